@@ -1,0 +1,95 @@
+"""Every error the product raises on purpose.
+
+    ElasticRecodeError
+    ├── Problem               what a client is told, as RFC 9457 problem details
+    │   ├── Malformed    400  the body is not JSON
+    │   ├── Invalid      422  the body is JSON and says something impossible; carries every fault
+    │   ├── BadParameter 400  a path or query parameter is out of range
+    │   ├── NotFound     404
+    │   ├── Refused      409  the request is sound, the deployment or the job's state forbids it
+    │   ├── TooLarge     413
+    │   └── Unavailable  503  AWS refused or throttled after retries, or no queue serves the request
+    └── UnreadableEvent       a control-queue message that is no worker event
+"""
+
+from typing import NamedTuple
+
+
+class Fault(NamedTuple):
+    """One thing wrong in a body: an RFC 6901 pointer to it and a sentence about it."""
+
+    pointer: str
+    detail: str
+
+
+class ElasticRecodeError(Exception):
+    """Base of all errors below."""
+
+
+class Problem(ElasticRecodeError):
+    """An answer other than success. `detail` is written for the person who reads it."""
+
+    status = 500
+    title = "Internal error"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class Malformed(Problem):
+    """The body could not be read as JSON at all."""
+
+    status = 400
+    title = "The body is not JSON"
+
+
+class Invalid(Problem):
+    """The body was read; `faults` lists everything wrong with it. Nothing was stored or sent."""
+
+    status = 422
+    title = "The request is not valid"
+
+    def __init__(self, faults: list[Fault]) -> None:
+        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+        super().__init__(f"{count}; nothing was stored or sent.")
+        self.faults = faults
+
+
+class BadParameter(Problem):
+    """A path or query parameter is out of range."""
+
+    status = 400
+    title = "A parameter is not valid"
+
+
+class NotFound(Problem):
+    """There is no such thing, or it has expired."""
+
+    status = 404
+    title = "Not found"
+
+
+class Refused(Problem):
+    """The request is well-formed, and the deployment's options or the present state forbid it."""
+
+    status = 409
+    title = "Refused"
+
+
+class TooLarge(Problem):
+    """The body is over the documented limit."""
+
+    status = 413
+    title = "The body is too large"
+
+
+class Unavailable(Problem):
+    """Nothing can take the request now. Nothing the answer does not name was stored."""
+
+    status = 503
+    title = "Not available now"
+
+
+class UnreadableEvent(ElasticRecodeError):
+    """A message on the control queue that cannot be understood; its text is the reason."""

@@ -1,0 +1,154 @@
+"""What happens to a job, as workers report it and as clients see it.
+
+Workers of the first generation send neither an event id nor milliseconds nor an attempt; both are derived here from
+what they do send, so that the same message always gives the same event.
+"""
+
+import hashlib
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+from elasticrecode.errors import UnreadableEvent
+
+JOB_SUMMIT = "JobSummit"  # spelt so in the wire contract
+JOB_START = "JobStart"
+JOB_PROGRESS = "JobProgress"
+JOB_FINISHED = "JobFinished"
+JOB_FAILED = "JobFailed"
+
+_RANK = {JOB_SUMMIT: 0, JOB_START: 1, JOB_FINISHED: 9, JOB_FAILED: 9}
+"""Order of events that share a millisecond, as those of one second from a first-generation worker do."""
+
+Text = Annotated[str, Meta(max_length=256)]
+Identifier = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[\w.:@=+-]+$")]
+
+
+class Progress(Struct, omit_defaults=True):
+    """How far an encoder is: percent 0 to 100, speed in seconds of video per second, eta in seconds."""
+
+    percent: float | None = None
+    frame: int | None = None
+    fps: float | None = None
+    speed: float | None = None
+    etaSeconds: float | None = None  # noqa: N815
+
+
+class Failure(Struct):
+    """Why a job failed: a code to act on, a sentence to read, the encoder's last lines."""
+
+    code: str
+    message: str
+    log: list[str] = []
+
+
+class Output(Struct, omit_defaults=True):
+    """A file that a job has made: duration in seconds, bitrate in bits per second."""
+
+    uri: str
+    bytes: int
+    duration: float | None = None
+    width: int | None = None
+    height: int | None = None
+    videoCodec: str | None = None  # noqa: N815
+    bitrate: int | None = None
+    frames: int | None = None
+
+
+class Result(Struct, omit_defaults=True):
+    """What a finished job has brought."""
+
+    outputs: list[Output] = []
+
+
+class _JobReference(Struct):
+    userid: Annotated[str, Meta(min_length=1, max_length=128)]
+    jobid: Identifier
+
+
+class WorkerEvent(Struct, kw_only=True):
+    """A message on the control queue. `ts` is Unix seconds, `tsMs` milliseconds; `job` is the queue message as taken."""
+
+    workerType: Text = ""  # noqa: N815
+    nodeName: Text = ""  # noqa: N815
+    podName: Text = ""  # noqa: N815
+    action: Annotated[str, Meta(min_length=1, max_length=64)]
+    job: Raw
+    msg: str = ""
+    ts: Annotated[int, Meta(ge=0, lt=10**11)] | Annotated[float, Meta(ge=0, lt=1e11)]
+    eventID: Identifier | UnsetType = UNSET  # noqa: N815
+    tsMs: Annotated[int, Meta(ge=0, lt=10**14)] | UnsetType = UNSET  # noqa: N815
+    attempt: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
+    progress: Progress | UnsetType = UNSET
+    result: Result | UnsetType = UNSET
+    error: Failure | UnsetType = UNSET
+
+
+class Event(Struct, omit_defaults=True, kw_only=True):
+    """An event as clients see it: the documented fields first, then what this product adds.
+
+    Stored without `job`, which the job's record has, and given it back on the way out.
+    """
+
+    ts: int
+    userID: str  # noqa: N815
+    jobID: str  # noqa: N815
+    action: str
+    job: Raw | UnsetType = UNSET
+    nodeName: str | UnsetType = UNSET  # noqa: N815
+    podName: str | UnsetType = UNSET  # noqa: N815
+    workerType: str | UnsetType = UNSET  # noqa: N815
+    msg: str | UnsetType = UNSET
+    eventID: str  # noqa: N815
+    tsMs: int  # noqa: N815
+    attempt: int | UnsetType = UNSET
+    progress: Progress | UnsetType = UNSET
+    result: Result | UnsetType = UNSET
+    error: Failure | UnsetType = UNSET
+
+    @property
+    def position(self) -> str:
+        """Sorts events by time, then by their natural order, then by identity; the same for the same event, always."""
+        return f"{self.tsMs:014d}#{_RANK.get(self.action, 5)}#{self.eventID}"
+
+
+def read(text: bytes) -> Event:
+    """The event in a control-queue message. UnreadableEvent, with the reason, when there is none."""
+    try:
+        said = msgspec.json.decode(text, type=WorkerEvent)
+        job = msgspec.json.decode(said.job, type=_JobReference)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise UnreadableEvent(str(error)) from None
+    ts_ms = said.tsMs if said.tsMs is not UNSET else round(said.ts * 1000)
+    return Event(
+        ts=int(said.ts),
+        userID=job.userid,
+        jobID=job.jobid,
+        action=said.action,
+        nodeName=said.nodeName,
+        podName=said.podName,
+        workerType=said.workerType,
+        msg=said.msg or UNSET,
+        eventID=said.eventID or hashlib.blake2b(text, digest_size=16).hexdigest(),
+        tsMs=ts_ms,
+        attempt=said.attempt,
+        progress=said.progress,
+        result=said.result,
+        error=said.error,
+    )
+
+
+def submitted(job: bytes, user_id: str, job_id: str, created_ms: int) -> Event:
+    """The JobSummit of a job, which its record stands for."""
+    return Event(
+        ts=created_ms // 1000,
+        userID=user_id,
+        jobID=job_id,
+        action=JOB_SUMMIT,
+        job=Raw(job),
+        nodeName="",
+        podName="",
+        eventID=job_id,
+        tsMs=created_ms,
+    )

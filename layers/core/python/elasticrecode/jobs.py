@@ -1,0 +1,195 @@
+"""Jobs as clients ask for them and as workers are told them.
+
+Requests are checked here, whole, before anything happens: a reader gives resolved jobs or every fault at once.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from elasticrecode import profiles
+from elasticrecode.errors import Fault
+from elasticrecode.profiles import ENCODERS, PRIORITIES, FfmpegProfile, Profile, VmafProfile, resolve
+from elasticrecode.validation import Body, Reader
+
+BATCH_LIMIT = 1000
+"""Jobs in one immediate batch: what one invocation stores well within API Gateway's 29 s."""
+
+BODY_LIMIT = 2 * 1024 * 1024
+"""Bytes of a request body: a full batch of the longest keys S3 allows fits."""
+
+Kind = Literal["ffmpeg", "vmaf"]
+
+_BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+_OBJECT = re.compile(rf"s3://({_BUCKET})/(.+)", re.ASCII | re.DOTALL)
+_PREFIX = re.compile(rf"s3://({_BUCKET})/(?:.+/)?", re.ASCII | re.DOTALL)
+_USER = re.compile(r"[^\s/?#%\x00-\x1f\x7f]{1,128}")
+_KEY_BYTES = 1024
+
+
+def split(uri: str) -> tuple[str, str]:
+    """Bucket and key of an `s3://bucket/key` URI. ValueError when it is not one."""
+    match = _OBJECT.fullmatch(uri)
+    if not match:
+        raise ValueError(uri)
+    return match[1], match[2]
+
+
+def name(uri: str) -> str:
+    """The file name an output takes from its input."""
+    return uri.rsplit("/", 1)[-1]
+
+
+def _is_object(uri: str) -> bool:
+    match = _OBJECT.fullmatch(uri)
+    return bool(match) and name(uri) not in ("", ".", "..") and len(match[2].encode()) <= _KEY_BYTES
+
+
+def _is_prefix(uri: str) -> bool:
+    return _PREFIX.fullmatch(uri) is not None and len(uri.encode()) <= _KEY_BYTES
+
+
+FORMATS = {
+    **profiles.FORMATS,
+    "user": (
+        lambda text: _USER.fullmatch(text) is not None,
+        "1 to 128 characters without white space, '/', '?', '#' or '%'",
+    ),
+    "s3-object": (_is_object, f"an s3://bucket/key URI of one object, its key at most {_KEY_BYTES} bytes"),
+    "s3-prefix": (_is_prefix, "an s3://bucket/prefix/ URI that ends in '/': the file name is taken from the input"),
+}
+
+UserID = Annotated[str, Meta(extra_json_schema={"format": "user"})]
+ObjectURI = Annotated[str, Meta(extra_json_schema={"format": "s3-object"})]
+PrefixURI = Annotated[str, Meta(extra_json_schema={"format": "s3-prefix"})]
+Priority = Annotated[int, Meta(ge=PRIORITIES[0], le=PRIORITIES[1])]
+
+
+class JobRequest(Struct, forbid_unknown_fields=True):
+    """One transcode. A `batchInputs` beside `input` is ignored, as the contract has it."""
+
+    userid: UserID
+    input: ObjectURI
+    output: PrefixURI
+    profile: FfmpegProfile
+    priority: Priority = 0
+    batchInputs: Any = UNSET  # noqa: N815
+
+
+class BatchRequest(Struct, forbid_unknown_fields=True):
+    """Several transcodes with one profile into one output prefix."""
+
+    userid: UserID
+    batchInputs: Annotated[list[ObjectURI], Meta(min_length=1, max_length=BATCH_LIMIT)]  # noqa: N815
+    output: PrefixURI
+    profile: FfmpegProfile
+    priority: Priority = 0
+
+
+class VmafRequest(Struct, forbid_unknown_fields=True):
+    """One quality score of `input` against `origin`."""
+
+    userid: UserID
+    input: ObjectURI
+    origin: ObjectURI
+    output: PrefixURI
+    profile: VmafProfile
+    priority: Priority | UnsetType = UNSET
+
+
+class Job(Struct, frozen=True, kw_only=True):
+    """A resolved job: the message a worker takes from its queue, fields in the documented order."""
+
+    userid: str
+    jobid: str
+    input: str
+    origin: str | UnsetType = UNSET
+    output: str
+    priority: int | UnsetType = UNSET
+    profile: Profile
+
+    @property
+    def kind(self) -> Kind:
+        """Which kind of worker it is for."""
+        return "ffmpeg" if self.profile.ffmpeg else "vmaf"
+
+
+_job = Reader(JobRequest, FORMATS)
+_batch = Reader(BatchRequest, FORMATS)
+_vmaf = Reader(VmafRequest, FORMATS)
+
+
+def read_jobs(text: bytes, new_id: Callable[[], str]) -> list[Job]:
+    """The resolved jobs of a POST /v1/jobs body, single or batch. Malformed or Invalid."""
+    body = Body(text)
+    request: JobRequest | BatchRequest
+    if "input" in body.fields or "batchInputs" not in body.fields:
+        faults = [*_profile_faults(body), *_output_faults(body, [("/input", body.fields.get("input"))])]
+        request = _job.read(body, faults)
+        inputs = [request.input]
+    else:
+        listed = body.fields["batchInputs"]
+        numbered = enumerate(listed[:BATCH_LIMIT] if isinstance(listed, list) else ())
+        faults = [*_profile_faults(body), *_output_faults(body, ((f"/batchInputs/{n}", uri) for n, uri in numbered))]
+        request = _batch.read(body, faults)
+        inputs = request.batchInputs
+    profile = resolve(request.profile)
+    return [
+        Job(
+            userid=request.userid,
+            jobid=new_id(),
+            input=uri,
+            output=request.output,
+            priority=request.priority,
+            profile=profile,
+        )
+        for uri in inputs
+    ]
+
+
+def read_vmaf(text: bytes, new_id: Callable[[], str]) -> Job:
+    """The resolved job of a POST /v1/vmaf body. Malformed or Invalid."""
+    request = _vmaf.read(Body(text))
+    return Job(
+        userid=request.userid,
+        jobid=new_id(),
+        input=request.input,
+        origin=request.origin,
+        output=request.output,
+        priority=request.priority,
+        profile=resolve(request.profile),
+    )
+
+
+def _profile_faults(body: Body) -> Iterator[Fault]:
+    """Faults between fields of a profile: an encoder of the other platform, two platforms that disagree."""
+    profile = body.fields.get("profile")
+    encode, ec2 = (profile.get("ffmpeg"), profile.get("ec2")) if isinstance(profile, dict) else (None, None)
+    if not isinstance(encode, dict):
+        return
+    elsewhere = ec2.get("platform") if isinstance(ec2, dict) else None
+    where = encode.get("platform", elsewhere or "cpu")
+    if elsewhere not in (None, where):
+        yield Fault("/profile/ec2/platform", f"must agree with /profile/ffmpeg/platform, which is {where}")
+    for word, encoders in ENCODERS.items():
+        for native, encoder in encoders.items():
+            if encode.get("codec") == encoder and where != native:
+                detail = f"{encoder} runs on {native}, the platform asked for is {where}; {word} goes with both"
+                yield Fault("/profile/ffmpeg/codec", detail)
+
+
+def _output_faults(body: Body, inputs: Iterable[tuple[str, object]]) -> Iterator[Fault]:
+    """Outputs that would overwrite an input, or one another."""
+    output = body.fields.get("output")
+    taken: dict[str, tuple[str, str]] = {}
+    for pointer, uri in inputs:
+        if not (isinstance(uri, str) and isinstance(output, str)):
+            continue
+        target = output + name(uri)
+        if target == uri:
+            yield Fault(pointer, "its output would overwrite it: choose another output prefix")
+        first, other = taken.setdefault(target, (pointer, uri))
+        if other != uri:
+            yield Fault(pointer, f"its output would overwrite that of {first}, which has the same file name")

@@ -1,0 +1,118 @@
+"""Strict reading of a JSON body into a type, with every fault at once.
+
+The JSON Schema comes from the msgspec type, so the types are the only place where a field is described. Rules that a
+schema cannot say are named formats: a test, and the words that finish the sentence "must be …".
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Generic, TypeVar
+
+import jsonschema_rs
+import msgspec
+
+from elasticrecode.errors import Fault, Invalid, Malformed
+
+T = TypeVar("T")
+Formats = Mapping[str, tuple[Callable[[str], bool], str]]
+"""Name of a format → its test on a string, and what a value must be."""
+
+_SHOWN = 80
+_TYPES = {"object": "an object", "array": "an array", "string": "a string", "integer": "a whole number", "number": "a number"}
+
+
+class Body:
+    """A parsed JSON body: `content`, and `repeated`, the pointers of keys given more than once."""
+
+    def __init__(self, text: bytes) -> None:
+        """Parse strictly: no NaN, no lone surrogates, no endless nesting. Malformed otherwise."""
+        self.repeated: list[Fault] = []
+        try:
+            self.content: Any = msgspec.json.decode(text)
+            self._find_repeated(json.loads(text, object_pairs_hook=_Pairs), "")
+        except msgspec.DecodeError as error:
+            raise Malformed(f"{error}.") from None
+        except (RecursionError, ValueError):
+            raise Malformed("It is nested too deeply or holds a number too long to read.") from None
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The body's own fields; empty when it is no object."""
+        return self.content if isinstance(self.content, dict) else {}
+
+    def _find_repeated(self, node: object, pointer: str) -> None:
+        if isinstance(node, _Pairs):
+            seen: set[str] = set()
+            for key, value in node.pairs:
+                below = f"{pointer}/{_escape(key)}"
+                if key in seen:
+                    self.repeated.append(Fault(below, "is given more than once"))
+                seen.add(key)
+                self._find_repeated(value, below)
+        elif isinstance(node, list):
+            for index, value in enumerate(node):
+                self._find_repeated(value, f"{pointer}/{index}")
+
+
+class _Pairs:
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        self.pairs = pairs
+
+
+class Reader(Generic[T]):
+    """Reads bodies of one type."""
+
+    def __init__(self, kind: type[T], formats: Formats) -> None:
+        self._type = kind
+        self._formats = formats
+        self._schema = jsonschema_rs.validator_for(
+            msgspec.json.schema(kind),
+            formats={name: test for name, (test, _) in formats.items()},
+            validate_formats=True,
+        )
+
+    def read(self, body: Body, also: Iterable[Fault] = ()) -> T:
+        """The body as the type. Invalid with the schema's faults, repeated keys and the faults in `also`."""
+        faults = [*body.repeated, *also]
+        for error in self._schema.iter_errors(body.content):
+            faults.extend(self._explain(error))
+        if faults:
+            raise Invalid(sorted(set(faults)))
+        return msgspec.convert(body.content, self._type, strict=False)
+
+    def _explain(self, error: jsonschema_rs.ValidationError) -> Iterable[Fault]:
+        """One sentence for one schema error; one each for fields that are missing or unknown."""
+        kind, value = error.kind, error.instance
+        pointer = "".join(f"/{_escape(step)}" for step in error.instance_path)
+        match kind:
+            case jsonschema_rs.ValidationErrorKind.Required():
+                yield Fault(f"{pointer}/{_escape(kind.property)}", "is required")
+            case jsonschema_rs.ValidationErrorKind.AdditionalProperties():
+                for unknown in kind.unexpected:
+                    yield Fault(f"{pointer}/{_escape(unknown)}", "is not a known field")
+            case jsonschema_rs.ValidationErrorKind.Type():
+                wanted = " or ".join(_TYPES.get(name, name) for name in kind.types)
+                yield Fault(pointer, f"must be {wanted}, not {_show(value)}")
+            case jsonschema_rs.ValidationErrorKind.Enum():
+                yield Fault(pointer, f"must be one of {', '.join(map(str, kind.options))}, not {_show(value)}")
+            case jsonschema_rs.ValidationErrorKind.Format():
+                yield Fault(pointer, f"must be {self._formats[kind.format][1]}, not {_show(value)}")
+            case jsonschema_rs.ValidationErrorKind.Minimum():
+                yield Fault(pointer, f"must be at least {kind.limit}, not {_show(value)}")
+            case jsonschema_rs.ValidationErrorKind.Maximum():
+                yield Fault(pointer, f"must be at most {kind.limit}, not {_show(value)}")
+            case jsonschema_rs.ValidationErrorKind.MinItems():
+                yield Fault(pointer, f"must hold at least {kind.limit}, not {len(value)}")
+            case jsonschema_rs.ValidationErrorKind.MaxItems():
+                yield Fault(pointer, f"must hold at most {kind.limit}, not {len(value)}")
+            case _:
+                yield Fault(pointer, error.message[:_SHOWN])
+
+
+def _escape(step: str | int) -> str:
+    return str(step).replace("~", "~0").replace("/", "~1")
+
+
+def _show(value: object) -> str:
+    shown = json.dumps(value, ensure_ascii=False)
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
