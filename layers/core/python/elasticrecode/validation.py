@@ -73,12 +73,14 @@ class Reader(Generic[T]):
 
     def read(self, body: Body, also: Iterable[Fault] = ()) -> T:
         """The body as the type. Invalid with the schema's faults, repeated keys and the faults in `also`."""
-        faults = [*body.repeated, *also]
-        for error in self._schema.iter_errors(body.content):
-            faults.extend(self._explain(error))
+        return self.convert(body.content, [*body.repeated, *also])
+
+    def convert(self, content: object, also: Iterable[Fault] = ()) -> T:
+        """Parsed content as the type. Invalid with the schema's faults and those in `also`."""
+        faults = {*also, *(fault for error in self._schema.iter_errors(content) for fault in self._explain(error))}
         if faults:
-            raise Invalid(sorted(set(faults)))
-        return msgspec.convert(body.content, self._type, strict=False)
+            raise Invalid(sorted(faults))
+        return msgspec.convert(content, self._type, strict=False)
 
     def _explain(self, error: jsonschema_rs.ValidationError) -> Iterable[Fault]:
         """One sentence for one schema error; one each for fields that are missing or unknown."""

@@ -1,0 +1,1 @@
+"""The stack: one construct a file, brought together in `control_plane`."""

@@ -1,0 +1,148 @@
+"""The stack: the whole data path and every grant.
+
+    client ─▶ submit, vmaf ─▶ jobs table ─stream─▶ dispatch ─▶ worker queues ─▶ workers
+                                  ▲    └───stream─▶ fanout ─▶ WebSocket connections ◀─ sockets
+                                  └─ events ◀─ control queue ◀──────────────────────── workers
+"""
+
+from collections.abc import Iterable
+
+from aws_cdk import Aws, CfnOutput, Duration, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_lambda_event_sources as sources
+from constructs import Construct
+
+from elasticrecode import settings
+from infra import version
+from infra.front_door import FrontDoor
+from infra.functions import Functions
+from infra.options import Options
+from infra.rest_api import RestApi
+from infra.socket_api import SocketApi
+from infra.storage import Storage
+
+_WITHOUT_LOGS_SECONDS = 3600
+"""How long an event is kept when job logs are off: long enough to be pushed."""
+
+
+class ControlPlane(Stack):
+    """Everything, in one stack."""
+
+    def __init__(self, scope: Construct, options: Options) -> None:
+        super().__init__(scope, options.stackName)
+        storage = Storage(self, "Storage", options)
+        make = Functions(self, "Functions", options).make
+        jobs, connections = storage.jobs.table_name, storage.connections.table_name
+        cors = options.cors
+        queues = {
+            group: {name: queue.queue_url for name, queue in members.items()}
+            for group, members in storage.queues.items()
+        }
+
+        commit, build = version.current()
+        submitting = settings.SubmitSettings(
+            cors=cors, jobs_table=jobs, queues=queues, retention_days=options.retentionDays
+        )
+        schema = make("schema", settings.SchemaSettings(cors=cors, build=build, commit=commit), memory_mib=512)
+        submit = make("submit", submitting)
+        vmaf = make("vmaf", submitting)
+        logs = make("logs", settings.LogsSettings(cors=cors, jobs_table=jobs, job_logs=options.jobLogs))
+        workers = make("workers", settings.WorkersSettings(cors=cors, queues=queues), memory_mib=512)
+        for function in (submit, vmaf):
+            storage.jobs.grant(function, "dynamodb:PutItem")
+        storage.jobs.grant(submit, "dynamodb:BatchWriteItem")
+        storage.jobs.grant(logs, "dynamodb:Query", "dynamodb:BatchGetItem")
+        served = {"schema": schema, "submit": submit, "vmaf": vmaf, "logs": logs, "workers": workers}
+        rest = RestApi(
+            self, "Api", {served[name]: routes for name, routes in settings.ROUTES.items()}, cors=cors
+        )
+
+        dispatch = make("dispatch", settings.DispatchSettings(queues=queues), seconds=60)
+        for queue in (queue for members in storage.queues.values() for queue in members.values()):
+            queue.grant(dispatch, "sqs:SendMessage")
+        self._follow(dispatch, storage, [{"eventName": ["INSERT"], "dynamodb": {"Keys": {"item": {"S": ["job"]}}}}])
+
+        keep = options.retentionDays * 86400 if options.jobLogs else _WITHOUT_LOGS_SECONDS
+        events = make(
+            "events",
+            settings.EventsSettings(
+                jobs_table=jobs,
+                events_dead_letter_queue=storage.event_dead_letters.queue_url,
+                event_retention_seconds=keep,
+            ),
+            seconds=storage.events_timeout_seconds,
+        )
+        storage.jobs.grant(events, "dynamodb:BatchWriteItem")
+        storage.event_dead_letters.grant(events, "sqs:SendMessage")
+        events.add_event_source(
+            sources.SqsEventSource(
+                storage.control,
+                batch_size=100,
+                max_batching_window=Duration.seconds(1),
+                report_batch_item_failures=True,
+            )
+        )
+
+        sockets = make("sockets", settings.SocketsSettings(connections_table=connections), memory_mib=512)
+        storage.connections.grant(sockets, "dynamodb:PutItem", "dynamodb:DeleteItem")
+        socket_api = SocketApi(self, "SocketApi", sockets)
+
+        rest_url = _address(options.executeApi, rest.api.rest_api_id, "api")
+        management_url = _address(options.executeApi, socket_api.api.api_id, "ws")
+        socket_url = "ws" + management_url.removeprefix("http")
+
+        fanout = make(
+            "fanout",
+            settings.FanoutSettings(
+                jobs_table=jobs, connections_table=connections, socket_management_url=management_url
+            ),
+            seconds=60,
+        )
+        storage.jobs.grant(fanout, "dynamodb:BatchGetItem")
+        storage.connections.grant(fanout, "dynamodb:Query", "dynamodb:DeleteItem")
+        fanout.add_to_role_policy(
+            iam.PolicyStatement(
+                actions=["execute-api:ManageConnections"],
+                resources=[self.format_arn(service="execute-api", resource=f"{socket_api.api.api_id}/ws/POST/@connections", resource_name="*")],
+            )
+        )
+        progress = {"eventName": ["MODIFY"], "dynamodb": {"Keys": {"item": {"S": ["progress"]}}}}
+        self._follow(fanout, storage, [{"eventName": ["INSERT"]}, progress])
+
+        if options.frontDoor == "cloudfront":
+            front = FrontDoor(
+                self, "FrontDoor", site_folder=options.siteFolder, rest_url=rest_url, socket_url=socket_url
+            )
+            CfnOutput(self, "Url", value=front.url)
+        outputs = {
+            "RestUrl": rest_url,
+            "SocketUrl": socket_url,
+            "SocketManagementUrl": management_url,
+            "MediaBucket": storage.media.bucket_name,
+            "JobsTable": jobs,
+            "ConnectionsTable": connections,
+            "ControlQueue": storage.control.queue_url,
+            "DeadLetterQueue": storage.dead_letters.queue_url,
+            "EventDeadLetterQueue": storage.event_dead_letters.queue_url,
+        } | {f"{group.capitalize()}Queue": next(iter(urls.values())) for group, urls in queues.items() if urls}
+        for name, value in outputs.items():
+            CfnOutput(self, name, value=value)
+
+    def _follow(self, function: lambda_.Function, storage: Storage, filters: Iterable[dict[str, object]]) -> None:
+        """Let a function read the jobs table's stream from now on, in order, and again until it succeeds."""
+        function.add_event_source(
+            sources.DynamoEventSource(
+                storage.jobs,
+                starting_position=lambda_.StartingPosition.TRIM_HORIZON,
+                batch_size=500,
+                bisect_batch_on_error=True,
+                report_batch_item_failures=True,
+                filters=[lambda_.FilterCriteria.filter(pattern) for pattern in filters],
+            )
+        )
+
+
+def _address(template: str, api_id: str, stage: str) -> str:
+    """The URL of an API's stage."""
+    return template.replace("{apiId}", api_id).replace("{region}", Aws.REGION) + f"/{stage}"

@@ -1,0 +1,49 @@
+"""The one way a Lambda function is made."""
+
+from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from constructs import Construct
+
+from elasticrecode.settings import Settings
+from infra import layers
+from infra.options import ROOT, Options
+
+
+class Functions(Construct):
+    """Makes functions from `functions/<name>` on the two layers they share."""
+
+    def __init__(self, scope: Construct, id_: str, options: Options) -> None:
+        super().__init__(scope, id_)
+        self._options = options
+        self._runtime = lambda_.Runtime(options.lambdaRuntime, lambda_.RuntimeFamily.PYTHON)
+        arm = options.lambdaPlatform.startswith("aarch64")
+        self._architecture = lambda_.Architecture.ARM_64 if arm else lambda_.Architecture.X86_64
+        self._layers = []
+        for name, folder in (("Core", layers.core(options)), ("Dependencies", layers.dependencies(options))):
+            code = lambda_.Code.from_asset(str(folder), asset_hash=folder.name.split("-")[1])
+            self._layers.append(
+                lambda_.LayerVersion(
+                    self, name, code=code,
+                    compatible_runtimes=[self._runtime], compatible_architectures=[self._architecture],
+                )
+            )
+
+    def make(self, name: str, settings: Settings, *, memory_mib: int = 1024, seconds: int = 20) -> lambda_.Function:
+        """A function with its settings in its environment and a log group that forgets after a month."""
+        return lambda_.Function(
+            self,
+            name.capitalize(),
+            runtime=self._runtime,
+            architecture=self._architecture,
+            handler="handler.handler",
+            code=lambda_.Code.from_asset(str(ROOT / "functions" / name), exclude=["__pycache__"]),
+            layers=self._layers,
+            memory_size=memory_mib,
+            timeout=Duration.seconds(seconds),
+            environment={**settings.environ(), "POWERTOOLS_LOG_LEVEL": "DEBUG" if self._options.verbose else "INFO"},
+            log_group=logs.LogGroup(
+                self, f"{name.capitalize()}Logs",
+                retention=logs.RetentionDays.ONE_MONTH, removal_policy=RemovalPolicy.DESTROY,
+            ),
+        )

@@ -1,0 +1,112 @@
+"""Deployment options: the context keys of cdk.json, each overridden with `cdk deploy -c name=value`."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from elasticrecode.errors import Fault, Invalid
+from elasticrecode.validation import Reader
+
+ROOT = Path(__file__).resolve().parent.parent
+
+_QUEUE_ARN = re.compile(r"arn:aws[a-z-]*:sqs:[a-z0-9-]+:\d{12}:[\w-]{1,80}", re.ASCII)
+_QUEUE_NAME = re.compile(r"[\w-]{1,80}", re.ASCII)
+
+
+def _is_queue_list(text: str) -> bool:
+    names = [name.rsplit(":", 1)[-1] for name in listed(text)]
+    return len(set(names)) == len(names) and all(
+        _QUEUE_NAME.fullmatch(entry) or _QUEUE_ARN.fullmatch(entry) for entry in listed(text)
+    )
+
+
+def listed(text: str) -> list[str]:
+    """The entries of a comma-separated option."""
+    return [entry.strip() for entry in text.split(",") if entry.strip()]
+
+
+FORMATS = {
+    "queue-name": (lambda text: _QUEUE_NAME.fullmatch(text) is not None, "an SQS queue name"),
+    "queue-list": (_is_queue_list, "different SQS queue names (made here) or ARNs (existing queues), with commas between"),
+    "table-name": (lambda text: re.fullmatch(r"[\w.-]{3,255}", text, re.ASCII) is not None, "a DynamoDB table name"),
+    "stack-name": (lambda text: re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,100}", text) is not None, "a CloudFormation stack name"),
+    "site-folder": (
+        lambda text: (ROOT / text / "index.html").is_file() and (ROOT / text / "static").is_dir(),
+        "a folder with index.html and static/ in it",
+    ),
+    "execute-api": (
+        lambda text: re.fullmatch(r"https?://\S*\{apiId\}\S*", text) is not None,
+        "a URL with {apiId} where an API's id belongs",
+    ),
+}
+
+Text = str
+QueueList = Annotated[str, Meta(extra_json_schema={"format": "queue-list"})]
+
+
+class Options(Struct, frozen=True, forbid_unknown_fields=True):
+    """Every option. The first generation's switch stands behind each that replaces one."""
+
+    stackName: Annotated[str, Meta(extra_json_schema={"format": "stack-name"})]  # noqa: N815
+    controlQueue: Annotated[str, Meta(extra_json_schema={"format": "queue-name"})]  # noqa: N815  -q
+    cpuQueues: QueueList  # noqa: N815  -cpuQ
+    gpuQueues: QueueList  # noqa: N815  -gpuQ
+    vmafQueues: QueueList  # noqa: N815  -vmafQ
+    discovery: bool  # -disableAutoDiscovery
+    clusters: str  # -disableInCluster, -kubeconfig
+    jobLogs: bool  # noqa: N815  -disableWriteJobLogs
+    jobsTable: Annotated[str, Meta(extra_json_schema={"format": "table-name"})]  # noqa: N815  -LogsTableName
+    cors: bool  # -disableCORS
+    verbose: bool  # -verbose
+    retentionDays: Annotated[int, Meta(ge=1, le=3650)]  # noqa: N815
+    keepData: bool  # noqa: N815
+    frontDoor: Literal["cloudfront", "none"]  # noqa: N815
+    siteFolder: Annotated[str, Meta(extra_json_schema={"format": "site-folder"})]  # noqa: N815
+    executeApi: Annotated[str, Meta(extra_json_schema={"format": "execute-api"})]  # noqa: N815
+    lambdaRuntime: Literal["python3.11", "python3.12", "python3.13", "python3.14"]  # noqa: N815
+    lambdaPlatform: Annotated[str, Meta(pattern="^(aarch64|x86_64)-[a-z0-9_-]+$")]  # noqa: N815
+
+    @property
+    def queues(self) -> dict[str, list[str]]:
+        """Group of workers → the queues named for it."""
+        return {"cpu": listed(self.cpuQueues), "gpu": listed(self.gpuQueues), "vmaf": listed(self.vmafQueues)}
+
+
+_reader = Reader(Options, FORMATS)
+
+
+def read(context: Mapping[str, Any]) -> Options:
+    """The options in an app's context. Invalid with every fault; keys of CDK itself hold ':' or '/' and are left out."""
+    given = {name: _typed(name, value) for name, value in context.items() if not re.search("[:/]", name)}
+    return _reader.convert(given, _faults(given))
+
+
+def explain(error: Invalid) -> str:
+    """The faults as sentences, for the terminal."""
+    lines = (f"  option {fault.pointer.strip('/')}: {fault.detail}" for fault in error.faults)
+    return "\n".join(["The deployment options are wrong (cdk.json, or -c name=value):", *lines])
+
+
+def _typed(name: str, value: Any) -> Any:
+    """A value from the command line, which is always a string, as what the option is."""
+    kind = Options.__annotations__.get(name)
+    if kind is bool and value in ("true", "false"):
+        return value == "true"
+    if isinstance(value, str) and value.isdigit() and name == "retentionDays":
+        return int(value)
+    return value
+
+
+def _faults(given: Mapping[str, Any]) -> list[Fault]:
+    """What no single option can say of itself."""
+    faults = []
+    if given.get("discovery") is True:
+        faults.append(Fault("/discovery", "must be false: this version has queues named by hand only"))
+    elif not any(given.get(name) for name in ("cpuQueues", "gpuQueues", "vmafQueues")):
+        faults.append(Fault("/discovery", "is false, so at least one of cpuQueues, gpuQueues and vmafQueues must name a queue"))
+    if given.get("clusters"):
+        faults.append(Fault("/clusters", "must be empty while discovery is false"))
+    return faults

@@ -1,0 +1,110 @@
+"""Tables, queues and the media bucket: everything that holds users' data."""
+
+from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from elasticrecode.settings import CONNECTIONS_KEYS, JOBS_KEYS, TTL, USER_INDEX, USER_KEYS, USER_PROJECTION
+from infra.options import Options
+
+_EVENTS_TIMEOUT_SECONDS = 60
+_MAX_RECEIVES = 5
+
+
+class Storage(Construct):
+    """`queues` maps a group of workers to its queues by name."""
+
+    def __init__(self, scope: Construct, id_: str, options: Options) -> None:
+        super().__init__(scope, id_)
+        self._outlives = RemovalPolicy.RETAIN if options.keepData else RemovalPolicy.DESTROY
+
+        self.jobs = self._table("Jobs", JOBS_KEYS, self._outlives, options.jobsTable)
+        self.jobs.add_global_secondary_index(
+            index_name=USER_INDEX,
+            partition_key=_string(USER_KEYS[0]),
+            sort_key=_string(USER_KEYS[1]),
+            projection_type=dynamodb.ProjectionType.INCLUDE,
+            non_key_attributes=list(USER_PROJECTION),
+        )
+        self.connections = self._table("Connections", CONNECTIONS_KEYS, RemovalPolicy.DESTROY)
+
+        self.dead_letters = self._queue("DeadLetters")
+        self.event_dead_letters = self._queue("EventDeadLetters")
+        self.control = self._queue(
+            "Control",
+            name=options.controlQueue,
+            visibility=Duration.seconds(6 * _EVENTS_TIMEOUT_SECONDS),
+            dead_letters=self.event_dead_letters,
+        )
+        self.queues: dict[str, dict[str, sqs.IQueue]] = {
+            group: {entry.rsplit(":", 1)[-1]: self._worker_queue(group, entry) for entry in entries}
+            for group, entries in options.queues.items()
+        }
+
+        self.media = s3.Bucket(
+            self,
+            "Media",
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            encryption=s3.BucketEncryption.S3_MANAGED,
+            enforce_ssl=True,
+            removal_policy=self._outlives,
+        )
+
+    @property
+    def events_timeout_seconds(self) -> int:
+        """The most the control queue's consumer may take: a sixth of the queue's visibility timeout."""
+        return _EVENTS_TIMEOUT_SECONDS
+
+    def _table(self, id_: str, keys: tuple[str, str], outlives: RemovalPolicy, name: str | None = None) -> dynamodb.Table:
+        return dynamodb.Table(
+            self,
+            id_,
+            table_name=name,
+            partition_key=_string(keys[0]),
+            sort_key=_string(keys[1]),
+            billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
+            time_to_live_attribute=TTL,
+            stream=dynamodb.StreamViewType.NEW_IMAGE if name else None,
+            point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
+                point_in_time_recovery_enabled=outlives is RemovalPolicy.RETAIN
+            ),
+            removal_policy=outlives,
+        )
+
+    def _worker_queue(self, group: str, entry: str) -> sqs.IQueue:
+        """A queue made here, or by its ARN one that exists.
+
+        An hour of visibility serves workers of the first generation, which never extend it; others ask for what
+        they need when they receive.
+        """
+        if entry.startswith("arn:"):
+            return sqs.Queue.from_queue_arn(self, f"{group.capitalize()}-{entry.rsplit(':', 1)[-1]}", entry)
+        id_ = f"{group.capitalize()}-{entry}"
+        return self._queue(id_, name=entry, visibility=Duration.hours(1), dead_letters=self.dead_letters)
+
+    def _queue(
+        self,
+        id_: str,
+        *,
+        name: str | None = None,
+        visibility: Duration | None = None,
+        dead_letters: sqs.Queue | None = None,
+    ) -> sqs.Queue:
+        """A dead-letter queue keeps the time of the first sending, so the others forget sooner than it does."""
+        return sqs.Queue(
+            self,
+            id_,
+            queue_name=name,
+            visibility_timeout=visibility,
+            retention_period=Duration.days(10 if dead_letters else 14),
+            receive_message_wait_time=Duration.seconds(20),
+            dead_letter_queue=dead_letters
+            and sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=_MAX_RECEIVES),
+            removal_policy=self._outlives,
+        )
+
+
+def _string(name: str) -> dynamodb.Attribute:
+    return dynamodb.Attribute(name=name, type=dynamodb.AttributeType.STRING)

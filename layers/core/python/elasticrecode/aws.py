@@ -1,0 +1,63 @@
+"""Clients of AWS services, and its errors in the product's own terms."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from elasticrecode.errors import Unavailable
+
+T = TypeVar("T")
+
+PARALLEL = 16
+"""Calls in flight at once from one function."""
+
+_CONFIG = Config(
+    retries={"mode": "standard", "total_max_attempts": 4},
+    connect_timeout=2,
+    read_timeout=6,
+    max_pool_connections=PARALLEL,
+    tcp_keepalive=True,
+)
+_PASSING = {
+    "InternalServerError",
+    "InternalFailure",
+    "InternalError",
+    "LimitExceededException",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "ServiceUnavailable",
+    "SlowDown",
+    "ThrottledException",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+}
+
+
+def client(service: str, endpoint_url: str | None = None) -> Any:
+    """A client with the product's time limits and retries. Region and credentials come from the environment."""
+    return boto3.client(service, endpoint_url=endpoint_url, config=_CONFIG)  # type: ignore[call-overload]
+
+
+@contextmanager
+def refusals(doing: str) -> Iterator[None]:
+    """Turn AWS's throttles, faults and timeouts, after the client's own retries, into Unavailable."""
+    try:
+        yield
+    except ClientError as error:
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        if error.response["Error"]["Code"] in _PASSING or status >= 500:
+            raise Unavailable(f"AWS could not take it while {doing}. Try again in a moment.") from error
+        raise
+    except BotoCoreError as error:
+        raise Unavailable(f"AWS could not be reached while {doing}. Try again in a moment.") from error
+
+
+def batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Slices of at most `size` items."""
+    return (items[start : start + size] for start in range(0, len(items), size))

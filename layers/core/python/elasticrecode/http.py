@@ -1,0 +1,119 @@
+"""REST API requests and answers, in the shapes of API Gateway's Lambda proxy integration."""
+
+import base64
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+import msgspec
+
+from elasticrecode.errors import BadParameter, Invalid, Malformed, Problem, TooLarge, Unavailable
+
+_log = logging.getLogger(__name__)
+
+_PAGE = (1, 1000)
+_PAGE_DEFAULT = 100
+_CURSOR_LENGTH = 256
+_RETRY_AFTER_SECONDS = 5
+
+
+class Request(NamedTuple):
+    """One request. `path` and `query` are as the client sent them, the stage included."""
+
+    id: str
+    path: str
+    parameters: Mapping[str, str]
+    query: Mapping[str, str]
+    text: str | None
+    base64: bool
+
+    def body(self, limit: int) -> bytes:
+        """The body's bytes. TooLarge over `limit` bytes, Malformed when there is none."""
+        text = self.text or ""
+        try:
+            body = base64.b64decode(text) if self.base64 else text.encode()
+        except ValueError:
+            raise Malformed("The body is not UTF-8 text.") from None
+        if len(body) > limit:
+            raise TooLarge(f"The body has {len(body)} bytes; at most {limit} are taken. Send several smaller requests.")
+        if not body:
+            raise Malformed("The request has no body.")
+        return body
+
+    def page(self) -> tuple[int, str]:
+        """`limit` and `after` of the query. BadParameter when either is out of range."""
+        text, after = self.query.get("limit", str(_PAGE_DEFAULT)), self.query.get("after", "")
+        low, high = _PAGE
+        if not (text.isascii() and text.isdigit() and len(text) < 6 and low <= int(text) <= high):
+            raise BadParameter(f"limit must be a whole number from {low} to {high}, not {text[:20]!r}.")
+        if len(after) > _CURSOR_LENGTH:
+            raise BadParameter("after must be the value from a Link header.")
+        return int(text), after
+
+    def next_link(self, after: str) -> dict[str, str]:
+        """The header that leads to the page behind `after`; none where `after` is empty."""
+        if not after:
+            return {}
+        return {"Link": f'<{self.path}?{urlencode({**self.query, "after": after})}>; rel="next"'}
+
+
+class Response(NamedTuple):
+    """An answer: a JSON document, its status and headers beyond the usual ones."""
+
+    content: Any
+    status: int = 200
+    headers: Mapping[str, str] = {}
+
+
+Endpoint = Callable[[Request], Response]
+LambdaHandler = Callable[[dict[str, Any], Any], dict[str, Any]]
+
+
+def handler(routes: Mapping[str, Endpoint], *, cors: bool) -> LambdaHandler:
+    """A Lambda handler for `METHOD /resource` routes. Problems become problem+json, and so does a crash."""
+    shared = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    if cors:
+        shared["Access-Control-Allow-Origin"] = "*"
+        shared["Access-Control-Expose-Headers"] = "Link, Retry-After"
+
+    def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
+        request = Request(
+            id=event["requestContext"].get("requestId", ""),
+            path=event["requestContext"].get("path", event["path"]),
+            parameters=event.get("pathParameters") or {},
+            query=event.get("queryStringParameters") or {},
+            text=event.get("body"),
+            base64=bool(event.get("isBase64Encoded")),
+        )
+        content_type = "application/json"
+        try:
+            answer = routes[f"{event['httpMethod']} {event['resource']}"](request)
+        except Problem as error:
+            answer, content_type = problem(error, request.id), "application/problem+json"
+        except Exception:  # noqa: BLE001
+            _log.exception("request %s failed", request.id)
+            unknown = Problem("The fault is ours and has been logged under the id in `instance`.")
+            answer, content_type = problem(unknown, request.id), "application/problem+json"
+        return {
+            "statusCode": answer.status,
+            "headers": {"Content-Type": content_type, **shared, **answer.headers},
+            "body": msgspec.json.encode(answer.content).decode(),
+        }
+
+    return handle
+
+
+def problem(error: Problem, request_id: str) -> Response:
+    """RFC 9457 problem details of an error."""
+    content: dict[str, Any] = {
+        "type": "about:blank",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "instance": request_id,
+    }
+    if isinstance(error, Invalid):
+        content["errors"] = [fault._asdict() for fault in error.faults]
+    headers = {"Retry-After": str(_RETRY_AFTER_SECONDS)} if isinstance(error, Unavailable) else {}
+    return Response(content, error.status, headers)

@@ -1,0 +1,68 @@
+"""SQS queues: sending in batches."""
+
+import random
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+from elasticrecode.aws import PARALLEL, batched, client, refusals
+from elasticrecode.errors import Unavailable
+
+_BATCH = 10
+_ROUNDS = 4
+_BACKOFF_SECONDS = 0.05
+
+
+class Message(NamedTuple):
+    """A message for a queue; `key` is the sender's own name for it."""
+
+    key: str
+    url: str
+    body: str
+    attributes: Mapping[str, str] = {}
+
+
+class Sender:
+    """Sends messages to any number of queues."""
+
+    def __init__(self) -> None:
+        self._sqs = client("sqs")
+
+    def send(self, messages: Sequence[Message]) -> dict[str, str]:
+        """Send, ten a call, several calls at once. Key → reason of what could not be sent after retries."""
+        by_queue: dict[str, list[Message]] = {}
+        for message in messages:
+            by_queue.setdefault(message.url, []).append(message)
+        batches = [batch for url in by_queue for batch in batched(by_queue[url], _BATCH)]
+        if len(batches) == 1:
+            return self._send_batch(batches[0])
+        with ThreadPoolExecutor(min(PARALLEL, len(batches) or 1)) as threads:
+            return {key: reason for failed in threads.map(self._send_batch, batches) for key, reason in failed.items()}
+
+    def _send_batch(self, messages: Sequence[Message]) -> dict[str, str]:
+        waiting, reasons = dict(enumerate(messages)), {}
+        for round_ in range(_ROUNDS):
+            try:
+                with refusals("sending"):
+                    answer = self._sqs.send_message_batch(
+                        QueueUrl=messages[0].url, Entries=[_entry(n, message) for n, message in waiting.items()]
+                    )
+            except (Unavailable, self._sqs.exceptions.ClientError) as error:
+                return {message.key: str(error) for message in waiting.values()} | reasons
+            failed = {int(entry["Id"]): entry for entry in answer.get("Failed", ())}
+            reasons |= {waiting[n].key: _reason(entry) for n, entry in failed.items() if entry["SenderFault"]}
+            waiting = {n: waiting[n] for n, entry in failed.items() if not entry["SenderFault"]}
+            if not waiting:
+                return reasons
+            time.sleep(random.uniform(0.5, 1) * _BACKOFF_SECONDS * 2**round_)  # noqa: S311
+        return {message.key: _reason(failed[n]) for n, message in waiting.items()} | reasons
+
+
+def _entry(number: int, message: Message) -> dict[str, Any]:
+    attributes = {name: {"DataType": "String", "StringValue": text} for name, text in message.attributes.items()}
+    return {"Id": str(number), "MessageBody": message.body, "MessageAttributes": attributes}
+
+
+def _reason(entry: Mapping[str, Any]) -> str:
+    return f"{entry['Code']}: {entry.get('Message', '')}"

@@ -1,0 +1,143 @@
+"""What the stack and its functions must agree on: environment variables, routes and the keys of the tables.
+
+Each function has one settings class that names exactly what it needs. The stack makes an instance to write the
+function's environment, the function reads the same class back, so a name is typed once and a gap is a type error.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Self, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+SERVER = "GET /"
+VERSION = "GET /v1"
+SCHEMA = "GET /v1/schema"
+SUBMIT = "POST /v1/jobs"
+SUBMIT_VMAF = "POST /v1/vmaf"
+JOB_EVENTS = "GET /v1/jobs/{jobID}"
+USER_EVENTS = "GET /v1/{userID}/jobs"
+USER_LOGS = "GET /v1/logs/{userID}"
+WORKER_QUEUES = "GET /v1/worker/queues"
+WORKER_DEPLOYMENTS = "GET /v1/worker/deployments"
+
+ROUTES = {
+    "schema": (SERVER, VERSION, SCHEMA),
+    "submit": (SUBMIT,),
+    "vmaf": (SUBMIT_VMAF,),
+    "logs": (JOB_EVENTS, USER_EVENTS, USER_LOGS),
+    "workers": (WORKER_QUEUES, WORKER_DEPLOYMENTS),
+}
+"""Function → the routes it answers, below the stage `api`."""
+
+JOBS_KEYS = ("jobID", "item")
+USER_INDEX = "user"
+USER_KEYS = ("userID", "at")
+USER_PROJECTION = ("event", "job", "expires")
+CONNECTIONS_KEYS = ("topic", "connectionID")
+TTL = "expires"
+"""Attribute with the Unix second from which an item is no longer shown."""
+
+Queues = dict[str, dict[str, str]]
+"""Group (`cpu`, `gpu`, `vmaf`) → name of a queue → its URL."""
+
+S = TypeVar("S", bound="Settings")
+T = TypeVar("T")
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """A function's settings. The field `jobs_table` is the variable `JOBS_TABLE`; what is no string is JSON."""
+
+    def environ(self) -> dict[str, str]:
+        """The settings as environment variables."""
+        values = ((field.upper(), getattr(self, field)) for field in self.__struct_fields__)
+        return {name: value if isinstance(value, str) else msgspec.json.encode(value).decode() for name, value in values}
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> Self:
+        """The settings in an environment. KeyError names a variable that is missing."""
+        kinds = cls.__annotations__ | {k: v for base in cls.__mro__[1:-1] for k, v in base.__annotations__.items()}
+        return cls(
+            **{
+                field: text if kinds[field] is str else msgspec.json.decode(text, type=kinds[field])
+                for field in cls.__struct_fields__
+                for text in [environ[field.upper()]]
+            }
+        )
+
+
+class ApiSettings(Settings, frozen=True, kw_only=True):
+    """What every function behind the REST API needs."""
+
+    cors: bool
+
+
+class SchemaSettings(ApiSettings, frozen=True, kw_only=True):
+    """Build is the commit's time as `YYYY.MM.DD.HHMMSS`."""
+
+    build: str
+    commit: str
+
+
+class SubmitSettings(ApiSettings, frozen=True, kw_only=True):
+    """For `submit` and `vmaf`."""
+
+    jobs_table: str
+    queues: Queues
+    retention_days: int
+
+
+class LogsSettings(ApiSettings, frozen=True, kw_only=True):
+    """With `job_logs` off the log routes refuse and say so."""
+
+    jobs_table: str
+    job_logs: bool
+
+
+class WorkersSettings(ApiSettings, frozen=True, kw_only=True):
+    """For the routes about workers."""
+
+    queues: Queues
+
+
+class DispatchSettings(Settings, frozen=True, kw_only=True):
+    """For the function that sends what was accepted."""
+
+    queues: Queues
+
+
+class EventsSettings(Settings, frozen=True, kw_only=True):
+    """For the consumer of the control queue."""
+
+    jobs_table: str
+    events_dead_letter_queue: str
+    event_retention_seconds: int
+
+
+class SocketsSettings(Settings, frozen=True, kw_only=True):
+    """For `$connect` and `$disconnect`."""
+
+    connections_table: str
+
+
+class FanoutSettings(Settings, frozen=True, kw_only=True):
+    """For the function that pushes stored events to WebSocket connections."""
+
+    jobs_table: str
+    connections_table: str
+    socket_management_url: str
+
+
+def compose(build: Callable[[S], Callable[[Any, Any], T]], settings: type[S]) -> Callable[[Any, Any], T]:
+    """A Lambda handler from its composition: built while Lambda initialises, elsewhere at the first call."""
+    if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+        return build(settings.read(os.environ))
+    built: list[Callable[[Any, Any], T]] = []
+
+    def handler(event: Any, context: Any) -> T:
+        if not built:
+            built.append(build(settings.read(os.environ)))
+        return built[0](event, context)
+
+    return handler
