@@ -6,7 +6,7 @@ function's environment, the function reads the same class back, so a name is typ
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, get_type_hints
 
 import msgspec
 from msgspec import Struct
@@ -57,14 +57,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Self:
         """The settings in an environment. KeyError names a variable that is missing."""
-        kinds = cls.__annotations__ | {k: v for base in cls.__mro__[1:-1] for k, v in base.__annotations__.items()}
-        return cls(
-            **{
-                field: text if kinds[field] is str else msgspec.json.decode(text, type=kinds[field])
-                for field in cls.__struct_fields__
-                for text in [environ[field.upper()]]
-            }
-        )
+        values = {}
+        for field, kind in get_type_hints(cls).items():
+            text = environ[field.upper()]
+            values[field] = text if kind is str else msgspec.json.decode(text, type=kind)
+        return cls(**values)
 
 
 class ApiSettings(Settings, frozen=True, kw_only=True):
