@@ -1,8 +1,8 @@
 """The stack: the whole data path and every grant.
 
-    client ─▶ submit, vmaf ─▶ jobs table ─stream─▶ dispatch ─▶ worker queues ─▶ workers
-                                  ▲    └───stream─▶ fanout ─▶ WebSocket connections ◀─ sockets
-                                  └─ events ◀─ control queue ◀──────────────────────── workers
+client ─▶ submit, vmaf ─▶ jobs table ─stream─▶ dispatch ─▶ worker queues ─▶ workers
+                              ▲    └───stream─▶ fanout ─▶ WebSocket connections ◀─ sockets
+                              └─ events ◀─ control queue ◀──────────────────────── workers
 """
 
 from collections.abc import Iterable
@@ -54,9 +54,7 @@ class ControlPlane(Stack):
         storage.jobs.grant(submit, "dynamodb:BatchWriteItem")
         storage.jobs.grant(logs, "dynamodb:Query", "dynamodb:BatchGetItem")
         served = {"schema": schema, "submit": submit, "vmaf": vmaf, "logs": logs, "workers": workers}
-        rest = RestApi(
-            self, "Api", {served[name]: routes for name, routes in settings.ROUTES.items()}, cors=cors
-        )
+        rest = RestApi(self, "Api", {served[name]: routes for name, routes in settings.ROUTES.items()}, cors=cors)
 
         dispatch = make("dispatch", settings.DispatchSettings(queues=queues), seconds=60)
         for queue in (queue for members in storage.queues.values() for queue in members.values()):
@@ -104,7 +102,13 @@ class ControlPlane(Stack):
         fanout.add_to_role_policy(
             iam.PolicyStatement(
                 actions=["execute-api:ManageConnections"],
-                resources=[self.format_arn(service="execute-api", resource=f"{socket_api.api.api_id}/ws/POST/@connections", resource_name="*")],
+                resources=[
+                    self.format_arn(
+                        service="execute-api",
+                        resource=f"{socket_api.api.api_id}/ws/POST/@connections",
+                        resource_name="*",
+                    )
+                ],
             )
         )
         progress = {"eventName": ["MODIFY"], "dynamodb": {"Keys": {"item": {"S": ["progress"]}}}}

@@ -24,8 +24,11 @@ class Functions(Construct):
             code = lambda_.Code.from_asset(str(folder), asset_hash=folder.name.split("-")[1])
             self._layers.append(
                 lambda_.LayerVersion(
-                    self, name, code=code,
-                    compatible_runtimes=[self._runtime], compatible_architectures=[self._architecture],
+                    self,
+                    name,
+                    code=code,
+                    compatible_runtimes=[self._runtime],
+                    compatible_architectures=[self._architecture],
                 )
             )
 
@@ -43,7 +46,9 @@ class Functions(Construct):
             timeout=Duration.seconds(seconds),
             environment={**settings.environ(), "POWERTOOLS_LOG_LEVEL": "DEBUG" if self._options.verbose else "INFO"},
             log_group=logs.LogGroup(
-                self, f"{name.capitalize()}Logs",
-                retention=logs.RetentionDays.ONE_MONTH, removal_policy=RemovalPolicy.DESTROY,
+                self,
+                f"{name.capitalize()}Logs",
+                retention=logs.RetentionDays.ONE_MONTH,
+                removal_policy=RemovalPolicy.DESTROY,
             ),
         )

@@ -58,7 +58,10 @@ def _built(name: str, content: bytes, options: Options, fill: Callable[[Path], N
             fill(target)
             if options.lambdaRuntime == f"python{sys.version_info.major}.{sys.version_info.minor}":
                 compileall.compile_dir(
-                    target, quiet=1, stripdir=str(target), prependdir="/opt/python",
+                    target,
+                    quiet=1,
+                    stripdir=str(target),
+                    prependdir="/opt/python",
                     invalidation_mode=PycInvalidationMode.UNCHECKED_HASH,
                 )
             try:

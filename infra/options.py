@@ -30,9 +30,15 @@ def listed(text: str) -> list[str]:
 
 FORMATS = {
     "queue-name": (lambda text: _QUEUE_NAME.fullmatch(text) is not None, "an SQS queue name"),
-    "queue-list": (_is_queue_list, "different SQS queue names (made here) or ARNs (existing queues), with commas between"),
+    "queue-list": (
+        _is_queue_list,
+        "different SQS queue names (made here) or ARNs (existing queues), with commas between",
+    ),
     "table-name": (lambda text: re.fullmatch(r"[\w.-]{3,255}", text, re.ASCII) is not None, "a DynamoDB table name"),
-    "stack-name": (lambda text: re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,100}", text) is not None, "a CloudFormation stack name"),
+    "stack-name": (
+        lambda text: re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,100}", text) is not None,
+        "a CloudFormation stack name",
+    ),
     "site-folder": (
         lambda text: (ROOT / text / "index.html").is_file() and (ROOT / text / "static").is_dir(),
         "a folder with index.html and static/ in it",
@@ -106,7 +112,9 @@ def _faults(given: Mapping[str, Any]) -> list[Fault]:
     if given.get("discovery") is True:
         faults.append(Fault("/discovery", "must be false: this version has queues named by hand only"))
     elif not any(given.get(name) for name in ("cpuQueues", "gpuQueues", "vmafQueues")):
-        faults.append(Fault("/discovery", "is false, so at least one of cpuQueues, gpuQueues and vmafQueues must name a queue"))
+        faults.append(
+            Fault("/discovery", "is false, so at least one of cpuQueues, gpuQueues and vmafQueues must name a queue")
+        )
     if given.get("clusters"):
         faults.append(Fault("/clusters", "must be empty while discovery is false"))
     return faults

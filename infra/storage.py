@@ -57,7 +57,9 @@ class Storage(Construct):
         """The most the control queue's consumer may take: a sixth of the queue's visibility timeout."""
         return _EVENTS_TIMEOUT_SECONDS
 
-    def _table(self, id_: str, keys: tuple[str, str], outlives: RemovalPolicy, name: str | None = None) -> dynamodb.Table:
+    def _table(
+        self, id_: str, keys: tuple[str, str], outlives: RemovalPolicy, name: str | None = None
+    ) -> dynamodb.Table:
         return dynamodb.Table(
             self,
             id_,
@@ -100,8 +102,7 @@ class Storage(Construct):
             visibility_timeout=visibility,
             retention_period=Duration.days(10 if dead_letters else 14),
             receive_message_wait_time=Duration.seconds(20),
-            dead_letter_queue=dead_letters
-            and sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=_MAX_RECEIVES),
+            dead_letter_queue=dead_letters and sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=_MAX_RECEIVES),
             removal_policy=self._outlives,
         )
 

@@ -24,7 +24,10 @@ def current() -> Version:
     try:
         said = subprocess.run(
             ["git", "log", "-1", "--format=%H %ct"],  # noqa: S607
-            cwd=_HERE, capture_output=True, text=True, check=True,
+            cwd=_HERE,
+            capture_output=True,
+            text=True,
+            check=True,
         )
     except (OSError, subprocess.CalledProcessError):
         return Version("unknown", "unknown")

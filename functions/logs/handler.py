@@ -27,9 +27,7 @@ def build(settings: LogsSettings) -> http.LambdaHandler:
             raise Refused("This deployment keeps no job logs: its option jobLogs is off.")
         return request.page()
 
-    return http.handler(
-        {JOB_EVENTS: job_events, USER_EVENTS: user_events, USER_LOGS: user_events}, cors=settings.cors
-    )
+    return http.handler({JOB_EVENTS: job_events, USER_EVENTS: user_events, USER_LOGS: user_events}, cors=settings.cors)
 
 
 def _answer(request: http.Request, page: Page) -> http.Response:

@@ -6,12 +6,14 @@ from elasticrecode.settings import SCHEMA, SERVER, VERSION, SchemaSettings, comp
 
 def build(settings: SchemaSettings) -> http.LambdaHandler:
     """The handler; its answers are fixed at deployment."""
-    version = http.Response({
-        "server": "ElasticRecode/Controlplane",
-        "version": f"v{__version__}",
-        "build": settings.build,
-        "commit": settings.commit,
-    })
+    version = http.Response(
+        {
+            "server": "ElasticRecode/Controlplane",
+            "version": f"v{__version__}",
+            "build": settings.build,
+            "commit": settings.commit,
+        }
+    )
     schema = http.Response(profiles.SCHEMA)
     routes = {SERVER: lambda _: version, VERSION: lambda _: version, SCHEMA: lambda _: schema}
     return http.handler(routes, cors=settings.cors)

@@ -22,16 +22,18 @@ def build(settings: SubmitSettings) -> http.LambdaHandler:
         records = [Record(job, routing.choose(job, settings.queues, rng), now) for job in jobs]
         refused = table.accept(records, settings.retention_days * 86400)
         logger.info("accepted", extra={"jobs": len(jobs) - len(refused), "refused": len(refused)})
-        return http.Response([
-            {
-                "userid": job.userid,
-                "jobid": job.jobid,
-                "input": job.input,
-                "output": job.output,
-                "status": {"event": "JobSummit", "status": "failed" if job.jobid in refused else "success"},
-            }
-            for job in jobs
-        ])
+        return http.Response(
+            [
+                {
+                    "userid": job.userid,
+                    "jobid": job.jobid,
+                    "input": job.input,
+                    "output": job.output,
+                    "status": {"event": "JobSummit", "status": "failed" if job.jobid in refused else "success"},
+                }
+                for job in jobs
+            ]
+        )
 
     return http.handler({SUBMIT: submit}, cors=settings.cors)
 

@@ -1,15 +1,15 @@
 """Every error the product raises on purpose.
 
-    ElasticRecodeError
-    ├── Problem               what a client is told, as RFC 9457 problem details
-    │   ├── Malformed    400  the body is not JSON
-    │   ├── Invalid      422  the body is JSON and says something impossible; carries every fault
-    │   ├── BadParameter 400  a path or query parameter is out of range
-    │   ├── NotFound     404
-    │   ├── Refused      409  the request is sound, the deployment or the job's state forbids it
-    │   ├── TooLarge     413
-    │   └── Unavailable  503  AWS refused or throttled after retries, or no queue serves the request
-    └── UnreadableEvent       a control-queue message that is no worker event
+ElasticRecodeError
+├── Problem               what a client is told, as RFC 9457 problem details
+│   ├── Malformed    400  the body is not JSON
+│   ├── Invalid      422  the body is JSON and says something impossible; carries every fault
+│   ├── BadParameter 400  a path or query parameter is out of range
+│   ├── NotFound     404
+│   ├── Refused      409  the request is sound, the deployment or the job's state forbids it
+│   ├── TooLarge     413
+│   └── Unavailable  503  AWS refused or throttled after retries, or no queue serves the request
+└── UnreadableEvent       a control-queue message that is no worker event
 """
 
 from typing import NamedTuple

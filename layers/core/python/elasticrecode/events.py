@@ -5,7 +5,7 @@ what they do send, so that the same message always gives the same event.
 """
 
 import hashlib
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType

@@ -52,7 +52,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     def environ(self) -> dict[str, str]:
         """The settings as environment variables."""
         values = ((field.upper(), getattr(self, field)) for field in self.__struct_fields__)
-        return {name: value if isinstance(value, str) else msgspec.json.encode(value).decode() for name, value in values}
+        return {
+            name: value if isinstance(value, str) else msgspec.json.encode(value).decode() for name, value in values
+        }
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Self:

@@ -13,7 +13,7 @@ write. Every item has a TTL, and no read shows what has expired.
 
 import random
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -183,7 +183,9 @@ def event_of(item: Item) -> Event | None:
     """The event an item stands for, without its job unless it is the record."""
     if "job" in item:
         position = item["at"]["S"]
-        return submitted(item["job"]["S"].encode(), item["userID"]["S"], item["jobID"]["S"], int(position.split("#")[0]))
+        return submitted(
+            item["job"]["S"].encode(), item["userID"]["S"], item["jobID"]["S"], int(position.split("#")[0])
+        )
     return msgspec.json.decode(item["event"]["S"], type=Event) if "event" in item else None
 
 

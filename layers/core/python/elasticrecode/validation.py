@@ -18,7 +18,13 @@ Formats = Mapping[str, tuple[Callable[[str], bool], str]]
 """Name of a format → its test on a string, and what a value must be."""
 
 _SHOWN = 80
-_TYPES = {"object": "an object", "array": "an array", "string": "a string", "integer": "a whole number", "number": "a number"}
+_TYPES = {
+    "object": "an object",
+    "array": "an array",
+    "string": "a string",
+    "integer": "a whole number",
+    "number": "a number",
+}
 
 
 class Body:
