@@ -56,24 +56,24 @@ QueueList = Annotated[str, Meta(extra_json_schema={"format": "queue-list"})]
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
     """Every option. The first generation's switch stands behind each that replaces one."""
 
-    stackName: Annotated[str, Meta(extra_json_schema={"format": "stack-name"})]  # noqa: N815
-    controlQueue: Annotated[str, Meta(extra_json_schema={"format": "queue-name"})]  # noqa: N815  -q
-    cpuQueues: QueueList  # noqa: N815  -cpuQ
-    gpuQueues: QueueList  # noqa: N815  -gpuQ
-    vmafQueues: QueueList  # noqa: N815  -vmafQ
+    stackName: Annotated[str, Meta(extra_json_schema={"format": "stack-name"})]
+    controlQueue: Annotated[str, Meta(extra_json_schema={"format": "queue-name"})]
+    cpuQueues: QueueList
+    gpuQueues: QueueList
+    vmafQueues: QueueList
     discovery: bool  # -disableAutoDiscovery
     clusters: str  # -disableInCluster, -kubeconfig
-    jobLogs: bool  # noqa: N815  -disableWriteJobLogs
-    jobsTable: Annotated[str, Meta(extra_json_schema={"format": "table-name"})]  # noqa: N815  -LogsTableName
+    jobLogs: bool
+    jobsTable: Annotated[str, Meta(extra_json_schema={"format": "table-name"})]
     cors: bool  # -disableCORS
     verbose: bool  # -verbose
-    retentionDays: Annotated[int, Meta(ge=1, le=3650)]  # noqa: N815
-    keepData: bool  # noqa: N815
-    frontDoor: Literal["cloudfront", "none"]  # noqa: N815
-    siteFolder: Annotated[str, Meta(extra_json_schema={"format": "site-folder"})]  # noqa: N815
-    executeApi: Annotated[str, Meta(extra_json_schema={"format": "execute-api"})]  # noqa: N815
-    lambdaRuntime: Literal["python3.11", "python3.12", "python3.13", "python3.14"]  # noqa: N815
-    lambdaPlatform: Annotated[str, Meta(pattern="^(aarch64|x86_64)-[a-z0-9_-]+$")]  # noqa: N815
+    retentionDays: Annotated[int, Meta(ge=1, le=3650)]
+    keepData: bool
+    frontDoor: Literal["cloudfront", "none"]
+    siteFolder: Annotated[str, Meta(extra_json_schema={"format": "site-folder"})]
+    executeApi: Annotated[str, Meta(extra_json_schema={"format": "execute-api"})]
+    lambdaRuntime: Literal["python3.11", "python3.12", "python3.13", "python3.14"]
+    lambdaPlatform: Annotated[str, Meta(pattern="^(aarch64|x86_64)-[a-z0-9_-]+$")]
 
     @property
     def queues(self) -> dict[str, list[str]]:

@@ -32,7 +32,7 @@ class Progress(Struct, omit_defaults=True):
     frame: int | None = None
     fps: float | None = None
     speed: float | None = None
-    etaSeconds: float | None = None  # noqa: N815
+    etaSeconds: float | None = None
 
 
 class Failure(Struct):
@@ -51,7 +51,7 @@ class Output(Struct, omit_defaults=True):
     duration: float | None = None
     width: int | None = None
     height: int | None = None
-    videoCodec: str | None = None  # noqa: N815
+    videoCodec: str | None = None
     bitrate: int | None = None
     frames: int | None = None
 
@@ -70,15 +70,15 @@ class _JobReference(Struct):
 class WorkerEvent(Struct, kw_only=True):
     """A message on the control queue. `ts` is Unix seconds, `tsMs` milliseconds; `job` is the queue message as taken."""
 
-    workerType: Text = ""  # noqa: N815
-    nodeName: Text = ""  # noqa: N815
-    podName: Text = ""  # noqa: N815
+    workerType: Text = ""
+    nodeName: Text = ""
+    podName: Text = ""
     action: Annotated[str, Meta(min_length=1, max_length=64)]
     job: Raw
     msg: str = ""
     ts: Annotated[int, Meta(ge=0, lt=10**11)] | Annotated[float, Meta(ge=0, lt=1e11)]
-    eventID: Identifier | UnsetType = UNSET  # noqa: N815
-    tsMs: Annotated[int, Meta(ge=0, lt=10**14)] | UnsetType = UNSET  # noqa: N815
+    eventID: Identifier | UnsetType = UNSET
+    tsMs: Annotated[int, Meta(ge=0, lt=10**14)] | UnsetType = UNSET
     attempt: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
     progress: Progress | UnsetType = UNSET
     result: Result | UnsetType = UNSET
@@ -92,16 +92,16 @@ class Event(Struct, omit_defaults=True, kw_only=True):
     """
 
     ts: int
-    userID: str  # noqa: N815
-    jobID: str  # noqa: N815
+    userID: str
+    jobID: str
     action: str
     job: Raw | UnsetType = UNSET
-    nodeName: str | UnsetType = UNSET  # noqa: N815
-    podName: str | UnsetType = UNSET  # noqa: N815
-    workerType: str | UnsetType = UNSET  # noqa: N815
+    nodeName: str | UnsetType = UNSET
+    podName: str | UnsetType = UNSET
+    workerType: str | UnsetType = UNSET
     msg: str | UnsetType = UNSET
-    eventID: str  # noqa: N815
-    tsMs: int  # noqa: N815
+    eventID: str
+    tsMs: int
     attempt: int | UnsetType = UNSET
     progress: Progress | UnsetType = UNSET
     result: Result | UnsetType = UNSET

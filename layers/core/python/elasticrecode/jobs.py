@@ -75,14 +75,14 @@ class JobRequest(Struct, forbid_unknown_fields=True):
     output: PrefixURI
     profile: FfmpegProfile
     priority: Priority = 0
-    batchInputs: Any = UNSET  # noqa: N815
+    batchInputs: Any = UNSET
 
 
 class BatchRequest(Struct, forbid_unknown_fields=True):
     """Several transcodes with one profile into one output prefix."""
 
     userid: UserID
-    batchInputs: Annotated[list[ObjectURI], Meta(min_length=1, max_length=BATCH_LIMIT)]  # noqa: N815
+    batchInputs: Annotated[list[ObjectURI], Meta(min_length=1, max_length=BATCH_LIMIT)]
     output: PrefixURI
     profile: FfmpegProfile
     priority: Priority = 0

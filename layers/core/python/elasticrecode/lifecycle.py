@@ -79,10 +79,17 @@ def after(action: str, named: int | None, state: State, attempt: int, *, claimed
     return None
 
 
-def write(action: str, attempt: int | None, now_ms: int, details: Mapping[str, str | int]) -> dict[str, Any]:
+def write(
+    action: str,
+    attempt: int | None,
+    now_ms: int,
+    details: Mapping[str, str | int],
+    max_strikes: int | None = None,
+) -> dict[str, Any]:
     """The update of a record that makes an action's move if it is allowed: arguments of DynamoDB's UpdateItem.
 
-    `details` are further attributes to set. ValueError for an action that makes no move.
+    `details` are further attributes to set. With `max_strikes` a move that counts a strike is refused where it would
+    be the last one allowed. ValueError for an action that makes no move.
     """
     moves = find(action, attempt)
     if not moves:
@@ -98,12 +105,19 @@ def write(action: str, attempt: int | None, now_ms: int, details: Mapping[str, s
             )
         elif move.holder == "unclaimed":
             terms.append(f"attribute_not_exists({words.name('lease')})")
+        if action == JOB_LOST:
+            terms.append(f"{words.name('lease')} < {words.value(now_ms)}")
+        if max_strikes is not None:
+            strikes, last = words.name("strikes"), words.value(max_strikes - 1)
+            terms.append(f"(attribute_not_exists({strikes}) OR {strikes} < {last})")
         conditions.append(f"({' AND '.join(terms)})")
-    sets = {"state": target, _STAMPS.get(target, "changedMs"): now_ms, **details}
+    sets = {"state": target, _STAMPS[target]: now_ms, **details}
+    if action == JOB_RETRIED:
+        sets["strikes"] = 0
     assignments = [f"{words.name(name)} = {words.value(value)}" for name, value in sets.items()]
     removed = [words.name(name) for name in _LEFT_BEHIND[target] if name not in sets]
     counters = [f"{words.name('attempt')} {words.value(1)}"] if target == "running" else []
-    if action in (JOB_LOST, EXHAUST) or (action == JOB_RETURNED and "failure" in details):
+    if is_strike(action, details):
         counters.append(f"{words.name('strikes')} {words.value(1)}")
     expression = f"SET {', '.join(assignments)}"
     expression += f" REMOVE {', '.join(removed)}" if removed else ""
@@ -117,6 +131,7 @@ def write(action: str, attempt: int | None, now_ms: int, details: Mapping[str, s
 
 
 _STAMPS = {
+    "accepted": "postponedMs",
     "queued": "queuedMs",
     "running": "startedMs",
     "finished": "endedMs",

@@ -87,7 +87,7 @@ class Ec2(Struct, forbid_unknown_fields=True):
     """Where the job may run."""
 
     platform: Platform | UnsetType = UNSET
-    priceModel: Literal["normal", "spot"] | UnsetType = UNSET  # noqa: N815
+    priceModel: Literal["normal", "spot"] | UnsetType = UNSET
 
 
 class Ffmpeg(Struct, forbid_unknown_fields=True):
@@ -99,7 +99,7 @@ class Ffmpeg(Struct, forbid_unknown_fields=True):
     buffersize: Annotated[str, Meta(extra_json_schema={"format": "rate"})] | UnsetType = UNSET
     profile: Literal["quality", "latency"] = "quality"
     platform: Platform | UnsetType = UNSET
-    originCodec: Literal["h264", "h265", "h264_cuvid", "hevc_cuvid"] | UnsetType = UNSET  # noqa: N815
+    originCodec: Literal["h264", "h265", "h264_cuvid", "hevc_cuvid"] | UnsetType = UNSET
 
 
 class Vmaf(Struct, forbid_unknown_fields=True):

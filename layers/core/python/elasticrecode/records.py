@@ -9,8 +9,8 @@ from elasticrecode.lifecycle import State
 class JobRecord(Struct, kw_only=True):
     """Where a job stands. Times are Unix seconds; what has nothing to say is null."""
 
-    jobID: str  # noqa: N815
-    userID: str  # noqa: N815
+    jobID: str
+    userID: str
     kind: str
     state: State
     attempt: int
@@ -20,11 +20,11 @@ class JobRecord(Struct, kw_only=True):
     origin: str | None = None
     output: str
     profile: Raw
-    batchID: str | None = None  # noqa: N815
-    createdAt: float  # noqa: N815
-    queuedAt: float | None = None  # noqa: N815
-    startedAt: float | None = None  # noqa: N815
-    endedAt: float | None = None  # noqa: N815
+    batchID: str | None = None
+    createdAt: float
+    queuedAt: float | None = None
+    startedAt: float | None = None
+    endedAt: float | None = None
     progress: Progress | None = None
     outputs: Raw | None = None
     quality: Raw | None = None
