@@ -8,12 +8,14 @@ client ─▶ submit, vmaf ─▶ jobs table ─stream─▶ dispatch ─▶ wor
 from collections.abc import Iterable
 
 from aws_cdk import Aws, CfnOutput, Duration, Stack
+from aws_cdk import aws_events as aws_events
+from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_event_sources as sources
 from constructs import Construct
 
-from elasticrecode import settings
+from elasticrecode import lifecycle, settings
 from infra import version
 from infra.front_door import FrontDoor
 from infra.functions import Functions
@@ -42,24 +44,43 @@ class ControlPlane(Stack):
 
         commit, build = version.current()
         submitting = settings.SubmitSettings(
-            cors=cors, jobs_table=jobs, queues=queues, retention_days=options.retentionDays
+            cors=cors,
+            jobs_table=jobs,
+            queues=queues,
+            retention_days=options.retentionDays,
+            idempotency_days=options.idempotencyDays,
         )
         schema = make("schema", settings.SchemaSettings(cors=cors, build=build, commit=commit), memory_mib=512)
         submit = make("submit", submitting)
         vmaf = make("vmaf", submitting)
         logs = make("logs", settings.LogsSettings(cors=cors, jobs_table=jobs, job_logs=options.jobLogs))
         workers = make("workers", settings.WorkersSettings(cors=cors, queues=queues), memory_mib=512)
-        for function in (submit, vmaf):
-            storage.jobs.grant(function, "dynamodb:PutItem")
-        storage.jobs.grant(submit, "dynamodb:BatchWriteItem")
+        manage = make("jobs", settings.JobsSettings(cors=cors, jobs_table=jobs, retention_days=options.retentionDays))
+        keyed = ("dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:BatchGetItem")
+        storage.jobs.grant(submit, "dynamodb:BatchWriteItem", *keyed)
+        storage.jobs.grant(vmaf, *keyed)
+        storage.jobs.grant(manage, "dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:UpdateItem", "dynamodb:PutItem")
         storage.jobs.grant(logs, "dynamodb:Query", "dynamodb:BatchGetItem")
-        served = {"schema": schema, "submit": submit, "vmaf": vmaf, "logs": logs, "workers": workers}
+        served = {"schema": schema, "submit": submit, "vmaf": vmaf, "logs": logs, "jobs": manage, "workers": workers}
         rest = RestApi(self, "Api", {served[name]: routes for name, routes in settings.ROUTES.items()}, cors=cors)
 
-        dispatch = make("dispatch", settings.DispatchSettings(queues=queues), seconds=60)
+        dispatch = make("dispatch", settings.DispatchSettings(jobs_table=jobs, queues=queues), seconds=60)
+        storage.jobs.grant(dispatch, "dynamodb:UpdateItem")
         for queue in (queue for members in storage.queues.values() for queue in members.values()):
             queue.grant(dispatch, "sqs:SendMessage")
-        self._follow(dispatch, storage, [{"eventName": ["INSERT"], "dynamodb": {"Keys": {"item": {"S": ["job"]}}}}])
+        record = {"Keys": {"item": {"S": ["job"]}}}
+        needs_message = {
+            "NewImage": {"state": {"S": ["queued"]}},
+            "OldImage": {"state": {"S": list(lifecycle.NEEDS_MESSAGE)}},
+        }
+        self._follow(
+            dispatch,
+            storage,
+            [
+                {"eventName": ["INSERT"], "dynamodb": record},
+                {"eventName": ["MODIFY"], "dynamodb": record | needs_message},
+            ],
+        )
 
         keep = options.retentionDays * 86400 if options.jobLogs else _WITHOUT_LOGS_SECONDS
         events = make(
@@ -68,10 +89,11 @@ class ControlPlane(Stack):
                 jobs_table=jobs,
                 events_dead_letter_queue=storage.event_dead_letters.queue_url,
                 event_retention_seconds=keep,
+                max_strikes=options.maxAttempts,
             ),
             seconds=storage.events_timeout_seconds,
         )
-        storage.jobs.grant(events, "dynamodb:BatchWriteItem")
+        storage.jobs.grant(events, "dynamodb:BatchWriteItem", "dynamodb:UpdateItem")
         storage.event_dead_letters.grant(events, "sqs:SendMessage")
         events.add_event_source(
             sources.SqsEventSource(
@@ -80,6 +102,31 @@ class ControlPlane(Stack):
                 max_batching_window=Duration.seconds(1),
                 report_batch_item_failures=True,
             )
+        )
+
+        reconcile = make(
+            "reconcile",
+            settings.ReconcileSettings(
+                jobs_table=jobs,
+                queues=queues,
+                control_queue=storage.control.queue_url,
+                dead_letter_queue=storage.dead_letters.queue_url,
+                events_dead_letter_queue=storage.event_dead_letters.queue_url,
+                event_retention_seconds=keep,
+            ),
+            seconds=50,
+        )
+        storage.jobs.grant(
+            reconcile, "dynamodb:Query", "dynamodb:BatchGetItem", "dynamodb:UpdateItem", "dynamodb:PutItem"
+        )
+        for letters in (storage.dead_letters, storage.event_dead_letters):
+            letters.grant(reconcile, "sqs:ReceiveMessage", "sqs:DeleteMessage")
+        storage.control.grant(reconcile, "sqs:SendMessage")
+        aws_events.Rule(
+            self,
+            "EveryMinute",
+            schedule=aws_events.Schedule.rate(Duration.minutes(1)),
+            targets=[targets.LambdaFunction(reconcile, retry_attempts=0)],
         )
 
         sockets = make("sockets", settings.SocketsSettings(connections_table=connections), memory_mib=512)

@@ -19,6 +19,7 @@ from infra.options import ROOT, Options
 
 _BUILT = ROOT / ".build" / "layers"
 _CORE = ROOT / "layers" / "core" / "python"
+_UV_INSTALL = (sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-deps")
 _REQUIREMENTS = ROOT / "layers" / "deps" / "requirements.txt"
 
 
@@ -40,8 +41,7 @@ def dependencies(options: Options) -> Path:
         python = options.lambdaRuntime.removeprefix("python")
         wheels = ["--python-platform", options.lambdaPlatform, "--python-version", python, "--only-binary", ":all:"]
         subprocess.run(
-            [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-deps", *wheels]
-            + ["--requirements", str(_REQUIREMENTS), "--target", str(target)],
+            [*_UV_INSTALL, *wheels, "--requirements", str(_REQUIREMENTS), "--target", str(target)],
             check=True,
         )
 

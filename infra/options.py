@@ -68,6 +68,8 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     cors: bool  # -disableCORS
     verbose: bool  # -verbose
     retentionDays: Annotated[int, Meta(ge=1, le=3650)]
+    idempotencyDays: Annotated[int, Meta(ge=1, le=365)]
+    maxAttempts: Annotated[int, Meta(ge=1, le=20)]
     keepData: bool
     frontDoor: Literal["cloudfront", "none"]
     siteFolder: Annotated[str, Meta(extra_json_schema={"format": "site-folder"})]
@@ -81,11 +83,12 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
         return {"cpu": listed(self.cpuQueues), "gpu": listed(self.gpuQueues), "vmaf": listed(self.vmafQueues)}
 
 
+_NUMBERS = ("retentionDays", "idempotencyDays", "maxAttempts")
 _reader = Reader(Options, FORMATS)
 
 
 def read(context: Mapping[str, Any]) -> Options:
-    """The options in an app's context. Invalid with every fault; keys of CDK itself hold ':' or '/' and are left out."""
+    """The options in an app's context. Invalid with every fault; CDK's own keys, with ':' or '/', are left out."""
     given = {name: _typed(name, value) for name, value in context.items() if not re.search("[:/]", name)}
     return _reader.convert(given, _faults(given))
 
@@ -101,7 +104,7 @@ def _typed(name: str, value: Any) -> Any:
     kind = Options.__annotations__.get(name)
     if kind is bool and value in ("true", "false"):
         return value == "true"
-    if isinstance(value, str) and value.isdigit() and name == "retentionDays":
+    if name in _NUMBERS and isinstance(value, str) and value.isdigit():
         return int(value)
     return value
 

@@ -6,11 +6,22 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from elasticrecode.settings import CONNECTIONS_KEYS, JOBS_KEYS, TTL, USER_INDEX, USER_KEYS, USER_PROJECTION
+from elasticrecode.settings import (
+    CONNECTIONS_KEYS,
+    DUE_INDEX,
+    DUE_KEYS,
+    JOBS_KEYS,
+    TTL,
+    USER_INDEX,
+    USER_KEYS,
+    USER_PROJECTION,
+)
 from infra.options import Options
 
 _EVENTS_TIMEOUT_SECONDS = 60
-_MAX_RECEIVES = 5
+_MAX_RECEIVES = 20
+"""Receives before a message is a dead letter. Giving a job back on a scale-down is a receive too, so it is not few;
+what kills its workers ends sooner, by the option maxAttempts."""
 
 
 class Storage(Construct):
@@ -27,6 +38,12 @@ class Storage(Construct):
             sort_key=_string(USER_KEYS[1]),
             projection_type=dynamodb.ProjectionType.INCLUDE,
             non_key_attributes=list(USER_PROJECTION),
+        )
+        self.jobs.add_global_secondary_index(
+            index_name=DUE_INDEX,
+            partition_key=_string(DUE_KEYS[0]),
+            sort_key=dynamodb.Attribute(name=DUE_KEYS[1], type=dynamodb.AttributeType.NUMBER),
+            projection_type=dynamodb.ProjectionType.KEYS_ONLY,
         )
         self.connections = self._table("Connections", CONNECTIONS_KEYS, RemovalPolicy.DESTROY)
 
@@ -68,7 +85,7 @@ class Storage(Construct):
             sort_key=_string(keys[1]),
             billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
             time_to_live_attribute=TTL,
-            stream=dynamodb.StreamViewType.NEW_IMAGE if name else None,
+            stream=dynamodb.StreamViewType.NEW_AND_OLD_IMAGES if name else None,
             point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
                 point_in_time_recovery_enabled=outlives is RemovalPolicy.RETAIN
             ),

@@ -1,13 +1,21 @@
-"""The control queue's consumer: worker events into the jobs table, whose stream pushes them on.
+"""The control queue's consumer: worker events into the log, and the moves they make.
 
-An event that cannot be read goes to its dead-letter queue with the reason and delays no other.
+The log comes first, so that what was said is kept whether or not it changes anything. Both writes may be repeated. An
+event that cannot be read goes to its dead-letter queue with the reason and delays no other.
 """
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from elasticrecode import events
-from elasticrecode.errors import UnreadableEvent
+import msgspec
+from msgspec import UNSET
+
+from elasticrecode import events, lifecycle
+from elasticrecode.aws import PARALLEL
+from elasticrecode.errors import Unavailable, UnreadableEvent
+from elasticrecode.events import JOB_FAILED, Event, Failure
 from elasticrecode.observe import logger
 from elasticrecode.queues import Message, Sender
 from elasticrecode.settings import EventsSettings, compose
@@ -15,28 +23,90 @@ from elasticrecode.table import JobsTable
 
 
 def build(settings: EventsSettings) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
-    """The handler over one table and one dead-letter queue; it reports the messages to be delivered again."""
+    """The handler; it reports the messages to be delivered again."""
     table, sender = JobsTable(settings.jobs_table), Sender()
 
     def consume(batch: dict[str, Any], context: Any) -> dict[str, Any]:
-        read: dict[str, events.Event] = {}
+        read: dict[str, Event] = {}
         unreadable: list[Message] = []
         for message in batch["Records"]:
             try:
                 read[message["messageId"]] = events.read(message["body"].encode())
             except UnreadableEvent as error:
-                logger.warning("unreadable event", extra={"reason": str(error)})
-                reason = {"reason": str(error)}
+                why = {"reason": str(error)}
+                logger.warning("unreadable event", extra=why)
                 unreadable.append(
-                    Message(message["messageId"], settings.events_dead_letter_queue, message["body"], reason)
+                    Message(message["messageId"], settings.events_dead_letter_queue, message["body"], why)
                 )
-        refused = table.log(read.values(), settings.event_retention_seconds)
-        again = {message_id for message_id, event in read.items() if event.eventID in refused}
+        unsaid = table.log(read.values(), settings.event_retention_seconds)
+        unsaid |= _move([event for event in read.values() if event.eventID not in unsaid])
+        again = {message_id for message_id, event in read.items() if event.eventID in unsaid}
         if unreadable:
             again.update(sender.send(unreadable))
         return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in sorted(again)]}
 
+    def _move(said: Iterable[Event]) -> set[str]:
+        """Make the moves, each job's in order, jobs side by side; the eventIDs of those that AWS refused."""
+        by_job: dict[str, list[Event]] = {}
+        for event in sorted(said, key=lambda event: event.position):
+            if lifecycle.find(event.action, event.attempt or None):
+                by_job.setdefault(event.jobID, []).append(event)
+        if not by_job:
+            return set()
+        with ThreadPoolExecutor(min(PARALLEL, len(by_job))) as threads:
+            return {event_id for refused in threads.map(_move_job, by_job.values()) for event_id in refused}
+
+    def _move_job(said: list[Event]) -> list[str]:
+        for n, event in enumerate(said):
+            try:
+                _apply(event)
+            except Unavailable as error:
+                logger.warning("move refused", extra={"job": event.jobID, "reason": str(error)})
+                return [later.eventID for later in said[n:]]
+        return []
+
+    def _apply(event: Event) -> None:
+        attempt = event.attempt or None
+        details: dict[str, str | int] = {}
+        if event.result is not UNSET:
+            details["outputs"] = msgspec.json.encode(event.result.outputs).decode()
+        if event.error is not UNSET:
+            details["failure"] = msgspec.json.encode(event.error).decode()
+        if not lifecycle.is_strike(event.action, details):
+            table.move(event.jobID, event.action, attempt, event.tsMs, details)
+            return
+        now = time.time_ns() // 1_000_000
+        if table.move(event.jobID, event.action, attempt, now, details, settings.max_strikes):
+            return
+        failure = _exhausted(event, settings.max_strikes)
+        last = {"failure": msgspec.json.encode(failure).decode()}
+        if table.move(event.jobID, lifecycle.EXHAUST, attempt, now, last):
+            table.log([_failed(event, failure)], settings.event_retention_seconds)
+
     return consume
+
+
+def _exhausted(event: Event, max_strikes: int) -> Failure:
+    """The reason of a job that went wrong for the last time allowed, with what its worker said."""
+    why = f"last: {event.error.message}" if event.error else "its worker vanished, as if the job had killed it"
+    log = event.error.log if event.error else []
+    return Failure("attempts-exhausted", f"It went wrong {max_strikes} times; {why}", log)
+
+
+def _failed(event: Event, failure: Failure) -> Event:
+    """The JobFailed that follows from an event; the same for the same event, always."""
+    return Event(
+        ts=event.ts,
+        userID=event.userID,
+        jobID=event.jobID,
+        action=JOB_FAILED,
+        nodeName=event.nodeName,
+        podName=event.podName,
+        eventID=f"{event.eventID}-last",
+        tsMs=event.tsMs,
+        attempt=event.attempt,
+        error=failure,
+    )
 
 
 handler = compose(build, EventsSettings)

@@ -1,27 +1,19 @@
-"""POST /v1/jobs: check, choose a queue, store. The table's stream hands what is stored to `dispatch`."""
+"""POST /v1/jobs: one transcode, or several with one profile."""
 
-import random
-import time
-import uuid
-
-from elasticrecode import http, routing
-from elasticrecode.jobs import BODY_LIMIT, read_jobs
+from elasticrecode import http
+from elasticrecode.intake import Intake
+from elasticrecode.jobs import read_jobs
 from elasticrecode.observe import logger
 from elasticrecode.settings import SUBMIT, SubmitSettings, compose
-from elasticrecode.table import JobsTable, Record
 
 
 def build(settings: SubmitSettings) -> http.LambdaHandler:
     """The handler over one table."""
-    table = JobsTable(settings.jobs_table)
-    rng = random.SystemRandom()
+    intake = Intake(settings)
 
     def submit(request: http.Request) -> http.Response:
-        jobs = read_jobs(request.body(BODY_LIMIT), lambda: str(uuid.uuid4()))
-        now = time.time_ns() // 1_000_000
-        records = [Record(job, routing.choose(job, settings.queues, rng), now) for job in jobs]
-        refused = table.accept(records, settings.retention_days * 86400)
-        logger.info("accepted", extra={"jobs": len(jobs) - len(refused), "refused": len(refused)})
+        taken = intake.take(request, read_jobs)
+        logger.info("taken", extra={"jobs": len(taken.jobs), "refused": len(taken.refused)})
         return http.Response(
             [
                 {
@@ -29,9 +21,9 @@ def build(settings: SubmitSettings) -> http.LambdaHandler:
                     "jobid": job.jobid,
                     "input": job.input,
                     "output": job.output,
-                    "status": {"event": "JobSummit", "status": "failed" if job.jobid in refused else "success"},
+                    "status": taken.status(job),
                 }
-                for job in jobs
+                for job in taken.jobs
             ]
         )
 

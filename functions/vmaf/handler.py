@@ -1,27 +1,23 @@
-"""POST /v1/vmaf: check, choose a queue, store. The table's stream hands what is stored to `dispatch`."""
-
-import random
-import time
-import uuid
+"""POST /v1/vmaf: one quality score."""
 
 import msgspec
 
-from elasticrecode import http, routing
-from elasticrecode.jobs import BODY_LIMIT, read_vmaf
+from elasticrecode import http
+from elasticrecode.intake import Intake
+from elasticrecode.jobs import read_vmaf
+from elasticrecode.observe import logger
 from elasticrecode.settings import SUBMIT_VMAF, SubmitSettings, compose
-from elasticrecode.table import JobsTable, Record
 
 
 def build(settings: SubmitSettings) -> http.LambdaHandler:
     """The handler over one table."""
-    table = JobsTable(settings.jobs_table)
-    rng = random.SystemRandom()
+    intake = Intake(settings)
 
     def submit(request: http.Request) -> http.Response:
-        job = read_vmaf(request.body(BODY_LIMIT), lambda: str(uuid.uuid4()))
-        now = time.time_ns() // 1_000_000
-        table.accept([Record(job, routing.choose(job, settings.queues, rng), now)], settings.retention_days * 86400)
-        return http.Response({**msgspec.to_builtins(job), "status": {"event": "JobSummit", "status": "success"}})
+        taken = intake.take(request, read_vmaf)
+        logger.info("taken", extra={"jobs": 1, "refused": len(taken.refused)})
+        (job,) = taken.jobs
+        return http.Response({**msgspec.to_builtins(job), "status": taken.status(job)})
 
     return http.handler({SUBMIT_VMAF: submit}, cors=settings.cors)
 

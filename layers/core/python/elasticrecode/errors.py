@@ -77,6 +77,19 @@ class Refused(Problem):
     title = "Refused"
 
 
+class Busy(Refused):
+    """An earlier request with the same Idempotency-Key is still at work."""
+
+    title = "Still at work"
+
+
+class KeyReused(Problem):
+    """The Idempotency-Key was used with another body."""
+
+    status = 422
+    title = "The Idempotency-Key was used before"
+
+
 class TooLarge(Problem):
     """The body is over the documented limit."""
 

@@ -68,7 +68,7 @@ class _JobReference(Struct):
 
 
 class WorkerEvent(Struct, kw_only=True):
-    """A message on the control queue. `ts` is Unix seconds, `tsMs` milliseconds; `job` is the queue message as taken."""
+    """A message on the control queue. `ts` is Unix seconds, `tsMs` milliseconds; `job` is the message as taken."""
 
     workerType: Text = ""
     nodeName: Text = ""

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from elasticrecode.errors import BadParameter, Invalid, Malformed, Problem, TooLarge, Unavailable
+from elasticrecode.errors import BadParameter, Busy, Invalid, Malformed, Problem, TooLarge, Unavailable
 
 _log = logging.getLogger(__name__)
 
@@ -25,6 +25,7 @@ class Request(NamedTuple):
     path: str
     parameters: Mapping[str, str]
     query: Mapping[str, str]
+    headers: Mapping[str, str]
     text: str | None
     base64: bool
 
@@ -83,6 +84,7 @@ def handler(routes: Mapping[str, Endpoint], *, cors: bool) -> LambdaHandler:
             path=event["requestContext"].get("path", event["path"]),
             parameters=event.get("pathParameters") or {},
             query=event.get("queryStringParameters") or {},
+            headers={name.lower(): value for name, value in (event.get("headers") or {}).items()},
             text=event.get("body"),
             base64=bool(event.get("isBase64Encoded")),
         )
@@ -115,5 +117,5 @@ def problem(error: Problem, request_id: str) -> Response:
     }
     if isinstance(error, Invalid):
         content["errors"] = [fault._asdict() for fault in error.faults]
-    headers = {"Retry-After": str(_RETRY_AFTER_SECONDS)} if isinstance(error, Unavailable) else {}
+    headers = {"Retry-After": str(_RETRY_AFTER_SECONDS)} if isinstance(error, Unavailable | Busy) else {}
     return Response(content, error.status, headers)

@@ -22,6 +22,9 @@ BODY_LIMIT = 2 * 1024 * 1024
 
 Kind = Literal["ffmpeg", "vmaf"]
 
+Identify = Callable[[str], Iterator[str]]
+"""A user's id → ids for their new jobs, one after the other."""
+
 _BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _OBJECT = re.compile(rf"s3://({_BUCKET})/(.+)", re.ASCII | re.DOTALL)
 _PREFIX = re.compile(rf"s3://({_BUCKET})/(?:.+/)?", re.ASCII | re.DOTALL)
@@ -44,7 +47,7 @@ def name(uri: str) -> str:
 
 def _is_object(uri: str) -> bool:
     match = _OBJECT.fullmatch(uri)
-    return bool(match) and name(uri) not in ("", ".", "..") and len(match[2].encode()) <= _KEY_BYTES
+    return match is not None and name(uri) not in ("", ".", "..") and len(match[2].encode()) <= _KEY_BYTES
 
 
 def _is_prefix(uri: str) -> bool:
@@ -121,7 +124,7 @@ _batch = Reader(BatchRequest, FORMATS)
 _vmaf = Reader(VmafRequest, FORMATS)
 
 
-def read_jobs(text: bytes, new_id: Callable[[], str]) -> list[Job]:
+def read_jobs(text: bytes, ids: Identify) -> list[Job]:
     """The resolved jobs of a POST /v1/jobs body, single or batch. Malformed or Invalid."""
     body = Body(text)
     request: JobRequest | BatchRequest
@@ -139,28 +142,30 @@ def read_jobs(text: bytes, new_id: Callable[[], str]) -> list[Job]:
     return [
         Job(
             userid=request.userid,
-            jobid=new_id(),
+            jobid=job_id,
             input=uri,
             output=request.output,
             priority=request.priority,
             profile=profile,
         )
-        for uri in inputs
+        for uri, job_id in zip(inputs, ids(request.userid), strict=False)
     ]
 
 
-def read_vmaf(text: bytes, new_id: Callable[[], str]) -> Job:
-    """The resolved job of a POST /v1/vmaf body. Malformed or Invalid."""
+def read_vmaf(text: bytes, ids: Identify) -> list[Job]:
+    """The one resolved job of a POST /v1/vmaf body. Malformed or Invalid."""
     request = _vmaf.read(Body(text))
-    return Job(
-        userid=request.userid,
-        jobid=new_id(),
-        input=request.input,
-        origin=request.origin,
-        output=request.output,
-        priority=request.priority,
-        profile=resolve(request.profile),
-    )
+    return [
+        Job(
+            userid=request.userid,
+            jobid=next(ids(request.userid)),
+            input=request.input,
+            origin=request.origin,
+            output=request.output,
+            priority=request.priority,
+            profile=resolve(request.profile),
+        )
+    ]
 
 
 def _profile_faults(body: Body) -> Iterator[Fault]:

@@ -20,6 +20,7 @@ CLAIM = "claim"
 POSTPONE = "postpone"
 RESUME = "resume"
 EXHAUST = "exhaust"
+BURY = "bury"
 
 Holder = Literal["claimed", "unclaimed", "anyone"]
 """Who may cause a move: the worker that holds this attempt's claim, a first-generation worker, which never claims and
@@ -49,6 +50,7 @@ MOVES = (
     Move(JOB_RETURNED, ("running",), "queued", "claimed", "its worker gave it back"),
     Move(JOB_LOST, ("running",), "queued", "claimed", "its worker vanished"),
     Move(EXHAUST, ("running",), "failed", "claimed", "it was lost or given back with an error too often"),
+    Move(BURY, ("accepted", "queued", "running"), "failed", "anyone", "its message went to the dead-letter queue"),
     Move(JOB_CANCELLED, ("accepted", "queued", "running"), "cancelled", "anyone", "its user wants it no more"),
     Move(JOB_RETRIED, ("failed", "cancelled"), "queued", "anyone", "its user wants it after all"),
 )
@@ -128,6 +130,11 @@ def write(
         "ExpressionAttributeNames": words.names,
         "ExpressionAttributeValues": words.values,
     }
+
+
+def is_strike(action: str, details: Mapping[str, Any]) -> bool:
+    """Whether a move counts towards the attempts that may go wrong; a job given back unharmed does not."""
+    return action in (JOB_LOST, EXHAUST) or (action == JOB_RETURNED and "failure" in details)
 
 
 _STAMPS = {

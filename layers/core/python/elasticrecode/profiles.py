@@ -62,7 +62,7 @@ def _is_bitrate(text: str) -> bool:
 def _is_size(text: str, separator: str) -> bool:
     match = _SIZE.fullmatch(text)
     return (
-        bool(match)
+        match is not None
         and separator in text
         and all(_SIDE[0] <= int(n) <= _SIDE[1] and int(n) % 2 == 0 for n in match.groups())
     )

@@ -1,8 +1,8 @@
-"""SQS queues: sending in batches."""
+"""SQS queues: sending, and draining dead letters, in batches."""
 
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -41,7 +41,8 @@ class Sender:
             return {key: reason for failed in threads.map(self._send_batch, batches) for key, reason in failed.items()}
 
     def _send_batch(self, messages: Sequence[Message]) -> dict[str, str]:
-        waiting, reasons = dict(enumerate(messages)), {}
+        waiting = dict(enumerate(messages))
+        reasons: dict[str, str] = {}
         for round_ in range(_ROUNDS):
             try:
                 with refusals("sending"):
@@ -57,6 +58,49 @@ class Sender:
                 return reasons
             time.sleep(random.uniform(0.5, 1) * _BACKOFF_SECONDS * 2**round_)  # noqa: S311
         return {message.key: _reason(failed[n]) for n, message in waiting.items()} | reasons
+
+
+class Letter(NamedTuple):
+    """A message received; `receives` counts all receives of it, on the queue it came from too."""
+
+    handle: str
+    body: str
+    attributes: Mapping[str, str]
+    receives: int
+
+
+class Receiver:
+    """Takes messages from a queue that nobody else reads. Raises Unavailable when AWS refuses."""
+
+    def __init__(self) -> None:
+        self._sqs = client("sqs")
+
+    def batches(self, url: str, limit: int) -> Iterator[list[Letter]]:
+        """Up to about `limit` messages, ten at a time, until the queue has none to give."""
+        for _ in range(-(-limit // _BATCH)):
+            with refusals("receiving"):
+                answer = self._sqs.receive_message(
+                    QueueUrl=url,
+                    MaxNumberOfMessages=_BATCH,
+                    WaitTimeSeconds=0,
+                    MessageAttributeNames=["All"],
+                    AttributeNames=["ApproximateReceiveCount"],
+                )
+            if not answer.get("Messages"):
+                return
+            yield [_letter(message) for message in answer["Messages"]]
+
+    def remove(self, url: str, letters: Sequence[Letter]) -> None:
+        """Delete messages. One that AWS keeps comes again; settling a letter twice is harmless."""
+        entries = [{"Id": str(n), "ReceiptHandle": letter.handle} for n, letter in enumerate(letters)]
+        with refusals("removing messages"):
+            self._sqs.delete_message_batch(QueueUrl=url, Entries=entries)
+
+
+def _letter(message: Mapping[str, Any]) -> Letter:
+    attributes = {name: value["StringValue"] for name, value in message.get("MessageAttributes", {}).items()}
+    receives = int(message.get("Attributes", {}).get("ApproximateReceiveCount", 1))
+    return Letter(message["ReceiptHandle"], message["Body"], attributes, receives)
 
 
 def _entry(number: int, message: Message) -> dict[str, Any]:

@@ -7,8 +7,10 @@ from elasticrecode.errors import Refused
 from elasticrecode.jobs import Job
 from elasticrecode.profiles import platform
 
+_RNG = random.SystemRandom()
 
-def choose(job: Job, queues: Mapping[str, Mapping[str, str]], rng: random.Random) -> str:
+
+def choose(job: Job, queues: Mapping[str, Mapping[str, str]], rng: random.Random = _RNG) -> str:
     """The name of one of the queues that serve the job. Refused when there is none."""
     group = "vmaf" if job.kind == "vmaf" else platform(job.profile)
     serving = sorted(queues.get(group, ()))

@@ -19,6 +19,11 @@ SUBMIT_VMAF = "POST /v1/vmaf"
 JOB_EVENTS = "GET /v1/jobs/{jobID}"
 USER_EVENTS = "GET /v1/{userID}/jobs"
 USER_LOGS = "GET /v1/logs/{userID}"
+JOB_STATUS = "GET /v1/jobs/{jobID}/status"
+JOBS = "GET /v1/jobs"
+CANCEL = "DELETE /v1/jobs/{jobID}"
+RETRY = "POST /v1/jobs/{jobID}/retry"
+RETRY_FAILED = "POST /v1/jobs/retry"
 WORKER_QUEUES = "GET /v1/worker/queues"
 WORKER_DEPLOYMENTS = "GET /v1/worker/deployments"
 
@@ -27,6 +32,7 @@ ROUTES = {
     "submit": (SUBMIT,),
     "vmaf": (SUBMIT_VMAF,),
     "logs": (JOB_EVENTS, USER_EVENTS, USER_LOGS),
+    "jobs": (JOB_STATUS, JOBS, CANCEL, RETRY, RETRY_FAILED),
     "workers": (WORKER_QUEUES, WORKER_DEPLOYMENTS),
 }
 """Function → the routes it answers, below the stage `api`."""
@@ -35,6 +41,8 @@ JOBS_KEYS = ("jobID", "item")
 USER_INDEX = "user"
 USER_KEYS = ("userID", "at")
 USER_PROJECTION = ("event", "job", "expires")
+DUE_INDEX = "due"
+DUE_KEYS = ("dueShard", "due")
 CONNECTIONS_KEYS = ("topic", "connectionID")
 TTL = "expires"
 """Attribute with the Unix second from which an item is no longer shown."""
@@ -85,6 +93,14 @@ class SubmitSettings(ApiSettings, frozen=True, kw_only=True):
     jobs_table: str
     queues: Queues
     retention_days: int
+    idempotency_days: int
+
+
+class JobsSettings(ApiSettings, frozen=True, kw_only=True):
+    """For the routes about where jobs stand, and for cancelling and retrying them."""
+
+    jobs_table: str
+    retention_days: int
 
 
 class LogsSettings(ApiSettings, frozen=True, kw_only=True):
@@ -103,6 +119,7 @@ class WorkersSettings(ApiSettings, frozen=True, kw_only=True):
 class DispatchSettings(Settings, frozen=True, kw_only=True):
     """For the function that sends what was accepted."""
 
+    jobs_table: str
     queues: Queues
 
 
@@ -110,6 +127,18 @@ class EventsSettings(Settings, frozen=True, kw_only=True):
     """For the consumer of the control queue."""
 
     jobs_table: str
+    events_dead_letter_queue: str
+    event_retention_seconds: int
+    max_strikes: int
+
+
+class ReconcileSettings(Settings, frozen=True, kw_only=True):
+    """For the function that looks after what was left lying."""
+
+    jobs_table: str
+    queues: Queues
+    control_queue: str
+    dead_letter_queue: str
     events_dead_letter_queue: str
     event_retention_seconds: int
 

@@ -7,24 +7,27 @@
                              that arrives twice is one item
     id     progress          the latest JobProgress, overwritten
 
-The index `user` (userID, at) holds records and events of one user in time order. Its keys never change after the first
-write. Every item has a TTL, and no read shows what has expired.
+The index `user` (userID, at) holds records and events of one user in time order; its keys never change after the first
+write. The index `due` holds only jobs that `reconcile` must look at. Every item has a TTL, and no read shows what has
+expired.
 """
 
 import random
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, structs
 
+from elasticrecode import lifecycle
 from elasticrecode.aws import PARALLEL, batched, client, refusals
 from elasticrecode.errors import Unavailable
-from elasticrecode.events import JOB_PROGRESS, Event, submitted
+from elasticrecode.events import JOB_PROGRESS, Event, Failure, submitted
 from elasticrecode.jobs import Job
-from elasticrecode.settings import TTL, USER_INDEX
+from elasticrecode.records import JobRecord
+from elasticrecode.settings import DUE_INDEX, DUE_KEYS, JOBS_KEYS, TTL, USER_INDEX, USER_KEYS
 
 Item = dict[str, dict[str, str]]
 """A DynamoDB item in its wire form, strings and numbers only."""
@@ -37,9 +40,15 @@ _WRITE_LIMIT = 25
 _READ_LIMIT = 100
 _ROUNDS = 6
 _BACKOFF_SECONDS = 0.05
+_PAGES = 20
+"""Index pages read for one page of records at the most; a rarer kind of job comes with the next page."""
+
+_DUE_SHARDS = 4
+_DUE_AFTER_MS = 20_000
+_TRY_AGAIN = "Try again in a moment."
 
 
-class Record(Struct, frozen=True):
+class Accepted(Struct, frozen=True):
     """A job as it is accepted: where it goes and when it came, in milliseconds."""
 
     job: Job
@@ -61,16 +70,22 @@ class JobsTable:
         self._name = name
         self._dynamodb = client("dynamodb")
 
-    def accept(self, records: Sequence[Record], retention_seconds: int) -> set[str]:
-        """Store new jobs; the ids of those that could not be stored. Unavailable when none could."""
-        items = [_record_item(record, retention_seconds) for record in records]
+    # Writing
+
+    def accept(self, jobs: Sequence[Accepted], retention_seconds: int, *, again: bool = False) -> set[str]:
+        """Store new jobs; the ids of those that could not be stored. Unavailable when none could.
+
+        `again` leaves alone what an earlier try has stored already.
+        """
+        known = self.jobs([accepted.job.jobid for accepted in jobs]).keys() if again else ()
+        items = [_record_item(accepted, retention_seconds) for accepted in jobs if accepted.job.jobid not in known]
         if len(items) == 1:
             with refusals("storing the job"):
                 self._dynamodb.put_item(TableName=self._name, Item=items[0])
             return set()
         refused = {item["jobID"]["S"] for item in self._write(items)}
-        if len(refused) == len(records):
-            raise Unavailable("AWS could not take it while storing the jobs. Try again in a moment.")
+        if refused and len(refused) == len(jobs):
+            raise Unavailable(f"AWS could not take it while storing the jobs. {_TRY_AGAIN}")
         return refused
 
     def log(self, events: Iterable[Event], retention_seconds: int) -> set[str]:
@@ -82,69 +97,136 @@ class JobsTable:
         refused = self._write([item for item, _ in items.values()])
         return {items[item["jobID"]["S"], item["item"]["S"]][1].eventID for item in refused}
 
+    def move(
+        self,
+        job_id: str,
+        action: str,
+        attempt: int | None,
+        now_ms: int,
+        details: Mapping[str, str | int] | None = None,
+        max_strikes: int | None = None,
+    ) -> bool:
+        """Make an action's move in one conditional write; False when its condition does not hold."""
+        update = lifecycle.write(action, attempt, now_ms, details or {}, max_strikes)
+        try:
+            with refusals("changing the job's state"):
+                self._dynamodb.update_item(TableName=self._name, Key=_key(job_id), **update)
+        except self._dynamodb.exceptions.ConditionalCheckFailedException:
+            return False
+        return True
+
+    def move_and_log(self, action: str, event: Event, retention_seconds: int) -> bool:
+        """Make a move that names no attempt and store the event that tells of it, both or neither."""
+        details = {"failure": msgspec.json.encode(event.error).decode()} if event.error else {}
+        update = lifecycle.write(action, None, event.tsMs, details)
+        change = {"TableName": self._name, "Key": _key(event.jobID), **update}
+        put = {"TableName": self._name, "Item": _event_item(event, retention_seconds)}
+        try:
+            with refusals("changing the job's state"):
+                self._dynamodb.transact_write_items(TransactItems=[{"Update": change}, {"Put": put}])
+        except self._dynamodb.exceptions.TransactionCanceledException as error:
+            codes = [reason["Code"] for reason in error.response["CancellationReasons"]]
+            if "ConditionalCheckFailed" in codes:
+                return False
+            raise Unavailable(f"The job is being changed by another request. {_TRY_AGAIN}") from error
+        return True
+
+    def postpone(self, job_ids: Iterable[str], now_ms: int) -> None:
+        """Mark jobs that no queue took, for `reconcile`."""
+        for job_id in job_ids:
+            shard = str(random.randrange(_DUE_SHARDS))  # noqa: S311
+            self.move(job_id, lifecycle.POSTPONE, None, now_ms, {"dueShard": shard, "due": now_ms + _DUE_AFTER_MS})
+
+    # Reading
+
     def job_events(self, job_id: str, limit: int, after: str) -> Page:
         """A job's events; an empty page when there is no such job."""
-        rows, more = self._query(
-            {":job": job_id, ":after": after},
-            limit,
-            KeyConditionExpression="jobID = :job" + (" AND #item > :after" if after else ""),
-            ExpressionAttributeNames={"#item": "item"} if after else {},
-        )
-        return Page(self._with_jobs(rows), rows[-1]["item"]["S"] if more else "")
+        rows, after = self._query(_Query(None, JOBS_KEYS, job_id, after), limit)
+        return Page(self._with_jobs(rows), after)
 
     def user_events(self, user_id: str, limit: int, after: str) -> Page:
         """The events of all jobs of one user."""
-        rows, more = self._query(
-            {":user": user_id, ":after": after},
-            limit,
-            IndexName=USER_INDEX,
-            KeyConditionExpression="userID = :user" + (" AND #at > :after" if after else ""),
-            ExpressionAttributeNames={"#at": "at"} if after else {},
-        )
-        return Page(self._with_jobs(rows), rows[-1]["at"]["S"] if more else "")
+        rows, after = self._query(_Query(USER_INDEX, USER_KEYS, user_id, after), limit)
+        return Page(self._with_jobs(rows), after)
+
+    def record(self, job_id: str) -> JobRecord | None:
+        """A job's record; None when there is no such job."""
+        found = self._records([job_id])
+        return found[0] if found else None
+
+    def records(
+        self, user_id: str, limit: int, after: str, wanted: Callable[[JobRecord], bool]
+    ) -> tuple[list[JobRecord], str]:
+        """A page of a user's records, newest first, and what leads to the next. It may hold fewer than `limit`."""
+        chosen: list[JobRecord] = []
+        for _ in range(_PAGES):
+            query = _Query(USER_INDEX, USER_KEYS, user_id, after, newest_first=True, records_only=True)
+            rows, after = self._query(query, min(limit - len(chosen), _READ_LIMIT))
+            chosen += filter(wanted, self._records([row["jobID"]["S"] for row in rows]))
+            if not after or len(chosen) == limit:
+                break
+        return chosen, after
+
+    def due(self, now_ms: int, limit: int) -> list[tuple[str, Job]]:
+        """Jobs that `reconcile` must look at now, those longest due first in each shard."""
+        ids: list[str] = []
+        for shard in range(_DUE_SHARDS):
+            query = _Query(DUE_INDEX, DUE_KEYS, str(shard), str(now_ms))
+            ids += (row["jobID"]["S"] for row in self._query(query, limit)[0])
+        return [(job_id, msgspec.json.decode(text, type=Job)) for job_id, text in self.jobs(ids).items()]
 
     def jobs(self, job_ids: Iterable[str]) -> dict[str, Raw]:
         """The resolved jobs, as JSON, of those ids that have a record."""
-        found: dict[str, Raw] = {}
-        for some in batched(sorted(set(job_ids)), _READ_LIMIT):
-            keys: Any = [{"jobID": {"S": job_id}, "item": {"S": RECORD}} for job_id in some]
-            for pause in _pauses():
-                with refusals("reading jobs"):
-                    answer = self._dynamodb.batch_get_item(
-                        RequestItems={self._name: {"Keys": keys, "ProjectionExpression": "jobID, job"}}
-                    )
-                for item in answer["Responses"][self._name]:
-                    found[item["jobID"]["S"]] = Raw(item["job"]["S"].encode())
-                keys = answer["UnprocessedKeys"].get(self._name, {}).get("Keys")
-                if not keys:
-                    break
-                time.sleep(pause)
-            else:
-                raise Unavailable("AWS could not take it while reading jobs. Try again in a moment.")
-        return found
+        items = self._get([_key(job_id) for job_id in sorted(set(job_ids))], projection="jobID, job")
+        return {item["jobID"]["S"]: Raw(item["job"]["S"].encode()) for item in items}
 
-    def _query(self, values: dict[str, str], limit: int, **query: Any) -> tuple[list[Item], bool]:
-        """Up to `limit` items that have not expired, and whether there are more."""
-        rows: list[Item] = []
-        start: dict[str, Any] = {}
+    def _records(self, job_ids: Sequence[str]) -> list[JobRecord]:
+        """Records in the order of the ids, with their progress."""
+        family = [_key(job_id, item) for job_id in job_ids for item in (RECORD, PROGRESS)]
+        items = {(item["jobID"]["S"], item["item"]["S"]): item for item in self._get(family)}
         now = time.time()
-        if not query["ExpressionAttributeNames"]:
-            del query["ExpressionAttributeNames"]
-        used = {name: {"S": value} for name, value in values.items() if name in query["KeyConditionExpression"]}
-        while len(rows) <= limit:
-            with refusals("reading events"):
-                answer = self._dynamodb.query(
-                    TableName=self._name, ExpressionAttributeValues=used, Limit=limit + 1 - len(rows), **query, **start
-                )
-            rows += (item for item in answer["Items"] if float(item[TTL]["N"]) > now)
-            if "LastEvaluatedKey" not in answer:
-                break
-            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
-        return rows[:limit], len(rows) > limit
+        return [
+            _record(items[job_id, RECORD], items.get((job_id, PROGRESS)), now)
+            for job_id in job_ids
+            if (job_id, RECORD) in items and _is_shown(items[job_id, RECORD], now)
+        ]
 
     def _with_jobs(self, rows: list[Item]) -> list[Event]:
         events = sorted((event for row in rows for event in [event_of(row)] if event), key=lambda event: event.position)
         return fill(events, self)
+
+    def _query(self, query: "_Query", limit: int) -> tuple[list[Item], str]:
+        """Up to `limit` items that have not expired, and the sort key that leads to the next ones."""
+        rows: list[Item] = []
+        arguments = query.arguments() | {"TableName": self._name}
+        now = time.time()
+        while len(rows) <= limit:
+            with refusals("reading"):
+                answer = self._dynamodb.query(**arguments, Limit=_page_size(query, limit + 1 - len(rows)))
+            rows += (item for item in answer["Items"] if query.of == DUE_INDEX or _is_shown(item, now))
+            if "LastEvaluatedKey" not in answer:
+                break
+            arguments["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+        more = next(iter(rows[limit - 1][query.keys[1]].values())) if len(rows) > limit else ""
+        return rows[:limit], more
+
+    def _get(self, keys: Sequence[Item], projection: str = "") -> list[Item]:
+        """The items that exist, 100 a call."""
+        found: list[Item] = []
+        shape = {"ProjectionExpression": projection} if projection else {}
+        for some in batched(keys, _READ_LIMIT):
+            asked: Any = {self._name: {"Keys": some, "ConsistentRead": True, **shape}}
+            for pause in _pauses():
+                with refusals("reading jobs"):
+                    answer = self._dynamodb.batch_get_item(RequestItems=asked)
+                found += answer["Responses"].get(self._name, [])
+                asked = answer["UnprocessedKeys"]
+                if not asked:
+                    break
+                time.sleep(pause)
+            else:
+                raise Unavailable(f"AWS could not take it while reading jobs. {_TRY_AGAIN}")
+        return found
 
     def _write(self, items: Sequence[Item]) -> list[Item]:
         """Put items, 25 a call, several calls at once; those that could not be stored after retries."""
@@ -169,6 +251,34 @@ class JobsTable:
         return [request["PutRequest"]["Item"] for request in requests]
 
 
+class _Query(NamedTuple):
+    """Items of one partition of the table, or of an index, in the order of the sort key, from behind `after`."""
+
+    of: str | None
+    keys: tuple[str, str]
+    value: str
+    after: str
+    newest_first: bool = False
+    records_only: bool = False
+
+    def arguments(self) -> dict[str, Any]:
+        names, values = {"#key": self.keys[0]}, {":key": {"S": self.value}}
+        arguments: dict[str, Any] = {"KeyConditionExpression": "#key = :key"}
+        if self.after:
+            names["#sort"] = self.keys[1]
+            # What is due is what lies before now; elsewhere the page goes on from where the last one ended.
+            values[":after"] = {"N" if self.of == DUE_INDEX else "S": self.after}
+            before = self.newest_first or self.of == DUE_INDEX
+            arguments["KeyConditionExpression"] += f" AND #sort {'<' if before else '>'} :after"
+        arguments |= {"IndexName": self.of} if self.of else {"ConsistentRead": True}
+        if self.newest_first:
+            arguments["ScanIndexForward"] = False
+        if self.records_only:
+            names["#item"], values[":record"] = "item", {"S": RECORD}
+            arguments["FilterExpression"] = "#item = :record"
+        return arguments | {"ExpressionAttributeNames": names, "ExpressionAttributeValues": values}
+
+
 def fill(events: list[Event], table: JobsTable, known: dict[str, Raw] | None = None) -> list[Event]:
     """Give each event its job again. `known` remembers jobs between calls."""
     known = {} if known is None else known
@@ -182,10 +292,7 @@ def fill(events: list[Event], table: JobsTable, known: dict[str, Raw] | None = N
 def event_of(item: Item) -> Event | None:
     """The event an item stands for, without its job unless it is the record."""
     if "job" in item:
-        position = item["at"]["S"]
-        return submitted(
-            item["job"]["S"].encode(), item["userID"]["S"], item["jobID"]["S"], int(position.split("#")[0])
-        )
+        return submitted(item["job"]["S"].encode(), item["userID"]["S"], item["jobID"]["S"], _created_ms(item))
     return msgspec.json.decode(item["event"]["S"], type=Event) if "event" in item else None
 
 
@@ -194,17 +301,36 @@ def _unknown(event: Event) -> Raw:
     return Raw(msgspec.json.encode({"userid": event.userID, "jobid": event.jobID}))
 
 
-def _record_item(record: Record, retention_seconds: int) -> Item:
-    job = record.job
+def _key(job_id: str, item: str = RECORD) -> Item:
+    return {"jobID": {"S": job_id}, "item": {"S": item}}
+
+
+def _created_ms(item: Item) -> int:
+    return int(item["at"]["S"].split("#", 1)[0])
+
+
+def _is_shown(item: Item, now: float) -> bool:
+    return float(item[TTL]["N"]) > now
+
+
+def _page_size(query: _Query, wanted: int) -> int:
+    """How many items to read for so many: with records among events, a few events go with each."""
+    return min(1000, 4 * wanted) if query.records_only else wanted
+
+
+def _record_item(accepted: Accepted, retention_seconds: int) -> Item:
+    job = accepted.job
     return {
-        "jobID": {"S": job.jobid},
-        "item": {"S": RECORD},
+        **_key(job.jobid),
         "userID": {"S": job.userid},
-        "at": {"S": submitted(b"", job.userid, job.jobid, record.created_ms).position},
+        "at": {"S": submitted(b"", job.userid, job.jobid, accepted.created_ms).position},
         "kind": {"S": job.kind},
-        "queue": {"S": record.queue},
+        "queue": {"S": accepted.queue},
+        "state": {"S": "queued"},
+        "attempt": {"N": "0"},
+        "queuedMs": {"N": str(accepted.created_ms)},
         "job": {"S": msgspec.json.encode(job).decode()},
-        TTL: {"N": str(record.created_ms // 1000 + retention_seconds)},
+        TTL: {"N": str(accepted.created_ms // 1000 + retention_seconds)},
     }
 
 
@@ -217,6 +343,35 @@ def _event_item(event: Event, retention_seconds: int) -> Item:
     if event.action == JOB_PROGRESS:
         return {**item, "item": {"S": PROGRESS}}
     return {**item, "item": {"S": _LOG + event.position}, "userID": {"S": event.userID}, "at": {"S": event.position}}
+
+
+def _record(item: Item, progress: Item | None, now: float) -> JobRecord:
+    job = msgspec.json.decode(item["job"]["S"], type=Job)
+    state: Any = item["state"]["S"]
+    attempt = int(item["attempt"]["N"])
+    seconds = {name: int(item[name]["N"]) / 1000 for name in ("queuedMs", "startedMs", "endedMs") if name in item}
+    latest = msgspec.json.decode(progress["event"]["S"], type=Event) if progress else None
+    current = latest and (latest.attempt is UNSET or latest.attempt == attempt)
+    return JobRecord(
+        jobID=job.jobid,
+        userID=job.userid,
+        kind=job.kind,
+        state=lifecycle.as_seen(state, int(item["lease"]["N"]) if "lease" in item else None, int(now * 1000)),
+        attempt=attempt,
+        priority=job.priority or 0,
+        queue=item["queue"]["S"],
+        input=job.input,
+        origin=job.origin or None,
+        output=job.output,
+        profile=Raw(msgspec.json.encode(job.profile)),
+        createdAt=_created_ms(item) / 1000,
+        queuedAt=seconds.get("queuedMs"),
+        startedAt=seconds.get("startedMs"),
+        endedAt=seconds.get("endedMs"),
+        progress=latest.progress or None if latest and current and state == "running" else None,
+        outputs=Raw(item["outputs"]["S"].encode()) if "outputs" in item else None,
+        error=msgspec.json.decode(item["failure"]["S"], type=Failure) if "failure" in item else None,
+    )
 
 
 def _pauses() -> Iterator[float]:

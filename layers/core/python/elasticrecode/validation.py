@@ -110,15 +110,19 @@ class Reader(Generic[T]):
             case jsonschema_rs.ValidationErrorKind.Maximum():
                 yield Fault(pointer, f"must be at most {kind.limit}, not {_show(value)}")
             case jsonschema_rs.ValidationErrorKind.MinItems():
-                yield Fault(pointer, f"must hold at least {kind.limit}, not {len(value)}")
+                yield Fault(pointer, f"must hold at least {kind.limit}, not {_count(value)}")
             case jsonschema_rs.ValidationErrorKind.MaxItems():
-                yield Fault(pointer, f"must hold at most {kind.limit}, not {len(value)}")
+                yield Fault(pointer, f"must hold at most {kind.limit}, not {_count(value)}")
             case _:
                 yield Fault(pointer, error.message[:_SHOWN])
 
 
 def _escape(step: str | int) -> str:
     return str(step).replace("~", "~0").replace("/", "~1")
+
+
+def _count(value: object) -> int:
+    return len(value) if isinstance(value, list) else 1
 
 
 def _show(value: object) -> str:
