@@ -5,10 +5,10 @@ client ─▶ submit, vmaf ─▶ jobs table ─stream─▶ dispatch ─▶ wor
                               └─ events ◀─ control queue ◀──────────────────────── workers
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 
 from aws_cdk import Aws, CfnOutput, Duration, Stack
-from aws_cdk import aws_events as aws_events
+from aws_cdk import aws_events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
@@ -180,7 +180,7 @@ class ControlPlane(Stack):
         for name, value in outputs.items():
             CfnOutput(self, name, value=value)
 
-    def _follow(self, function: lambda_.Function, storage: Storage, filters: Iterable[dict[str, object]]) -> None:
+    def _follow(self, function: lambda_.Function, storage: Storage, filters: Sequence[Mapping[str, object]]) -> None:
         """Let a function read the jobs table's stream from now on, in order, and again until it succeeds."""
         function.add_event_source(
             sources.DynamoEventSource(

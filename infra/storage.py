@@ -112,6 +112,7 @@ class Storage(Construct):
         dead_letters: sqs.Queue | None = None,
     ) -> sqs.Queue:
         """A dead-letter queue keeps the time of the first sending, so the others forget sooner than it does."""
+        redrive = sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=_MAX_RECEIVES) if dead_letters else None
         return sqs.Queue(
             self,
             id_,
@@ -119,7 +120,7 @@ class Storage(Construct):
             visibility_timeout=visibility,
             retention_period=Duration.days(10 if dead_letters else 14),
             receive_message_wait_time=Duration.seconds(20),
-            dead_letter_queue=dead_letters and sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=_MAX_RECEIVES),
+            dead_letter_queue=redrive,
             removal_policy=self._outlives,
         )
 
