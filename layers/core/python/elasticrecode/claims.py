@@ -5,6 +5,7 @@ nobody else may take the job away, in milliseconds since the epoch.
 """
 
 import time
+from contextlib import suppress
 from typing import NamedTuple
 
 from elasticrecode import lifecycle
@@ -58,6 +59,12 @@ class Claims:
             lease = int(record["lease"]["N"]) if "lease" in record else None
             return Refusal(record["state"]["S"], int(record["attempt"]["N"]), lease)
         return Claim(int(answer["Attributes"]["attempt"]["N"]))
+
+    def release(self, job_id: str, attempt: int) -> None:
+        """Give an unharmed job back, so that it can be claimed at once. Nothing happens when the claim is lost."""
+        update = lifecycle.write(lifecycle.JOB_RETURNED, attempt, _now_ms(), {})
+        with refusals("giving the job back"), suppress(self._dynamodb.exceptions.ConditionalCheckFailedException):
+            self._dynamodb.update_item(TableName=self._table, Key=_key(job_id), **update)
 
     def renew(self, job_id: str, attempt: int) -> bool:
         """Extend the lease from now. False when the claim is lost: the job was cancelled or is another's."""

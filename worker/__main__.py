@@ -1,0 +1,27 @@
+"""`python -m worker`, configured by the environment."""
+
+import logging
+import os
+import signal
+import sys
+
+from worker.loop import Worker
+from worker.settings import ConfigurationError, Settings
+
+
+def main() -> int:
+    """Work until SIGTERM or SIGINT. 2 when the configuration is wrong."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
+    try:
+        worker = Worker(Settings.read(os.environ))
+    except ConfigurationError as error:
+        print(f"The worker's configuration is wrong: {error}.", file=sys.stderr)
+        return 2
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: worker.stop())
+    worker.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""Everything that can go wrong with a job, and whether trying again can help.
+
+    JobError                    has a code, a sentence, and the encoder's last lines where there are any
+    ├── Hopeless                the job can never succeed: JobFailed, the message is deleted
+    └── Passing                 it may succeed later: JobReturned, the message comes back after a growing delay
+    Interrupted                 the work must stop, for no fault of the job
+    ├── ClaimLost               the job was cancelled or is another worker's now
+    └── Stopping                this worker was told to terminate
+
+Codes of hopeless failures: input-not-found, input-access-denied, input-empty, input-not-video (no container that is
+allowed), input-no-video (audio only), input-corrupt, encoder-failed, output-invalid, output-access-denied,
+worker-cannot (a profile of another kind of worker).
+Codes of passing ones: storage-unavailable, disk-full, worker-error.
+"""
+
+from elasticrecode.events import Failure
+
+_LINES = 20
+_LINE_LENGTH = 500
+
+
+class JobError(Exception):
+    """A failed job. `log` holds the encoder's own last lines."""
+
+    def __init__(self, code: str, message: str, log: list[str] | None = None) -> None:
+        super().__init__(message)
+        self.failure = Failure(code, message, [line[:_LINE_LENGTH] for line in (log or [])[-_LINES:]])
+
+
+class Hopeless(JobError):
+    """Trying again can't help."""
+
+
+class Passing(JobError):
+    """Trying again later may help."""
+
+
+class Interrupted(Exception):
+    """The work on a job was stopped from outside."""
+
+
+class ClaimLost(Interrupted):
+    """The job was cancelled, or another worker has it."""
+
+
+class Stopping(Interrupted):
+    """This worker must terminate."""

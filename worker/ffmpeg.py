@@ -1,0 +1,104 @@
+"""The encoder's argument vector and its progress stream. Pure: nothing here starts a process."""
+
+from typing import NamedTuple
+
+from elasticrecode.events import Progress
+from elasticrecode.profiles import Ffmpeg
+
+DEMUXERS = ("mov", "mp4", "matroska", "webm", "mpegts", "mpeg", "avi", "flv", "ogg", "asf", "mxf")
+"""Containers that are read. None of them is a playlist, so none leads to another file or address."""
+
+_MUXERS = {
+    "mp4": "mp4",
+    "m4v": "mp4",
+    "mov": "mov",
+    "mkv": "matroska",
+    "ts": "mpegts",
+    "mts": "mpegts",
+    "m2ts": "mpegts",
+}
+"""Extensions whose container holds every codec that is made here."""
+
+_PURPOSES = {
+    ("libx264", "quality"): ("-preset", "medium"),
+    ("libx264", "latency"): ("-preset", "veryfast", "-tune", "zerolatency"),
+    ("libx265", "quality"): ("-preset", "medium"),
+    ("libx265", "latency"): ("-preset", "veryfast", "-tune", "zerolatency"),
+    ("h264_nvenc", "quality"): ("-preset", "p5", "-tune", "hq"),
+    ("h264_nvenc", "latency"): ("-preset", "p1", "-tune", "ll", "-zerolatency", "1"),
+    ("hevc_nvenc", "quality"): ("-preset", "p5", "-tune", "hq"),
+    ("hevc_nvenc", "latency"): ("-preset", "p1", "-tune", "ll", "-zerolatency", "1"),
+}
+CODEC_NAMES = {"libx264": "h264", "h264_nvenc": "h264", "libx265": "hevc", "hevc_nvenc": "hevc"}
+"""Encoder → what ffprobe calls its output."""
+
+
+class Container(NamedTuple):
+    """What an output is written as: ffmpeg's muxer and the file's name."""
+
+    muxer: str
+    name: str
+
+
+def container(name: str) -> Container:
+    """The output's container and name from the input's. One that can't hold the codecs, like webm, gets `.mp4` too."""
+    extension = name.rpartition(".")[2].lower()
+    if extension in _MUXERS:
+        return Container(_MUXERS[extension], name)
+    return Container("mp4", f"{name}.mp4")
+
+
+def arguments(profile: Ffmpeg, demuxer: str, stream: int, muxer: str, source: str, target: str) -> list[str]:
+    """Ffmpeg's arguments, its own name not included. `stream` is the index of the video stream to encode."""
+    gpu = profile.platform == "gpu"
+    decoder = ["-c:v", profile.originCodec] if gpu and profile.originCodec else []
+    return [
+        *("-hide_banner", "-nostdin", "-y", "-loglevel", "warning", "-nostats", "-progress", "pipe:1"),
+        *(("-hwaccel", "cuda") if gpu else ()),
+        *decoder,
+        *("-protocol_whitelist", "file", "-format_whitelist", ",".join(DEMUXERS), "-f", demuxer),
+        *("-i", f"file:{source}"),
+        *("-map", f"0:{stream}", "-map", "0:a:0?", "-sn", "-dn", "-map_chapters", "-1"),
+        *("-vf", f"scale={profile.scale}", "-pix_fmt", "yuv420p"),
+        *("-c:v", profile.codec, *_PURPOSES[profile.codec, profile.profile]),
+        *("-b:v", profile.bitrate, "-maxrate", profile.bitrate, "-bufsize", profile.buffersize or profile.bitrate),
+        *(("-tag:v", "hvc1") if CODEC_NAMES[profile.codec] == "hevc" and muxer in ("mp4", "mov") else ()),
+        *("-c:a", "aac", "-b:a", "128k"),
+        *(("-movflags", "+faststart") if muxer in ("mp4", "mov") else ()),
+        *("-f", muxer, f"file:{target}"),
+    ]
+
+
+class ProgressReader:
+    """Reads `-progress` lines. `duration` is the input's, in seconds, or None."""
+
+    def __init__(self, duration: float | None) -> None:
+        self._duration = duration
+        self._seen: dict[str, str] = {}
+
+    def feed(self, line: str, elapsed: float) -> Progress | None:
+        """The progress when the line ends a report, `elapsed` seconds after the encoder started."""
+        key, _, value = line.strip().partition("=")
+        self._seen[key] = value.strip()
+        if key != "progress":
+            return None
+        done = (_number(self._seen.get("out_time_us")) or 0.0) / 1e6
+        frame = _number(self._seen.get("frame"))
+        percent = eta = None
+        if self._duration:
+            percent = round(min(100.0, 100 * done / self._duration), 1)
+            eta = round(max(0.0, self._duration - done) * elapsed / done, 1) if done > 0 else None
+        return Progress(
+            percent=percent,
+            frame=None if frame is None else int(frame),
+            fps=_number(self._seen.get("fps")),
+            speed=round(done / elapsed, 2) if elapsed > 0 else None,
+            etaSeconds=eta,
+        )
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return None

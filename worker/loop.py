@@ -1,0 +1,175 @@
+"""The worker's life: take a job, claim it, do it, tell of it, and only then delete its message."""
+
+import logging
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import boto3
+import msgspec
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from elasticrecode.claims import Claim, Claims
+from elasticrecode.errors import Unavailable
+from elasticrecode.events import JOB_FAILED, JOB_FINISHED, JOB_PROGRESS, JOB_START, Progress
+from elasticrecode.jobs import Job
+from elasticrecode.lifecycle import ENDED, JOB_LOST, JOB_RETURNED
+from worker.failures import ClaimLost, Hopeless, Passing, Stopping
+from worker.lease import Lease
+from worker.reporter import Reporter
+from worker.settings import ConfigurationError, Settings
+from worker.storage import Storage
+from worker.transcode import transcode
+from worker.work import Work
+
+_log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 20
+_PAUSE_SECONDS = 2.0
+_SOON_SECONDS = 2
+_DELAY_SECONDS = 10
+_LONGEST_DELAY_SECONDS = 900
+_CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=3, read_timeout=30)
+
+
+class Terminated(BaseException):
+    """Raised by the signal handler while the worker waits. Not an Exception: botocore would take it for its own."""
+
+
+class Worker:
+    """One worker on one queue."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Find the queues. ConfigurationError when one does not exist."""
+        self._settings = settings
+        self._sqs = boto3.client("sqs", config=_CONFIG)
+        self._storage = Storage(boto3.client("s3", config=_CONFIG))
+        self._claims = Claims(settings.jobs_table, settings.lease_seconds) if settings.jobs_table else None
+        self._queue_url = self._find(settings.queue)
+        self._control_url = self._find(settings.control_queue)
+        self._stopping = threading.Event()
+        self._work: Work | None = None
+
+    def stop(self) -> None:
+        """End soon: called by the signal handler, in the main thread."""
+        self._stopping.set()
+        if self._work:
+            self._work.stop(Stopping("the worker was told to terminate"))
+        else:
+            raise Terminated
+
+    def run(self) -> None:
+        """Work until stopped."""
+        _log.info("taking %s jobs from %s", self._settings.kind, self._settings.queue)
+        try:
+            while not self._stopping.is_set():
+                try:
+                    self._take()
+                except (BotoCoreError, ClientError, Unavailable) as error:
+                    _log.warning("AWS refused, trying again: %s", error)
+                    self._stopping.wait(_PAUSE_SECONDS)
+        except Terminated:
+            _log.info("told to terminate while idle")
+        _log.info("ended")
+
+    def _take(self) -> None:
+        answer = self._sqs.receive_message(
+            QueueUrl=self._queue_url,
+            MaxNumberOfMessages=1,
+            WaitTimeSeconds=_POLL_SECONDS,
+            VisibilityTimeout=int(self._settings.lease_seconds),
+            AttributeNames=["ApproximateReceiveCount"],
+        )
+        for message in answer.get("Messages", ()):
+            self._work = Work()
+            try:
+                self._handle(message, self._work)
+            finally:
+                self._work = None
+
+    def _handle(self, message: Mapping[str, Any], work: Work) -> None:
+        body = message["Body"]
+        lease = Lease(self._sqs, self._queue_url, message["ReceiptHandle"], self._settings.lease_seconds, work)
+        if self._settings.kind == "debug":
+            print(body, flush=True)
+            lease.settle()
+            return
+        try:
+            job = msgspec.json.decode(body, type=Job)
+        except msgspec.DecodeError as error:
+            _log.error("a message is no job and is left to the dead-letter queue: %s: %.500s", error, body)
+            lease.come_back(_SOON_SECONDS)
+            return
+        reporter = Reporter(self._sqs, self._control_url, self._settings, body)
+        tries = int(message["Attributes"]["ApproximateReceiveCount"])
+        if self._claims and not self._claim(self._claims, job, lease, reporter):
+            return
+        with lease:
+            self._do(job, lease, reporter, work, tries)
+
+    def _claim(self, claims: Claims, job: Job, lease: Lease, reporter: Reporter) -> bool:
+        """Claim the next attempt; otherwise leave the message as the job's state has it."""
+        answer = claims.claim(job.jobid, self._settings.pod)
+        if isinstance(answer, Claim):
+            reporter.attempt = answer.attempt
+            lease.hold(claims, job.jobid, answer.attempt)
+            return True
+        if answer is None:
+            return True
+        _log.info("job %s can't be claimed: %s", job.jobid, answer)
+        if answer.state in ENDED:
+            lease.settle()
+        elif answer.lost:
+            reporter.send(JOB_LOST, msg="its lease ran out", attempt=answer.attempt)
+            lease.come_back(_SOON_SECONDS)
+        else:
+            lease.come_back(self._settings.lease_seconds / 2)
+        return False
+
+    def _do(self, job: Job, lease: Lease, reporter: Reporter, work: Work, tries: int) -> None:
+        def report(progress: Progress) -> None:
+            try:
+                reporter.send(JOB_PROGRESS, progress=progress)
+            except (BotoCoreError, ClientError) as error:
+                _log.warning("job %s: progress not sent: %s", job.jobid, error)
+
+        delay = min(_LONGEST_DELAY_SECONDS, _DELAY_SECONDS * 2 ** (tries - 1))
+        try:
+            reporter.send(JOB_START)
+            result = transcode(job, self._settings, self._storage, work, report, lease.renew)
+            reporter.send(JOB_FINISHED, result=result)
+            lease.settle()
+            _log.info("job %s finished", job.jobid)
+        except Hopeless as error:
+            _log.info("job %s failed: %s: %s", job.jobid, error.failure.code, error)
+            reporter.send(JOB_FAILED, msg=str(error), error=error.failure)
+            lease.settle()
+        except Passing as error:
+            _log.warning("job %s goes back for %s s: %s", job.jobid, delay, error)
+            self._give_back(reporter, lease, delay, error)
+        except ClaimLost as lost:
+            _log.info("job %s dropped: %s", job.jobid, lost)
+        except Stopping:
+            _log.info("job %s goes back: told to terminate", job.jobid)
+            reporter.send(JOB_RETURNED, msg="the worker was told to terminate")
+            if self._claims and reporter.attempt:
+                self._claims.release(job.jobid, reporter.attempt)
+            lease.come_back(0)
+        except (BotoCoreError, ClientError, Unavailable):
+            raise
+        except Exception as error:  # noqa: BLE001
+            _log.exception("job %s goes back for %s s", job.jobid, delay)
+            self._give_back(reporter, lease, delay, Passing("worker-error", f"The worker itself failed: {error!r}."))
+
+    def _give_back(self, reporter: Reporter, lease: Lease, delay: float, error: Passing) -> None:
+        """Let the job be tried again later. Workers without claims say nothing: to them it has not failed."""
+        if reporter.attempt:
+            reporter.send(JOB_RETURNED, msg=str(error), error=error.failure)
+        lease.come_back(delay)
+
+    def _find(self, name: str) -> str:
+        try:
+            return str(self._sqs.get_queue_url(QueueName=name)["QueueUrl"])
+        except self._sqs.exceptions.QueueDoesNotExist:
+            raise ConfigurationError(f"there is no queue called {name}") from None

@@ -1,0 +1,51 @@
+"""What the worker tells the control plane."""
+
+import time
+import uuid
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from elasticrecode.events import Failure, Progress, Result, WorkerEvent
+from worker.settings import Settings
+
+
+class Reporter:
+    """Sends the events of one job; each carries the job exactly as it was taken."""
+
+    def __init__(self, sqs: Any, control_url: str, settings: Settings, job: str) -> None:
+        self._sqs = sqs
+        self._url = control_url
+        self._settings = settings
+        self._job = Raw(job.encode())
+        self.attempt: int | UnsetType = UNSET
+
+    def send(
+        self,
+        action: str,
+        *,
+        msg: str = "",
+        progress: Progress | UnsetType = UNSET,
+        result: Result | UnsetType = UNSET,
+        error: Failure | UnsetType = UNSET,
+        attempt: int | UnsetType = UNSET,
+    ) -> None:
+        """Send an event. Raises botocore's errors when AWS does not take it after retries."""
+        now = time.time_ns()
+        event = WorkerEvent(
+            workerType=self._settings.kind,
+            nodeName=self._settings.node,
+            podName=self._settings.pod,
+            action=action,
+            job=self._job,
+            msg=msg,
+            ts=now // 1_000_000_000,
+            eventID=str(uuid.uuid4()),
+            tsMs=now // 1_000_000,
+            attempt=attempt or self.attempt,
+            progress=progress,
+            result=result,
+            error=error,
+        )
+        self._sqs.send_message(QueueUrl=self._url, MessageBody=msgspec.json.encode(event).decode())

@@ -1,0 +1,59 @@
+"""The worker's configuration, from the contract's environment variables."""
+
+import socket
+from collections.abc import Mapping
+from typing import NamedTuple, Self
+
+_KINDS = ("ffmpeg", "debug")
+_CORES = ("CPU", "GPU")
+
+
+class ConfigurationError(Exception):
+    """Variables that are missing or wrong, all of them in one sentence."""
+
+
+class Settings(NamedTuple):
+    """`jobs_table` is empty where jobs are not claimed, as in the first generation. `lease_seconds` bounds how long a
+    vanished worker can hold a job; cancelling stops an encoder within a sixth of it.
+    """
+
+    kind: str
+    core: str
+    queue: str
+    control_queue: str
+    jobs_table: str
+    lease_seconds: float
+    node: str
+    pod: str
+    ffmpeg: str
+    ffprobe: str
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> Self:
+        """The settings in an environment. ConfigurationError names every fault."""
+        faults = [
+            f"{name} is not set" for name in ("WORKER_TYPE", "QUEUE_NAME", "CONTROL_PLANE") if not environ.get(name)
+        ]
+        kind, core = environ.get("WORKER_TYPE", "").lower(), environ.get("CORE", "CPU").upper()
+        if kind and kind not in _KINDS:
+            faults.append(f"WORKER_TYPE must be one of {', '.join(_KINDS)}, not {kind!r}")
+        if core not in _CORES:
+            faults.append(f"CORE must be one of {', '.join(_CORES)}, not {core!r}")
+        lease = environ.get("LEASE_SECONDS", "30")
+        if not (lease.isdigit() and 3 <= int(lease) <= 3600):
+            faults.append(f"LEASE_SECONDS must be a whole number from 3 to 3600, not {lease!r}")
+        if faults:
+            raise ConfigurationError("; ".join(faults))
+        host = socket.gethostname()
+        return cls(
+            kind=kind,
+            core=core,
+            queue=environ["QUEUE_NAME"],
+            control_queue=environ["CONTROL_PLANE"],
+            jobs_table=environ.get("JOBS_TABLE", ""),
+            lease_seconds=float(lease),
+            node=environ.get("NODE_NAME", host),
+            pod=environ.get("POD_NAME", host),
+            ffmpeg=environ.get("FFMPEG", "ffmpeg"),
+            ffprobe=environ.get("FFPROBE", "ffprobe"),
+        )

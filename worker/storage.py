@@ -1,0 +1,59 @@
+"""Inputs and outputs on S3."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from boto3.exceptions import S3UploadFailedError
+from botocore.exceptions import BotoCoreError, ClientError
+
+from elasticrecode import jobs
+from worker.failures import Hopeless, Passing
+
+_MISSING = {"404", "NoSuchKey", "NoSuchBucket", "InvalidBucketName"}
+_FORBIDDEN = {"403", "AccessDenied", "Forbidden", "AllAccessDisabled"}
+
+
+class Storage:
+    """Whole files in and out; S3 shows an object only when all of it is there."""
+
+    def __init__(self, s3: Any) -> None:
+        self._s3 = s3
+
+    def download(self, uri: str, target: Path) -> None:
+        """Fetch an object. Hopeless when it is not there, may not be read or is empty; Passing otherwise."""
+        bucket, key = jobs.split(uri)
+        with _explained("input", uri):
+            self._s3.download_file(bucket, key, str(target))
+        if target.stat().st_size == 0:
+            raise Hopeless("input-empty", f"{uri} has no bytes.")
+
+    def upload(self, source: Path, uri: str) -> None:
+        """Publish a file. Hopeless when it may not be written, Passing otherwise."""
+        bucket, key = jobs.split(uri)
+        with _explained("output", uri):
+            self._s3.upload_file(str(source), bucket, key)
+
+
+@contextmanager
+def _explained(side: str, uri: str) -> Iterator[None]:
+    try:
+        yield
+    except (ClientError, S3UploadFailedError) as error:
+        cause = error if isinstance(error, ClientError) else error.__context__
+        code = cause.response["Error"]["Code"] if isinstance(cause, ClientError) else ""
+        if code in _MISSING:
+            raise Hopeless(f"{side}-not-found", f"{uri} does not exist.") from error
+        if code in _FORBIDDEN:
+            raise Hopeless(
+                f"{side}-access-denied", f"This worker may not {'read' if side == 'input' else 'write'} {uri}."
+            ) from error
+        raise Passing("storage-unavailable", f"S3 did not serve {uri}: {code or error}.") from error
+    except BotoCoreError as error:
+        raise Passing("storage-unavailable", f"S3 could not be reached for {uri}: {error}.") from error
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise Passing("disk-full", "The worker's disk is full.") from error
