@@ -12,6 +12,7 @@ from worker.settings import ConfigurationError, Settings
 def main() -> int:
     """Work until SIGTERM or SIGINT. 2 when the configuration is wrong."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
+    logging.getLogger("botocore").setLevel(logging.WARNING)
     try:
         worker = Worker(Settings.read(os.environ))
     except ConfigurationError as error:

@@ -70,11 +70,17 @@ def arguments(profile: Ffmpeg, demuxer: str, stream: int, muxer: str, source: st
 
 
 class ProgressReader:
-    """Reads `-progress` lines. `duration` is the input's, in seconds, or None."""
+    """Reads `-progress` lines of an encode of `frames` frames lasting `duration` seconds; either may be None.
 
-    def __init__(self, duration: float | None) -> None:
+    Frames are counted rather than time: the encoder's time is that of whichever stream is ahead. The rate is taken from
+    the first frame that came out, so that filling the encoder's lookahead does not spoil the estimate.
+    """
+
+    def __init__(self, frames: int | None, duration: float | None) -> None:
+        self._frames = frames
         self._duration = duration
         self._seen: dict[str, str] = {}
+        self._first: tuple[int, float] | None = None
 
     def feed(self, line: str, elapsed: float) -> Progress | None:
         """The progress when the line ends a report, `elapsed` seconds after the encoder started."""
@@ -82,19 +88,19 @@ class ProgressReader:
         self._seen[key] = value.strip()
         if key != "progress":
             return None
-        done = (_number(self._seen.get("out_time_us")) or 0.0) / 1e6
-        frame = _number(self._seen.get("frame"))
-        percent = eta = None
-        if self._duration:
-            percent = round(min(100.0, 100 * done / self._duration), 1)
-            eta = round(max(0.0, self._duration - done) * elapsed / done, 1) if done > 0 else None
-        return Progress(
-            percent=percent,
-            frame=None if frame is None else int(frame),
-            fps=_number(self._seen.get("fps")),
-            speed=round(done / elapsed, 2) if elapsed > 0 else None,
-            etaSeconds=eta,
-        )
+        frame = int(_number(self._seen.get("frame")) or 0)
+        if frame and not self._first:
+            self._first = frame, elapsed
+        progress = Progress(frame=frame, fps=_number(self._seen.get("fps")))
+        if not self._frames:
+            return progress
+        progress.percent = round(min(100.0, 100 * frame / self._frames), 1)
+        if self._first and elapsed > self._first[1]:
+            rate = (frame - self._first[0]) / (elapsed - self._first[1])
+            if rate > 0:
+                progress.etaSeconds = round(max(0, self._frames - frame) / rate, 1)
+                progress.speed = round(rate * self._duration / self._frames, 2) if self._duration else None
+        return progress
 
 
 def _number(text: str | None) -> float | None:

@@ -13,7 +13,10 @@ _SECONDS = 60
 
 
 class Video(NamedTuple):
-    """The first moving picture of a file. Duration in seconds, bitrate in bits per second; None where unknown."""
+    """The first moving picture of a file. Duration in seconds, bitrate in bits per second; None where unknown.
+
+    Frames are counted where the file was read through, else told by the container or estimated.
+    """
 
     demuxer: str
     stream: int
@@ -49,17 +52,25 @@ def read(probed: dict[str, Any]) -> Video:
     if not moving or not moving[0].get("width"):
         raise Hopeless("input-no-video", "It holds no video stream that can be decoded.")
     stream, format_ = moving[0], probed.get("format", {})
-    frames = stream.get("nb_read_packets") or stream.get("nb_frames")
+    duration = _number(stream.get("duration")) or _number(format_.get("duration"))
+    frames = _number(stream.get("nb_read_packets")) or _number(stream.get("nb_frames"))
     return Video(
         demuxer=format_.get("format_name", "").split(",")[0],
         stream=stream["index"],
         codec=stream.get("codec_name", ""),
         width=stream["width"],
         height=stream["height"],
-        duration=_number(stream.get("duration")) or _number(format_.get("duration")),
+        duration=duration,
         bitrate=int(_number(stream.get("bit_rate")) or _number(format_.get("bit_rate")) or 0) or None,
-        frames=int(frames) if frames else None,
+        frames=round(frames or (duration or 0) * _rate(stream.get("avg_frame_rate", ""))) or None,
     )
+
+
+def _rate(text: str) -> float:
+    """Frames per second of a fraction such as `30000/1001`; 0 where it is unknown."""
+    above, _, below = text.partition("/")
+    top, bottom = _number(above), _number(below)
+    return top / bottom if top and bottom else 0.0
 
 
 def _number(text: object) -> float | None:

@@ -13,7 +13,9 @@ class ConfigurationError(Exception):
 
 
 class Settings(NamedTuple):
-    """`jobs_table` is empty where jobs are not claimed, as in the first generation. `lease_seconds` bounds how long a
+    """A worker's settings.
+
+    `jobs_table` is empty where jobs are not claimed, as in the first generation. `lease_seconds` bounds how long a
     vanished worker can hold a job; cancelling stops an encoder within a sixth of it.
     """
 

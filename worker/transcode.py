@@ -45,7 +45,7 @@ def transcode(
         video = probe.video(settings.ffprobe, source)
         form = ffmpeg.container(jobs.name(job.input))
         arguments = ffmpeg.arguments(profile, video.demuxer, video.stream, form.muxer, str(source), str(target))
-        status = work.run([settings.ffmpeg, *arguments], log, _Ticker(video.duration, report))
+        status = work.run([settings.ffmpeg, *arguments], log, _Ticker(video, report))
         lines = log.read_text(errors="replace").replace(folder, "").splitlines()[-_LOG_LINES:]
         if status:
             raise _encoder_error(lines, status)
@@ -73,8 +73,8 @@ def transcode(
 class _Ticker:
     """Reports the encoder's progress, the first at once and then at most one a second."""
 
-    def __init__(self, duration: float | None, report: Callable[[Progress], None]) -> None:
-        self._reader = ffmpeg.ProgressReader(duration)
+    def __init__(self, video: Video, report: Callable[[Progress], None]) -> None:
+        self._reader = ffmpeg.ProgressReader(video.frames, video.duration)
         self._report = report
         self._next = 0.0
 
