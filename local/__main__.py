@@ -1,0 +1,93 @@
+"""`python -m local up|run|down|clean|logs`."""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+
+from local import deployment, processes
+from local.demo import demonstrate
+from local.deployment import step
+from local.place import LocalError, Place
+from local.processes import Supervisor
+
+
+def up(place: Place, supervisor: Supervisor) -> None:
+    """Start what is missing and leave it running."""
+    if not supervisor.running():
+        processes.refuse_busy_ports(place)
+    known = place.stack() if place.stack_file.exists() else None
+    with step("Starting the embedded AWS"):
+        supervisor.keep(processes.programs(place, known if supervisor.running() else None))
+        deployment.wait_for_aws(place, supervisor)
+    stack = deployment.deploy(place)
+    with step("Starting the front door and the workers"):
+        supervisor.keep(processes.programs(place, stack))
+
+
+def up_and_say(place: Place, supervisor: Supervisor) -> None:
+    """Start, and say where it is."""
+    up(place, supervisor)
+    print(f"Up: {place.url}/ (what was deployed: {place.stack_file})")
+
+
+def run(place: Place, supervisor: Supervisor) -> None:
+    """Start, and do the main job once."""
+    up(place, supervisor)
+    demonstrate(place, supervisor)
+
+
+def down(place: Place, supervisor: Supervisor) -> None:
+    """Stop everything, keep the data."""
+    del place
+    supervisor.end()
+
+
+def clean(place: Place, supervisor: Supervisor) -> None:
+    """Stop everything, forget the data."""
+    supervisor.end()
+    if place.state.exists():
+        shutil.rmtree(place.state)
+
+
+def logs(place: Place, supervisor: Supervisor) -> None:
+    """Follow all logs, those of processes that start later too."""
+    del supervisor
+    files = sorted(str(path) for path in place.logs.glob("*.log"))
+    if not files:
+        raise LocalError(f"There are no logs in {place.logs} yet; run `make up`.")
+    os.execvp("tail", ["tail", "-n", "20", "-F", *files])
+
+
+_COMMANDS: dict[str, Callable[[Place, Supervisor], None]] = {
+    "up": up_and_say,
+    "run": run,
+    "down": down,
+    "clean": clean,
+    "logs": logs,
+}
+
+
+def main() -> int:
+    """Do what was asked for. When it fails, one sentence says why, and no process stays."""
+    if len(sys.argv) != 2 or sys.argv[1] not in _COMMANDS:
+        print(f"usage: python -m local {'|'.join(_COMMANDS)}", file=sys.stderr)
+        return 2
+    supervisor = None
+    try:
+        place = Place.read()
+        supervisor = Supervisor(place)
+        _COMMANDS[sys.argv[1]](place, supervisor)
+    except LocalError as error:
+        print(f"\n{error}" + (f"\nThe log is {error.log}" if error.log else ""), file=sys.stderr)
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+    else:
+        return 0
+    if supervisor and sys.argv[1] in ("up", "run"):
+        supervisor.end()
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""Deploying the stack into the embedded AWS with the real CDK CLI."""
+
+import hashlib
+import json
+import os
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from infra import version
+from local.place import ACCOUNT, REGION, ROOT, LocalError, Place
+from local.processes import AWS, Supervisor, wait_for
+
+_CDK = ROOT / "node_modules" / ".bin" / "cdk"
+_DEPLOYED = ("app.py", "cdk.json", "infra", "functions", "layers")
+_START_SECONDS = 60
+
+
+@contextmanager
+def step(doing: str) -> Iterator[None]:
+    """Say what takes a while, and how long it took."""
+    print(f"{doing} …", end=" ", flush=True)
+    started = time.monotonic()
+    yield
+    print(f"{time.monotonic() - started:.1f} s", flush=True)
+
+
+def wait_for_aws(place: Place, supervisor: Supervisor) -> None:
+    """Wait until the embedded AWS answers. LocalError when it does not."""
+
+    def answers() -> bool:
+        if supervisor.state(AWS) == "FATAL":
+            raise LocalError("The embedded AWS does not start.", supervisor.log(AWS))
+        try:
+            with urllib.request.urlopen(f"{place.aws_url}/_ministack/health", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    wait_for(answers, _START_SECONDS, "The embedded AWS did not answer", supervisor.log(AWS))
+
+
+def deploy(place: Place) -> dict[str, str]:
+    """Deploy unless what is deployed is what would be; the stack's outputs. LocalError when CDK fails."""
+    fingerprint, marker = _fingerprint(place), place.state / "deployed"
+    if marker.exists() and marker.read_text() == fingerprint and place.stack_file.exists():
+        return place.stack()
+    marker.unlink(missing_ok=True)
+    log = place.logs / "deploy.log"
+    log.unlink(missing_ok=True)
+    if not (place.state / "bootstrapped").exists():
+        with step("Bootstrapping the embedded AWS for CDK"):
+            _cdk(place, log, "bootstrap", f"aws://{ACCOUNT}/{REGION}")
+        (place.state / "bootstrapped").touch()
+    with step("Deploying the stack"):
+        outputs = place.state / "outputs.json"
+        _cdk(place, log, "deploy", "--require-approval", "never", "--outputs-file", str(outputs))
+    (told,) = json.loads(outputs.read_text()).values()
+    stack = {"Url": place.url, "AwsEndpoint": place.aws_url, "Region": REGION, **told}
+    place.stack_file.write_text(json.dumps(stack, indent=2) + "\n")
+    marker.write_text(fingerprint)
+    return stack
+
+
+def _cdk(place: Place, log: Path, *arguments: str) -> None:
+    options = [word for name, value in place.options().items() for word in ("-c", f"{name}={value}")]
+    command = [str(_CDK), *arguments, *options, "--output", str(place.state / "cdk.out"), "--no-color", "--no-notices"]
+    with log.open("ab") as file:
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env={**os.environ, **place.aws_environment()},
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    if done.returncode:
+        raise LocalError(f"`cdk {arguments[0]}` failed.", log)
+
+
+def _fingerprint(place: Place) -> str:
+    """A hash of everything the deployment is made from."""
+    hash_ = hashlib.sha256(json.dumps([place.options(), version.current()]).encode())
+    for name in _DEPLOYED:
+        root = ROOT / name
+        for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
+            if path.is_file() and "__pycache__" not in path.parts:
+                hash_.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes())
+    return hash_.hexdigest()

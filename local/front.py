@@ -1,0 +1,124 @@
+"""The front door: one origin for the home page, the REST API and the WebSocket, as CloudFront is on AWS."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+from aiohttp import WSMsgType, web
+from yarl import URL
+
+from local.place import ROOT, Place
+
+_BODY_LIMIT = 10 * 1024 * 1024
+_HOP_BY_HOP = {
+    "connection", "content-length", "host", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer",
+    "transfer-encoding", "upgrade",
+}  # fmt: skip
+_PASSED_ON = ("authorization", "origin", "user-agent", "sec-websocket-protocol")
+_SECURITY = {
+    "Content-Security-Policy": "default-src 'self'; connect-src 'self' ws: wss:; object-src 'none'; base-uri 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+def application(site: Path, rest_url: str, socket_url: str) -> web.Application:
+    """The front door's routes."""
+
+    async def index(_: web.Request) -> web.FileResponse:
+        return web.FileResponse(site / "index.html", headers={**_SECURITY, "Cache-Control": "no-cache"})
+
+    async def api(request: web.Request) -> web.Response:
+        path = request.raw_path.removeprefix("/api")
+        try:
+            async with sessions[0].request(
+                request.method,
+                URL(rest_url + path, encoded=True),
+                headers=_forwarded(request),
+                data=await request.read(),
+                allow_redirects=False,
+            ) as answer:
+                return web.Response(
+                    status=answer.status,
+                    headers=[
+                        (name, value) for name, value in answer.headers.items() if name.lower() not in _HOP_BY_HOP
+                    ],
+                    body=await answer.read(),
+                )
+        except aiohttp.ClientError:
+            return _unreachable()
+
+    async def socket(request: web.Request) -> web.StreamResponse:
+        headers = {name: value for name, value in request.headers.items() if name.lower() in _PASSED_ON}
+        target = URL(f"{socket_url}?{request.rel_url.raw_query_string}", encoded=True)
+        try:
+            behind = await sessions[0].ws_connect(target, headers=headers, max_msg_size=0)
+        except aiohttp.WSServerHandshakeError as error:
+            return web.Response(status=error.status)
+        except aiohttp.ClientError:
+            return _unreachable()
+        before = web.WebSocketResponse(max_msg_size=0)
+        await before.prepare(request)
+        pumps = [asyncio.create_task(_pump(before, behind)), asyncio.create_task(_pump(behind, before))]
+        await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        for pump in pumps:
+            pump.cancel()
+        await before.close(code=behind.close_code or 1000)
+        await behind.close(code=before.close_code or 1000)
+        return before
+
+    sessions: list[aiohttp.ClientSession] = []
+
+    async def session(_: web.Application) -> AsyncIterator[None]:
+        async with aiohttp.ClientSession(auto_decompress=False, timeout=aiohttp.ClientTimeout(total=35)) as opened:
+            sessions.append(opened)
+            yield
+
+    app = web.Application(client_max_size=_BODY_LIMIT)
+    app.cleanup_ctx.append(session)
+    app.router.add_get("/", index)
+    app.router.add_get("/index", index)
+    app.router.add_static("/static", site / "static")
+    app.router.add_get("/ws", socket)
+    for path in ("/api", "/api/{rest:.*}"):
+        app.router.add_route("*", path, api)
+    return app
+
+
+async def _pump(
+    source: web.WebSocketResponse | aiohttp.ClientWebSocketResponse,
+    target: web.WebSocketResponse | aiohttp.ClientWebSocketResponse,
+) -> None:
+    async for message in source:
+        if message.type == WSMsgType.TEXT:
+            await target.send_str(message.data)
+        elif message.type == WSMsgType.BINARY:
+            await target.send_bytes(message.data)
+
+
+def _forwarded(request: web.Request) -> dict[str, str]:
+    return {name: value for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP}
+
+
+def _unreachable() -> web.Response:
+    problem = {
+        "type": "about:blank",
+        "title": "Not reachable",
+        "status": 502,
+        "detail": "The embedded AWS does not answer; `make up` starts it, `make logs` shows why it stopped.",
+    }
+    return web.Response(status=502, content_type="application/problem+json", text=json.dumps(problem))
+
+
+def main() -> None:
+    """Serve on loopback until stopped."""
+    place = Place.read()
+    stack = place.stack()
+    site = ROOT / json.loads((ROOT / "cdk.json").read_text())["context"]["siteFolder"]
+    web.run_app(application(site, stack["RestUrl"], stack["SocketUrl"]), host="127.0.0.1", port=place.port, print=None)
+
+
+if __name__ == "__main__":
+    main()

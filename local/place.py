@@ -1,0 +1,96 @@
+"""Where the embedded mode keeps what it keeps, and on which ports it listens."""
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple, Self
+
+ROOT = Path(__file__).resolve().parent.parent
+TOOLS = ROOT / ".tools"
+REGION = "us-east-1"
+ACCOUNT = "000000000000"
+
+
+class LocalError(Exception):
+    """One sentence for the person at the terminal, and the log that says more."""
+
+    def __init__(self, sentence: str, log: Path | None = None) -> None:
+        super().__init__(sentence)
+        self.log = log
+
+
+class Place(NamedTuple):
+    """One embedded environment: its folder, its ports and how many ffmpeg workers it runs."""
+
+    state: Path
+    port: int
+    aws_port: int
+    workers: int
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """From LOCAL_DIR, PORT, AWS_PORT and WORKERS. LocalError when one is no number."""
+        numbers = {}
+        for name, default, high in (("PORT", 8080, 65535), ("AWS_PORT", 4566, 65535), ("WORKERS", 1, 64)):
+            text = environ.get(name) or str(default)
+            if not (text.isdigit() and int(text) <= high):
+                raise LocalError(f"{name} must be a whole number up to {high}, not {text!r}.")
+            numbers[name] = int(text)
+        state = (ROOT / environ.get("LOCAL_DIR", ".local")).absolute()
+        return cls(state, numbers["PORT"], numbers["AWS_PORT"], numbers["WORKERS"])
+
+    @property
+    def logs(self) -> Path:
+        """One file for each process, and `deploy.log`."""
+        return self.state / "logs"
+
+    @property
+    def url(self) -> str:
+        """The product's one origin."""
+        return f"http://localhost:{self.port}"
+
+    @property
+    def aws_url(self) -> str:
+        """The embedded AWS."""
+        return f"http://localhost:{self.aws_port}"
+
+    @property
+    def stack_file(self) -> Path:
+        """What was deployed, one flat object."""
+        return self.state / "stack.json"
+
+    def stack(self) -> dict[str, str]:
+        """What was deployed. LocalError when nothing was."""
+        try:
+            found: dict[str, str] = json.loads(self.stack_file.read_text())
+        except FileNotFoundError:
+            raise LocalError(f"Nothing is deployed in {self.state}; run `make up`.") from None
+        return found
+
+    def aws_environment(self) -> dict[str, str]:
+        """What SDKs and the CDK CLI need to reach the embedded AWS, and nothing of the user's own account."""
+        return {
+            "AWS_ENDPOINT_URL": self.aws_url,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def options(self) -> dict[str, str]:
+        """The deployment options that make the stack fit this machine."""
+        python = f"python{sys.version_info.major}.{sys.version_info.minor}"
+        machine = {"arm64": "aarch64", "amd64": "x86_64"}.get(platform.machine().lower(), platform.machine())
+        system = "apple-darwin" if sys.platform == "darwin" else "manylinux_2_28"
+        return {
+            "frontDoor": "none",
+            "executeApi": f"{self.aws_url}/_aws/execute-api/{{apiId}}",
+            "lambdaRuntime": python,
+            "lambdaPlatform": f"{machine}-{system}",
+        }

@@ -1,0 +1,219 @@
+"""The processes of an environment, kept by supervisord."""
+
+import hashlib
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import xmlrpc.client
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from supervisor.xmlrpc import SupervisorTransport
+
+from local.place import ROOT, TOOLS, LocalError, Place
+
+AWS = "aws"
+FRONT = "front"
+_STOP_SECONDS = 20
+_START_SECONDS = 60
+_DEAD = ("FATAL", "EXITED", "BACKOFF")
+
+
+class Program(NamedTuple):
+    """One process: its name, its command and what its environment has beyond supervisord's."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+class Supervisor:
+    """Starts supervisord when it is needed and ends it with all it keeps."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._conf = place.state / "supervisord.conf"
+        # A socket's path may have about 100 characters, which a checkout's may exceed.
+        name = hashlib.sha256(str(place.state).encode()).hexdigest()[:16]
+        self._socket = Path(tempfile.gettempdir(), f"elasticrecode-{os.getuid()}-{name}.sock")
+
+    def running(self) -> bool:
+        """Whether supervisord answers."""
+        try:
+            return bool(self._rpc().getState()["statename"] == "RUNNING")
+        except (OSError, xmlrpc.client.Error):
+            return False
+
+    def keep(self, programs: list[Program]) -> None:
+        """Run exactly these: start what is missing or has died, restart what has changed, leave the rest alone."""
+        self._place.logs.mkdir(parents=True, exist_ok=True)
+        self._conf.write_text(self._configuration(programs))
+        if not self.running():
+            self._socket.unlink(missing_ok=True)
+            subprocess.run(
+                [sys.executable, "-m", "supervisor.supervisord", "-c", str(self._conf)], check=True, cwd=ROOT
+            )
+            wait_for(self.running, _START_SECONDS, "supervisord did not start", self.log("supervisord"))
+        subprocess.run(
+            [sys.executable, "-m", "supervisor.supervisorctl", "-c", str(self._conf), "update"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        for program in programs:
+            if self.state(program.name) not in ("RUNNING", "STARTING"):
+                self._rpc().startProcess(program.name, False)
+        for program in programs:
+            self.wait_until_running(program.name)
+
+    def wait_until_running(self, name: str) -> None:
+        """LocalError when the process dies instead."""
+
+        def started() -> bool:
+            state = self.state(name)
+            if state in ("FATAL", "EXITED"):
+                raise LocalError(f"{name} ended as soon as it was started.", self.log(name))
+            return state == "RUNNING"
+
+        wait_for(started, _START_SECONDS, f"{name} did not start", self.log(name))
+
+    def check(self, started: Mapping[str, int]) -> None:
+        """LocalError when one of the processes that had these ids has died."""
+        for name, pid in started.items():
+            info = self._rpc().getProcessInfo(name)
+            if info["statename"] in _DEAD or info["pid"] != pid:
+                raise LocalError(f"{name} died.", self.log(name))
+
+    def pids(self) -> dict[str, int]:
+        """Name → process id of what is running."""
+        return {info["name"]: info["pid"] for info in self._rpc().getAllProcessInfo() if info["pid"]}
+
+    def state(self, name: str) -> str:
+        """Supervisord's word for the state of a process."""
+        return str(self._rpc().getProcessInfo(name)["statename"])
+
+    def log(self, name: str) -> Path:
+        """The log file of a process."""
+        return self._place.logs / f"{name}.log"
+
+    def end(self) -> None:
+        """Stop every process and supervisord itself; nothing happens when it does not run."""
+        if not self.running():
+            return
+        pid = self._rpc().getPID()
+        self._rpc().shutdown()
+        wait_for(lambda: not _alive(pid), 3 * _STOP_SECONDS, "supervisord did not end", self.log("supervisord"))
+
+    def _rpc(self) -> Any:
+        transport = SupervisorTransport(None, None, f"unix://{self._socket}")
+        return xmlrpc.client.ServerProxy("http://localhost", transport=transport).supervisor
+
+    def _configuration(self, programs: list[Program]) -> str:
+        lines = [
+            "[unix_http_server]",
+            f"file={_escaped(str(self._socket))}",
+            "chmod=0700",
+            "[supervisord]",
+            f"logfile={_escaped(str(self.log('supervisord')))}",
+            f"pidfile={_escaped(str(self._place.state / 'supervisord.pid'))}",
+            f"directory={_escaped(str(ROOT))}",
+            "[rpcinterface:supervisor]",
+            "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface",
+            "[supervisorctl]",
+            f"serverurl=unix://{_escaped(str(self._socket))}",
+        ]
+        for program in programs:
+            environment = ",".join(f'{name}="{_escaped(value)}"' for name, value in program.environment.items())
+            lines += [
+                f"[program:{program.name}]",
+                "command=" + " ".join(f'"{_escaped(word)}"' for word in program.command),
+                f"environment={environment}",
+                f"stdout_logfile={_escaped(str(self.log(program.name)))}",
+                "redirect_stderr=true",
+                "stopsignal=TERM",
+                f"stopwaitsecs={_STOP_SECONDS}",
+                "stopasgroup=false",
+                "killasgroup=true",
+                "autorestart=true",
+                "startsecs=1",
+                "startretries=2",
+            ]
+        return "\n".join(lines) + "\n"
+
+
+def programs(place: Place, stack: Mapping[str, str] | None) -> list[Program]:
+    """What an environment runs: the embedded AWS, and once the stack is deployed the front door and the workers."""
+    aws = Program(
+        AWS,
+        (str(TOOLS / "aws" / "bin" / "ministack"),),
+        {
+            "BIND_HOST": "127.0.0.1",
+            "GATEWAY_PORT": str(place.aws_port),
+            "AUTH": "false",
+            "PERSIST_STATE": "1",
+            "STATE_DIR": str(place.state / "aws"),
+            "S3_PERSIST": "1",
+            "S3_DATA_DIR": str(place.state / "s3"),
+            "LAMBDA_WARM_TTL_SECONDS": "3600",
+        },
+    )
+    if stack is None:
+        return [aws]
+    python = {"PYTHONPATH": f"{ROOT / 'layers' / 'core' / 'python'}:{ROOT}", "PYTHONUNBUFFERED": "1"}
+    here = {"PORT": str(place.port), "AWS_PORT": str(place.aws_port), "LOCAL_DIR": str(place.state)}
+    front = Program(FRONT, (sys.executable, "-m", "local.front"), {**python, **here})
+    worker = {
+        **python,
+        **place.aws_environment(),
+        "PATH": f"{TOOLS / 'bin'}:{os.environ['PATH']}",
+        "WORKER_TYPE": "ffmpeg",
+        "CORE": "CPU",
+        "QUEUE_NAME": _queue_name(stack["CpuQueue"]),
+        "CONTROL_PLANE": _queue_name(stack["ControlQueue"]),
+        "JOBS_TABLE": stack["JobsTable"],
+    }
+    workers = [
+        Program(name, (sys.executable, "-m", "worker"), {**worker, "POD_NAME": name})
+        for name in (f"worker-ffmpeg-{n}" for n in range(place.workers))
+    ]
+    return [aws, front, *workers]
+
+
+def refuse_busy_ports(place: Place) -> None:
+    """LocalError when another program listens on one of the ports."""
+    for name, port in (("PORT", place.port), ("AWS_PORT", place.aws_port)):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                free = f"free it or choose another with {name}=…"
+                raise LocalError(f"Port {port} is used by another program; {free}") from None
+
+
+def wait_for(condition: Callable[[], bool], seconds: float, otherwise: str, log: Path) -> None:
+    """Wait until the condition holds. LocalError with the sentence `otherwise` when it does not in time."""
+    until = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > until:
+            raise LocalError(f"{otherwise} within {seconds:.0f} s.", log)
+        time.sleep(0.1)
+
+
+def _queue_name(url: str) -> str:
+    return url.rsplit("/", 1)[-1]
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%%")
