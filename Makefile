@@ -16,6 +16,7 @@ export PYTHONPATH := $(CURDIR)/layers/core/python:$(CURDIR)
 export PYTHONDONTWRITEBYTECODE :=
 export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := 1
 export CDK_DISABLE_VERSION_CHECK := 1
+export UV_SYSTEM_CERTS := 1
 
 .PHONY: help run up down clean logs test check format lock synth deploy destroy bench
 
