@@ -146,10 +146,12 @@ class Supervisor:
 
 def programs(place: Place, stack: Mapping[str, str] | None) -> list[Program]:
     """What an environment runs: the embedded AWS, and once the stack is deployed the front door and the workers."""
+    python = {"PYTHONPATH": f"{ROOT / 'layers' / 'core' / 'python'}:{ROOT}", "PYTHONUNBUFFERED": "1"}
     aws = Program(
         AWS,
-        (str(TOOLS / "aws" / "bin" / "ministack"),),
+        (sys.executable, "-m", "local.embedded_aws"),
         {
+            **python,
             "BIND_HOST": "127.0.0.1",
             "GATEWAY_PORT": str(place.aws_port),
             "AUTH": "false",
@@ -162,13 +164,12 @@ def programs(place: Place, stack: Mapping[str, str] | None) -> list[Program]:
     )
     if stack is None:
         return [aws]
-    python = {"PYTHONPATH": f"{ROOT / 'layers' / 'core' / 'python'}:{ROOT}", "PYTHONUNBUFFERED": "1"}
     here = {"PORT": str(place.port), "AWS_PORT": str(place.aws_port), "LOCAL_DIR": str(place.state)}
     front = Program(FRONT, (sys.executable, "-m", "local.front"), {**python, **here})
     worker = {
         **python,
         **place.aws_environment(),
-        "PATH": f"{TOOLS / 'bin'}:{os.environ['PATH']}",
+        "PATH": f"{TOOLS / 'bin'}:{os.defpath}",
         "WORKER_TYPE": "ffmpeg",
         "CORE": "CPU",
         "QUEUE_NAME": _queue_name(stack["CpuQueue"]),
