@@ -183,11 +183,17 @@ def as_seen(state: State, lease: float | None, now: float) -> State:
     return "queued" if state == "running" and lease is not None and lease < now else state
 
 
-def diagram() -> str:
-    """The moves as a Mermaid state diagram."""
-    lines = ["stateDiagram-v2", "    [*] --> queued: submitted"]
+def page() -> str:
+    """The moves as the page `docs/lifecycle.md`: a diagram and a table."""
+    lines = ["# The life of a job", "", "```mermaid", "stateDiagram-v2", "    [*] --> queued: submitted"]
     for move in MOVES:
         label = move.action + (" (first generation)" if move.holder == "unclaimed" else "")
         lines += [f"    {source} --> {move.target}: {label}" for source in move.sources]
     lines += [f"    {state} --> [*]" for state in ENDED]
-    return "\n".join(lines)
+    lines += ["```", "", "| what | from | to | by | meaning |", "|---|---|---|---|---|"]
+    holders = {"anyone": "anyone", "claimed": "holder of the claim", "unclaimed": "first-generation worker"}
+    lines += [
+        f"| {move.action} | {', '.join(move.sources)} | {move.target} | {holders[move.holder]} | {move.meaning} |"
+        for move in MOVES
+    ]
+    return "\n".join(lines) + "\n"

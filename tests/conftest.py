@@ -1,0 +1,34 @@
+"""What all tests share: the contract's fixtures, and an environment without anyone's account."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+CONTRACT = ROOT / "tests" / "contract"
+
+os.environ.update(
+    AWS_ACCESS_KEY_ID="test",
+    AWS_SECRET_ACCESS_KEY="test",
+    AWS_REGION="us-east-1",
+    AWS_DEFAULT_REGION="us-east-1",
+    AWS_CONFIG_FILE=os.devnull,
+    AWS_SHARED_CREDENTIALS_FILE=os.devnull,
+    AWS_EC2_METADATA_DISABLED="true",
+    POWERTOOLS_DEV="false",
+)
+
+
+def contract(name: str) -> Any:
+    """One of the contract's documented examples."""
+    return json.loads((CONTRACT / f"{name}.json").read_text())
+
+
+@pytest.fixture
+def job() -> dict[str, Any]:
+    """The documented job."""
+    found: dict[str, Any] = contract("job")
+    return found

@@ -1,0 +1,174 @@
+"""Bad input gets every fault at once, each with a pointer."""
+
+import copy
+import json
+from typing import Any
+
+import pytest
+from tests.conftest import contract
+
+from elasticrecode import jobs
+from elasticrecode.errors import Invalid, Malformed
+
+
+def faults(body: Any) -> dict[str, str]:
+    """Pointer → what is wrong there."""
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    with pytest.raises(Invalid) as caught:
+        jobs.read_jobs(raw, lambda _: iter(["id"] * 2000))
+    return dict(caught.value.faults)
+
+
+def changed(pointer: str, value: Any) -> dict[str, Any]:
+    """The documented job with one field set to a value."""
+    body: dict[str, Any] = contract("job")
+    *path, last = pointer.strip("/").split("/")
+    place = body
+    for step in path:
+        place = place[step]
+    place[last] = value
+    return body
+
+
+@pytest.mark.parametrize(
+    ("pointer", "value", "said"),
+    [
+        ("/userid", "", "1 to 128 characters"),
+        ("/userid", "a b", "white space"),
+        ("/userid", 7, "must be a string"),
+        ("/input", "https://example.com/a.mp4", "s3://bucket/key"),
+        ("/input", "s3://bucket", "s3://bucket/key"),
+        ("/input", "s3://bucket/", "s3://bucket/key"),
+        ("/input", "s3:///key", "s3://bucket/key"),
+        ("/input", "s3://bucket/..", "s3://bucket/key"),
+        ("/input", "s3://bucket/" + "k" * 1025, "1024 bytes"),
+        ("/input", None, "must be a string"),
+        ("/output", "s3://bucket/file.mp4", "ends in '/'"),
+        ("/output", 3, "must be a string"),
+        ("/priority", 101, "at most 100"),
+        ("/priority", -1, "at least 0"),
+        ("/priority", "high", "a whole number"),
+        ("/priority", 1.5, "a whole number"),
+        ("/priority", True, "a whole number"),
+        ("/profile", [], "must be an object"),
+        ("/profile/ffmpeg", "x", "must be an object"),
+        ("/profile/ffmpeg/codec", "vp9", "one of h264"),
+        ("/profile/ffmpeg/scale", "8k", "one of 720p"),
+        ("/profile/ffmpeg/scale", "1921:1080", "even sides"),
+        ("/profile/ffmpeg/profile", "speed", "one of latency, quality"),
+        ("/profile/ffmpeg/platform", "tpu", "one of cpu, gpu"),
+        ("/profile/ffmpeg/originCodec", "vp9", "one of h264"),
+        ("/profile/ffmpeg/bitrate", "16M", "from 1M to 15M"),
+        ("/profile/ffmpeg/bitrate", "999K", "from 1M to 15M"),
+        ("/profile/ffmpeg/bitrate", "fast", "from 1M to 15M"),
+        ("/profile/ffmpeg/bitrate", "1m", "from 1M to 15M"),
+        ("/profile/ffmpeg/codce", "h264", "not a known field"),
+        ("/surprise", 1, "not a known field"),
+    ],
+)
+def test_each_fault_is_named_where_it_is(pointer: str, value: Any, said: str) -> None:
+    found = faults(changed(pointer, value))
+    assert list(found) == [pointer]
+    assert said in found[pointer]
+
+
+def test_an_unknown_price_model_is_named() -> None:
+    assert "one of normal, spot" in faults(changed("/profile/ec2", {"priceModel": "cheap"}))["/profile/ec2/priceModel"]
+
+
+def test_all_faults_come_at_once() -> None:
+    body = contract("job")
+    del body["userid"]
+    body["output"] = "nowhere"
+    body["priority"] = 1000
+    body["profile"]["ffmpeg"] |= {"codec": "vp9", "bitrate": "0M", "codce": "h264"}
+    assert set(faults(body)) == {
+        "/userid",
+        "/output",
+        "/priority",
+        "/profile/ffmpeg/codec",
+        "/profile/ffmpeg/bitrate",
+        "/profile/ffmpeg/codce",
+    }
+
+
+def test_an_encoder_of_the_other_platform_is_refused() -> None:
+    body = changed("/profile/ffmpeg/codec", "libx264")
+    body["profile"]["ffmpeg"]["platform"] = "gpu"
+    assert "runs on cpu" in faults(body)["/profile/ffmpeg/codec"]
+
+
+def test_platforms_that_disagree_are_refused() -> None:
+    assert "must agree" in faults(changed("/profile/ec2", {"platform": "gpu"}))["/profile/ec2/platform"]
+
+
+def test_an_output_that_would_overwrite_its_input_is_refused() -> None:
+    body = contract("job") | {"input": "s3://bucket/in/a.mp4", "output": "s3://bucket/in/"}
+    assert "overwrite" in faults(body)["/input"]
+
+
+def test_two_inputs_of_a_batch_that_would_overwrite_one_another_are_refused() -> None:
+    body = contract("job_batch") | {"batchInputs": ["s3://bucket/a/x.mp4", "s3://bucket/b/x.mp4"]}
+    assert "/batchInputs/0" in faults(body)["/batchInputs/1"]
+
+
+def test_the_same_input_twice_is_two_jobs() -> None:
+    body = contract("job_batch") | {"batchInputs": ["s3://bucket/a/x.mp4"] * 2}
+    assert len(jobs.read_jobs(json.dumps(body).encode(), lambda _: iter("ab"))) == 2
+
+
+def test_a_batch_has_one_to_a_thousand_inputs() -> None:
+    body = contract("job_batch") | {"batchInputs": []}
+    assert "at least 1" in faults(body)["/batchInputs"]
+    body["batchInputs"] = [f"s3://bucket/{n}.mp4" for n in range(jobs.BATCH_LIMIT + 1)]
+    assert f"at most {jobs.BATCH_LIMIT}" in faults(body)["/batchInputs"]
+    body["batchInputs"].pop()
+    assert len(jobs.read_jobs(json.dumps(body).encode(), lambda _: iter(map(str, range(2000))))) == jobs.BATCH_LIMIT
+
+
+def test_each_input_of_a_batch_is_checked() -> None:
+    body = contract("job_batch")
+    body["batchInputs"][1] = "ftp://x"
+    body["batchInputs"][2] = None
+    assert set(faults(body)) == {"/batchInputs/1", "/batchInputs/2"}
+
+
+def test_a_key_given_twice_is_named() -> None:
+    raw = json.dumps(contract("job")).replace('"codec"', '"bitrate": "2M", "codec"').encode()
+    assert faults(raw) == {"/profile/ffmpeg/bitrate": "is given more than once"}
+
+
+def test_pointers_escape_what_they_must() -> None:
+    assert list(faults(contract("job") | {"a/b~c": 1})) == ["/a~1b~0c"]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"{",
+        b"not json",
+        b'{"priority": NaN}',
+        b'{"priority": Infinity}',
+        b'{"priority": 1e999}',
+        b'{"userid": "\\ud800"}',
+        b"\xff\xfe",
+        b"[" * 100_000 + b"]" * 100_000,
+        b'{"priority": ' + b"9" * 5000 + b"}",
+    ],
+)
+def test_what_is_no_json_is_said_to_be_none(raw: bytes) -> None:
+    with pytest.raises(Malformed):
+        jobs.read_jobs(raw, lambda _: iter(["id"]))
+
+
+@pytest.mark.parametrize("body", [[], "x", 1, None])
+def test_a_body_must_be_an_object(body: Any) -> None:
+    assert "must be an object" in faults(body)[""]
+
+
+def test_reading_changes_nothing_in_what_was_sent() -> None:
+    body = contract("job")
+    before = copy.deepcopy(body)
+    jobs.read_jobs(json.dumps(body).encode(), lambda _: iter(["id"]))
+    assert body == before

@@ -1,0 +1,70 @@
+"""Worker events, of both generations."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.conftest import contract
+
+from elasticrecode import events
+from elasticrecode.errors import UnreadableEvent
+
+
+def read(**changes: Any) -> events.Event:
+    return events.read(json.dumps(contract("worker_event") | changes).encode())
+
+
+def test_the_same_message_is_the_same_event() -> None:
+    assert read() == read()
+    assert read().eventID != read(action="JobFinished").eventID
+
+
+def test_events_of_one_second_keep_their_natural_order() -> None:
+    said = [read(action=action) for action in ("JobFinished", "JobProgress", "JobStart")]
+    positions = [event.action for event in sorted(said, key=lambda event: event.position)]
+    assert positions == ["JobStart", "JobProgress", "JobFinished"]
+
+
+def test_a_new_worker_says_its_own_id_time_and_attempt() -> None:
+    event = read(eventID="e-1", tsMs=1588730504123, attempt=2)
+    assert (event.eventID, event.tsMs, event.attempt) == ("e-1", 1588730504123, 2)
+
+
+def test_job_summit_comes_before_anything_a_worker_says() -> None:
+    summit = events.submitted(b"{}", "user", "job", 1588730504000)
+    assert summit.position < read().position
+
+
+def test_what_workers_say_beyond_the_contract_does_not_harm() -> None:
+    assert read(surprise={"a": 1}).action == "JobStart"
+    assert read(action="JobPaused").action == "JobPaused"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"garbage",
+        b"[]",
+        b"{}",
+        b'{"action": "JobStart", "ts": "now", "job": {"userid": "u", "jobid": "j"}}',
+        b'{"action": "JobStart", "ts": 1, "job": {"userid": "u"}}',
+        b'{"action": "JobStart", "ts": 1, "job": {"userid": "u", "jobid": "a b#c"}}',
+        b'{"action": "JobStart", "ts": -1, "job": {"userid": "u", "jobid": "j"}}',
+    ],
+)
+def test_what_is_no_event_is_refused_with_a_reason(raw: bytes) -> None:
+    with pytest.raises(UnreadableEvent, match=r"\w"):
+        events.read(raw)
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_end_in_another_error(raw: bytes) -> None:
+    try:
+        events.read(raw)
+    except UnreadableEvent:
+        return
+    assert msgspec.json.decode(raw)

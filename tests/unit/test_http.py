@@ -1,0 +1,89 @@
+"""Answers: pages, problems, crashes."""
+
+import logging
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from tests.support import call
+
+from elasticrecode import http
+from elasticrecode.errors import Unavailable
+
+
+def paged(request: http.Request) -> http.Response:
+    limit, after = request.page()
+    return http.Response([limit, after], headers=request.next_link("a#1 b"))
+
+
+def crash(_: http.Request) -> http.Response:
+    raise RuntimeError("secret-in-a-message")
+
+
+def busy(_: http.Request) -> http.Response:
+    raise Unavailable("AWS could not take it.")
+
+
+handler = http.handler({"GET /v1/x": paged, "GET /v1/crash": crash, "GET /v1/busy": busy}, cors=True)
+
+
+def test_a_link_leads_to_the_next_page_and_keeps_the_query() -> None:
+    answer = call(handler, "GET /v1/x", query={"limit": "7", "state": "failed"})
+    link = answer.headers["Link"]
+    assert link.endswith('; rel="next"')
+    url = urlsplit(link[1 : link.index(">")])
+    assert url.path == "/api/v1/x"
+    assert parse_qs(url.query) == {"limit": ["7"], "state": ["failed"], "after": ["a#1 b"]}
+
+
+def test_pages_have_a_hundred_items_unless_told_otherwise() -> None:
+    assert call(handler, "GET /v1/x").body == [100, ""]
+
+
+@pytest.mark.parametrize("limit", ["0", "1001", "-1", "ten", "", "1.5", "٣"])
+def test_a_limit_out_of_range_is_a_problem(limit: str) -> None:
+    answer = call(handler, "GET /v1/x", query={"limit": limit})
+    assert answer.status == 400
+    assert "limit" in answer.body["detail"]
+
+
+def test_a_problem_has_the_five_members() -> None:
+    answer = call(handler, "GET /v1/busy")
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert set(answer.body) == {"type", "title", "status", "detail", "instance"}
+    assert (answer.status, answer.body["status"], answer.body["instance"]) == (503, 503, "request-1")
+    assert answer.headers["Retry-After"].isdigit()
+
+
+def test_a_crash_is_logged_and_tells_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR):
+        answer = call(handler, "GET /v1/crash")
+    assert answer.status == 500
+    assert "secret" not in str(answer.body)
+    assert "secret-in-a-message" in caplog.text
+    assert "request-1" in caplog.text
+
+
+@pytest.mark.parametrize("cors", [True, False])
+def test_cors_can_be_switched_off(cors: bool) -> None:
+    answer = call(http.handler({"GET /v1/x": paged}, cors=cors), "GET /v1/x")
+    assert ("Access-Control-Allow-Origin" in answer.headers) is cors
+
+
+def test_a_base64_body_is_decoded_and_measured() -> None:
+    def size(request: http.Request) -> http.Response:
+        return http.Response(len(request.body(10)))
+
+    def post(text: str | None, base64: bool) -> Any:
+        event = {
+            "httpMethod": "POST", "resource": "/v1/x", "path": "/v1/x", "body": text, "isBase64Encoded": base64,
+            "requestContext": {},
+        }  # fmt: skip
+        return http.handler({"POST /v1/x": size}, cors=False)(event, None)["statusCode"]
+
+    assert post("aGVsbG8=", True) == 200
+    assert post("hello", False) == 200
+    assert post("x" * 11, False) == 413
+    assert post("", False) == 400
+    assert post(None, False) == 400
+    assert post("!", True) == 400

@@ -1,0 +1,111 @@
+"""The worker's pure parts: its arguments, its names, its progress, its settings."""
+
+import pytest
+
+from elasticrecode.profiles import Ffmpeg
+from worker import ffmpeg, probe
+from worker.failures import Hopeless
+from worker.settings import ConfigurationError, Settings
+
+
+def profile(codec: str = "libx264", purpose: str = "quality", platform: str = "cpu", origin: str | None = None) -> Ffmpeg:
+    made = Ffmpeg(codec=codec, scale="1280:720", bitrate="1M", buffersize="2M", profile=purpose, platform=platform)  # type: ignore[arg-type]
+    if origin:
+        made.originCodec = origin  # type: ignore[assignment]
+    return made
+
+
+def arguments(asked: Ffmpeg, muxer: str = "mp4") -> list[str]:
+    return ffmpeg.arguments(asked, "mov", 0, muxer, "/tmp/x/input", "/tmp/x/output")
+
+
+def pair(vector: list[str], option: str) -> str:
+    return vector[vector.index(option) + 1]
+
+
+def test_the_vector_of_a_cpu_transcode_is_fixed() -> None:
+    assert arguments(profile()) == (
+        "-hide_banner -nostdin -y -loglevel warning -nostats -progress pipe:1"
+        " -protocol_whitelist file -format_whitelist mov,mp4,matroska,webm,mpegts,mpeg,avi,flv,ogg,asf,mxf"
+        " -f mov -i file:/tmp/x/input -map 0:0 -map 0:a:0? -sn -dn -map_chapters -1"
+        " -vf scale=1280:720 -pix_fmt yuv420p -c:v libx264 -preset medium -b:v 1M -maxrate 1M -bufsize 2M"
+        " -c:a aac -b:a 128k -movflags +faststart -f mp4 file:/tmp/x/output"
+    ).split(" ")
+
+
+@pytest.mark.parametrize("purpose", ["quality", "latency"])
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "h264_nvenc", "hevc_nvenc"])
+def test_every_encoder_has_both_purposes(codec: str, purpose: str) -> None:
+    gpu = codec.endswith("nvenc")
+    vector = arguments(profile(codec, purpose, "gpu" if gpu else "cpu"))
+    assert pair(vector, "-c:v") == codec
+    assert ("-hwaccel" in vector) is gpu
+    assert ("zerolatency" in " ".join(vector)) is (purpose == "latency")
+
+
+def test_a_gpu_decoder_is_named_before_the_input() -> None:
+    vector = arguments(profile("h264_nvenc", "quality", "gpu", "hevc_cuvid"))
+    assert vector.index("hevc_cuvid") < vector.index("-i")
+
+
+def test_hevc_in_mp4_is_tagged_for_players_that_ask_for_it() -> None:
+    assert pair(arguments(profile("libx265")), "-tag:v") == "hvc1"
+    assert "-tag:v" not in arguments(profile("libx265"), "matroska")
+
+
+@pytest.mark.parametrize(
+    ("name", "muxer", "output"),
+    [
+        ("a.mp4", "mp4", "a.mp4"),
+        ("a.MOV", "mov", "a.MOV"),
+        ("a.b.mkv", "matroska", "a.b.mkv"),
+        ("a.ts", "mpegts", "a.ts"),
+        ("talk.webm", "mp4", "talk.webm.mp4"),
+        ("noextension", "mp4", "noextension.mp4"),
+        ("-i", "mp4", "-i.mp4"),
+    ],
+)
+def test_the_output_is_called_like_the_input(name: str, muxer: str, output: str) -> None:
+    assert ffmpeg.container(name) == (muxer, output)
+
+
+def report(reader: ffmpeg.ProgressReader, frame: int, elapsed: float) -> ffmpeg.Progress:
+    for line in (f"frame={frame}", "fps=50.0", "out_time_us=N/A"):
+        assert reader.feed(line, elapsed) is None
+    told = reader.feed("progress=continue", elapsed)
+    assert told
+    return told
+
+
+def test_after_a_quarter_of_a_steady_clip_the_estimate_is_right() -> None:
+    reader = ffmpeg.ProgressReader(frames=1000, duration=40.0)
+    assert report(reader, 0, 1.0).etaSeconds is None  # the encoder fills its lookahead
+    report(reader, 50, 2.0)
+    told = report(reader, 250, 6.0)  # 50 frames a second
+    assert told.percent == 25.0
+    assert told.etaSeconds == pytest.approx(15.0, rel=0.05)
+    assert told.speed == pytest.approx(2.0, rel=0.05)
+
+
+def test_without_a_known_length_there_is_no_percentage() -> None:
+    told = report(ffmpeg.ProgressReader(None, None), 10, 1.0)
+    assert (told.percent, told.frame) == (None, 10)
+
+
+def test_cover_art_is_no_video() -> None:
+    art = {"codec_type": "video", "index": 1, "width": 300, "height": 300, "disposition": {"attached_pic": 1}}
+    with pytest.raises(Hopeless) as caught:
+        probe.read({"streams": [{"codec_type": "audio", "index": 0}, art], "format": {"format_name": "mp3"}})
+    assert caught.value.failure.code == "input-no-video"
+
+
+def test_wrong_settings_are_all_named() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.read({"WORKER_TYPE": "cook", "CORE": "TPU", "CONTROL_PLANE": "c", "LEASE_SECONDS": "1"})
+    for name in ("WORKER_TYPE", "CORE", "QUEUE_NAME", "LEASE_SECONDS"):
+        assert name in str(caught.value)
+
+
+def test_the_contracts_environment_is_enough() -> None:
+    told = Settings.read({"WORKER_TYPE": "ffmpeg", "CORE": "CPU", "QUEUE_NAME": "q", "CONTROL_PLANE": "c"})
+    assert (told.kind, told.jobs_table, told.lease_seconds) == ("ffmpeg", "", 30.0)
