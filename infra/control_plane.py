@@ -7,8 +7,7 @@ client ─▶ submit, vmaf ─▶ jobs table ─stream─▶ dispatch ─▶ wor
 
 from collections.abc import Mapping, Sequence
 
-from aws_cdk import Aws, CfnOutput, Duration, Stack
-from aws_cdk import aws_events
+from aws_cdk import Aws, CfnOutput, Duration, Stack, aws_events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_

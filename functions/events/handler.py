@@ -80,7 +80,7 @@ def build(settings: EventsSettings) -> Callable[[dict[str, Any], Any], dict[str,
             return
         failure = _exhausted(event, settings.max_strikes)
         last = {"failure": msgspec.json.encode(failure).decode()}
-        if table.move(event.jobID, lifecycle.EXHAUST, attempt, now, last):
+        if table.move(event.jobID, lifecycle.EXHAUST, attempt, now, last, settings.max_strikes, event.action):
             table.log([_failed(event, failure)], settings.event_retention_seconds)
 
     return consume

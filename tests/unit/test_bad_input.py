@@ -5,10 +5,10 @@ import json
 from typing import Any
 
 import pytest
-from tests.conftest import contract
 
 from elasticrecode import jobs
 from elasticrecode.errors import Invalid, Malformed
+from tests.conftest import contract
 
 
 def faults(body: Any) -> dict[str, str]:

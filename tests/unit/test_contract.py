@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.conftest import CONTRACT, contract
 
 from elasticrecode import events, jobs, profiles
+from tests.conftest import CONTRACT, contract
 
 SCALES = {
     "1080p": ("1920:1080", "1920x1080"),
@@ -79,7 +79,9 @@ def test_the_documented_worker_event_is_read() -> None:
 
 def test_the_schema_is_the_documented_one_to_the_byte() -> None:
     assert json.loads(msgspec.json.encode(profiles.SCHEMA)) == contract("schema.response")
-    assert msgspec.json.encode(profiles.SCHEMA) == json.dumps(contract("schema.response"), separators=(",", ":")).encode()
+    assert (
+        msgspec.json.encode(profiles.SCHEMA) == json.dumps(contract("schema.response"), separators=(",", ":")).encode()
+    )
 
 
 def test_input_makes_it_a_single_job_whatever_else_is_there() -> None:

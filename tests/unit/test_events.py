@@ -7,10 +7,10 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.conftest import contract
 
 from elasticrecode import events
 from elasticrecode.errors import UnreadableEvent
+from tests.conftest import contract
 
 
 def read(**changes: Any) -> events.Event:

@@ -5,10 +5,10 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from tests.support import call
 
 from elasticrecode import http
 from elasticrecode.errors import Unavailable
+from tests.support import call
 
 
 def paged(request: http.Request) -> http.Response:

@@ -4,10 +4,9 @@ from itertools import product
 
 import pytest
 
-from tests.conftest import ROOT
-
 from elasticrecode import lifecycle
 from elasticrecode.lifecycle import ENDED, MOVES, STATES, after
+from tests.conftest import ROOT
 
 
 def test_nothing_leaves_finished() -> None:

@@ -4,10 +4,10 @@ import json
 import re
 
 import pytest
-from tests.conftest import ROOT
 
 from elasticrecode import settings
 from elasticrecode.settings import DispatchSettings, FanoutSettings, LogsSettings, SubmitSettings
+from tests.conftest import ROOT
 
 QUEUES = {"cpu": {"a": "http://x/a"}, "gpu": {}, "vmaf": {}}
 

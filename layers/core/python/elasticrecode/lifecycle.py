@@ -87,11 +87,13 @@ def write(
     now_ms: int,
     details: Mapping[str, str | int],
     max_strikes: int | None = None,
+    because: str = "",
 ) -> dict[str, Any]:
     """The update of a record that makes an action's move if it is allowed: arguments of DynamoDB's UpdateItem.
 
     `details` are further attributes to set. With `max_strikes` a move that counts a strike is refused where it would
-    be the last one allowed. ValueError for an action that makes no move.
+    be the last one allowed, and EXHAUST where it would not; `because` is the action that exhausts. ValueError for an
+    action that makes no move.
     """
     moves = find(action, attempt)
     if not moves:
@@ -107,11 +109,11 @@ def write(
             )
         elif move.holder == "unclaimed":
             terms.append(f"attribute_not_exists({words.name('lease')})")
-        if action == JOB_LOST:
+        if JOB_LOST in (action, because):
             terms.append(f"{words.name('lease')} < {words.value(now_ms)}")
         if max_strikes is not None:
-            strikes, last = words.name("strikes"), words.value(max_strikes - 1)
-            terms.append(f"(attribute_not_exists({strikes}) OR {strikes} < {last})")
+            order = ">=" if action == EXHAUST else "<"
+            terms.append(f"{words.name('strikes')} {order} {words.value(max_strikes - 1)}")
         conditions.append(f"({' AND '.join(terms)})")
     sets = {"state": target, _STAMPS[target]: now_ms, **details}
     if action == JOB_RETRIED:

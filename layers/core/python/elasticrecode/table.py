@@ -105,9 +105,10 @@ class JobsTable:
         now_ms: int,
         details: Mapping[str, str | int] | None = None,
         max_strikes: int | None = None,
+        because: str = "",
     ) -> bool:
         """Make an action's move in one conditional write; False when its condition does not hold."""
-        update = lifecycle.write(action, attempt, now_ms, details or {}, max_strikes)
+        update = lifecycle.write(action, attempt, now_ms, details or {}, max_strikes, because)
         try:
             with refusals("changing the job's state"):
                 self._dynamodb.update_item(TableName=self._name, Key=_key(job_id), **update)
@@ -328,6 +329,7 @@ def _record_item(accepted: Accepted, retention_seconds: int) -> Item:
         "queue": {"S": accepted.queue},
         "state": {"S": "queued"},
         "attempt": {"N": "0"},
+        "strikes": {"N": "0"},
         "queuedMs": {"N": str(accepted.created_ms)},
         "job": {"S": msgspec.json.encode(job).decode()},
         TTL: {"N": str(accepted.created_ms // 1000 + retention_seconds)},

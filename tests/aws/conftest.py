@@ -1,0 +1,161 @@
+"""The stack's tables and queues on moto, and its functions over them."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from elasticrecode import settings as names
+from elasticrecode.lifecycle import NEEDS_MESSAGE
+from tests.support import function
+
+Handler = Callable[[dict[str, Any], Any], Any]
+
+
+class Stack:
+    """What is deployed, in memory. `calls` lists every AWS call as (service, operation)."""
+
+    def __init__(self) -> None:
+        self.dynamodb = boto3.client("dynamodb")
+        self.sqs = boto3.client("sqs")
+        self._table("jobs", names.JOBS_KEYS, {names.USER_INDEX: names.USER_KEYS, names.DUE_INDEX: names.DUE_KEYS})
+        self._table("connections", names.CONNECTIONS_KEYS, {})
+        queue = {name: self.sqs.create_queue(QueueName=name)["QueueUrl"] for name in
+                 ("ffmpeg_job", "vmaf_job", "control_plane", "dead", "events-dead")}  # fmt: skip
+        self.queue = queue
+        self.queues: names.Queues = {
+            "cpu": {"ffmpeg_job": queue["ffmpeg_job"]},
+            "gpu": {},
+            "vmaf": {"vmaf_job": queue["vmaf_job"]},
+        }
+        self._seen: dict[tuple[str, str], dict[str, Any]] = {}
+        submitting = names.SubmitSettings(
+            cors=True, jobs_table="jobs", queues=self.queues, retention_days=1, idempotency_days=1
+        )
+        self.submit = self._build("submit", submitting)
+        self.vmaf = self._build("vmaf", submitting)
+        self.schema = self._build("schema", names.SchemaSettings(cors=True, build="2026.01.02.030405", commit="c"))
+        self.logs = self._build("logs", names.LogsSettings(cors=True, jobs_table="jobs", job_logs=True))
+        self.jobs = self._build("jobs", names.JobsSettings(cors=True, jobs_table="jobs", retention_days=1))
+        self.workers = self._build("workers", names.WorkersSettings(cors=True, queues=self.queues))
+        self._dispatch = self._build("dispatch", names.DispatchSettings(jobs_table="jobs", queues=self.queues))
+        self._events = self._build(
+            "events",
+            names.EventsSettings(
+                jobs_table="jobs",
+                events_dead_letter_queue=queue["events-dead"],
+                event_retention_seconds=86_400,
+                max_strikes=3,
+            ),
+        )
+        self.reconcile = self._build(
+            "reconcile",
+            names.ReconcileSettings(
+                jobs_table="jobs",
+                queues=self.queues,
+                control_queue=queue["control_plane"],
+                dead_letter_queue=queue["dead"],
+                events_dead_letter_queue=queue["events-dead"],
+                event_retention_seconds=86_400,
+            ),
+        )
+
+    def flow(self) -> None:
+        """Hand what the stream has to `dispatch`, with the filters of the stack."""
+        batch = [record for record in self._stream() if _for_dispatch(record)]
+        if batch:
+            self._dispatch({"Records": batch}, None)
+
+    def say(self, *events: dict[str, Any] | str) -> list[str]:
+        """Let the consumer read messages; the ids of those it wants again."""
+        records = [
+            {"messageId": f"m{n}", "body": event if isinstance(event, str) else json.dumps(event)}
+            for n, event in enumerate(events)
+        ]
+        answer = self._events({"Records": records}, None)
+        return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
+
+    def messages(self, queue: str) -> list[dict[str, Any]]:
+        """Take everything from a queue."""
+        taken: list[dict[str, Any]] = []
+        while True:
+            answer = self.sqs.receive_message(
+                QueueUrl=self.queue[queue], MaxNumberOfMessages=10, MessageAttributeNames=["All"]
+            )
+            if not answer.get("Messages"):
+                return taken
+            for message in answer["Messages"]:
+                taken.append(dict(message))
+                self.sqs.delete_message(QueueUrl=self.queue[queue], ReceiptHandle=message["ReceiptHandle"])
+
+    def items(self) -> list[dict[str, Any]]:
+        """Everything in the jobs table."""
+        pages = self.dynamodb.get_paginator("scan").paginate(TableName="jobs")
+        return [item for page in pages for item in page["Items"]]
+
+    def _build(self, name: str, settings: names.Settings) -> Handler:
+        handler: Handler = function(name).build(settings)
+        return handler
+
+    def _stream(self) -> list[dict[str, Any]]:
+        """What has changed since the last look, in the stream's shape (moto has no streams to read)."""
+        now = {(item["jobID"]["S"], item["item"]["S"]): item for item in self.items()}
+        records = [
+            {
+                "eventName": "MODIFY" if key in self._seen else "INSERT",
+                "dynamodb": {
+                    "Keys": {"jobID": item["jobID"], "item": item["item"]},
+                    "NewImage": item,
+                    "OldImage": self._seen.get(key, {}),
+                },
+            }
+            for key, item in now.items()
+            if self._seen.get(key) != item
+        ]
+        self._seen = now
+        return records
+
+    def _table(self, name: str, keys: tuple[str, str], indexes: dict[str, tuple[str, str]]) -> None:
+        numbers = {names.DUE_KEYS[1]}
+        attributes = {key for pair in (keys, *indexes.values()) for key in pair}
+        extra: dict[str, Any] = {}
+        if indexes:
+            extra["GlobalSecondaryIndexes"] = [
+                {"IndexName": index, "KeySchema": _schema(pair), "Projection": {"ProjectionType": "ALL"}}
+                for index, pair in indexes.items()
+            ]
+        self.dynamodb.create_table(
+            TableName=name,
+            KeySchema=_schema(keys),
+            AttributeDefinitions=[
+                {"AttributeName": key, "AttributeType": "N" if key in numbers else "S"} for key in sorted(attributes)
+            ],
+            BillingMode="PAY_PER_REQUEST",
+            **extra,
+        )
+
+
+def _schema(keys: tuple[str, str]) -> Any:
+    return [{"AttributeName": key, "KeyType": kind} for key, kind in zip(keys, ("HASH", "RANGE"), strict=True)]
+
+
+def _for_dispatch(record: Any) -> bool:
+    """The filters of `infra.control_plane`."""
+    stored = record["dynamodb"]
+    if stored["Keys"]["item"]["S"] != "job":
+        return False
+    if record["eventName"] == "INSERT":
+        return True
+    if record["eventName"] != "MODIFY":
+        return False
+    return stored["NewImage"]["state"]["S"] == "queued" and stored["OldImage"]["state"]["S"] in NEEDS_MESSAGE
+
+
+@pytest.fixture
+def stack() -> Iterator[Stack]:
+    """A fresh stack."""
+    with mock_aws():
+        yield Stack()

@@ -1,0 +1,320 @@
+"""A job's way through the functions."""
+
+import json
+import time
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from elasticrecode import settings as names
+from elasticrecode.claims import Claim, Claims, Refusal
+from tests.aws.conftest import Stack
+from tests.conftest import contract
+from tests.support import call, function
+
+USER = contract("job")["userid"]
+
+
+def submitted(stack: Stack, **changes: Any) -> str:
+    answer = call(stack.submit, names.SUBMIT, contract("job") | changes)
+    assert answer.status == 200
+    job_id: str = answer.body[0]["jobid"]
+    return job_id
+
+
+def event(job_id: str, action: str, **more: Any) -> dict[str, Any]:
+    said: dict[str, Any] = contract("worker_event") | {"action": action} | more
+    said["job"] = said["job"] | {"jobid": job_id}
+    return said
+
+
+def status(stack: Stack, job_id: str) -> dict[str, Any]:
+    found: dict[str, Any] = call(stack.jobs, names.JOB_STATUS, parameters={"jobID": job_id}).body
+    return found
+
+
+def actions(stack: Stack, job_id: str) -> list[str]:
+    return [said["action"] for said in call(stack.logs, names.JOB_EVENTS, parameters={"jobID": job_id}).body]
+
+
+def test_a_batch_is_answered_as_documented(stack: Stack) -> None:
+    answer = call(stack.submit, names.SUBMIT, contract("job_batch")).body
+    expected = contract("job_batch.response")
+    assert [list(entry) for entry in answer] == [list(entry) for entry in expected]
+    assert [entry | {"jobid": ""} for entry in answer] == [entry | {"jobid": ""} for entry in expected]
+
+
+def test_a_single_job_is_answered_by_an_array_and_sent_as_documented(stack: Stack) -> None:
+    job_id = submitted(stack)
+    stack.flow()
+    (message,) = stack.messages("ffmpeg_job")
+    expected = contract("queue_message") | {"jobid": job_id}
+    assert message["Body"] == json.dumps(expected, separators=(",", ":"))
+    assert stack.messages("vmaf_job") == []
+
+
+def test_a_score_is_answered_and_sent_resolved(stack: Stack) -> None:
+    answer = call(stack.vmaf, names.SUBMIT_VMAF, contract("vmaf")).body
+    expected = contract("vmaf.response") | {"jobid": answer["jobid"]}
+    assert answer == expected
+    assert list(answer) == list(expected)
+    stack.flow()
+    (message,) = stack.messages("vmaf_job")
+    assert json.loads(message["Body"]) == {name: value for name, value in expected.items() if name != "status"}
+
+
+def test_what_the_api_says_of_itself(stack: Stack) -> None:
+    for route in (names.SERVER, names.VERSION):
+        said = call(stack.schema, route).body
+        assert list(said)[:2] == list(contract("version.response"))
+        assert said["server"] == contract("version.response")["server"]
+        assert said["version"].startswith("v")
+        assert said["build"] == "2026.01.02.030405"
+    assert call(stack.schema, names.SCHEMA).body == contract("schema.response")
+    assert call(stack.workers, names.WORKER_QUEUES).body == contract("queues.response")
+    refused = call(stack.workers, names.WORKER_DEPLOYMENTS)
+    assert refused.status == 409
+    assert "Discovery is off" in refused.body["detail"]
+
+
+def test_events_are_listed_as_documented_and_carry_their_job(stack: Stack) -> None:
+    expected = contract("job_events.response")
+    job_id = submitted(stack)
+    for said in expected:
+        stack.say(event(job_id, said["action"], ts=said["ts"]))
+    listed = call(stack.logs, names.JOB_EVENTS, parameters={"jobID": job_id}).body
+    by_action = {said["action"]: said for said in listed}
+    for said in expected:
+        got = by_action[said["action"]]
+        documented = {name: got[name] for name in said}
+        assert documented == said | {"jobID": job_id, "job": said["job"] | {"jobid": job_id}}
+        assert [name for name in got if name in said] == list(said)
+
+
+@pytest.mark.parametrize("route", [names.USER_EVENTS, names.USER_LOGS])
+def test_a_users_events_come_from_all_jobs_and_no_other_user(stack: Stack, route: str) -> None:
+    mine = [submitted(stack), submitted(stack)]
+    other = submitted(stack, userid="somebody-else")
+    stack.say(*(event(job_id, "JobStart", ts=time.time()) for job_id in mine))
+    listed = call(stack.logs, route, parameters={"userID": USER}).body
+    assert {said["jobID"] for said in listed} == set(mine)
+    assert sorted(said["action"] for said in listed) == ["JobStart", "JobStart", "JobSummit", "JobSummit"]
+    assert all(said["job"]["jobid"] == said["jobID"] for said in listed)
+    assert other not in {said["jobID"] for said in listed}
+
+
+def test_two_events_of_one_second_are_both_kept_and_one_that_comes_twice_is_kept_once(stack: Stack) -> None:
+    job_id = submitted(stack)
+    start, end = event(job_id, "JobStart"), event(job_id, "JobFinished")
+    stack.say(start, end)
+    stack.say(start)
+    assert sorted(actions(stack, job_id)) == ["JobFinished", "JobStart", "JobSummit"]
+
+
+def test_links_lead_through_everything_without_loss_or_repetition(stack: Stack) -> None:
+    job_id = submitted(stack)
+    told = [event(job_id, f"Note{n}", ts=2_000_000_000 + n) for n in range(1_250)]
+    for start in range(0, len(told), 100):
+        assert stack.say(*told[start : start + 100]) == []
+    seen: list[str] = []
+    query: dict[str, str] = {"limit": "400"}
+    pages = 0
+    while True:
+        answer = call(stack.logs, names.USER_LOGS, parameters={"userID": USER}, query=query)
+        seen += [said["action"] for said in answer.body]
+        pages += 1
+        if "Link" not in answer.headers:
+            break
+        link = answer.headers["Link"]
+        query = {name: value[0] for name, value in parse_qs(urlsplit(link[1 : link.index(">")]).query).items()}
+    assert seen == ["JobSummit", *(f"Note{n}" for n in range(1_250))]
+    assert pages == 4
+
+
+def test_what_has_expired_is_not_shown(stack: Stack) -> None:
+    job_id = submitted(stack)
+    for item in stack.items():
+        stack.dynamodb.put_item(TableName="jobs", Item=item | {"expires": {"N": str(int(time.time()) - 1)}})
+    assert call(stack.logs, names.JOB_EVENTS, parameters={"jobID": job_id}).status == 404
+    assert call(stack.jobs, names.JOB_STATUS, parameters={"jobID": job_id}).status == 404
+    assert call(stack.logs, names.USER_LOGS, parameters={"userID": USER}).body == []
+
+
+def test_an_unreadable_event_goes_to_its_dead_letters_and_harms_no_other(stack: Stack) -> None:
+    job_id = submitted(stack)
+    assert stack.say("garbage", event(job_id, "JobStart"), '{"action": 1}') == []
+    letters = stack.messages("events-dead")
+    assert sorted(letter["Body"] for letter in letters) == ["garbage", '{"action": 1}']
+    assert all(letter["MessageAttributes"]["reason"]["StringValue"] for letter in letters)
+    assert "JobStart" in actions(stack, job_id)
+
+
+def test_bad_input_stores_and_sends_nothing(stack: Stack) -> None:
+    answer = call(stack.submit, names.SUBMIT, contract("job") | {"output": "nowhere", "priority": 101})
+    assert answer.status == 422
+    assert [fault["pointer"] for fault in answer.body["errors"]] == ["/output", "/priority"]
+    assert call(stack.submit, names.SUBMIT, "{").status == 400
+    assert call(stack.submit, names.SUBMIT, "x" * (2 * 1024 * 1024 + 1)).status == 413
+    stack.flow()
+    assert stack.items() == []
+    assert stack.messages("ffmpeg_job") == []
+
+
+def test_a_platform_without_a_queue_is_refused_by_name(stack: Stack) -> None:
+    body = contract("job")
+    body["profile"]["ffmpeg"]["platform"] = "gpu"
+    answer = call(stack.submit, names.SUBMIT, body)
+    assert answer.status == 409
+    assert "gpu" in answer.body["detail"]
+    assert stack.items() == []
+
+
+def test_log_routes_refuse_where_logs_are_off() -> None:
+    logs = function("logs").build(names.LogsSettings(cors=True, jobs_table="jobs", job_logs=False))
+    answer = call(logs, names.JOB_EVENTS, parameters={"jobID": "j"})
+    assert answer.status == 409
+    assert "jobLogs" in answer.body["detail"]
+
+
+def test_a_first_generation_worker_drives_a_job_from_start_to_end(stack: Stack) -> None:
+    job_id = submitted(stack)
+    assert status(stack, job_id)["state"] == "queued"
+    stack.say(event(job_id, "JobStart"))
+    assert status(stack, job_id)["state"] == "running"
+    stack.say(event(job_id, "JobFinished"))
+    stack.say(event(job_id, "JobStart"), event(job_id, "JobFailed", ts=9))
+    assert status(stack, job_id)["state"] == "finished"
+
+
+def test_progress_is_one_item_that_is_overwritten(stack: Stack) -> None:
+    job_id = submitted(stack)
+    stack.say(event(job_id, "JobStart"))
+    before = len(stack.items())
+    for percent in (10, 20, 30):
+        stack.say(event(job_id, "JobProgress", progress={"percent": percent}, tsMs=percent))
+    assert len(stack.items()) == before + 1
+    assert status(stack, job_id)["progress"]["percent"] == 30
+
+
+def test_one_worker_holds_a_claim_and_only_its_word_counts(stack: Stack) -> None:
+    job_id = submitted(stack)
+    claims = Claims("jobs", lease_seconds=60)
+    assert claims.claim(job_id, "w1") == Claim(1)
+    refusal = claims.claim(job_id, "w2")
+    assert isinstance(refusal, Refusal)
+    assert not refusal.lost
+    stack.say(event(job_id, "JobFinished"), event(job_id, "JobFailed", attempt=7))
+    assert status(stack, job_id)["state"] == "running"
+    assert claims.renew(job_id, 1)
+    stack.say(event(job_id, "JobFinished", attempt=1, result={"outputs": [{"uri": "s3://b/k", "bytes": 1}]}))
+    assert status(stack, job_id)["outputs"] == [{"uri": "s3://b/k", "bytes": 1}]
+    assert not claims.renew(job_id, 1)
+
+
+def test_a_job_given_back_unharmed_can_be_claimed_at_once(stack: Stack) -> None:
+    job_id = submitted(stack)
+    claims = Claims("jobs", lease_seconds=60)
+    for attempt in range(1, 8):
+        assert claims.claim(job_id, "w") == Claim(attempt)
+        claims.release(job_id, attempt)
+    assert status(stack, job_id)["state"] == "queued"
+
+
+def test_a_poison_job_ends_failed_after_a_bounded_number_of_attempts(stack: Stack) -> None:
+    job_id = submitted(stack)
+    claims = Claims("jobs", lease_seconds=-1)
+    for attempt in (1, 2, 3):
+        assert claims.claim(job_id, "w") == Claim(attempt)
+        refusal = claims.claim(job_id, "w2")
+        assert isinstance(refusal, Refusal)
+        assert refusal.lost
+        stack.say(event(job_id, "JobLost", attempt=attempt, tsMs=attempt))
+    ended = status(stack, job_id)
+    assert ended["state"] == "failed"
+    assert ended["error"]["code"] == "attempts-exhausted"
+    assert actions(stack, job_id).count("JobFailed") == 1
+
+
+def test_a_worker_that_still_renews_is_not_lost(stack: Stack) -> None:
+    job_id = submitted(stack)
+    Claims("jobs", lease_seconds=60).claim(job_id, "w")
+    stack.say(event(job_id, "JobLost", attempt=1))
+    assert status(stack, job_id)["state"] == "running"
+
+
+def test_cancel_and_retry(stack: Stack) -> None:
+    job_id = submitted(stack)
+    claims = Claims("jobs", lease_seconds=60)
+    claims.claim(job_id, "w")
+    answer = call(stack.jobs, names.CANCEL, parameters={"jobID": job_id})
+    assert (answer.status, answer.body["state"]) == (202, "cancelled")
+    assert not claims.renew(job_id, 1)
+    assert call(stack.jobs, names.CANCEL, parameters={"jobID": job_id}).status == 409
+    stack.flow()
+    stack.messages("ffmpeg_job")
+    answer = call(stack.jobs, names.RETRY, parameters={"jobID": job_id})
+    assert (answer.status, answer.body["state"]) == (202, "queued")
+    assert call(stack.jobs, names.RETRY, parameters={"jobID": job_id}).status == 409
+    stack.flow()
+    assert len(stack.messages("ffmpeg_job")) == 1
+    assert claims.claim(job_id, "w") == Claim(2)
+    assert actions(stack, job_id) == ["JobSummit", "JobCancelled", "JobRetried"]
+    assert call(stack.jobs, names.CANCEL, parameters={"jobID": "none"}).status == 404
+
+
+def test_all_failed_jobs_of_a_user_are_retried(stack: Stack) -> None:
+    failed = [submitted(stack) for _ in range(5)]
+    running = submitted(stack)
+    other = submitted(stack, userid="somebody-else")
+    stack.say(*(event(job_id, "JobFailed") for job_id in (*failed, other)), event(running, "JobStart"))
+    answer = call(stack.jobs, names.RETRY_FAILED, {"userID": USER})
+    assert (answer.status, answer.body) == (202, {"retried": 5})
+    assert {status(stack, job_id)["state"] for job_id in failed} == {"queued"}
+    assert status(stack, other)["state"] == "failed"
+
+
+def test_records_are_listed_newest_first_and_filtered(stack: Stack) -> None:
+    ids = [submitted(stack) for _ in range(7)]
+    stack.say(event(ids[2], "JobFailed"), event(ids[5], "JobFailed"))
+    failed = call(stack.jobs, names.JOBS, query={"userID": USER, "state": "failed"}).body
+    assert {record["jobID"] for record in failed} == {ids[2], ids[5]}
+    seen: list[str] = []
+    query = {"userID": USER, "limit": "3"}
+    while True:
+        answer = call(stack.jobs, names.JOBS, query=query)
+        seen += [record["jobID"] for record in answer.body]
+        if "Link" not in answer.headers:
+            break
+        link = answer.headers["Link"]
+        query = {name: value[0] for name, value in parse_qs(urlsplit(link[1 : link.index(">")]).query).items()}
+    assert sorted(seen) == sorted(ids)
+    assert call(stack.jobs, names.JOBS).status == 400
+    assert call(stack.jobs, names.JOBS, query={"userID": USER, "state": "lost"}).status == 400
+
+
+def test_an_idempotency_key_makes_its_jobs_once(stack: Stack) -> None:
+    key = {"Idempotency-Key": "k1"}
+    first = call(stack.submit, names.SUBMIT, contract("job_batch"), headers=key)
+    assert call(stack.submit, names.SUBMIT, contract("job_batch"), headers=key).body == first.body
+    stack.flow()
+    assert len(stack.messages("ffmpeg_job")) == 3
+    assert call(stack.submit, names.SUBMIT, contract("job"), headers=key).status == 422
+    theirs = call(stack.submit, names.SUBMIT, contract("job_batch") | {"userid": "other"}, headers=key)
+    assert {entry["jobid"] for entry in theirs.body}.isdisjoint({entry["jobid"] for entry in first.body})
+    assert call(stack.submit, names.SUBMIT, contract("job"), headers={"idempotency-key": "é"}).status == 400
+
+
+def test_dead_letters_become_failed_jobs_and_events_come_back(stack: Stack) -> None:
+    job_id = submitted(stack)
+    stack.flow()
+    (message,) = stack.messages("ffmpeg_job")
+    stack.sqs.send_message(QueueUrl=stack.queue["dead"], MessageBody=message["Body"])
+    stack.sqs.send_message(QueueUrl=stack.queue["dead"], MessageBody="no job")
+    stack.sqs.send_message(QueueUrl=stack.queue["events-dead"], MessageBody=json.dumps(event(job_id, "JobStart")))
+    stack.sqs.send_message(QueueUrl=stack.queue["events-dead"], MessageBody="garbage")
+    done = stack.reconcile(None, None)
+    assert done == {"JobsResent": 0, "JobsBuried": 1, "EventsReturned": 1}
+    assert status(stack, job_id)["error"]["code"] == "dead-letter"
+    assert len(stack.messages("control_plane")) == 1
+    assert stack.messages("dead") == stack.messages("events-dead") == []
