@@ -44,7 +44,7 @@ class Supervisor:
     def running(self) -> bool:
         """Whether supervisord answers."""
         try:
-            return bool(self._rpc().getState()["statename"] == "RUNNING")
+            return bool(self._ask("getState")["statename"] == "RUNNING")
         except (OSError, xmlrpc.client.Error):
             return False
 
@@ -65,7 +65,7 @@ class Supervisor:
         )
         for program in programs:
             if self.state(program.name) not in ("RUNNING", "STARTING"):
-                self._rpc().startProcess(program.name, False)
+                self._ask("startProcess", program.name, False)
         for program in programs:
             self.wait_until_running(program.name)
 
@@ -83,17 +83,17 @@ class Supervisor:
     def check(self, started: Mapping[str, int]) -> None:
         """LocalError when one of the processes that had these ids has died."""
         for name, pid in started.items():
-            info = self._rpc().getProcessInfo(name)
+            info = self._ask("getProcessInfo", name)
             if info["statename"] in _DEAD or info["pid"] != pid:
                 raise LocalError(f"{name} died.", self.log(name))
 
     def pids(self) -> dict[str, int]:
         """Name → process id of what is running."""
-        return {info["name"]: info["pid"] for info in self._rpc().getAllProcessInfo() if info["pid"]}
+        return {info["name"]: info["pid"] for info in self._ask("getAllProcessInfo") if info["pid"]}
 
     def state(self, name: str) -> str:
         """Supervisord's word for the state of a process."""
-        return str(self._rpc().getProcessInfo(name)["statename"])
+        return str(self._ask("getProcessInfo", name)["statename"])
 
     def log(self, name: str) -> Path:
         """The log file of a process."""
@@ -103,13 +103,18 @@ class Supervisor:
         """Stop every process and supervisord itself; nothing happens when it does not run."""
         if not self.running():
             return
-        pid = self._rpc().getPID()
-        self._rpc().shutdown()
+        pid = self._ask("getPID")
+        self._ask("shutdown")
         wait_for(lambda: not _alive(pid), 3 * _STOP_SECONDS, "supervisord did not end", self.log("supervisord"))
 
-    def _rpc(self) -> Any:
+    def _ask(self, method: str, *arguments: object) -> Any:
+        """Call one of supervisord's XML-RPC methods."""
         transport = SupervisorTransport(None, None, f"unix://{self._socket}")
-        return xmlrpc.client.ServerProxy("http://localhost", transport=transport).supervisor
+        try:
+            proxy = xmlrpc.client.ServerProxy("http://localhost", transport=transport)
+            return getattr(proxy.supervisor, method)(*arguments)
+        finally:
+            transport.close()
 
     def _configuration(self, programs: list[Program]) -> str:
         lines = [
@@ -175,6 +180,7 @@ def programs(place: Place, stack: Mapping[str, str] | None) -> list[Program]:
         "QUEUE_NAME": _queue_name(stack["CpuQueue"]),
         "CONTROL_PLANE": _queue_name(stack["ControlQueue"]),
         "JOBS_TABLE": stack["JobsTable"],
+        "LEASE_SECONDS": os.environ.get("LEASE_SECONDS", "30"),
     }
     workers = [
         Program(name, (sys.executable, "-m", "worker"), {**worker, "POD_NAME": name})

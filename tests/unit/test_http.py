@@ -75,7 +75,7 @@ def test_a_base64_body_is_decoded_and_measured() -> None:
         return http.Response(len(request.body(10)))
 
     def post(text: str | None, base64: bool) -> Any:
-        event = {
+        event: dict[str, Any] = {
             "httpMethod": "POST", "resource": "/v1/x", "path": "/v1/x", "body": text, "isBase64Encoded": base64,
             "requestContext": {},
         }  # fmt: skip

@@ -2,6 +2,7 @@
 
 import pytest
 
+from elasticrecode.events import Progress
 from elasticrecode.profiles import Ffmpeg
 from worker import ffmpeg, probe
 from worker.failures import Hopeless
@@ -26,7 +27,55 @@ def pair(vector: list[str], option: str) -> str:
 
 
 def test_the_vector_of_a_cpu_transcode_is_fixed() -> None:
-    assert arguments(profile()) == ["-hide_banner", "-nostdin", "-y", "-loglevel", "warning", "-nostats", "-progress", "pipe:1", "-protocol_whitelist", "file", "-format_whitelist", "mov,mp4,matroska,webm,mpegts,mpeg,avi,flv,ogg,asf,mxf", "-f", "mov", "-i", "file:/tmp/x/input", "-map", "0:0", "-map", "0:a:0?", "-sn", "-dn", "-map_chapters", "-1", "-vf", "scale=1280:720", "-pix_fmt", "yuv420p", "-c:v", "libx264", "-preset", "medium", "-b:v", "1M", "-maxrate", "1M", "-bufsize", "2M", "-c:a", "aac", "-b:a", "128k", "-movflags", "+faststart", "-f", "mp4", "file:/tmp/x/output"]
+    assert arguments(profile()) == [
+        "-hide_banner",
+        "-nostdin",
+        "-y",
+        "-loglevel",
+        "warning",
+        "-nostats",
+        "-progress",
+        "pipe:1",
+        "-protocol_whitelist",
+        "file",
+        "-format_whitelist",
+        "mov,mp4,matroska,webm,mpegts,mpeg,avi,flv,ogg,asf,mxf",
+        "-f",
+        "mov",
+        "-i",
+        "file:/tmp/x/input",
+        "-map",
+        "0:0",
+        "-map",
+        "0:a:0?",
+        "-sn",
+        "-dn",
+        "-map_chapters",
+        "-1",
+        "-vf",
+        "scale=1280:720",
+        "-pix_fmt",
+        "yuv420p",
+        "-c:v",
+        "libx264",
+        "-preset",
+        "medium",
+        "-b:v",
+        "1M",
+        "-maxrate",
+        "1M",
+        "-bufsize",
+        "2M",
+        "-c:a",
+        "aac",
+        "-b:a",
+        "128k",
+        "-movflags",
+        "+faststart",
+        "-f",
+        "mp4",
+        "file:/tmp/x/output",
+    ]
 
 
 @pytest.mark.parametrize("purpose", ["quality", "latency"])
@@ -65,7 +114,7 @@ def test_the_output_is_called_like_the_input(name: str, muxer: str, output: str)
     assert ffmpeg.container(name) == (muxer, output)
 
 
-def report(reader: ffmpeg.ProgressReader, frame: int, elapsed: float) -> ffmpeg.Progress:
+def report(reader: ffmpeg.ProgressReader, frame: int, elapsed: float) -> Progress:
     for line in (f"frame={frame}", "fps=50.0", "out_time_us=N/A"):
         assert reader.feed(line, elapsed) is None
     told = reader.feed("progress=continue", elapsed)

@@ -1,0 +1,179 @@
+"""The deployed stack: an environment of its own, beside whatever the user runs, with real ffmpeg."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from websockets.sync.client import ClientConnection, connect
+
+from local.place import TOOLS, Place
+from local.processes import Supervisor
+from tests.conftest import ROOT, contract
+
+FFMPEG, FFPROBE = TOOLS / "bin" / "ffmpeg", TOOLS / "bin" / "ffprobe"
+LEASE_SECONDS = 6
+_SECONDS = 90
+
+
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = _SECONDS) -> Any:
+    """Wait until the condition gives something; fail with `what` when it does not in time."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.05)
+    pytest.fail(f"{what} did not happen within {seconds:.0f} s")
+
+
+class Deployed:
+    """The stack as its users see it."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.supervisor = Supervisor(place)
+        self.stack = place.stack()
+        aws = {"endpoint_url": place.aws_url, "region_name": "us-east-1"}
+        self.s3 = boto3.client("s3", **aws)
+        self.sqs = boto3.client("sqs", **aws)
+        self.dynamodb = boto3.client("dynamodb", **aws)
+        self.bucket = self.stack["MediaBucket"]
+
+    def call(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, base: str = ""
+    ) -> tuple[int, Any, dict[str, str]]:
+        """Status, body and headers of a request through the front door, or at another base."""
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        request = urllib.request.Request((base or self.place.url) + path, data, headers or {}, method=method)
+        try:
+            answer = urllib.request.urlopen(request, timeout=40)
+        except urllib.error.HTTPError as error:
+            answer = error
+        with answer:
+            text = answer.read()
+            kind = answer.headers.get("Content-Type", "")
+            return answer.status, json.loads(text) if "json" in kind and text else text, dict(answer.headers)
+
+    def watch(self) -> ClientConnection:
+        """A connection to `/ws?lastMod=0`."""
+        return connect(f"ws://localhost:{self.place.port}/ws?lastMod=0")
+
+    def watchers(self) -> int:
+        """How many connections are known."""
+        table = self.stack["ConnectionsTable"]
+        return int(self.dynamodb.scan(TableName=table, Select="COUNT", ConsistentRead=True)["Count"])
+
+    def put(self, path: Path, key: str) -> str:
+        """Upload a file; its URI."""
+        self.s3.upload_file(str(path), self.bucket, key)
+        return f"s3://{self.bucket}/{key}"
+
+    def submit(self, uri: str, output: str = "out/", **ffmpeg: str) -> str:
+        """Submit a transcode of an object; the job's id."""
+        body = contract("job") | {"input": uri, "output": f"s3://{self.bucket}/{output}"}
+        body["profile"]["ffmpeg"] |= {"scale": "240p"} | ffmpeg
+        status, answer, _ = self.call("POST", "/api/v1/jobs", body)
+        assert status == 200, answer
+        job_id: str = answer[0]["jobid"]
+        return job_id
+
+    def record(self, job_id: str) -> dict[str, Any]:
+        """Where a job stands."""
+        found: dict[str, Any] = self.call("GET", f"/api/v1/jobs/{job_id}/status")[1]
+        return found
+
+    def until(self, job_id: str, *states: str) -> dict[str, Any]:
+        """The record once it is in one of the states."""
+
+        def reached() -> dict[str, Any] | None:
+            record = self.record(job_id)
+            return record if record["state"] in states else None
+
+        found: dict[str, Any] = wait_for(reached, f"job {job_id} {' or '.join(states)}")
+        return found
+
+    def actions(self, job_id: str) -> list[str]:
+        """What the job's log tells, progress left out."""
+        listed = self.call("GET", f"/api/v1/jobs/{job_id}")[1]
+        return [event["action"] for event in listed if event["action"] != "JobProgress"]
+
+    def keys(self, prefix: str) -> list[str]:
+        """The objects under a prefix."""
+        return [
+            found["Key"] for found in self.s3.list_objects_v2(Bucket=self.bucket, Prefix=prefix).get("Contents", ())
+        ]
+
+    def probe(self, uri: str, folder: Path) -> dict[str, Any]:
+        """ffprobe's word on an object."""
+        path = folder / "probed"
+        self.s3.download_file(self.bucket, uri.split("/", 3)[3], str(path))
+        said = subprocess.run(
+            [FFPROBE, "-v", "error", "-show_streams", "-show_format", "-of", "json", path],
+            capture_output=True,
+            check=True,
+        )
+        found: dict[str, Any] = json.loads(said.stdout)
+        return found
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports nobody listens on now."""
+    probes = [socket.socket() for _ in range(count)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+@pytest.fixture(scope="session")
+def deployed() -> Iterator[Deployed]:
+    """Up before the first test, gone after the last."""
+    folder = Path(tempfile.mkdtemp(prefix="elasticrecode-e2e-"))
+    port, aws_port = free_ports(2)
+    environment = os.environ | {
+        "LOCAL_DIR": str(folder),
+        "PORT": str(port),
+        "AWS_PORT": str(aws_port),
+        "WORKERS": "1",
+        "LEASE_SECONDS": str(LEASE_SECONDS),
+        "PYTHONPATH": f"{ROOT / 'layers' / 'core' / 'python'}:{ROOT}",
+    }
+    local = [sys.executable, "-m", "local"]
+    done = subprocess.run([*local, "up"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    try:
+        assert done.returncode == 0, done.stdout + done.stderr
+        yield Deployed(Place(folder, port, aws_port, 1))
+    finally:
+        ended = subprocess.run(
+            [*local, "clean"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        )
+        shutil.rmtree(folder, ignore_errors=True)
+        assert ended.returncode == 0, ended.stderr
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Makes clips with ffmpeg, each once."""
+    folder = tmp_path_factory.mktemp("clips")
+
+    def make(name: str, *arguments: str) -> Path:
+        path = folder / name
+        if not path.exists():
+            subprocess.run([FFMPEG, "-v", "error", "-y", *arguments, path], check=True)
+        return path
+
+    return make

@@ -1,0 +1,240 @@
+"""The deployment options and the template they make."""
+
+import json
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aws_cdk import App
+from aws_cdk.assertions import Template
+
+from elasticrecode import settings
+from elasticrecode.errors import Invalid
+from infra import options
+from infra.control_plane import ControlPlane
+from tests.conftest import ROOT
+
+CONTEXT: dict[str, Any] = json.loads((ROOT / "cdk.json").read_text())["context"]
+
+
+@cache
+def template(**changes: Any) -> dict[str, Any]:
+    app = App(context=CONTEXT | changes)
+    stack = ControlPlane(app, options.read(app.node.get_all_context()))
+    found: dict[str, Any] = Template.from_stack(stack).to_json()
+    return found
+
+
+def resources(kind: str, **changes: Any) -> list[dict[str, Any]]:
+    return [resource for resource in template(**changes)["Resources"].values() if resource["Type"] == kind]
+
+
+def function(name: str) -> str:
+    """The logical id of a function."""
+    start = f"Functions{name.capitalize()}"
+    (found,) = [
+        key
+        for key, resource in template()["Resources"].items()
+        if resource["Type"] == "AWS::Lambda::Function" and key.startswith(start)
+    ]
+    return found
+
+
+def faults(**changes: Any) -> dict[str, str]:
+    with pytest.raises(Invalid) as caught:
+        options.read(CONTEXT | changes)
+    return {fault.pointer.strip("/"): fault.detail for fault in caught.value.faults}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"cpuQueue": "a"}, "not a known field"),
+        ({"cors": "maybe"}, "boolean"),
+        ({"cpuQueues": "a b"}, "SQS queue names"),
+        ({"cpuQueues": "a,a"}, "different"),
+        ({"retentionDays": 0}, "at least 1"),
+        ({"retentionDays": "many"}, "whole number"),
+        ({"maxAttempts": 99}, "at most 20"),
+        ({"jobsTable": "x"}, "table name"),
+        ({"controlQueue": ""}, "queue name"),
+        ({"stackName": "1"}, "stack name"),
+        ({"siteFolder": "docs"}, "index.html"),
+        ({"frontDoor": "nginx"}, "cloudfront"),
+        ({"lambdaRuntime": "python2.7"}, "python3.13"),
+        ({"executeApi": "https://example.com"}, "{apiId}"),
+        ({"discovery": "true"}, "must be false"),
+        ({"clusters": "a"}, "must be empty"),
+    ],
+)
+def test_a_wrong_option_is_named(changes: dict[str, Any], said: str) -> None:
+    found = faults(**changes)
+    assert list(found) == list(changes)
+    assert said in found[next(iter(changes))]
+
+
+def test_discovery_off_and_no_queue_named_is_refused() -> None:
+    assert "at least one of cpuQueues" in faults(cpuQueues="", gpuQueues="", vmafQueues="")["discovery"]
+
+
+def test_all_wrong_options_are_named_at_once() -> None:
+    assert set(faults(cors="maybe", verbose=3, nonsense=1)) == {"cors", "verbose", "nonsense"}
+
+
+def test_options_from_the_command_line_are_strings() -> None:
+    told = options.read(CONTEXT | {"cors": "false", "retentionDays": "30", "gpuQueues": "a, b"})
+    assert (told.cors, told.retentionDays, told.queues["gpu"]) == (False, 30, ["a", "b"])
+
+
+def test_a_wrong_option_stops_synth_with_a_sentence(tmp_path: Path) -> None:
+    done = synth(tmp_path, cors="maybe")
+    assert done.returncode != 0
+    assert "option cors: must be boolean" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def synth(out: Path, **changes: Any) -> subprocess.CompletedProcess[str]:
+    """Run the app as the CDK CLI does, without credentials or a way to the network."""
+    nowhere = "http://127.0.0.1:9"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | {
+        "CDK_CONTEXT_JSON": json.dumps(CONTEXT | changes),
+        "CDK_OUTDIR": str(out),
+        "HTTP_PROXY": nowhere,
+        "HTTPS_PROXY": nowhere,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    return subprocess.run(
+        [sys.executable, "app.py"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_two_syntheses_give_the_same_bytes_without_network_or_credentials(tmp_path: Path) -> None:
+    template()  # has the layer's wheels on disk
+    texts = []
+    for name in ("one", "two"):
+        done = synth(tmp_path / name)
+        assert done.returncode == 0, done.stderr
+        texts.append((tmp_path / name / "ElasticRecode.template.json").read_bytes())
+    assert texts[0] == texts[1]
+
+
+def test_every_route_has_its_method_and_its_preflight() -> None:
+    methods = [resource["Properties"]["HttpMethod"] for resource in resources("AWS::ApiGateway::Method")]
+    routes = [route for served in settings.ROUTES.values() for route in served]
+    assert sorted(method for method in methods if method != "OPTIONS") == sorted(r.split(" ")[0] for r in routes)
+    paths = {route.split(" ")[1] for route in routes}
+    assert methods.count("OPTIONS") >= len(paths)
+    assert "OPTIONS" not in [
+        resource["Properties"]["HttpMethod"] for resource in resources("AWS::ApiGateway::Method", cors=False)
+    ]
+
+
+def test_the_stages_make_the_paths() -> None:
+    (rest,) = resources("AWS::ApiGateway::Stage")
+    (sockets,) = resources("AWS::ApiGatewayV2::Stage")
+    assert (rest["Properties"]["StageName"], sockets["Properties"]["StageName"]) == ("api", "ws")
+
+
+def test_what_api_gateway_answers_itself_is_a_problem_too_and_in_the_deployment() -> None:
+    found = template()["Resources"]
+    answers = {key for key, resource in found.items() if resource["Type"] == "AWS::ApiGateway::GatewayResponse"}
+    (deployment,) = resources("AWS::ApiGateway::Deployment")
+    assert answers <= set(deployment["DependsOn"])
+    for key in answers:
+        properties = found[key]["Properties"]
+        body = json.loads(properties["ResponseTemplates"]["application/json"])
+        assert set(body) == {"type", "title", "status", "detail", "instance"}
+        assert str(body["status"]) == properties["StatusCode"]
+
+
+@pytest.mark.parametrize(("keep", "policy"), [(True, "Retain"), (False, "Delete")])
+def test_what_holds_users_data_outlives_the_stack_unless_an_option_says_otherwise(keep: bool, policy: str) -> None:
+    kept = [*resources("AWS::SQS::Queue", keepData=keep, frontDoor="none")]
+    kept += resources("AWS::S3::Bucket", keepData=keep, frontDoor="none")
+    kept += [
+        table
+        for table in resources("AWS::DynamoDB::Table", keepData=keep, frontDoor="none")
+        if table["Properties"].get("TableName") == "elasticrecode_logs"
+    ]
+    assert len(kept) == 7
+    assert {resource["DeletionPolicy"] for resource in kept} == {policy}
+
+
+def test_queues_give_consumers_time_and_dead_letters_longer_life() -> None:
+    queues = {
+        resource["Properties"].get("QueueName", ""): resource["Properties"] for resource in resources("AWS::SQS::Queue")
+    }
+    (consumer,) = [
+        resource["Properties"]
+        for key, resource in template()["Resources"].items()
+        if key == function("events")
+    ]  # fmt: skip
+    assert queues["control_plane"]["VisibilityTimeout"] >= 6 * consumer["Timeout"]
+    for name in ("control_plane", "ffmpeg_job", "vmaf_job"):
+        assert queues[name]["RedrivePolicy"]["maxReceiveCount"] >= 5
+        assert queues[name]["MessageRetentionPeriod"] < queues[""]["MessageRetentionPeriod"]
+
+
+def test_everything_stored_expires() -> None:
+    for table in resources("AWS::DynamoDB::Table"):
+        assert table["Properties"]["TimeToLiveSpecification"] == {"AttributeName": "expires", "Enabled": True}
+
+
+def test_an_existing_queue_is_used_by_its_arn() -> None:
+    arn = "arn:aws:sqs:eu-west-1:123456789012:theirs"
+    names = [queue["Properties"].get("QueueName") for queue in resources("AWS::SQS::Queue", gpuQueues=arn)]
+    assert "theirs" not in names
+    assert arn in json.dumps(template(gpuQueues=arn))
+
+
+def test_a_front_door_is_optional() -> None:
+    assert len(resources("AWS::CloudFront::Distribution")) == 1
+    assert resources("AWS::CloudFront::Distribution", keepData=True, frontDoor="none") == []
+
+
+GRANTS = {
+    "schema": set(),
+    "workers": set(),
+    "submit": {
+        "dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "dynamodb:PutItem",
+        "dynamodb:UpdateItem",
+    },
+    "vmaf": {"dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"},
+    "logs": {"dynamodb:BatchGetItem", "dynamodb:Query"},
+    "jobs": {"dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"},
+    "dispatch": {"dynamodb:UpdateItem", "sqs:SendMessage"},
+    "events": {"dynamodb:BatchWriteItem", "dynamodb:UpdateItem", "sqs:SendMessage"},
+    "sockets": {"dynamodb:DeleteItem", "dynamodb:PutItem"},
+    "fanout": {
+        "dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:Query", "execute-api:ManageConnections",
+    },
+    "reconcile": {
+        "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "sqs:DeleteMessage",
+        "sqs:ReceiveMessage", "sqs:SendMessage",
+    },
+}  # fmt: skip
+FROM_SOURCES = {
+    "dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams",
+    "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes", "sqs:GetQueueUrl",
+}  # fmt: skip
+"""What CDK grants for reading an event source, beside `sqs:ReceiveMessage` and `sqs:DeleteMessage` of `events`."""
+
+
+@pytest.mark.parametrize("name", GRANTS)
+def test_each_function_may_do_exactly_what_it_does(name: str) -> None:
+    found = template()["Resources"]
+    role = found[function(name)]["Properties"]["Role"]["Fn::GetAtt"][0]
+    actions: set[str] = set()
+    for resource in found.values():
+        if resource["Type"] == "AWS::IAM::Policy" and {"Ref": role} in resource["Properties"]["Roles"]:
+            for statement in resource["Properties"]["PolicyDocument"]["Statement"]:
+                said = statement["Action"]
+                actions.update([said] if isinstance(said, str) else said)
+    granted = actions - FROM_SOURCES
+    if name == "events":
+        granted -= {"sqs:ReceiveMessage", "sqs:DeleteMessage"}
+    assert granted == GRANTS[name]
