@@ -45,10 +45,9 @@ class Deployed:
         self.place = place
         self.supervisor = Supervisor(place)
         self.stack = place.stack()
-        aws = {"endpoint_url": place.aws_url, "region_name": "us-east-1"}
-        self.s3 = boto3.client("s3", **aws)
-        self.sqs = boto3.client("sqs", **aws)
-        self.dynamodb = boto3.client("dynamodb", **aws)
+        self.s3 = boto3.client("s3", endpoint_url=place.aws_url)
+        self.sqs = boto3.client("sqs", endpoint_url=place.aws_url)
+        self.dynamodb = boto3.client("dynamodb", endpoint_url=place.aws_url)
         self.bucket = self.stack["MediaBucket"]
 
     def call(

@@ -75,7 +75,11 @@ def test_a_batch_of_three_is_watched_from_submission_to_files(
     body = contract("job_batch") | {"batchInputs": uris, "output": f"s3://{deployed.bucket}/three/"}
     before = deployed.watchers()
     printed = tmp_path / "wscat"
-    command = [ROOT / "node_modules" / ".bin" / "wscat", "-c", f"ws://localhost:{deployed.place.port}/ws?lastMod=0"]
+    command = [
+        str(ROOT / "node_modules" / ".bin" / "wscat"),
+        "-c",
+        f"ws://localhost:{deployed.place.port}/ws?lastMod=0",
+    ]
     with (
         printed.open("wb") as out,
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out) as wscat,

@@ -25,8 +25,7 @@ CONTEXT: dict[str, Any] = json.loads((ROOT / "cdk.json").read_text())["context"]
 def template(**changes: Any) -> dict[str, Any]:
     app = App(context=CONTEXT | changes)
     stack = ControlPlane(app, options.read(app.node.get_all_context()))
-    found: dict[str, Any] = Template.from_stack(stack).to_json()
-    return found
+    return dict(Template.from_stack(stack).to_json())
 
 
 def resources(kind: str, **changes: Any) -> list[dict[str, Any]]:
@@ -36,6 +35,7 @@ def resources(kind: str, **changes: Any) -> list[dict[str, Any]]:
 def function(name: str) -> str:
     """The logical id of a function."""
     start = f"Functions{name.capitalize()}"
+    found: str
     (found,) = [
         key
         for key, resource in template()["Resources"].items()

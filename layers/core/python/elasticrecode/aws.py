@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -39,9 +39,15 @@ _PASSING = {
 }
 
 
+_session = botocore.session.get_session()
+
+
 def client(service: str, endpoint_url: str | None = None) -> Any:
-    """A client with the product's time limits and retries. Region and credentials come from the environment."""
-    return boto3.client(service, endpoint_url=endpoint_url, config=_CONFIG)  # type: ignore[call-overload]
+    """A client with the product's time limits and retries. Region and credentials come from the environment.
+
+    It is boto3's client without boto3, whose import of the S3 transfer manager no function here has a use for.
+    """
+    return _session.create_client(service, endpoint_url=endpoint_url, config=_CONFIG)  # type: ignore[call-overload]
 
 
 @contextmanager

@@ -1,0 +1,49 @@
+"""`python -m benchmarks [section…]`: measure, print one table, and fail when a limit is missed."""
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from benchmarks import calls, imports, transcode
+
+
+class Row(NamedTuple):
+    """One figure: what was measured beside what, their ratio or value, and the most it may be."""
+
+    figure: str
+    measured: str
+    beside: str
+    value: float
+    limit: float
+
+
+_SECTIONS: dict[str, Callable[[], Iterator[tuple[str, str, str, float, float]]]] = {
+    "imports": imports.rows,
+    "calls": calls.rows,
+    "transcode": transcode.rows,
+}
+
+
+def main() -> int:
+    """Run the sections that are named, or all."""
+    chosen = sys.argv[1:] or list(_SECTIONS)
+    unknown = set(chosen) - set(_SECTIONS)
+    if unknown:
+        print(f"no such section: {', '.join(sorted(unknown))}; there are {', '.join(_SECTIONS)}", file=sys.stderr)
+        return 2
+    print(f"{'figure':<44} {'measured':>14} {'beside':>34} {'value':>8} {'limit':>7}")
+    missed = 0
+    for section in chosen:
+        for row in map(Row._make, _SECTIONS[section]()):
+            held = row.value <= row.limit
+            missed += not held
+            verdict = "" if held else "  MISSED"
+            print(
+                f"{row.figure:<44} {row.measured:>14} {row.beside:>34} {row.value:>8.3f} {row.limit:>7.2f}{verdict}",
+                flush=True,
+            )
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""The worker beside raw ffmpeg with the same arguments on the same file of 8 seconds."""
+
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import boto3
+from moto import mock_aws
+
+from elasticrecode.jobs import Job
+from elasticrecode.profiles import Ffmpeg, Profile
+from local.place import TOOLS
+from worker import ffmpeg, probe
+from worker.settings import Settings
+from worker.storage import Storage
+from worker.transcode import transcode
+from worker.work import Work
+
+_RUNS = 5
+_FFMPEG, _FFPROBE = str(TOOLS / "bin" / "ffmpeg"), str(TOOLS / "bin" / "ffprobe")
+
+
+def rows() -> Iterator[tuple[str, str, str, float, float]]:
+    """Wall time of the worker's part, download to upload, beside the encoder alone; pairs in turn, medians."""
+    asked = Ffmpeg(codec="libx264", scale="1920:1080", bitrate="1M", buffersize="2M", platform="cpu")
+    settings = Settings("ffmpeg", "CPU", "q", "c", "", 30.0, "n", "p", _FFMPEG, _FFPROBE)
+    with tempfile.TemporaryDirectory() as folder, mock_aws():
+        clip = Path(folder, "clip.mp4")
+        bunny = str(TOOLS / "media" / "bigbuckbunny.mp4")
+        loop = ["-v", "error", "-stream_loop", "1", "-i", bunny, "-t", "8", "-c:v", "libx264", "-b:v", "3M"]
+        subprocess.run([_FFMPEG, *loop, str(clip)], check=True)
+        s3 = boto3.client("s3", region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test")
+        s3.create_bucket(Bucket="bench")
+        s3.upload_file(str(clip), "bench", "in/clip.mp4")
+        job = Job(
+            userid="u",
+            jobid="j",
+            input="s3://bench/in/clip.mp4",
+            output="s3://bench/out/",
+            profile=Profile(ffmpeg=asked),
+        )
+        found = probe.video(_FFPROBE, clip)
+        raw = ffmpeg.arguments(asked, found.demuxer, found.stream, "mp4", str(clip), str(Path(folder, "raw.mp4")))
+
+        def ours() -> None:
+            transcode(job, settings, Storage(s3), Work(), lambda _: None, lambda: None)
+
+        def theirs() -> None:
+            subprocess.run([_FFMPEG, *raw], check=True, capture_output=True)
+
+        pairs = [(_seconds(ours), _seconds(theirs)) for _ in range(_RUNS)]
+    worker, alone = (statistics.median(side) for side in zip(*pairs, strict=True))
+    ratio = statistics.median(mine / other for mine, other in pairs)
+    yield "worker's wall time, 8 s clip to 1080p", f"{worker:.2f} s", f"raw ffmpeg {alone:.2f} s", ratio, 1.05
+
+
+def _seconds(run: Callable[[], None]) -> float:
+    started = time.monotonic()
+    run()
+    return time.monotonic() - started
