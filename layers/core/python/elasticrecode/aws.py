@@ -47,7 +47,7 @@ def client(service: str, endpoint_url: str | None = None) -> Any:
 
     It is boto3's client without boto3, whose import of the S3 transfer manager no function here has a use for.
     """
-    return _session.create_client(service, endpoint_url=endpoint_url, config=_CONFIG)  # type: ignore[call-overload]
+    return _session.create_client(service, endpoint_url=endpoint_url, config=_CONFIG)
 
 
 @contextmanager
