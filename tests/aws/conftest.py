@@ -65,7 +65,7 @@ class Stack:
 
     def flow(self) -> None:
         """Hand what the stream has to `dispatch`, with the filters of the stack."""
-        batch = [record for record in self._stream() if _for_dispatch(record)]
+        batch = [record for record in self.changes() if _for_dispatch(record)]
         if batch:
             self._dispatch({"Records": batch}, None)
 
@@ -100,7 +100,7 @@ class Stack:
         handler: Handler = function(name).build(settings)
         return handler
 
-    def _stream(self) -> list[dict[str, Any]]:
+    def changes(self) -> list[dict[str, Any]]:
         """What has changed since the last look, in the stream's shape (moto has no streams to read)."""
         now = {(item["jobID"]["S"], item["item"]["S"]): item for item in self.items()}
         records = [

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import chain
 
 from elasticrecode.aws import PARALLEL, client, refusals
@@ -13,6 +14,7 @@ from elasticrecode.settings import TTL
 _log = logging.getLogger(__name__)
 
 _EVERYTHING = "everything"
+_OPENING_SECONDS = 30
 _LIFETIME_SECONDS = 2 * 3600 + 600
 """API Gateway ends a connection after two hours; `$disconnect` is best effort."""
 
@@ -29,13 +31,33 @@ class ConnectionsTable:
         with refusals("opening the connection"):
             self._dynamodb.put_item(
                 TableName=self._name,
-                Item={**_key(connection_id), TTL: {"N": str(int(time.time()) + _LIFETIME_SECONDS)}},
+                Item={
+                    **_key(connection_id),
+                    "connected": {"N": str(int(time.time()))},
+                    TTL: {"N": str(int(time.time()) + _LIFETIME_SECONDS)},
+                },
             )
 
     def remove(self, connection_id: str) -> None:
         """Forget a connection."""
         with refusals("closing the connection"):
             self._dynamodb.delete_item(TableName=self._name, Key=_key(connection_id))
+
+    def remove_gone(self, connection_id: str) -> None:
+        """Forget a connection that was gone when it was posted to, unless it is only about to open.
+
+        API Gateway answers 410 for a connection until its `$connect` has been answered, too.
+        """
+        with (
+            refusals("closing the connection"),
+            suppress(self._dynamodb.exceptions.ConditionalCheckFailedException),
+        ):
+            self._dynamodb.delete_item(
+                TableName=self._name,
+                Key=_key(connection_id),
+                ConditionExpression="connected < :opened",
+                ExpressionAttributeValues={":opened": {"N": str(int(time.time()) - _OPENING_SECONDS)}},
+            )
 
     def watching(self) -> list[str]:
         """The connections that have not expired."""
@@ -67,7 +89,7 @@ class Pusher:
                 with refusals("posting an event"):
                     self._management.post_to_connection(ConnectionId=connection_id, Data=frame)
         except self._management.exceptions.GoneException:
-            self._table.remove(connection_id)
+            self._table.remove_gone(connection_id)
         except (Unavailable, self._management.exceptions.ClientError):
             _log.exception("connection %s was not reached", connection_id)
 
