@@ -83,6 +83,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
         return {"cpu": listed(self.cpuQueues), "gpu": listed(self.gpuQueues), "vmaf": listed(self.vmafQueues)}
 
 
+_QUEUE_LISTS = ("cpuQueues", "gpuQueues", "vmafQueues")
 _NUMBERS = ("retentionDays", "idempotencyDays", "maxAttempts")
 _reader = Reader(Options, FORMATS)
 
@@ -114,10 +115,16 @@ def _faults(given: Mapping[str, Any]) -> list[Fault]:
     faults = []
     if given.get("discovery") is True:
         faults.append(Fault("/discovery", "must be false: this version has queues named by hand only"))
-    elif not any(given.get(name) for name in ("cpuQueues", "gpuQueues", "vmafQueues")):
+    elif not any(listed(str(given.get(name, ""))) for name in _QUEUE_LISTS):
         faults.append(
             Fault("/discovery", "is false, so at least one of cpuQueues, gpuQueues and vmafQueues must name a queue")
         )
+    taken = {str(given.get("controlQueue")): "controlQueue"}
+    for option in _QUEUE_LISTS:
+        for name in {entry.rsplit(":", 1)[-1] for entry in listed(str(given.get(option, "")))}:
+            other = taken.setdefault(name, option)
+            if other != option:
+                faults.append(Fault(f"/{option}", f"must not name {name}, which is {other}'s already"))
     if given.get("clusters"):
         faults.append(Fault("/clusters", "must be empty while discovery is false"))
     return faults

@@ -88,7 +88,8 @@ def build(settings: ReconcileSettings) -> Callable[[Any, Any], dict[str, int]]:
         return table.move_and_log(lifecycle.BURY, failed, settings.event_retention_seconds)
 
     def _give_back(letter: Letter) -> bool:
-        returns = int(letter.attributes.get("returns", "0"))
+        said = letter.attributes.get("returns", "0")
+        returns = int(said) if len(said) == 1 and said.isdecimal() else 0
         try:
             events.read(letter.body.encode())
             reason = "" if returns < _RETURNS else f"it could not be stored, {_RETURNS} returns long"

@@ -1,5 +1,6 @@
 """AWS refuses, throttles and succeeds in part: nothing is claimed that did not happen. And how often it is called."""
 
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -10,11 +11,12 @@ import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
-from elasticrecode import aws
+from elasticrecode import aws, jobs
 from elasticrecode import settings as names
+from elasticrecode.claims import Claim, Claims
 from elasticrecode.errors import Unavailable
 from elasticrecode.lifecycle import POSTPONE
-from elasticrecode.table import JobsTable
+from elasticrecode.table import Accepted, JobsTable
 from tests.aws.conftest import Stack
 from tests.aws.test_path import event, status, submitted
 from tests.conftest import contract
@@ -61,6 +63,16 @@ def test_a_throttled_single_submit_is_503_and_nothing_is_there(stack: Stack, mon
     assert answer.status == 503
     assert "Retry-After" in answer.headers
     assert stack.items() == []
+
+
+def test_a_submit_whose_answer_got_lost_leaves_alone_what_came_of_it(stack: Stack) -> None:
+    (job,) = jobs.read_jobs(json.dumps(contract("job")).encode(), lambda _: iter(["job-1"]))
+    accepted = Accepted(job, "ffmpeg_job", time.time_ns() // 1_000_000)
+    table = JobsTable("jobs")
+    assert table.accept([accepted], 86_400) == set()
+    assert Claims("jobs", lease_seconds=60).claim("job-1", "w") == Claim(1)
+    assert table.accept([accepted], 86_400) == set()  # what the client does when it has not heard of the first
+    assert (status(stack, "job-1")["state"], status(stack, "job-1")["attempt"]) == ("running", 1)
 
 
 def test_a_batch_that_is_stored_in_part_says_which_part(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:

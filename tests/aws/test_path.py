@@ -150,6 +150,23 @@ def test_an_unreadable_event_goes_to_its_dead_letters_and_harms_no_other(stack: 
     assert "JobStart" in actions(stack, job_id)
 
 
+def test_an_event_no_item_can_hold_goes_to_the_dead_letters_and_harms_no_other(stack: Stack) -> None:
+    job_id = submitted(stack)
+    assert stack.say(event(job_id, "JobNote", msg="x" * 500_000), event(job_id, "JobStart")) == []
+    (letter,) = stack.messages("events-dead")
+    assert "at most" in letter["MessageAttributes"]["reason"]["StringValue"]
+    assert actions(stack, job_id).count("JobStart") == 1
+
+
+def test_what_a_first_generation_worker_says_at_once_is_listed_behind_the_submission(stack: Stack) -> None:
+    job_id = submitted(stack)
+    second = int(status(stack, job_id)["createdAt"])
+    stack.say(event(job_id, "JobFinished", ts=second), event(job_id, "JobStart", ts=second))
+    assert actions(stack, job_id) == ["JobSummit", "JobStart", "JobFinished"]
+    record = status(stack, job_id)
+    assert record["createdAt"] <= record["startedAt"] <= record["endedAt"]
+
+
 def test_bad_input_stores_and_sends_nothing(stack: Stack) -> None:
     answer = call(stack.submit, names.SUBMIT, contract("job") | {"output": "nowhere", "priority": 101})
     assert answer.status == 422
@@ -303,6 +320,23 @@ def test_an_idempotency_key_makes_its_jobs_once(stack: Stack) -> None:
     theirs = call(stack.submit, names.SUBMIT, contract("job_batch") | {"userid": "other"}, headers=key)
     assert {entry["jobid"] for entry in theirs.body}.isdisjoint({entry["jobid"] for entry in first.body})
     assert call(stack.submit, names.SUBMIT, contract("job"), headers={"idempotency-key": "é"}).status == 400
+
+
+@pytest.mark.parametrize(
+    "attribute",
+    [
+        {"returns": {"DataType": "String", "StringValue": "many"}},
+        {"returns": {"DataType": "String", "StringValue": "9" * 5000}},
+        {"trace": {"DataType": "Binary", "BinaryValue": b"\x00"}},
+    ],
+)
+def test_a_letter_with_attributes_of_its_senders_own_holds_nothing_up(stack: Stack, attribute: Any) -> None:
+    body = json.dumps(event(submitted(stack), "JobStart"))
+    stack.sqs.send_message(QueueUrl=stack.queue["events-dead"], MessageBody=body, MessageAttributes=attribute)
+    assert stack.reconcile({}, None)["EventsReturned"] == 1
+    (message,) = stack.messages("control_plane")
+    assert message["MessageAttributes"]["returns"]["StringValue"] == "1"
+    assert stack.messages("events-dead") == []
 
 
 def test_dead_letters_become_failed_jobs_and_events_come_back(stack: Stack) -> None:

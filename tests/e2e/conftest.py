@@ -2,17 +2,21 @@
 
 import json
 import os
+import pty
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import boto3
 import pytest
@@ -24,6 +28,7 @@ from tests.conftest import ROOT, contract
 
 FFMPEG, FFPROBE = TOOLS / "bin" / "ffmpeg", TOOLS / "bin" / "ffprobe"
 LEASE_SECONDS = 6
+_FRAME = re.compile(r"\{.*\}")
 _SECONDS = 90
 
 
@@ -73,6 +78,27 @@ class Deployed:
         """How many connections are known."""
         table = self.stack["ConnectionsTable"]
         return int(self.dynamodb.scan(TableName=table, Select="COUNT", ConsistentRead=True)["Count"])
+
+    @contextmanager
+    def wscat(self, path: str) -> Iterator[Callable[[], list[str]]]:
+        """wscat in a terminal, connected; the frames it has printed so far."""
+        terminal, end = pty.openpty()
+        command = [str(ROOT / "node_modules" / ".bin" / "wscat"), "--no-color", "-c", self.place.url + path]
+        with (
+            os.fdopen(terminal, "rb", buffering=0) as screen,
+            subprocess.Popen(command, stdin=end, stdout=end, stderr=end) as process,
+        ):
+            os.close(end)
+            shown = bytearray()
+            reader = threading.Thread(target=_read_all, args=(screen, shown), daemon=True)
+            reader.start()
+            try:
+                wait_for(lambda: b"Connected" in shown, f"wscat's connection to {path}", 30)
+                yield lambda: _FRAME.findall(shown.decode())
+            finally:
+                os.write(terminal, b"\x03")  # Ctrl-C, as its first line says
+                process.wait()
+                reader.join()
 
     def put(self, path: Path, key: str) -> str:
         """Upload a file; its URI."""
@@ -125,6 +151,13 @@ class Deployed:
         )
         found: dict[str, Any] = json.loads(said.stdout)
         return found
+
+
+def _read_all(screen: IO[bytes], shown: bytearray) -> None:
+    """Keep what a terminal shows until its last program is gone, which Linux tells as an error."""
+    with suppress(OSError):
+        while text := screen.read(65536):
+            shown.extend(text)
 
 
 def free_ports(count: int) -> list[int]:

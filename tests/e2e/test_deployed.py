@@ -73,19 +73,7 @@ def test_a_batch_of_three_is_watched_from_submission_to_files(
     short = clips("short.mp4", *PICTURE, *SOUND, "-shortest")
     uris = [bunny, deployed.put(short, "in/second.mp4"), deployed.put(short, "in/third.mkv")]
     body = contract("job_batch") | {"batchInputs": uris, "output": f"s3://{deployed.bucket}/three/"}
-    before = deployed.watchers()
-    printed = tmp_path / "wscat"
-    command = [
-        str(ROOT / "node_modules" / ".bin" / "wscat"),
-        "-c",
-        f"ws://localhost:{deployed.place.port}/ws?lastMod=0",
-    ]
-    with (
-        printed.open("wb") as out,
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out) as wscat,
-        deployed.watch() as socket,
-    ):
-        wait_for(lambda: deployed.watchers() == before + 2, "both watchers", 30)
+    with deployed.wscat("/ws?lastMod=0") as printed, deployed.watch() as socket:
         _, answer, _ = deployed.call("POST", "/api/v1/jobs", body)
         ids = [entry["jobid"] for entry in answer]
         seen: dict[str, list[dict[str, Any]]] = {job_id: [] for job_id in ids}
@@ -105,10 +93,9 @@ def test_a_batch_of_three_is_watched_from_submission_to_files(
             video = next(stream for stream in probed["streams"] if stream["codec_type"] == "video")
             assert (video["codec_name"], video["width"], video["height"]) == ("h264", 1920, 1080)
         assert deployed.keys("three/") == ["three/example.mp4", "three/second.mp4", "three/third.mkv"]
-        wait_for(lambda: printed.read_text().count('"action":"JobFinished"') >= len(ids), "wscat's last line", 30)
-        wscat.communicate(timeout=30)  # the end of its input ends it
+        wait_for(lambda: sum('"JobFinished"' in line for line in printed()) >= len(ids), "wscat's last line", 30)
         for job_id in ids:
-            mine = [json.loads(line) for line in printed.read_text().splitlines() if job_id in line]
+            mine = [json.loads(line) for line in printed() if job_id in line]
             assert [event["action"] for event in mine if event["action"] != "JobProgress"] == pushed
 
 

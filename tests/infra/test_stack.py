@@ -81,6 +81,24 @@ def test_discovery_off_and_no_queue_named_is_refused() -> None:
     assert "at least one of cpuQueues" in faults(cpuQueues="", gpuQueues="", vmafQueues="")["discovery"]
 
 
+def test_a_list_of_commas_names_no_queue() -> None:
+    assert "at least one of cpuQueues" in faults(cpuQueues=" , ", vmafQueues="")["discovery"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "option", "other"),
+    [
+        ({"gpuQueues": "ffmpeg_job"}, "gpuQueues", "cpuQueues"),
+        ({"vmafQueues": "a,control_plane"}, "vmafQueues", "controlQueue"),
+        ({"gpuQueues": "arn:aws:sqs:eu-west-1:123456789012:ffmpeg_job"}, "gpuQueues", "cpuQueues"),
+    ],
+)
+def test_a_queue_has_one_purpose(changes: dict[str, str], option: str, other: str) -> None:
+    found = faults(**changes)
+    assert list(found) == [option]
+    assert f"which is {other}'s already" in found[option]
+
+
 def test_all_wrong_options_are_named_at_once() -> None:
     assert set(faults(cors="maybe", verbose=3, nonsense=1)) == {"cors", "verbose", "nonsense"}
 

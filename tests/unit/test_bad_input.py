@@ -154,6 +154,8 @@ def test_pointers_escape_what_they_must() -> None:
         b'{"userid": "\\ud800"}',
         b"\xff\xfe",
         b"[" * 100_000 + b"]" * 100_000,
+        b'{"input": ' + b"[" * 300 + b"]" * 300 + b"}",
+        b'{"input": ' + b'{"a":' * 300 + b"1" + b"}" * 300 + b"}",
         b'{"priority": ' + b"9" * 5000 + b"}",
     ],
 )

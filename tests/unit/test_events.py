@@ -33,9 +33,25 @@ def test_a_new_worker_says_its_own_id_time_and_attempt() -> None:
     assert (event.eventID, event.tsMs, event.attempt) == ("e-1", 1588730504123, 2)
 
 
-def test_job_summit_comes_before_anything_a_worker_says() -> None:
-    summit = events.submitted(b"{}", "user", "job", 1588730504000)
-    assert summit.position < read().position
+@pytest.mark.parametrize("millisecond", [0, 1, 500, 999])
+def test_job_summit_comes_before_anything_a_worker_says_in_its_second(millisecond: int) -> None:
+    second = contract("worker_event")["ts"]
+    summit = events.submitted(b"{}", "user", "job", 1000 * second + millisecond)
+    said = [read(action="JobFinished"), summit, read(action="JobStart")]
+    told = [event.action for event in sorted(said, key=lambda event: event.position)]
+    assert told == ["JobSummit", "JobStart", "JobFinished"]
+
+
+def test_a_fraction_of_a_second_is_kept() -> None:
+    assert read(ts=1588730504.25).tsMs == 1588730504250
+    assert read(ts=1588730504.25).ts == 1588730504
+
+
+def test_an_event_too_large_to_be_stored_or_pushed_is_refused_with_its_size() -> None:
+    empty = len(json.dumps(contract("worker_event") | {"msg": ""}))
+    assert read(msg="x" * (events.MESSAGE_LIMIT - empty)).action == "JobStart"
+    with pytest.raises(UnreadableEvent, match=str(events.MESSAGE_LIMIT + 1)):
+        read(msg="x" * (events.MESSAGE_LIMIT - empty + 1))
 
 
 def test_what_workers_say_beyond_the_contract_does_not_harm() -> None:

@@ -47,6 +47,16 @@ def test_a_limit_out_of_range_is_a_problem(limit: str) -> None:
     assert "limit" in answer.body["detail"]
 
 
+@pytest.mark.parametrize("where", ["parameters", "query"])
+def test_a_parameter_longer_than_any_name_is_a_problem(where: str) -> None:
+    handler = http.handler({"GET /v1/{jobID}": lambda _: http.Response("ok")}, cors=False)
+    given: dict[str, Any] = {"parameters": {"jobID": "j"}, "query": None}
+    assert call(handler, "GET /v1/{jobID}", **given).status == 200
+    answer = call(handler, "GET /v1/{jobID}", **given | {where: {"jobID": "j" * 257}})
+    assert answer.status == 400
+    assert "jobID has 257 characters" in answer.body["detail"]
+
+
 def test_a_problem_has_the_five_members() -> None:
     answer = call(handler, "GET /v1/busy")
     assert answer.headers["Content-Type"] == "application/problem+json"

@@ -21,6 +21,9 @@ JOB_FAILED = "JobFailed"
 _RANK = {JOB_SUMMIT: 0, JOB_START: 1, JOB_FINISHED: 9, JOB_FAILED: 9}
 """Order of events that share a millisecond, as those of one second from a first-generation worker do."""
 
+MESSAGE_LIMIT = 96 * 1024
+"""Bytes of a message on the control queue: an event fits an item of the table and, with its job, a WebSocket frame."""
+
 Text = Annotated[str, Meta(max_length=256)]
 Identifier = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[\w.:@=+-]+$")]
 
@@ -115,12 +118,13 @@ class Event(Struct, omit_defaults=True, kw_only=True):
 
 def read(text: bytes) -> Event:
     """The event in a control-queue message. UnreadableEvent, with the reason, when there is none."""
+    if len(text) > MESSAGE_LIMIT:
+        raise UnreadableEvent(f"It has {len(text)} bytes; at most {MESSAGE_LIMIT} are taken.")
     try:
         said = msgspec.json.decode(text, type=WorkerEvent)
         job = msgspec.json.decode(said.job, type=_JobReference)
     except (msgspec.DecodeError, RecursionError) as error:
         raise UnreadableEvent(str(error)) from None
-    ts_ms = said.tsMs if said.tsMs is not UNSET else round(said.ts * 1000)
     return Event(
         ts=int(said.ts),
         userID=job.userid,
@@ -131,12 +135,17 @@ def read(text: bytes) -> Event:
         workerType=said.workerType,
         msg=said.msg or UNSET,
         eventID=said.eventID or hashlib.blake2b(text, digest_size=16).hexdigest(),
-        tsMs=ts_ms,
+        tsMs=said.tsMs if said.tsMs is not UNSET else _milliseconds(said.ts),
         attempt=said.attempt,
         progress=said.progress,
         result=said.result,
         error=said.error,
     )
+
+
+def _milliseconds(ts: float) -> int:
+    """A whole second is taken at its end: what a worker says in it comes after what was done to the job in it."""
+    return ts * 1000 + 999 if isinstance(ts, int) else round(ts * 1000)
 
 
 def submitted(job: bytes, user_id: str, job_id: str, created_ms: int) -> Event:

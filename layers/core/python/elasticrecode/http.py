@@ -14,7 +14,7 @@ _log = logging.getLogger(__name__)
 
 _PAGE = (1, 1000)
 _PAGE_DEFAULT = 100
-_CURSOR_LENGTH = 256
+_PARAMETER_LENGTH = 256
 _RETRY_AFTER_SECONDS = 5
 
 
@@ -48,8 +48,6 @@ class Request(NamedTuple):
         low, high = _PAGE
         if not (text.isascii() and text.isdigit() and len(text) < 6 and low <= int(text) <= high):
             raise BadParameter(f"limit must be a whole number from {low} to {high}, not {text[:20]!r}.")
-        if len(after) > _CURSOR_LENGTH:
-            raise BadParameter("after must be the value from a Link header.")
         return int(text), after
 
     def next_link(self, after: str) -> dict[str, str]:
@@ -90,6 +88,7 @@ def handler(routes: Mapping[str, Endpoint], *, cors: bool) -> LambdaHandler:
         )
         content_type = "application/json"
         try:
+            _check_lengths(request)
             answer = routes[f"{event['httpMethod']} {event['resource']}"](request)
         except Problem as error:
             answer, content_type = problem(error, request.id), "application/problem+json"
@@ -104,6 +103,13 @@ def handler(routes: Mapping[str, Endpoint], *, cors: bool) -> LambdaHandler:
         }
 
     return handle
+
+
+def _check_lengths(request: Request) -> None:
+    """Nothing that is known by a name has one so long that a table can't be asked for it."""
+    for name, value in (*request.parameters.items(), *request.query.items()):
+        if len(value) > _PARAMETER_LENGTH:
+            raise BadParameter(f"{name} has {len(value)} characters; at most {_PARAMETER_LENGTH} are taken.")
 
 
 def problem(error: Problem, request_id: str) -> Response:

@@ -98,7 +98,8 @@ class Receiver:
 
 
 def _letter(message: Mapping[str, Any]) -> Letter:
-    attributes = {name: value["StringValue"] for name, value in message.get("MessageAttributes", {}).items()}
+    given = message.get("MessageAttributes", {})
+    attributes = {name: value["StringValue"] for name, value in given.items() if "StringValue" in value}
     receives = int(message.get("Attributes", {}).get("ApproximateReceiveCount", 1))
     return Letter(message["ReceiptHandle"], message["Body"], attributes, receives)
 

@@ -16,6 +16,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import msgspec
@@ -80,13 +81,17 @@ class JobsTable:
         known = self.jobs([accepted.job.jobid for accepted in jobs]).keys() if again else ()
         items = [_record_item(accepted, retention_seconds) for accepted in jobs if accepted.job.jobid not in known]
         if len(items) == 1:
-            with refusals("storing the job"):
-                self._dynamodb.put_item(TableName=self._name, Item=items[0])
+            self._accept_one(items[0])
             return set()
         refused = {item["jobID"]["S"] for item in self._write(items)}
         if refused and len(refused) == len(jobs):
             raise Unavailable(f"AWS could not take it while storing the jobs. {_TRY_AGAIN}")
         return refused
+
+    def _accept_one(self, item: Item) -> None:
+        """Store a new job. One that is there was stored by a try whose answer got lost, and may have moved since."""
+        with refusals("storing the job"), suppress(self._dynamodb.exceptions.ConditionalCheckFailedException):
+            self._dynamodb.put_item(TableName=self._name, Item=item, ConditionExpression="attribute_not_exists(jobID)")
 
     def log(self, events: Iterable[Event], retention_seconds: int) -> set[str]:
         """Store events; the eventIDs of those that could not be stored."""

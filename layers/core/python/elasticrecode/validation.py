@@ -18,6 +18,8 @@ Formats = Mapping[str, tuple[Callable[[str], bool], str]]
 """Name of a format → its test on a string, and what a value must be."""
 
 _SHOWN = 80
+_DEPTH = 100
+"""Levels of nesting: more than any request has, fewer than the schema's validator stands."""
 _TYPES = {
     "object": "an object",
     "array": "an array",
@@ -35,7 +37,7 @@ class Body:
         self.repeated: list[Fault] = []
         try:
             self.content: Any = msgspec.json.decode(text)
-            self._find_repeated(json.loads(text, object_pairs_hook=_Pairs), "")
+            self._find_repeated(json.loads(text, object_pairs_hook=_Pairs), "", 0)
         except msgspec.DecodeError as error:
             raise Malformed(f"{error}.") from None
         except (RecursionError, ValueError):
@@ -46,7 +48,9 @@ class Body:
         """The body's own fields; empty when it is no object."""
         return self.content if isinstance(self.content, dict) else {}
 
-    def _find_repeated(self, node: object, pointer: str) -> None:
+    def _find_repeated(self, node: object, pointer: str, depth: int) -> None:
+        if depth > _DEPTH:
+            raise RecursionError
         if isinstance(node, _Pairs):
             seen: set[str] = set()
             for key, value in node.pairs:
@@ -54,10 +58,10 @@ class Body:
                 if key in seen:
                     self.repeated.append(Fault(below, "is given more than once"))
                 seen.add(key)
-                self._find_repeated(value, below)
+                self._find_repeated(value, below, depth + 1)
         elif isinstance(node, list):
             for index, value in enumerate(node):
-                self._find_repeated(value, f"{pointer}/{index}")
+                self._find_repeated(value, f"{pointer}/{index}", depth + 1)
 
 
 class _Pairs:
