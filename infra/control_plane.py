@@ -14,7 +14,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_event_sources as sources
 from constructs import Construct
 
-from elasticrecode import lifecycle, settings
+from elasticrecode import settings, streams
 from infra import version
 from infra.front_door import FrontDoor
 from infra.functions import Functions
@@ -67,19 +67,7 @@ class ControlPlane(Stack):
         storage.jobs.grant(dispatch, "dynamodb:UpdateItem")
         for queue in (queue for members in storage.queues.values() for queue in members.values()):
             queue.grant(dispatch, "sqs:SendMessage")
-        record = {"Keys": {"item": {"S": ["job"]}}}
-        needs_message = {
-            "NewImage": {"state": {"S": ["queued"]}},
-            "OldImage": {"state": {"S": list(lifecycle.NEEDS_MESSAGE)}},
-        }
-        self._follow(
-            dispatch,
-            storage,
-            [
-                {"eventName": ["INSERT"], "dynamodb": record},
-                {"eventName": ["MODIFY"], "dynamodb": record | needs_message},
-            ],
-        )
+        self._follow(dispatch, storage, streams.DISPATCH)
 
         keep = options.retentionDays * 86400 if options.jobLogs else _WITHOUT_LOGS_SECONDS
         events = make(
@@ -118,6 +106,8 @@ class ControlPlane(Stack):
         storage.jobs.grant(
             reconcile, "dynamodb:Query", "dynamodb:BatchGetItem", "dynamodb:UpdateItem", "dynamodb:PutItem"
         )
+        for queue in (queue for members in storage.queues.values() for queue in members.values()):
+            queue.grant(reconcile, "sqs:GetQueueAttributes")
         for letters in (storage.dead_letters, storage.event_dead_letters):
             letters.grant(reconcile, "sqs:ReceiveMessage", "sqs:DeleteMessage")
         storage.control.grant(reconcile, "sqs:SendMessage")
@@ -157,8 +147,7 @@ class ControlPlane(Stack):
                 ],
             )
         )
-        progress = {"eventName": ["MODIFY"], "dynamodb": {"Keys": {"item": {"S": ["progress"]}}}}
-        self._follow(fanout, storage, [{"eventName": ["INSERT"]}, progress])
+        self._follow(fanout, storage, streams.FANOUT)
 
         if options.frontDoor == "cloudfront":
             front = FrontDoor(

@@ -1,5 +1,7 @@
-"""Every minute: send what could not be sent, and bring dead letters back to where they are seen.
+"""Every minute: see that every job that has not ended has its message, and that dead letters are seen.
 
+- A job whose message got lost is found: jobs wait for a queue, and the queue is empty. So is one that has waited longer
+  than any message or stream record is kept for it. A job whose worker vanished together with the message is lost.
 - A job that no queue took goes to a queue again.
 - A job whose message was received too often without an end becomes a failed job.
 - An event that its consumer could not store goes back to the control queue, a few times; one that cannot be read is
@@ -13,30 +15,37 @@ from typing import Any
 
 import msgspec
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
+from msgspec import Raw
 
 from elasticrecode import events, lifecycle, routing
 from elasticrecode.errors import Refused, UnreadableEvent
-from elasticrecode.events import JOB_FAILED, Event, Failure
+from elasticrecode.events import JOB_FAILED, Event, Failure, WorkerEvent
 from elasticrecode.jobs import Job
+from elasticrecode.lifecycle import JOB_LOST
 from elasticrecode.observe import logger
 from elasticrecode.queues import Letter, Message, Receiver, Sender
 from elasticrecode.settings import ReconcileSettings, compose
-from elasticrecode.table import JobsTable
+from elasticrecode.table import JobsTable, Waiting
 
 _JOBS_A_RUN = 500
 _LETTERS_A_RUN = 500
 _RETURNS = 3
 _SHOWN = 4000
+_LONGEST_WAIT_MS = 86_400_000
+"""A stream keeps its records for a day: what was not sent by then is not going to be."""
 
 
 def build(settings: ReconcileSettings) -> Callable[[Any, Any], dict[str, int]]:
     """The handler; it answers with what it did, and counts the same as metrics."""
     table, sender, receiver = JobsTable(settings.jobs_table), Sender(), Receiver()
     metrics = Metrics(namespace="ElasticRecode", service="reconcile")
+    keep = settings.event_retention_seconds
 
     def reconcile(event: Any, context: Any) -> dict[str, int]:
+        now = _now_ms()
         done = {
-            "JobsResent": _resend(),
+            "JobsRescued": sum(_rescue(name, url) for urls in settings.queues.values() for name, url in urls.items()),
+            "JobsResent": sum(_resend(found.job, now) for found in table.unsent(now, _JOBS_A_RUN)),
             "JobsBuried": _drain(settings.dead_letter_queue, _bury),
             "EventsReturned": _drain(settings.events_dead_letter_queue, _give_back),
         }
@@ -46,16 +55,29 @@ def build(settings: ReconcileSettings) -> Callable[[Any, Any], dict[str, int]]:
         logger.info("reconciled", extra=done)
         return done
 
-    def _resend() -> int:
-        now, resent = _now_ms(), 0
-        for job_id, job in table.due(now, _JOBS_A_RUN):
-            try:
-                queue = routing.choose(job, settings.queues)
-            except Refused as error:
-                logger.error("no queue", extra={"job": job_id, "reason": str(error)})
-                continue
-            resent += table.move(job_id, lifecycle.RESUME, None, now, {"queue": queue})
-        return resent
+    def _rescue(queue: str, url: str) -> int:
+        """Find the jobs of a queue that have no message there, and take them back from it."""
+        now = _now_ms()
+        long_ago = now - _LONGEST_WAIT_MS
+        rescued = 0
+        for found in table.waiting(queue, now if receiver.is_empty(url) else long_ago, _JOBS_A_RUN):
+            if found.state == "queued":
+                rescued += bool(table.postpone([found.job.jobid], now)) and _resend(found.job, now)
+            elif found.lease is None and found.since_ms < long_ago:
+                failure = Failure("worker-silent", "Its worker, which claims no jobs, has not been heard of for a day.")
+                rescued += table.move_and_log(lifecycle.BURY, _failed(found.job, failure), keep)
+            elif found.lease is not None and found.lease < now:
+                refused = sender.send([Message(found.job.jobid, settings.control_queue, _lost(found, now))])
+                rescued += not refused
+        return rescued
+
+    def _resend(job: Job, now: int) -> bool:
+        try:
+            queue = routing.choose(job, settings.queues)
+        except Refused as error:
+            logger.error("no queue", extra={"job": job.jobid, "reason": str(error)})
+            return False
+        return table.resume(job.jobid, queue, now)
 
     def _drain(url: str, settle: Callable[[Letter], bool]) -> int:
         """Settle letters and remove them; how many were settled for good."""
@@ -72,20 +94,8 @@ def build(settings: ReconcileSettings) -> Callable[[Any, Any], dict[str, int]]:
             logger.error("a dead letter is no job", extra={"reason": str(error), "body": letter.body[:_SHOWN]})
             metrics.add_metric("UnreadableMessages", MetricUnit.Count, 1)
             return False
-        now = _now_ms()
         failure = Failure("dead-letter", f"Its message was received {letter.receives} times without an end.")
-        failed = Event(
-            ts=now // 1000,
-            userID=job.userid,
-            jobID=job.jobid,
-            action=JOB_FAILED,
-            nodeName="",
-            podName="",
-            eventID=str(uuid.uuid4()),
-            tsMs=now,
-            error=failure,
-        )
-        return table.move_and_log(lifecycle.BURY, failed, settings.event_retention_seconds)
+        return table.move_and_log(lifecycle.BURY, _failed(job, failure), keep)
 
     def _give_back(letter: Letter) -> bool:
         said = letter.attributes.get("returns", "0")
@@ -106,6 +116,36 @@ def build(settings: ReconcileSettings) -> Callable[[Any, Any], dict[str, int]]:
         return True
 
     return reconcile
+
+
+def _failed(job: Job, failure: Failure) -> Event:
+    now = _now_ms()
+    return Event(
+        ts=now // 1000,
+        userID=job.userid,
+        jobID=job.jobid,
+        action=JOB_FAILED,
+        nodeName="",
+        podName="",
+        eventID=str(uuid.uuid4()),
+        tsMs=now,
+        error=failure,
+    )
+
+
+def _lost(found: Waiting, now: int) -> str:
+    """The event that tells of a vanished worker."""
+    job = msgspec.json.encode(found.job)
+    lost = WorkerEvent(
+        action=JOB_LOST,
+        job=Raw(job),
+        msg="its lease ran out, and its message is gone",
+        ts=now // 1000,
+        tsMs=now,
+        eventID=str(uuid.uuid4()),
+        attempt=found.attempt,
+    )
+    return msgspec.json.encode(lost).decode()
 
 
 def _now_ms() -> int:

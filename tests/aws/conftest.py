@@ -1,7 +1,7 @@
 """The stack's tables and queues on moto, and its functions over them."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import boto3
@@ -9,7 +9,7 @@ import pytest
 from moto import mock_aws
 
 from elasticrecode import settings as names
-from elasticrecode.lifecycle import NEEDS_MESSAGE
+from elasticrecode import streams
 from tests.support import function
 
 Handler = Callable[[dict[str, Any], Any], Any]
@@ -21,7 +21,9 @@ class Stack:
     def __init__(self) -> None:
         self.dynamodb = boto3.client("dynamodb")
         self.sqs = boto3.client("sqs")
-        self._table("jobs", names.JOBS_KEYS, {names.USER_INDEX: names.USER_KEYS, names.DUE_INDEX: names.DUE_KEYS})
+        stream = self._table(
+            "jobs", names.JOBS_KEYS, {names.USER_INDEX: names.USER_KEYS, names.DUE_INDEX: names.DUE_KEYS}
+        )
         self._table("connections", names.CONNECTIONS_KEYS, {})
         queue = {name: self.sqs.create_queue(QueueName=name)["QueueUrl"] for name in
                  ("ffmpeg_job", "vmaf_job", "control_plane", "dead", "events-dead")}  # fmt: skip
@@ -31,15 +33,19 @@ class Stack:
             "gpu": {},
             "vmaf": {"vmaf_job": queue["vmaf_job"]},
         }
-        self._seen: dict[tuple[str, str], dict[str, Any]] = {}
+        # The stream's default address is one that moto does not know.
+        self._streams = boto3.client("dynamodbstreams", endpoint_url="https://streams.dynamodb.us-east-1.amazonaws.com")
+        (shard,) = self._streams.describe_stream(StreamArn=stream)["StreamDescription"]["Shards"]
+        self._shard = {"StreamArn": stream, "ShardId": shard["ShardId"]}
+        self._behind: dict[str, Any] = {"ShardIteratorType": "TRIM_HORIZON"}
         submitting = names.SubmitSettings(
-            cors=True, jobs_table="jobs", queues=self.queues, retention_days=1, idempotency_days=1
+            cors=True, jobs_table="jobs", queues=self.queues, retention_days=7, idempotency_days=1
         )
         self.submit = self._build("submit", submitting)
         self.vmaf = self._build("vmaf", submitting)
         self.schema = self._build("schema", names.SchemaSettings(cors=True, build="2026.01.02.030405", commit="c"))
         self.logs = self._build("logs", names.LogsSettings(cors=True, jobs_table="jobs", job_logs=True))
-        self.jobs = self._build("jobs", names.JobsSettings(cors=True, jobs_table="jobs", retention_days=1))
+        self.jobs = self._build("jobs", names.JobsSettings(cors=True, jobs_table="jobs", retention_days=7))
         self.workers = self._build("workers", names.WorkersSettings(cors=True, queues=self.queues))
         self._dispatch = self._build("dispatch", names.DispatchSettings(jobs_table="jobs", queues=self.queues))
         self._events = self._build(
@@ -65,7 +71,7 @@ class Stack:
 
     def flow(self) -> None:
         """Hand what the stream has to `dispatch`, with the filters of the stack."""
-        batch = [record for record in self.changes() if _for_dispatch(record)]
+        batch = selected(self.changes(), streams.DISPATCH)
         if batch:
             self._dispatch({"Records": batch}, None)
 
@@ -101,24 +107,19 @@ class Stack:
         return handler
 
     def changes(self) -> list[dict[str, Any]]:
-        """What has changed since the last look, in the stream's shape (moto has no streams to read)."""
-        now = {(item["jobID"]["S"], item["item"]["S"]): item for item in self.items()}
-        records = [
-            {
-                "eventName": "MODIFY" if key in self._seen else "INSERT",
-                "dynamodb": {
-                    "Keys": {"jobID": item["jobID"], "item": item["item"]},
-                    "NewImage": item,
-                    "OldImage": self._seen.get(key, {}),
-                },
-            }
-            for key, item in now.items()
-            if self._seen.get(key) != item
-        ]
-        self._seen = now
-        return records
+        """What the jobs table's stream has had since the last look."""
+        iterator = self._streams.get_shard_iterator(**self._shard, **self._behind)["ShardIterator"]
+        records: list[dict[str, Any]] = []
+        while True:
+            answer = self._streams.get_records(ShardIterator=iterator)
+            if not answer["Records"]:
+                return records
+            records += answer["Records"]
+            iterator = answer["NextShardIterator"]
+            last = records[-1]["dynamodb"]["SequenceNumber"]
+            self._behind = {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": last}
 
-    def _table(self, name: str, keys: tuple[str, str], indexes: dict[str, tuple[str, str]]) -> None:
+    def _table(self, name: str, keys: tuple[str, str], indexes: dict[str, tuple[str, str]]) -> str:
         numbers = {names.DUE_KEYS[1]}
         attributes = {key for pair in (keys, *indexes.values()) for key in pair}
         extra: dict[str, Any] = {}
@@ -127,31 +128,32 @@ class Stack:
                 {"IndexName": index, "KeySchema": _schema(pair), "Projection": {"ProjectionType": "ALL"}}
                 for index, pair in indexes.items()
             ]
-        self.dynamodb.create_table(
+        made = self.dynamodb.create_table(
             TableName=name,
             KeySchema=_schema(keys),
             AttributeDefinitions=[
                 {"AttributeName": key, "AttributeType": "N" if key in numbers else "S"} for key in sorted(attributes)
             ],
             BillingMode="PAY_PER_REQUEST",
+            StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
             **extra,
         )
+        return made["TableDescription"]["LatestStreamArn"]
 
 
 def _schema(keys: tuple[str, str]) -> Any:
     return [{"AttributeName": key, "KeyType": kind} for key, kind in zip(keys, ("HASH", "RANGE"), strict=True)]
 
 
-def _for_dispatch(record: Any) -> bool:
-    """The filters of `infra.control_plane`."""
-    stored = record["dynamodb"]
-    if stored["Keys"]["item"]["S"] != "job":
-        return False
-    if record["eventName"] == "INSERT":
-        return True
-    if record["eventName"] != "MODIFY":
-        return False
-    return stored["NewImage"]["state"]["S"] == "queued" and stored["OldImage"]["state"]["S"] in NEEDS_MESSAGE
+def selected(records: list[dict[str, Any]], filters: streams.Filters) -> list[dict[str, Any]]:
+    """The records that one of a function's filters lets through."""
+    return [record for record in records if any(_matches(record, pattern) for pattern in filters)]
+
+
+def _matches(found: Any, pattern: Any) -> bool:
+    if isinstance(pattern, Mapping):
+        return all(key in found and _matches(found[key], below) for key, below in pattern.items())
+    return found in pattern
 
 
 @pytest.fixture

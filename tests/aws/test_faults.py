@@ -31,7 +31,8 @@ def every_call(watch: Answer, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     real = BaseClient._make_api_call  # type: ignore[attr-defined]
 
     def make(client: Any, operation: str, arguments: dict[str, Any]) -> Any:
-        answer = watch(operation, arguments)
+        is_test = client.meta.service_model.service_name == "dynamodbstreams"
+        answer = None if is_test else watch(operation, arguments)
         return real(client, operation, arguments) if answer is None else answer
 
     with monkeypatch.context() as patch:
@@ -248,7 +249,7 @@ def test_postponing_twice_moves_once(stack: Stack) -> None:
     table = JobsTable("jobs")
     table.postpone([job_id], 1)
     assert not table.move(job_id, POSTPONE, None, 2)
-    assert [job for job, _ in table.due(10**15, 10)] == [job_id]
+    assert [found.job.jobid for found in table.unsent(10**15, 10)] == [job_id]
 
 
 def test_throttles_are_told_from_other_errors() -> None:

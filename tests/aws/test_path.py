@@ -14,6 +14,7 @@ from tests.conftest import contract
 from tests.support import call, function
 
 USER = contract("job")["userid"]
+CLOCK, CLOCK_NS = time.time, time.time_ns
 
 
 def submitted(stack: Stack, **changes: Any) -> str:
@@ -32,6 +33,12 @@ def event(job_id: str, action: str, **more: Any) -> dict[str, Any]:
 def status(stack: Stack, job_id: str) -> dict[str, Any]:
     found: dict[str, Any] = call(stack.jobs, names.JOB_STATUS, parameters={"jobID": job_id}).body
     return found
+
+
+def pass_time(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Let every clock of the product be so many seconds ahead."""
+    monkeypatch.setattr(time, "time", lambda: CLOCK() + seconds)
+    monkeypatch.setattr(time, "time_ns", lambda: CLOCK_NS() + int(seconds * 10**9))
 
 
 def actions(stack: Stack, job_id: str) -> list[str]:
@@ -339,6 +346,76 @@ def test_a_letter_with_attributes_of_its_senders_own_holds_nothing_up(stack: Sta
     assert stack.messages("events-dead") == []
 
 
+def test_a_job_whose_message_got_lost_is_sent_again_once_its_queue_is_empty(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = submitted(stack)
+    stack.changes()  # the stream's records expire before anybody reads them
+    other = submitted(stack)
+    stack.flow()
+    pass_time(monkeypatch, 61)
+    assert stack.reconcile({}, None)["JobsRescued"] == 0  # the queue holds something: perhaps this one
+    assert len(stack.messages("ffmpeg_job")) == 1
+    assert stack.reconcile({}, None)["JobsRescued"] == 2
+    stack.flow()
+    assert {json.loads(message["Body"])["jobid"] for message in stack.messages("ffmpeg_job")} == {lost, other}
+    assert stack.reconcile({}, None)["JobsRescued"] == 0
+    assert {status(stack, job_id)["state"] for job_id in (lost, other)} == {"queued"}
+
+
+def test_a_job_behind_a_busy_queue_is_sent_again_after_a_day(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = submitted(stack, userid="patient")
+    stack.changes()
+    pass_time(monkeypatch, 86_400 - 120)
+    submitted(stack)
+    stack.flow()
+    assert stack.reconcile({}, None)["JobsRescued"] == 0
+    pass_time(monkeypatch, 86_400 + 61)
+    assert stack.reconcile({}, None)["JobsRescued"] == 1
+    stack.flow()
+    assert [json.loads(message["Body"])["jobid"] for message in stack.messages("ffmpeg_job")][1:] == [lost]
+
+
+def test_a_worker_that_vanished_with_the_message_has_lost_the_job(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = submitted(stack)
+    stack.flow()
+    stack.messages("ffmpeg_job")
+    assert Claims("jobs", lease_seconds=90).claim(job_id, "w") == Claim(1)
+    pass_time(monkeypatch, 61)
+    assert stack.reconcile({}, None)["JobsRescued"] == 0  # its worker is alive
+    pass_time(monkeypatch, 91)
+    assert stack.reconcile({}, None)["JobsRescued"] == 1
+    stack.say(*(message["Body"] for message in stack.messages("control_plane")))
+    assert (status(stack, job_id)["state"], actions(stack, job_id)[-1]) == ("queued", "JobLost")
+    pass_time(monkeypatch, 152)
+    stack.reconcile({}, None)
+    stack.flow()
+    assert len(stack.messages("ffmpeg_job")) == 1
+
+
+def test_a_first_generation_worker_silent_for_a_day_has_failed(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = submitted(stack)
+    stack.say(event(job_id, "JobStart", ts=time.time()))
+    pass_time(monkeypatch, 86_399)
+    assert stack.reconcile({}, None)["JobsRescued"] == 0
+    pass_time(monkeypatch, 86_402)
+    assert stack.reconcile({}, None)["JobsRescued"] == 1
+    record = status(stack, job_id)
+    assert (record["state"], record["error"]["code"]) == ("failed", "worker-silent")
+
+
+def test_a_dead_letter_of_a_job_that_is_worked_on_is_one_too_many(stack: Stack) -> None:
+    job_id = submitted(stack)
+    stack.flow()
+    (message,) = stack.messages("ffmpeg_job")
+    assert Claims("jobs", lease_seconds=60).claim(job_id, "w") == Claim(1)
+    stack.sqs.send_message(QueueUrl=stack.queue["dead"], MessageBody=message["Body"])
+    assert stack.reconcile({}, None)["JobsBuried"] == 0
+    assert status(stack, job_id)["state"] == "running"
+
+
 def test_dead_letters_become_failed_jobs_and_events_come_back(stack: Stack) -> None:
     job_id = submitted(stack)
     stack.flow()
@@ -348,7 +425,7 @@ def test_dead_letters_become_failed_jobs_and_events_come_back(stack: Stack) -> N
     stack.sqs.send_message(QueueUrl=stack.queue["events-dead"], MessageBody=json.dumps(event(job_id, "JobStart")))
     stack.sqs.send_message(QueueUrl=stack.queue["events-dead"], MessageBody="garbage")
     done = stack.reconcile({}, None)
-    assert done == {"JobsResent": 0, "JobsBuried": 1, "EventsReturned": 1}
+    assert done == {"JobsRescued": 0, "JobsResent": 0, "JobsBuried": 1, "EventsReturned": 1}
     assert status(stack, job_id)["error"]["code"] == "dead-letter"
     assert len(stack.messages("control_plane")) == 1
     assert stack.messages("dead") == stack.messages("events-dead") == []

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from elasticrecode import settings as names
+from elasticrecode import streams
 from elasticrecode.connections import ConnectionsTable
-from tests.aws.conftest import Stack
+from tests.aws.conftest import Stack, selected
 from tests.aws.test_path import event, submitted
 from tests.support import function
 
@@ -62,7 +63,7 @@ def push(gateway: Gateway, stack: Stack) -> None:
     settings = names.FanoutSettings(
         jobs_table="jobs", connections_table="connections", socket_management_url=gateway.url
     )
-    function("fanout").build(settings)({"Records": stack.changes()}, None)
+    function("fanout").build(settings)({"Records": selected(stack.changes(), streams.FANOUT)}, None)
 
 
 def sockets(event_type: str, connection: str) -> Any:

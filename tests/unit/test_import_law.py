@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import ROOT
 
 CORE = ROOT / "layers" / "core" / "python" / "elasticrecode"
-PURE = {"errors", "events", "jobs", "lifecycle", "profiles", "records", "routing", "validation"}
+PURE = {"errors", "events", "jobs", "lifecycle", "profiles", "records", "routing", "streams", "validation"}
 AWS = {"aws", "claims", "connections", "idempotency", "queues", "table"}
 SHARED = {"settings", "http", "observe", "intake"}
 SDK = {"boto3", "botocore"}

@@ -5,8 +5,9 @@ from itertools import product
 import pytest
 
 from elasticrecode import lifecycle
-from elasticrecode.lifecycle import ENDED, MOVES, STATES, after
+from elasticrecode.lifecycle import ENDED, MOVES, STATES
 from tests.conftest import ROOT
+from tests.model import after
 
 
 def test_nothing_leaves_finished() -> None:

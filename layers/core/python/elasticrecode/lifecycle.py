@@ -38,7 +38,7 @@ class Move(NamedTuple):
 
 
 MOVES = (
-    Move(POSTPONE, ("queued",), "accepted", "anyone", "no queue took its message; `reconcile` tries again"),
+    Move(POSTPONE, ("queued",), "accepted", "anyone", "it has no message: no queue took it, or it got lost"),
     Move(RESUME, ("accepted",), "queued", "anyone", "`reconcile` hands it to a queue"),
     Move(CLAIM, ("queued",), "running", "anyone", "a worker begins the next attempt"),
     Move(CLAIM, ("running",), "running", "unclaimed", "a first-generation worker let its message come back"),
@@ -50,7 +50,13 @@ MOVES = (
     Move(JOB_RETURNED, ("running",), "queued", "claimed", "its worker gave it back"),
     Move(JOB_LOST, ("running",), "queued", "claimed", "its worker vanished"),
     Move(EXHAUST, ("running",), "failed", "claimed", "it was lost or given back with an error too often"),
-    Move(BURY, ("accepted", "queued", "running"), "failed", "anyone", "its message went to the dead-letter queue"),
+    Move(
+        BURY,
+        ("accepted", "queued", "running"),
+        "failed",
+        "anyone",
+        "its message is a dead letter, and no worker has it",
+    ),
     Move(JOB_CANCELLED, ("accepted", "queued", "running"), "cancelled", "anyone", "its user wants it no more"),
     Move(JOB_RETRIED, ("failed", "cancelled"), "queued", "anyone", "its user wants it after all"),
 )
@@ -67,18 +73,6 @@ def find(action: str, attempt: int | None) -> tuple[Move, ...]:
     """The moves an action can make when it names an attempt, or none. Empty for actions that only inform."""
     holders = ("anyone", "unclaimed" if attempt is None else "claimed")
     return tuple(move for move in MOVES if move.action == action and move.holder in holders)
-
-
-def after(action: str, named: int | None, state: State, attempt: int, *, claimed: bool) -> State | None:
-    """The state an action leads to from a record's state, attempt and claim; None when it changes nothing.
-
-    This is what `write` tells DynamoDB, as a function.
-    """
-    for move in find(action, named):
-        holds = {"anyone": True, "claimed": claimed and named == attempt, "unclaimed": not claimed}
-        if state in move.sources and holds[move.holder]:
-            return move.target
-    return None
 
 
 def write(
@@ -111,11 +105,16 @@ def write(
             terms.append(f"attribute_not_exists({words.name('lease')})")
         if JOB_LOST in (action, because):
             terms.append(f"{words.name('lease')} < {words.value(now_ms)}")
+        if action == BURY:
+            lease = words.name("lease")
+            terms.append(f"(attribute_not_exists({lease}) OR {lease} < {words.value(now_ms)})")
         if max_strikes is not None:
             order = ">=" if action == EXHAUST else "<"
             terms.append(f"{words.name('strikes')} {order} {words.value(max_strikes - 1)}")
         conditions.append(f"({' AND '.join(terms)})")
     sets = {"state": target, _STAMPS[target]: now_ms, **details}
+    if target in WATCHED_AFTER_MS:
+        sets["due"] = now_ms + WATCHED_AFTER_MS[target]
     if action == JOB_RETRIED:
         sets["strikes"] = 0
     assignments = [f"{words.name(name)} = {words.value(value)}" for name, value in sets.items()]
@@ -147,16 +146,19 @@ _STAMPS = {
     "failed": "endedMs",
     "cancelled": "endedMs",
 }
-_ENDING = ("lease", "worker", "dueShard", "due")
+_CLAIM = ("lease", "worker")
 _LEFT_BEHIND: dict[State, tuple[str, ...]] = {
     "accepted": (),
-    "queued": (*_ENDING, "startedMs", "endedMs", "outputs", "failure"),
-    "running": ("lease", "worker", "failure"),
-    "finished": (*_ENDING, "failure"),
-    "failed": _ENDING,
-    "cancelled": _ENDING,
+    "queued": (*_CLAIM, "startedMs", "endedMs", "outputs", "failure"),
+    "running": (*_CLAIM, "failure"),
+    "finished": (*_CLAIM, "due", "failure"),
+    "failed": (*_CLAIM, "due"),
+    "cancelled": (*_CLAIM, "due"),
 }
 """What a record does not carry into a state unless the move sets it."""
+
+WATCHED_AFTER_MS: dict[State, int] = {"accepted": 20_000, "queued": 60_000}
+"""How long a job may stay in a state before `reconcile` looks at it. A running job is watched as it was when queued."""
 
 
 class _Words:

@@ -12,6 +12,11 @@ from elasticrecode.errors import Unavailable
 _BATCH = 10
 _ROUNDS = 4
 _BACKOFF_SECONDS = 0.05
+_COUNTS = (
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesNotVisible",
+    "ApproximateNumberOfMessagesDelayed",
+)
 
 
 class Message(NamedTuple):
@@ -70,13 +75,19 @@ class Letter(NamedTuple):
 
 
 class Receiver:
-    """Takes messages from a queue that nobody else reads. Raises Unavailable when AWS refuses."""
+    """The receiving side of queues. Raises Unavailable when AWS refuses."""
 
     def __init__(self) -> None:
         self._sqs = client("sqs")
 
+    def is_empty(self, url: str) -> bool:
+        """Whether a queue holds nothing: no message that waits, is delayed or is in somebody's hands."""
+        with refusals("looking at a queue"):
+            answer = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(_COUNTS))
+        return not any(int(answer["Attributes"][name]) for name in _COUNTS)
+
     def batches(self, url: str, limit: int) -> Iterator[list[Letter]]:
-        """Up to about `limit` messages, ten at a time, until the queue has none to give."""
+        """Up to about `limit` messages of a queue that nobody else reads, ten at a time, until it has none to give."""
         for _ in range(-(-limit // _BATCH)):
             with refusals("receiving"):
                 answer = self._sqs.receive_message(

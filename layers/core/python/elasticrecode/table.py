@@ -8,8 +8,8 @@
     id     progress          the latest JobProgress, overwritten
 
 The index `user` (userID, at) holds records and events of one user in time order; its keys never change after the first
-write. The index `due` holds only jobs that `reconcile` must look at. Every item has a TTL, and no read shows what has
-expired.
+write. The index `due` (dueShard, due) holds every job that has not ended, by its queue and the time from which
+`reconcile` may look at it. Every item has a TTL, and no read shows what has expired.
 """
 
 import random
@@ -27,6 +27,7 @@ from elasticrecode.aws import PARALLEL, batched, client, refusals
 from elasticrecode.errors import Unavailable
 from elasticrecode.events import JOB_PROGRESS, Event, Failure, submitted
 from elasticrecode.jobs import Job
+from elasticrecode.lifecycle import State
 from elasticrecode.records import JobRecord
 from elasticrecode.settings import DUE_INDEX, DUE_KEYS, JOBS_KEYS, TTL, USER_INDEX, USER_KEYS
 
@@ -45,7 +46,7 @@ _PAGES = 20
 """Index pages read for one page of records at the most; a rarer kind of job comes with the next page."""
 
 _DUE_SHARDS = 4
-_DUE_AFTER_MS = 20_000
+_NO_QUEUE = ""
 _TRY_AGAIN = "Try again in a moment."
 
 
@@ -62,6 +63,16 @@ class Page(NamedTuple):
 
     events: list[Event]
     after: str
+
+
+class Waiting(NamedTuple):
+    """A job that has not moved on. Times are in milliseconds; `lease` is None when nobody holds the job."""
+
+    job: Job
+    state: State
+    since_ms: int
+    attempt: int
+    lease: int | None
 
 
 class JobsTable:
@@ -137,11 +148,17 @@ class JobsTable:
             raise Unavailable(f"The job is being changed by another request. {_TRY_AGAIN}") from error
         return True
 
-    def postpone(self, job_ids: Iterable[str], now_ms: int) -> None:
-        """Mark jobs that no queue took, for `reconcile`."""
-        for job_id in job_ids:
-            shard = str(random.randrange(_DUE_SHARDS))  # noqa: S311
-            self.move(job_id, lifecycle.POSTPONE, None, now_ms, {"dueShard": shard, "due": now_ms + _DUE_AFTER_MS})
+    def postpone(self, job_ids: Iterable[str], now_ms: int) -> int:
+        """Mark queued jobs that have no message, for `reconcile`; how many there were."""
+        return sum(
+            self.move(job_id, lifecycle.POSTPONE, None, now_ms, {DUE_KEYS[0]: _due_shard(_NO_QUEUE)})
+            for job_id in job_ids
+        )
+
+    def resume(self, job_id: str, queue: str, now_ms: int) -> bool:
+        """Hand a job without a message to a queue; False when it is not one any more."""
+        details = {"queue": queue, DUE_KEYS[0]: _due_shard(queue)}
+        return self.move(job_id, lifecycle.RESUME, None, now_ms, details)
 
     # Reading
 
@@ -173,13 +190,19 @@ class JobsTable:
                 break
         return chosen, after
 
-    def due(self, now_ms: int, limit: int) -> list[tuple[str, Job]]:
-        """Jobs that `reconcile` must look at now, those longest due first in each shard."""
+    def unsent(self, before_ms: int, limit: int) -> list[Waiting]:
+        """Jobs without a message that have been due since before, longest first in each shard."""
+        return self.waiting(_NO_QUEUE, before_ms, limit)
+
+    def waiting(self, queue: str, before_ms: int, limit: int) -> list[Waiting]:
+        """Queued and running jobs of a queue that have been due since before, longest first in each shard."""
         ids: list[str] = []
         for shard in range(_DUE_SHARDS):
-            query = _Query(DUE_INDEX, DUE_KEYS, str(shard), str(now_ms))
-            ids += (row["jobID"]["S"] for row in self._query(query, limit)[0])
-        return [(job_id, msgspec.json.decode(text, type=Job)) for job_id, text in self.jobs(ids).items()]
+            query = _Query(DUE_INDEX, DUE_KEYS, f"{queue}#{shard}", str(before_ms))
+            ids += (row["jobID"]["S"] for row in self._query(query, limit - len(ids))[0])
+            if len(ids) >= limit:
+                break
+        return [_waiting(item) for item in self._get([_key(job_id) for job_id in ids])]
 
     def jobs(self, job_ids: Iterable[str]) -> dict[str, Raw]:
         """The resolved jobs, as JSON, of those ids that have a record."""
@@ -332,6 +355,8 @@ def _record_item(accepted: Accepted, retention_seconds: int) -> Item:
         "at": {"S": submitted(b"", job.userid, job.jobid, accepted.created_ms).position},
         "kind": {"S": job.kind},
         "queue": {"S": accepted.queue},
+        DUE_KEYS[0]: {"S": _due_shard(accepted.queue)},
+        DUE_KEYS[1]: {"N": str(accepted.created_ms + lifecycle.WATCHED_AFTER_MS["queued"])},
         "state": {"S": "queued"},
         "attempt": {"N": "0"},
         "strikes": {"N": "0"},
@@ -350,6 +375,19 @@ def _event_item(event: Event, retention_seconds: int) -> Item:
     if event.action == JOB_PROGRESS:
         return {**item, "item": {"S": PROGRESS}}
     return {**item, "item": {"S": _LOG + event.position}, "userID": {"S": event.userID}, "at": {"S": event.position}}
+
+
+def _due_shard(queue: str) -> str:
+    """Where a job of a queue is watched. One partition takes 1,000 writes a second; a burst may be larger."""
+    return f"{queue}#{random.randrange(_DUE_SHARDS)}"  # noqa: S311
+
+
+def _waiting(item: Item) -> Waiting:
+    state: Any = item["state"]["S"]
+    lease = int(item["lease"]["N"]) if "lease" in item else None
+    since = item.get("startedMs", item["queuedMs"])
+    job = msgspec.json.decode(item["job"]["S"], type=Job)
+    return Waiting(job, state, int(since["N"]), int(item["attempt"]["N"]), lease)
 
 
 def _record(item: Item, progress: Item | None, now: float) -> JobRecord:

@@ -1,0 +1,27 @@
+"""Which changes of the jobs table each reader of its stream wants, as patterns of an event source mapping."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from elasticrecode.lifecycle import NEEDS_MESSAGE
+
+Filters = Sequence[Mapping[str, Any]]
+"""Patterns, one of which a record must fit: a list holds the values allowed, all keys named must fit."""
+
+_RECORD = {"Keys": {"item": {"S": ["job"]}}}
+_BECAME_QUEUED = {
+    "NewImage": {"state": {"S": ["queued"]}},
+    "OldImage": {"state": {"S": list(NEEDS_MESSAGE)}},
+}
+
+DISPATCH: Filters = (
+    {"eventName": ["INSERT"], "dynamodb": _RECORD},
+    {"eventName": ["MODIFY"], "dynamodb": _RECORD | _BECAME_QUEUED},
+)
+"""Jobs that need a message: new ones, and those that became queued in another way than from a worker's hands."""
+
+FANOUT: Filters = (
+    {"eventName": ["INSERT"]},
+    {"eventName": ["MODIFY"], "dynamodb": {"Keys": {"item": {"S": ["progress"]}}}},
+)
+"""Events: each is an item, but for progress, which is overwritten."""
