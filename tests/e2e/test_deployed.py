@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from local.place import TOOLS
-from tests.conftest import ROOT, contract
+from tests.conftest import contract
 from tests.e2e.conftest import LEASE_SECONDS, Deployed, wait_for
 
 BUNNY = TOOLS / "media" / "bigbuckbunny.mp4"
