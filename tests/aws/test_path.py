@@ -329,6 +329,17 @@ def test_an_idempotency_key_makes_its_jobs_once(stack: Stack) -> None:
     assert call(stack.submit, names.SUBMIT, contract("job"), headers={"idempotency-key": "é"}).status == 400
 
 
+def test_a_key_that_was_forgotten_makes_other_jobs(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = {"Idempotency-Key": "k1"}
+    (first,) = call(stack.submit, names.SUBMIT, contract("job"), headers=key).body
+    stack.say(event(first["jobid"], "JobFailed"))
+    pass_time(monkeypatch, 86_400 + 2)  # the keys' time of retention is a day, the jobs' a week
+    (second,) = call(stack.submit, names.SUBMIT, contract("job"), headers=key).body
+    assert second["jobid"] != first["jobid"]
+    assert (status(stack, first["jobid"])["state"], status(stack, second["jobid"])["state"]) == ("failed", "queued")
+    assert call(stack.submit, names.SUBMIT, contract("job"), headers=key).body == [second]
+
+
 @pytest.mark.parametrize(
     "attribute",
     [

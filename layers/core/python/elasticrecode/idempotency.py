@@ -1,35 +1,41 @@
 """`Idempotency-Key`: the same key and body from the same user make the same jobs once.
 
-Job ids follow from user and key, so a second run can only make the jobs of the first. What is kept is small: a
-fingerprint of the request, whether it is done, and which of its jobs could not be stored.
+Job ids follow from user, key and the time the key was first seen, so a second run can only make the jobs of the first,
+and one after the key was forgotten makes others. What is kept is small: a fingerprint of the request, that time, whether
+it is done, and which of its jobs could not be stored.
 """
 
 import hashlib
 import time
 import uuid
-from collections.abc import Collection
-from itertools import count
+from collections.abc import Collection, Iterable
+from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
+from msgspec import structs
 
 from elasticrecode.aws import client, refusals
 from elasticrecode.errors import BadParameter, Busy, KeyReused
-from elasticrecode.jobs import Identify
+from elasticrecode.jobs import Job
 from elasticrecode.settings import TTL
 
 _NAMESPACE = uuid.UUID("6f8a0f5e-7a0e-5b0c-9c58-0d8a5e2d7b11")
 _ITEM = "idempotency"
 _KEY_LENGTH = 255
-_LOCK_SECONDS = 30
+_LOCK_MS = 30_000
 """Longer than API Gateway waits, so that a lock still held after it belongs to an invocation that died."""
 
 
 class Begun(NamedTuple):
-    """A request under a key. `refused` is set when it was answered before; `again` when an earlier try was cut off."""
+    """A request under a key that was first seen at `since`, in milliseconds.
 
-    refused: set[str] | None
-    again: bool
+    `refused` is set when it was answered before; `again` when an earlier try was cut off.
+    """
+
+    since: int
+    refused: set[str] | None = None
+    again: bool = False
 
 
 class Keys:
@@ -42,33 +48,53 @@ class Keys:
 
     def begin(self, user_id: str, key: str, request: bytes) -> Begun:
         """Take the key for this request. KeyReused when it was another request's, Busy while that is at work."""
-        now = int(time.time())
+        now = time.time_ns() // 1_000_000
         fingerprint = hashlib.sha256(request).hexdigest()
+        locked = {"N": str(now + _LOCK_MS)}
+        item = {
+            **_key(user_id, key),
+            "fingerprint": {"S": fingerprint},
+            "since": {"N": str(now)},
+            "locked": locked,
+            TTL: {"N": str(now // 1000 + self._retention_seconds)},
+        }
         try:
-            with refusals("looking the Idempotency-Key up"):
-                answer = self._dynamodb.put_item(
+            with refusals("taking the Idempotency-Key"):
+                self._dynamodb.put_item(
                     TableName=self._table,
-                    Item={
-                        **_key(user_id, key),
-                        "fingerprint": {"S": fingerprint},
-                        "locked": {"N": str(now + _LOCK_SECONDS)},
-                        TTL: {"N": str(now + self._retention_seconds)},
-                    },
-                    ConditionExpression="attribute_not_exists(jobID) OR expires < :now"
-                    " OR (fingerprint = :same AND locked < :now)",
-                    ExpressionAttributeValues={":now": {"N": str(now)}, ":same": {"S": fingerprint}},
-                    ReturnValues="ALL_OLD",
+                    Item=item,
+                    ConditionExpression="attribute_not_exists(jobID) OR expires < :second",
+                    ExpressionAttributeValues={":second": {"N": str(now // 1000)}},
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
         except self._dynamodb.exceptions.ConditionalCheckFailedException as error:
             known = error.response["Item"]
-            if known["fingerprint"]["S"] != fingerprint:
-                raise KeyReused("This Idempotency-Key came with another request before. Use a new one.") from None
-            if "refused" not in known:
-                raise Busy("The first request with this Idempotency-Key is still at work.") from None
-            return Begun(set(msgspec.json.decode(known["refused"]["S"], type=list[str])), again=False)
-        old = answer.get("Attributes")
-        return Begun(None, again=bool(old) and float(old[TTL]["N"]) >= now)
+        else:
+            return Begun(now)
+        if known["fingerprint"]["S"] != fingerprint:
+            raise KeyReused("This Idempotency-Key came with another request before. Use a new one.")
+        since = int(known["since"]["N"])
+        if "refused" in known:
+            return Begun(since, set(msgspec.json.decode(known["refused"]["S"], type=list[str])))
+        self._take_over(user_id, key, known["locked"], locked, now)
+        return Begun(since, again=True)
+
+    def _take_over(self, user_id: str, key: str, held: dict[str, str], locked: dict[str, str], now: int) -> None:
+        """Go on with a request whose first try was cut off. Busy while that may still be at work."""
+        if int(held["N"]) < now:
+            with (
+                refusals("taking the Idempotency-Key over"),
+                suppress(self._dynamodb.exceptions.ConditionalCheckFailedException),
+            ):
+                self._dynamodb.update_item(
+                    TableName=self._table,
+                    Key=_key(user_id, key),
+                    UpdateExpression="SET locked = :locked",
+                    ConditionExpression="locked = :held",
+                    ExpressionAttributeValues={":locked": locked, ":held": held},
+                )
+                return
+        raise Busy("The first request with this Idempotency-Key is still at work.")
 
     def finish(self, user_id: str, key: str, refused: Collection[str]) -> None:
         """Keep what came of it, for as long as keys are kept."""
@@ -80,15 +106,23 @@ class Keys:
                 ExpressionAttributeValues={":refused": {"S": msgspec.json.encode(sorted(refused)).decode()}},
             )
 
-    def forget(self, user_id: str, key: str) -> None:
-        """Give the key free: nothing came of the request."""
+    def release(self, user_id: str, key: str) -> None:
+        """Let the next try with the key begin at once: this one does not know what it has stored."""
         with refusals("giving the Idempotency-Key free"):
-            self._dynamodb.delete_item(TableName=self._table, Key=_key(user_id, key))
+            self._dynamodb.update_item(
+                TableName=self._table,
+                Key=_key(user_id, key),
+                UpdateExpression="SET locked = :never",
+                ExpressionAttributeValues={":never": {"N": "0"}},
+            )
 
 
-def job_ids(key: str) -> Identify:
-    """The ids of the jobs that a request under a key makes."""
-    return lambda user_id: (str(uuid.uuid5(_NAMESPACE, f"{user_id}\n{key}\n{n}")) for n in count())
+def identified(jobs: Iterable[Job], key: str, since: int) -> list[Job]:
+    """The jobs with the ids that a key first seen at `since` gives them."""
+    return [
+        structs.replace(job, jobid=str(uuid.uuid5(_NAMESPACE, f"{job.userid}\n{key}\n{since}\n{n}")))
+        for n, job in enumerate(jobs)
+    ]
 
 
 def checked(key: str) -> str:

@@ -1,14 +1,13 @@
 """Taking jobs in: the part that POST /v1/jobs and POST /v1/vmaf share."""
 
 import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 from elasticrecode import idempotency, routing
 from elasticrecode.http import Request
 from elasticrecode.idempotency import Keys
-from elasticrecode.jobs import BODY_LIMIT, Identify, Job
+from elasticrecode.jobs import BODY_LIMIT, Job
 from elasticrecode.settings import SubmitSettings
 from elasticrecode.table import Accepted, JobsTable
 
@@ -38,31 +37,29 @@ class Intake:
         self._table = JobsTable(settings.jobs_table)
         self._keys = Keys(settings.jobs_table, settings.idempotency_days * _DAY_SECONDS)
 
-    def take(self, request: Request, read: Callable[[bytes, Identify], list[Job]]) -> Taken:
-        """The jobs of a request, stored. Any Problem means that nothing was."""
+    def take(self, request: Request, read: Callable[[bytes], list[Job]]) -> Taken:
+        """The jobs of a request, stored. A Problem means that nothing was, or that it is not known."""
+        key = request.headers.get("idempotency-key")
+        checked = key if key is None else idempotency.checked(key)
         body = request.body(BODY_LIMIT)
-        if "idempotency-key" not in request.headers:
-            jobs = read(body, _random_ids)
-            return Taken(jobs, self._accept(jobs))
-        key = idempotency.checked(request.headers["idempotency-key"])
-        jobs = read(body, idempotency.job_ids(key))
+        jobs = read(body)
+        queues = [routing.choose(job, self._queues) for job in jobs]
+        if checked is None:
+            return Taken(jobs, self._accept(jobs, queues))
         user_id = jobs[0].userid
-        begun = self._keys.begin(user_id, key, request.path.encode() + body)
+        begun = self._keys.begin(user_id, checked, request.path.encode() + body)
+        jobs = idempotency.identified(jobs, checked, begun.since)
         if begun.refused is not None:
             return Taken(jobs, begun.refused)
         try:
-            refused = self._accept(jobs, again=begun.again)
+            refused = self._accept(jobs, queues, again=begun.again)
         except Exception:
-            self._keys.forget(user_id, key)
+            self._keys.release(user_id, checked)
             raise
-        self._keys.finish(user_id, key, refused)
+        self._keys.finish(user_id, checked, refused)
         return Taken(jobs, refused)
 
-    def _accept(self, jobs: list[Job], *, again: bool = False) -> set[str]:
+    def _accept(self, jobs: list[Job], queues: list[str], *, again: bool = False) -> set[str]:
         now = time.time_ns() // 1_000_000
-        accepted = [Accepted(job, routing.choose(job, self._queues), now) for job in jobs]
+        accepted = [Accepted(job, queue, now) for job, queue in zip(jobs, queues, strict=True)]
         return self._table.accept(accepted, self._retention_seconds, again=again)
-
-
-def _random_ids(_: str) -> Iterator[str]:
-    return iter(lambda: str(uuid.uuid4()), None)

@@ -4,7 +4,8 @@ Requests are checked here, whole, before anything happens: a reader gives resolv
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+import uuid
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -21,9 +22,6 @@ BODY_LIMIT = 2 * 1024 * 1024
 """Bytes of a request body: a full batch of the longest keys S3 allows fits."""
 
 Kind = Literal["ffmpeg", "vmaf"]
-
-Identify = Callable[[str], Iterator[str]]
-"""A user's id → ids for their new jobs, one after the other."""
 
 _BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _OBJECT = re.compile(rf"s3://({_BUCKET})/(.+)", re.ASCII | re.DOTALL)
@@ -124,8 +122,8 @@ _batch = Reader(BatchRequest, FORMATS)
 _vmaf = Reader(VmafRequest, FORMATS)
 
 
-def read_jobs(text: bytes, ids: Identify) -> list[Job]:
-    """The resolved jobs of a POST /v1/jobs body, single or batch. Malformed or Invalid."""
+def read_jobs(text: bytes) -> list[Job]:
+    """The resolved jobs of a POST /v1/jobs body, single or batch, with new ids. Malformed or Invalid."""
     body = Body(text)
     request: JobRequest | BatchRequest
     if "input" in body.fields or "batchInputs" not in body.fields:
@@ -142,23 +140,23 @@ def read_jobs(text: bytes, ids: Identify) -> list[Job]:
     return [
         Job(
             userid=request.userid,
-            jobid=job_id,
+            jobid=str(uuid.uuid4()),
             input=uri,
             output=request.output,
             priority=request.priority,
             profile=profile,
         )
-        for uri, job_id in zip(inputs, ids(request.userid), strict=False)
+        for uri in inputs
     ]
 
 
-def read_vmaf(text: bytes, ids: Identify) -> list[Job]:
-    """The one resolved job of a POST /v1/vmaf body. Malformed or Invalid."""
+def read_vmaf(text: bytes) -> list[Job]:
+    """The one resolved job of a POST /v1/vmaf body, with a new id. Malformed or Invalid."""
     request = _vmaf.read(Body(text))
     return [
         Job(
             userid=request.userid,
-            jobid=next(ids(request.userid)),
+            jobid=str(uuid.uuid4()),
             input=request.input,
             origin=request.origin,
             output=request.output,

@@ -95,6 +95,8 @@ class JobsTable:
             self._accept_one(items[0])
             return set()
         refused = {item["jobID"]["S"] for item in self._write(items)}
+        if refused:
+            refused -= self.jobs(refused).keys()  # stored, but the answer that said so got lost
         if refused and len(refused) == len(jobs):
             raise Unavailable(f"AWS could not take it while storing the jobs. {_TRY_AGAIN}")
         return refused
