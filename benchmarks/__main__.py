@@ -1,14 +1,15 @@
 """`python -m benchmarks [section…]`: measure, print one table, and fail when a limit is missed."""
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from benchmarks import calls, imports, transcode
+from benchmarks import calls, events, imports, transcode
 
 
 class Row(NamedTuple):
-    """One figure: what was measured beside what, their ratio or value, and the most it may be."""
+    """One figure: what was measured beside what, their ratio or value, and the most it may be, if anything."""
 
     figure: str
     measured: str
@@ -20,6 +21,7 @@ class Row(NamedTuple):
 _SECTIONS: dict[str, Callable[[], Iterator[tuple[str, str, str, float, float]]]] = {
     "imports": imports.rows,
     "calls": calls.rows,
+    "events": events.rows,
     "transcode": transcode.rows,
 }
 
@@ -38,8 +40,9 @@ def main() -> int:
             held = row.value <= row.limit
             missed += not held
             verdict = "" if held else "  MISSED"
+            limit = f"{row.limit:.2f}" if row.limit < math.inf else ""
             print(
-                f"{row.figure:<44} {row.measured:>14} {row.beside:>34} {row.value:>8.3f} {row.limit:>7.2f}{verdict}",
+                f"{row.figure:<44} {row.measured:>14} {row.beside:>34} {row.value:>8.3f} {limit:>7}{verdict}",
                 flush=True,
             )
     return 1 if missed else 0

@@ -6,14 +6,13 @@ event that cannot be read goes to its dead-letter queue with the reason and dela
 
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
 from msgspec import UNSET
 
 from elasticrecode import events, lifecycle
-from elasticrecode.aws import PARALLEL
+from elasticrecode.aws import side_by_side
 from elasticrecode.errors import Unavailable, UnreadableEvent
 from elasticrecode.events import JOB_FAILED, Event, Failure
 from elasticrecode.observe import logger
@@ -51,10 +50,7 @@ def build(settings: EventsSettings) -> Callable[[dict[str, Any], Any], dict[str,
         for event in sorted(said, key=lambda event: event.position):
             if lifecycle.find(event.action, event.attempt or None):
                 by_job.setdefault(event.jobID, []).append(event)
-        if not by_job:
-            return set()
-        with ThreadPoolExecutor(min(PARALLEL, len(by_job))) as threads:
-            return {event_id for refused in threads.map(_move_job, by_job.values()) for event_id in refused}
+        return {event_id for refused in side_by_side(_move_job, list(by_job.values())) for event_id in refused}
 
     def _move_job(said: list[Event]) -> list[str]:
         for n, event in enumerate(said):

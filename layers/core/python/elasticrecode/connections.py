@@ -3,11 +3,10 @@
 import logging
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import chain
 
-from elasticrecode.aws import PARALLEL, client, refusals
+from elasticrecode.aws import client, refusals, side_by_side
 from elasticrecode.errors import Unavailable
 from elasticrecode.settings import TTL
 
@@ -80,8 +79,7 @@ class Pusher:
 
     def push(self, watching: Sequence[str], frames: Sequence[bytes]) -> None:
         """Post all frames to all connections. One that is gone is forgotten; one that fails is logged."""
-        with ThreadPoolExecutor(min(PARALLEL, len(watching))) as threads:
-            list(threads.map(lambda connection_id: self._post(connection_id, frames), watching))
+        side_by_side(lambda connection_id: self._post(connection_id, frames), watching)
 
     def _post(self, connection_id: str, frames: Sequence[bytes]) -> None:
         try:

@@ -1,8 +1,8 @@
 """`Idempotency-Key`: the same key and body from the same user make the same jobs once.
 
 Job ids follow from user, key and the time the key was first seen, so a second run can only make the jobs of the first,
-and one after the key was forgotten makes others. What is kept is small: a fingerprint of the request, that time, whether
-it is done, and which of its jobs could not be stored.
+and one after the key was forgotten makes others. What is kept is small: a fingerprint of the request, that time,
+whether it is done, and which of its jobs could not be stored.
 """
 
 import hashlib

@@ -3,10 +3,9 @@
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
-from elasticrecode.aws import PARALLEL, batched, client, refusals
+from elasticrecode.aws import batched, client, refusals, side_by_side
 from elasticrecode.errors import Unavailable
 
 _BATCH = 10
@@ -40,10 +39,7 @@ class Sender:
         for message in messages:
             by_queue.setdefault(message.url, []).append(message)
         batches = [batch for url in by_queue for batch in batched(by_queue[url], _BATCH)]
-        if len(batches) == 1:
-            return self._send_batch(batches[0])
-        with ThreadPoolExecutor(min(PARALLEL, len(batches) or 1)) as threads:
-            return {key: reason for failed in threads.map(self._send_batch, batches) for key, reason in failed.items()}
+        return {key: reason for failed in side_by_side(self._send_batch, batches) for key, reason in failed.items()}
 
     def _send_batch(self, messages: Sequence[Message]) -> dict[str, str]:
         waiting = dict(enumerate(messages))

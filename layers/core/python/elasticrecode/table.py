@@ -15,7 +15,6 @@ write. The index `due` (dueShard, due) holds every job that has not ended, by it
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -23,7 +22,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, structs
 
 from elasticrecode import lifecycle
-from elasticrecode.aws import PARALLEL, batched, client, refusals
+from elasticrecode.aws import batched, client, refusals, side_by_side
 from elasticrecode.errors import Unavailable
 from elasticrecode.events import JOB_PROGRESS, Event, Failure, submitted
 from elasticrecode.jobs import Job
@@ -262,10 +261,7 @@ class JobsTable:
     def _write(self, items: Sequence[Item]) -> list[Item]:
         """Put items, 25 a call, several calls at once; those that could not be stored after retries."""
         batches = list(batched(items, _WRITE_LIMIT))
-        if len(batches) == 1:
-            return self._write_batch(batches[0])
-        with ThreadPoolExecutor(min(PARALLEL, len(batches) or 1)) as threads:
-            return [item for refused in threads.map(self._write_batch, batches) for item in refused]
+        return [item for refused in side_by_side(self._write_batch, batches) for item in refused]
 
     def _write_batch(self, items: Sequence[Item]) -> list[Item]:
         requests: list[Any] = [{"PutRequest": {"Item": item}} for item in items]

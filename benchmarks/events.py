@@ -1,0 +1,327 @@
+"""Consuming events: AWS calls, DynamoDB write units and CPU an event, beside a plain consumer.
+
+Ours is the `events` handler and, once a batch, the `fanout` handler with what that stored. The plain one is Powertools'
+batch utility and boto3's client on the same table: it reads the connections once a batch, puts every event as it came
+and posts it to every connection. It keeps no job's state, so it has less to do.
+
+A slice is 100 events of workers in steady work, each at another point of a job's life: start, eight progresses a second
+apart, finish. 10 jobs at a time say that in ten seconds, as after a stall, and the latest progress stands for those
+before it; 100 jobs say it in one second, and nothing is left out. The last mix has starts and finishes only. Batches
+are of 1, 10 and 100 events; nobody watches unless it is said.
+
+Every request is answered after a few milliseconds, behind all that botocore does with it: threads that are answered at
+once would only fight for the interpreter. Sockets and TLS are left out, which flatters who calls more. CPU is that of
+all threads; slices in turn, medians. A write takes a unit a KiB begun, in the table and in each index it shows in.
+"""
+
+import json
+import math
+import statistics
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from io import BytesIO
+from typing import Any, NamedTuple
+from unittest import mock
+
+import boto3
+import msgspec
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.compat import HTTPHeaders
+from botocore.httpsession import URLLib3Session
+from moto import mock_aws
+from msgspec import Raw, structs
+from urllib3 import HTTPResponse
+
+from elasticrecode import settings as names
+from elasticrecode.claims import Claims
+from elasticrecode.events import JOB_FINISHED, JOB_PROGRESS, JOB_START, Output, Progress, Result, WorkerEvent
+from elasticrecode.jobs import Job
+from elasticrecode.table import Accepted, Item, JobsTable
+from tests.aws.conftest import Stack
+from tests.conftest import contract
+from tests.support import function
+
+_ROUNDS = 11
+_EVENTS = 100
+_ANSWER_SECONDS = 0.004
+_DAY = 86_400
+_POD = "ffmpeg-worker-95d8865bb-gtpnv"
+_MANAGEMENT_URL = "http://localhost/ws"
+_JOB: Job = msgspec.convert(contract("queue_message"), Job)
+_LIFE = (JOB_START, *[JOB_PROGRESS] * 8, JOB_FINISHED)
+_INDEXES: tuple[tuple[tuple[str, str], tuple[str, ...]], ...] = (
+    (names.USER_KEYS, names.USER_PROJECTION),
+    (names.DUE_KEYS, ()),
+)
+
+Handler = Callable[[dict[str, Any], Any], Any]
+
+
+class _Mix(NamedTuple):
+    """Where events come from: jobs that run at a time, and what each goes through."""
+
+    name: str
+    jobs: int
+    life: Sequence[str] = _LIFE
+
+
+class _Limits(NamedTuple):
+    """The most an event may take; CPU as a share of the plain consumer's."""
+
+    calls: float = math.inf
+    units: float = math.inf
+    cpu: float = math.inf
+
+
+_TEN, _HUNDRED, _WORST = _Mix("10 jobs", 10), _Mix("100 jobs", 100), _Mix("no progress", 100, (JOB_START, JOB_FINISHED))
+_PROMISED = _Limits(calls=0.2, units=1.5, cpu=0.2)
+
+
+def rows() -> Iterator[tuple[str, str, str, float, float]]:
+    """Calls, write units and CPU an event; for CPU the value is the share of the plain consumer's."""
+    for size in (1, 10, 100):
+        yield from _compare(_TEN, size, _PROMISED if size == 100 else _Limits())
+    yield from _compare(_HUNDRED, 100, _PROMISED)
+    yield from _compare(_WORST, 100, _Limits())
+    yield from _compare(_HUNDRED, 100, _Limits(), watchers=1)
+
+
+def _compare(mix: _Mix, size: int, limits: _Limits, watchers: int = 0) -> Iterator[tuple[str, str, str, float, float]]:
+    told = f"{mix.name}, by {size}" + (", watched" if watchers else "")
+    network = _Network(watchers)
+    with mock.patch.object(URLLib3Session, "send", network.send):
+        sides = _ours(network), _plain()
+        ours, plain = (_spend(side, network, mix, size) for side in sides)  # warms both up, too
+        pairs = [[_spend(side, network, mix, size).cpu for side in sides] for _ in range(_ROUNDS)]
+
+    calls, theirs = (len(spent.requests) / _EVENTS for spent in (ours, plain))
+    yield f"calls an event, {told}", f"{calls:.2f}", f"plain {theirs:.2f}", calls, limits.calls
+    if not watchers:
+        units, theirs = (_units(spent) / _EVENTS for spent in (ours, plain))
+        yield f"write units an event, {told}", f"{units:.2f}", f"plain {theirs:.2f}", units, limits.units
+    cpu, theirs = (statistics.median(side) / _EVENTS * 1e6 for side in zip(*pairs, strict=True))
+    share = statistics.median(mine / other for mine, other in pairs)
+    yield f"CPU an event, {told}", f"{cpu:.0f} us", f"plain {theirs:.0f} us", share, limits.cpu
+
+
+# What is consumed
+
+
+class _Slice(NamedTuple):
+    """100 events as Lambda gives them, in batches, and the jobs they are of."""
+
+    jobs: list[Job]
+    batches: list[dict[str, Any]]
+
+
+def _slice(mix: _Mix, size: int) -> _Slice:
+    jobs: dict[tuple[int, int], Job] = {}
+    records = []
+    for second in range(_EVENTS // mix.jobs):
+        for worker in range(mix.jobs):
+            nth, step = divmod(second + worker, len(mix.life))
+            job = jobs.setdefault((worker, nth), structs.replace(_JOB, jobid=str(uuid.uuid4())))
+            body = _message(job, mix.life[step], second)
+            records.append({"messageId": str(uuid.uuid4()), "body": body, "eventSource": "aws:sqs"})
+    return _Slice(list(jobs.values()), [{"Records": records[n : n + size]} for n in range(0, _EVENTS, size)])
+
+
+def _message(job: Job, action: str, second: int) -> str:
+    now = time.time_ns() // 1_000_000 + 1000 * second
+    event = WorkerEvent(
+        workerType="ffmpeg",
+        nodeName="ip-192-168-63-212.ec2.internal",
+        podName=_POD,
+        action=action,
+        job=Raw(msgspec.json.encode(job)),
+        ts=now // 1000,
+        eventID=str(uuid.uuid4()),
+        tsMs=now,
+        attempt=1,
+    )
+    if action == JOB_PROGRESS:
+        event.progress = Progress(percent=41.7, frame=100, fps=29.3, speed=0.98, etaSeconds=4.8)
+    if action == JOB_FINISHED:
+        event.result = Result([Output(f"{job.output}example.mp4", 1_034_512, 8.0, 1920, 1080, "h264", 1_034_512, 240)])
+    return msgspec.json.encode(event).decode()
+
+
+# Who consumes it
+
+
+class _Network:
+    """Answers every request in its time, and keeps it."""
+
+    def __init__(self, watchers: int) -> None:
+        self.requests: list[tuple[str, Any]] = []
+        rows = [{"connectionID": {"S": f"c{n}="}, names.TTL: {"N": str(10**10)}} for n in range(watchers)]
+        self._answers = {
+            "BatchWriteItem": json.dumps({"UnprocessedItems": {}}).encode(),
+            "Query": json.dumps({"Items": rows, "Count": watchers}).encode(),
+        }
+
+    def begin(self, jobs: Sequence[Job]) -> None:
+        """Forget the requests so far, and know these jobs."""
+        self.requests.clear()
+        found = [{"jobID": {"S": job.jobid}, "job": {"S": msgspec.json.encode(job).decode()}} for job in jobs]
+        self._answers["BatchGetItem"] = json.dumps({"Responses": {"jobs": found}, "UnprocessedKeys": {}}).encode()
+
+    def send(self, request: AWSPreparedRequest) -> AWSResponse:
+        """Stand in for botocore's own."""
+        target: Any = request.headers.get("X-Amz-Target", b"PostToConnection")
+        operation = target.decode().rpartition(".")[2]
+        self.requests.append((operation, request.body))
+        time.sleep(_ANSWER_SECONDS)
+        body = BytesIO(self._answers.get(operation, b"{}"))
+        return AWSResponse(request.url, 200, HTTPHeaders(), HTTPResponse(body, preload_content=False))
+
+
+class _Spent(NamedTuple):
+    """CPU seconds and requests of a slice, and the jobs it is of."""
+
+    cpu: float
+    requests: list[tuple[str, Any]]
+    jobs: list[Job]
+
+
+def _spend(side: Callable[[dict[str, Any]], float], network: _Network, mix: _Mix, size: int) -> _Spent:
+    given = _slice(mix, size)
+    network.begin(given.jobs)
+    cpu = sum(side(batch) for batch in given.batches)
+    return _Spent(cpu, [(operation, json.loads(body)) for operation, body in network.requests], given.jobs)
+
+
+def _ours(network: _Network) -> Callable[[dict[str, Any]], float]:
+    consume: Handler = function("events").build(
+        names.EventsSettings(
+            jobs_table="jobs", events_dead_letter_queue="http://q", event_retention_seconds=_DAY, max_strikes=3
+        )
+    )
+    push: Handler = function("fanout").build(
+        names.FanoutSettings(jobs_table="jobs", connections_table="connections", socket_management_url=_MANAGEMENT_URL)
+    )
+
+    def side(batch: dict[str, Any]) -> float:
+        before = len(network.requests)
+        cpu = _cpu(consume, batch)
+        stored = (item for operation, body in network.requests[before:] for item in _put(operation, json.loads(body)))
+        keys = names.JOBS_KEYS
+        records = [
+            {"eventName": "INSERT", "dynamodb": {"Keys": {key: item[key] for key in keys}, "NewImage": item}}
+            for item in stored
+        ]
+        return cpu + _cpu(push, {"Records": records})
+
+    return side
+
+
+def _plain() -> Callable[[dict[str, Any]], float]:
+    dynamodb = boto3.client("dynamodb")
+    management = boto3.client("apigatewaymanagementapi", endpoint_url=_MANAGEMENT_URL)
+    processor = BatchProcessor(EventType.SQS)
+
+    def consume(batch: dict[str, Any], context: Any) -> Any:
+        watching = dynamodb.query(
+            TableName="connections",
+            KeyConditionExpression="topic = :topic",
+            ExpressionAttributeValues={":topic": {"S": "everything"}},
+        )["Items"]
+
+        def store(record: SQSRecord) -> None:
+            event = record.json_body
+            job = event["job"]
+            if not (event["action"] and job["userid"] and job["jobid"]):
+                raise ValueError("it names no action or no job")
+            position = f"{event['tsMs']}#{event['eventID']}"
+            dynamodb.put_item(
+                TableName="jobs",
+                Item={
+                    "jobID": {"S": job["jobid"]},
+                    "item": {"S": position},
+                    "userID": {"S": job["userid"]},
+                    "at": {"S": position},
+                    "event": {"S": record.body},
+                    names.TTL: {"N": str(event["ts"] + _DAY)},
+                },
+            )
+            for row in watching:
+                management.post_to_connection(ConnectionId=row["connectionID"]["S"], Data=record.body)
+
+        return process_partial_response(batch, store, processor)
+
+    return lambda batch: _cpu(consume, batch)
+
+
+def _cpu(handler: Handler, event: dict[str, Any]) -> float:
+    """CPU seconds of an invocation, all threads together."""
+    started = time.process_time()
+    answer = handler(event, None)
+    spent = time.process_time() - started
+    if answer and answer["batchItemFailures"]:
+        raise RuntimeError(f"not consumed: {answer}")
+    return spent
+
+
+# What DynamoDB asks for it
+
+
+def _units(spent: _Spent) -> int:
+    """Write units of the requests. Updates are made on moto, where they must hold, to see what the record becomes."""
+    units = 0
+    with mock_aws():
+        dynamodb = Stack().dynamodb
+        JobsTable("jobs").accept([Accepted(job, "ffmpeg_job", time.time_ns() // 1_000_000) for job in spent.jobs], _DAY)
+        claims = Claims("jobs", lease_seconds=30)
+        for job in spent.jobs:
+            claims.claim(job.jobid, _POD)
+        for operation, body in spent.requests:
+            units += sum(_written({}, item) for item in _put(operation, body))
+            if operation == "UpdateItem":
+                record: Any = dynamodb.get_item(TableName="jobs", Key=body["Key"])["Item"]
+                made: Any = dynamodb.update_item(**body, ReturnValues="ALL_NEW")["Attributes"]
+                units += _written(record, made)
+    return units
+
+
+def _put(operation: str, body: Any) -> list[Item]:
+    """The items that a request puts."""
+    match operation:
+        case "BatchWriteItem":
+            return [write["PutRequest"]["Item"] for write in body["RequestItems"]["jobs"]]
+        case "PutItem":
+            return [body["Item"]]
+        case "UpdateItem" | "Query" | "BatchGetItem" | "PostToConnection":
+            return []
+    raise ValueError(f"nobody counts what {operation} writes")
+
+
+def _written(old: Item, new: Item) -> int:
+    """Units of a write that makes one item of another: in the table, and in each index where that shows.
+
+    An entry whose keys change is deleted and put.
+    """
+    units = max(_begun(old), _begun(new))
+    for keys, projected in _INDEXES:
+        before, after = (_entry(item, keys, projected) for item in (old, new))
+        if before != after:
+            moved = any(before.get(key) != after.get(key) for key in keys)
+            units += (sum if moved else max)((_begun(before), _begun(after)))
+    return units
+
+
+def _entry(item: Item, keys: tuple[str, str], projected: Sequence[str]) -> Item:
+    if not all(key in item for key in keys):
+        return {}
+    return {name: item[name] for name in (*names.JOBS_KEYS, *keys, *projected) if name in item}
+
+
+def _begun(item: Item) -> int:
+    """The KiB an item begins: names and texts in UTF-8, a number in a byte for two digits and one more."""
+    size = 0
+    for name, value in item.items():
+        number = value.get("N")
+        size += len(name.encode()) + (len(value["S"].encode()) if number is None else (len(number) + 1) // 2 + 1)
+    return math.ceil(size / 1024)
