@@ -3,7 +3,6 @@
 import os
 import random
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -23,7 +22,7 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """A clock that tests can set forward; pauses take no time."""
     clock, real, real_ns = Clock(), time.time, time.time_ns
     monkeypatch.setattr(time, "time", lambda: real() + clock.ahead)

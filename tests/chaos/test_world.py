@@ -1,0 +1,36 @@
+"""(b) AWS refuses, answers too late and in part, and every process dies between any two of its calls."""
+
+import random
+from collections import Counter
+from itertools import count
+
+import pytest
+
+from tests.chaos.conftest import FULL, SEED, Clock, told
+from tests.chaos.world import World
+
+JOBS = 100_000 if FULL else 3_000
+JOBS_A_WORLD = 1_000
+ZERO = ("lost", "stuck", "doubled", "illegal", "wrong answers", "published after the end")
+
+
+@pytest.mark.timeout(3600 if FULL else 300)
+def test_nothing_is_lost_doubled_or_stuck_whatever_aws_does(clock: Clock) -> None:
+    counts: Counter[str] = Counter()
+    for n in count():
+        clock.ahead = 0.0
+        with pytest.MonkeyPatch.context() as patch:
+            world = World(random.Random(SEED + n), clock, patch)
+            world.live(JOBS_A_WORLD)
+            counts += world.judged()
+            assert not any(counts[name] for name in ZERO), (
+                SEED + n,
+                {name: counts[name] for name in ZERO},
+                world.wrong,
+            )
+        if counts["accepted"] >= JOBS:
+            break
+    told(
+        "AWS calls that fail",
+        **{name.replace(" ", "_"): counts[name] for name in (*ZERO, *sorted(counts.keys() - ZERO))},
+    )

@@ -1,0 +1,118 @@
+"""(c) Workers are killed in the middle of work, and AWS itself stops and starts."""
+
+import json
+import os
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from elasticrecode.lifecycle import ENDED
+from local.deployment import wait_for_aws
+from local.processes import AWS, programs
+from tests.chaos.conftest import FULL, SEED, told
+from tests.conftest import contract
+from tests.e2e.conftest import Deployed, wait_for
+from tests.e2e.test_deployed import Clips, encoders, long_clip
+
+JOBS, BLOWS = (24, 24) if FULL else (5, 4)
+WORKERS = 2
+_NEXT = {
+    "JobSummit": {"JobStart"},
+    "JobStart": {"JobFinished", "JobReturned", "JobLost"},
+    "JobReturned": {"JobStart", "JobLost"},
+    "JobLost": {"JobStart", "JobLost", "JobReturned"},
+    "JobFinished": set(),
+}
+"""What a log may tell next. A worker that is killed between its claim and JobStart is lost without a start."""
+
+
+def asked_until_answered(deployed: Deployed, key: str, uri: str) -> str:
+    """A client that does not give up: the same Idempotency-Key until there is an answer."""
+    body = contract("job") | {"input": uri, "output": f"s3://{deployed.bucket}/chaos/{key}/"}
+    body["profile"]["ffmpeg"] |= {"scale": "720p"}
+
+    def ask() -> str | None:
+        try:
+            status, answer, _ = deployed.call("POST", "/api/v1/jobs", body, {"Idempotency-Key": key})
+        except OSError:
+            return None
+        job_id: str | None = answer[0]["jobid"] if status == 200 else None
+        return job_id
+
+    found: str = wait_for(ask, "an answer", 120)
+    return found
+
+
+def restart_aws(deployed: Deployed, rng: random.Random) -> None:
+    """Stop the embedded AWS, wait a moment, start it again."""
+    deployed.supervisor._ask("stopProcess", AWS)
+    wait_for(lambda: deployed.supervisor.state(AWS) == "STOPPED", "the end of the embedded AWS", 30)
+    deployed.supervisor._ask("startProcess", AWS)
+    wait_for_aws(deployed.place, deployed.supervisor)
+
+
+def strike(deployed: Deployed, number: signal.Signals, rng: random.Random) -> None:
+    """Send a signal to one of the workers; its supervisor starts it again."""
+    name = f"worker-ffmpeg-{rng.randrange(WORKERS)}"
+    pid = deployed.supervisor.pids().get(name)
+    if pid:
+        os.kill(pid, number)
+        wait_for(lambda: deployed.supervisor.pids().get(name, pid) != pid, f"a new {name}", 60)
+
+
+@pytest.fixture
+def two_workers(deployed: Deployed) -> Any:
+    """Another worker for the time of a test."""
+    deployed.supervisor.keep(programs(deployed.place._replace(workers=WORKERS), deployed.stack))
+    yield
+    deployed.supervisor.keep(programs(deployed.place, deployed.stack))
+
+
+@pytest.mark.timeout(3600 if FULL else 600)
+@pytest.mark.usefixtures("two_workers")
+def test_no_job_is_lost_or_doubled_when_workers_and_aws_die(deployed: Deployed, clips: Clips) -> None:
+    rng = random.Random(SEED)
+    counts: Counter[str] = Counter()
+    uri = long_clip(deployed, clips, "chaos")
+    ids = [asked_until_answered(deployed, f"{SEED}-{n}", uri) for n in range(JOBS - 1)]
+    blows: list[tuple[str, Callable[[], None]]] = [
+        ("killed", lambda: strike(deployed, signal.SIGKILL, rng)),
+        ("terminated", lambda: strike(deployed, signal.SIGTERM, rng)),
+        ("aws restarts", lambda: restart_aws(deployed, rng)),
+    ]
+    for n in range(BLOWS):
+        wait_for(lambda: encoders() > 0 or all_ended(deployed, ids), "work", 120)
+        name, blow = blows[n % len(blows)]
+        blow()
+        counts[name] += 1
+        if name == "aws restarts" and len(ids) < JOBS:
+            ids.append(asked_until_answered(deployed, f"{SEED}-{len(ids)}", uri))
+    began = time.monotonic()
+    wait_for(lambda: all_ended(deployed, ids), "the end of all jobs", 1200 if FULL else 400)
+    counts["seconds to the last end"] = round(time.monotonic() - began)
+    for n, job_id in enumerate(ids):
+        said = deployed.actions(job_id)
+        counts["lost"] += deployed.record(job_id)["state"] != "finished"
+        counts["doubled"] += said.count("JobFinished") != 1
+        counts["doubled"] += deployed.keys(f"chaos/{SEED}-{n}/") != [f"chaos/{SEED}-{n}/chaos.mp4"]
+        counts["illegal"] += sum(after not in _NEXT[before] for before, after in pairwise(said))
+        counts["attempts"] += deployed.record(job_id)["attempt"]
+    counts["doubled"] += len(ids) - len(set(ids))
+    told("deployed", jobs=len(ids), **{name.replace(" ", "_"): count for name, count in counts.items()})
+    bad = {name: counts[name] for name in ("lost", "doubled", "illegal") if counts[name]}
+    assert bad == {}, [deployed.actions(job_id) for job_id in ids]
+    assert encoders() == 0
+
+
+def all_ended(deployed: Deployed, ids: list[str]) -> bool:
+    """Whether every job has ended; False while nobody answers."""
+    try:
+        return all(deployed.record(job_id)["state"] in ENDED for job_id in ids)
+    except (OSError, KeyError, json.JSONDecodeError):
+        return False
