@@ -18,7 +18,7 @@ export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := 1
 export CDK_DISABLE_VERSION_CHECK := 1
 export UV_SYSTEM_CERTS := 1
 
-.PHONY: help run up down clean logs test check format lock synth deploy destroy bench
+.PHONY: help run up down clean logs test check format lock synth deploy destroy bench chaos
 
 help: ## list these commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -40,6 +40,9 @@ logs: $(TOOLS)/local ## follow all logs
 
 test: $(TOOLS)/dev $(TOOLS)/local ## all tests, the deployed stack with real ffmpeg among them
 	@python -m pytest $(ARGS)
+
+chaos: $(TOOLS)/dev $(TOOLS)/local ## faults in bulk: 100,000 jobs on an AWS that fails, workers and AWS killed (CHAOS_SEED)
+	@CHAOS=full python -m pytest tests/chaos tests/e2e/test_chaos.py $(ARGS)
 
 check: $(TOOLS)/dev ## formatter, linter, types
 	@ruff format --check $(CHECKED)

@@ -16,6 +16,7 @@ from constructs import Construct
 
 from elasticrecode import settings, streams
 from infra import version
+from infra.alarms import Alarms
 from infra.front_door import FrontDoor
 from infra.functions import Functions
 from infra.options import Options
@@ -55,7 +56,7 @@ class ControlPlane(Stack):
         logs = make("logs", settings.LogsSettings(cors=cors, jobs_table=jobs, job_logs=options.jobLogs))
         workers = make("workers", settings.WorkersSettings(cors=cors, queues=queues), memory_mib=512)
         manage = make("jobs", settings.JobsSettings(cors=cors, jobs_table=jobs, retention_days=options.retentionDays))
-        keyed = ("dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:BatchGetItem")
+        keyed = ("dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:BatchGetItem")
         storage.jobs.grant(submit, "dynamodb:BatchWriteItem", *keyed)
         storage.jobs.grant(vmaf, *keyed)
         storage.jobs.grant(manage, "dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:UpdateItem", "dynamodb:PutItem")
@@ -148,6 +149,17 @@ class ControlPlane(Stack):
             )
         )
         self._follow(fanout, storage, streams.FANOUT)
+
+        alarms = Alarms(self, "Alarms", options.alarmTopic)
+        alarms.when_given_up(reconcile)
+        alarms.when_late(
+            {
+                "Control": storage.control,
+                "DeadLetters": storage.dead_letters,
+                "EventDeadLetters": storage.event_dead_letters,
+            },
+            {"Dispatch": dispatch, "Fanout": fanout},
+        )
 
         if options.frontDoor == "cloudfront":
             front = FrontDoor(

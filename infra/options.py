@@ -34,6 +34,10 @@ FORMATS = {
         _is_queue_list,
         "different SQS queue names (made here) or ARNs (existing queues), with commas between",
     ),
+    "topic": (
+        lambda text: re.fullmatch(r"(arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[\w-]{1,256})?", text, re.ASCII) is not None,
+        "the ARN of an SNS topic, or empty",
+    ),
     "table-name": (lambda text: re.fullmatch(r"[\w.-]{3,255}", text, re.ASCII) is not None, "a DynamoDB table name"),
     "stack-name": (
         lambda text: re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,100}", text) is not None,
@@ -70,6 +74,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     retentionDays: Annotated[int, Meta(ge=1, le=3650)]
     idempotencyDays: Annotated[int, Meta(ge=1, le=365)]
     maxAttempts: Annotated[int, Meta(ge=1, le=20)]
+    alarmTopic: Annotated[str, Meta(extra_json_schema={"format": "topic"})]
     keepData: bool
     frontDoor: Literal["cloudfront", "none"]
     siteFolder: Annotated[str, Meta(extra_json_schema={"format": "site-folder"})]

@@ -18,7 +18,8 @@ from elasticrecode.settings import (
 )
 from infra.options import Options
 
-_EVENTS_TIMEOUT_SECONDS = 60
+_EVENTS_TIMEOUT_SECONDS = 20
+"""Six times this is how long events wait that a crashed consumer had in its hands."""
 _MAX_RECEIVES = 20
 """Receives before a message is a dead letter. Giving a job back on a scale-down is a receive too, so it is not few;
 what kills its workers ends sooner, by the option maxAttempts."""

@@ -14,6 +14,9 @@ REGION = "us-east-1"
 ACCOUNT = "000000000000"
 
 
+_NUMBERS = (("PORT", 8080, 65535), ("AWS_PORT", 4566, 65535), ("WORKERS", 1, 64), ("LEASE_SECONDS", 30, 3600))
+
+
 class LocalError(Exception):
     """One sentence for the person at the terminal, and the log that says more."""
 
@@ -23,24 +26,25 @@ class LocalError(Exception):
 
 
 class Place(NamedTuple):
-    """One embedded environment: its folder, its ports and how many ffmpeg workers it runs."""
+    """One embedded environment: its folder, its ports, its number of ffmpeg workers and their lease."""
 
     state: Path
     port: int
     aws_port: int
     workers: int
+    lease_seconds: int
 
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """From LOCAL_DIR, PORT, AWS_PORT and WORKERS. LocalError when one is no number."""
+        """From LOCAL_DIR and the variables of `_NUMBERS`. LocalError when one is no number."""
         numbers = {}
-        for name, default, high in (("PORT", 8080, 65535), ("AWS_PORT", 4566, 65535), ("WORKERS", 1, 64)):
+        for name, default, high in _NUMBERS:
             text = environ.get(name) or str(default)
             if not (text.isdigit() and int(text) <= high):
                 raise LocalError(f"{name} must be a whole number up to {high}, not {text!r}.")
             numbers[name] = int(text)
         state = (ROOT / environ.get("LOCAL_DIR", ".local")).absolute()
-        return cls(state, numbers["PORT"], numbers["AWS_PORT"], numbers["WORKERS"])
+        return cls(state, *numbers.values())
 
     @property
     def logs(self) -> Path:

@@ -180,7 +180,7 @@ def programs(place: Place, stack: Mapping[str, str] | None) -> list[Program]:
         "QUEUE_NAME": _queue_name(stack["CpuQueue"]),
         "CONTROL_PLANE": _queue_name(stack["ControlQueue"]),
         "JOBS_TABLE": stack["JobsTable"],
-        "LEASE_SECONDS": os.environ.get("LEASE_SECONDS", "30"),
+        "LEASE_SECONDS": str(place.lease_seconds),
     }
     workers = [
         Program(name, (sys.executable, "-m", "worker"), {**worker, "POD_NAME": name})

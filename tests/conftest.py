@@ -2,6 +2,8 @@
 
 import json
 import os
+import random
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,3 +34,22 @@ def job() -> dict[str, Any]:
     """The documented job."""
     found: dict[str, Any] = contract("job")
     return found
+
+
+FULL = os.environ.get("CHAOS") == "full"
+"""Whether chaos is asked for in bulk, as `make chaos` does."""
+SEED = int(os.environ.get("CHAOS_SEED") or random.randrange(2**32))
+"""What chaos follows from: CHAOS_SEED shows the same again."""
+Tell = Callable[[str, Mapping[str, int]], None]
+
+
+@pytest.fixture
+def tell(capsys: pytest.CaptureFixture[str]) -> Tell:
+    """Prints the seed and what was counted, past pytest's capture."""
+
+    def told(what: str, counts: Mapping[str, int]) -> None:
+        with capsys.disabled():
+            listed = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+            print(f"\nchaos, {what}, seed {SEED}: {listed}")
+
+    return told

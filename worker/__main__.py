@@ -15,12 +15,12 @@ def main() -> int:
     logging.getLogger("botocore").setLevel(logging.WARNING)
     try:
         worker = Worker(Settings.read(os.environ))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: worker.stop())
+        worker.run()
     except ConfigurationError as error:
         print(f"The worker's configuration is wrong: {error}.", file=sys.stderr)
         return 2
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: worker.stop())
-    worker.run()
     return 0
 
 

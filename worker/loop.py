@@ -41,13 +41,12 @@ class Worker:
     """One worker on one queue."""
 
     def __init__(self, settings: Settings) -> None:
-        """Find the queues. ConfigurationError when one does not exist."""
+        """Touches nothing outside the process."""
         self._settings = settings
         self._sqs = boto3.client("sqs", config=_CONFIG)
         self._storage = Storage(boto3.client("s3", config=_CONFIG))
         self._claims = Claims(settings.jobs_table, settings.lease_seconds) if settings.jobs_table else None
-        self._queue_url = self._find(settings.queue)
-        self._control_url = self._find(settings.control_queue)
+        self._queue_url = self._control_url = ""
         self._stopping = threading.Event()
         self._work: Work | None = None
 
@@ -60,7 +59,7 @@ class Worker:
             raise Terminated
 
     def run(self) -> None:
-        """Work until stopped."""
+        """Work until stopped. ConfigurationError when a queue does not exist."""
         _log.info("taking %s jobs from %s", self._settings.kind, self._settings.queue)
         try:
             while not self._stopping.is_set():
@@ -74,6 +73,8 @@ class Worker:
         _log.info("ended")
 
     def _take(self) -> None:
+        self._queue_url = self._queue_url or self._find(self._settings.queue)
+        self._control_url = self._control_url or self._find(self._settings.control_queue)
         answer = self._sqs.receive_message(
             QueueUrl=self._queue_url,
             MaxNumberOfMessages=1,

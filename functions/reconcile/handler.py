@@ -18,6 +18,7 @@ from aws_lambda_powertools.metrics import Metrics, MetricUnit
 from msgspec import Raw
 
 from elasticrecode import events, lifecycle, routing
+from elasticrecode import settings as names
 from elasticrecode.errors import Refused, UnreadableEvent
 from elasticrecode.events import JOB_FAILED, Event, Failure, WorkerEvent
 from elasticrecode.jobs import Job
@@ -38,16 +39,18 @@ _LONGEST_WAIT_MS = 86_400_000
 def build(settings: ReconcileSettings) -> Callable[[Any, Any], dict[str, int]]:
     """The handler; it answers with what it did, and counts the same as metrics."""
     table, sender, receiver = JobsTable(settings.jobs_table), Sender(), Receiver()
-    metrics = Metrics(namespace="ElasticRecode", service="reconcile")
+    metrics = Metrics(namespace=names.METRICS, service="reconcile")
     keep = settings.event_retention_seconds
 
     def reconcile(event: Any, context: Any) -> dict[str, int]:
         now = _now_ms()
         done = {
-            "JobsRescued": sum(_rescue(name, url) for urls in settings.queues.values() for name, url in urls.items()),
-            "JobsResent": sum(_resend(found.job, now) for found in table.unsent(now, _JOBS_A_RUN)),
-            "JobsBuried": _drain(settings.dead_letter_queue, _bury),
-            "EventsReturned": _drain(settings.events_dead_letter_queue, _give_back),
+            names.JOBS_RESCUED: sum(
+                _rescue(name, url) for urls in settings.queues.values() for name, url in urls.items()
+            ),
+            names.JOBS_RESENT: sum(_resend(found.job, now) for found in table.unsent(now, _JOBS_A_RUN)),
+            names.JOBS_BURIED: _drain(settings.dead_letter_queue, _bury),
+            names.EVENTS_RETURNED: _drain(settings.events_dead_letter_queue, _give_back),
         }
         for name, count in done.items():
             metrics.add_metric(name, MetricUnit.Count, count)
@@ -92,7 +95,7 @@ def build(settings: ReconcileSettings) -> Callable[[Any, Any], dict[str, int]]:
             job = msgspec.json.decode(letter.body, type=Job)
         except msgspec.DecodeError as error:
             logger.error("a dead letter is no job", extra={"reason": str(error), "body": letter.body[:_SHOWN]})
-            metrics.add_metric("UnreadableMessages", MetricUnit.Count, 1)
+            metrics.add_metric(names.UNREADABLE_MESSAGES, MetricUnit.Count, 1)
             return False
         failure = Failure("dead-letter", f"Its message was received {letter.receives} times without an end.")
         return table.move_and_log(lifecycle.BURY, _failed(job, failure), keep)
@@ -107,7 +110,7 @@ def build(settings: ReconcileSettings) -> Callable[[Any, Any], dict[str, int]]:
             reason = str(error)
         if reason:
             logger.error("an event was given up", extra={"reason": reason, "body": letter.body[:_SHOWN]})
-            metrics.add_metric("EventsGivenUp", MetricUnit.Count, 1)
+            metrics.add_metric(names.EVENTS_GIVEN_UP, MetricUnit.Count, 1)
             return False
         again = Message(letter.handle, settings.control_queue, letter.body, {"returns": str(returns + 1)})
         refused = sender.send([again])

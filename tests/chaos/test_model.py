@@ -15,8 +15,8 @@ from elasticrecode import settings as names
 from elasticrecode.claims import Claim, Claims, Refusal
 from elasticrecode.lifecycle import STATES
 from tests.aws.conftest import Stack
-from tests.chaos.conftest import FULL, SEED, Clock, told
-from tests.conftest import contract
+from tests.chaos.conftest import Clock
+from tests.conftest import FULL, SEED, Tell, contract
 from tests.support import call
 
 STEPS = 10_000 if FULL else 600
@@ -330,7 +330,7 @@ class Life(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(3600 if FULL else 300)
-def test_the_handlers_do_what_the_model_does(clock: Clock) -> None:
+def test_the_handlers_do_what_the_model_does(clock: Clock, tell: Tell) -> None:
     Life.clock = clock
     counts.clear()
     while counts["steps"] < STEPS:
@@ -346,4 +346,4 @@ def test_the_handlers_do_what_the_model_does(clock: Clock) -> None:
             ),
         )
         counts["runs"] += 1
-    told("model", **counts)
+    tell("model", counts)

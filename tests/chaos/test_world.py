@@ -6,8 +6,9 @@ from itertools import count
 
 import pytest
 
-from tests.chaos.conftest import FULL, SEED, Clock, told
+from tests.chaos.conftest import Clock
 from tests.chaos.world import World
+from tests.conftest import FULL, SEED, Tell
 
 JOBS = 100_000 if FULL else 3_000
 JOBS_A_WORLD = 1_000
@@ -15,7 +16,7 @@ ZERO = ("lost", "stuck", "doubled", "illegal", "wrong answers", "published after
 
 
 @pytest.mark.timeout(3600 if FULL else 300)
-def test_nothing_is_lost_doubled_or_stuck_whatever_aws_does(clock: Clock) -> None:
+def test_nothing_is_lost_doubled_or_stuck_whatever_aws_does(clock: Clock, tell: Tell) -> None:
     counts: Counter[str] = Counter()
     for n in count():
         clock.ahead = 0.0
@@ -30,7 +31,4 @@ def test_nothing_is_lost_doubled_or_stuck_whatever_aws_does(clock: Clock) -> Non
             )
         if counts["accepted"] >= JOBS:
             break
-    told(
-        "AWS calls that fail",
-        **{name.replace(" ", "_"): counts[name] for name in (*ZERO, *sorted(counts.keys() - ZERO))},
-    )
+    tell("AWS calls that fail", {name: counts[name] for name in (*ZERO, *sorted(counts.keys() - ZERO))})

@@ -188,7 +188,7 @@ def deployed() -> Iterator[Deployed]:
     done = subprocess.run([*local, "up"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     try:
         assert done.returncode == 0, done.stdout + done.stderr
-        yield Deployed(Place(folder, port, aws_port, 1))
+        yield Deployed(Place.read(environment))
     finally:
         ended = subprocess.run(
             [*local, "clean"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False

@@ -80,7 +80,7 @@ def test_a_batch_of_three_is_watched_from_submission_to_files(
         while any(not said or said[-1]["action"] != "JobFinished" for said in seen.values()):
             event = json.loads(socket.recv(timeout=60))
             if event["jobID"] in seen:
-                assert event["action"] != "JobFailed", event
+                assert event["action"] != "JobFailed", json.dumps(event)
                 seen[event["jobID"]].append(event)
         for job_id, said in seen.items():
             pushed = [event["action"] for event in said if event["action"] != "JobProgress"]

@@ -61,6 +61,7 @@ def faults(**changes: Any) -> dict[str, str]:
         ({"retentionDays": "many"}, "whole number"),
         ({"maxAttempts": 99}, "at most 20"),
         ({"jobsTable": "x"}, "table name"),
+        ({"alarmTopic": "pager"}, "ARN of an SNS topic"),
         ({"controlQueue": ""}, "queue name"),
         ({"stackName": "1"}, "stack name"),
         ({"siteFolder": "docs"}, "index.html"),
@@ -202,6 +203,19 @@ def test_everything_stored_expires() -> None:
         assert table["Properties"]["TimeToLiveSpecification"] == {"AttributeName": "expires", "Enabled": True}
 
 
+def test_what_is_given_up_or_late_raises_an_alarm_that_a_topic_hears_of() -> None:
+    told = {
+        alarm["Properties"]["MetricName"] for alarm in resources("AWS::CloudWatch::Alarm")
+    }  # fmt: skip
+    assert told == {
+        settings.JOBS_BURIED, settings.UNREADABLE_MESSAGES, settings.EVENTS_GIVEN_UP, "Errors", "IteratorAge",
+        "ApproximateAgeOfOldestMessage",
+    }  # fmt: skip
+    topic = "arn:aws:sns:eu-west-1:123456789012:pager"
+    heard = [alarm["Properties"].get("AlarmActions") for alarm in resources("AWS::CloudWatch::Alarm", alarmTopic=topic)]
+    assert heard == [[topic]] * len(resources("AWS::CloudWatch::Alarm"))
+
+
 def test_an_existing_queue_is_used_by_its_arn() -> None:
     arn = "arn:aws:sqs:eu-west-1:123456789012:theirs"
     names = [queue["Properties"].get("QueueName") for queue in resources("AWS::SQS::Queue", gpuQueues=arn)]
@@ -218,10 +232,9 @@ GRANTS = {
     "schema": set(),
     "workers": set(),
     "submit": {
-        "dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "dynamodb:PutItem",
-        "dynamodb:UpdateItem",
+        "dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:PutItem", "dynamodb:UpdateItem",
     },
-    "vmaf": {"dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"},
+    "vmaf": {"dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"},
     "logs": {"dynamodb:BatchGetItem", "dynamodb:Query"},
     "jobs": {"dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"},
     "dispatch": {"dynamodb:UpdateItem", "sqs:SendMessage"},

@@ -47,6 +47,15 @@ CONNECTIONS_KEYS = ("topic", "connectionID")
 TTL = "expires"
 """Attribute with the Unix second from which an item is no longer shown."""
 
+METRICS = "ElasticRecode"
+"""Namespace of the product's own CloudWatch metrics."""
+JOBS_RESCUED = "JobsRescued"
+JOBS_RESENT = "JobsResent"
+JOBS_BURIED = "JobsBuried"
+EVENTS_RETURNED = "EventsReturned"
+EVENTS_GIVEN_UP = "EventsGivenUp"
+UNREADABLE_MESSAGES = "UnreadableMessages"
+
 Queues = dict[str, dict[str, str]]
 """Group (`cpu`, `gpu`, `vmaf`) → name of a queue → its URL."""
 

@@ -1,0 +1,69 @@
+"""What a person must hear of: jobs and events that were given up, and work that does not move on."""
+
+from collections.abc import Mapping
+
+from aws_cdk import Duration
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from elasticrecode import settings
+
+_PERIOD = Duration.minutes(5)
+_LATE = Duration.minutes(10)
+_GIVEN_UP = {
+    settings.JOBS_BURIED: "A job's message was received too often without an end; the job failed as dead-letter.",
+    settings.UNREADABLE_MESSAGES: "A message on a worker queue was no job; the log of reconcile has it.",
+    settings.EVENTS_GIVEN_UP: "A worker's event could not be read or stored; the log of reconcile has it.",
+}
+
+
+class Alarms(Construct):
+    """CloudWatch alarms, told to an SNS topic where one is named."""
+
+    def __init__(self, scope: Construct, id_: str, topic_arn: str) -> None:
+        super().__init__(scope, id_)
+        self._action = (
+            actions.SnsAction(sns.Topic.from_topic_arn(self, "Topic", topic_arn))  # type: ignore[arg-type]
+            if topic_arn
+            else None
+        )
+
+    def when_given_up(self, function: lambda_.Function) -> None:
+        """What `reconcile` counts as given up, and `reconcile` itself when it fails again and again."""
+        for name, meaning in _GIVEN_UP.items():
+            metric = cloudwatch.Metric(
+                namespace=settings.METRICS,
+                metric_name=name,
+                dimensions_map={"service": "reconcile"},
+                statistic="Sum",
+                period=_PERIOD,
+            )
+            self._alarm(name, metric, 1, meaning)
+        failing = function.metric_errors(period=_PERIOD, statistic="Sum")
+        self._alarm("ReconcileFails", failing, 3, "Jobs without a message and dead letters are not looked after.")
+
+    def when_late(self, queues: Mapping[str, sqs.Queue], followers: Mapping[str, lambda_.Function]) -> None:
+        """Messages of queues, or records of the table's stream, that nobody takes."""
+        for name, queue in queues.items():
+            age = queue.metric_approximate_age_of_oldest_message(period=_PERIOD, statistic="Maximum")
+            self._alarm(f"{name}Late", age, _LATE.to_seconds(), f"The oldest message of {name} is not consumed.")
+        for name, function in followers.items():
+            age = function.metric("IteratorAge", period=_PERIOD, statistic="Maximum")
+            self._alarm(f"{name}Late", age, _LATE.to_milliseconds(), f"{name} is behind the jobs table's stream.")
+
+    def _alarm(self, name: str, metric: cloudwatch.Metric, threshold: float, meaning: str) -> None:
+        alarm = metric.create_alarm(
+            self,
+            name,
+            threshold=threshold,
+            evaluation_periods=1,
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+            alarm_description=meaning,
+        )
+        if self._action:
+            alarm.add_alarm_action(self._action)
