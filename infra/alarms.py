@@ -26,11 +26,7 @@ class Alarms(Construct):
 
     def __init__(self, scope: Construct, id_: str, topic_arn: str) -> None:
         super().__init__(scope, id_)
-        self._action = (
-            actions.SnsAction(sns.Topic.from_topic_arn(self, "Topic", topic_arn))  # type: ignore[arg-type]
-            if topic_arn
-            else None
-        )
+        self._action = actions.SnsAction(sns.Topic.from_topic_arn(self, "Topic", topic_arn)) if topic_arn else None
 
     def when_given_up(self, function: lambda_.Function) -> None:
         """What `reconcile` counts as given up, and `reconcile` itself when it fails again and again."""

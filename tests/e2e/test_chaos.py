@@ -116,9 +116,8 @@ def test_no_job_is_lost_or_doubled_when_workers_and_aws_die(deployed: Deployed, 
 
 def is_empty(deployed: Deployed, queue: str) -> bool:
     """Whether a queue holds nothing: what a consumer had in its hands when AWS died comes back after a while."""
-    counts = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
-    found = deployed.sqs.get_queue_attributes(QueueUrl=deployed.stack[queue], AttributeNames=counts)["Attributes"]
-    return not any(int(found[name]) for name in counts)
+    found = deployed.sqs.get_queue_attributes(QueueUrl=deployed.stack[queue], AttributeNames=["All"])["Attributes"]
+    return found["ApproximateNumberOfMessages"] == found["ApproximateNumberOfMessagesNotVisible"] == "0"
 
 
 def all_ended(deployed: Deployed, ids: list[str]) -> bool:
