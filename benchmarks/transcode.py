@@ -16,7 +16,7 @@ from local.place import TOOLS
 from worker import ffmpeg, probe
 from worker.settings import Settings
 from worker.storage import Storage
-from worker.transcode import transcode
+from worker.task import perform
 from worker.work import Work
 
 _RUNS = 5
@@ -46,7 +46,7 @@ def rows() -> Iterator[tuple[str, str, str, float, float]]:
         raw = ffmpeg.arguments(asked, found.demuxer, found.stream, "mp4", str(clip), str(Path(folder, "raw.mp4")))
 
         def ours() -> None:
-            transcode(job, settings, Storage(s3), Work(), lambda _: None, lambda: None)
+            perform(job, settings, Storage(s3), Work(), lambda _: None, lambda: None)
 
         def theirs() -> None:
             subprocess.run([_FFMPEG, *raw], check=True, capture_output=True)

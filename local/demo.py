@@ -12,11 +12,12 @@ import boto3
 from websockets.sync.client import ClientConnection, connect
 
 from local.place import TOOLS, LocalError, Place
-from local.processes import FRONT, Supervisor
+from local.processes import AWS, FRONT, Supervisor
 
 _CLIP = TOOLS / "media" / "bigbuckbunny.mp4"
 _USER = "8242d788-3577-455b-9927-12fa48c52fe7"
 _SECONDS = 120
+_SCORING = {"vmaf": {"scale": "240p", "psnr": "enable", "ssim": "enable"}}
 
 
 def demonstrate(place: Place, supervisor: Supervisor) -> None:
@@ -43,35 +44,45 @@ def demonstrate(place: Place, supervisor: Supervisor) -> None:
     }
     started = supervisor.pids()
     with connect(f"ws://localhost:{place.port}/ws?lastMod=0") as socket:
-        job_id = _submit(place, body)
+        job_id = _submit(place, "jobs", body)
         print(f"Submitted job {job_id}")
         finished = _follow(socket, job_id, supervisor, started)
-    (output,) = finished["result"]["outputs"]
-    _check(s3, bucket, output["uri"])
+        (output,) = finished["result"]["outputs"]
+        _check(s3, bucket, output["uri"])
+        scoring = {**body, "input": output["uri"], "origin": body["input"], "profile": _SCORING}
+        score_id = _submit(place, "vmaf", scoring)
+        print(f"Submitted job {score_id}, its quality score")
+        scored = _follow(socket, score_id, supervisor, started)["result"]
+    quality = scored["quality"]
+    print(
+        f"VMAF {quality['vmaf']['mean']:.1f}, PSNR {quality['psnr']['mean']:.1f} dB, SSIM {quality['ssim']['mean']:.3f}"
+    )
+    page = next(made["uri"] for made in scored["outputs"] if made["uri"].endswith(".html"))
     print(f"""
 The output is {output["uri"]}
   fetch it      curl -O {stack["AwsEndpoint"]}/{output["uri"].removeprefix("s3://")}
+  its quality   {stack["AwsEndpoint"]}/{page.removeprefix("s3://")}
   its events    curl {place.url}/api/v1/jobs/{job_id}
   all events    npx wscat -c ws://localhost:{place.port}/ws?lastMod=0
 The home page is {place.url}/ and everything stays up; `make down` stops it.""")
 
 
-def _submit(place: Place, body: dict[str, Any]) -> str:
+def _submit(place: Place, route: str, body: dict[str, Any]) -> str:
     request = urllib.request.Request(
-        f"{place.url}/api/v1/jobs", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        f"{place.url}/api/v1/{route}", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
-            (job,) = json.load(answer)
+            said = json.load(answer)
     except OSError as error:
         raise LocalError(f"The job was not accepted: {error}.", place.logs / f"{FRONT}.log") from error
-    return str(job["jobid"])
+    return str((said[0] if isinstance(said, list) else said)["jobid"])
 
 
 def _follow(socket: ClientConnection, job_id: str, supervisor: Supervisor, started: dict[str, int]) -> dict[str, Any]:
     """Print the job's events until it ends; its last one."""
     until = time.monotonic() + _SECONDS
-    worker = next((name for name in started if name.startswith("worker")), "aws")
+    worker = next((name for name in started if name.startswith("worker")), AWS)
     while time.monotonic() < until:
         try:
             event: dict[str, Any] = json.loads(socket.recv(timeout=1))

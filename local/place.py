@@ -26,7 +26,7 @@ class LocalError(Exception):
 
 
 class Place(NamedTuple):
-    """One embedded environment: its folder, its ports, its number of ffmpeg workers and their lease."""
+    """One embedded environment: its folder, its ports, its workers of each kind and their lease."""
 
     state: Path
     port: int
@@ -50,6 +50,11 @@ class Place(NamedTuple):
     def logs(self) -> Path:
         """One file for each process, and `deploy.log`."""
         return self.state / "logs"
+
+    @property
+    def scratch(self) -> Path:
+        """Where workers keep the files of a job while they work on it."""
+        return self.state / "scratch"
 
     @property
     def url(self) -> str:

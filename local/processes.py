@@ -50,7 +50,8 @@ class Supervisor:
 
     def keep(self, programs: list[Program]) -> None:
         """Run exactly these: start what is missing or has died, restart what has changed, leave the rest alone."""
-        self._place.logs.mkdir(parents=True, exist_ok=True)
+        for folder in (self._place.logs, self._place.scratch):
+            folder.mkdir(parents=True, exist_ok=True)
         self._conf.write_text(self._configuration(programs))
         if not self.running():
             self._socket.unlink(missing_ok=True)
@@ -175,16 +176,21 @@ def programs(place: Place, stack: Mapping[str, str] | None) -> list[Program]:
         **python,
         **place.aws_environment(),
         "PATH": f"{TOOLS / 'bin'}:{os.defpath}",
-        "WORKER_TYPE": "ffmpeg",
+        "TMPDIR": str(place.scratch),
         "CORE": "CPU",
-        "QUEUE_NAME": _queue_name(stack["CpuQueue"]),
         "CONTROL_PLANE": _queue_name(stack["ControlQueue"]),
         "JOBS_TABLE": stack["JobsTable"],
         "LEASE_SECONDS": str(place.lease_seconds),
     }
+    kinds = {"ffmpeg": _queue_name(stack["CpuQueue"]), "vmaf": _queue_name(stack["VmafQueue"])}
     workers = [
-        Program(name, (sys.executable, "-m", "worker"), {**worker, "POD_NAME": name})
-        for name in (f"worker-ffmpeg-{n}" for n in range(place.workers))
+        Program(
+            f"worker-{kind}-{n}",
+            (sys.executable, "-m", "worker"),
+            {**worker, "WORKER_TYPE": kind, "QUEUE_NAME": queue, "POD_NAME": f"worker-{kind}-{n}"},
+        )
+        for kind, queue in kinds.items()
+        for n in range(place.workers)
     ]
     return [aws, front, *workers]
 

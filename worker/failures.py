@@ -9,11 +9,14 @@
 
 Codes of hopeless failures: input-not-found, input-access-denied, input-empty, input-not-video (no container that is
 allowed), input-no-video (audio only), input-corrupt, encoder-failed, output-invalid, output-access-denied,
-worker-cannot (a profile of another kind of worker).
+worker-cannot (a profile of another kind of worker), quality-below-minimum, and those of `alignment`. A score's origin
+has the codes of an input with `origin-` before them.
 Codes of passing ones: storage-unavailable, disk-full, worker-error.
 """
 
-from elasticrecode.events import Failure
+from pathlib import Path
+
+from elasticrecode.events import Failure, Result
 
 _LINES = 20
 _LINE_LENGTH = 500
@@ -28,7 +31,9 @@ class JobError(Exception):
 
 
 class Hopeless(JobError):
-    """Trying again can't help."""
+    """Trying again can't help. `result` is what the job has brought all the same."""
+
+    result: Result | None = None
 
 
 class Passing(JobError):
@@ -45,3 +50,18 @@ class ClaimLost(Interrupted):
 
 class Stopping(Interrupted):
     """This worker must terminate."""
+
+
+def encoder_error(lines: list[str], status: int) -> JobError:
+    """What ffmpeg's last lines and its exit status mean."""
+    text = "\n".join(lines)
+    if "No space left on device" in text:
+        return Passing("disk-full", "The worker's disk is full.", lines)
+    if "Invalid data found" in text or "moov atom not found" in text:
+        return Hopeless("input-corrupt", "The input is damaged; its own data can't be decoded.", lines)
+    return Hopeless("encoder-failed", f"The encoder ended with status {status}.", lines)
+
+
+def last_lines(log: Path, folder: Path) -> list[str]:
+    """The end of a program's log, without the path of the job's folder."""
+    return log.read_text(errors="replace").replace(str(folder), "").splitlines()[-_LINES:]

@@ -70,14 +70,17 @@ def arguments(profile: Ffmpeg, demuxer: str, stream: int, muxer: str, source: st
 
 
 class ProgressReader:
-    """Reads `-progress` lines of an encode of `frames` frames lasting `duration` seconds; either may be None.
+    """Reads `-progress` lines of a run over `frames` frames lasting `duration` seconds; either may be None.
 
+    Of a job with several runs, `before` and `after` are the frames of the others; percent and eta are of the job.
     Frames are counted rather than time: the encoder's time is that of whichever stream is ahead. The rate is taken from
     the first frame that came out, so that filling the encoder's lookahead does not spoil the estimate.
     """
 
-    def __init__(self, frames: int | None, duration: float | None) -> None:
+    def __init__(self, frames: int | None, duration: float | None, *, before: int = 0, after: int = 0) -> None:
         self._frames = frames
+        self._before = before
+        self._after = after
         self._duration = duration
         self._seen: dict[str, str] = {}
         self._first: tuple[int, float] | None = None
@@ -94,11 +97,13 @@ class ProgressReader:
         progress = Progress(frame=frame, fps=_number(self._seen.get("fps")))
         if not self._frames:
             return progress
-        progress.percent = round(min(100.0, 100 * frame / self._frames), 1)
+        progress.percent = round(
+            min(100.0, 100 * (self._before + frame) / (self._before + self._frames + self._after)), 1
+        )
         if self._first and elapsed > self._first[1]:
             rate = (frame - self._first[0]) / (elapsed - self._first[1])
             if rate > 0:
-                progress.etaSeconds = round(max(0, self._frames - frame) / rate, 1)
+                progress.etaSeconds = round((max(0, self._frames - frame) + self._after) / rate, 1)
                 progress.speed = round(rate * self._duration / self._frames, 2) if self._duration else None
         return progress
 

@@ -9,6 +9,7 @@ import boto3
 import msgspec
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from msgspec import UNSET
 
 from elasticrecode.claims import Claim, Claims
 from elasticrecode.errors import Unavailable
@@ -20,7 +21,7 @@ from worker.lease import Lease
 from worker.reporter import Reporter
 from worker.settings import ConfigurationError, Settings
 from worker.storage import Storage
-from worker.transcode import transcode
+from worker.task import perform
 from worker.work import Work
 
 _log = logging.getLogger(__name__)
@@ -138,13 +139,13 @@ class Worker:
         delay = min(_LONGEST_DELAY_SECONDS, _DELAY_SECONDS * 2 ** (tries - 1))
         try:
             reporter.send(JOB_START)
-            result = transcode(job, self._settings, self._storage, work, report, lease.renew)
+            result = perform(job, self._settings, self._storage, work, report, lease.renew)
             reporter.send(JOB_FINISHED, result=result)
             lease.settle()
             _log.info("job %s finished", job.jobid)
         except Hopeless as error:
             _log.info("job %s failed: %s: %s", job.jobid, error.failure.code, error)
-            reporter.send(JOB_FAILED, msg=str(error), error=error.failure)
+            reporter.send(JOB_FAILED, msg=str(error), error=error.failure, result=error.result or UNSET)
             lease.settle()
         except Passing as error:
             _log.warning("job %s goes back for %s s: %s", job.jobid, delay, error)

@@ -4,7 +4,7 @@ import socket
 from collections.abc import Mapping
 from typing import NamedTuple, Self
 
-_KINDS = ("ffmpeg", "debug")
+_KINDS = ("ffmpeg", "vmaf", "debug")
 _CORES = ("CPU", "GPU")
 
 

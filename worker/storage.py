@@ -1,6 +1,7 @@
 """Inputs and outputs on S3."""
 
 import errno
+import mimetypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,19 +23,20 @@ class Storage:
     def __init__(self, s3: Any) -> None:
         self._s3 = s3
 
-    def download(self, uri: str, target: Path) -> None:
+    def download(self, uri: str, target: Path, side: str = "input") -> None:
         """Fetch an object. Hopeless when it is not there, may not be read or is empty; Passing otherwise."""
         bucket, key = jobs.split(uri)
-        with _explained("input", uri):
+        with _explained(side, uri):
             self._s3.download_file(bucket, key, str(target))
         if target.stat().st_size == 0:
-            raise Hopeless("input-empty", f"{uri} has no bytes.")
+            raise Hopeless(f"{side}-empty", f"{uri} has no bytes.")
 
     def upload(self, source: Path, uri: str) -> None:
         """Publish a file. Hopeless when it may not be written, Passing otherwise."""
         bucket, key = jobs.split(uri)
         with _explained("output", uri):
-            self._s3.upload_file(str(source), bucket, key)
+            kind = mimetypes.guess_type(key)[0] or "application/octet-stream"
+            self._s3.upload_file(str(source), bucket, key, ExtraArgs={"ContentType": kind})
 
 
 @contextmanager
@@ -48,7 +50,7 @@ def _explained(side: str, uri: str) -> Iterator[None]:
             raise Hopeless(f"{side}-not-found", f"{uri} does not exist.") from error
         if code in _FORBIDDEN:
             raise Hopeless(
-                f"{side}-access-denied", f"This worker may not {'read' if side == 'input' else 'write'} {uri}."
+                f"{side}-access-denied", f"This worker may not {'write' if side == 'output' else 'read'} {uri}."
             ) from error
         raise Passing("storage-unavailable", f"S3 did not serve {uri}: {code or error}.") from error
     except BotoCoreError as error:

@@ -66,6 +66,8 @@ def build(settings: EventsSettings) -> Callable[[dict[str, Any], Any], dict[str,
         details: dict[str, str | int] = {}
         if event.result is not UNSET:
             details["outputs"] = msgspec.json.encode(event.result.outputs).decode()
+            if event.result.quality is not UNSET:
+                details["quality"] = msgspec.json.encode(event.result.quality).decode()
         if event.error is not UNSET:
             details["failure"] = msgspec.json.encode(event.error).decode()
         if not lifecycle.is_strike(event.action, details):

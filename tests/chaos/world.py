@@ -147,7 +147,7 @@ class World:
         monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(int=rng.getrandbits(128), version=4))
         random.seed(rng.random())
         monkeypatch.setattr(loop, "_POLL_SECONDS", 0)
-        monkeypatch.setattr(loop, "transcode", self.transcode)
+        monkeypatch.setattr(loop, "perform", self.perform)
         self.worker_settings = Settings.read(
             {
                 "WORKER_TYPE": "ffmpeg",
@@ -281,7 +281,7 @@ class World:
             elif self.busy == busy:
                 break
 
-    def transcode(
+    def perform(
         self,
         job: Job,
         settings: Settings,

@@ -88,7 +88,7 @@ def test_no_job_is_lost_or_doubled_when_workers_and_aws_die(deployed: Deployed, 
         ("aws restarts", lambda: restart_aws(deployed, rng)),
     ]
     for n in range(BLOWS):
-        wait_for(lambda: encoders() > 0 or all_ended(deployed, ids), "work", 120)
+        wait_for(lambda: encoders(deployed) > 0 or all_ended(deployed, ids), "work", 120)
         name, blow = blows[n % len(blows)]
         blow()
         counts[name] += 1
@@ -111,7 +111,7 @@ def test_no_job_is_lost_or_doubled_when_workers_and_aws_die(deployed: Deployed, 
     tell("workers and AWS killed", {"jobs": len(ids), **counts})
     bad = {name: counts[name] for name in ("lost", "doubled", "illegal") if counts[name]}
     assert bad == {}, [deployed.actions(job_id) for job_id in ids]
-    assert encoders() == 0
+    wait_for(lambda: encoders(deployed) == 0, "the end of encoders whose worker was killed", 120)
 
 
 def is_empty(deployed: Deployed, queue: str) -> bool:

@@ -142,6 +142,7 @@ ODD = {
     "vfr.mp4": (*PICTURE, "-vf", "select='not(mod(n,3))+lt(n,20)'", "-fps_mode", "vfr"),
     "silent.mp4": PICTURE,
     "deep.mkv": (*PICTURE, "-pix_fmt", "yuv420p10le", "-c:v", "libx265", "-x265-params", "log-level=error"),
+    "broadcast.ts": (*PICTURE, *SOUND, "-shortest", "-c:v", "libx264"),
     "talk.webm": (*PICTURE, "-c:v", "libvpx", "-b:v", "300k"),
     "name with 'quotes' %d é\n.mp4": PICTURE,
 }
@@ -213,9 +214,10 @@ def working(deployed: Deployed, job_id: str) -> dict[str, Any]:
     return found
 
 
-def encoders() -> int:
-    """How many encoders run for this checkout's workers."""
-    found = subprocess.run(["pgrep", "-fc", "progress pipe:1"], capture_output=True, text=True, check=False)
+def encoders(deployed: Deployed) -> int:
+    """How many encoders run for this environment's workers."""
+    named = f"progress pipe:1.*{deployed.place.scratch}"
+    found = subprocess.run(["pgrep", "-fc", named], capture_output=True, text=True, check=False)
     return int(found.stdout or 0)
 
 
@@ -224,7 +226,7 @@ def test_a_running_job_that_is_cancelled_leaves_no_encoder_and_no_object(deploye
     working(deployed, job_id)
     status, record, _ = deployed.call("DELETE", f"/api/v1/jobs/{job_id}")
     assert (status, record["state"]) == (202, "cancelled")
-    wait_for(lambda: encoders() == 0, "the encoder's end", 10)
+    wait_for(lambda: encoders(deployed) == 0, "the encoder's end", 10)
     assert deployed.record(job_id)["state"] == "cancelled"
     assert deployed.keys("cancelled/") == []
     assert deployed.call("DELETE", f"/api/v1/jobs/{job_id}")[0] == 409
@@ -249,7 +251,7 @@ def test_a_worker_that_is_killed_loses_its_job_to_another_and_it_finishes_once(
     working(deployed, job_id)
     pid = deployed.supervisor.pids()["worker-ffmpeg-0"]
     os.kill(pid, signal.SIGKILL)
-    subprocess.run(["pkill", "-f", "progress pipe:1"], check=False)
+    subprocess.run(["pkill", "-f", f"progress pipe:1.*{deployed.place.scratch}"], check=False)
     killed = time.monotonic()
     wait_for(lambda: deployed.record(job_id)["attempt"] == 2, "a second attempt", 4 * LEASE_SECONDS)
     assert time.monotonic() - killed < 2 * LEASE_SECONDS + 4

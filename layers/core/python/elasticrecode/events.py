@@ -59,10 +59,39 @@ class Output(Struct, omit_defaults=True):
     frames: int | None = None
 
 
+class VmafScore(Struct):
+    """VMAF over the frames that were scored, 0 to 100; `p5` is the 5th percentile."""
+
+    mean: float
+    harmonicMean: float
+    min: float
+    p5: float
+    model: str
+    frames: int
+
+
+class MeanScore(Struct):
+    """The mean over all frames."""
+
+    mean: float
+
+
+class Quality(Struct, omit_defaults=True):
+    """How alike two videos look. PSNR in dB. `passed` says whether the minimum asked for was held."""
+
+    vmaf: VmafScore
+    psnr: MeanScore | None = None
+    ssim: MeanScore | None = None
+    msSsim: MeanScore | None = None
+    passed: bool | None = None
+    warnings: list[str] = []
+
+
 class Result(Struct, omit_defaults=True):
-    """What a finished job has brought."""
+    """What a job has brought."""
 
     outputs: list[Output] = []
+    quality: Quality | UnsetType = UNSET
 
 
 class _JobReference(Struct):

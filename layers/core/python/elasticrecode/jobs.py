@@ -152,7 +152,8 @@ def read_jobs(text: bytes) -> list[Job]:
 
 def read_vmaf(text: bytes) -> list[Job]:
     """The one resolved job of a POST /v1/vmaf body, with a new id. Malformed or Invalid."""
-    request = _vmaf.read(Body(text))
+    body = Body(text)
+    request = _vmaf.read(body, _scoring_faults(body))
     return [
         Job(
             userid=request.userid,
@@ -166,13 +167,33 @@ def read_vmaf(text: bytes) -> list[Job]:
     ]
 
 
+def _part(body: Body, name: str) -> dict[str, Any] | None:
+    """A part of the body's profile, if there is one."""
+    profile = body.fields.get("profile")
+    part = profile.get(name) if isinstance(profile, dict) else None
+    return part if isinstance(part, dict) else None
+
+
+def _scoring_faults(body: Body) -> Iterator[Fault]:
+    """Faults between fields of a request for a score."""
+    if _part(body, "ffmpeg") is not None:
+        yield Fault("/profile/ffmpeg", "is not for a score alone; POST /v1/jobs transcodes and then scores")
+    yield from _minimum_faults(body)
+
+
+def _minimum_faults(body: Body) -> Iterator[Fault]:
+    vmaf = _part(body, "vmaf")
+    if vmaf is not None and "onFail" in vmaf and "min" not in vmaf:
+        yield Fault("/profile/vmaf/min", "is required where onFail is given")
+
+
 def _profile_faults(body: Body) -> Iterator[Fault]:
     """Faults between fields of a profile: an encoder of the other platform, two platforms that disagree."""
-    profile = body.fields.get("profile")
-    encode, ec2 = (profile.get("ffmpeg"), profile.get("ec2")) if isinstance(profile, dict) else (None, None)
-    if not isinstance(encode, dict):
+    yield from _minimum_faults(body)
+    encode, ec2 = _part(body, "ffmpeg"), _part(body, "ec2")
+    if encode is None:
         return
-    elsewhere = ec2.get("platform") if isinstance(ec2, dict) else None
+    elsewhere = ec2.get("platform") if ec2 else None
     where = encode.get("platform", elsewhere or "cpu")
     if elsewhere not in (None, where):
         yield Fault("/profile/ec2/platform", f"must agree with /profile/ffmpeg/platform, which is {where}")

@@ -149,7 +149,7 @@ _STAMPS = {
 _CLAIM = ("lease", "worker")
 _LEFT_BEHIND: dict[State, tuple[str, ...]] = {
     "accepted": (),
-    "queued": (*_CLAIM, "startedMs", "endedMs", "outputs", "failure"),
+    "queued": (*_CLAIM, "startedMs", "endedMs", "outputs", "quality", "failure"),
     "running": (*_CLAIM, "failure"),
     "finished": (*_CLAIM, "due", "failure"),
     "failed": (*_CLAIM, "due"),

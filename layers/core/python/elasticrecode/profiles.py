@@ -34,6 +34,7 @@ _UNITS = {"K": 1_000, "M": 1_000_000}
 _RATE = re.compile(r"(\d{1,8}(?:\.\d{1,3})?)([KM])", re.ASCII)
 _SIZE = re.compile(r"(\d{2,5})[:x](\d{2,5})", re.ASCII)
 _SIDE = (16, 8192)
+_UHD_LINES = 2160
 
 
 def bits(rate: str) -> int:
@@ -103,12 +104,29 @@ class Ffmpeg(Struct, forbid_unknown_fields=True):
 
 
 class Vmaf(Struct, forbid_unknown_fields=True):
-    """A quality score, as asked for or as resolved."""
+    """A quality score, as asked for or as resolved.
+
+    `subsample` scores every so manieth frame; `threads` is by the worker's cores unless given. `align` says what
+    becomes of frames that do not match one to one: `exact` fails the job, `nearest` pairs them by time. Below `min`
+    the score has not passed, which fails the job where `onFail` says so.
+    """
 
     scale: Annotated[str, Meta(extra_json_schema={"format": "vmaf-scale"})]
     ssim: Switch | UnsetType = UNSET
     psnr: Switch | UnsetType = UNSET
     ms_ssim: Switch | UnsetType = field(name="ms-ssim", default=UNSET)
+    model: Literal["v0.6.1", "v0.6.1neg", "4k", "auto"] | UnsetType = UNSET
+    subsample: Annotated[int, Meta(ge=1, le=100)] | UnsetType = UNSET
+    threads: Annotated[int, Meta(ge=1, le=64)] | UnsetType = UNSET
+    align: Literal["exact", "nearest"] | UnsetType = UNSET
+    min: Annotated[float, Meta(ge=0, le=100)] | UnsetType = UNSET
+    onFail: Literal["keep", "fail"] | UnsetType = UNSET
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of a resolved scale, at which pictures are compared."""
+        width, height = self.scale.split("x")
+        return int(width), int(height)
 
 
 class Profile(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -161,4 +179,14 @@ def _resolve_ffmpeg(asked: Ffmpeg, where: Platform) -> Ffmpeg:
 
 
 def _resolve_vmaf(asked: Vmaf) -> Vmaf:
-    return structs.replace(asked, scale="{}x{}".format(*SCALES[asked.scale]) if asked.scale in SCALES else asked.scale)
+    scaled = structs.replace(
+        asked, scale="{}x{}".format(*SCALES[asked.scale]) if asked.scale in SCALES else asked.scale
+    )
+    return structs.replace(scaled, model=vmaf_model(scaled)) if asked.model == "auto" else scaled
+
+
+def vmaf_model(resolved: Vmaf) -> Literal["v0.6.1", "v0.6.1neg", "4k"]:
+    """The model to score with: the one asked for, else by scale, as each was trained for a viewing distance."""
+    if resolved.model is UNSET or resolved.model == "auto":
+        return "4k" if resolved.size[1] >= _UHD_LINES else "v0.6.1"
+    return resolved.model

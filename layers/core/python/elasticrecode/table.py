@@ -413,6 +413,7 @@ def _record(item: Item, progress: Item | None, now: float) -> JobRecord:
         endedAt=seconds.get("endedMs"),
         progress=latest.progress or None if latest and current and state == "running" else None,
         outputs=Raw(item["outputs"]["S"].encode()) if "outputs" in item else None,
+        quality=Raw(item["quality"]["S"].encode()) if "quality" in item else None,
         error=msgspec.json.decode(item["failure"]["S"], type=Failure) if "failure" in item else None,
     )
 

@@ -1,0 +1,68 @@
+"""The figures are those of a well-kept reference tool with the same ffmpeg, at every scale and for every metric."""
+
+import json
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+from ffmpeg_quality_metrics import FfmpegQualityMetrics, VmafOptions
+
+from elasticrecode.profiles import SCALES
+from tests.quality.conftest import ENCODE, FFMPEG, Make, scored
+
+_OPTIONS = VmafOptions(
+    model_path=None, model_params=[], n_threads=2, n_subsample=1, features=["float_ms_ssim"], ten_bit=False
+)
+ALL = {"psnr": "enable", "ssim": "enable", "ms-ssim": "enable"}
+
+
+def reference(origin: Path, made: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """Means over all frames, by the tool."""
+    monkeypatch.setenv("PATH", str(FFMPEG.parent), prepend=":")
+    tool = FfmpegQualityMetrics(str(origin), str(made), ffmpeg_path=str(FFMPEG), tmp_dir=str(folder))
+    said = tool.calculate(["vmaf", "psnr", "ssim"], vmaf_options=_OPTIONS)
+    return {
+        "vmaf": fmean(frame["vmaf"] for frame in said["vmaf"]),
+        "msSsim": fmean(frame["float_ms_ssim"] for frame in said["vmaf"]),
+        "psnr": fmean(frame["psnr_avg"] for frame in said["psnr"]),
+        "ssim": fmean(frame["ssim_avg"] for frame in said["ssim"]),
+    }
+
+
+@pytest.mark.parametrize("word", SCALES)
+@pytest.mark.parametrize("clip", ["film", "made"])
+def test_the_means_agree_with_the_reference_tool(
+    make: Make, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str, clip: str
+) -> None:
+    width, height = SCALES[word]
+    if clip == "film":
+        origin = make("short.mp4", "-i", source, "-frames:v", "12", "-c:v", "libx264", "-crf", "8")
+        made = make("short-encoded.mp4", "-i", origin, *ENCODE)
+    else:
+        origin = make("pattern.mkv", "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=30:duration=0.4", "-c:v", "ffv1")
+        made = make("pattern.mp4", "-i", origin, "-c:v", "libx264", "-b:v", "200k", "-pix_fmt", "yuv420p")
+    scale = ("-vf", f"scale={width}:{height}:flags=bicubic,format=yuv420p,setsar=1", "-c:v", "ffv1")
+    first, second = (make(f"{word}-{path.name}.mkv", "-i", path, *scale) for path in (origin, made))
+    said = scored(origin, made, tmp_path, scale=f"{width}x{height}", **ALL)
+    ours = said.quality
+    theirs = reference(first, second, tmp_path, monkeypatch)
+    assert ours.warnings == []
+    assert ours.psnr
+    assert ours.ssim
+    assert ours.msSsim
+    assert ours.vmaf.mean == pytest.approx(theirs["vmaf"], abs=0.01)
+    assert ours.psnr.mean == pytest.approx(theirs["psnr"], abs=0.01)
+    frames = json.loads(said.report.read_bytes())["frames"]
+    assert ours.ssim.mean == pytest.approx(fmean(frame["metrics"]["ssim"] for frame in frames), abs=1e-6)
+    # The tool rounds each frame's SSIM to three decimals, which is more than may be between us.
+    rounded = fmean(round(frame["metrics"]["ssim"], 3) for frame in frames)
+    assert rounded == pytest.approx(theirs["ssim"], abs=0.0001)
+    assert ours.msSsim.mean == pytest.approx(theirs["msSsim"], abs=0.0001)
+
+
+@pytest.mark.parametrize("model", ["v0.6.1", "v0.6.1neg", "4k"])
+def test_each_model_can_be_asked_for(source: Path, encoded: Path, tmp_path: Path, model: str) -> None:
+    said = scored(source, encoded, tmp_path, model=model, subsample=10).quality.vmaf
+    assert model in said.model.replace("_4k_", "_4k ")
+    assert said.frames == 6
+    assert said.min <= said.p5 <= said.mean <= 100

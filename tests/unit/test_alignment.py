@@ -1,0 +1,171 @@
+"""Frames that belong together are told from frames that do not."""
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from worker import alignment
+from worker.alignment import THUMB, WINDOW, Film, Pairing
+from worker.failures import Hopeless
+from worker.probe import Video
+
+
+def film(frames: int = 100, rate: float = 25.0, start: float = 0.0, **changes: Any) -> Film:
+    video = Video("mov", 0, "h264", 1280, 720, frames / rate, 1_000_000, frames, rate)._replace(**changes)
+    return Film(video, [start + n / rate for n in range(frames)])
+
+
+def refused(origin: Film, made: Film) -> str:
+    with pytest.raises(Hopeless) as caught:
+        alignment.pair(origin, made, nearest=False)
+    assert (
+        "nearest" in str(caught.value)
+        or "still" in caught.value.failure.code
+        or "no-frames" in caught.value.failure.code
+    )
+    return caught.value.failure.code
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        film(start=0.04),
+        film(width=480, height=270),
+        film(demuxer="matroska"),
+        film(full_range=True),
+        film(rate=25.001),
+    ],
+)
+def test_what_can_be_put_right_is(made: Film) -> None:
+    assert alignment.pair(film(), made, nearest=False) == Pairing(100)
+
+
+def test_deeper_samples_are_compared_at_their_depth() -> None:
+    assert alignment.pair(film(), film(bits=10), nearest=False).bits == 10
+
+
+@pytest.mark.parametrize(
+    ("origin", "made", "code"),
+    [
+        (film(100, 25), film(50, 12.5), "frame-rate-mismatch"),
+        (film(100, 30), film(100, 29.97), "frame-rate-mismatch"),
+        (film(100), film(90), "frame-count-mismatch"),
+        (film(hdr=True), film(), "dynamic-range-mismatch"),
+        (film(), film(interlaced=True), "interlacing-mismatch"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name_or_paired_by_time_with_a_warning(
+    origin: Film, made: Film, code: str
+) -> None:
+    assert refused(origin, made) == code
+    said = alignment.pair(origin, made, nearest=True)
+    assert said.warnings
+    assert said.by_time is code.startswith("frame-")
+
+
+def test_both_values_are_told() -> None:
+    with pytest.raises(Hopeless, match=r"25\.000.*12\.500"):
+        alignment.pair(film(100, 25), film(50, 12.5), nearest=False)
+    with pytest.raises(Hopeless, match=r"100 frames.*90"):
+        alignment.pair(film(100), film(90), nearest=False)
+
+
+def test_frames_shown_at_other_times_are_another_rate() -> None:
+    uneven = film()
+    jumpy = [time + 0.03 * (n % 7 == 0) for n, time in enumerate(uneven.times)]
+    assert refused(film(), Film(uneven.video, jumpy)) == "frame-rate-mismatch"
+    same = Film(uneven.video, jumpy), Film(uneven.video, [time + 0.5 for time in jumpy])
+    assert alignment.pair(*same, nearest=False) == Pairing(100)
+
+
+def test_stills_and_films_without_frames_have_codes_of_their_own() -> None:
+    one, none, many = film(1), Film(film().video, []), film()
+    assert refused(many, one) == "input-still"
+    assert refused(one, many) == "origin-still"
+    assert refused(many, none) == "input-no-frames"
+    assert refused(none, many) == "origin-no-frames"
+
+
+def test_a_frame_less_is_said() -> None:
+    assert alignment.pair(film(100), film(99), nearest=False).warnings == ("The input has 1 frame less.",)
+
+
+def test_a_rotation_flag_that_only_one_has_may_lie() -> None:
+    said = alignment.pair(film(), film(rotation=90), nearest=False)
+    assert said.as_coded
+    assert "90" in said.warnings[0]
+    upright = film(width=720, height=1280)
+    assert not alignment.pair(film(rotation=270), upright, nearest=False).as_coded
+    assert refused_shape(film(), upright) == "shape-mismatch"
+
+
+def refused_shape(origin: Film, made: Film) -> str:
+    with pytest.raises(Hopeless) as caught:
+        alignment.pair(origin, made, nearest=True)
+    return caught.value.failure.code
+
+
+# Pictures: a bright bar that moves over noise.
+
+
+def copies(frames: Sequence[int], noise: int = 4, seed: int = 1) -> bytes:
+    rng, width = random.Random(seed), THUMB[0] * THUMB[1]
+    shown = bytearray()
+    for n in frames:
+        picture = [100 + 60 * ((x + 2 * n) % 32 < 8) + rng.randint(-noise, noise) for x in range(width)]
+        shown += bytes(picture)
+    return bytes(shown)
+
+
+def checked(origin: Sequence[int], made: Sequence[int], *, nearest: bool = False) -> Pairing:
+    pairing = Pairing(min(len(origin), len(made)))
+    return alignment.checked(pairing, copies(origin), copies(made, seed=2), nearest=nearest)
+
+
+def test_pictures_that_match_confirm_the_pairing() -> None:
+    assert checked(range(72), range(72)) == Pairing(72)
+
+
+def test_a_start_that_is_missing_is_skipped_and_said() -> None:
+    late = checked(range(72), range(1, 73))
+    assert (late.skip_origin, late.skip_input) == (1, 0)
+    assert "lacks the first frame" in late.warnings[0]
+    assert checked(range(2, 74), range(72)).skip_input == 2
+
+
+def test_pictures_that_stop_matching_are_refused() -> None:
+    gap = [*range(30), *range(31, 73)]
+    with pytest.raises(Hopeless) as caught:
+        checked(range(72), gap)
+    assert caught.value.failure.code == "frames-missing"
+    assert checked(range(72), gap, nearest=True).by_time
+
+
+def test_a_late_start_that_is_too_late_is_refused() -> None:
+    with pytest.raises(Hopeless, match="starts 4 frames after"):
+        checked(range(72), range(4, 76))
+
+
+def test_a_still_scene_says_nothing() -> None:
+    still = [5] * (3 * WINDOW)
+    assert checked(still, still) == Pairing(3 * WINDOW)
+
+
+def test_a_short_film_is_looked_at_too() -> None:
+    assert checked(range(9), range(1, 10)).skip_origin == 1
+    assert checked(range(2), range(2)) == Pairing(2)
+
+
+def test_windows_are_few_however_long_the_film() -> None:
+    assert alignment.period(100) == WINDOW
+    assert 200_000 / alignment.period(200_000) <= 65
+
+
+def test_more_detail_than_the_origin_looks_swapped() -> None:
+    assert alignment.refuse_swapped(0.80, 0.85, nearest=False) == ""
+    with pytest.raises(Hopeless) as caught:
+        alignment.refuse_swapped(0.85, 0.80, nearest=False)
+    assert caught.value.failure.code == "inputs-swapped"
+    assert alignment.refuse_swapped(0.85, 0.80, nearest=True)

@@ -1,0 +1,89 @@
+"""The filter graph, and what is read from the logs of a run."""
+
+import json
+
+import pytest
+
+from elasticrecode.profiles import Profile, Vmaf, resolve, vmaf_model
+from worker import vmaf
+from worker.alignment import Pairing
+
+ASKED = Vmaf(scale="1280x720", psnr="enable", ssim="enable", ms_ssim="enable")
+
+
+def test_both_sides_are_decoded_once_and_every_pad_is_used_once() -> None:
+    graph = vmaf.graph(ASKED, Pairing(100), 2)
+    assert graph.count("[0:v]") == graph.count("[1:v]") == 1
+    pads = [pad.split("]")[0] for pad in graph.split("[")[1:]]
+    outputs = {"scored", "reversed", "dthumbs", "rthumbs"}
+    assert {pad for pad in pads if pads.count(pad) == 1} == outputs | {"0:v", "1:v"}
+    assert all(pads.count(pad) == 2 for pad in set(pads) - outputs - {"0:v", "1:v"})
+
+
+def test_only_what_is_asked_for_is_measured() -> None:
+    bare = vmaf.graph(Vmaf(scale="480x270", psnr="disable"), Pairing(100), 2)
+    assert not any(word in bare for word in ("psnr", "ssim="))
+    full = vmaf.graph(ASKED, Pairing(100), 3)
+    for word in ("psnr=", "ssim=", "float_ms_ssim", "n_threads=3", "scale=1280:720:flags=bicubic", "n_subsample=1"):
+        assert word in full
+
+
+def test_frames_are_paired_by_count_or_by_time() -> None:
+    assert "setpts=N" in vmaf.graph(ASKED, Pairing(100), 2)
+    by_time = vmaf.graph(ASKED, Pairing(100, by_time=True), 2)
+    assert "ts_sync_mode=nearest" in by_time
+    assert "setpts=N" not in by_time
+    assert "[1:v]trim=start_frame=2," in vmaf.graph(ASKED, Pairing(100, skip_origin=2), 2)
+
+
+def test_the_model_follows_the_scale_unless_it_is_named() -> None:
+    assert vmaf_model(Vmaf(scale="1920x1080")) == "v0.6.1"
+    assert vmaf_model(Vmaf(scale="3840x2160")) == "4k"
+    assert vmaf_model(Vmaf(scale="3840x2160", model="v0.6.1neg")) == "v0.6.1neg"
+    resolved = resolve(Profile(vmaf=Vmaf(scale="720p", model="auto"))).vmaf
+    assert resolved == Vmaf(scale="1280x720", model="v0.6.1")
+
+
+def log(*scores: float, detail: float = 0.9) -> bytes:
+    names = ("integer_adm2", *(f"integer_vif_scale{n}" for n in range(4)))
+    frames = [{"frameNum": n, "metrics": {"vmaf": s} | dict.fromkeys(names, detail)} for n, s in enumerate(scores)]
+    return json.dumps({"version": "3.0.0", "fps": 1.0, "frames": frames}).encode()
+
+
+PSNR = "n:1 mse_avg:0.00 psnr_avg:inf psnr_y:inf\nn:2 mse_avg:4.80 psnr_avg:41.30 psnr_y:40.10\n"
+SSIM = "n:1 Y:1.000000 U:1.0 V:1.0 All:1.000000 (inf)\nn:2 Y:0.980000 U:0.9 V:0.9 All:0.970000 (15.2)\n"
+
+
+def test_the_logs_of_a_run_are_brought_together_frame_by_frame() -> None:
+    scores = vmaf.read(log(90, 80), PSNR, SSIM)
+    assert scores.version == "3.0.0"
+    assert [metrics["psnr"] for _, metrics in scores.frames] == [100.0, 41.3]
+    assert [metrics["ssim_y"] for _, metrics in scores.frames] == [1.0, 0.98]
+
+
+def test_the_figures_of_the_record() -> None:
+    found = vmaf.quality(vmaf.read(log(*range(101)), PSNR, SSIM), ASKED, ["odd"])
+    assert (found.vmaf.mean, found.vmaf.min, found.vmaf.p5, found.vmaf.frames) == (50.0, 0.0, 5.0, 101)
+    assert found.vmaf.harmonicMean == pytest.approx(101 / sum(1 / (n + 1) for n in range(101)) - 1, abs=1e-6)
+    assert found.psnr
+    assert found.psnr.mean == pytest.approx(70.65)
+    assert (found.msSsim, found.passed, found.warnings) == (None, None, ["odd"])
+
+
+@pytest.mark.parametrize(("least", "passed"), [(89.0, True), (90.0, True), (90.1, False), (0.0, True)])
+def test_a_minimum_is_held_or_not(least: float, passed: bool) -> None:
+    asked = Vmaf(scale="480x270", min=least)
+    assert vmaf.quality(vmaf.read(log(90), None, None), asked, []).passed is passed
+
+
+def test_the_worst_moments_are_apart_and_the_worst_comes_first() -> None:
+    scores = vmaf.read(log(*[90] * 50, 10, 11, *[90] * 50, 5, *[90] * 50), None, None)
+    assert vmaf.worst(scores, apart=25)[:2] == [102, 50]
+    assert len(vmaf.worst(scores, apart=25)) == 5
+    assert vmaf.worst(vmaf.read(log(50), None, None), apart=25) == [0]
+
+
+def test_detail_is_compared_on_the_same_frames() -> None:
+    forward = vmaf.read(log(*[90] * 64), None, None)
+    assert vmaf.detail_both_ways(forward, log(*[80] * 16, detail=0.7), 64) == pytest.approx((0.9, 0.7))
+    assert vmaf.detail_both_ways(vmaf.read(log(), None, None), log(1.0), 64) == (0.0, 0.0)

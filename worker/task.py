@@ -1,0 +1,79 @@
+"""One job, from its inputs on S3 to its outputs on S3: a transcode, a score, or a transcode that is then scored."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from msgspec import UNSET
+
+from elasticrecode import jobs
+from elasticrecode.events import Output, Progress, Quality, Result
+from elasticrecode.jobs import Job
+from worker import ffmpeg
+from worker.failures import Hopeless
+from worker.score import Pair, score
+from worker.settings import Settings
+from worker.storage import Storage
+from worker.transcode import transcode
+from worker.work import Work
+
+REPORT, PAGE = ".vmaf.json", ".vmaf.html"
+"""What a score's files are called, behind the input's name."""
+
+
+def perform(
+    job: Job,
+    settings: Settings,
+    storage: Storage,
+    work: Work,
+    report: Callable[[Progress], None],
+    may_publish: Callable[[], None],
+) -> Result:
+    """Do the job in a folder of its own, which is removed in any case.
+
+    Reports progress at most once a second. `may_publish` is asked right before outputs appear and raises when the
+    claim is lost. Raises JobError or Interrupted; then nothing was published, but where the error has a `result`.
+    """
+    if job.kind != settings.kind:
+        raise Hopeless("worker-cannot", f"This is a worker for {settings.kind} jobs; the job is for {job.kind}.")
+    encode, scoring = job.profile.ffmpeg, job.profile.vmaf
+    name = jobs.name(job.input)
+    with tempfile.TemporaryDirectory(prefix="job-") as path:
+        folder = Path(path)
+        source, origin, target = folder / "input", folder / "origin", folder / "output"
+        files: list[tuple[Path, str]] = []
+        outputs: list[Output] = []
+        storage.download(job.input, source)
+        work.check()
+        pair, done = Pair(origin, source, job.origin or "", job.input), 0
+        if encode:
+            form = ffmpeg.container(name)
+            uri = job.output + form.name
+            made = transcode(
+                source, target, uri, form.muxer, encode, settings, work, report, then_score=scoring is not UNSET
+            )
+            files.append((target, uri))
+            outputs.append(made)
+            pair, done = Pair(source, target, job.input, uri), made.frames or 0
+        elif job.origin:
+            storage.download(job.origin, origin, "origin")
+            work.check()
+        quality: Quality | None = None
+        if scoring:
+            scored = score(pair, scoring, settings, work, report, folder, before=done)
+            quality = scored.quality
+            for written, ending in ((scored.report, REPORT), (scored.page, PAGE)):
+                uri = job.output + name + ending
+                files.append((written, uri))
+                outputs.append(Output(uri=uri, bytes=written.stat().st_size))
+        work.check()
+        may_publish()
+        for written, uri in files:
+            storage.upload(written, uri)
+    result = Result(outputs=outputs, quality=quality or UNSET)
+    if quality and scoring and quality.passed is False and scoring.onFail == "fail":
+        below = f"VMAF is {quality.vmaf.mean:.2f}, below the minimum of {scoring.min:g}. What was made is kept."
+        error = Hopeless("quality-below-minimum", below)
+        error.result = result
+        raise error
+    return result
