@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from benchmarks import calls, events, imports, transcode
+from benchmarks import calls, events, imports, score, transcode
 
 
 class Row(NamedTuple):
@@ -23,6 +23,7 @@ _SECTIONS: dict[str, Callable[[], Iterator[tuple[str, str, str, float, float]]]]
     "calls": calls.rows,
     "events": events.rows,
     "transcode": transcode.rows,
+    "score": score.rows,
 }
 
 

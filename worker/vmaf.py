@@ -22,7 +22,8 @@ VMAF_LOG, PSNR_LOG, SSIM_LOG, REVERSED_LOG = "vmaf.log", "psnr.log", "ssim.log",
 THUMBS = {"input": "input.thumbs", "origin": "origin.thumbs"}
 MOMENTS = 5
 _MODELS = {"v0.6.1": "vmaf_v0.6.1", "v0.6.1neg": "vmaf_v0.6.1neg", "4k": "vmaf_4k_v0.6.1"}
-_DETAIL = ("integer_adm2", *(f"integer_vif_scale{n}" for n in range(4)))
+_DETAIL = ("integer_adm2", "integer_vif_scale")
+"""How the features begin that tell how much of the reference's detail is there; a model may add to their names."""
 _REVERSED_FRAMES = 16
 _IDENTICAL_DB = 100.0
 """What PSNR is taken for where two pictures are the same, which is infinite."""
@@ -48,8 +49,8 @@ def graph(asked: Vmaf, pairing: Pairing, threads: int) -> str:
         *([f"ssim=stats_file={SSIM_LOG}:{sync}"] if is_on(asked.ssim) else ()),
     ]
     more = ":feature=name=float_ms_ssim" if is_on(asked.ms_ssim) else ""
-    model = f"libvmaf=model=version={_MODELS[vmaf_model(asked)]}:n_threads={threads}"
-    metrics.append(f"{model}{more}:n_subsample={asked.subsample or 1}:log_fmt=json:log_path={VMAF_LOG}:{sync}")
+    libvmaf = f"libvmaf=model=version={_MODELS[vmaf_model(asked)]}:n_threads={threads}"
+    metrics.append(f"{libvmaf}{more}:n_subsample={asked.subsample or 1}:log_fmt=json:log_path={VMAF_LOG}:{sync}")
     some, few = period(pairing.frames), max(1, pairing.frames // _REVERSED_FRAMES)
     copies = f"select='lt(mod(n,{some}),{WINDOW})',scale={THUMB[0]}:{THUMB[1]}:flags=area,format=gray"
     chains = []
@@ -65,7 +66,7 @@ def graph(asked: Vmaf, pairing: Pairing, threads: int) -> str:
         made = f"[m{n}]" if n < len(metrics) - 1 else "[scored]"
         chains.append(f"{taken}[r{n}]{metric}{made}")
         taken = made
-    reverse = f"libvmaf=n_threads={threads}:log_fmt=json:log_path={REVERSED_LOG}:{sync}"
+    reverse = f"{libvmaf}:log_fmt=json:log_path={REVERSED_LOG}:{sync}"
     chains.append(f"[rfew][dfew]{reverse}[reversed]")
     return ";".join(chains)
 
@@ -146,16 +147,17 @@ def _decibels(text: str) -> float:
     return value if math.isfinite(value) else _IDENTICAL_DB
 
 
-def details(vmaf: Log) -> dict[int, float]:
-    """Frame → the part of the reference's detail that a frame has, 0 to about 1: the mean of VIF and ADM."""
-    return {frame.frameNum: fmean(frame.metrics[name] for name in _DETAIL) for frame in vmaf.frames}
+def _detail(metrics: dict[str, float]) -> float:
+    """The part of the reference's detail that a frame has, 0 to about 1: the mean of VIF and ADM."""
+    return fmean(value for name, value in metrics.items() if name.startswith(_DETAIL))
 
 
 def detail_both_ways(forward: Scores, backward: bytes, frames: int) -> tuple[float, float]:
     """The same frames' detail as scored, and the wrong way round. Equal where nothing was scored both ways."""
     few = max(1, frames // _REVERSED_FRAMES)
-    there = {number: fmean(metrics[name] for name in _DETAIL) for number, metrics in forward.frames}
-    back = {number * few: value for number, value in details(msgspec.json.decode(backward, type=Log)).items()}
+    there = {number: _detail(metrics) for number, metrics in forward.frames}
+    frames_back = msgspec.json.decode(backward, type=Log).frames
+    back = {frame.frameNum * few: _detail(frame.metrics) for frame in frames_back}
     both = there.keys() & back.keys()
     return (fmean(there[n] for n in both), fmean(back[n] for n in both)) if both else (0.0, 0.0)
 
