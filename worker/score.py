@@ -127,7 +127,7 @@ def _moments(
 ) -> list[Moment]:
     """The worst moments with their pictures, the worst first."""
     by_number = dict(scores.frames)
-    chosen = vmaf.worst(scores, apart=max(1, round(films["input"].video.rate)))
+    chosen = vmaf.worst(scores, films["input"].video.rate)
     made = [number + pairing.skip_input for number in chosen]
     theirs = [_partner(number, films, pairing) for number in chosen]
     frames: dict[str, Sequence[int]] = {"input": made, "origin": theirs}

@@ -190,8 +190,10 @@ def report(scores: Scores, quality_: Quality, told: dict[str, Any]) -> bytes:
     return msgspec.json.encode({**head, "frames": Raw(msgspec.json.encode(frames))})
 
 
-def worst(scores: Scores, apart: int) -> list[int]:
-    """The frames of the lowest scores, at least so many frames apart, the worst first."""
+def worst(scores: Scores, rate: float) -> list[int]:
+    """The frames of the lowest scores, the worst first, a second apart where the film is long enough for that."""
+    last = scores.frames[-1][0]
+    apart = max(1, min(round(rate), last // (2 * MOMENTS)))
     chosen: list[int] = []
     for number, _ in sorted(scores.frames, key=lambda frame: (frame[1]["vmaf"], frame[0])):
         if all(abs(number - other) >= apart for other in chosen):

@@ -15,13 +15,12 @@ import pytest
 from elasticrecode.lifecycle import ENDED
 from local.deployment import wait_for_aws
 from local.processes import AWS, programs
-from tests.conftest import FULL, ROOT, SEED, Tell, contract
+from tests.conftest import FULL, SEED, Tell, contract
 from tests.e2e.conftest import Deployed, wait_for
-from tests.e2e.test_deployed import Clips, encoders, long_clip
+from tests.e2e.test_deployed import MAX_ATTEMPTS, Clips, encoders, long_clip
 
 JOBS, BLOWS = (24, 24) if FULL else (5, 4)
 WORKERS = 2
-MAX_ATTEMPTS = json.loads((ROOT / "cdk.json").read_text())["context"]["maxAttempts"]
 _NEXT = {
     "JobSummit": {"JobStart", "JobLost"},
     "JobStart": {"JobFinished", "JobReturned", "JobLost"},

@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 
 from local.place import TOOLS
-from tests.conftest import contract
+from tests.conftest import ROOT, contract
 from tests.e2e.conftest import LEASE_SECONDS, Deployed, wait_for
 
 BUNNY = TOOLS / "media" / "bigbuckbunny.mp4"
 PICTURE = ("-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25:duration=2")
 SOUND = ("-f", "lavfi", "-i", "sine=duration=2")
 Clips = Callable[..., Path]
+MAX_ATTEMPTS: int = json.loads((ROOT / "cdk.json").read_text())["context"]["maxAttempts"]
 
 
 @pytest.fixture
@@ -249,9 +250,7 @@ def test_a_worker_that_is_killed_loses_its_job_to_another_and_it_finishes_once(
 ) -> None:
     job_id = deployed.submit(long_clip(deployed, clips, "killed"), "killed/", scale="720p")
     working(deployed, job_id)
-    pid = deployed.supervisor.pids()["worker-ffmpeg-0"]
-    os.kill(pid, signal.SIGKILL)
-    subprocess.run(["pkill", "-f", f"progress pipe:1.*{deployed.place.scratch}"], check=False)
+    kill_worker(deployed)
     killed = time.monotonic()
     wait_for(lambda: deployed.record(job_id)["attempt"] == 2, "a second attempt", 4 * LEASE_SECONDS)
     assert time.monotonic() - killed < 2 * LEASE_SECONDS + 4
@@ -260,6 +259,26 @@ def test_a_worker_that_is_killed_loses_its_job_to_another_and_it_finishes_once(
     assert said.count("JobFinished") == 1
     assert "JobLost" in said
     assert deployed.keys("killed/") == ["killed/killed.mp4"]
+
+
+def kill_worker(deployed: Deployed) -> None:
+    """SIGKILL to the worker and its encoder, as when a container is gone."""
+    os.kill(deployed.supervisor.pids()["worker-ffmpeg-0"], signal.SIGKILL)
+    subprocess.run(["pkill", "-f", f"progress pipe:1.*{deployed.place.scratch}"], check=False)
+
+
+def test_a_job_that_kills_every_worker_ends_failed(deployed: Deployed, clips: Clips) -> None:
+    job_id = deployed.submit(long_clip(deployed, clips, "poison"), "poison/", scale="720p")
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        wait_for(lambda: working(deployed, job_id)["attempt"] == attempt, f"attempt {attempt}", 60)  # noqa: B023
+        kill_worker(deployed)
+    record = deployed.until(job_id, "failed", "finished")
+    assert (record["state"], record["error"]["code"]) == ("failed", "attempts-exhausted")
+    said = deployed.actions(job_id)
+    assert (said.count("JobLost"), said.count("JobFailed")) == (MAX_ATTEMPTS, 1)
+    assert deployed.keys("poison/") == []
+    after = deployed.submit(deployed.put(BUNNY, "in/example.mp4"), "after-poison/")
+    assert deployed.until(after, "finished", "failed")["state"] == "finished"
 
 
 def test_a_worker_that_is_told_to_terminate_gives_its_job_back(deployed: Deployed, clips: Clips) -> None:

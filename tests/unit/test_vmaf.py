@@ -78,9 +78,10 @@ def test_a_minimum_is_held_or_not(least: float, passed: bool) -> None:
 
 def test_the_worst_moments_are_apart_and_the_worst_comes_first() -> None:
     scores = vmaf.read(log(*[90] * 50, 10, 11, *[90] * 50, 5, *[90] * 50), None, None)
-    assert vmaf.worst(scores, apart=25)[:2] == [102, 50]
-    assert len(vmaf.worst(scores, apart=25)) == 5
-    assert vmaf.worst(vmaf.read(log(50), None, None), apart=25) == [0]
+    assert vmaf.worst(scores, rate=25)[:2] == [102, 50]
+    assert len(vmaf.worst(scores, rate=25)) == 5
+    assert vmaf.worst(vmaf.read(log(50), None, None), rate=25) == [0]
+    assert len(vmaf.worst(vmaf.read(log(*range(60)), None, None), rate=25)) == 5
 
 
 def test_detail_is_compared_on_the_same_frames() -> None:
