@@ -14,6 +14,7 @@ from local.processes import Supervisor
 
 def up(place: Place, supervisor: Supervisor) -> None:
     """Start what is missing and leave it running."""
+    deployment.refuse_other_port(place)
     if not supervisor.running():
         processes.refuse_busy_ports(place)
     known = place.stack() if place.stack_file.exists() else None
@@ -23,6 +24,7 @@ def up(place: Place, supervisor: Supervisor) -> None:
     stack = deployment.deploy(place)
     with step("Starting the front door and the workers"):
         supervisor.keep(processes.programs(place, stack))
+        deployment.wait_for_front(place, supervisor)
 
 
 def up_and_say(place: Place, supervisor: Supervisor) -> None:
@@ -82,11 +84,19 @@ def main() -> int:
         print(f"\n{error}" + (f"\nThe log is {error.log}" if error.log else ""), file=sys.stderr)
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
+    except BaseException:
+        _give_up(supervisor)
+        raise
     else:
         return 0
+    _give_up(supervisor)
+    return 1
+
+
+def _give_up(supervisor: Supervisor | None) -> None:
+    """Leave no process behind of a start that failed."""
     if supervisor and sys.argv[1] in ("up", "run"):
         supervisor.end()
-    return 1
 
 
 if __name__ == "__main__":

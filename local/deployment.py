@@ -6,13 +6,13 @@ import os
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from infra import version
 from local.place import ACCOUNT, REGION, ROOT, LocalError, Place
-from local.processes import AWS, Supervisor, wait_for
+from local.processes import AWS, FRONT, Supervisor, wait_for
 
 _CDK = ROOT / "node_modules" / ".bin" / "cdk"
 _DEPLOYED = ("app.py", "cdk.json", "infra", "functions", "layers")
@@ -30,24 +30,42 @@ def step(doing: str) -> Iterator[None]:
 
 def wait_for_aws(place: Place, supervisor: Supervisor) -> None:
     """Wait until the embedded AWS answers. LocalError when it does not."""
+    _wait_for(f"{place.aws_url}/_ministack/health", AWS, "The embedded AWS", supervisor)
 
+
+def wait_for_front(place: Place, supervisor: Supervisor) -> None:
+    """Wait until the front door answers. LocalError when it does not."""
+    _wait_for(f"{place.url}/", FRONT, "The front door", supervisor)
+
+
+def _wait_for(url: str, name: str, what: str, supervisor: Supervisor) -> None:
     def answers() -> bool:
-        if supervisor.state(AWS) == "FATAL":
-            raise LocalError("The embedded AWS does not start.", supervisor.log(AWS))
+        if supervisor.state(name) == "FATAL":
+            raise LocalError(f"{what} does not start.", supervisor.log(name))
         try:
-            with urllib.request.urlopen(f"{place.aws_url}/_ministack/health", timeout=2) as answer:
+            with urllib.request.urlopen(url, timeout=2) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False
 
-    wait_for(answers, _START_SECONDS, "The embedded AWS did not answer", supervisor.log(AWS))
+    wait_for(answers, _START_SECONDS, f"{what} did not answer", supervisor.log(name))
+
+
+def refuse_other_port(place: Place) -> None:
+    """LocalError when what is kept was made on another port: addresses of queues have it in them."""
+    kept = json.loads(place.stack_file.read_text()).get("AwsEndpoint") if place.stack_file.exists() else None
+    if kept and kept != place.aws_url:
+        port = kept.rpartition(":")[2]
+        raise LocalError(
+            f"What is kept in {place.state} was made with AWS_PORT={port}; use that, or `make clean` first."
+        )
 
 
 def deploy(place: Place) -> dict[str, str]:
     """Deploy unless what is deployed is what would be; the stack's outputs. LocalError when CDK fails."""
     fingerprint, marker = _fingerprint(place), place.state / "deployed"
     if marker.exists() and marker.read_text() == fingerprint and place.stack_file.exists():
-        return place.stack()
+        return _noted(place, place.stack())
     marker.unlink(missing_ok=True)
     log = place.logs / "deploy.log"
     log.unlink(missing_ok=True)
@@ -59,9 +77,15 @@ def deploy(place: Place) -> dict[str, str]:
         outputs = place.state / "outputs.json"
         _cdk(place, log, "deploy", "--require-approval", "never", "--outputs-file", str(outputs))
     (told,) = json.loads(outputs.read_text()).values()
-    stack = {"Url": place.url, "AwsEndpoint": place.aws_url, "Region": REGION, **told}
-    place.stack_file.write_text(json.dumps(stack, indent=2) + "\n")
+    stack = _noted(place, told)
     marker.write_text(fingerprint)
+    return stack
+
+
+def _noted(place: Place, told: Mapping[str, str]) -> dict[str, str]:
+    """What was deployed and where it is now, written down."""
+    stack = {**told, "Url": place.url, "AwsEndpoint": place.aws_url, "Region": REGION}
+    place.stack_file.write_text(json.dumps(stack, indent=2) + "\n")
     return stack
 
 

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp.typedefs import Handler
 from yarl import URL
 
 from local.place import ROOT, Place
@@ -61,23 +62,30 @@ def application(site: Path, rest_url: str, socket_url: str) -> web.Application:
             return _unreachable()
         before = web.WebSocketResponse(max_msg_size=0)
         await before.prepare(request)
+        opened.add(before)
         pumps = [asyncio.create_task(_pump(before, behind)), asyncio.create_task(_pump(behind, before))]
         await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         for pump in pumps:
             pump.cancel()
         await before.close(code=behind.close_code or 1000)
         await behind.close(code=before.close_code or 1000)
+        opened.discard(before)
         return before
 
+    async def close_sockets(_: web.Application) -> None:
+        await asyncio.gather(*(each.close(code=WSCloseCode.GOING_AWAY) for each in set(opened)))
+
+    opened: set[web.WebSocketResponse] = set()
     sessions: list[aiohttp.ClientSession] = []
 
     async def session(_: web.Application) -> AsyncIterator[None]:
-        async with aiohttp.ClientSession(auto_decompress=False, timeout=aiohttp.ClientTimeout(total=35)) as opened:
-            sessions.append(opened)
+        async with aiohttp.ClientSession(auto_decompress=False, timeout=aiohttp.ClientTimeout(total=35)) as client:
+            sessions.append(client)
             yield
 
-    app = web.Application(client_max_size=_BODY_LIMIT)
+    app = web.Application(client_max_size=_BODY_LIMIT, middlewares=[_as_problems])
     app.cleanup_ctx.append(session)
+    app.on_shutdown.append(close_sockets)
     app.router.add_get("/", index)
     app.router.add_get("/index", index)
     app.router.add_static("/static", site / "static")
@@ -103,13 +111,24 @@ def _forwarded(request: web.Request) -> dict[str, str]:
 
 
 def _unreachable() -> web.Response:
-    problem = {
-        "type": "about:blank",
-        "title": "Not reachable",
-        "status": 502,
-        "detail": "The embedded AWS does not answer; `make up` starts it, `make logs` shows why it stopped.",
-    }
-    return web.Response(status=502, content_type="application/problem+json", text=json.dumps(problem))
+    detail = "The embedded AWS does not answer; `make up` starts it, `make logs` shows why it stopped."
+    return _problem(502, "Not reachable", detail)
+
+
+def _problem(status: int, title: str, detail: str) -> web.Response:
+    problem = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    return web.Response(status=status, content_type="application/problem+json", text=json.dumps(problem))
+
+
+@web.middleware
+async def _as_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What the front door refuses itself is told like everything else that is refused."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        return _problem(error.status, error.reason, error.text or "")
 
 
 def main() -> None:
@@ -117,7 +136,13 @@ def main() -> None:
     place = Place.read()
     stack = place.stack()
     site = ROOT / json.loads((ROOT / "cdk.json").read_text())["context"]["siteFolder"]
-    web.run_app(application(site, stack["RestUrl"], stack["SocketUrl"]), host="127.0.0.1", port=place.port, print=None)
+    web.run_app(
+        application(site, stack["RestUrl"], stack["SocketUrl"]),
+        host="127.0.0.1",
+        port=place.port,
+        print=None,
+        shutdown_timeout=2,
+    )
 
 
 if __name__ == "__main__":

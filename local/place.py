@@ -14,7 +14,13 @@ REGION = "us-east-1"
 ACCOUNT = "000000000000"
 
 
-_NUMBERS = (("PORT", 8080, 65535), ("AWS_PORT", 4566, 65535), ("WORKERS", 1, 64), ("LEASE_SECONDS", 30, 3600))
+_NUMBERS = {
+    "PORT": (8080, 1, 65535),
+    "AWS_PORT": (4566, 1, 65535),
+    "WORKERS": (1, 0, 64),
+    "LEASE_SECONDS": (30, 3, 3600),
+}
+"""Variable → its default, the least and the most it may be."""
 
 
 class LocalError(Exception):
@@ -36,13 +42,15 @@ class Place(NamedTuple):
 
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """From LOCAL_DIR and the variables of `_NUMBERS`. LocalError when one is no number."""
+        """From LOCAL_DIR and the variables of `_NUMBERS`. LocalError when one of them can't be."""
         numbers = {}
-        for name, default, high in _NUMBERS:
+        for name, (default, low, high) in _NUMBERS.items():
             text = environ.get(name) or str(default)
-            if not (text.isdigit() and int(text) <= high):
-                raise LocalError(f"{name} must be a whole number up to {high}, not {text!r}.")
+            if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
+                raise LocalError(f"{name} must be a whole number from {low} to {high}, not {text!r}.")
             numbers[name] = int(text)
+        if numbers["PORT"] == numbers["AWS_PORT"]:
+            raise LocalError("PORT and AWS_PORT must be different.")
         state = (ROOT / environ.get("LOCAL_DIR", ".local")).absolute()
         return cls(state, *numbers.values())
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from supervisor.xmlrpc import SupervisorTransport
+from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from local.place import ROOT, TOOLS, LocalError, Place
 
@@ -66,9 +66,17 @@ class Supervisor:
         )
         for program in programs:
             if self.state(program.name) not in ("RUNNING", "STARTING"):
-                self._ask("startProcess", program.name, False)
+                self._start(program.name)
         for program in programs:
             self.wait_until_running(program.name)
+
+    def _start(self, name: str) -> None:
+        """Start a process that is not running, unless supervisord has just done so itself."""
+        try:
+            self._ask("startProcess", name, False)
+        except xmlrpc.client.Fault as fault:
+            if fault.faultCode != Faults.ALREADY_STARTED:
+                raise LocalError(f"{name} can't be started: {fault.faultString}.", self.log(name)) from fault
 
     def wait_until_running(self, name: str) -> None:
         """LocalError when the process dies instead."""

@@ -45,7 +45,11 @@ class Interrupted(Exception):
 
 
 class ClaimLost(Interrupted):
-    """The job was cancelled, or another worker has it."""
+    """The job was cancelled, or another worker has it, or nobody can tell."""
+
+    def __init__(self, message: str, *, cancelled: bool = False) -> None:
+        super().__init__(message)
+        self.cancelled = cancelled
 
 
 class Stopping(Interrupted):

@@ -1,23 +1,10 @@
 """The encoder's argument vector and its progress stream. Pure: nothing here starts a process."""
 
-from typing import NamedTuple
-
 from elasticrecode.events import Progress
 from elasticrecode.profiles import Ffmpeg
 
 DEMUXERS = ("mov", "mp4", "matroska", "webm", "mpegts", "mpeg", "avi", "flv", "ogg", "asf", "mxf")
 """Containers that are read. None of them is a playlist, so none leads to another file or address."""
-
-_MUXERS = {
-    "mp4": "mp4",
-    "m4v": "mp4",
-    "mov": "mov",
-    "mkv": "matroska",
-    "ts": "mpegts",
-    "mts": "mpegts",
-    "m2ts": "mpegts",
-}
-"""Extensions whose container holds every codec that is made here."""
 
 _PURPOSES = {
     ("libx264", "quality"): ("-preset", "medium"),
@@ -31,21 +18,6 @@ _PURPOSES = {
 }
 CODEC_NAMES = {"libx264": "h264", "h264_nvenc": "h264", "libx265": "hevc", "hevc_nvenc": "hevc"}
 """Encoder → what ffprobe calls its output."""
-
-
-class Container(NamedTuple):
-    """What an output is written as: ffmpeg's muxer and the file's name."""
-
-    muxer: str
-    name: str
-
-
-def container(name: str) -> Container:
-    """The output's container and name from the input's. One that can't hold the codecs, like webm, gets `.mp4` too."""
-    extension = name.rpartition(".")[2].lower()
-    if extension in _MUXERS:
-        return Container(_MUXERS[extension], name)
-    return Container("mp4", f"{name}.mp4")
 
 
 def arguments(profile: Ffmpeg, demuxer: str, stream: int, muxer: str, source: str, target: str) -> list[str]:

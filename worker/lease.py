@@ -9,6 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from elasticrecode.claims import Claims
 from elasticrecode.errors import Unavailable
+from elasticrecode.lifecycle import CANCELLED
 from worker.failures import ClaimLost
 from worker.work import Work
 
@@ -48,8 +49,9 @@ class Lease:
         try:
             if self._claim:
                 claims, job_id, attempt = self._claim
-                if not claims.renew(job_id, attempt):
-                    raise ClaimLost("the claim is lost: the job was cancelled or is another worker's")
+                state = claims.renew(job_id, attempt)
+                if state:
+                    raise ClaimLost(f"the claim is lost: the job is {state}", cancelled=state == CANCELLED)
             self._sqs.change_message_visibility(VisibilityTimeout=int(self._seconds), **self._message)
             self._until = time.monotonic() + self._seconds
         except (Unavailable, BotoCoreError, ClientError) as error:

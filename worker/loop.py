@@ -21,7 +21,7 @@ from worker.lease import Lease
 from worker.reporter import Reporter
 from worker.settings import ConfigurationError, Settings
 from worker.storage import Storage
-from worker.task import perform
+from worker.task import perform, sweep
 from worker.work import Work
 
 _log = logging.getLogger(__name__)
@@ -61,6 +61,7 @@ class Worker:
 
     def run(self) -> None:
         """Work until stopped. ConfigurationError when a queue does not exist."""
+        sweep(self._settings)
         _log.info("taking %s jobs from %s", self._settings.kind, self._settings.queue)
         try:
             while not self._stopping.is_set():

@@ -38,6 +38,13 @@ class Storage:
             kind = mimetypes.guess_type(key)[0] or "application/octet-stream"
             self._s3.upload_file(str(source), bucket, key, ExtraArgs={"ContentType": kind})
 
+    def remove(self, uris: list[str]) -> None:
+        """Take published files back."""
+        for uri in uris:
+            bucket, key = jobs.split(uri)
+            with _explained("output", uri):
+                self._s3.delete_object(Bucket=bucket, Key=key)
+
 
 @contextmanager
 def _explained(side: str, uri: str) -> Iterator[None]:

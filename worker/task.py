@@ -1,16 +1,17 @@
 """One job, from its inputs on S3 to its outputs on S3: a transcode, a score, or a transcode that is then scored."""
 
+import glob
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from msgspec import UNSET
 
-from elasticrecode import jobs
+from elasticrecode import jobs, profiles
 from elasticrecode.events import Output, Progress, Quality, Result
 from elasticrecode.jobs import Job
-from worker import ffmpeg
-from worker.failures import Hopeless
+from worker.failures import ClaimLost, Hopeless
 from worker.score import Pair, score
 from worker.settings import Settings
 from worker.storage import Storage
@@ -19,6 +20,17 @@ from worker.work import Work
 
 REPORT, PAGE = ".vmaf.json", ".vmaf.html"
 """What a score's files are called, behind the input's name."""
+
+
+def scratch_prefix(settings: Settings) -> str:
+    """How the folders of a worker's jobs begin: with its own name, since workers may share a disk."""
+    return f"job-{settings.pod}-"
+
+
+def sweep(settings: Settings) -> None:
+    """Remove what an earlier life of this worker left behind when it was killed."""
+    for left in Path(tempfile.gettempdir()).glob(f"{glob.escape(scratch_prefix(settings))}*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def perform(
@@ -31,14 +43,15 @@ def perform(
 ) -> Result:
     """Do the job in a folder of its own, which is removed in any case.
 
-    Reports progress at most once a second. `may_publish` is asked right before outputs appear and raises when the
-    claim is lost. Raises JobError or Interrupted; then nothing was published, but where the error has a `result`.
+    Reports progress at most once a second. `may_publish` is asked right before outputs appear, and again when they are
+    there, and raises when the claim is lost. Raises JobError or Interrupted; then nothing was published, but where the
+    error has a `result`.
     """
     if job.kind != settings.kind:
         raise Hopeless("worker-cannot", f"This is a worker for {settings.kind} jobs; the job is for {job.kind}.")
     encode, scoring = job.profile.ffmpeg, job.profile.vmaf
     name = jobs.name(job.input)
-    with tempfile.TemporaryDirectory(prefix="job-") as path:
+    with tempfile.TemporaryDirectory(prefix=scratch_prefix(settings)) as path:
         folder = Path(path)
         source, origin, target = folder / "input", folder / "origin", folder / "output"
         files: list[tuple[Path, str]] = []
@@ -47,15 +60,17 @@ def perform(
         work.check()
         pair, done = Pair(origin, source, job.origin or "", job.input), 0
         if encode:
-            form = ffmpeg.container(name)
-            uri = job.output + form.name
+            uri = job.output + jobs.output_name(job.input)
+            muxer = profiles.CONTAINERS[uri.rpartition(".")[2].lower()]
             made = transcode(
-                source, target, uri, form.muxer, encode, settings, work, report, then_score=scoring is not UNSET
+                source, target, uri, muxer, encode, settings, work, report, then_score=scoring is not UNSET
             )
             files.append((target, uri))
             outputs.append(made)
             pair, done = Pair(source, target, job.input, uri), made.frames or 0
-        elif job.origin:
+        elif not job.origin:
+            raise Hopeless("origin-not-found", "The job names no origin to score against.")
+        else:
             storage.download(job.origin, origin, "origin")
             work.check()
         quality: Quality | None = None
@@ -68,8 +83,7 @@ def perform(
                 outputs.append(Output(uri=uri, bytes=written.stat().st_size))
         work.check()
         may_publish()
-        for written, uri in files:
-            storage.upload(written, uri)
+        _publish(storage, files, may_publish)
     result = Result(outputs=outputs, quality=quality or UNSET)
     if quality and scoring and quality.passed is False and scoring.onFail == "fail":
         below = f"VMAF is {quality.vmaf.mean:.2f}, below the minimum of {scoring.min:g}. What was made is kept."
@@ -77,3 +91,15 @@ def perform(
         error.result = result
         raise error
     return result
+
+
+def _publish(storage: Storage, files: list[tuple[Path, str]], is_wanted: Callable[[], None]) -> None:
+    """Upload the files. A job that is cancelled meanwhile leaves none; one that another worker has is left to that."""
+    for written, uri in files:
+        storage.upload(written, uri)
+    try:
+        is_wanted()
+    except ClaimLost as lost:
+        if lost.cancelled:
+            storage.remove([uri for _, uri in files])
+        raise

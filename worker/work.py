@@ -1,6 +1,7 @@
 """The process that is at work on a job, and how it is stopped from another thread or a signal."""
 
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from worker.failures import Interrupted
 from worker.ffmpeg import ProgressReader
 
 _TICK_SECONDS = 1.0
+_SETPRIV = shutil.which("setpriv")
 
 
 def environment() -> dict[str, str]:
@@ -21,6 +23,11 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | {
         "GCONV_PATH": os.devnull
     }
+
+
+def mortal(arguments: Sequence[str]) -> list[str]:
+    """The command that runs a program which dies with this process, even by SIGKILL, where the system can do that."""
+    return [_SETPRIV, "--pdeathsig", "KILL", "--", *arguments] if _SETPRIV else list(arguments)
 
 
 class Work:
@@ -51,7 +58,7 @@ class Work:
         with log.open("wb") as errors:
             started = time.monotonic()
             process = subprocess.Popen(
-                arguments,
+                mortal(arguments),
                 cwd=folder,
                 env=environment(),
                 stdin=subprocess.DEVNULL,

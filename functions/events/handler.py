@@ -68,8 +68,11 @@ def build(settings: EventsSettings) -> Callable[[dict[str, Any], Any], dict[str,
             details["outputs"] = msgspec.json.encode(event.result.outputs).decode()
             if event.result.quality is not UNSET:
                 details["quality"] = msgspec.json.encode(event.result.quality).decode()
-        if event.error is not UNSET:
-            details["failure"] = msgspec.json.encode(event.error).decode()
+        error = event.error
+        if event.action == JOB_FAILED and error is UNSET:
+            error = Failure("worker-failed", event.msg or "Its worker gave no reason.")
+        if error is not UNSET:
+            details["failure"] = msgspec.json.encode(error).decode()
         if not lifecycle.is_strike(event.action, details):
             table.move(event.jobID, event.action, attempt, event.tsMs, details)
             return

@@ -14,7 +14,7 @@ def build(settings: LogsSettings) -> http.LambdaHandler:
         job_id = request.parameters["jobID"]
         limit, after = _page(request)
         page = table.job_events(job_id, limit, after)
-        if not page.events and not after:
+        if not page.events and not table.record(job_id):
             raise NotFound(f"There is no job {job_id}, or its time of retention has passed.")
         return _answer(request, page)
 

@@ -10,8 +10,9 @@
 
 import time
 import uuid
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, TypeVar
 
 import msgspec
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
@@ -28,6 +29,8 @@ from elasticrecode.queues import Letter, Message, Receiver, Sender
 from elasticrecode.settings import ReconcileSettings, compose
 from elasticrecode.table import JobsTable, Waiting
 
+T = TypeVar("T")
+
 _JOBS_A_RUN = 500
 _LETTERS_A_RUN = 500
 _RETURNS = 3
@@ -43,36 +46,45 @@ def build(settings: ReconcileSettings) -> Callable[[Any, Any], dict[str, int]]:
     keep = settings.event_retention_seconds
 
     def reconcile(event: Any, context: Any) -> dict[str, int]:
-        now = _now_ms()
+        now, effort = _now_ms(), _Effort()
+        queues = [queue for members in settings.queues.values() for queue in members.items()]
         done = {
-            names.JOBS_RESCUED: sum(
-                _rescue(name, url) for urls in settings.queues.values() for name, url in urls.items()
+            names.JOBS_RESCUED: effort.each(lambda queue: _rescue(*queue, effort), queues),
+            names.JOBS_RESENT: effort.each(lambda _: _resend_all(now, effort), [()]),
+            names.JOBS_BURIED: effort.each(lambda url: _drain(url, _bury, effort), [settings.dead_letter_queue]),
+            names.EVENTS_RETURNED: effort.each(
+                lambda url: _drain(url, _give_back, effort), [settings.events_dead_letter_queue]
             ),
-            names.JOBS_RESENT: sum(_resend(found.job, now) for found in table.unsent(now, _JOBS_A_RUN)),
-            names.JOBS_BURIED: _drain(settings.dead_letter_queue, _bury),
-            names.EVENTS_RETURNED: _drain(settings.events_dead_letter_queue, _give_back),
         }
         for name, count in done.items():
             metrics.add_metric(name, MetricUnit.Count, count)
         metrics.flush_metrics()
         logger.info("reconciled", extra=done)
+        if effort.failures:
+            raise RuntimeError(
+                f"{effort.failures} things could not be seen to; the log has each, and the next run tries"
+            )
         return done
 
-    def _rescue(queue: str, url: str) -> int:
+    def _rescue(queue: str, url: str, effort: "_Effort") -> int:
         """Find the jobs of a queue that have no message there, and take them back from it."""
         now = _now_ms()
         long_ago = now - _LONGEST_WAIT_MS
-        rescued = 0
-        for found in table.waiting(queue, now if receiver.is_empty(url) else long_ago, _JOBS_A_RUN):
-            if found.state == "queued":
-                rescued += bool(table.postpone([found.job.jobid], now)) and _resend(found.job, now)
-            elif found.lease is None and found.since_ms < long_ago:
-                failure = Failure("worker-silent", "Its worker, which claims no jobs, has not been heard of for a day.")
-                rescued += table.move_and_log(lifecycle.BURY, _failed(found.job, failure), keep)
-            elif found.lease is not None and found.lease < now:
-                refused = sender.send([Message(found.job.jobid, settings.control_queue, _lost(found, now))])
-                rescued += not refused
-        return rescued
+        waiting = table.waiting(queue, now if receiver.is_empty(url) else long_ago, _JOBS_A_RUN)
+        return effort.each(lambda found: _rescue_one(found, now, long_ago), waiting)
+
+    def _rescue_one(found: Waiting, now: int, long_ago: int) -> bool:
+        if found.state == "queued":
+            return bool(table.postpone([found.job.jobid], now)) and _resend(found.job, now)
+        if found.lease is None and found.since_ms < long_ago:
+            failure = Failure("worker-silent", "Its worker, which claims no jobs, has not been heard of for a day.")
+            return table.move_and_log(lifecycle.BURY, _failed(found.job, failure), keep)
+        if found.lease is not None and found.lease < now:
+            return not sender.send([Message(found.job.jobid, settings.control_queue, _lost(found, now))])
+        return False
+
+    def _resend_all(now: int, effort: "_Effort") -> int:
+        return effort.each(lambda found: _resend(found.job, now), table.unsent(now, _JOBS_A_RUN))
 
     def _resend(job: Job, now: int) -> bool:
         try:
@@ -82,12 +94,19 @@ def build(settings: ReconcileSettings) -> Callable[[Any, Any], dict[str, int]]:
             return False
         return table.resume(job.jobid, queue, now)
 
-    def _drain(url: str, settle: Callable[[Letter], bool]) -> int:
-        """Settle letters and remove them; how many were settled for good."""
+    def _drain(url: str, settle: Callable[[Letter], bool], effort: "_Effort") -> int:
+        """Settle letters and remove them; how many were settled for good. One that can't be comes again."""
         settled = 0
         for letters in receiver.batches(url, _LETTERS_A_RUN):
-            settled += sum([settle(letter) for letter in letters])
-            receiver.remove(url, letters)
+            done: list[Letter] = []
+            settled += effort.each(partial(_settle, settle, done), letters)
+            if done:
+                receiver.remove(url, done)
+        return settled
+
+    def _settle(settle: Callable[[Letter], bool], done: list[Letter], letter: Letter) -> bool:
+        settled = settle(letter)
+        done.append(letter)
         return settled
 
     def _bury(letter: Letter) -> bool:
@@ -119,6 +138,24 @@ def build(settings: ReconcileSettings) -> Callable[[Any, Any], dict[str, int]]:
         return True
 
     return reconcile
+
+
+class _Effort:
+    """One run. What fails is logged and counted, and keeps nothing else from being seen to."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+
+    def each(self, do: Callable[[T], int], things: Iterable[T]) -> int:
+        """Do it to each thing; the sum of what came of it."""
+        done = 0
+        for thing in things:
+            try:
+                done += do(thing)
+            except Exception:  # noqa: BLE001
+                self.failures += 1
+                logger.exception("not seen to")
+        return done
 
 
 def _failed(job: Job, failure: Failure) -> Event:

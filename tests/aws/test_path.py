@@ -9,6 +9,8 @@ import pytest
 
 from elasticrecode import settings as names
 from elasticrecode.claims import Claim, Claims, Refusal
+from elasticrecode.events import Event
+from elasticrecode.table import JobsTable
 from tests.aws.conftest import Stack
 from tests.conftest import contract
 from tests.support import call, function
@@ -230,10 +232,10 @@ def test_one_worker_holds_a_claim_and_only_its_word_counts(stack: Stack) -> None
     assert not refusal.lost
     stack.say(event(job_id, "JobFinished"), event(job_id, "JobFailed", attempt=7))
     assert status(stack, job_id)["state"] == "running"
-    assert claims.renew(job_id, 1)
+    assert claims.renew(job_id, 1) is None
     stack.say(event(job_id, "JobFinished", attempt=1, result={"outputs": [{"uri": "s3://b/k", "bytes": 1}]}))
     assert status(stack, job_id)["outputs"] == [{"uri": "s3://b/k", "bytes": 1}]
-    assert not claims.renew(job_id, 1)
+    assert claims.renew(job_id, 1) is not None
 
 
 def test_a_job_given_back_unharmed_can_be_claimed_at_once(stack: Stack) -> None:
@@ -273,7 +275,7 @@ def test_cancel_and_retry(stack: Stack) -> None:
     claims.claim(job_id, "w")
     answer = call(stack.jobs, names.CANCEL, parameters={"jobID": job_id})
     assert (answer.status, answer.body["state"]) == (202, "cancelled")
-    assert not claims.renew(job_id, 1)
+    assert claims.renew(job_id, 1) == "cancelled"
     assert call(stack.jobs, names.CANCEL, parameters={"jobID": job_id}).status == 409
     stack.flow()
     stack.messages("ffmpeg_job")
@@ -440,3 +442,55 @@ def test_dead_letters_become_failed_jobs_and_events_come_back(stack: Stack) -> N
     assert status(stack, job_id)["error"]["code"] == "dead-letter"
     assert len(stack.messages("control_plane")) == 1
     assert stack.messages("dead") == stack.messages("events-dead") == []
+
+
+def test_a_letter_that_cannot_be_settled_keeps_no_other_and_is_kept(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = submitted(stack), submitted(stack)
+    stack.flow()
+    for message in stack.messages("ffmpeg_job"):
+        stack.sqs.send_message(QueueUrl=stack.queue["dead"], MessageBody=message["Body"])
+    real = JobsTable.move_and_log
+
+    def refuse(table: JobsTable, action: str, told: Event, retention_seconds: int) -> bool:
+        if told.jobID == first:
+            raise RuntimeError("no")
+        return real(table, action, told, retention_seconds)
+
+    monkeypatch.setattr(JobsTable, "move_and_log", refuse)
+    with pytest.raises(RuntimeError, match="1 things"):
+        stack.reconcile({}, None)
+    assert (status(stack, first)["state"], status(stack, second)["state"]) == ("queued", "failed")
+    held = stack.sqs.get_queue_attributes(QueueUrl=stack.queue["dead"], AttributeNames=["All"])["Attributes"]
+    assert held["ApproximateNumberOfMessagesNotVisible"] == "1"
+
+
+@pytest.mark.parametrize("changes", [{"jobid": ""}, {"userid": ""}, {"jobid": "x" * 200}])
+def test_a_dead_letter_without_a_usable_identity_is_logged_and_removed(stack: Stack, changes: dict[str, str]) -> None:
+    stack.sqs.send_message(QueueUrl=stack.queue["dead"], MessageBody=json.dumps(contract("queue_message") | changes))
+    assert stack.reconcile({}, None)["JobsBuried"] == 0
+    assert stack.messages("dead") == []
+
+
+def test_a_first_generation_workers_reason_is_kept(stack: Stack) -> None:
+    job_id = submitted(stack)
+    stack.say(event(job_id, "JobFailed", msg="codec not found"))
+    assert status(stack, job_id)["error"] == {"code": "worker-failed", "message": "codec not found", "log": []}
+
+
+def test_a_score_is_kept_on_the_record(stack: Stack) -> None:
+    job_id = call(stack.vmaf, names.SUBMIT_VMAF, contract("vmaf")).body["jobid"]
+    vmaf = {"mean": 93.1, "harmonicMean": 92.8, "min": 71.0, "p5": 84.2, "model": "vmaf_v0.6.1", "frames": 250}
+    quality = {"vmaf": vmaf, "psnr": {"mean": 41.2}, "passed": True}
+    stack.say(event(job_id, "JobFinished", result={"outputs": [], "quality": quality}))
+    record = status(stack, job_id)
+    assert (record["state"], record["kind"], record["quality"]) == ("finished", "vmaf", quality)
+
+
+def test_the_events_of_no_job_are_404_from_any_cursor(stack: Stack) -> None:
+    after = {"after": "log#" + "0" * 14 + "#5#x"}
+    assert call(stack.logs, names.JOB_EVENTS, parameters={"jobID": "none"}, query=after).status == 404
+    job_id = submitted(stack)
+    last = {"after": "log#" + "9" * 14 + "#5#x"}
+    assert call(stack.logs, names.JOB_EVENTS, parameters={"jobID": job_id}, query=last).body == []

@@ -218,7 +218,7 @@ class Life(RuleBasedStateMachine):
         model = self.jobs[job_id]
         attempt = max(1, model.attempt - data.draw(st.integers(0, 1), "behind"))
         holds = model.state == "running" and model.lease is not None and attempt == model.attempt
-        assert self.claims.renew(job_id, attempt) == holds
+        assert (self.claims.renew(job_id, attempt) is None) == holds
         if holds:
             model.lease = self.clock.ms() + LEASE_SECONDS * 1000
         self.touched.add(job_id)

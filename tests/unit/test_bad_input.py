@@ -174,3 +174,53 @@ def test_reading_changes_nothing_in_what_was_sent() -> None:
     before = copy.deepcopy(body)
     jobs.read_jobs(json.dumps(body).encode())
     assert body == before
+
+
+def score_faults(**profile: Any) -> dict[str, str]:
+    body = contract("vmaf")
+    body["profile"] |= profile
+    with pytest.raises(Invalid) as caught:
+        jobs.read_vmaf(json.dumps(body).encode())
+    return dict(caught.value.faults)
+
+
+def test_a_score_alone_does_not_transcode() -> None:
+    assert "POST /v1/jobs" in score_faults(ffmpeg=contract("job")["profile"]["ffmpeg"])["/profile/ffmpeg"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("model", "v2", "one of"),
+        ("subsample", 0, "at least 1"),
+        ("threads", 1000, "at most 64"),
+        ("align", "guess", "exact, nearest"),
+        ("min", 101, "at most 100"),
+        ("min", "high", "a number"),
+        ("onFail", "explode", "fail, keep"),
+        ("scale", "1280:720", "WIDTHxHEIGHT"),
+    ],
+)
+def test_each_option_of_a_score_is_checked(name: str, value: Any, said: str) -> None:
+    assert said in score_faults(vmaf={"scale": "720p", "min": 1, name: value})[f"/profile/vmaf/{name}"]
+
+
+def test_a_consequence_needs_a_minimum() -> None:
+    assert "required" in score_faults(vmaf={"scale": "720p", "onFail": "fail"})["/profile/vmaf/min"]
+
+
+def test_outputs_are_told_apart_by_what_they_will_be_called() -> None:
+    body = contract("job_batch") | {"batchInputs": ["s3://bucket/a/v.webm", "s3://bucket/c/v.webm.mp4"]}
+    assert "called the same" in faults(body)["/batchInputs/1"]
+    beside = contract("job") | {"input": "s3://bucket/x/v.webm", "output": "s3://bucket/x/"}
+    assert [job.output for job in jobs.read_jobs(json.dumps(beside).encode())] == ["s3://bucket/x/"]
+
+
+def test_an_endless_list_or_an_endless_object_is_answered_briefly() -> None:
+    found = faults(contract("job_batch") | {"batchInputs": ["no"] * 50_000})
+    assert "at most 1000, not 50000" in found["/batchInputs"]
+    assert len(found) == 1000
+    crowd = faults(contract("job") | {f"field-{n}": n for n in range(50_000)})
+    assert len(crowd) == 1000
+    (pointer,) = faults(contract("job") | {"x" * 100_000: 1})
+    assert len(pointer) < 400

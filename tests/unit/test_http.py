@@ -97,3 +97,17 @@ def test_a_base64_body_is_decoded_and_measured() -> None:
     assert post("", False) == 400
     assert post(None, False) == 400
     assert post("!", True) == 400
+
+
+@pytest.mark.parametrize("after", ["zzz", "log#1", "0" * 14, "'; --"])
+def test_a_cursor_that_no_page_gave_is_a_problem(after: str) -> None:
+    answer = call(handler, "GET /v1/x", query={"after": after})
+    assert answer.status == 400
+    assert "Link" in answer.body["detail"]
+
+
+def test_a_link_is_plain_ascii_whatever_the_path() -> None:
+    request = http.Request("r", '/api/v1/<x>"\\é/jobs', {}, {}, {}, None, base64=False)
+    (link,) = request.next_link("job").values()
+    assert link.isascii()
+    assert link.count("<") == link.count(">") == 1

@@ -2,6 +2,7 @@
 
 import pytest
 
+from elasticrecode import jobs, profiles
 from elasticrecode.events import Progress
 from elasticrecode.profiles import Ffmpeg
 from worker import ffmpeg, probe
@@ -105,13 +106,14 @@ def test_hevc_in_mp4_is_tagged_for_players_that_ask_for_it() -> None:
         ("a.MOV", "mov", "a.MOV"),
         ("a.b.mkv", "matroska", "a.b.mkv"),
         ("a.ts", "mpegts", "a.ts"),
-        ("talk.webm", "mp4", "talk.webm.mp4"),
-        ("noextension", "mp4", "noextension.mp4"),
-        ("-i", "mp4", "-i.mp4"),
+        ("talk.webm", None, "talk.webm.mp4"),
+        ("noextension", None, "noextension.mp4"),
+        ("-i", None, "-i.mp4"),
     ],
 )
-def test_the_output_is_called_like_the_input(name: str, muxer: str, output: str) -> None:
-    assert ffmpeg.container(name) == (muxer, output)
+def test_the_output_is_called_like_the_input(name: str, muxer: str | None, output: str) -> None:
+    assert profiles.container(name) == muxer
+    assert jobs.output_name(f"s3://b/x/{name}") == output
 
 
 def report(reader: ffmpeg.ProgressReader, frame: int, elapsed: float) -> Progress:

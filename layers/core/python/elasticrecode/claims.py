@@ -66,8 +66,8 @@ class Claims:
         with refusals("giving the job back"), suppress(self._dynamodb.exceptions.ConditionalCheckFailedException):
             self._dynamodb.update_item(TableName=self._table, Key=_key(job_id), **update)
 
-    def renew(self, job_id: str, attempt: int) -> bool:
-        """Extend the lease from now. False when the claim is lost: the job was cancelled or is another's."""
+    def renew(self, job_id: str, attempt: int) -> str | None:
+        """Extend the lease from now. None, or when the claim is lost the state that the job is in."""
         try:
             with refusals("renewing the claim"):
                 self._dynamodb.update_item(
@@ -81,10 +81,11 @@ class Claims:
                         ":running": {"S": "running"},
                         ":attempt": {"N": str(attempt)},
                     },
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
-        except self._dynamodb.exceptions.ConditionalCheckFailedException:
-            return False
-        return True
+        except self._dynamodb.exceptions.ConditionalCheckFailedException as error:
+            return str(error.response.get("Item", {}).get("state", {}).get("S", "forgotten"))
+        return None
 
 
 def _key(job_id: str) -> dict[str, dict[str, str]]:

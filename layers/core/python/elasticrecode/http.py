@@ -2,9 +2,10 @@
 
 import base64
 import logging
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 
@@ -15,6 +16,8 @@ _log = logging.getLogger(__name__)
 _PAGE = (1, 1000)
 _PAGE_DEFAULT = 100
 _PARAMETER_LENGTH = 256
+_CURSOR = re.compile(r"job|progress|(log#)?\d{14}#\d#[\w.:@=+-]{1,160}")
+"""A sort key of the jobs table or of its index by user."""
 _RETRY_AFTER_SECONDS = 5
 
 
@@ -48,13 +51,15 @@ class Request(NamedTuple):
         low, high = _PAGE
         if not (text.isascii() and text.isdigit() and len(text) < 6 and low <= int(text) <= high):
             raise BadParameter(f"limit must be a whole number from {low} to {high}, not {text[:20]!r}.")
+        if after and not _CURSOR.fullmatch(after):
+            raise BadParameter("after must be taken from the Link header of an earlier page.")
         return int(text), after
 
     def next_link(self, after: str) -> dict[str, str]:
         """The header that leads to the page behind `after`; none where `after` is empty."""
         if not after:
             return {}
-        return {"Link": f'<{self.path}?{urlencode({**self.query, "after": after})}>; rel="next"'}
+        return {"Link": f'<{quote(self.path, safe="/%")}?{urlencode({**self.query, "after": after})}>; rel="next"'}
 
 
 class Response(NamedTuple):

@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from elasticrecode import profiles
 from elasticrecode.errors import Fault
-from elasticrecode.profiles import ENCODERS, PRIORITIES, FfmpegProfile, Profile, VmafProfile, resolve
+from elasticrecode.profiles import ENCODERS, PRIORITIES, FfmpegProfile, Profile, VmafProfile, container, resolve
 from elasticrecode.validation import Body, Reader
 
 BATCH_LIMIT = 1000
@@ -39,8 +39,14 @@ def split(uri: str) -> tuple[str, str]:
 
 
 def name(uri: str) -> str:
-    """The file name an output takes from its input."""
+    """The file name of an object."""
     return uri.rsplit("/", 1)[-1]
+
+
+def output_name(uri: str) -> str:
+    """What a transcode of an object is called: the same, with `.mp4` where its container can't hold the codecs."""
+    known = name(uri)
+    return known if container(known) else f"{known}.mp4"
 
 
 def _is_object(uri: str) -> bool:
@@ -103,8 +109,8 @@ class VmafRequest(Struct, forbid_unknown_fields=True):
 class Job(Struct, frozen=True, kw_only=True):
     """A resolved job: the message a worker takes from its queue, fields in the documented order."""
 
-    userid: str
-    jobid: str
+    userid: Annotated[str, Meta(min_length=1, max_length=128)]
+    jobid: Annotated[str, Meta(min_length=1, max_length=128)]
     input: str
     origin: str | UnsetType = UNSET
     output: str
@@ -124,7 +130,7 @@ _vmaf = Reader(VmafRequest, FORMATS)
 
 def read_jobs(text: bytes) -> list[Job]:
     """The resolved jobs of a POST /v1/jobs body, single or batch, with new ids. Malformed or Invalid."""
-    body = Body(text)
+    body = Body(text, {"batchInputs": BATCH_LIMIT})
     request: JobRequest | BatchRequest
     if "input" in body.fields or "batchInputs" not in body.fields:
         faults = [*_profile_faults(body), *_output_faults(body, [("/input", body.fields.get("input"))])]
@@ -211,9 +217,9 @@ def _output_faults(body: Body, inputs: Iterable[tuple[str, object]]) -> Iterator
     for pointer, uri in inputs:
         if not (isinstance(uri, str) and isinstance(output, str)):
             continue
-        target = output + name(uri)
+        target = output + output_name(uri)
         if target == uri:
             yield Fault(pointer, "its output would overwrite it: choose another output prefix")
         first, other = taken.setdefault(target, (pointer, uri))
         if other != uri:
-            yield Fault(pointer, f"its output would overwrite that of {first}, which has the same file name")
+            yield Fault(pointer, f"its output would overwrite that of {first}, which would be called the same")

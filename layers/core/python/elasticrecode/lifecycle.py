@@ -11,6 +11,7 @@ from elasticrecode.events import JOB_FAILED, JOB_FINISHED, JOB_START
 
 State = Literal["accepted", "queued", "running", "finished", "failed", "cancelled"]
 STATES: tuple[State, ...] = get_args(State)
+CANCELLED: State = "cancelled"
 
 JOB_RETURNED = "JobReturned"
 JOB_LOST = "JobLost"

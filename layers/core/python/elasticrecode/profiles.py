@@ -30,11 +30,28 @@ SCHEMA = {
     },
 }
 
+CONTAINERS = {
+    "mp4": "mp4",
+    "m4v": "mp4",
+    "mov": "mov",
+    "mkv": "matroska",
+    "ts": "mpegts",
+    "mts": "mpegts",
+    "m2ts": "mpegts",
+}
+"""File name extension → ffmpeg's name of a container that holds every codec that is made here."""
+
 _UNITS = {"K": 1_000, "M": 1_000_000}
 _RATE = re.compile(r"(\d{1,8}(?:\.\d{1,3})?)([KM])", re.ASCII)
 _SIZE = re.compile(r"(\d{2,5})[:x](\d{2,5})", re.ASCII)
 _SIDE = (16, 8192)
+_BUFFER_KBITS = (1, 500_000)
 _UHD_LINES = 2160
+
+
+def container(name: str) -> str | None:
+    """The container that a file's name tells, if it can be written."""
+    return CONTAINERS.get(name.rpartition(".")[2].lower())
 
 
 def bits(rate: str) -> int:
@@ -53,6 +70,11 @@ def rate(bits_per_second: float) -> str:
 
 def _is_rate(text: str) -> bool:
     return _RATE.fullmatch(text) is not None
+
+
+def _is_buffer(text: str) -> bool:
+    low, high = _BUFFER_KBITS
+    return _is_rate(text) and low * _UNITS["K"] <= bits(text) <= high * _UNITS["K"]
 
 
 def _is_bitrate(text: str) -> bool:
@@ -75,7 +97,7 @@ def _words_or(separator: str) -> str:
 
 FORMATS = {
     "bitrate": (_is_bitrate, "a number with K or M from {}M to {}M, like 1M or 2500K".format(*BITRATE_MBITS)),
-    "rate": (_is_rate, "a number with K or M, like 2M or 40K"),
+    "buffer": (_is_buffer, "a number with K or M from {}K to {}K, like 2M or 40K".format(*_BUFFER_KBITS)),
     "ffmpeg-scale": (lambda text: text in SCALES or _is_size(text, ":"), _words_or(":")),
     "vmaf-scale": (lambda text: text in SCALES or _is_size(text, "x"), _words_or("x")),
 }
@@ -97,7 +119,7 @@ class Ffmpeg(Struct, forbid_unknown_fields=True):
     codec: Literal["h264", "h265", "libx264", "libx265", "h264_nvenc", "hevc_nvenc"]
     scale: Annotated[str, Meta(extra_json_schema={"format": "ffmpeg-scale"})]
     bitrate: Annotated[str, Meta(extra_json_schema={"format": "bitrate"})]
-    buffersize: Annotated[str, Meta(extra_json_schema={"format": "rate"})] | UnsetType = UNSET
+    buffersize: Annotated[str, Meta(extra_json_schema={"format": "buffer"})] | UnsetType = UNSET
     profile: Literal["quality", "latency"] = "quality"
     platform: Platform | UnsetType = UNSET
     originCodec: Literal["h264", "h265", "h264_cuvid", "hevc_cuvid"] | UnsetType = UNSET

@@ -6,6 +6,7 @@ schema cannot say are named formats: a test, and the words that finish the sente
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from typing import Any, Generic, TypeVar
 
 import jsonschema_rs
@@ -18,6 +19,9 @@ Formats = Mapping[str, tuple[Callable[[str], bool], str]]
 """Name of a format → its test on a string, and what a value must be."""
 
 _SHOWN = 80
+_MOST = 1000
+"""Faults in one answer: more than that many entries are wrong in the same way."""
+_LONGEST_POINTER = 300
 _DEPTH = 100
 """Levels of nesting: more than any request has, fewer than the schema's validator stands."""
 _TYPES = {
@@ -30,11 +34,14 @@ _TYPES = {
 
 
 class Body:
-    """A parsed JSON body: `content`, and `repeated`, the pointers of keys given more than once."""
+    """A parsed JSON body: `content`, and `faults`, what no type can say of it: keys given twice, endless lists."""
 
-    def __init__(self, text: bytes) -> None:
-        """Parse strictly: no NaN, no lone surrogates, no endless nesting. Malformed otherwise."""
-        self.repeated: list[Fault] = []
+    def __init__(self, text: bytes, lists: Mapping[str, int] | None = None) -> None:
+        """Parse strictly: no NaN, no lone surrogates, no endless nesting. Malformed otherwise.
+
+        `lists` says how many entries a field may have; of one that has more, the first are looked at.
+        """
+        self.faults: list[Fault] = []
         try:
             self.content: Any = msgspec.json.decode(text)
             self._find_repeated(json.loads(text, object_pairs_hook=_Pairs), "", 0)
@@ -42,6 +49,11 @@ class Body:
             raise Malformed(f"{error}.") from None
         except (RecursionError, ValueError):
             raise Malformed("It is nested too deeply or holds a number too long to read.") from None
+        for name, most in (lists or {}).items():
+            entries = self.fields.get(name)
+            if isinstance(entries, list) and len(entries) > most:
+                self.faults.append(Fault(f"/{name}", f"must hold at most {most}, not {len(entries)}"))
+                self.content = {**self.fields, name: entries[:most]}
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -56,7 +68,7 @@ class Body:
             for key, value in node.pairs:
                 below = f"{pointer}/{_escape(key)}"
                 if key in seen:
-                    self.repeated.append(Fault(below, "is given more than once"))
+                    self.faults.append(Fault(below, "is given more than once"))
                 seen.add(key)
                 self._find_repeated(value, below, depth + 1)
         elif isinstance(node, list):
@@ -83,13 +95,14 @@ class Reader(Generic[T]):
 
     def read(self, body: Body, also: Iterable[Fault] = ()) -> T:
         """The body as the type. Invalid with the schema's faults, repeated keys and the faults in `also`."""
-        return self.convert(body.content, [*body.repeated, *also])
+        return self.convert(body.content, [*body.faults, *also])
 
     def convert(self, content: object, also: Iterable[Fault] = ()) -> T:
         """Parsed content as the type. Invalid with the schema's faults and those in `also`."""
-        faults = {*also, *(fault for error in self._schema.iter_errors(content) for fault in self._explain(error))}
+        found = (fault for error in self._schema.iter_errors(content) for fault in self._explain(error))
+        faults = {*islice(also, _MOST), *islice(found, _MOST)}
         if faults:
-            raise Invalid(sorted(faults))
+            raise Invalid([Fault(_shorter(where), detail) for where, detail in sorted(faults)[:_MOST]])
         return msgspec.convert(content, self._type, strict=False)
 
     def _explain(self, error: jsonschema_rs.ValidationError) -> Iterable[Fault]:
@@ -100,7 +113,7 @@ class Reader(Generic[T]):
             case jsonschema_rs.ValidationErrorKind.Required():
                 yield Fault(f"{pointer}/{_escape(kind.property)}", "is required")
             case jsonschema_rs.ValidationErrorKind.AdditionalProperties():
-                for unknown in kind.unexpected:
+                for unknown in kind.unexpected[:_MOST]:
                     yield Fault(f"{pointer}/{_escape(unknown)}", "is not a known field")
             case jsonschema_rs.ValidationErrorKind.Type():
                 wanted = " or ".join(_TYPES.get(name, name) for name in kind.types)
@@ -119,6 +132,10 @@ class Reader(Generic[T]):
                 yield Fault(pointer, f"must hold at most {kind.limit}, not {_count(value)}")
             case _:
                 yield Fault(pointer, error.message[:_SHOWN])
+
+
+def _shorter(pointer: str) -> str:
+    return pointer if len(pointer) <= _LONGEST_POINTER else f"{pointer[:_LONGEST_POINTER]}…"
 
 
 def _escape(step: str | int) -> str:
