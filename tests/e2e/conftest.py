@@ -25,6 +25,7 @@ from websockets.sync.client import ClientConnection, connect
 from local.place import TOOLS, Place
 from local.processes import Supervisor
 from tests.conftest import ROOT, contract
+from worker.work import environment
 
 FFMPEG, FFPROBE = TOOLS / "bin" / "ffmpeg", TOOLS / "bin" / "ffprobe"
 LEASE_SECONDS = 6
@@ -146,6 +147,7 @@ class Deployed:
         self.s3.download_file(self.bucket, uri.split("/", 3)[3], str(path))
         said = subprocess.run(
             [FFPROBE, "-v", "error", "-show_streams", "-show_format", "-of", "json", path],
+            env=environment(),
             capture_output=True,
             check=True,
         )

@@ -262,9 +262,9 @@ def test_a_worker_that_is_killed_loses_its_job_to_another_and_it_finishes_once(
 
 
 def kill_worker(deployed: Deployed) -> None:
-    """SIGKILL to the worker and its encoder, as when a container is gone."""
+    """SIGKILL to the worker; its encoder goes with it."""
     os.kill(deployed.supervisor.pids()["worker-ffmpeg-0"], signal.SIGKILL)
-    subprocess.run(["pkill", "-f", f"progress pipe:1.*{deployed.place.scratch}"], check=False)
+    wait_for(lambda: encoders(deployed) == 0, "the end of the encoder", 5)
 
 
 def test_a_job_that_kills_every_worker_ends_failed(deployed: Deployed, clips: Clips) -> None:

@@ -36,10 +36,10 @@ def test_the_means_agree_with_the_reference_tool(
 ) -> None:
     width, height = SCALES[word]
     if clip == "film":
-        origin = make("short.mp4", "-i", source, "-frames:v", "12", "-c:v", "libx264", "-crf", "8")
+        origin = make("short.mp4", "-i", source, "-frames:v", "6", "-c:v", "libx264", "-crf", "8")
         made = make("short-encoded.mp4", "-i", origin, *ENCODE)
     else:
-        origin = make("pattern.mkv", "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=30:duration=0.4", "-c:v", "ffv1")
+        origin = make("pattern.mkv", "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=30:duration=0.2", "-c:v", "ffv1")
         made = make("pattern.mp4", "-i", origin, "-c:v", "libx264", "-b:v", "200k", "-pix_fmt", "yuv420p")
     scale = ("-vf", f"scale={width}:{height}:flags=bicubic,format=yuv420p,setsar=1", "-c:v", "ffv1")
     first, second = (make(f"{word}-{path.name}.mkv", "-i", path, *scale) for path in (origin, made))

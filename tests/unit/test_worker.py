@@ -1,13 +1,18 @@
 """The worker's pure parts: its arguments, its names, its progress, its settings."""
 
+import tempfile
+from pathlib import Path
+from typing import cast
+
 import pytest
 
 from elasticrecode import jobs, profiles
 from elasticrecode.events import Progress
 from elasticrecode.profiles import Ffmpeg
-from worker import ffmpeg, probe
-from worker.failures import Hopeless
+from worker import ffmpeg, probe, task, work
+from worker.failures import ClaimLost, Hopeless
 from worker.settings import ConfigurationError, Settings
+from worker.storage import Storage
 
 
 def profile(
@@ -156,3 +161,47 @@ def test_wrong_settings_are_all_named() -> None:
 def test_the_contracts_environment_is_enough() -> None:
     told = Settings.read({"WORKER_TYPE": "ffmpeg", "CORE": "CPU", "QUEUE_NAME": "q", "CONTROL_PLANE": "c"})
     assert (told.kind, told.jobs_table, told.lease_seconds) == ("ffmpeg", "", 30.0)
+
+
+class Shelf:
+    """A storage that notes what was put there and taken back."""
+
+    def __init__(self) -> None:
+        self.there: list[str] = []
+
+    def upload(self, _: Path, uri: str) -> None:
+        self.there.append(uri)
+
+    def remove(self, uris: list[str]) -> None:
+        self.there = [uri for uri in self.there if uri not in uris]
+
+
+@pytest.mark.parametrize(("cancelled", "left"), [(True, 0), (False, 2)])
+def test_a_job_cancelled_while_it_is_published_leaves_nothing_and_one_lost_leaves_it_to_the_next(
+    cancelled: bool, left: int
+) -> None:
+    def lost() -> None:
+        raise ClaimLost("gone", cancelled=cancelled)
+
+    shelf = Shelf()
+    files = [(Path("output"), "s3://bucket/a.mp4"), (Path("report"), "s3://bucket/a.mp4.vmaf.json")]
+    with pytest.raises(ClaimLost):
+        task._publish(cast(Storage, shelf), files, lost)
+    assert len(shelf.there) == left
+
+
+def test_what_an_earlier_life_left_is_swept_away_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    settings = Settings.read({"WORKER_TYPE": "vmaf", "QUEUE_NAME": "q", "CONTROL_PLANE": "c", "POD_NAME": "w[1]"})
+    for name in ("job-w[1]-abc", "job-w1-abc", "other"):
+        (tmp_path / name).mkdir()
+    task.sweep(settings)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["job-w1-abc", "other"]
+
+
+def test_programs_that_read_users_files_know_nothing_of_aws(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    assert not any(name.startswith("AWS_") for name in work.environment())
+    assert work.environment()["PATH"]
