@@ -1,6 +1,5 @@
 """One quality score: two local files in, the figures, a report and a page out."""
 
-import os
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from worker import alignment, page, probe, vmaf
 from worker.alignment import Film, Pairing
 from worker.failures import Hopeless, encoder_error, last_lines
 from worker.page import Moment
-from worker.settings import Settings
+from worker.settings import Settings, cores
 from worker.work import Ticker, Work
 
 
@@ -55,28 +54,7 @@ def score(
     two can't be compared, and Interrupted.
     """
     films = {side: _film(settings, Path(path), side) for side, path in pair.paths.items()}
-    nearest = asked.align == "nearest"
-    pairing = alignment.pair(films["origin"], films["input"], nearest=nearest)
-    threads = asked.threads or len(os.sched_getaffinity(0))
-    scores, confirmed = _run(pair, asked, settings, work, report, folder, films, pairing, before, threads)
-    if confirmed._replace(warnings=()) != pairing._replace(warnings=()):
-        scores, _ = _run(pair, asked, settings, work, report, folder, films, confirmed, before, threads)
-    if not confirmed.by_time:
-        both = vmaf.detail_both_ways(scores, (folder / vmaf.REVERSED_LOG).read_bytes(), pairing.frames)
-        swapped = alignment.refuse_swapped(*both, nearest=nearest)
-        confirmed = confirmed.warned(swapped) if swapped else confirmed
-    found = vmaf.quality(scores, asked, confirmed.warnings)
-    told = {
-        "input": pair.input_uri,
-        "origin": pair.origin_uri,
-        "filter": vmaf.graph(asked, confirmed, threads),
-        "profile": asked,
-    }
-    files = folder / "report.json", folder / "report.html"
-    files[0].write_bytes(vmaf.report(scores, found, told))
-    moments = _moments(pair, asked, settings, work, folder, films, confirmed, scores)
-    files[1].write_text(_page(told, asked, found, scores, films["input"].times, moments), encoding="utf-8")
-    return Scored(found, *files)
+    return _Scorer(pair, asked, settings, work, report, folder, before, films).scored()
 
 
 def _film(settings: Settings, path: Path, side: str) -> Film:
@@ -84,70 +62,96 @@ def _film(settings: Settings, path: Path, side: str) -> Film:
     return Film(video, probe.times(settings.ffprobe, path, video.stream, side))
 
 
-def _run(
-    pair: Pair,
-    asked: Vmaf,
-    settings: Settings,
-    work: Work,
-    report: Callable[[Progress], None],
-    folder: Path,
-    films: dict[str, Film],
-    pairing: Pairing,
-    before: int,
-    threads: int,
-) -> tuple[vmaf.Scores, Pairing]:
-    """Measure, and see whether the pictures confirm how they were paired."""
-    arguments = vmaf.arguments(vmaf.graph(asked, pairing, threads), pairing, films, pair.paths)
-    ticker = Ticker(pairing.frames, films["input"].video.duration, report, before=before)
-    log = folder / "score.log"
-    status = work.run([settings.ffmpeg, *arguments], log, ticker, folder)
-    lines = last_lines(log, folder)
-    if status:
-        raise encoder_error(lines, status)
-    scores = vmaf.read(
-        (folder / vmaf.VMAF_LOG).read_bytes(),
-        (folder / vmaf.PSNR_LOG).read_text() if vmaf.is_on(asked.psnr) else None,
-        (folder / vmaf.SSIM_LOG).read_text() if vmaf.is_on(asked.ssim) else None,
-    )
-    if not scores.frames:
-        raise Hopeless("input-corrupt", "Not one frame of the two could be decoded.", lines)
-    thumbs = {side: (folder / name).read_bytes() for side, name in vmaf.THUMBS.items()}
-    return scores, alignment.checked(pairing, thumbs["origin"], thumbs["input"], nearest=asked.align == "nearest")
+class _Scorer(NamedTuple):
+    """Two films, and what it takes to score them."""
 
+    pair: Pair
+    asked: Vmaf
+    settings: Settings
+    work: Work
+    report: Callable[[Progress], None]
+    folder: Path
+    before: int
+    films: dict[str, Film]
 
-def _moments(
-    pair: Pair,
-    asked: Vmaf,
-    settings: Settings,
-    work: Work,
-    folder: Path,
-    films: dict[str, Film],
-    pairing: Pairing,
-    scores: vmaf.Scores,
-) -> list[Moment]:
-    """The worst moments with their pictures, the worst first."""
-    by_number = dict(scores.frames)
-    chosen = vmaf.worst(scores, films["input"].video.rate)
-    made = [number + pairing.skip_input for number in chosen]
-    theirs = [_partner(number, films, pairing) for number in chosen]
-    frames: dict[str, Sequence[int]] = {"input": made, "origin": theirs}
-    arguments = vmaf.picture_arguments(asked, pairing, films, pair.paths, frames)
-    log = folder / "pictures.log"
-    status = work.run([settings.ffmpeg, *arguments], log, lambda *_: None, folder)
-    if status:
-        raise encoder_error(last_lines(log, folder), status)
-    times, start = films["input"].times, films["input"].times[0]
-    return [
-        Moment(
-            frame=number,
-            seconds=times[here] - start,
-            score=by_number[number]["vmaf"],
-            origin=_picture(folder, "origin", theirs, there),
-            input=_picture(folder, "input", made, here),
+    @property
+    def nearest(self) -> bool:
+        """Whether frames may be paired by time."""
+        return self.asked.align == "nearest"
+
+    @property
+    def threads(self) -> int:
+        """Threads of libvmaf."""
+        return self.asked.threads or cores()
+
+    def scored(self) -> Scored:
+        """Measure, once more where the pictures say that frames belong together otherwise, and write it down."""
+        pairing = alignment.pair(self.films["origin"], self.films["input"], nearest=self.nearest)
+        scores, confirmed = self._measured(pairing)
+        if confirmed._replace(warnings=()) != pairing._replace(warnings=()):
+            scores, _ = self._measured(confirmed)
+        if not confirmed.by_time:
+            both = vmaf.detail_both_ways(scores, self._read(vmaf.REVERSED_LOG), pairing.frames)
+            swapped = alignment.refuse_swapped(*both, nearest=self.nearest)
+            confirmed = confirmed.warned(swapped) if swapped else confirmed
+        found = vmaf.quality(scores, self.asked, confirmed.warnings)
+        told = {
+            "input": self.pair.input_uri,
+            "origin": self.pair.origin_uri,
+            "filter": vmaf.graph(self.asked, confirmed, self.threads),
+            "profile": self.asked,
+        }
+        files = self.folder / "report.json", self.folder / "report.html"
+        files[0].write_bytes(vmaf.report(scores, found, told))
+        moments = self._moments(confirmed, scores)
+        html = _page(told, self.asked, found, scores, self.films["input"].times, moments)
+        files[1].write_text(html, encoding="utf-8")
+        return Scored(found, *files)
+
+    def _measured(self, pairing: Pairing) -> tuple[vmaf.Scores, Pairing]:
+        """The scores, and the pairing as the pictures confirm it."""
+        graph = vmaf.graph(self.asked, pairing, self.threads)
+        ticker = Ticker(pairing.frames, self.films["input"].video.duration, self.report, before=self.before)
+        lines = self._run(vmaf.arguments(graph, pairing, self.films, self.pair.paths), ticker)
+        scores = vmaf.read(
+            self._read(vmaf.VMAF_LOG),
+            self._read(vmaf.PSNR_LOG).decode() if vmaf.is_on(self.asked.psnr) else None,
+            self._read(vmaf.SSIM_LOG).decode() if vmaf.is_on(self.asked.ssim) else None,
         )
-        for number, here, there in zip(chosen, made, theirs, strict=True)
-        if here < len(times)
-    ]
+        if not scores.frames:
+            raise Hopeless("input-corrupt", "Not one frame of the two could be decoded.", lines)
+        origin, made = (self._read(vmaf.THUMBS[side]) for side in ("origin", "input"))
+        return scores, alignment.checked(pairing, origin, made, nearest=self.nearest)
+
+    def _moments(self, pairing: Pairing, scores: vmaf.Scores) -> list[Moment]:
+        """The worst moments with their pictures, the worst first."""
+        by_number = dict(scores.frames)
+        times = self.films["input"].times
+        last = len(times) - pairing.skip_input
+        chosen = [number for number in vmaf.worst(scores, self.films["input"].video.rate) if number < last]
+        made = [number + pairing.skip_input for number in chosen]
+        theirs = [_partner(number, self.films, pairing) for number in chosen]
+        frames: dict[str, Sequence[int]] = {"input": made, "origin": theirs}
+        self._run(vmaf.picture_arguments(self.asked, pairing, self.films, self.pair.paths, frames), lambda *_: None)
+        found = []
+        for number, here, there in zip(chosen, made, theirs, strict=True):
+            pictures = _picture(self.folder, "origin", theirs, there), _picture(self.folder, "input", made, here)
+            if all(path.exists() for path in pictures):  # a damaged file may have fewer frames than it tells
+                both = (path.read_bytes() for path in pictures)
+                found.append(Moment(number, times[here] - times[0], by_number[number]["vmaf"], *both))
+        return found
+
+    def _run(self, arguments: Sequence[str], on_line: Callable[[str, float], None]) -> list[str]:
+        """Run ffmpeg in the job's folder; its last lines. JobError when it fails."""
+        log = self.folder / "score.log"
+        status = self.work.run([self.settings.ffmpeg, *arguments], log, on_line, self.folder)
+        lines = last_lines(log, self.folder)
+        if status:
+            raise encoder_error(lines, status)
+        return lines
+
+    def _read(self, name: str) -> bytes:
+        return (self.folder / name).read_bytes()
 
 
 def _partner(number: int, films: dict[str, Film], pairing: Pairing) -> int:
@@ -160,9 +164,9 @@ def _partner(number: int, films: dict[str, Film], pairing: Pairing) -> int:
     return min((max(0, after - 1), after), key=lambda n: abs(times[n] - wanted))
 
 
-def _picture(folder: Path, side: str, frames: Sequence[int], frame: int) -> bytes:
+def _picture(folder: Path, side: str, frames: Sequence[int], frame: int) -> Path:
     """The picture of a frame: they were written in order, each once."""
-    return (folder / f"{side}-{sorted(set(frames)).index(frame) + 1}.jpg").read_bytes()
+    return folder / f"{side}-{sorted(set(frames)).index(frame) + 1}.jpg"
 
 
 def _page(

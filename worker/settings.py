@@ -1,7 +1,10 @@
 """The worker's configuration, from the contract's environment variables."""
 
+import math
+import os
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple, Self
 
 _KINDS = ("ffmpeg", "vmaf", "debug")
@@ -59,3 +62,13 @@ class Settings(NamedTuple):
             ffmpeg=environ.get("FFMPEG", "ffmpeg"),
             ffprobe=environ.get("FFPROBE", "ffprobe"),
         )
+
+
+def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """The cores at hand: those this process may run on, or fewer where its container's quota says so."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        granted, period = quota.read_text().split()
+    except (OSError, ValueError):
+        return allowed
+    return allowed if granted == "max" else max(1, min(allowed, math.ceil(int(granted) / int(period))))

@@ -11,7 +11,7 @@ from elasticrecode.events import Progress
 from elasticrecode.profiles import Ffmpeg
 from worker import ffmpeg, probe, task, work
 from worker.failures import ClaimLost, Hopeless
-from worker.settings import ConfigurationError, Settings
+from worker.settings import ConfigurationError, Settings, cores
 from worker.storage import Storage
 
 
@@ -205,3 +205,11 @@ def test_programs_that_read_users_files_know_nothing_of_aws(monkeypatch: pytest.
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     assert not any(name.startswith("AWS_") for name in work.environment())
     assert work.environment()["PATH"]
+
+
+@pytest.mark.parametrize(
+    ("said", "most"), [("max 100000", 10**6), ("100000 100000", 1), ("50000 100000", 1), ("x", 10**6)]
+)
+def test_the_cores_at_hand_are_those_of_the_container(tmp_path: Path, said: str, most: int) -> None:
+    (tmp_path / "cpu.max").write_text(said)
+    assert 1 <= cores(tmp_path / "cpu.max") <= most
