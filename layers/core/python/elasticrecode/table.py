@@ -44,6 +44,11 @@ _BACKOFF_SECONDS = 0.05
 _PAGES = 20
 """Index pages read for one page of records at the most; a rarer kind of job comes with the next page."""
 
+_PAGE_BYTES = 3_500_000
+"""A function may answer 6 MB, in which the quotes of our JSON are escaped."""
+_JOB_BYTES = 2048
+"""About what a job takes that an event is given back."""
+
 _DUE_SHARDS = 4
 _NO_QUEUE = ""
 _TRY_AGAIN = "Try again in a moment."
@@ -183,11 +188,14 @@ class JobsTable:
     ) -> tuple[list[JobRecord], str]:
         """A page of a user's records, newest first, and what leads to the next. It may hold fewer than `limit`."""
         chosen: list[JobRecord] = []
+        size = 0
         for _ in range(_PAGES):
             query = _Query(USER_INDEX, USER_KEYS, user_id, after, newest_first=True, records_only=True)
             rows, after = self._query(query, min(limit - len(chosen), _READ_LIMIT))
-            chosen += filter(wanted, self._records([row["jobID"]["S"] for row in rows]))
-            if not after or len(chosen) == limit:
+            found = list(filter(wanted, self._records([row["jobID"]["S"] for row in rows])))
+            chosen += found
+            size += len(msgspec.json.encode(found))
+            if not after or len(chosen) == limit or size > _PAGE_BYTES:
                 break
         return chosen, after
 
@@ -226,17 +234,21 @@ class JobsTable:
         return fill(events, self)
 
     def _query(self, query: "_Query", limit: int) -> tuple[list[Item], str]:
-        """Up to `limit` items that have not expired, and the sort key that leads to the next ones."""
+        """Up to `limit` items that have not expired, and the sort key that leads to the next ones.
+
+        Fewer where an answer with all of them would be more than a function may give.
+        """
         rows: list[Item] = []
         arguments = query.arguments() | {"TableName": self._name}
         now = time.time()
-        while len(rows) <= limit:
+        while len(rows) <= limit and _fitting(rows) == len(rows):
             with refusals("reading"):
                 answer = self._dynamodb.query(**arguments, Limit=_page_size(query, limit + 1 - len(rows)))
             rows += (item for item in answer["Items"] if query.of == DUE_INDEX or _is_shown(item, now))
             if "LastEvaluatedKey" not in answer:
                 break
             arguments["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+        limit = min(limit, _fitting(rows) or 1)
         more = next(iter(rows[limit - 1][query.keys[1]].values())) if len(rows) > limit else ""
         return rows[:limit], more
 
@@ -338,6 +350,16 @@ def _created_ms(item: Item) -> int:
 
 def _is_shown(item: Item, now: float) -> bool:
     return float(item[TTL]["N"]) > now
+
+
+def _fitting(rows: Sequence[Item]) -> int:
+    """How many of the items fit into one answer as events, each with its job."""
+    size = 0
+    for n, row in enumerate(rows):
+        size += len(row["event"]["S"] if "event" in row else "") + _JOB_BYTES
+        if size > _PAGE_BYTES:
+            return n
+    return len(rows)
 
 
 def _page_size(query: _Query, wanted: int) -> int:
