@@ -94,7 +94,8 @@ def build(settings: JobsSettings) -> http.LambdaHandler:
             eventID=str(uuid.uuid4()),
             tsMs=now,
         )
-        return table.move_and_log(action, event, retention_seconds)
+        queue = record.queue if action == JOB_RETRIED else None
+        return table.move_and_log(action, event, retention_seconds, queue)
 
     return http.handler(
         {JOB_STATUS: status, JOBS: listing, CANCEL: cancel, RETRY: retry, RETRY_FAILED: retry_failed},

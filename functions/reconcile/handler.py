@@ -71,12 +71,14 @@ def build(settings: ReconcileSettings) -> Callable[[Any, Any], dict[str, int]]:
         now = _now_ms()
         long_ago = now - _LONGEST_WAIT_MS
         waiting = table.waiting(queue, now if receiver.is_empty(url) else long_ago, _JOBS_A_RUN)
-        return effort.each(lambda found: _rescue_one(found, now, long_ago), waiting)
+        return effort.each(lambda found: _rescue_one(found, now), waiting)
 
-    def _rescue_one(found: Waiting, now: int, long_ago: int) -> bool:
+    def _rescue_one(found: Waiting, now: int) -> bool:
+        if found.state == "accepted":
+            return _resend(found.job, now)
         if found.state == "queued":
             return bool(table.postpone([found.job.jobid], now)) and _resend(found.job, now)
-        if found.lease is None and found.since_ms < long_ago:
+        if found.lease is None and found.since_ms < now - _LONGEST_WAIT_MS:
             failure = Failure("worker-silent", "Its worker, which claims no jobs, has not been heard of for a day.")
             return table.move_and_log(lifecycle.BURY, _failed(found.job, failure), keep)
         if found.lease is not None and found.lease < now:
@@ -84,7 +86,7 @@ def build(settings: ReconcileSettings) -> Callable[[Any, Any], dict[str, int]]:
         return False
 
     def _resend_all(now: int, effort: "_Effort") -> int:
-        return effort.each(lambda found: _resend(found.job, now), table.unsent(now, _JOBS_A_RUN))
+        return effort.each(lambda found: _rescue_one(found, now), table.unsent(now, _JOBS_A_RUN))
 
     def _resend(job: Job, now: int) -> bool:
         try:

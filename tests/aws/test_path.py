@@ -504,3 +504,17 @@ def test_large_events_come_on_pages_a_function_may_answer_and_none_is_left_out(s
     assert max(len(json.dumps(page)) for page in found) < 5_000_000
     seen = [said["action"] for page in found for said in page]
     assert sorted(seen) == sorted(["JobSummit", *(f"Note{n}" for n in range(100))])
+
+
+def test_a_job_that_was_cancelled_without_a_message_and_retried_is_watched_like_any_other(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = submitted(stack)
+    JobsTable("jobs").postpone([job_id], int(CLOCK() * 1000))
+    assert call(stack.jobs, names.CANCEL, parameters={"jobID": job_id}).status == 202
+    assert call(stack.jobs, names.RETRY, parameters={"jobID": job_id}).status == 202
+    stack.changes()  # what should be sent gets lost
+    pass_time(monkeypatch, 120)
+    assert stack.reconcile({}, None)["JobsRescued"] == 1
+    stack.flow()
+    assert len(stack.messages("ffmpeg_job")) == 1

@@ -138,9 +138,13 @@ class JobsTable:
             return False
         return True
 
-    def move_and_log(self, action: str, event: Event, retention_seconds: int) -> bool:
-        """Make a move that names no attempt and store the event that tells of it, both or neither."""
+    def move_and_log(self, action: str, event: Event, retention_seconds: int, queue: str | None = None) -> bool:
+        """Make a move that names no attempt and store the event that tells of it, both or neither.
+
+        With `queue` that is where the job waits, and is watched, from now on.
+        """
         details = {"failure": msgspec.json.encode(event.error).decode()} if event.error else {}
+        details |= {"queue": queue, DUE_KEYS[0]: _due_shard(queue)} if queue is not None else {}
         update = lifecycle.write(action, None, event.tsMs, details)
         change = {"TableName": self._name, "Key": _key(event.jobID), **update}
         put = {"TableName": self._name, "Item": _event_item(event, retention_seconds)}
