@@ -1,6 +1,8 @@
 """A clock for the worlds that are made here."""
 
+import logging
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -29,10 +31,15 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """A clock that tests can set forward; pauses take no time."""
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+    """A clock that tests can set forward; pauses take no time.
+
+    Nothing is logged: a line would read the clock, and of millions of lines pytest keeps each.
+    """
+    logging.disable()
     clock = Clock()
     monkeypatch.setattr(time, "time", clock.seconds)
     monkeypatch.setattr(time, "time_ns", clock.ns)
     monkeypatch.setattr(time, "sleep", lambda _: None)
-    return clock
+    yield clock
+    logging.disable(logging.NOTSET)
