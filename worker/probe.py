@@ -1,6 +1,7 @@
 """What is in a file, by ffprobe."""
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from worker.work import environment
 
 _SECONDS = 60
 _SECONDS_A_FILE = 600
+_USUAL_RATE = 25.0
 _HDR = ("smpte2084", "arib-std-b67")
 _FIELDS = ("tt", "bb", "tb", "bt")
 
@@ -33,6 +35,7 @@ class Video(NamedTuple):
     frames: int | None
     rate: float = 0.0
     rotation: int = 0
+    mirrored: bool = False
     bits: int = 8
     full_range: bool = False
     hdr: bool = False
@@ -41,8 +44,9 @@ class Video(NamedTuple):
 
     @property
     def upright(self) -> tuple[int, int]:
-        """Width and height as a player shows it."""
-        return (self.height, self.width) if self.rotation % 180 else (self.width, self.height)
+        """Width and height as a player shows it, in square pixels."""
+        width, height = round(self.width * self.pixel_aspect), self.height
+        return (height, width) if self.rotation % 180 else (width, height)
 
 
 def video(ffprobe: str, path: Path, side: str = "input", *, count: bool = False) -> Video:
@@ -55,12 +59,26 @@ def video(ffprobe: str, path: Path, side: str = "input", *, count: bool = False)
     return read(msgspec.json.decode(said), side)
 
 
-def times(ffprobe: str, path: Path, stream: int, side: str) -> list[float]:
-    """When the frames of a stream are shown, in seconds, in order; what an edit list leaves out is left out."""
-    shown = ["-select_streams", str(stream), "-show_entries", "packet=pts_time,flags", "-print_format", "csv=p=0"]
-    rows = (row.split(",") for row in _ask(ffprobe, path, side, shown, _SECONDS_A_FILE).decode().split())
-    known = ((_number(row[0]), row[1]) for row in rows if len(row) > 1)
-    return sorted(time for time, flags in known if time is not None and "D" not in flags)
+def times(ffprobe: str, path: Path, video: Video, side: str) -> list[float]:
+    """When the frames of a stream are shown, in seconds, in order.
+
+    Left out is what an edit list leaves out, and what can't be decoded because the stream was cut into. A container
+    that does not say when frames are shown, like avi, has them at equal distances.
+    """
+    shown = ["-select_streams", str(video.stream), "-show_entries", "packet=pts_time,flags", "-print_format", "csv=p=0"]
+    rows = [row.split(",") for row in _ask(ffprobe, path, side, shown, _SECONDS_A_FILE).decode().split()]
+    return shown_at([(_number(row[0]), row[1]) for row in rows if len(row) > 1], video.rate or _USUAL_RATE)
+
+
+def shown_at(packets: Sequence[tuple[float | None, str]], rate: float) -> list[float]:
+    """The times of frames from ffprobe's packets, a time and flags each, in the order of the file."""
+    first = next((n for n, (_, flags) in enumerate(packets) if "K" in flags), 0)
+    begin = packets[first][0] if first else None
+    kept = [time for time, flags in packets[first:] if "D" not in flags]
+    times = [time for time in kept if time is not None]
+    if len(times) < len(kept):
+        return [n / rate for n in range(len(kept))]
+    return sorted(time for time in times if begin is None or time >= begin)
 
 
 def _ask(ffprobe: str, path: Path, side: str, shown: list[str], seconds: int) -> bytes:
@@ -108,12 +126,19 @@ def read(probed: dict[str, Any], side: str = "input") -> Video:
         frames=round(frames or (duration or 0) * rate) or None,
         rate=rate,
         rotation=round(turned[0]) % 360 if turned else 0,
+        mirrored=any(_mirrors(data.get("displaymatrix", "")) for data in stream.get("side_data_list", ())),
         bits=_bits(stream),
         full_range=stream.get("color_range") == "pc" or stream.get("pix_fmt", "").startswith("yuvj"),
         hdr=stream.get("color_transfer") in _HDR,
         interlaced=stream.get("field_order") in _FIELDS,
         pixel_aspect=_ratio(stream.get("sample_aspect_ratio", ""), ":") or 1.0,
     )
+
+
+def _mirrors(matrix: str) -> bool:
+    """Whether ffprobe's print of a display matrix, three rows of three numbers, shows the picture in a mirror."""
+    rows = [[int(number) for number in row.split(":")[-1].split()] for row in matrix.strip().splitlines()]
+    return len(rows) == 3 and rows[0][0] * rows[1][1] - rows[0][1] * rows[1][0] < 0
 
 
 def _bits(stream: dict[str, Any]) -> int:

@@ -1,5 +1,6 @@
 """One quality score: two local files in, the figures, a report and a page out."""
 
+import re
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,11 @@ from worker.page import Moment
 from worker.settings import Settings, cores
 from worker.work import Ticker, Work
 
+_DAMAGE = re.compile(
+    r"error while decoding|conceal|corrupt|invalid data|missing picture|error submitting", re.IGNORECASE
+)
+"""ffmpeg decodes on where data is damaged, and says so."""
+
 
 class Scored(NamedTuple):
     """What scoring has brought, the files in the job's folder."""
@@ -26,12 +32,13 @@ class Scored(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """The two files and what people call them."""
+    """The two files and what people call them. One that was just made of the other is known to show the same."""
 
     origin: Path
     input: Path
     origin_uri: str
     input_uri: str
+    made_here: bool = False
 
     @property
     def paths(self) -> dict[str, str]:
@@ -59,7 +66,7 @@ def score(
 
 def _film(settings: Settings, path: Path, side: str) -> Film:
     video = probe.video(settings.ffprobe, path, side)
-    return Film(video, probe.times(settings.ffprobe, path, video.stream, side))
+    return Film(video, probe.times(settings.ffprobe, path, video, side))
 
 
 class _Scorer(NamedTuple):
@@ -76,8 +83,8 @@ class _Scorer(NamedTuple):
 
     @property
     def nearest(self) -> bool:
-        """Whether frames may be paired by time."""
-        return self.asked.align == "nearest"
+        """Whether what does not match exactly is scored all the same, with a warning."""
+        return self.asked.align == "nearest" or (self.pair.made_here and self.asked.align is UNSET)
 
     @property
     def threads(self) -> int:
@@ -87,13 +94,15 @@ class _Scorer(NamedTuple):
     def scored(self) -> Scored:
         """Measure, once more where the pictures say that frames belong together otherwise, and write it down."""
         pairing = alignment.pair(self.films["origin"], self.films["input"], nearest=self.nearest)
-        scores, confirmed = self._measured(pairing)
+        scores, confirmed, lines = self._measured(pairing)
         if confirmed._replace(warnings=()) != pairing._replace(warnings=()):
-            scores, _ = self._measured(confirmed)
-        if not confirmed.by_time:
+            scores, _, lines = self._measured(confirmed)
+        if not confirmed.by_time and not self.pair.made_here:
             both = vmaf.detail_both_ways(scores, self._read(vmaf.REVERSED_LOG), pairing.frames)
             swapped = alignment.refuse_swapped(*both, nearest=self.nearest)
             confirmed = confirmed.warned(swapped) if swapped else confirmed
+        damage = next((line for line in lines if _DAMAGE.search(line)), None)
+        confirmed = confirmed.warned(f"One of the two is damaged: {damage}") if damage else confirmed
         found = vmaf.quality(scores, self.asked, confirmed.warnings)
         told = {
             "input": self.pair.input_uri,
@@ -108,8 +117,8 @@ class _Scorer(NamedTuple):
         files[1].write_text(html, encoding="utf-8")
         return Scored(found, *files)
 
-    def _measured(self, pairing: Pairing) -> tuple[vmaf.Scores, Pairing]:
-        """The scores, and the pairing as the pictures confirm it."""
+    def _measured(self, pairing: Pairing) -> tuple[vmaf.Scores, Pairing, list[str]]:
+        """The scores, the pairing as the pictures confirm it, and ffmpeg's last lines."""
         graph = vmaf.graph(self.asked, pairing, self.threads)
         ticker = Ticker(pairing.frames, self.films["input"].video.duration, self.report, before=self.before)
         lines = self._run(vmaf.arguments(graph, pairing, self.films, self.pair.paths), ticker)
@@ -121,7 +130,7 @@ class _Scorer(NamedTuple):
         if not scores.frames:
             raise Hopeless("input-corrupt", "Not one frame of the two could be decoded.", lines)
         origin, made = (self._read(vmaf.THUMBS[side]) for side in ("origin", "input"))
-        return scores, alignment.checked(pairing, origin, made, nearest=self.nearest)
+        return scores, alignment.checked(pairing, self.films, origin, made, nearest=self.nearest), lines
 
     def _moments(self, pairing: Pairing, scores: vmaf.Scores) -> list[Moment]:
         """The worst moments with their pictures, the worst first."""

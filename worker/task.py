@@ -18,9 +18,6 @@ from worker.storage import Storage
 from worker.transcode import transcode
 from worker.work import Work
 
-REPORT, PAGE = ".vmaf.json", ".vmaf.html"
-"""What a score's files are called, behind the input's name."""
-
 
 def scratch_prefix(settings: Settings) -> str:
     """How the folders of a worker's jobs begin: with its own name, since workers may share a disk."""
@@ -49,7 +46,12 @@ def perform(
     """
     if job.kind != settings.kind:
         raise Hopeless("worker-cannot", f"This is a worker for {settings.kind} jobs; the job is for {job.kind}.")
+    wrong = jobs.flaws(job)
+    if wrong:
+        raise Hopeless("worker-cannot", f"The job did not come through the API: {'; '.join(wrong)}.")
     encode, scoring = job.profile.ffmpeg, job.profile.vmaf
+    if not encode and not scoring:
+        raise Hopeless("worker-cannot", "The job's profile asks for nothing.")
     name = jobs.name(job.input)
     with tempfile.TemporaryDirectory(prefix=scratch_prefix(settings)) as path:
         folder = Path(path)
@@ -67,7 +69,7 @@ def perform(
             )
             files.append((target, uri))
             outputs.append(made)
-            pair, done = Pair(source, target, job.input, uri), made.frames or 0
+            pair, done = Pair(source, target, job.input, uri, made_here=True), made.frames or 0
         elif not job.origin:
             raise Hopeless("origin-not-found", "The job names no origin to score against.")
         else:
@@ -77,7 +79,7 @@ def perform(
         if scoring:
             scored = score(pair, scoring, settings, work, report, folder, before=done)
             quality = scored.quality
-            for written, ending in ((scored.report, REPORT), (scored.page, PAGE)):
+            for written, ending in zip((scored.report, scored.page), jobs.SCORE_FILES, strict=True):
                 uri = job.output + name + ending
                 files.append((written, uri))
                 outputs.append(Output(uri=uri, bytes=written.stat().st_size))

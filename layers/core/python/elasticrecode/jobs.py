@@ -18,6 +18,9 @@ from elasticrecode.validation import Body, Reader
 BATCH_LIMIT = 1000
 """Jobs in one immediate batch: what one invocation stores well within API Gateway's 29 s."""
 
+SCORE_FILES = (".vmaf.json", ".vmaf.html")
+"""What a score's report and its page are called, behind the input's name."""
+
 BODY_LIMIT = 2 * 1024 * 1024
 """Bytes of a request body: a full batch of the longest keys S3 allows fits."""
 
@@ -123,6 +126,21 @@ class Job(Struct, frozen=True, kw_only=True):
         return "ffmpeg" if self.profile.ffmpeg else "vmaf"
 
 
+def flaws(job: Job) -> list[str]:
+    """What is wrong in a job that may not have come through the API, as sentences."""
+    texts: dict[str, list[object]] = {"s3-object": [job.input, job.origin], "s3-prefix": [job.output]}
+    if job.profile.vmaf:
+        texts["vmaf-scale"] = [job.profile.vmaf.scale]
+    if job.profile.ffmpeg:
+        texts["ffmpeg-scale"] = [job.profile.ffmpeg.scale]
+    return [
+        f"{text!r:.200} must be {FORMATS[name][1]}"
+        for name, given in texts.items()
+        for text in given
+        if isinstance(text, str) and not FORMATS[name][0](text)
+    ]
+
+
 _job = Reader(JobRequest, FORMATS)
 _batch = Reader(BatchRequest, FORMATS)
 _vmaf = Reader(VmafRequest, FORMATS)
@@ -182,6 +200,10 @@ def _part(body: Body, name: str) -> dict[str, Any] | None:
 
 def _scoring_faults(body: Body) -> Iterator[Fault]:
     """Faults between fields of a request for a score."""
+    target = f"{body.fields.get('output')}{name(str(body.fields.get('input')))}"
+    for side in ("input", "origin"):
+        if body.fields.get(side) in [target + ending for ending in SCORE_FILES]:
+            yield Fault(f"/{side}", "a report would overwrite it: choose another output prefix")
     if _part(body, "ffmpeg") is not None:
         yield Fault("/profile/ffmpeg", "is not for a score alone; POST /v1/jobs transcodes and then scores")
     yield from _minimum_faults(body)
@@ -191,6 +213,10 @@ def _minimum_faults(body: Body) -> Iterator[Fault]:
     vmaf = _part(body, "vmaf")
     if vmaf is not None and "onFail" in vmaf and "min" not in vmaf:
         yield Fault("/profile/vmaf/min", "is required where onFail is given")
+    if vmaf is not None and vmaf.get("ms-ssim") == "enable" and not profiles.fits_ms_ssim(vmaf.get("scale")):
+        yield Fault(
+            "/profile/vmaf/ms-ssim", f"needs a scale of at least {profiles.MS_SSIM_SIDE}x{profiles.MS_SSIM_SIDE}"
+        )
 
 
 def _profile_faults(body: Body) -> Iterator[Fault]:

@@ -45,6 +45,9 @@ _UNITS = {"K": 1_000, "M": 1_000_000}
 _RATE = re.compile(r"(\d{1,8}(?:\.\d{1,3})?)([KM])", re.ASCII)
 _SIZE = re.compile(r"(\d{2,5})[:x](\d{2,5})", re.ASCII)
 _SIDE = (16, 8192)
+_VMAF_SIDE = (32, 8192)
+MS_SSIM_SIDE = 176
+"""MS-SSIM halves the picture four times, and eleven pixels must be left."""
 _BUFFER_KBITS = (1, 500_000)
 _UHD_LINES = 2160
 
@@ -82,24 +85,30 @@ def _is_bitrate(text: str) -> bool:
     return _is_rate(text) and low * _UNITS["M"] <= bits(text) <= high * _UNITS["M"]
 
 
-def _is_size(text: str, separator: str) -> bool:
+def _is_size(text: str, separator: str, side: tuple[int, int]) -> bool:
     match = _SIZE.fullmatch(text)
     return (
         match is not None
         and separator in text
-        and all(_SIDE[0] <= int(n) <= _SIDE[1] and int(n) % 2 == 0 for n in match.groups())
+        and all(side[0] <= int(n) <= side[1] and int(n) % 2 == 0 for n in match.groups())
     )
 
 
-def _words_or(separator: str) -> str:
-    return f"one of {', '.join(SCALES)}, or WIDTH{separator}HEIGHT with even sides from {_SIDE[0]} to {_SIDE[1]}"
+def _words_or(separator: str, side: tuple[int, int]) -> str:
+    return f"one of {', '.join(SCALES)}, or WIDTH{separator}HEIGHT with even sides from {side[0]} to {side[1]}"
+
+
+def fits_ms_ssim(scale: object) -> bool:
+    """Whether MS-SSIM can be measured at a scale; True for what is no scale, which is told elsewhere."""
+    match = _SIZE.fullmatch(scale) if isinstance(scale, str) else None
+    return match is None or min(int(side) for side in match.groups()) >= MS_SSIM_SIDE
 
 
 FORMATS = {
     "bitrate": (_is_bitrate, "a number with K or M from {}M to {}M, like 1M or 2500K".format(*BITRATE_MBITS)),
     "buffer": (_is_buffer, "a number with K or M from {}K to {}K, like 2M or 40K".format(*_BUFFER_KBITS)),
-    "ffmpeg-scale": (lambda text: text in SCALES or _is_size(text, ":"), _words_or(":")),
-    "vmaf-scale": (lambda text: text in SCALES or _is_size(text, "x"), _words_or("x")),
+    "ffmpeg-scale": (lambda text: text in SCALES or _is_size(text, ":", _SIDE), _words_or(":", _SIDE)),
+    "vmaf-scale": (lambda text: text in SCALES or _is_size(text, "x", _VMAF_SIDE), _words_or("x", _VMAF_SIDE)),
 }
 
 Platform = Literal["cpu", "gpu"]
@@ -128,7 +137,7 @@ class Ffmpeg(Struct, forbid_unknown_fields=True):
 class Vmaf(Struct, forbid_unknown_fields=True):
     """A quality score, as asked for or as resolved.
 
-    `subsample` scores every so manieth frame; `threads` is by the worker's cores unless given. `align` says what
+    `subsample` measures every so manieth frame; `threads` is by the worker's cores unless given. `align` says what
     becomes of frames that do not match one to one: `exact` fails the job, `nearest` pairs them by time. Below `min`
     the score has not passed, which fails the job where `onFail` says so.
     """
