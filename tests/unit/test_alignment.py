@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from worker import alignment
+from worker import alignment, probe
 from worker.alignment import THUMB, WINDOW, Film, Pairing
 from worker.failures import Hopeless
 from worker.probe import Video
@@ -170,3 +170,70 @@ def test_more_detail_than_the_origin_looks_swapped() -> None:
         alignment.refuse_swapped(0.85, 0.80, nearest=False)
     assert caught.value.failure.code == "inputs-swapped"
     assert alignment.refuse_swapped(0.85, 0.80, nearest=True)
+
+
+@pytest.mark.parametrize("late", [6, 8, 10])
+def test_pictures_that_match_nowhere_near_are_refused(late: int) -> None:
+    with pytest.raises(Hopeless) as caught:
+        checked(range(72), range(late, 72 + late))
+    assert caught.value.failure.code == "frames-missing"
+
+
+@pytest.mark.parametrize("at", [3, 20, 50, 66])
+def test_a_few_frames_of_other_moments_are_at_least_said(at: int) -> None:
+    made = [*range(at), *range(at + 1, at + 6), at + 5, *range(at + 6, 72)]
+    assert len(made) == 72
+    assert checked(range(72), made, nearest=True).warnings
+
+
+def test_the_end_of_a_short_film_is_looked_at() -> None:
+    with pytest.raises(Hopeless):
+        checked(range(47), [*range(28), *range(31, 50)])
+
+
+def test_pictures_that_come_again_match_where_they_are() -> None:
+    loop = [0, 5] * 40
+    assert checked(loop, loop) == Pairing(80)
+
+
+def test_another_framing_is_said() -> None:
+    assert "framing" in alignment.pair(film(), film(width=960), nearest=False).warnings[0]
+    squeezed = film(width=960, pixel_aspect=4 / 3)
+    assert alignment.pair(film(), squeezed, nearest=False) == Pairing(100)
+    assert "alike" in checked_against_others().warnings[0]
+
+
+def checked_against_others() -> Pairing:
+    films = {"origin": film(), "input": film()}
+    flat = copies([5] * 48)
+    other = bytes(255 - value for value in flat)
+    return alignment.checked(Pairing(48), films, flat, other, nearest=False)
+
+
+def test_an_upright_film_squeezed_into_a_wide_one_is_upright_still() -> None:
+    phone = film(width=640, height=360, rotation=90)
+    made = film(width=480, height=270, pixel_aspect=270 * 270 / 480 / 480)
+    assert not alignment.pair(phone, made, nearest=False).as_coded
+
+
+def test_a_flag_that_turns_one_side_upside_down_is_seen_through() -> None:
+    films = {"origin": film(), "input": film(rotation=180)}
+    shown = copies(range(48))
+    size = THUMB[0] * THUMB[1]
+    turned = b"".join(shown[at : at + size][::-1] for at in range(0, len(shown), size))
+    said = alignment.checked(Pairing(48), films, shown, turned, nearest=False)
+    assert said.as_coded
+    assert "upside down" in said.warnings[0]
+    assert not alignment.checked(Pairing(48), films, shown, shown, nearest=False).as_coded
+
+
+def test_a_little_more_detail_is_said_and_no_more() -> None:
+    assert "swapped" in alignment.refuse_swapped(0.802, 0.8, nearest=False)
+
+
+def test_frames_are_counted_as_they_can_be_shown() -> None:
+    whole: list[tuple[float | None, str]] = [(0.0, "K_"), (0.08, "__"), (0.04, "__")]
+    assert probe.shown_at(whole, 25.0) == [0.0, 0.04, 0.08]
+    assert probe.shown_at([(0.0, "KD"), *whole[1:]], 25.0) == [0.04, 0.08]
+    assert probe.shown_at([(5.0, "__"), (5.04, "__"), (5.12, "K_"), (5.08, "__"), (5.16, "__")], 25.0) == [5.12, 5.16]
+    assert probe.shown_at([(None, "K_"), (0.04, "__"), (None, "__")], 25.0) == [0.0, 0.04, 0.08]

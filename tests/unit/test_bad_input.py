@@ -4,6 +4,7 @@ import copy
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from elasticrecode import jobs
@@ -224,3 +225,38 @@ def test_an_endless_list_or_an_endless_object_is_answered_briefly() -> None:
     assert len(crowd) == 1000
     (pointer,) = faults(contract("job") | {"x" * 100_000: 1})
     assert len(pointer) < 400
+
+
+def test_a_report_must_not_overwrite_what_is_scored() -> None:
+    body = contract("vmaf") | {"input": "s3://bucket/x/a.mp4", "origin": "s3://bucket/x/a.mp4.vmaf.json"}
+    with pytest.raises(Invalid) as caught:
+        jobs.read_vmaf(json.dumps(body | {"output": "s3://bucket/x/"}).encode())
+    assert "overwrite" in dict(caught.value.faults)["/origin"]
+
+
+def test_ms_ssim_needs_room() -> None:
+    small = {"scale": "256x144", "ms-ssim": "enable"}
+    assert "176x176" in score_faults(vmaf=small)["/profile/vmaf/ms-ssim"]
+    assert "32 to 8192" in score_faults(vmaf={"scale": "16x16"})["/profile/vmaf/scale"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"input": "file:///etc/passwd"},
+        {"origin": "file:///etc/passwd"},
+        {"output": "s3://bucket/x"},
+        {"profile": {"vmaf": {"scale": "480x270,movie=/etc/passwd"}}},
+    ],
+)
+def test_a_message_that_did_not_come_through_the_api_is_looked_at_before_it_is_done(changes: dict[str, Any]) -> None:
+    score = {
+        "userid": "u",
+        "jobid": "j",
+        "input": "s3://bucket/a",
+        "output": "s3://bucket/o/",
+        "origin": "s3://bucket/b",
+    }
+    score["profile"] = {"vmaf": {"scale": "480x270"}}  # type: ignore[assignment]
+    assert jobs.flaws(msgspec.convert(score, jobs.Job)) == []
+    assert len(jobs.flaws(msgspec.convert(score | changes, jobs.Job))) == 1
