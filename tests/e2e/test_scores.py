@@ -84,6 +84,23 @@ def test_a_transcode_is_measured_in_the_same_job_against_a_minimum(deployed: Dep
     assert (record["state"], record["quality"]["passed"]) == ("finished", False)
 
 
+@pytest.mark.parametrize("name", ["phone.mp4", "upright.mp4", "interlaced.mp4", "variable.mp4", "old.avi"])
+def test_a_transcode_of_an_odd_film_can_be_measured(deployed: Deployed, clips: Clips, name: str) -> None:
+    short = ("-t", "2", "-i", str(BUNNY), "-an", "-c:v", "libx264", "-preset", "veryfast")
+    made = {
+        "phone.mp4": lambda: clips(
+            name, "-display_rotation", "90", "-i", str(clips("lying.mp4", *short)), "-c", "copy"
+        ),
+        "upright.mp4": lambda: clips(name, *short, "-vf", "crop=ih*9/16:ih"),
+        "interlaced.mp4": lambda: clips(name, *short, "-flags", "+ildct+ilme", "-x264-params", "interlaced=1:tff=1"),
+        "variable.mp4": lambda: clips(name, *short, "-vf", "select='not(eq(mod(n,7),3))'", "-fps_mode", "vfr"),
+        "old.avi": lambda: clips(name, *short[:5], "-c:v", "mpeg4", "-bf", "2", "-b:v", "3M"),
+    }[name]()
+    record = both(deployed, deployed.put(made, f"scores/{name}"), "odd-scores/")
+    assert record["error"] is None
+    assert record["quality"]["vmaf"]["mean"] > 60
+
+
 def test_a_minimum_that_does_not_hold_fails_the_job_and_keeps_its_output(deployed: Deployed, origin: str) -> None:
     record = both(deployed, origin, "failing/", min=99.9, onFail="fail")
     assert (record["state"], record["error"]["code"]) == ("failed", "quality-below-minimum")
