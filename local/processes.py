@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import tempfile
 import time
 import xmlrpc.client
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -112,9 +114,12 @@ class Supervisor:
         """Stop every process and supervisord itself; nothing happens when it does not run."""
         if not self.running():
             return
-        pid = self._ask("getPID")
+        pid, groups = self._ask("getPID"), self.pids().values()
         self._ask("shutdown")
         wait_for(lambda: not _alive(pid), 3 * _STOP_SECONDS, "supervisord did not end", self.log("supervisord"))
+        for group in groups:  # the embedded AWS ends before the functions that it runs
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
 
     def _ask(self, method: str, *arguments: object) -> Any:
         """Call one of supervisord's XML-RPC methods."""

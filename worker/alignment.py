@@ -34,7 +34,7 @@ WINDOW = 24
 _COPIES = 10_000
 _REACH = 6
 """How many frames the pictures are searched to and fro."""
-_LONG, _SHORT = 12, 3
+_LONG, _SHORT = 12, (3, 5, 8)
 """Frames in a row that are judged together."""
 
 _RATE_TOLERANCE = 0.0005
@@ -211,7 +211,8 @@ def checked(pairing: Pairing, films: Mapping[str, Film], origin: bytes, made: by
     centre = _shift(_mean([row for _, table in tables for row in table])) or 0.0
     whole = round(centre) if abs(centre) > _LAG else 0
     told = ""
-    sure, likely = _elsewhere(tables, whole, _LONG, _SURE), _elsewhere(tables, whole, _SHORT, _LIKELY)
+    sure = _elsewhere(tables, whole, _LONG, _SURE)
+    likely = next((n for length in _SHORT if (n := _elsewhere(tables, whole, length, _LIKELY)) is not None), None)
     if sure is not None:
         told = f"The pictures stop matching near frame {sure}: frames are missing or repeated."
     elif abs(whole) >= _REACH:

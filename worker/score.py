@@ -3,6 +3,7 @@
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,7 +61,9 @@ def score(
     `before` is the number of frames the job has done already, for its progress. Raises Hopeless, with a code, when the
     two can't be compared, and Interrupted.
     """
-    films = {side: _film(settings, Path(path), side) for side, path in pair.paths.items()}
+    with ThreadPoolExecutor(len(pair.paths)) as threads:
+        found = threads.map(lambda side: _film(settings, Path(pair.paths[side]), side), pair.paths)
+        films = dict(zip(pair.paths, found, strict=True))
     return _Scorer(pair, asked, settings, work, report, folder, before, films).scored()
 
 

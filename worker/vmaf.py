@@ -24,7 +24,7 @@ MOMENTS = 5
 _MODELS = {"v0.6.1": "vmaf_v0.6.1", "v0.6.1neg": "vmaf_v0.6.1neg", "4k": "vmaf_4k_v0.6.1"}
 _DETAIL = ("integer_adm2", "integer_vif_scale")
 """How the features begin that tell how much of the reference's detail is there; a model may add to their names."""
-_REVERSED_FRAMES = 16
+_REVERSED_FRAMES = 8
 _IDENTICAL_DB = 100.0
 """What PSNR is taken for where two pictures are the same, which is infinite."""
 _PICTURE_WIDTH = 960
@@ -52,7 +52,7 @@ def graph(asked: Vmaf, pairing: Pairing, threads: int) -> str:
     libvmaf = f"libvmaf=model=version={_MODELS[vmaf_model(asked)]}:n_threads={threads}"
     metrics.append(f"{libvmaf}{more}:n_subsample={asked.subsample or 1}:log_fmt=json:log_path={VMAF_LOG}:{sync}")
     some, few = period(pairing.frames), max(1, pairing.frames // _REVERSED_FRAMES)
-    copies = f"select='lt(mod(n,{some}),{WINDOW})',scale={THUMB[0]}:{THUMB[1]}:flags=area,format=gray"
+    copies = f"select='lt(mod(n,{some}),{WINDOW})',extractplanes=y,scale={THUMB[0]}:{THUMB[1]}:flags=area,format=gray"
     chains = []
     for side, (number, skip) in sides.items():
         skipped = f"trim=start_frame={skip}," if skip else ""
@@ -213,7 +213,8 @@ def picture_arguments(
     for number, side in enumerate(("input", "origin")):
         chosen = "+".join(f"eq(n,{frame})" for frame in sorted(set(frames[side])))
         chains.append(f"[{number}:v]select='{chosen}',scale={width}:{height}:flags=bicubic,format=yuvj420p[{side}]")
-        outputs += ["-map", f"[{side}]", "-fps_mode", "passthrough", "-q:v", "4", f"{side}-%d.jpg"]
+        last = ["-frames:v", str(len(set(frames[side])))]
+        outputs += ["-map", f"[{side}]", "-fps_mode", "passthrough", *last, "-q:v", "4", f"{side}-%d.jpg"]
     return [
         *("-hide_banner", "-nostdin", "-y", "-loglevel", "warning"),
         *_inputs(films, paths, as_coded=pairing.as_coded),
