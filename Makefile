@@ -26,7 +26,7 @@ help: ## list these commands
 run: $(TOOLS)/local ## everything on this machine: deploy, transcode a real clip, watch it, check it
 	@python -m local run
 
-up: $(TOOLS)/local ## start what is missing and leave it running (PORT, AWS_PORT, WORKERS)
+up: $(TOOLS)/local ## start what is missing and leave it running (PORT, AWS_PORT, K8S_PORT, WORKERS)
 	@python -m local up
 
 down: $(TOOLS)/local ## stop everything, keep the data

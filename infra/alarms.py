@@ -31,16 +31,17 @@ class Alarms(Construct):
     def when_given_up(self, function: lambda_.Function) -> None:
         """What `reconcile` counts as given up, and `reconcile` itself when it fails again and again."""
         for name, meaning in _GIVEN_UP.items():
-            metric = cloudwatch.Metric(
-                namespace=settings.METRICS,
-                metric_name=name,
-                dimensions_map={"service": "reconcile"},
-                statistic="Sum",
-                period=_PERIOD,
-            )
-            self._alarm(name, metric, 1, meaning)
+            self._alarm(name, _own(name, "reconcile"), 1, meaning)
         failing = function.metric_errors(period=_PERIOD, statistic="Sum")
         self._alarm("ReconcileFails", failing, 3, "Jobs without a message and dead letters are not looked after.")
+
+    def when_blind(self) -> None:
+        """Clusters that `discovery` does not reach; one look that fails is nothing yet."""
+        metric = _own(settings.CLUSTERS_UNREACHABLE, "discovery")
+        meaning = (
+            "A cluster can't be looked at, so its workers are taken for what they were; the log of discovery says why."
+        )
+        self._alarm(settings.CLUSTERS_UNREACHABLE, metric, 3, meaning)
 
     def when_late(self, queues: Mapping[str, sqs.Queue], followers: Mapping[str, lambda_.Function]) -> None:
         """Messages of queues, or records of the table's stream, that nobody takes."""
@@ -63,3 +64,14 @@ class Alarms(Construct):
         )
         if self._action:
             alarm.add_alarm_action(self._action)
+
+
+def _own(name: str, service: str) -> cloudwatch.Metric:
+    """One of the product's own metrics."""
+    return cloudwatch.Metric(
+        namespace=settings.METRICS,
+        metric_name=name,
+        dimensions_map={"service": service},
+        statistic="Sum",
+        period=_PERIOD,
+    )

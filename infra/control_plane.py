@@ -1,8 +1,9 @@
 """The stack: the whole data path and every grant.
 
 client ─▶ submit, vmaf ─▶ jobs table ─stream─▶ dispatch ─▶ worker queues ─▶ workers
-                              ▲    └───stream─▶ fanout ─▶ WebSocket connections ◀─ sockets
-                              └─ events ◀─ control queue ◀──────────────────────── workers
+              ▲               ▲    └───stream─▶ fanout ─▶ WebSocket connections ◀─ sockets
+              │               └─ events ◀─ control queue ◀──────────────────────── workers
+          registry ◀─ discovery ◀─ EKS clusters
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,9 +18,10 @@ from constructs import Construct
 from elasticrecode import settings, streams
 from infra import version
 from infra.alarms import Alarms
+from infra.clusters import Clusters
 from infra.front_door import FrontDoor
 from infra.functions import Functions
-from infra.options import Options
+from infra.options import Options, listed
 from infra.rest_api import RestApi
 from infra.socket_api import SocketApi
 from infra.storage import Storage
@@ -36,6 +38,7 @@ class ControlPlane(Stack):
         storage = Storage(self, "Storage", options)
         make = Functions(self, "Functions", options).make
         jobs, connections = storage.jobs.table_name, storage.connections.table_name
+        registry = storage.registry.table_name
         cors = options.cors
         queues = {
             group: {name: queue.queue_url for name, queue in members.items()}
@@ -46,6 +49,7 @@ class ControlPlane(Stack):
         submitting = settings.SubmitSettings(
             cors=cors,
             jobs_table=jobs,
+            registry_table=registry,
             queues=queues,
             retention_days=options.retentionDays,
             idempotency_days=options.idempotencyDays,
@@ -54,20 +58,37 @@ class ControlPlane(Stack):
         submit = make("submit", submitting)
         vmaf = make("vmaf", submitting)
         logs = make("logs", settings.LogsSettings(cors=cors, jobs_table=jobs, job_logs=options.jobLogs))
-        workers = make("workers", settings.WorkersSettings(cors=cors, queues=queues), memory_mib=512)
-        manage = make("jobs", settings.JobsSettings(cors=cors, jobs_table=jobs, retention_days=options.retentionDays))
+        workers = make(
+            "workers",
+            settings.WorkersSettings(cors=cors, registry_table=registry, queues=queues, discovery=options.discovery),
+        )
+        manage = make(
+            "jobs",
+            settings.JobsSettings(
+                cors=cors,
+                jobs_table=jobs,
+                registry_table=registry,
+                queues=queues,
+                retention_days=options.retentionDays,
+            ),
+        )
         keyed = ("dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:BatchGetItem")
         storage.jobs.grant(submit, "dynamodb:BatchWriteItem", *keyed)
         storage.jobs.grant(vmaf, *keyed)
         storage.jobs.grant(manage, "dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:UpdateItem", "dynamodb:PutItem")
         storage.jobs.grant(logs, "dynamodb:Query", "dynamodb:BatchGetItem")
+        for routing in (submit, vmaf, manage):
+            storage.registry.grant(routing, "dynamodb:Query")
+        storage.registry.grant(workers, "dynamodb:Query", "dynamodb:PutItem", "dynamodb:DeleteItem")
+        storage.grant_worker_queues(workers, "sqs:GetQueueAttributes")
         served = {"schema": schema, "submit": submit, "vmaf": vmaf, "logs": logs, "jobs": manage, "workers": workers}
         rest = RestApi(self, "Api", {served[name]: routes for name, routes in settings.ROUTES.items()}, cors=cors)
 
-        dispatch = make("dispatch", settings.DispatchSettings(jobs_table=jobs, queues=queues), seconds=60)
+        dispatching = settings.DispatchSettings(jobs_table=jobs, registry_table=registry, queues=queues)
+        dispatch = make("dispatch", dispatching, seconds=60)
         storage.jobs.grant(dispatch, "dynamodb:UpdateItem")
-        for queue in (queue for members in storage.queues.values() for queue in members.values()):
-            queue.grant(dispatch, "sqs:SendMessage")
+        storage.registry.grant(dispatch, "dynamodb:Query", "dynamodb:PutItem")
+        storage.grant_worker_queues(dispatch, "sqs:SendMessage", "sqs:GetQueueAttributes")
         self._follow(dispatch, storage, streams.DISPATCH)
 
         keep = options.retentionDays * 86400 if options.jobLogs else _WITHOUT_LOGS_SECONDS
@@ -96,6 +117,7 @@ class ControlPlane(Stack):
             "reconcile",
             settings.ReconcileSettings(
                 jobs_table=jobs,
+                registry_table=registry,
                 queues=queues,
                 control_queue=storage.control.queue_url,
                 dead_letter_queue=storage.dead_letters.queue_url,
@@ -107,17 +129,35 @@ class ControlPlane(Stack):
         storage.jobs.grant(
             reconcile, "dynamodb:Query", "dynamodb:BatchGetItem", "dynamodb:UpdateItem", "dynamodb:PutItem"
         )
-        for queue in (queue for members in storage.queues.values() for queue in members.values()):
-            queue.grant(reconcile, "sqs:GetQueueAttributes")
+        storage.registry.grant(reconcile, "dynamodb:Query", "dynamodb:PutItem")
+        storage.grant_worker_queues(reconcile, "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:DeleteMessage")
         for letters in (storage.dead_letters, storage.event_dead_letters):
             letters.grant(reconcile, "sqs:ReceiveMessage", "sqs:DeleteMessage")
         storage.control.grant(reconcile, "sqs:SendMessage")
-        aws_events.Rule(
+        each_minute = aws_events.Rule(
             self,
             "EveryMinute",
             schedule=aws_events.Schedule.rate(Duration.minutes(1)),
             targets=[targets.LambdaFunction(reconcile, retry_attempts=0)],
         )
+
+        discovery = None
+        if options.discovery:
+            discovery = make(
+                "discovery",
+                settings.DiscoverySettings(
+                    registry_table=registry,
+                    queues=queues,
+                    control_queue=options.controlQueue,
+                    clusters=listed(options.clusters),
+                    allowed=listed(options.discoveredQueues),
+                ),
+                seconds=50,
+            )
+            storage.registry.grant(discovery, "dynamodb:Query", "dynamodb:PutItem", "dynamodb:DeleteItem")
+            storage.grant_worker_queues(discovery, "sqs:GetQueueUrl")
+            Clusters(self, "Clusters", options).let_look(discovery)
+            each_minute.add_target(targets.LambdaFunction(discovery, retry_attempts=0))
 
         sockets = make("sockets", settings.SocketsSettings(connections_table=connections), memory_mib=512)
         storage.connections.grant(sockets, "dynamodb:PutItem", "dynamodb:DeleteItem")
@@ -152,6 +192,8 @@ class ControlPlane(Stack):
 
         alarms = Alarms(self, "Alarms", options.alarmTopic)
         alarms.when_given_up(reconcile)
+        if discovery:
+            alarms.when_blind()
         alarms.when_late(
             {
                 "Control": storage.control,
@@ -173,10 +215,13 @@ class ControlPlane(Stack):
             "MediaBucket": storage.media.bucket_name,
             "JobsTable": jobs,
             "ConnectionsTable": connections,
+            "RegistryTable": registry,
             "ControlQueue": storage.control.queue_url,
             "DeadLetterQueue": storage.dead_letters.queue_url,
             "EventDeadLetterQueue": storage.event_dead_letters.queue_url,
         } | {f"{group.capitalize()}Queue": next(iter(urls.values())) for group, urls in queues.items() if urls}
+        if discovery:
+            outputs["DiscoveryFunction"] = discovery.function_name
         for name, value in outputs.items():
             CfnOutput(self, name, value=value)
 

@@ -13,6 +13,8 @@ from elasticrecode.validation import Reader
 ROOT = Path(__file__).resolve().parent.parent
 
 _QUEUE_ARN = re.compile(r"arn:aws[a-z-]*:sqs:[a-z0-9-]+:\d{12}:[\w-]{1,80}", re.ASCII)
+_CLUSTER = re.compile(r"(arn:aws[a-z-]*:eks:[a-z0-9-]+:\d{12}:cluster/)?[0-9A-Za-z][\w-]{0,99}", re.ASCII)
+_TAG = re.compile(r"tag:[^=,]{1,128}=[^,]{0,256}")
 _QUEUE_NAME = re.compile(r"[\w-]{1,80}", re.ASCII)
 
 
@@ -33,6 +35,14 @@ FORMATS = {
     "queue-list": (
         _is_queue_list,
         "different SQS queue names (made here) or ARNs (existing queues), with commas between",
+    ),
+    "queue-patterns": (
+        lambda text: all(re.fullmatch(r"[\w*-]{1,80}", entry, re.ASCII) for entry in listed(text)),
+        "patterns of SQS queue names, * standing for any characters, with commas between",
+    ),
+    "cluster-list": (
+        lambda text: _TAG.fullmatch(text) is not None or all(_CLUSTER.fullmatch(entry) for entry in listed(text)),
+        "names or ARNs of EKS clusters, with commas between, or one tag:key=value for all clusters that have it",
     ),
     "topic": (
         lambda text: re.fullmatch(r"(arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[\w-]{1,256})?", text, re.ASCII) is not None,
@@ -66,7 +76,9 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     gpuQueues: QueueList
     vmafQueues: QueueList
     discovery: bool  # -disableAutoDiscovery
-    clusters: str  # -disableInCluster, -kubeconfig
+    clusters: Annotated[str, Meta(extra_json_schema={"format": "cluster-list"})]  # -disableInCluster, -kubeconfig
+    accessEntries: bool
+    discoveredQueues: Annotated[str, Meta(extra_json_schema={"format": "queue-patterns"})]
     jobLogs: bool
     jobsTable: Annotated[str, Meta(extra_json_schema={"format": "table-name"})]
     cors: bool  # -disableCORS
@@ -118,9 +130,12 @@ def _typed(name: str, value: Any) -> Any:
 def _faults(given: Mapping[str, Any]) -> list[Fault]:
     """What no single option can say of itself."""
     faults = []
-    if given.get("discovery") is True:
-        faults.append(Fault("/discovery", "must be false: this version has queues named by hand only"))
-    elif not any(listed(str(given.get(name, ""))) for name in _QUEUE_LISTS):
+    discovering = given.get("discovery") is True
+    if discovering and not listed(str(given.get("clusters", ""))):
+        faults.append(Fault("/clusters", "must name a cluster, or a tag of clusters, while discovery is true"))
+    if not discovering and given.get("clusters"):
+        faults.append(Fault("/clusters", "must be empty while discovery is false"))
+    if not discovering and not any(listed(str(given.get(name, ""))) for name in _QUEUE_LISTS):
         faults.append(
             Fault("/discovery", "is false, so at least one of cpuQueues, gpuQueues and vmafQueues must name a queue")
         )
@@ -130,6 +145,4 @@ def _faults(given: Mapping[str, Any]) -> list[Fault]:
             other = taken.setdefault(name, option)
             if other != option:
                 faults.append(Fault(f"/{option}", f"must not name {name}, which is {other}'s already"))
-    if given.get("clusters"):
-        faults.append(Fault("/clusters", "must be empty while discovery is false"))
     return faults

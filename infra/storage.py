@@ -1,7 +1,9 @@
 """Tables, queues and the media bucket: everything that holds users' data."""
 
-from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import ArnFormat, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
@@ -11,12 +13,13 @@ from elasticrecode.settings import (
     DUE_INDEX,
     DUE_KEYS,
     JOBS_KEYS,
+    REGISTRY_KEYS,
     TTL,
     USER_INDEX,
     USER_KEYS,
     USER_PROJECTION,
 )
-from infra.options import Options
+from infra.options import Options, listed
 
 _EVENTS_TIMEOUT_SECONDS = 20
 """Six times this is how long events wait that a crashed consumer had in its hands."""
@@ -47,6 +50,7 @@ class Storage(Construct):
             projection_type=dynamodb.ProjectionType.KEYS_ONLY,
         )
         self.connections = self._table("Connections", CONNECTIONS_KEYS, RemovalPolicy.DESTROY)
+        self.registry = self._table("Registry", REGISTRY_KEYS, RemovalPolicy.DESTROY)
 
         self.dead_letters = self._queue("DeadLetters")
         self.event_dead_letters = self._queue("EventDeadLetters")
@@ -61,6 +65,13 @@ class Storage(Construct):
             for group, entries in options.queues.items()
         }
 
+        self._worker_queues = [queue for members in self.queues.values() for queue in members.values()]
+        patterns = listed(options.discoveredQueues) if options.discovery else []
+        self._discovered = [
+            Stack.of(self).format_arn(service="sqs", resource=pattern, arn_format=ArnFormat.NO_RESOURCE_NAME)
+            for pattern in patterns
+        ]
+
         self.media = s3.Bucket(
             self,
             "Media",
@@ -69,6 +80,13 @@ class Storage(Construct):
             enforce_ssl=True,
             removal_policy=self._outlives,
         )
+
+    def grant_worker_queues(self, function: lambda_.Function, *actions: str) -> None:
+        """Let a function do something with every queue that workers take from, those they may bring along included."""
+        for queue in self._worker_queues:
+            queue.grant(function, *actions)
+        if self._discovered:
+            function.add_to_role_policy(iam.PolicyStatement(actions=list(actions), resources=self._discovered))
 
     @property
     def events_timeout_seconds(self) -> int:

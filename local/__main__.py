@@ -5,7 +5,7 @@ import shutil
 import sys
 from collections.abc import Callable
 
-from local import deployment, processes
+from local import cluster, deployment, processes
 from local.demo import demonstrate
 from local.deployment import step
 from local.place import LocalError, Place
@@ -18,13 +18,15 @@ def up(place: Place, supervisor: Supervisor) -> None:
     if not supervisor.running():
         processes.refuse_busy_ports(place)
     known = place.stack() if place.stack_file.exists() else None
+    cluster.prepare(place)
     with step("Starting the embedded AWS"):
         supervisor.keep(processes.programs(place, known if supervisor.running() else None))
         deployment.wait_for_aws(place, supervisor)
     stack = deployment.deploy(place)
-    with step("Starting the front door and the workers"):
+    with step("Starting the front door, the cluster and the workers"):
         supervisor.keep(processes.programs(place, stack))
         deployment.wait_for_front(place, supervisor)
+        deployment.wait_for_cluster(place, supervisor)
 
 
 def up_and_say(place: Place, supervisor: Supervisor) -> None:

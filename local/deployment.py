@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import ssl
 import subprocess
 import time
 import urllib.request
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from infra import version
 from local.place import ACCOUNT, REGION, ROOT, LocalError, Place
-from local.processes import AWS, FRONT, Supervisor, wait_for
+from local.processes import AWS, CLUSTER, FRONT, Supervisor, wait_for
 
 _CDK = ROOT / "node_modules" / ".bin" / "cdk"
 _DEPLOYED = ("app.py", "cdk.json", "infra", "functions", "layers")
@@ -38,12 +39,18 @@ def wait_for_front(place: Place, supervisor: Supervisor) -> None:
     _wait_for(f"{place.url}/", FRONT, "The front door", supervisor)
 
 
-def _wait_for(url: str, name: str, what: str, supervisor: Supervisor) -> None:
+def wait_for_cluster(place: Place, supervisor: Supervisor) -> None:
+    """Wait until the cluster answers. LocalError when it does not."""
+    trust = ssl.create_default_context(cafile=place.cluster_authority)
+    _wait_for(f"{place.kubernetes_url}/readyz", CLUSTER, "The cluster", supervisor, trust)
+
+
+def _wait_for(url: str, name: str, what: str, supervisor: Supervisor, trust: ssl.SSLContext | None = None) -> None:
     def answers() -> bool:
         if supervisor.state(name) == "FATAL":
             raise LocalError(f"{what} does not start.", supervisor.log(name))
         try:
-            with urllib.request.urlopen(url, timeout=2) as answer:
+            with urllib.request.urlopen(url, timeout=2, context=trust) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False
@@ -84,7 +91,14 @@ def deploy(place: Place) -> dict[str, str]:
 
 def _noted(place: Place, told: Mapping[str, str]) -> dict[str, str]:
     """What was deployed and where it is now, written down."""
-    stack = {**told, "Url": place.url, "AwsEndpoint": place.aws_url, "Region": REGION}
+    stack = {
+        **told,
+        "Url": place.url,
+        "AwsEndpoint": place.aws_url,
+        "Region": REGION,
+        "KubernetesUrl": place.kubernetes_url,
+        "Kubeconfig": str(place.kubeconfig),
+    }
     place.stack_file.write_text(json.dumps(stack, indent=2) + "\n")
     return stack
 

@@ -2,14 +2,23 @@
 
 It keeps how far each function has read a table's stream, but not the stream, which begins anew with every start. A
 position from before would pass over everything that comes after, so positions are taken out first.
+
+It would run the EKS clusters that it creates in containers. So the one there is is not created but put into its state,
+with the address and the authority of the stand-in (`local.cluster`).
 """
 
+import base64
 import json
 import os
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
-from local.place import TOOLS
+from local.place import ACCOUNT, CLUSTER_NAME, REGION, TOOLS
+
+_EKS_FORMAT = 3
+_OURS = {"PYTHONPATH", "K8S_PORT", "K8S_AUTHORITY"}
 
 
 def forget_stream_positions(state: Path) -> None:
@@ -19,14 +28,54 @@ def forget_stream_positions(state: Path) -> None:
         return
     content = json.loads(kept.read_text())
     content["payload"]["dynamodb_stream_positions"]["data"] = {}
+    _write(kept, content)
+
+
+def know_cluster(state: Path, port: int, authority: bytes) -> None:
+    """Let EKS describe the cluster: as it was kept, but where it is now."""
+    kept = state / "eks.json"
+    content: dict[str, Any] = {
+        "__ministack_format__": _EKS_FORMAT,
+        "payload": {
+            "clusters": {"__account_region_scoped__": True, "data": {}},
+            "tags": {"__scoped__": True, "data": {}},
+        },
+    }
+    if kept.exists():
+        content = json.loads(kept.read_text())
+    clusters, tags = (content["payload"][name]["data"] for name in ("clusters", "tags"))
+    key = f"{ACCOUNT}\0{REGION}\0{CLUSTER_NAME!r}"
+    if key not in clusters:
+        arn = f"arn:aws:eks:{REGION}:{ACCOUNT}:cluster/{CLUSTER_NAME}"
+        clusters[key] = {
+            "name": CLUSTER_NAME,
+            "arn": arn,
+            "createdAt": int(time.time()),
+            "version": "1.34",
+            "status": "ACTIVE",
+            "roleArn": f"arn:aws:iam::{ACCOUNT}:role/eks",
+            "resourcesVpcConfig": {"endpointPublicAccess": True, "endpointPrivateAccess": False},
+            "accessConfig": {"authenticationMode": "API"},
+            "tags": {"elasticrecode": "enable"},
+        }
+        tags[f"{ACCOUNT}\0{arn!r}"] = clusters[key]["tags"]
+    # The embedded AWS makes the endpoint of `_port` when it starts.
+    clusters[key] |= {"_port": port, "certificateAuthority": {"data": base64.b64encode(authority).decode()}}
+    _write(kept, content)
+
+
+def _write(kept: Path, content: dict[str, Any]) -> None:
+    kept.parent.mkdir(parents=True, exist_ok=True)
     written = kept.with_suffix(".new")
     written.write_text(json.dumps(content))
     written.replace(kept)
 
 
 if __name__ == "__main__":
-    forget_stream_positions(Path(os.environ["STATE_DIR"]))
+    state = Path(os.environ["STATE_DIR"])
+    forget_stream_positions(state)
+    know_cluster(state, int(os.environ["K8S_PORT"]), Path(os.environ["K8S_AUTHORITY"]).read_bytes())
     program = str(TOOLS / "aws" / "bin" / "ministack")
     # Functions run with this environment; they must find what their layers hold and nothing else.
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment = {name: value for name, value in os.environ.items() if name not in _OURS}
     os.execve(program, [program, *sys.argv[1:]], environment)

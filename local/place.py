@@ -12,11 +12,12 @@ ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / ".tools"
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
-
+CLUSTER_NAME = "local"
 
 _NUMBERS = {
     "PORT": (8080, 1, 65535),
     "AWS_PORT": (4566, 1, 65535),
+    "K8S_PORT": (17443, 1, 65535),
     "WORKERS": (1, 0, 64),
     "LEASE_SECONDS": (30, 3, 3600),
 }
@@ -37,6 +38,7 @@ class Place(NamedTuple):
     state: Path
     port: int
     aws_port: int
+    k8s_port: int
     workers: int
     lease_seconds: int
 
@@ -49,8 +51,9 @@ class Place(NamedTuple):
             if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
                 raise LocalError(f"{name} must be a whole number from {low} to {high}, not {text!r}.")
             numbers[name] = int(text)
-        if numbers["PORT"] == numbers["AWS_PORT"]:
-            raise LocalError("PORT and AWS_PORT must be different.")
+        ports = [name for name in numbers if name.endswith("PORT")]
+        if len({numbers[name] for name in ports}) < len(ports):
+            raise LocalError(f"{', '.join(ports[:-1])} and {ports[-1]} must be different.")
         state = (ROOT / environ.get("LOCAL_DIR", ".local")).absolute()
         return cls(state, *numbers.values())
 
@@ -73,6 +76,31 @@ class Place(NamedTuple):
     def aws_url(self) -> str:
         """The embedded AWS."""
         return f"http://localhost:{self.aws_port}"
+
+    @property
+    def kubernetes_url(self) -> str:
+        """The stand-in for an EKS cluster."""
+        return f"https://localhost:{self.k8s_port}"
+
+    @property
+    def cluster(self) -> Path:
+        """What that one keeps: certificates, and who its administrator is."""
+        return self.state / "cluster"
+
+    @property
+    def cluster_authority(self) -> Path:
+        """The certificate of the authority that signed the cluster's."""
+        return self.cluster / "ca.pem"
+
+    @property
+    def cluster_certificate(self) -> Path:
+        """The certificate that the cluster shows, with its key."""
+        return self.cluster / "server.pem"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """For kubectl, as an administrator."""
+        return self.cluster / "kubeconfig"
 
     @property
     def stack_file(self) -> Path:
@@ -110,4 +138,7 @@ class Place(NamedTuple):
             "executeApi": f"{self.aws_url}/_aws/execute-api/{{apiId}}",
             "lambdaRuntime": python,
             "lambdaPlatform": f"{machine}-{system}",
+            "discovery": "true",
+            "clusters": CLUSTER_NAME,
+            "accessEntries": "false",
         }

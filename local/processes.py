@@ -20,6 +20,7 @@ from local.place import ROOT, TOOLS, LocalError, Place
 
 AWS = "aws"
 FRONT = "front"
+CLUSTER = "cluster"
 _STOP_SECONDS = 20
 _START_SECONDS = 60
 _DEAD = ("FATAL", "EXITED", "BACKOFF")
@@ -164,7 +165,7 @@ class Supervisor:
 
 
 def programs(place: Place, stack: Mapping[str, str] | None) -> list[Program]:
-    """What an environment runs: the embedded AWS, and once the stack is deployed the front door and the workers."""
+    """What an environment runs: the embedded AWS, and once the stack is deployed all that stands around it."""
     python = {"PYTHONPATH": f"{ROOT / 'layers' / 'core' / 'python'}:{ROOT}", "PYTHONUNBUFFERED": "1"}
     aws = Program(
         AWS,
@@ -179,23 +180,32 @@ def programs(place: Place, stack: Mapping[str, str] | None) -> list[Program]:
             "S3_PERSIST": "1",
             "S3_DATA_DIR": str(place.state / "s3"),
             "LAMBDA_WARM_TTL_SECONDS": "3600",
+            "K8S_PORT": str(place.k8s_port),
+            "K8S_AUTHORITY": str(place.cluster_authority),
         },
     )
     if stack is None:
         return [aws]
-    here = {"PORT": str(place.port), "AWS_PORT": str(place.aws_port), "LOCAL_DIR": str(place.state)}
+    here = {
+        "PORT": str(place.port),
+        "AWS_PORT": str(place.aws_port),
+        "K8S_PORT": str(place.k8s_port),
+        "LOCAL_DIR": str(place.state),
+    }
     front = Program(FRONT, (sys.executable, "-m", "local.front"), {**python, **here})
+    fleet = {"WORKERS": str(place.workers)}
+    cluster = Program(CLUSTER, (sys.executable, "-m", "local.cluster"), {**python, **here, **fleet})
     worker = {
         **python,
         **place.aws_environment(),
         "PATH": f"{TOOLS / 'bin'}:{os.defpath}",
         "TMPDIR": str(place.scratch),
         "CORE": "CPU",
-        "CONTROL_PLANE": _queue_name(stack["ControlQueue"]),
+        "CONTROL_PLANE": queue_name(stack["ControlQueue"]),
         "JOBS_TABLE": stack["JobsTable"],
         "LEASE_SECONDS": str(place.lease_seconds),
     }
-    kinds = {"ffmpeg": _queue_name(stack["CpuQueue"]), "vmaf": _queue_name(stack["VmafQueue"])}
+    kinds = {"ffmpeg": queue_name(stack["CpuQueue"]), "vmaf": queue_name(stack["VmafQueue"])}
     workers = [
         Program(
             f"worker-{kind}-{n}",
@@ -205,12 +215,12 @@ def programs(place: Place, stack: Mapping[str, str] | None) -> list[Program]:
         for kind, queue in kinds.items()
         for n in range(place.workers)
     ]
-    return [aws, front, *workers]
+    return [aws, front, cluster, *workers]
 
 
 def refuse_busy_ports(place: Place) -> None:
     """LocalError when another program listens on one of the ports."""
-    for name, port in (("PORT", place.port), ("AWS_PORT", place.aws_port)):
+    for name, port in (("PORT", place.port), ("AWS_PORT", place.aws_port), ("K8S_PORT", place.k8s_port)):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -229,7 +239,8 @@ def wait_for(condition: Callable[[], bool], seconds: float, otherwise: str, log:
         time.sleep(0.1)
 
 
-def _queue_name(url: str) -> str:
+def queue_name(url: str) -> str:
+    """The name of the queue at a URL."""
     return url.rsplit("/", 1)[-1]
 
 

@@ -4,14 +4,17 @@ import time
 import uuid
 from typing import Annotated, get_args
 
+import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from elasticrecode import http, jobs
 from elasticrecode.errors import BadParameter, NotFound, Refused
 from elasticrecode.events import Event
-from elasticrecode.jobs import Kind, UserID
+from elasticrecode.jobs import Job, Kind, UserID
 from elasticrecode.lifecycle import JOB_CANCELLED, JOB_RETRIED, STATES
 from elasticrecode.records import JobRecord
+from elasticrecode.registry import Registry
+from elasticrecode.routing import Choice, wanted
 from elasticrecode.settings import CANCEL, JOB_STATUS, JOBS, RETRY, RETRY_FAILED, JobsSettings, compose
 from elasticrecode.table import JobsTable
 from elasticrecode.validation import Body, Reader
@@ -32,8 +35,8 @@ _retry_request = Reader(RetryRequest, jobs.FORMATS)
 
 
 def build(settings: JobsSettings) -> http.LambdaHandler:
-    """The handler over one table."""
-    table = JobsTable(settings.jobs_table)
+    """The handler over both tables."""
+    table, registry = JobsTable(settings.jobs_table), Registry(settings.registry_table, settings.queues)
     retention_seconds = settings.retention_days * 86_400
 
     def status(request: http.Request) -> http.Response:
@@ -94,8 +97,16 @@ def build(settings: JobsSettings) -> http.LambdaHandler:
             eventID=str(uuid.uuid4()),
             tsMs=now,
         )
-        queue = record.queue if action == JOB_RETRIED else None
-        return table.move_and_log(action, event, retention_seconds, queue)
+        return table.move_and_log(
+            action, event, retention_seconds, _choice_for(record) if action == JOB_RETRIED else None
+        )
+
+    def _choice_for(record: JobRecord) -> Choice:
+        job = msgspec.json.decode(table.jobs([record.jobID])[record.jobID], type=Job)
+        (choice,) = registry.choose([wanted(job)])
+        if not choice.queue:
+            raise Refused(f"It can't be retried now: {choice.reason}.")
+        return choice
 
     return http.handler(
         {JOB_STATUS: status, JOBS: listing, CANCEL: cancel, RETRY: retry, RETRY_FAILED: retry_failed},

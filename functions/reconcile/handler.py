@@ -2,7 +2,8 @@
 
 - A job whose message got lost is found: jobs wait for a queue, and the queue is empty. So is one that has waited longer
   than any message or stream record is kept for it. A job whose worker vanished together with the message is lost.
-- A job that no queue took goes to a queue again.
+- A job that no queue took, or that was held because all its queues were paused, goes to a queue again.
+- What waits on a queue that has had no ready worker for some minutes goes to another one that has.
 - A job whose message was received too often without an end becomes a failed job.
 - An event that its consumer could not store goes back to the control queue, a few times; one that cannot be read is
   logged whole and counted.
@@ -18,14 +19,17 @@ import msgspec
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
 from msgspec import Raw
 
-from elasticrecode import events, lifecycle, routing
+from elasticrecode import events, lifecycle
 from elasticrecode import settings as names
 from elasticrecode.errors import Refused, UnreadableEvent
 from elasticrecode.events import JOB_FAILED, Event, Failure, WorkerEvent
+from elasticrecode.fleet import GROUPS, Group, Load, Queue, least_looked
 from elasticrecode.jobs import Job
 from elasticrecode.lifecycle import JOB_LOST
 from elasticrecode.observe import logger
 from elasticrecode.queues import Letter, Message, Receiver, Sender
+from elasticrecode.registry import Registry
+from elasticrecode.routing import Want, wanted
 from elasticrecode.settings import ReconcileSettings, compose
 from elasticrecode.table import JobsTable, Waiting
 
@@ -34,6 +38,10 @@ T = TypeVar("T")
 _JOBS_A_RUN = 500
 _LETTERS_A_RUN = 500
 _RETURNS = 3
+_RESEND_SECONDS = 20
+_DESERTED_SECONDS = 300
+"""So long a queue may be without a ready worker: a node that starts from zero takes a few minutes."""
+_HIDDEN_SECONDS = 60
 _SHOWN = 4000
 _LONGEST_WAIT_MS = 86_400_000
 """A stream keeps its records for a day: what was not sent by then is not going to be."""
@@ -42,20 +50,20 @@ _LONGEST_WAIT_MS = 86_400_000
 def build(settings: ReconcileSettings) -> Callable[[Any, Any], dict[str, int]]:
     """The handler; it answers with what it did, and counts the same as metrics."""
     table, sender, receiver = JobsTable(settings.jobs_table), Sender(), Receiver()
+    registry = Registry(settings.registry_table, settings.queues)
     metrics = Metrics(namespace=names.METRICS, service="reconcile")
     keep = settings.event_retention_seconds
 
     def reconcile(event: Any, context: Any) -> dict[str, int]:
-        now, effort = _now_ms(), _Effort()
-        queues = [queue for members in settings.queues.values() for queue in members.items()]
-        done = {
-            names.JOBS_RESCUED: effort.each(lambda queue: _rescue(*queue, effort), queues),
-            names.JOBS_RESENT: effort.each(lambda _: _resend_all(now, effort), [()]),
-            names.JOBS_BURIED: effort.each(lambda url: _drain(url, _bury, effort), [settings.dead_letter_queue]),
-            names.EVENTS_RETURNED: effort.each(
-                lambda url: _drain(url, _give_back, effort), [settings.events_dead_letter_queue]
-            ),
+        effort = _Effort()
+        steps: dict[str, Callable[[_Effort], int]] = {
+            names.JOBS_RESCUED: _rescue,
+            names.JOBS_MOVED: _relieve,
+            names.JOBS_RESENT: _resend_all,
+            names.JOBS_BURIED: partial(_drain, settings.dead_letter_queue, _bury),
+            names.EVENTS_RETURNED: partial(_drain, settings.events_dead_letter_queue, _give_back),
         }
+        done = {name: effort.each(lambda step: step(effort), [step]) for name, step in steps.items()}
         for name, count in done.items():
             metrics.add_metric(name, MetricUnit.Count, count)
         metrics.flush_metrics()
@@ -66,11 +74,19 @@ def build(settings: ReconcileSettings) -> Callable[[Any, Any], dict[str, int]]:
             )
         return done
 
-    def _rescue(queue: str, url: str, effort: "_Effort") -> int:
-        """Find the jobs of a queue that have no message there, and take them back from it."""
+    def _rescue(effort: "_Effort") -> int:
+        """Look at the queues, and take back from them the jobs that have no message there."""
+        queues = registry.queues()
+        loads: dict[str, Load] = {}
+        rescued = effort.each(partial(_rescue_from, effort, loads), least_looked(queues))
+        registry.save_loads({queue.name: queue.load for queue in queues} | loads)
+        return rescued
+
+    def _rescue_from(effort: "_Effort", loads: dict[str, Load], queue: Queue) -> int:
         now = _now_ms()
-        long_ago = now - _LONGEST_WAIT_MS
-        waiting = table.waiting(queue, now if receiver.is_empty(url) else long_ago, _JOBS_A_RUN)
+        load = queue.load.looked(receiver.counts(queue.url), now / 1000)
+        loads[queue.name] = load.waiting_since(table.oldest(queue.name) if load.visible else None)
+        waiting = table.waiting(queue.name, now if load.is_empty else now - _LONGEST_WAIT_MS, _JOBS_A_RUN)
         return effort.each(lambda found: _rescue_one(found, now), waiting)
 
     def _rescue_one(found: Waiting, now: int) -> bool:
@@ -85,21 +101,58 @@ def build(settings: ReconcileSettings) -> Callable[[Any, Any], dict[str, int]]:
             return not sender.send([Message(found.job.jobid, settings.control_queue, _lost(found, now))])
         return False
 
-    def _resend_all(now: int, effort: "_Effort") -> int:
-        return effort.each(lambda found: _rescue_one(found, now), table.unsent(now, _JOBS_A_RUN))
+    def _relieve(effort: "_Effort") -> int:
+        """Take what waits on queues without a ready worker to others that have one."""
+        now = time.time()
+        deserted = [queue for queue in registry.queues() if queue.url and queue.is_deserted(now, _DESERTED_SECONDS)]
+        return effort.each(partial(_relieve_one, effort), deserted)
+
+    def _relieve_one(effort: "_Effort", queue: Queue) -> int:
+        if not queue.load.visible or not registry.choose([Want(queue.group, queue.price, 0)], queue.name)[0].queue:
+            return 0
+        return _drain(queue.url, partial(_take_elsewhere, queue.name), effort, _HIDDEN_SECONDS)
+
+    def _take_elsewhere(queue: str, letter: Letter) -> bool:
+        job = msgspec.json.decode(letter.body, type=Job)
+        (choice,) = registry.choose([wanted(job)], queue)
+        now = _now_ms()
+        return bool(choice.queue and table.postpone([job.jobid], now) and table.resume(job.jobid, choice, now))
+
+    def _resend_all(effort: "_Effort") -> int:
+        """Jobs without a message, and of those that are held the ones that are taken again."""
+        now, resent = _now_ms(), 0
+        sources: list[Callable[[int, int], list[Waiting]]] = [table.unsent]
+        sources += [partial(table.held, group) for group in GROUPS if _is_taken(group)]
+        until = time.monotonic() + _RESEND_SECONDS
+        for source in sources:
+            while time.monotonic() < until:
+                waiting = source(now, _JOBS_A_RUN)
+                resent += effort.each(lambda found: _rescue_one(found, now), waiting)
+                if len(waiting) < _JOBS_A_RUN:
+                    break
+        return resent
+
+    def _is_taken(group: Group) -> bool:
+        try:
+            return bool(registry.choose([Want(group, "normal", 0)])[0].queue)
+        except Refused:
+            return False
 
     def _resend(job: Job, now: int) -> bool:
         try:
-            queue = routing.choose(job, settings.queues)
+            (choice,) = registry.choose([wanted(job)])
         except Refused as error:
             logger.error("no queue", extra={"job": job.jobid, "reason": str(error)})
             return False
-        return table.resume(job.jobid, queue, now)
+        if choice.queue:
+            return table.resume(job.jobid, choice, now)
+        table.hold(job, choice, now)
+        return False
 
-    def _drain(url: str, settle: Callable[[Letter], bool], effort: "_Effort") -> int:
+    def _drain(url: str, settle: Callable[[Letter], bool], effort: "_Effort", hidden_seconds: int | None = None) -> int:
         """Settle letters and remove them; how many were settled for good. One that can't be comes again."""
         settled = 0
-        for letters in receiver.batches(url, _LETTERS_A_RUN):
+        for letters in receiver.batches(url, _LETTERS_A_RUN, hidden_seconds):
             done: list[Letter] = []
             settled += effort.each(partial(_settle, settle, done), letters)
             if done:

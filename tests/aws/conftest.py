@@ -10,6 +10,7 @@ from moto import mock_aws
 
 from elasticrecode import settings as names
 from elasticrecode import streams
+from elasticrecode.registry import Registry
 from tests.support import function
 
 Handler = Callable[[dict[str, Any], Any], Any]
@@ -25,6 +26,7 @@ class Stack:
             "jobs", names.JOBS_KEYS, {names.USER_INDEX: names.USER_KEYS, names.DUE_INDEX: names.DUE_KEYS}
         )
         self._table("connections", names.CONNECTIONS_KEYS, {})
+        self._table("registry", names.REGISTRY_KEYS, {})
         queue = {name: self.sqs.create_queue(QueueName=name)["QueueUrl"] for name in
                  ("ffmpeg_job", "vmaf_job", "control_plane", "dead", "events-dead")}  # fmt: skip
         self.queue = queue
@@ -38,16 +40,19 @@ class Stack:
         (shard,) = self._streams.describe_stream(StreamArn=stream)["StreamDescription"]["Shards"]
         self._shard = {"StreamArn": stream, "ShardId": shard["ShardId"]}
         self._behind: dict[str, Any] = {"ShardIteratorType": "TRIM_HORIZON"}
-        submitting = names.SubmitSettings(
-            cors=True, jobs_table="jobs", queues=self.queues, retention_days=7, idempotency_days=1
-        )
+        tables = {"jobs_table": "jobs", "registry_table": "registry"}
+        submitting = names.SubmitSettings(cors=True, queues=self.queues, retention_days=7, idempotency_days=1, **tables)
         self.submit = self._build("submit", submitting)
         self.vmaf = self._build("vmaf", submitting)
         self.schema = self._build("schema", names.SchemaSettings(cors=True, build="2026.01.02.030405", commit="c"))
         self.logs = self._build("logs", names.LogsSettings(cors=True, jobs_table="jobs", job_logs=True))
-        self.jobs = self._build("jobs", names.JobsSettings(cors=True, jobs_table="jobs", retention_days=7))
-        self.workers = self._build("workers", names.WorkersSettings(cors=True, queues=self.queues))
-        self._dispatch = self._build("dispatch", names.DispatchSettings(jobs_table="jobs", queues=self.queues))
+        self.jobs = self._build("jobs", names.JobsSettings(cors=True, queues=self.queues, retention_days=7, **tables))
+        self.workers = self._build(
+            "workers",
+            names.WorkersSettings(cors=True, registry_table="registry", queues=self.queues, discovery=True),
+        )
+        self.registry = Registry("registry", self.queues)
+        self._dispatch = self._build("dispatch", names.DispatchSettings(queues=self.queues, **tables))
         self._events = self._build(
             "events",
             names.EventsSettings(
@@ -60,8 +65,8 @@ class Stack:
         self.reconcile = self._build(
             "reconcile",
             names.ReconcileSettings(
-                jobs_table="jobs",
                 queues=self.queues,
+                **tables,
                 control_queue=queue["control_plane"],
                 dead_letter_queue=queue["dead"],
                 events_dead_letter_queue=queue["events-dead"],

@@ -11,11 +11,12 @@ import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
-from elasticrecode import aws, jobs
+from elasticrecode import aws, jobs, registry
 from elasticrecode import settings as names
 from elasticrecode.claims import Claim, Claims
 from elasticrecode.errors import Unavailable
 from elasticrecode.lifecycle import POSTPONE
+from elasticrecode.routing import Choice
 from elasticrecode.table import Accepted, JobsTable
 from tests.aws.conftest import Stack
 from tests.aws.test_path import event, status, submitted
@@ -83,7 +84,7 @@ def test_a_batch_whose_answer_got_lost_is_not_said_to_have_failed(
 
 def test_a_submit_whose_answer_got_lost_leaves_alone_what_came_of_it(stack: Stack) -> None:
     (job,) = jobs.read_jobs(json.dumps(contract("job")).encode())
-    accepted = Accepted(job, "ffmpeg_job", time.time_ns() // 1_000_000)
+    accepted = Accepted(job, Choice("ffmpeg_job", ""), time.time_ns() // 1_000_000)
     table = JobsTable("jobs")
     assert table.accept([accepted], 86_400) == set()
     assert Claims("jobs", lease_seconds=60).claim(job.jobid, "w") == Claim(1)
@@ -247,6 +248,14 @@ def test_calls_for_each_accepted_job(stack: Stack, monkeypatch: pytest.MonkeyPat
     with every_call(watch, monkeypatch):
         submitted(stack)
         stack.flow()
+    # What is known of the queues is read by both functions, and the queues are looked at, once in a few seconds.
+    assert counted == {"PutItem": 2, "SendMessageBatch": 1, "Query": 2, "GetQueueAttributes": 2}
+    monkeypatch.setattr(registry, "REFRESH_SECONDS", 3600)
+    monkeypatch.setattr(registry, "LOOK_SECONDS", 3600)
+    counted.clear()
+    with every_call(watch, monkeypatch):
+        submitted(stack)
+        stack.flow()
     assert counted == {"PutItem": 1, "SendMessageBatch": 1}
     counted.clear()
     body = contract("job_batch") | {"batchInputs": [f"s3://bucket/{n}.mp4" for n in range(1000)]}
@@ -254,7 +263,7 @@ def test_calls_for_each_accepted_job(stack: Stack, monkeypatch: pytest.MonkeyPat
         assert call(stack.submit, names.SUBMIT, body).status == 200
         stack.flow()
     waiting = stack.sqs.get_queue_attributes(QueueUrl=stack.queue["ffmpeg_job"], AttributeNames=["All"])
-    assert waiting["Attributes"]["ApproximateNumberOfMessages"] == "1001"
+    assert waiting["Attributes"]["ApproximateNumberOfMessages"] == "1002"
     assert counted == {"BatchWriteItem": 40, "SendMessageBatch": 100}
     assert sum(counted.values()) / 1000 <= 0.15
 

@@ -81,7 +81,8 @@ def test_what_the_api_says_of_itself(stack: Stack) -> None:
         assert said["build"] == "2026.01.02.030405"
     assert call(stack.schema, names.SCHEMA).body == contract("schema.response")
     assert call(stack.workers, names.WORKER_QUEUES).body == contract("queues.response")
-    refused = call(stack.workers, names.WORKER_DEPLOYMENTS)
+    without = names.WorkersSettings(cors=True, registry_table="registry", queues=stack.queues, discovery=False)
+    refused = call(function("workers").build(without), names.WORKER_DEPLOYMENTS)
     assert refused.status == 409
     assert "Discovery is off" in refused.body["detail"]
 

@@ -112,7 +112,7 @@ def test_dead_letters_become_failed_jobs_and_events_come_back(stack: Stack) -> N
     stack.sqs.send_message(QueueUrl=stack.queue["events-dead"], MessageBody=json.dumps(event(job_id, "JobStart")))
     stack.sqs.send_message(QueueUrl=stack.queue["events-dead"], MessageBody="garbage")
     done = stack.reconcile({}, None)
-    assert done == {"JobsRescued": 0, "JobsResent": 0, "JobsBuried": 1, "EventsReturned": 1}
+    assert done == {"JobsRescued": 0, "JobsMoved": 0, "JobsResent": 0, "JobsBuried": 1, "EventsReturned": 1}
     assert status(stack, job_id)["error"]["code"] == "dead-letter"
     assert len(stack.messages("control_plane")) == 1
     assert stack.messages("dead") == stack.messages("events-dead") == []

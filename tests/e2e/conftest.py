@@ -6,6 +6,7 @@ import pty
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ import boto3
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
+from local.cluster import administrator_token
 from local.place import TOOLS, Place
 from local.processes import Supervisor
 from tests.conftest import ROOT, contract
@@ -70,6 +72,22 @@ class Deployed:
             text = answer.read()
             kind = answer.headers.get("Content-Type", "")
             return answer.status, json.loads(text) if "json" in kind and text else text, dict(answer.headers)
+
+    def cluster(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """Status and body of a request to the cluster, as its administrator."""
+        headers = {
+            "Authorization": f"Bearer {administrator_token(self.place)}",
+            "Content-Type": "application/merge-patch+json" if method == "PATCH" else "application/json",
+        }
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.place.kubernetes_url + path, data, headers, method=method)
+        trust = ssl.create_default_context(cafile=self.place.cluster_authority)
+        try:
+            answer = urllib.request.urlopen(request, timeout=40, context=trust)
+        except urllib.error.HTTPError as error:
+            answer = error
+        with answer:
+            return answer.status, json.load(answer)
 
     def watch(self) -> ClientConnection:
         """A connection to `/ws?lastMod=0`."""
@@ -177,11 +195,12 @@ def free_ports(count: int) -> list[int]:
 def deployed() -> Iterator[Deployed]:
     """Up before the first test, gone after the last."""
     folder = Path(tempfile.mkdtemp(prefix="elasticrecode-e2e-"))
-    port, aws_port = free_ports(2)
+    port, aws_port, k8s_port = free_ports(3)
     environment = os.environ | {
         "LOCAL_DIR": str(folder),
         "PORT": str(port),
         "AWS_PORT": str(aws_port),
+        "K8S_PORT": str(k8s_port),
         "WORKERS": "1",
         "LEASE_SECONDS": str(LEASE_SECONDS),
         "PYTHONPATH": f"{ROOT / 'layers' / 'core' / 'python'}:{ROOT}",

@@ -15,6 +15,7 @@ from aws_cdk.assertions import Template
 from elasticrecode import settings
 from elasticrecode.errors import Invalid
 from infra import options
+from infra.clusters import GROUP
 from infra.control_plane import ControlPlane
 from tests.conftest import ROOT
 
@@ -32,13 +33,13 @@ def resources(kind: str, **changes: Any) -> list[dict[str, Any]]:
     return [resource for resource in template(**changes)["Resources"].values() if resource["Type"] == kind]
 
 
-def function(name: str) -> str:
+def function(name: str, **changes: Any) -> str:
     """The logical id of a function."""
     start = f"Functions{name.capitalize()}"
     found: str
     (found,) = [
         key
-        for key, resource in template()["Resources"].items()
+        for key, resource in template(**changes)["Resources"].items()
         if resource["Type"] == "AWS::Lambda::Function" and key.startswith(start)
     ]
     return found
@@ -68,8 +69,10 @@ def faults(**changes: Any) -> dict[str, str]:
         ({"frontDoor": "nginx"}, "cloudfront"),
         ({"lambdaRuntime": "python2.7"}, "python3.13"),
         ({"executeApi": "https://example.com"}, "{apiId}"),
-        ({"discovery": "true"}, "must be false"),
         ({"clusters": "a"}, "must be empty"),
+        ({"clusters": "a b"}, "names or ARNs of EKS clusters"),
+        ({"discoveredQueues": "a/*"}, "patterns of SQS queue names"),
+        ({"accessEntries": "perhaps"}, "boolean"),
     ],
 )
 def test_a_wrong_option_is_named(changes: dict[str, Any], said: str) -> None:
@@ -228,16 +231,21 @@ def test_a_front_door_is_optional() -> None:
     assert resources("AWS::CloudFront::Distribution", keepData=True, frontDoor="none") == []
 
 
+DISCOVERING = {"discovery": True, "clusters": "prod,arn:aws:eks:eu-west-1:123456789012:cluster/far"}
 GRANTS = {
     "schema": set(),
-    "workers": set(),
+    "workers": {"dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:Query", "sqs:GetQueueAttributes"},
     "submit": {
-        "dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:PutItem", "dynamodb:UpdateItem",
+        "dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:PutItem", "dynamodb:Query",
+        "dynamodb:UpdateItem",
     },
-    "vmaf": {"dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"},
+    "vmaf": {"dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"},
     "logs": {"dynamodb:BatchGetItem", "dynamodb:Query"},
     "jobs": {"dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"},
-    "dispatch": {"dynamodb:UpdateItem", "sqs:SendMessage"},
+    "dispatch": {"dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "sqs:SendMessage"},
+    "discovery": {
+        "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:Query", "eks:DescribeCluster", "sqs:GetQueueUrl",
+    },
     "events": {"dynamodb:BatchWriteItem", "dynamodb:UpdateItem", "sqs:SendMessage"},
     "sockets": {"dynamodb:DeleteItem", "dynamodb:PutItem"},
     "fanout": {
@@ -257,15 +265,70 @@ FROM_SOURCES = {
 
 @pytest.mark.parametrize("name", GRANTS)
 def test_each_function_may_do_exactly_what_it_does(name: str) -> None:
-    found = template()["Resources"]
-    role = found[function(name)]["Properties"]["Role"]["Fn::GetAtt"][0]
-    actions: set[str] = set()
-    for resource in found.values():
-        if resource["Type"] == "AWS::IAM::Policy" and {"Ref": role} in resource["Properties"]["Roles"]:
-            for statement in resource["Properties"]["PolicyDocument"]["Statement"]:
-                said = statement["Action"]
-                actions.update([said] if isinstance(said, str) else said)
-    granted = actions - FROM_SOURCES
+    granted = {action for statement in statements(name) for action in statement["Action"]} - FROM_SOURCES
     if name == "events":
         granted -= {"sqs:ReceiveMessage", "sqs:DeleteMessage"}
-    assert granted == GRANTS[name]
+    assert granted == GRANTS[name] - FROM_SOURCES
+
+
+def statements(name: str, **changes: Any) -> list[dict[str, Any]]:
+    """What a function's role may do, with actions and resources always lists."""
+    found = template(**DISCOVERING | changes)["Resources"]
+    role = found[function(name, **DISCOVERING | changes)]["Properties"]["Role"]["Fn::GetAtt"][0]
+    policies = [
+        resource["Properties"]["PolicyDocument"]["Statement"]
+        for resource in found.values()
+        if resource["Type"] == "AWS::IAM::Policy" and {"Ref": role} in resource["Properties"]["Roles"]
+    ]
+    return [
+        {
+            key: statement[key] if isinstance(statement[key], list) else [statement[key]]
+            for key in ("Action", "Resource")
+        }
+        for statement in (entry for policy in policies for entry in policy)
+    ]
+
+
+def resources_of(name: str, action: str, **changes: Any) -> str:
+    """The resources on which a function may take an action, as text."""
+    return json.dumps([entry["Resource"] for entry in statements(name, **changes) if action in entry["Action"]])
+
+
+def test_discovery_describes_the_clusters_it_is_given_and_has_an_access_entry_in_each_of_this_region() -> None:
+    described = resources_of("discovery", "eks:DescribeCluster")
+    assert ":cluster/prod" in described
+    assert "arn:aws:eks:eu-west-1:123456789012:cluster/far" in described
+    assert "cluster/*" not in described
+    (entry,) = resources("AWS::EKS::AccessEntry", **DISCOVERING)
+    assert entry["Properties"]["ClusterName"] == "prod"
+    assert entry["Properties"]["KubernetesGroups"] == [GROUP]
+    assert resources("AWS::EKS::AccessEntry", **DISCOVERING, accessEntries=False) == []
+
+
+def test_clusters_of_a_tag_may_be_listed_and_described() -> None:
+    tagged = resources_of("discovery", "eks:ListClusters", clusters="tag:video=yes")
+    assert tagged == '[["*"]]'
+    assert "cluster/*" in resources_of("discovery", "eks:DescribeCluster", clusters="tag:video=yes")
+
+
+@pytest.mark.parametrize(("name", "action"), [("dispatch", "sqs:SendMessage"), ("discovery", "sqs:GetQueueUrl")])
+def test_only_queues_that_workers_may_bring_along_can_be_used(name: str, action: str) -> None:
+    told = resources_of(name, action, discoveredQueues="film-*")
+    assert ":film-*" in told
+    assert "ffmpeg*" not in told
+    assert '":*"' not in told
+
+
+def test_without_discovery_there_is_nothing_of_it() -> None:
+    assert not [key for key in template()["Resources"] if "Discovery" in key]
+    assert ":ffmpeg*" not in json.dumps(template())
+    assert settings.CLUSTERS_UNREACHABLE not in json.dumps(template())
+
+
+def test_a_cluster_that_stays_out_of_reach_raises_an_alarm() -> None:
+    told = [alarm["Properties"]["MetricName"] for alarm in resources("AWS::CloudWatch::Alarm", **DISCOVERING)]
+    assert settings.CLUSTERS_UNREACHABLE in told
+
+
+def test_discovery_without_a_cluster_is_refused() -> None:
+    assert "must name a cluster" in faults(discovery=True)["clusters"]

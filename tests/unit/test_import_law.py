@@ -10,8 +10,11 @@ import pytest
 from tests.conftest import ROOT
 
 CORE = ROOT / "layers" / "core" / "python" / "elasticrecode"
-PURE = {"errors", "events", "jobs", "lifecycle", "profiles", "records", "routing", "streams", "validation"}
-AWS = {"aws", "claims", "connections", "idempotency", "queues", "table"}
+PURE = {
+    "deployments", "errors", "events", "fleet", "jobs", "lifecycle", "profiles", "records", "routing", "streams",
+    "validation",
+}  # fmt: skip
+AWS = {"aws", "claims", "clusters", "connections", "idempotency", "queues", "registry", "table"}
 SHARED = {"settings", "http", "observe", "intake"}
 SDK = {"boto3", "botocore"}
 

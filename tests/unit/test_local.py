@@ -1,12 +1,14 @@
 """What the embedded mode refuses before it starts anything."""
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
 
 from local.deployment import refuse_other_port
 from local.place import LocalError, Place
+from local.processes import refuse_busy_ports
 
 
 @pytest.mark.parametrize(
@@ -18,9 +20,24 @@ def test_a_number_that_cannot_be_is_named(name: str, value: str) -> None:
         Place.read({name: value})
 
 
-def test_two_ports_are_two() -> None:
-    with pytest.raises(LocalError, match="different"):
-        Place.read({"PORT": "4566"})
+@pytest.mark.parametrize("ports", [{"PORT": "4566"}, {"K8S_PORT": "8080"}, {"AWS_PORT": "9000", "K8S_PORT": "9000"}])
+def test_three_ports_are_three(ports: dict[str, str]) -> None:
+    with pytest.raises(LocalError, match="PORT, AWS_PORT and K8S_PORT must be different"):
+        Place.read(ports)
+
+
+@pytest.mark.parametrize("name", ["PORT", "AWS_PORT", "K8S_PORT"])
+def test_a_busy_port_is_named(name: str) -> None:
+    with socket.socket() as busy, socket.socket() as other, socket.socket() as another:
+        for probe in (busy, other, another):
+            probe.bind(("127.0.0.1", 0))
+        busy.listen()
+        names = [name, *({"PORT", "AWS_PORT", "K8S_PORT"} - {name})]
+        ports = dict(zip(names, (str(probe.getsockname()[1]) for probe in (busy, other, another)), strict=True))
+        other.close()
+        another.close()
+        with pytest.raises(LocalError, match=rf"Port {ports[name]} is used .* {name}="):
+            refuse_busy_ports(Place.read(ports))
 
 
 def test_what_is_kept_stays_on_its_port(tmp_path: Path) -> None:

@@ -15,9 +15,11 @@ QUEUES = {"cpu": {"a": "http://x/a"}, "gpu": {}, "vmaf": {}}
 @pytest.mark.parametrize(
     "told",
     [
-        SubmitSettings(cors=True, jobs_table="t", queues=QUEUES, retention_days=3, idempotency_days=1),
+        SubmitSettings(
+            cors=True, jobs_table="t", registry_table="r", queues=QUEUES, retention_days=3, idempotency_days=1
+        ),
         LogsSettings(cors=False, jobs_table="t", job_logs=False),
-        DispatchSettings(jobs_table="t", queues=QUEUES),
+        DispatchSettings(jobs_table="t", registry_table="r", queues=QUEUES),
         FanoutSettings(jobs_table="t", connections_table="c", socket_management_url="http://x"),
     ],
 )

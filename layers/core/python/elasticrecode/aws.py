@@ -70,7 +70,7 @@ def refusals(doing: str) -> Iterator[None]:
 
 def side_by_side(do: Callable[[T], R], things: Sequence[T]) -> list[R]:
     """Do it to each thing, several at once. The threads stay from call to call, so it must not be nested."""
-    return [do(things[0])] if len(things) == 1 else list(_threads.map(do, things))
+    return [do(thing) for thing in things] if len(things) < 2 else list(_threads.map(do, things))
 
 
 def batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

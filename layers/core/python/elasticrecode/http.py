@@ -45,13 +45,13 @@ class Request(NamedTuple):
             raise Malformed("The request has no body.")
         return body
 
-    def page(self) -> tuple[int, str]:
+    def page(self, default: int = _PAGE_DEFAULT, cursor: re.Pattern[str] = _CURSOR) -> tuple[int, str]:
         """`limit` and `after` of the query. BadParameter when either is out of range."""
-        text, after = self.query.get("limit", str(_PAGE_DEFAULT)), self.query.get("after", "")
+        text, after = self.query.get("limit", str(default)), self.query.get("after", "")
         low, high = _PAGE
         if not (text.isascii() and text.isdigit() and len(text) < 6 and low <= int(text) <= high):
             raise BadParameter(f"limit must be a whole number from {low} to {high}, not {text[:20]!r}.")
-        if after and not _CURSOR.fullmatch(after):
+        if after and not cursor.fullmatch(after):
             raise BadParameter("after must be taken from the Link header of an earlier page.")
         return int(text), after
 

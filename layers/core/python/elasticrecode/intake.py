@@ -4,10 +4,12 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from elasticrecode import idempotency, routing
+from elasticrecode import idempotency
 from elasticrecode.http import Request
 from elasticrecode.idempotency import Keys
 from elasticrecode.jobs import BODY_LIMIT, Job
+from elasticrecode.registry import Registry
+from elasticrecode.routing import Choice, wanted
 from elasticrecode.settings import SubmitSettings
 from elasticrecode.table import Accepted, JobsTable
 
@@ -32,7 +34,7 @@ class Intake:
     """
 
     def __init__(self, settings: SubmitSettings) -> None:
-        self._queues = settings.queues
+        self._registry = Registry(settings.registry_table, settings.queues)
         self._retention_seconds = settings.retention_days * _DAY_SECONDS
         self._table = JobsTable(settings.jobs_table)
         self._keys = Keys(settings.jobs_table, settings.idempotency_days * _DAY_SECONDS)
@@ -43,23 +45,23 @@ class Intake:
         checked = key if key is None else idempotency.checked(key)
         body = request.body(BODY_LIMIT)
         jobs = read(body)
-        queues = [routing.choose(job, self._queues) for job in jobs]
+        choices = self._registry.choose([wanted(job) for job in jobs])
         if checked is None:
-            return Taken(jobs, self._accept(jobs, queues))
+            return Taken(jobs, self._accept(jobs, choices))
         user_id = jobs[0].userid
         begun = self._keys.begin(user_id, checked, request.path.encode() + body)
         jobs = idempotency.identified(jobs, checked, begun.since)
         if begun.refused is not None:
             return Taken(jobs, begun.refused)
         try:
-            refused = self._accept(jobs, queues, again=begun.again)
+            refused = self._accept(jobs, choices, again=begun.again)
         except Exception:
             self._keys.release(user_id, checked)
             raise
         self._keys.finish(user_id, checked, refused)
         return Taken(jobs, refused)
 
-    def _accept(self, jobs: list[Job], queues: list[str], *, again: bool = False) -> set[str]:
+    def _accept(self, jobs: list[Job], choices: list[Choice], *, again: bool = False) -> set[str]:
         now = time.time_ns() // 1_000_000
-        accepted = [Accepted(job, queue, now) for job, queue in zip(jobs, queues, strict=True)]
+        accepted = [Accepted(job, choice, now) for job, choice in zip(jobs, choices, strict=True)]
         return self._table.accept(accepted, self._retention_seconds, again=again)

@@ -20,6 +20,7 @@ JOB_CANCELLED = "JobCancelled"
 CLAIM = "claim"
 POSTPONE = "postpone"
 RESUME = "resume"
+HOLD = "hold"
 EXHAUST = "exhaust"
 BURY = "bury"
 
@@ -40,6 +41,7 @@ class Move(NamedTuple):
 
 MOVES = (
     Move(POSTPONE, ("queued",), "accepted", "anyone", "it has no message: no queue took it, or it got lost"),
+    Move(HOLD, ("accepted",), "accepted", "anyone", "all queues that serve it are paused"),
     Move(RESUME, ("accepted",), "queued", "anyone", "`reconcile` hands it to a queue"),
     Move(CLAIM, ("queued",), "running", "anyone", "a worker begins the next attempt"),
     Move(CLAIM, ("running",), "running", "unclaimed", "a first-generation worker let its message come back"),
@@ -191,6 +193,7 @@ def as_seen(state: State, lease: float | None, now: float) -> State:
 def page() -> str:
     """The moves as the page `docs/lifecycle.md`: a diagram and a table."""
     lines = ["# The life of a job", "", "```mermaid", "stateDiagram-v2", "    [*] --> queued: submitted"]
+    lines += ["    [*] --> accepted: submitted, all queues that serve it being paused"]
     for move in MOVES:
         label = move.action + (" (first generation)" if move.holder == "unclaimed" else "")
         lines += [f"    {source} --> {move.target}: {label}" for source in move.sources]

@@ -1,30 +1,38 @@
 """SQS queues: sending, and draining dead letters, in batches."""
 
+import hashlib
 import random
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from elasticrecode.aws import batched, client, refusals, side_by_side
 from elasticrecode.errors import Unavailable
+from elasticrecode.fleet import Counts
 
 _BATCH = 10
 _ROUNDS = 4
 _BACKOFF_SECONDS = 0.05
-_COUNTS = (
-    "ApproximateNumberOfMessages",
-    "ApproximateNumberOfMessagesNotVisible",
-    "ApproximateNumberOfMessagesDelayed",
-)
+_VISIBLE = "ApproximateNumberOfMessages"
+_DELAYED = "ApproximateNumberOfMessagesDelayed"
+_IN_FLIGHT = "ApproximateNumberOfMessagesNotVisible"
+_GROUP_ID = re.compile(r"[\w!-/:-@[-`{-~]{1,128}", re.ASCII)
+"""What a MessageGroupId may be: 1 to 128 letters, digits and marks of ASCII."""
 
 
 class Message(NamedTuple):
-    """A message for a queue; `key` is the sender's own name for it."""
+    """A message for a queue; `key` is the sender's own name for it.
+
+    Of the messages on a queue those whose `group` has few in workers' hands come first: SQS's fair queues.
+    """
 
     key: str
     url: str
     body: str
     attributes: Mapping[str, str] = {}
+    group: str = ""
 
 
 class Sender:
@@ -76,14 +84,26 @@ class Receiver:
     def __init__(self) -> None:
         self._sqs = client("sqs")
 
-    def is_empty(self, url: str) -> bool:
-        """Whether a queue holds nothing: no message that waits, is delayed or is in somebody's hands."""
-        with refusals("looking at a queue"):
-            answer = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(_COUNTS))
-        return not any(int(answer["Attributes"][name]) for name in _COUNTS)
+    def counts(self, url: str) -> Counts | None:
+        """What a queue holds, as AWS has it; None when there is no such queue."""
+        with refusals("looking at a queue"), suppress(self._sqs.exceptions.QueueDoesNotExist):
+            answer = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[_VISIBLE, _DELAYED, _IN_FLIGHT])
+            held = {name: int(count) for name, count in answer["Attributes"].items()}
+            return Counts(held[_VISIBLE] + held[_DELAYED], held[_IN_FLIGHT])
+        return None
 
-    def batches(self, url: str, limit: int) -> Iterator[list[Letter]]:
-        """Up to about `limit` messages of a queue that nobody else reads, ten at a time, until it has none to give."""
+    def url(self, name: str) -> str:
+        """The URL of a queue of this account; empty when there is none."""
+        with refusals("looking for a queue"), suppress(self._sqs.exceptions.QueueDoesNotExist):
+            return str(self._sqs.get_queue_url(QueueName=name)["QueueUrl"])
+        return ""
+
+    def batches(self, url: str, limit: int, hidden_seconds: int | None = None) -> Iterator[list[Letter]]:
+        """Up to about `limit` messages of a queue that nobody else reads, ten at a time, until it has none to give.
+
+        They are hidden for a while, by default as long as the queue has it, unless they are removed.
+        """
+        hidden = {} if hidden_seconds is None else {"VisibilityTimeout": hidden_seconds}
         for _ in range(-(-limit // _BATCH)):
             with refusals("receiving"):
                 answer = self._sqs.receive_message(
@@ -92,6 +112,7 @@ class Receiver:
                     WaitTimeSeconds=0,
                     MessageAttributeNames=["All"],
                     AttributeNames=["ApproximateReceiveCount"],
+                    **hidden,
                 )
             if not answer.get("Messages"):
                 return
@@ -113,7 +134,13 @@ def _letter(message: Mapping[str, Any]) -> Letter:
 
 def _entry(number: int, message: Message) -> dict[str, Any]:
     attributes = {name: {"DataType": "String", "StringValue": text} for name, text in message.attributes.items()}
-    return {"Id": str(number), "MessageBody": message.body, "MessageAttributes": attributes}
+    group = {"MessageGroupId": _group_id(message.group)} if message.group else {}
+    return {"Id": str(number), "MessageBody": message.body, "MessageAttributes": attributes, **group}
+
+
+def _group_id(group: str) -> str:
+    """A group's name as SQS takes it: itself where it can be, else its hash."""
+    return group if _GROUP_ID.fullmatch(group) else hashlib.blake2b(group.encode(), digest_size=32).hexdigest()
 
 
 def _reason(entry: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from elasticrecode.lifecycle import State
 
 
 class JobRecord(Struct, kw_only=True):
-    """Where a job stands. Times are Unix seconds; what has nothing to say is null."""
+    """Where a job stands, and why it went to its queue. Times are Unix seconds; what has nothing to say is null."""
 
     jobID: str
     userID: str
@@ -15,7 +15,8 @@ class JobRecord(Struct, kw_only=True):
     state: State
     attempt: int
     priority: int
-    queue: str
+    queue: str | None = None
+    queueReason: str | None = None
     input: str
     origin: str | None = None
     output: str

@@ -26,6 +26,9 @@ RETRY = "POST /v1/jobs/{jobID}/retry"
 RETRY_FAILED = "POST /v1/jobs/retry"
 WORKER_QUEUES = "GET /v1/worker/queues"
 WORKER_DEPLOYMENTS = "GET /v1/worker/deployments"
+WORKER_BACKLOG = "GET /v1/worker/backlog"
+PAUSE_QUEUE = "POST /v1/worker/queues/{queue}/pause"
+RESUME_QUEUE = "POST /v1/worker/queues/{queue}/resume"
 
 ROUTES = {
     "schema": (SERVER, VERSION, SCHEMA),
@@ -33,7 +36,7 @@ ROUTES = {
     "vmaf": (SUBMIT_VMAF,),
     "logs": (JOB_EVENTS, USER_EVENTS, USER_LOGS),
     "jobs": (JOB_STATUS, JOBS, CANCEL, RETRY, RETRY_FAILED),
-    "workers": (WORKER_QUEUES, WORKER_DEPLOYMENTS),
+    "workers": (WORKER_QUEUES, WORKER_DEPLOYMENTS, WORKER_BACKLOG, PAUSE_QUEUE, RESUME_QUEUE),
 }
 """Function → the routes it answers, below the stage `api`."""
 
@@ -44,6 +47,7 @@ USER_PROJECTION = ("event", "job", "expires")
 DUE_INDEX = "due"
 DUE_KEYS = ("dueShard", "due")
 CONNECTIONS_KEYS = ("topic", "connectionID")
+REGISTRY_KEYS = ("part", "name")
 TTL = "expires"
 """Attribute with the Unix second from which an item is no longer shown."""
 
@@ -55,6 +59,9 @@ JOBS_BURIED = "JobsBuried"
 EVENTS_RETURNED = "EventsReturned"
 EVENTS_GIVEN_UP = "EventsGivenUp"
 UNREADABLE_MESSAGES = "UnreadableMessages"
+JOBS_MOVED = "JobsMoved"
+CLUSTERS_UNREACHABLE = "ClustersUnreachable"
+WORKERS_DISCOVERED = "WorkersDiscovered"
 
 Queues = dict[str, dict[str, str]]
 """Group (`cpu`, `gpu`, `vmaf`) → name of a queue → its URL."""
@@ -100,6 +107,7 @@ class SubmitSettings(ApiSettings, frozen=True, kw_only=True):
     """For `submit` and `vmaf`."""
 
     jobs_table: str
+    registry_table: str
     queues: Queues
     retention_days: int
     idempotency_days: int
@@ -109,6 +117,8 @@ class JobsSettings(ApiSettings, frozen=True, kw_only=True):
     """For the routes about where jobs stand, and for cancelling and retrying them."""
 
     jobs_table: str
+    registry_table: str
+    queues: Queues
     retention_days: int
 
 
@@ -120,16 +130,33 @@ class LogsSettings(ApiSettings, frozen=True, kw_only=True):
 
 
 class WorkersSettings(ApiSettings, frozen=True, kw_only=True):
-    """For the routes about workers."""
+    """For the routes about workers. With `discovery` off no Deployments are known, and the route says so."""
 
+    registry_table: str
     queues: Queues
+    discovery: bool
 
 
 class DispatchSettings(Settings, frozen=True, kw_only=True):
     """For the function that sends what was accepted."""
 
     jobs_table: str
+    registry_table: str
     queues: Queues
+
+
+class DiscoverySettings(Settings, frozen=True, kw_only=True):
+    """For the function that looks for workers.
+
+    `clusters` are names or ARNs, or one `tag:key=value` for all that have it. `allowed` are patterns, with `*`, of the
+    names of queues that workers may bring along.
+    """
+
+    registry_table: str
+    queues: Queues
+    control_queue: str
+    clusters: list[str]
+    allowed: list[str]
 
 
 class EventsSettings(Settings, frozen=True, kw_only=True):
@@ -145,6 +172,7 @@ class ReconcileSettings(Settings, frozen=True, kw_only=True):
     """For the function that looks after what was left lying."""
 
     jobs_table: str
+    registry_table: str
     queues: Queues
     control_queue: str
     dead_letter_queue: str

@@ -14,11 +14,15 @@ _BECAME_QUEUED = {
     "OldImage": {"state": {"S": list(NEEDS_MESSAGE)}},
 }
 
+_FINISHED = {"NewImage": {"state": {"S": ["finished"]}}}
+
 DISPATCH: Filters = (
-    {"eventName": ["INSERT"], "dynamodb": _RECORD},
+    {"eventName": ["INSERT"], "dynamodb": _RECORD | {"NewImage": {"state": {"S": ["queued"]}}}},
     {"eventName": ["MODIFY"], "dynamodb": _RECORD | _BECAME_QUEUED},
+    {"eventName": ["MODIFY"], "dynamodb": _RECORD | _FINISHED},
 )
-"""Jobs that need a message: new ones, and those that became queued in another way than from a worker's hands."""
+"""Jobs that need a message: new ones, and those that became queued in another way than from a worker's hands. And jobs
+that are finished, which tell how long those of their queue take."""
 
 FANOUT: Filters = (
     {"eventName": ["INSERT"]},

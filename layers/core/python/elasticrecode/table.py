@@ -25,9 +25,11 @@ from elasticrecode import lifecycle
 from elasticrecode.aws import batched, client, refusals, side_by_side
 from elasticrecode.errors import Unavailable
 from elasticrecode.events import JOB_PROGRESS, Event, Failure, submitted
+from elasticrecode.fleet import Group
 from elasticrecode.jobs import Job
 from elasticrecode.lifecycle import State
 from elasticrecode.records import JobRecord
+from elasticrecode.routing import Choice, wanted
 from elasticrecode.settings import DUE_INDEX, DUE_KEYS, JOBS_KEYS, TTL, USER_INDEX, USER_KEYS
 
 Item = dict[str, dict[str, str]]
@@ -51,14 +53,16 @@ _JOB_BYTES = 2048
 
 _DUE_SHARDS = 4
 _NO_QUEUE = ""
+_HELD = "held:"
+"""What jobs are watched under that are on no queue; no queue can be called so."""
 _TRY_AGAIN = "Try again in a moment."
 
 
 class Accepted(Struct, frozen=True):
-    """A job as it is accepted: where it goes and when it came, in milliseconds."""
+    """A job as it is accepted: where it goes, or is held, and when it came, in milliseconds."""
 
     job: Job
-    queue: str
+    choice: Choice
     created_ms: int
 
 
@@ -138,13 +142,13 @@ class JobsTable:
             return False
         return True
 
-    def move_and_log(self, action: str, event: Event, retention_seconds: int, queue: str | None = None) -> bool:
+    def move_and_log(self, action: str, event: Event, retention_seconds: int, choice: Choice | None = None) -> bool:
         """Make a move that names no attempt and store the event that tells of it, both or neither.
 
-        With `queue` that is where the job waits, and is watched, from now on.
+        With `choice` that is where the job waits, and is watched, from now on.
         """
         details = {"failure": msgspec.json.encode(event.error).decode()} if event.error else {}
-        details |= {"queue": queue, DUE_KEYS[0]: _due_shard(queue)} if queue is not None else {}
+        details |= _goes_to(choice) if choice else {}
         update = lifecycle.write(action, None, event.tsMs, details)
         change = {"TableName": self._name, "Key": _key(event.jobID), **update}
         put = {"TableName": self._name, "Item": _event_item(event, retention_seconds)}
@@ -165,10 +169,13 @@ class JobsTable:
             for job_id in job_ids
         )
 
-    def resume(self, job_id: str, queue: str, now_ms: int) -> bool:
+    def resume(self, job_id: str, choice: Choice, now_ms: int) -> bool:
         """Hand a job without a message to a queue; False when it is not one any more."""
-        details = {"queue": queue, DUE_KEYS[0]: _due_shard(queue)}
-        return self.move(job_id, lifecycle.RESUME, None, now_ms, details)
+        return self.move(job_id, lifecycle.RESUME, None, now_ms, _goes_to(choice))
+
+    def hold(self, job: Job, choice: Choice, now_ms: int) -> bool:
+        """Keep a job without a message until one of its queues is not paused; False when it is not one any more."""
+        return self.move(job.jobid, lifecycle.HOLD, None, now_ms, _goes_to(choice, job))
 
     # Reading
 
@@ -188,7 +195,7 @@ class JobsTable:
         return found[0] if found else None
 
     def records(
-        self, user_id: str, limit: int, after: str, wanted: Callable[[JobRecord], bool]
+        self, user_id: str, limit: int, after: str, matches: Callable[[JobRecord], bool]
     ) -> tuple[list[JobRecord], str]:
         """A page of a user's records, newest first, and what leads to the next. It may hold fewer than `limit`."""
         chosen: list[JobRecord] = []
@@ -196,7 +203,7 @@ class JobsTable:
         for _ in range(_PAGES):
             query = _Query(USER_INDEX, USER_KEYS, user_id, after, newest_first=True, records_only=True)
             rows, after = self._query(query, min(limit - len(chosen), _READ_LIMIT))
-            found = list(filter(wanted, self._records([row["jobID"]["S"] for row in rows])))
+            found = list(filter(matches, self._records([row["jobID"]["S"] for row in rows])))
             chosen += found
             size += len(msgspec.json.encode(found))
             if not after or len(chosen) == limit or size > _PAGE_BYTES:
@@ -207,6 +214,10 @@ class JobsTable:
         """Jobs without a message that have been due since before, longest first in each shard."""
         return self.waiting(_NO_QUEUE, before_ms, limit)
 
+    def held(self, group: Group, before_ms: int, limit: int) -> list[Waiting]:
+        """Such jobs of a group that wait for its queues not to be paused."""
+        return self.waiting(_HELD + group, before_ms, limit)
+
     def waiting(self, queue: str, before_ms: int, limit: int) -> list[Waiting]:
         """Queued and running jobs of a queue that have been due since before, longest first in each shard."""
         ids: list[str] = []
@@ -216,6 +227,19 @@ class JobsTable:
             if len(ids) >= limit:
                 break
         return [_waiting(item) for item in self._get([_key(job_id) for job_id in ids])]
+
+    def oldest(self, queue: str) -> int | None:
+        """Since when the job waits that waits longest for a worker of a queue, in milliseconds; None when none does.
+
+        Jobs that run lie among those that wait. Where only such are found, the latest of them: none waits longer.
+        """
+        shards = (_Query(DUE_INDEX, DUE_KEYS, f"{queue}#{shard}", "") for shard in range(_DUE_SHARDS))
+        rows = [row for query in shards for row in self._query(query, _READ_LIMIT // _DUE_SHARDS)[0]]
+        found = self._get([_key(row["jobID"]["S"]) for row in rows], "#state, queuedMs", {"#state": "state"})
+        waiting = [int(item["queuedMs"]["N"]) for item in found if item["state"]["S"] == "queued"]
+        if waiting or len(rows) < _READ_LIMIT:
+            return min(waiting, default=None)
+        return max((int(item["queuedMs"]["N"]) for item in found), default=None)
 
     def jobs(self, job_ids: Iterable[str]) -> dict[str, Raw]:
         """The resolved jobs, as JSON, of those ids that have a record."""
@@ -256,10 +280,11 @@ class JobsTable:
         more = next(iter(rows[limit - 1][query.keys[1]].values())) if len(rows) > limit else ""
         return rows[:limit], more
 
-    def _get(self, keys: Sequence[Item], projection: str = "") -> list[Item]:
+    def _get(self, keys: Sequence[Item], projection: str = "", names: Mapping[str, str] | None = None) -> list[Item]:
         """The items that exist, 100 a call."""
         found: list[Item] = []
-        shape = {"ProjectionExpression": projection} if projection else {}
+        shape: dict[str, Any] = {"ProjectionExpression": projection} if projection else {}
+        shape |= {"ExpressionAttributeNames": names} if names else {}
         for some in batched(keys, _READ_LIMIT):
             asked: Any = {self._name: {"Keys": some, "ConsistentRead": True, **shape}}
             for pause in _pauses():
@@ -366,22 +391,22 @@ def _fitting(rows: Sequence[Item]) -> int:
     return len(rows)
 
 
-def _page_size(query: _Query, wanted: int) -> int:
+def _page_size(query: _Query, count: int) -> int:
     """How many items to read for so many: with records among events, a few events go with each."""
-    return min(1000, 4 * wanted) if query.records_only else wanted
+    return min(1000, 4 * count) if query.records_only else count
 
 
 def _record_item(accepted: Accepted, retention_seconds: int) -> Item:
     job = accepted.job
+    state: State = "queued" if accepted.choice.queue else "accepted"
     return {
         **_key(job.jobid),
         "userID": {"S": job.userid},
         "at": {"S": submitted(b"", job.userid, job.jobid, accepted.created_ms).position},
         "kind": {"S": job.kind},
-        "queue": {"S": accepted.queue},
-        DUE_KEYS[0]: {"S": _due_shard(accepted.queue)},
-        DUE_KEYS[1]: {"N": str(accepted.created_ms + lifecycle.WATCHED_AFTER_MS["queued"])},
-        "state": {"S": "queued"},
+        **{name: {"S": value} for name, value in _goes_to(accepted.choice, job).items()},
+        DUE_KEYS[1]: {"N": str(accepted.created_ms + lifecycle.WATCHED_AFTER_MS[state])},
+        "state": {"S": state},
         "attempt": {"N": "0"},
         "strikes": {"N": "0"},
         "queuedMs": {"N": str(accepted.created_ms)},
@@ -399,6 +424,12 @@ def _event_item(event: Event, retention_seconds: int) -> Item:
     if event.action == JOB_PROGRESS:
         return {**item, "item": {"S": PROGRESS}}
     return {**item, "item": {"S": _LOG + event.position}, "userID": {"S": event.userID}, "at": {"S": event.position}}
+
+
+def _goes_to(choice: Choice, job: Job | None = None) -> dict[str, str]:
+    """Attributes of the record of a job that goes to a queue, or is held; only for the latter `job` must be given."""
+    watched = choice.queue or (_HELD + wanted(job).group if job else _NO_QUEUE)
+    return {"queue": choice.queue, "why": choice.reason, DUE_KEYS[0]: _due_shard(watched)}
 
 
 def _due_shard(queue: str) -> str:
@@ -428,7 +459,8 @@ def _record(item: Item, progress: Item | None, now: float) -> JobRecord:
         state=lifecycle.as_seen(state, int(item["lease"]["N"]) if "lease" in item else None, int(now * 1000)),
         attempt=attempt,
         priority=job.priority or 0,
-        queue=item["queue"]["S"],
+        queue=item["queue"]["S"] or None,
+        queueReason=item["why"]["S"] if "why" in item else None,
         input=job.input,
         origin=job.origin or None,
         output=job.output,

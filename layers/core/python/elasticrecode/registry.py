@@ -1,0 +1,195 @@
+"""The registry table: which workers there are, which queues they take from, and what those hold.
+
+    part      name             what                                         written by
+    ────────  ───────────────  ───────────────────────────────────────────  ──────────────────────────────
+    registry  cluster#<name>   the workers of a cluster at its last look    discovery
+    registry  queues           where the queues of those workers are        discovery
+    registry  loads            what each queue held when it was looked at   dispatch, reconcile, workers
+    registry  pause#<queue>    its operator wants it to get no new work     workers
+
+All of it is one partition, read by one query. Documents are compressed JSON.
+"""
+
+import logging
+import time
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Any, TypeVar
+
+import msgspec
+
+from elasticrecode import fleet
+from elasticrecode.aws import client, refusals, side_by_side
+from elasticrecode.errors import Unavailable
+from elasticrecode.fleet import ClusterView, Known, Load, Queue, Registered, least_looked
+from elasticrecode.queues import Receiver
+from elasticrecode.routing import Choice, Router, Want
+from elasticrecode.settings import REGISTRY_KEYS, TTL, Queues
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+REFRESH_SECONDS = 3.0
+"""How old what a function knows may be: so soon a pause is heeded, and a new queue used."""
+LOOK_SECONDS = 5.0
+"""How old what is known of a queue's backlog may be while jobs are sent."""
+_KEPT_SECONDS = 14 * 86_400
+"""How long something is remembered that nobody writes any more: longer than a message lives."""
+
+_PART = "registry"
+_CLUSTER, _PAUSE, _QUEUES, _LOADS = "cluster#", "pause#", "queues", "loads"
+
+
+class Registry:
+    """The registry, with the queues that the deployment names. Raises Unavailable when AWS refuses."""
+
+    def __init__(self, table: str, named: Queues) -> None:
+        self._table = table
+        self._named = named
+        self._dynamodb = client("dynamodb")
+        self._queues: list[Queue] = []
+        self._read_at = 0.0
+        self._router: Router | None = None
+        self._routed: list[Queue] = []
+
+    # Reading
+
+    def read(self) -> Known:
+        """Everything that is known, now."""
+        pages = self._dynamodb.get_paginator("query").paginate(
+            TableName=self._table,
+            KeyConditionExpression=f"{REGISTRY_KEYS[0]} = :part",
+            ExpressionAttributeValues={":part": {"S": _PART}},
+        )
+        with refusals("reading the registry"):
+            rows = {row[REGISTRY_KEYS[1]]["S"]: row for row in chain.from_iterable(page["Items"] for page in pages)}
+        return Known(
+            clusters=[_document(row, ClusterView) for name, row in rows.items() if name.startswith(_CLUSTER)],
+            registered=_document(rows[_QUEUES], dict[str, Registered]) if _QUEUES in rows else {},
+            loads=_document(rows[_LOADS], dict[str, Load]) if _LOADS in rows else {},
+            paused=frozenset(name.removeprefix(_PAUSE) for name in rows if name.startswith(_PAUSE)),
+        )
+
+    def queues(self, *, anew: bool = False) -> list[Queue]:
+        """All queues as they were known at most REFRESH_SECONDS ago, or longer where AWS refuses."""
+        now = time.time()
+        if anew or self._read_at < now - REFRESH_SECONDS:
+            try:
+                self._queues = fleet.queues(self._named, self.read(), now)
+            except Unavailable:
+                if not self._read_at:
+                    raise
+                _log.exception("the registry could not be read; what was known of it is used")
+            self._read_at = now
+        return self._queues
+
+    def urls(self, names: Iterable[str]) -> dict[str, str]:
+        """Where queues are, by name, as far as they can be sent to. A name that is not known is looked up at once."""
+        urls = {queue.name: queue.url for queue in self.queues() if queue.url}
+        if set(names) <= urls.keys():
+            return urls
+        return {queue.name: queue.url for queue in self.queues(anew=True) if queue.url}
+
+    def choose(self, wants: Sequence[Want], leaving: str = "") -> list[Choice]:
+        """The queue of each job. Refused where none serves it, whatever its load."""
+        queues, now = self.queues(), time.time()
+        if self._router is None:
+            self._router = Router(queues)
+        elif queues is not self._routed:
+            self._router.update(queues)
+        self._routed = queues
+        return [self._router.choose(want, now, leaving) for want in wants]
+
+    # Writing
+
+    def save_cluster(self, cluster: ClusterView) -> None:
+        """Store what was seen of a cluster in place of what was seen before."""
+        self._save(_CLUSTER + cluster.name, cluster)
+
+    def forget_cluster(self, name: str) -> None:
+        """Forget a cluster that is not looked at any more."""
+        self._delete(_CLUSTER + name)
+
+    def save_registered(self, registered: Mapping[str, Registered]) -> None:
+        """Store where the queues of workers are."""
+        self._save(_QUEUES, registered)
+
+    def save_loads(self, loads: Mapping[str, Load]) -> None:
+        """Store what queues hold. The last word counts: a look that is lost is made again soon."""
+        self._save(_LOADS, loads)
+
+    def pause(self, queue: str) -> None:
+        """Let a queue get no new work."""
+        with refusals("pausing the queue"):
+            self._dynamodb.put_item(TableName=self._table, Item=_key(_PAUSE + queue))
+
+    def resume(self, queue: str) -> None:
+        """Let it get work again."""
+        self._delete(_PAUSE + queue)
+
+    def _save(self, name: str, document: object) -> None:
+        packed = zlib.compress(msgspec.json.encode(document))
+        item = {**_key(name), "document": {"B": packed}, TTL: {"N": str(int(time.time()) + _KEPT_SECONDS)}}
+        with refusals("writing the registry"):
+            self._dynamodb.put_item(TableName=self._table, Item=item)
+
+    def _delete(self, name: str) -> None:
+        with refusals("writing the registry"):
+            self._dynamodb.delete_item(TableName=self._table, Key=_key(name))
+
+
+class Lookout:
+    """Looks at what queues hold, and keeps the measure of what is sent to them and how long their jobs take."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._receiver = Receiver()
+        self._looked_at = time.time() - LOOK_SECONDS
+        self._sent: Counter[str] = Counter()
+        self._finished: dict[str, list[float]] = {}
+
+    def sent(self, queue: str) -> None:
+        """A job was sent to a queue."""
+        self._sent[queue] += 1
+
+    def finished(self, queue: str, seconds: float) -> None:
+        """A worker of a queue finished a job after so many seconds."""
+        self._finished.setdefault(queue, []).append(seconds)
+
+    def look(self) -> None:
+        """Look at the queues whose look is LOOK_SECONDS ago, and store what they hold beside what was measured."""
+        now = time.time()
+        queues = self._registry.queues()
+        due = [queue for queue in queues if queue.load.at <= now - LOOK_SECONDS]
+        if not due or self._looked_at > now - LOOK_SECONDS:
+            return
+        elapsed, self._looked_at = now - self._looked_at, now
+        sent, self._sent = self._sent, Counter()
+        finished, self._finished = self._finished, {}
+        loads = {queue.name: queue.load for queue in queues} | self.loads(due, now)
+        moved = {name: load.moved(sent[name], finished.get(name, []), elapsed) for name, load in loads.items()}
+        self._registry.save_loads(moved)
+
+    def loads(self, queues: Sequence[Queue], now: float) -> dict[str, Load]:
+        """What queues hold. What can't be seen, or has to wait for the next look, is left out."""
+        chosen = least_looked(queues)
+        seen = side_by_side(lambda queue: self._load(queue, now), chosen) if chosen else []
+        return {queue.name: load for queue, load in zip(chosen, seen, strict=True) if load}
+
+    def _load(self, queue: Queue, now: float) -> Load | None:
+        try:
+            return queue.load.looked(self._receiver.counts(queue.url), now)
+        except Exception:  # noqa: BLE001
+            _log.exception("queue %s could not be looked at", queue.name)
+            return None
+
+
+def _key(name: str) -> dict[str, Any]:
+    return {REGISTRY_KEYS[0]: {"S": _PART}, REGISTRY_KEYS[1]: {"S": name}}
+
+
+def _document(row: Mapping[str, Any], kind: type[T]) -> T:
+    return msgspec.json.decode(zlib.decompress(row["document"]["B"]), type=kind)

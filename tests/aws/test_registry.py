@@ -1,0 +1,297 @@
+"""What is known of queues, and what it does to jobs: pauses, loads, fair queues, deserted queues."""
+
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from elasticrecode import registry
+from elasticrecode import settings as names
+from elasticrecode.claims import Claims
+from elasticrecode.errors import Unavailable
+from elasticrecode.fleet import ClusterView, Registered, Worker
+from elasticrecode.registry import Registry
+from elasticrecode.table import JobsTable
+from tests.aws.conftest import Stack
+from tests.aws.test_faults import every_call, throttled
+from tests.aws.test_path import event, pass_time, status, submitted
+from tests.conftest import contract
+from tests.support import call, function
+
+PAUSED = {"queue": "ffmpeg_job"}
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is known from before."""
+    monkeypatch.setattr(registry, "REFRESH_SECONDS", 0)
+    monkeypatch.setattr(registry, "LOOK_SECONDS", 0)
+
+
+def pause(stack: Stack, queue: str = "ffmpeg_job") -> Any:
+    return call(stack.workers, names.PAUSE_QUEUE, parameters={"queue": queue})
+
+
+def resume(stack: Stack, queue: str = "ffmpeg_job") -> Any:
+    return call(stack.workers, names.RESUME_QUEUE, parameters={"queue": queue})
+
+
+def backlog(stack: Stack, queue: str) -> dict[str, Any]:
+    answer = call(stack.workers, names.WORKER_BACKLOG)
+    assert answer.status == 200, answer
+    (found,) = [entry for entry in answer.body if entry["queue"] == queue]
+    return dict(found)
+
+
+def discovered(stack: Stack, *workers: tuple[str, int], served: float | None = None) -> None:
+    """Let workers of queues be known: queue, ready replicas."""
+    now = time.time()
+    made = [
+        Worker(cluster="c", namespace="n", name=queue, queue=queue, kind="ffmpeg", ready=ready, desired=1)
+        for queue, ready in workers
+    ]
+    stack.registry.save_cluster(ClusterView(name="c", seen=now, workers=made))
+    registered: dict[str, Registered] = {}
+    for queue, ready in workers:
+        url = stack.queue.setdefault(queue, stack.sqs.create_queue(QueueName=queue)["QueueUrl"])
+        seen = now if ready or served is None else served
+        registered[queue] = Registered(groups=("cpu",), url=url, seen=now, served=seen)
+    stack.registry.save_registered(registered)
+
+
+def queues_of(stack: Stack) -> Counter[str]:
+    """How many records name each queue."""
+    return Counter(item["queue"]["S"] for item in stack.items() if item["item"]["S"] == "job")
+
+
+def test_the_backlog_tells_each_queue(stack: Stack) -> None:
+    submitted(stack)
+    stack.flow()
+    told = backlog(stack, "ffmpeg_job")
+    expected = {
+        "queue": "ffmpeg_job", "kind": "ffmpeg", "platform": "cpu", "visible": 1, "inFlight": 0,
+        "readyReplicas": None, "weight": 1.0, "priority": [0, 100], "paused": False, "fault": None,
+    }  # fmt: skip
+    assert {key: told[key] for key in expected} == expected
+    assert backlog(stack, "vmaf_job")["kind"] == "vmaf"
+
+
+def test_how_long_the_oldest_job_waits_is_measured_among_running_ones(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = submitted(stack)
+    pass_time(monkeypatch, 100)
+    submitted(stack)
+    stack.flow()
+    Claims("jobs", 30).claim(first, "w")
+    pass_time(monkeypatch, 140)
+    stack.reconcile({}, None)
+    assert backlog(stack, "ffmpeg_job")["oldestSeconds"] == pytest.approx(40, abs=5)
+
+
+def test_the_oldest_of_many_running_jobs_is_told_as_no_older_than_them(stack: Stack) -> None:
+    body = contract("job_batch") | {"batchInputs": [f"s3://bucket/{n}.mp4" for n in range(400)]}
+    call(stack.submit, names.SUBMIT, body)
+    since = JobsTable("jobs").oldest("ffmpeg_job")
+    assert since is not None
+    claims = Claims("jobs", 30)
+    for item in stack.items():
+        claims.claim(item["jobID"]["S"], "w")
+    assert JobsTable("jobs").oldest("ffmpeg_job") == pytest.approx(since, abs=5000)
+
+
+def test_a_paused_queue_gets_no_work_and_its_jobs_are_held_until_it_is_resumed(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert pause(stack).body == {"queue": "ffmpeg_job", "paused": True}
+    assert backlog(stack, "ffmpeg_job")["paused"]
+    job_id = submitted(stack)
+    stack.flow()
+    record = status(stack, job_id)
+    assert (record["state"], record["queue"]) == ("accepted", None)
+    assert "ffmpeg_job" in record["queueReason"]
+    assert stack.messages("ffmpeg_job") == []
+
+    pass_time(monkeypatch, 120)
+    stack.reconcile({}, None)
+    stack.flow()
+    assert stack.messages("ffmpeg_job") == []
+
+    assert resume(stack).body == {"queue": "ffmpeg_job", "paused": False}
+    stack.reconcile({}, None)
+    stack.flow()
+    assert len(stack.messages("ffmpeg_job")) == 1
+    assert status(stack, job_id)["state"] == "queued"
+
+
+def test_a_paused_queue_gets_nothing_while_another_serves(stack: Stack) -> None:
+    discovered(stack, ("ffmpeg_job", 1), ("ffmpeg_two", 1))
+    pause(stack, "ffmpeg_two")
+    body = contract("job_batch") | {"batchInputs": [f"s3://bucket/{n}.mp4" for n in range(100)]}
+    call(stack.submit, names.SUBMIT, body)
+    assert queues_of(stack) == {"ffmpeg_job": 100}
+
+
+def test_jobs_that_are_held_keep_no_other_waiting(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    pause(stack)
+    body = contract("job_batch") | {"batchInputs": [f"s3://bucket/{n}.mp4" for n in range(600)]}
+    call(stack.submit, names.SUBMIT, body)
+    scored = call(stack.vmaf, names.SUBMIT_VMAF, contract("vmaf")).body["jobid"]
+    JobsTable("jobs").postpone([scored], time.time_ns() // 1_000_000)
+    pass_time(monkeypatch, 120)
+    assert stack.reconcile({}, None)["JobsResent"] == 1
+    assert status(stack, scored)["state"] == "queued"
+    resume(stack)
+    assert stack.reconcile({}, None)["JobsResent"] == 600
+
+
+def test_a_job_whose_queue_lost_it_while_paused_is_held_like_others(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = submitted(stack)
+    pause(stack)
+    pass_time(monkeypatch, 120)
+    stack.reconcile({}, None)
+    assert status(stack, job_id)["state"] == "accepted"
+    resume(stack)
+    pass_time(monkeypatch, 240)
+    stack.reconcile({}, None)
+    assert status(stack, job_id)["state"] == "queued"
+
+
+def test_a_retry_goes_to_no_paused_queue(stack: Stack) -> None:
+    job_id = submitted(stack)
+    call(stack.jobs, names.CANCEL, parameters={"jobID": job_id})
+    pause(stack)
+    refused = call(stack.jobs, names.RETRY, parameters={"jobID": job_id})
+    assert refused.status == 409
+    assert "ffmpeg_job" in refused.body["detail"]
+    resume(stack)
+    assert call(stack.jobs, names.RETRY, parameters={"jobID": job_id}).status == 202
+
+
+def test_pausing_a_queue_that_is_not_there_is_404_with_those_that_are(stack: Stack) -> None:
+    answer = pause(stack, "nothing")
+    assert answer.status == 404
+    assert "ffmpeg_job, vmaf_job" in answer.body["detail"]
+
+
+def test_what_is_known_is_used_while_the_registry_cannot_be_read(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    submitted(stack)
+
+    def refuse(operation: str, asked: dict[str, Any]) -> Any:
+        if operation == "Query" and asked["TableName"] == "registry":
+            raise throttled(operation)
+
+    with every_call(refuse, monkeypatch):
+        submitted(stack)
+        with pytest.raises(Unavailable):
+            Registry("registry", stack.queues).queues()
+
+
+def test_messages_carry_their_users_group(stack: Stack) -> None:
+    for user in ("ann", "Ünïcode-" + "x" * 100):
+        call(stack.submit, names.SUBMIT, contract("job") | {"userid": user})
+    stack.flow()
+    answer = stack.sqs.receive_message(
+        QueueUrl=stack.queue["ffmpeg_job"], MaxNumberOfMessages=10, AttributeNames=["All"]
+    )
+    groups = {message["Attributes"]["MessageGroupId"] for message in answer["Messages"]}
+    assert len(groups) == 2
+    assert "ann" in groups
+    assert all(group.isascii() and len(group) <= 128 for group in groups)
+
+
+def test_the_seconds_of_finished_jobs_are_measured(stack: Stack) -> None:
+    job_id = submitted(stack)
+    stack.flow()
+    claim = Claims("jobs", 30).claim(job_id, "w")
+    began = time.time_ns() // 1_000_000
+    done = event(job_id, "JobFinished", attempt=1, tsMs=began + 12_000, result={"outputs": []})
+    assert claim
+    stack.say(done)
+    stack.flow()
+    assert backlog(stack, "ffmpeg_job")["secondsPerJob"] == pytest.approx(12, abs=1)
+
+
+def test_a_new_container_routes_by_what_others_measured(stack: Stack) -> None:
+    discovered(stack, ("ffmpeg_job", 1), ("ffmpeg_two", 3))
+    body = contract("job_batch") | {"batchInputs": [f"s3://bucket/{n}.mp4" for n in range(200)]}
+    call(stack.submit, names.SUBMIT, body)
+    shares = queues_of(stack)
+    assert 2 <= shares["ffmpeg_two"] / shares["ffmpeg_job"] <= 4.5
+    told = names.SubmitSettings(
+        cors=True, jobs_table="jobs", registry_table="registry", queues=stack.queues, retention_days=1,
+        idempotency_days=1,
+    )  # fmt: skip
+    fresh = function("submit").build(told)
+    answer = call(fresh, names.SUBMIT, contract("job"))
+    record = status(stack, answer.body[0]["jobid"])
+    assert record["queue"] in shares
+    assert record["queueReason"]
+
+
+def test_what_waits_on_a_deserted_queue_goes_where_workers_are(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    discovered(stack, ("ffmpeg_job", 0), ("ffmpeg_two", 1))
+    pause(stack, "ffmpeg_two")
+    job_ids = [submitted(stack) for _ in range(12)]
+    stack.flow()
+    assert queues_of(stack) == {"ffmpeg_job": 12}
+    resume(stack, "ffmpeg_two")
+    assert stack.reconcile({}, None)["JobsMoved"] == 0
+
+    discovered(stack, ("ffmpeg_job", 0), ("ffmpeg_two", 1), served=time.time() - 1000)
+    assert stack.reconcile({}, None)["JobsMoved"] == 12
+    stack.flow()
+    assert stack.messages("ffmpeg_job") == []
+    assert len(stack.messages("ffmpeg_two")) == 12
+    assert {status(stack, job_id)["queue"] for job_id in job_ids} == {"ffmpeg_two"}
+
+
+def test_what_waits_stays_where_it_is_while_no_other_queue_has_workers(stack: Stack) -> None:
+    discovered(stack, ("ffmpeg_job", 0), ("ffmpeg_two", 0), served=time.time() - 1000)
+    for _ in range(5):
+        submitted(stack)
+    stack.flow()
+    assert stack.reconcile({}, None)["JobsMoved"] == 0
+    assert sum(len(stack.messages(queue)) for queue in ("ffmpeg_job", "ffmpeg_two")) == 5
+
+
+def test_a_queue_whose_deployment_is_gone_gets_nothing_and_gives_up_what_it_holds(stack: Stack) -> None:
+    discovered(stack, ("ffmpeg_two", 5))
+    pause(stack)
+    job_id = submitted(stack)
+    stack.flow()
+    assert status(stack, job_id)["queue"] == "ffmpeg_two"
+    resume(stack)
+    long_ago = time.time() - 1000
+    discovered(stack, ("ffmpeg_two", 0), served=long_ago)
+    stack.registry.save_cluster(ClusterView(name="c", seen=time.time(), workers=[]))
+    assert call(stack.workers, names.WORKER_QUEUES).body["cpu"] == ["ffmpeg_job"]
+    assert "no Deployment" in backlog(stack, "ffmpeg_two")["fault"]
+    assert stack.reconcile({}, None)["JobsMoved"] == 1
+    stack.flow()
+    assert status(stack, job_id)["queue"] == "ffmpeg_job"
+    assert "ffmpeg_two" not in {entry["queue"] for entry in call(stack.workers, names.WORKER_BACKLOG).body}
+
+
+def test_a_queue_that_nobody_looked_at_yet_is_looked_at_by_who_sends(stack: Stack) -> None:
+    submitted(stack)
+    assert stack.registry.read().loads == {}
+    stack.flow()
+    seen = stack.registry.read().loads
+    assert set(seen) == {"ffmpeg_job", "vmaf_job"}
+    assert seen["ffmpeg_job"].visible == 1
+    assert seen["ffmpeg_job"].arrivals > 0
+
+
+def test_a_queue_that_cannot_be_looked_at_stops_no_other(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(operation: str, asked: dict[str, Any]) -> Any:
+        if operation == "GetQueueAttributes" and asked["QueueUrl"] == stack.queue["vmaf_job"]:
+            raise throttled(operation)
+
+    submitted(stack)
+    with every_call(refuse, monkeypatch):
+        stack.flow()
+    assert stack.registry.read().loads["ffmpeg_job"].visible == 1

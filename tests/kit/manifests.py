@@ -1,0 +1,124 @@
+"""The kit's manifests, as they stand in their files and as kustomize makes them."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from tests.conftest import ROOT
+
+Json = dict[str, Any]
+
+KIT = ROOT / "deploy" / "k8s"
+DOC = ROOT / "docs" / "eks.md"
+CONTEXT: Json = json.loads((ROOT / "cdk.json").read_text())["context"]
+"""The deployment options by default."""
+
+
+class Kind(NamedTuple):
+    """What a kind of worker is to the control plane."""
+
+    queue: str
+    group: str
+    price: str = "normal"
+    priority: tuple[int, int] = (0, 100)
+
+
+WORKERS = {
+    "cpu": Kind("ffmpeg_job", "cpu"),
+    "gpu": Kind("ffmpeg_gpu", "gpu"),
+    "vmaf": Kind("vmaf_job", "vmaf"),
+    "spot": Kind("ffmpeg_spot", "cpu", "spot", (0, 66)),
+}
+
+# Of kustomize only this much is used, so that few lines can do the same without it.
+_WORDS = {"apiVersion", "kind", "resources", "configMapGenerator", "replacements"}
+_GENERATED: Json = {
+    "name": "settings",
+    "envs": ["settings.env"],
+    "options": {"disableNameSuffixHash": True, "annotations": {"config.kubernetes.io/local-config": "true"}},
+}
+_ENTRY = re.compile(r"\[name=(\w+)\]")
+
+
+def whole(path: Path) -> list[Json]:
+    """The objects in a file."""
+    return list(yaml.safe_load_all(path.read_text()))
+
+
+def worker(kind: str, of: str = "Deployment") -> Json:
+    """The Deployment of a kind of workers, or what else stands in its file."""
+    (found,) = (item for item in whole(KIT / "workers" / f"{kind}.yaml") if item["kind"] == of)
+    return found
+
+
+def files() -> list[Path]:
+    """The files with manifests."""
+    return sorted(path for path in KIT.rglob("*.yaml") if path.name != "kustomization.yaml")
+
+
+def settings() -> dict[str, str]:
+    """What stands in settings.env."""
+    return dict(line.split("=", 1) for line in (KIT / "settings.env").read_text().split())
+
+
+def rendered(values: Mapping[str, str], folder: Path = KIT) -> list[Json]:
+    """What `kubectl apply -k` applies where settings.env has these values."""
+    kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
+    assert set(kustomization) <= _WORDS
+    found: list[Json] = []
+    for resource in kustomization["resources"]:
+        path = folder / resource
+        found += rendered(values, path) if path.is_dir() else whole(path)
+    assert kustomization.get("configMapGenerator", [_GENERATED]) == [_GENERATED]
+    for replacement in kustomization.get("replacements", []):
+        source = replacement["source"]
+        assert source == {"kind": "ConfigMap", "name": "settings", "fieldPath": source["fieldPath"]}
+        for target in replacement["targets"]:
+            _replace(found, target, values[source["fieldPath"].removeprefix("data.")])
+    return found
+
+
+def _replace(found: list[Json], target: Json, value: str) -> None:
+    assert set(target) <= {"select", "fieldPaths", "options"}
+    assert set(target["select"]) == {"kind"}
+    options = target.get("options", {})
+    assert set(options) in (set(), {"delimiter", "index"})
+    for item in found:
+        if item["kind"] != target["select"]["kind"]:
+            continue
+        for path in target["fieldPaths"]:
+            holder, key = _place(item, path)
+            if options:
+                parts = holder[key].split(options["delimiter"])
+                parts[options["index"]] = value
+                holder[key] = options["delimiter"].join(parts)
+            else:
+                holder[key] = value
+
+
+def _place(item: Any, path: str) -> tuple[Any, Any]:
+    *steps, last = path.split(".")
+    for step in steps:
+        entry = _ENTRY.fullmatch(step)
+        if entry:
+            (item,) = (member for member in item if member["name"] == entry[1])
+        else:
+            item = item[int(step) if step.isdigit() else step]
+    return item, last
+
+
+def leaves(thing: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value in an object with its path; entries of lists that have a name go by that."""
+    if isinstance(thing, dict):
+        for key, value in thing.items():
+            yield from leaves(value, f"{path}/{key}")
+    elif isinstance(thing, list):
+        for number, value in enumerate(thing):
+            name = value.get("name", number) if isinstance(value, dict) else number
+            yield from leaves(value, f"{path}/{name}")
+    else:
+        yield path, thing

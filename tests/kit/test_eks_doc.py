@@ -1,0 +1,112 @@
+"""docs/eks.md names what is there."""
+
+import json
+import re
+import subprocess
+
+import pytest
+import yaml
+
+from infra import options
+from tests.conftest import ROOT
+from tests.kit.manifests import CONTEXT, DOC, KIT, WORKERS, rendered, settings
+
+TEXT = DOC.read_text()
+BLOCKS = re.findall(r"```bash\n(.*?)```", TEXT, re.DOTALL)
+SHELL = "\n".join(BLOCKS)
+OBJECTS = {(item["kind"], item["metadata"]["name"]) for item in rendered(settings())}
+DEPLOY = re.findall(r'make deploy ARGS="([^"]*)"', SHELL)
+
+
+def here(name: str) -> dict[str, object]:
+    """A JSON file that the page writes."""
+    (text,) = re.findall(rf"cat > {name} <<EOF\n(.*?)EOF\n", SHELL, re.DOTALL)
+    found: dict[str, object] = json.loads(text)
+    return found
+
+
+def actions(document: object) -> set[str]:
+    return set(re.findall(r"[a-z0-9]+:[A-Z]\w+", json.dumps(document)))
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.split("\n", 1)[0])
+def test_commands_are_bash(block: str) -> None:
+    subprocess.run(["bash", "-n"], input=block, text=True, check=True)
+
+
+def test_files_are_there() -> None:
+    named = set(re.findall(r"deploy/k8s[\w./-]*", TEXT))
+    assert {path for path in named if not (ROOT / path.rstrip("./")).exists()} == set()
+    assert {path for path in named if path.endswith(".yaml")} >= {f"deploy/k8s/workers/{kind}.yaml" for kind in WORKERS}
+
+
+def test_queues_are_the_workers() -> None:
+    assert set(re.findall(r"\b(?:ffmpeg|vmaf)_[a-z]+", TEXT)) == {kind.queue for kind in WORKERS.values()}
+
+
+def test_the_deployment_makes_each_kinds_queue() -> None:
+    (arguments,) = DEPLOY
+    given = dict(re.findall(r"-c (\w+)=(\S+)", arguments.replace("$CLUSTER", "video")))
+    read = options.read(CONTEXT | given)
+    assert read.discovery
+    assert read.queues == {
+        group: [kind.queue for kind in WORKERS.values() if kind.group == group] for group in ("cpu", "gpu", "vmaf")
+    }
+    assert set(re.findall(r"-c (\w+)", TEXT)) <= set(CONTEXT)
+
+
+def test_objects_are_in_the_manifests() -> None:
+    kinds = {"deployment": "Deployment", "serviceaccount": "ServiceAccount", "scaledobject": "ScaledObject"}
+    named = re.findall(r"-n elasticrecode (deployment|serviceaccount|scaledobject)[/ ]([\w-]+)", TEXT)
+    named += re.findall(r"(scaledobject|deployment) -n elasticrecode ([\w-]+)", TEXT)
+    assert named
+    assert {(kinds[kind], name) for kind, name in named} <= OBJECTS
+    accounts = re.findall(r"--namespace (\S+) --service-account (\S+)", SHELL)
+    assert accounts == [("keda", "keda-operator"), ("elasticrecode", "worker")]
+    assert {("Namespace", "elasticrecode"), ("ServiceAccount", "worker")} <= OBJECTS
+
+
+def test_the_group_is_the_same_everywhere() -> None:
+    (group,) = re.findall(r'^GROUP = "(.+)"', (ROOT / "infra" / "clusters.py").read_text(), re.MULTILINE)
+    assert ("ClusterRoleBinding", group) in OBJECTS
+    assert set(re.findall(r"(?:--kubernetes-groups|--group|--as-group=|group) `?(\w+-discovery)", TEXT)) == {group}
+
+
+def test_workers_get_the_rights_that_they_need() -> None:
+    (told,) = re.findall(r"## What it may do\n(.*?)\n## ", (ROOT / "docs" / "workers.md").read_text(), re.DOTALL)
+    assert actions(here("worker.json")) == set(re.findall(r"`([a-z0-9]+:\w+)`", told))
+    assert actions(here("keda.json")) == {"sqs:GetQueueAttributes"}
+    assert actions(here("trust.json")) == {"sts:AssumeRole", "sts:TagSession"}
+    text = json.dumps(here("worker.json"))
+    assert f":{CONTEXT['controlQueue']}" in text
+    assert f":table/{CONTEXT['jobsTable']}" in text
+
+
+def test_each_variable_is_set_before_it_is_used() -> None:
+    known = {"1", "role"}
+    for line in SHELL.splitlines():
+        used = set(re.findall(r"\$\{?(\w+)", line))
+        known |= set(re.findall(r"(?:^|export |[ (])([A-Z_]+)=", line))
+        assert used <= known, line
+
+
+def test_the_settings_are_written_whole() -> None:
+    (line,) = re.findall(r"^printf '(.*)' .* > deploy/k8s/settings.env$", SHELL, re.MULTILINE)
+    assert line == "".join(rf"{name}=%s\n" for name in settings())
+
+
+def test_the_cluster_is_what_discovery_needs() -> None:
+    (text,) = re.findall(r"eksctl create cluster -f - <<EOF\n(.*?)EOF\n", SHELL, re.DOTALL)
+    config = yaml.safe_load(text)
+    assert config["accessConfig"]["authenticationMode"] in ("API", "API_AND_CONFIG_MAP")
+    assert config["autoModeConfig"] == {"enabled": True}
+
+
+def test_outputs_and_figures_are_the_codes() -> None:
+    stack = (ROOT / "infra" / "control_plane.py").read_text()
+    outputs = set(re.findall(r"\$\(output (\w+)\)|the output `(\w+)`|`(Url|RestUrl)`", TEXT))
+    assert {name for found in outputs for name in found if name and f'"{name}"' not in stack} == set()
+    storage = (ROOT / "infra" / "storage.py").read_text()
+    assert re.findall(r"but (\d+) receives", TEXT) == re.findall(r"_MAX_RECEIVES = (\d+)", storage)
+    scaled = (KIT / "workers" / "cpu.yaml").read_text()
+    assert re.findall(r"for `cooldownPeriod`, (\d+) s", TEXT) == re.findall(r"cooldownPeriod: (\d+)", scaled)

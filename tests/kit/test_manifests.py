@@ -1,0 +1,304 @@
+"""What the kit for Kubernetes promises, read from its manifests."""
+
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import kubernetes_validate
+import msgspec
+import pytest
+
+from elasticrecode import deployments
+from infra import options
+from tests.conftest import ROOT
+from tests.kit.manifests import CONTEXT, KIT, WORKERS, Json, Kind, files, leaves, rendered, settings, whole, worker
+from worker.settings import Settings
+
+KUBERNETES = ("1.30", "1.33", "1.37")
+"""The oldest that EKS and KEDA know, and newer ones."""
+STOP_SECONDS = 10
+"""docs/workers.md: a worker stops well within these."""
+
+every = pytest.mark.parametrize("kind", WORKERS)
+
+
+def strict(schema: Any) -> Any:
+    """A CustomResourceDefinition's schema that takes no field it does not name, as `kubectl apply` does."""
+    if isinstance(schema, list):
+        return [strict(entry) for entry in schema]
+    if not isinstance(schema, dict):
+        return schema
+    inner = {key: strict(value) for key, value in schema.items()}
+    closed = isinstance(inner.get("properties"), dict) and inner.get("type") == "object"
+    if inner.pop("x-kubernetes-int-or-string", False):
+        inner["type"] = ["integer", "string"]
+    return inner | {"additionalProperties": False} if closed else inner
+
+
+def custom() -> dict[tuple[str, str], Any]:
+    """Schemas of what Kubernetes does not know by itself."""
+    found = [entry for path in sorted((Path(__file__).parent / "crds").glob("*.yaml")) for entry in whole(path)]
+    return {(entry["apiVersion"], entry["kind"]): strict(entry["schema"]) for entry in found}
+
+
+CUSTOM = custom()
+OBJECTS = [
+    pytest.param(item, id=f"{path.relative_to(KIT)}-{item['kind']}-{item['metadata']['name']}")
+    for path in files()
+    for item in whole(path)
+]
+
+
+def faults(item: Json) -> list[str]:
+    """What the API server would have against an object."""
+    schema = CUSTOM.get((item["apiVersion"], item["kind"]))
+    if schema:
+        validator = jsonschema_rs.Draft202012Validator(schema)
+        return [f"{list(error.instance_path)}: {error.message}" for error in validator.iter_errors(item)]
+    found = []
+    for version in KUBERNETES:
+        try:
+            kubernetes_validate.validate(item, version, strict=True)
+        except kubernetes_validate.ValidationError as error:
+            found.append(f"{version}: {error.message}")
+    return found
+
+
+@pytest.mark.parametrize("item", OBJECTS)
+def test_every_object_is_what_the_api_server_takes(item: Json) -> None:
+    assert faults(item) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "of", "path", "value"),
+    [
+        ("cpu", "Deployment", ("spec", "template", "spec", "securitycontext"), {}),
+        ("cpu", "Deployment", ("spec", "template", "spec", "terminationGracePeriodSeconds"), "soon"),
+        ("cpu", "PodDisruptionBudget", ("spec", "minUnavailable"), 1),
+        ("cpu", "ScaledObject", ("spec", "minReplicas"), 0),
+        ("cpu", "ScaledObject", ("spec", "cooldownPeriod"), "5m"),
+        ("cpu", "ScaledObject", ("spec", "advanced", "horizontalPodAutoscalerConfig", "behaviour"), {}),
+        ("cpu", "ScaledObject", ("spec", "triggers"), None),
+    ],
+)
+def test_the_schemas_find_what_is_wrong(kind: str, of: str, path: tuple[str, ...], value: Any) -> None:
+    item = worker(kind, of)
+    holder = item
+    for step in path[:-1]:
+        holder = holder[step]
+    holder[path[-1]] = value
+    assert faults(item)
+
+
+@every
+def test_a_worker_has_no_more_rights_than_it_needs(kind: str) -> None:
+    pod = worker(kind)["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    dockerfile = (ROOT / "worker" / "Dockerfile").read_text()
+    assert pod["securityContext"] == {
+        "runAsNonRoot": True,
+        "runAsUser": 10001,
+        "runAsGroup": 10001,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert f"USER {pod['securityContext']['runAsUser']}\n" in dockerfile
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert pod["automountServiceAccountToken"] is False
+    assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers"} & set(pod)
+    (account,) = (item for item in whole(KIT / "identity.yaml") if item["kind"] == "ServiceAccount")
+    assert pod["serviceAccountName"] == account["metadata"]["name"]
+
+
+@every
+def test_a_job_has_room_where_the_rest_is_read_only(kind: str) -> None:
+    pod = worker(kind)["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    (volume,) = pod["volumes"]
+    assert container["volumeMounts"] == [{"name": volume["name"], "mountPath": "/tmp"}]
+    asked, bounded = container["resources"]["requests"], container["resources"]["limits"]
+    # What the volume may take is what the node was chosen for.
+    assert volume["emptyDir"]["sizeLimit"] == asked["ephemeral-storage"]
+    assert {name: asked[name] for name in ("cpu", "memory")} == {name: bounded[name] for name in ("cpu", "memory")}
+    assert bounded.get("nvidia.com/gpu") == (1 if kind == "gpu" else None)
+
+
+@every
+def test_the_environment_is_whole_and_discovery_can_read_it(kind: str) -> None:
+    (container,) = worker(kind)["spec"]["template"]["spec"]["containers"]
+    known = {"spec.nodeName": "node-1", "metadata.name": "pod-1"}
+    environ = {
+        entry["name"]: entry["value"] if "value" in entry else known[entry["valueFrom"]["fieldRef"]["fieldPath"]]
+        for entry in container["env"]
+    }
+    read = Settings.read(environ)
+    assert read.queue == WORKERS[kind].queue
+    assert read.kind == ("vmaf" if kind == "vmaf" else "ffmpeg")
+    assert read.core == ("GPU" if kind == "gpu" else "CPU")
+    assert (read.node, read.pod) == ("node-1", "pod-1")
+    assert (read.control_queue, read.jobs_table) == (CONTEXT["controlQueue"], CONTEXT["jobsTable"])
+    assert environ["AWS_REGION"] == settings()["region"]
+    assert {entry["name"] for entry in container["env"] if "value" not in entry} == {"NODE_NAME", "POD_NAME"}
+    assert "envFrom" not in container
+
+
+@every
+def test_termination_leaves_a_worker_its_time_and_is_over_with_its_lease(kind: str) -> None:
+    pod = worker(kind)["spec"]["template"]["spec"]
+    environ = {entry["name"]: entry.get("value", "") for entry in pod["containers"][0]["env"]}
+    assert STOP_SECONDS < pod["terminationGracePeriodSeconds"] <= Settings.read(environ).lease_seconds
+
+
+@every
+def test_keda_takes_a_worker_to_zero_and_back_by_its_own_queue(kind: str) -> None:
+    deployment, scaled = worker(kind), worker(kind, "ScaledObject")
+    values = settings()
+    assert "replicas" not in deployment["spec"]
+    assert scaled["metadata"]["namespace"] == deployment["metadata"]["namespace"]
+    spec = scaled["spec"]
+    assert spec["scaleTargetRef"] == {"name": deployment["metadata"]["name"]}
+    assert (spec["minReplicaCount"], spec["maxReplicaCount"] > 0) == (0, True)
+    (trigger,) = spec["triggers"]
+    assert trigger["type"] == "aws-sqs-queue"
+    queue = f"https://sqs.{values['region']}.amazonaws.com/{values['account']}/{WORKERS[kind].queue}"
+    assert trigger["metadata"] == {
+        "queueURL": queue,
+        "awsRegion": values["region"],
+        "queueLength": "1",
+        "activationQueueLength": "0",
+        "scaleOnInFlight": "true",
+    }
+    (authentication,) = (item for item in whole(KIT / "identity.yaml") if item["kind"] == "TriggerAuthentication")
+    assert trigger["authenticationRef"] == {"name": authentication["metadata"]["name"]}
+    assert authentication["metadata"]["namespace"] == scaled["metadata"]["namespace"]
+
+
+@every
+def test_scaling_down_is_slow_and_within_what_kubernetes_allows(kind: str) -> None:
+    spec = worker(kind, "ScaledObject")["spec"]
+    behavior = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    # KEDA's schema has no bound. Kubernetes has, and KEDA then makes no autoscaler (kedacore/keda#4976).
+    assert 900 <= behavior["scaleDown"]["stabilizationWindowSeconds"] <= 3600
+    assert set(behavior) == {"scaleDown"}
+    assert spec["cooldownPeriod"] >= 300
+    assert spec["pollingInterval"] <= 15
+
+
+@every
+def test_a_budget_covers_a_workers_pods_and_blocks_no_drain(kind: str) -> None:
+    budget = worker(kind, "PodDisruptionBudget")
+    covered = {
+        other
+        for other in WORKERS
+        if budget["spec"]["selector"]["matchLabels"].items()
+        <= worker(other)["spec"]["template"]["metadata"]["labels"].items()
+    }
+    assert covered == {kind}
+    assert budget["metadata"]["namespace"] == worker(kind)["metadata"]["namespace"]
+    assert budget["spec"]["maxUnavailable"] not in (0, "0%")
+    assert "minAvailable" not in budget["spec"]
+
+
+@every
+def test_busy_nodes_are_not_packed_tighter(kind: str) -> None:
+    annotations = worker(kind)["spec"]["template"]["metadata"]["annotations"]
+    assert annotations == {
+        "karpenter.sh/do-not-disrupt": "true",
+        "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+    }
+
+
+def test_spot_workers_run_on_spot_capacity_only() -> None:
+    pod = worker("spot")["spec"]["template"]["spec"]
+    required = pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    (pool,) = (item for item in whole(KIT / "nodes" / "auto-mode.yaml") if item["metadata"]["name"] == "spot")
+    labels = {
+        term["matchExpressions"][0]["key"]: term["matchExpressions"][0]["values"]
+        for term in required["nodeSelectorTerms"]
+    }
+    assert labels == {"karpenter.sh/capacity-type": ["spot"], "eks.amazonaws.com/capacityType": ["SPOT"]}
+    assert {"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["spot"]} in pool["spec"]["template"][
+        "spec"
+    ]["requirements"]
+
+
+@pytest.mark.parametrize("kind", ["gpu", "spot"])
+def test_workers_tolerate_the_taints_of_the_nodes_made_for_them(kind: str) -> None:
+    (pool,) = (item for item in whole(KIT / "nodes" / "auto-mode.yaml") if item["metadata"]["name"] == kind)
+    tolerated = {(entry["key"], entry["effect"]) for entry in worker(kind)["spec"]["template"]["spec"]["tolerations"]}
+    assert {(taint["key"], taint["effect"]) for taint in pool["spec"]["template"]["spec"]["taints"]} == tolerated
+
+
+@pytest.mark.parametrize(
+    ("kind", "own"),
+    [
+        ("vmaf", {"WORKER_TYPE", "QUEUE_NAME", "maxReplicaCount", "queueURL"}),
+        (
+            "gpu",
+            {"platform", "CORE", "QUEUE_NAME", "NVIDIA_DRIVER_CAPABILITIES", "image", "memory", "gpu", "tolerations"}
+            | {"maxReplicaCount", "queueURL", "stabilizationWindowSeconds"},
+        ),
+        (
+            "spot",
+            {"price-model", "priority", "QUEUE_NAME", "affinity", "tolerations", "topologySpreadConstraints"}
+            | {"maxReplicaCount", "queueURL", "maxUnavailable"},
+        ),
+    ],
+)
+def test_kinds_of_workers_differ_only_where_their_files_say_so(kind: str, own: set[str]) -> None:
+    name = f"worker-{kind}"
+    theirs, base = (
+        {
+            (item["kind"], path): str(value).replace(name, "worker-cpu")
+            for item in whole(KIT / "workers" / f"{which}.yaml")
+            for path, value in leaves(item)
+        }
+        for which in (kind, "cpu")
+    )
+    differing = {path for (_, path), _ in theirs.items() ^ base.items()}
+    assert {path for path in differing if not own & set(path.split("/"))} == set()
+
+
+def test_each_objects_name_is_its_kinds() -> None:
+    for kind in WORKERS:
+        items = whole(KIT / "workers" / f"{kind}.yaml")
+        assert [item["kind"] for item in items] == ["Deployment", "ScaledObject", "PodDisruptionBudget"]
+        assert {item["metadata"]["name"] for item in items} == {f"worker-{kind}"}
+
+
+def test_images_have_a_version() -> None:
+    for kind in WORKERS:
+        image = worker(kind)["spec"]["template"]["spec"]["containers"][0]["image"]
+        assert image.rpartition(":")[2] == settings()["version"] != "latest"
+
+
+def test_discovery_may_list_deployments_and_nothing_else() -> None:
+    granted = [item for item in rendered(settings()) if item["apiVersion"].startswith("rbac.")]
+    role, binding = granted
+    assert role["kind"] == "ClusterRole"
+    assert role["rules"] == [{"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["list"]}]
+    assert binding["kind"] == "ClusterRoleBinding"
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    (subject,) = binding["subjects"]
+    assert (subject["kind"], subject["name"]) == ("Group", "elasticrecode-discovery")
+
+
+def test_discovery_finds_exactly_these_workers() -> None:
+    listed = [item for item in rendered(settings()) if item["kind"] == "Deployment"]
+    others: list[Json] = [{"metadata": {"name": "web", "namespace": "default"}, "spec": {}, "status": {}}]
+    answer = {"kind": "DeploymentList", "metadata": {}, "items": [*others, *listed]}
+    page = deployments.read_page(msgspec.json.encode(answer))
+    seen = [deployments.worker(deployment, "video", CONTEXT["controlQueue"]) for deployment in page.deployments]
+    found = {one.name.removeprefix("worker-"): one for one in seen if one}
+    assert [fault for one in found.values() for fault in one.faults] == []
+    assert {
+        kind: Kind(one.worker.queue, str(one.worker.group), one.worker.price, one.worker.priority)
+        for kind, one in found.items()
+        if one.worker
+    } == WORKERS
+    patterns = options.listed(CONTEXT["discoveredQueues"])
+    assert all(any(fnmatchcase(known.queue, pattern) for pattern in patterns) for known in WORKERS.values())
