@@ -3,11 +3,12 @@
 `python -m benchmarks.routing` prints the table of docs/routing.md.
 
 Sixteen containers route, each with a router of its own and a look at the queues every 5 s; ready workers are counted
-every 60 s, and the seconds a job takes are an exponentially weighted mean, by time, of what finished. Ten tenants send jobs;
-nine in a stream, and one floods with batches of up to 1000, nine tenths of all jobs. A job's wait is the time from its
-arrival to its end less the time that it was worked on to the end. Queues are fair as SQS has it with a tenant's name as
-MessageGroupId: next is a job of the tenant that has least in flight on that queue. Spot workers vanish and leave what
-they worked on to their queue; every 60 s what waits in a queue without ready workers for 5 minutes is routed anew.
+every 60 s, and the seconds a job takes are an exponentially weighted mean, by time, of what finished. Ten tenants
+send jobs: nine in a stream, and one floods with batches of up to 1000, nine tenths of all jobs. A job's wait is the
+time from its arrival to its end less the time that it was worked on to the end. Queues are fair as SQS has it with a
+tenant's name as MessageGroupId: next is a job of the tenant that has least in flight on that queue. Spot workers
+vanish and leave what they worked on to their queue; every 60 s what waits in a queue without ready workers for 5
+minutes is routed anew.
 
 The planner keeps all jobs in one fair place and commits none before a worker is free, which no router can do. It knows
 the true seconds of each pool, every worker's state at once and when workers will vanish; it does not know what will
@@ -524,7 +525,7 @@ def rows() -> Iterator[tuple[str, str, str, float, float]]:
     yield _beside(UNEVEN, "makespan", PLANNER, 1.1)
     yield _beside(EVEN, "p99", PLANNER, 1.3)
     yield _beside(STEADY, "p99", PLANNER, 1.3)
-    yield _beside(UNMEASURED, "p99", PLANNER, 1.5)
+    yield _beside(UNMEASURED, "p99", PLANNER, 1.3)
     yield _beside(VANISHING, "p99", PLANNER, 2.2)
     yield _beside(MILLION, "p99", RANDOM, 0.5)
     yield _beside(MILLION, "p99", PLANNER, 1.3)

@@ -27,6 +27,7 @@ def up(place: Place, supervisor: Supervisor) -> None:
         supervisor.keep(processes.programs(place, stack))
         deployment.wait_for_front(place, supervisor)
         deployment.wait_for_cluster(place, supervisor)
+        deployment.discover(place)
 
 
 def up_and_say(place: Place, supervisor: Supervisor) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import boto3
+
 from infra import version
 from local.place import ACCOUNT, REGION, ROOT, LocalError, Place
 from local.processes import AWS, CLUSTER, FRONT, Supervisor, wait_for
@@ -43,6 +45,21 @@ def wait_for_cluster(place: Place, supervisor: Supervisor) -> None:
     """Wait until the cluster answers. LocalError when it does not."""
     trust = ssl.create_default_context(cafile=place.cluster_authority)
     _wait_for(f"{place.kubernetes_url}/readyz", CLUSTER, "The cluster", supervisor, trust)
+
+
+def discover(place: Place) -> None:
+    """Let the cluster's workers be known now and not in a minute. LocalError when the function fails."""
+    lambdas = boto3.client(
+        "lambda",
+        endpoint_url=place.aws_url,
+        region_name=REGION,
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+    answer = lambdas.invoke(FunctionName=place.stack()["DiscoveryFunction"])
+    said = json.load(answer["Payload"])
+    if "FunctionError" in answer or said["unreachable"]:
+        raise LocalError(f"The cluster's workers could not be discovered: {said}.", place.logs / f"{AWS}.log")
 
 
 def _wait_for(url: str, name: str, what: str, supervisor: Supervisor, trust: ssl.SSLContext | None = None) -> None:

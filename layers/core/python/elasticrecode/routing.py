@@ -91,6 +91,9 @@ class Router:
         self._rng = rng or _RNG
         self._queues: tuple[Queue, ...] = ()
         self._sent: Counter[str] = Counter()
+        self._wants: dict[tuple[Want, str], _Lane] = {}
+        self._lanes: dict[tuple[str, ...], _Lane] = {}
+        self._seconds: dict[Group, float] = {}
         self.update(queues)
 
     def update(self, queues: Sequence[Queue]) -> None:
@@ -101,9 +104,7 @@ class Router:
         seen = {queue.name: queue.load.at for queue in self._queues}
         kept = {queue.name: self._sent[queue.name] for queue in newer if seen.get(queue.name) == queue.load.at}
         self._queues, self._sent = newer, Counter(kept)
-        self._wants: dict[tuple[Want, str], _Lane] = {}
-        self._lanes: dict[tuple[str, ...], _Lane] = {}
-        self._seconds: dict[Group, float] = {}
+        self._wants, self._lanes, self._seconds = {}, {}, {}
 
     def choose(self, want: Want, now: float, leaving: str = "") -> Choice:
         """The queue of a job at a Unix time, where `leaving` names one that it is taken away from.
