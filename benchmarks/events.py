@@ -39,6 +39,7 @@ from elasticrecode import settings as names
 from elasticrecode.claims import Claims
 from elasticrecode.events import JOB_FINISHED, JOB_PROGRESS, JOB_START, Output, Progress, Result, WorkerEvent
 from elasticrecode.jobs import Job
+from elasticrecode.routing import Choice
 from elasticrecode.table import Accepted, Item, JobsTable
 from tests.aws.conftest import Stack
 from tests.conftest import contract
@@ -273,7 +274,9 @@ def _units(spent: _Spent) -> int:
     units = 0
     with mock_aws():
         dynamodb = Stack().dynamodb
-        JobsTable("jobs").accept([Accepted(job, "ffmpeg_job", time.time_ns() // 1_000_000) for job in spent.jobs], _DAY)
+        JobsTable("jobs").accept(
+            [Accepted(job, Choice("ffmpeg_job", ""), time.time_ns() // 1_000_000) for job in spent.jobs], _DAY
+        )
         claims = Claims("jobs", lease_seconds=30)
         for job in spent.jobs:
             claims.claim(job.jobid, _POD)

@@ -17,13 +17,18 @@ from elasticrecode import settings as names
 _ROOT = Path(__file__).resolve().parent.parent
 _RUNS = 9
 _QUEUES: names.Queues = {"cpu": {"q": "http://localhost/q"}, "gpu": {}, "vmaf": {}}
-_SUBMIT = names.SubmitSettings(cors=True, jobs_table="t", queues=_QUEUES, retention_days=1, idempotency_days=1)
+_SUBMIT = names.SubmitSettings(
+    cors=True, jobs_table="t", registry_table="r", queues=_QUEUES, retention_days=1, idempotency_days=1
+)
 _FUNCTIONS: dict[str, tuple[names.Settings, tuple[str, ...]]] = {
     "submit": (_SUBMIT, ("dynamodb",)),
     "vmaf": (_SUBMIT, ("dynamodb",)),
     "logs": (names.LogsSettings(cors=True, jobs_table="t", job_logs=True), ("dynamodb",)),
-    "jobs": (names.JobsSettings(cors=True, jobs_table="t", retention_days=1), ("dynamodb",)),
-    "dispatch": (names.DispatchSettings(jobs_table="t", queues=_QUEUES), ("dynamodb", "sqs")),
+    "jobs": (
+        names.JobsSettings(cors=True, jobs_table="t", registry_table="r", queues=_QUEUES, retention_days=1),
+        ("dynamodb",),
+    ),
+    "dispatch": (names.DispatchSettings(jobs_table="t", registry_table="r", queues=_QUEUES), ("dynamodb", "sqs")),
     "events": (
         names.EventsSettings(
             jobs_table="t", events_dead_letter_queue="http://q", event_retention_seconds=1, max_strikes=3
@@ -38,7 +43,7 @@ _FUNCTIONS: dict[str, tuple[names.Settings, tuple[str, ...]]] = {
 }
 _FREE: dict[str, names.Settings] = {
     "schema": names.SchemaSettings(cors=True, build="b", commit="c"),
-    "workers": names.WorkersSettings(cors=True, queues=_QUEUES),
+    "workers": names.WorkersSettings(cors=True, registry_table="r", queues=_QUEUES, discovery=True),
 }
 _USUAL = """
 import boto3, pydantic

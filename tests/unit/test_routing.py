@@ -121,7 +121,9 @@ def test_a_job_is_held_while_all_that_serve_it_are_paused() -> None:
 def test_a_queue_that_cannot_be_sent_to_gets_none() -> None:
     assert set(sent([queue("a"), queue("b", fault="no such queue"), queue("c", weight=0.0)], 50)) == {"a"}
     held = chosen([queue("a", fault="no such queue"), queue("b", weight=0.0)])
-    assert held == ("", "no queue can be sent to: a (no such queue), b")
+    assert held == ("", "every queue that serves it is paused: b")
+    with pytest.raises(Refused, match=r"No queue can take cpu jobs: a \(no such queue\)\."):
+        chosen([queue("a", fault="no such queue")])
 
 
 def test_a_queue_without_ready_workers_gets_a_job_only_if_there_is_nothing_better() -> None:
@@ -278,7 +280,7 @@ def test_no_job_goes_where_it_must_not(queues: list[Queue], want: Want, leaving:
         try:
             choice = router.choose(want, NOW + step, leaving)
         except Refused:
-            assert not group
+            assert all(each.fault for each in group)
             continue
         assert choice.queue in ({each.name for each in open_to} or {""})
         assert choice.reason

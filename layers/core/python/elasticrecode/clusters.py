@@ -48,10 +48,10 @@ _CONFIG = Config(
 )
 
 _session = botocore.session.get_session()
-_lock = threading.Lock()
-"""Held while the session is used: it is not made for several threads, its clients are."""
 # Before 2025 botocore's default was the global endpoint, which signs for us-east-1 only.
 _session.set_config_variable("sts_regional_endpoints", "regional")
+_lock = threading.Lock()
+"""Held while the session is used: it is not made for several threads, its clients are."""
 
 
 class ClusterUnreachable(ElasticRecodeError):

@@ -23,10 +23,11 @@ _NOBODY = "no Deployment serves it any more"
 _MISSING = "there is no such queue"
 _LOOKS = 64
 """Queues looked at in one go."""
-_FINISHED_WEIGHT = 0.1
-"""Weight of one finished job in the mean seconds a job."""
-_ARRIVALS_SECONDS = 20.0
-"""Time constant of the mean of arrivals."""
+_PACE_SECONDS = 600.0
+_ARRIVALS_SECONDS = 60.0
+"""Time constants of the means of seconds a job, and of arrivals."""
+_HEAVIEST_FINISHED = 0.05
+"""The most that one finished job weighs in the mean, but for the first ones."""
 
 
 class Worker(Struct, frozen=True, kw_only=True, array_like=True):
@@ -97,7 +98,8 @@ class Load(Struct, frozen=True):
     """What a queue held when it was looked at, `at` in Unix seconds.
 
     `oldest` is the age in seconds of what waits longest, `arrivals` the jobs a second that it was sent lately,
-    `seconds` how long one worker takes for a job of it, None before it was measured. `missing`: there is no such queue.
+    `seconds` how long one worker takes for a job of it, by `finished` jobs; None before it was measured. `missing`:
+    there is no such queue.
     """
 
     at: float = 0.0
@@ -106,6 +108,7 @@ class Load(Struct, frozen=True):
     oldest: float = 0.0
     arrivals: float = 0.0
     seconds: float | None = None
+    finished: int = 0
     missing: bool = False
 
     def looked(self, counts: Counts | None, now: float) -> "Load":
@@ -129,14 +132,20 @@ class Load(Struct, frozen=True):
         """The load with the age of what waits longest measured: since so many milliseconds, or nothing waits."""
         return structs.replace(self, oldest=max(0.0, self.at - since_ms / 1000) if since_ms is not None else 0.0)
 
-    def moved(self, sent: int, finished: list[float], seconds: float) -> "Load":
-        """The load after some jobs more were sent, and finished in so many seconds each, in a time of `seconds`."""
+    def moved(self, sent: int, finished: Sequence[float], seconds: float) -> "Load":
+        """The load after some jobs more were sent, and finished in so many seconds each, in a time of `seconds`.
+
+        Finished jobs weigh by the time between them: of many workers that begin together, those with short jobs are
+        done first, and must not stand for all.
+        """
         share = min(1.0, seconds / _ARRIVALS_SECONDS)
         arrivals = self.arrivals + (sent / max(seconds, 0.1) - self.arrivals) * share
-        pace = self.seconds
+        pace, count = self.seconds, self.finished
+        weight = min(_HEAVIEST_FINISHED, seconds / _PACE_SECONDS / max(1, len(finished)))
         for took in finished:
-            pace = took if pace is None else pace + (took - pace) * _FINISHED_WEIGHT
-        return structs.replace(self, arrivals=arrivals, seconds=pace)
+            count += 1
+            pace = took if pace is None else pace + (took - pace) * max(1 / count, weight)
+        return structs.replace(self, arrivals=arrivals, seconds=pace, finished=count)
 
 
 class Queue(Struct, frozen=True, kw_only=True):

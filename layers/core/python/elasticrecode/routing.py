@@ -134,10 +134,10 @@ class Router:
         if not group:
             others = ", ".join(dict.fromkeys(queue.group for queue in self._queues)) or "nothing"
             raise Refused(f"No queue serves {want.group} jobs; there are queues for {others}.")
-        serving = [queue for queue in group if not queue.fault and queue.weight > 0]
+        serving = [queue for queue in group if not queue.fault]
         if not serving:
-            return (), f"no queue can be sent to: {_told(group)}"
-        running = [queue for queue in serving if not queue.paused]
+            raise Refused(f"No queue can take {want.group} jobs: {_told(group)}.")
+        running = [queue for queue in serving if not queue.paused and queue.weight > 0]
         if not running:
             return (), f"every queue that serves it is paused: {_told(serving)}"
         if leaving:
