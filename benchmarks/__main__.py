@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from benchmarks import calls, events, imports, routing, score, transcode
+from benchmarks import calls, events, imports, live, push, routing, score, transcode
 
 
 class Row(NamedTuple):
@@ -22,6 +22,8 @@ _SECTIONS: dict[str, Callable[[], Iterator[tuple[str, str, str, float, float]]]]
     "imports": imports.rows,
     "calls": calls.rows,
     "events": events.rows,
+    "push": push.rows,
+    "live": live.rows,
     "routing": routing.rows,
     "transcode": transcode.rows,
     "score": score.rows,

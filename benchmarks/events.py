@@ -1,6 +1,7 @@
 """Consuming events: AWS calls, DynamoDB write units and CPU an event, beside a plain consumer.
 
-Ours is the `events` handler and, once a batch, the `fanout` handler with what that stored. The plain one is Powertools'
+Ours is the `events` handler and, once a batch, the `feed` handler with what that stored and the `push` handler with the
+chunk that came of it. The plain one is Powertools'
 batch utility and boto3's client on the same table: it reads the connections once a batch, puts every event as it came
 and posts it to every connection. It keeps no job's state, so it has less to do.
 
@@ -19,7 +20,7 @@ import math
 import statistics
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import BytesIO
 from typing import Any, NamedTuple
 from unittest import mock
@@ -39,8 +40,10 @@ from elasticrecode import settings as names
 from elasticrecode.claims import Claims
 from elasticrecode.events import JOB_FINISHED, JOB_PROGRESS, JOB_START, Output, Progress, Result, WorkerEvent
 from elasticrecode.jobs import Job
+from elasticrecode.posting import Outcome, Poster
 from elasticrecode.routing import Choice
 from elasticrecode.table import Accepted, Item, JobsTable
+from elasticrecode.watching import EVERYTHING, LIVE
 from tests.aws.conftest import Stack
 from tests.conftest import contract
 from tests.support import function
@@ -93,7 +96,7 @@ def rows() -> Iterator[tuple[str, str, str, float, float]]:
 def _compare(mix: _Mix, size: int, limits: _Limits, watchers: int = 0) -> Iterator[tuple[str, str, str, float, float]]:
     told = f"{mix.name}, by {size}" + (", watched" if watchers else "")
     network = _Network(watchers)
-    with mock.patch.object(URLLib3Session, "send", network.send):
+    with mock.patch.object(URLLib3Session, "send", network.send), mock.patch.object(Poster, "post", network.post):
         sides = _ours(network), _plain()
         ours, plain = (_spend(side, network, mix, size) for side in sides)  # warms both up, too
         pairs = [[_spend(side, network, mix, size).cpu for side in sides] for _ in range(_ROUNDS)]
@@ -158,17 +161,28 @@ class _Network:
 
     def __init__(self, watchers: int) -> None:
         self.requests: list[tuple[str, Any]] = []
-        rows = [{"connectionID": {"S": f"c{n}="}, names.TTL: {"N": str(10**10)}} for n in range(watchers)]
-        self._answers = {
-            "BatchWriteItem": json.dumps({"UnprocessedItems": {}}).encode(),
-            "Query": json.dumps({"Items": rows, "Count": watchers}).encode(),
-        }
+        self._topic = f"{EVERYTHING}/0"
+        later = {names.TTL: {"N": str(10**10)}}
+        keys = names.CONNECTIONS_KEYS
+        self._watchers = [
+            {
+                keys[0]: {"S": self._topic},
+                keys[1]: {"S": f"c{n}="},
+                "watch": {"S": "{}"},
+                "state": {"S": LIVE},
+                "at": {"S": "1"},
+                "connected": {"N": "1"},
+                **later,
+            }
+            for n in range(watchers)
+        ]
+        self._present = [{keys[0]: {"S": "present"}, keys[1]: {"S": self._topic}, **later}] if watchers else []
+        self._jobs: list[Item] = []
 
     def begin(self, jobs: Sequence[Job]) -> None:
         """Forget the requests so far, and know these jobs."""
         self.requests.clear()
-        found = [{"jobID": {"S": job.jobid}, "job": {"S": msgspec.json.encode(job).decode()}} for job in jobs]
-        self._answers["BatchGetItem"] = json.dumps({"Responses": {"jobs": found}, "UnprocessedKeys": {}}).encode()
+        self._jobs = [{"jobID": {"S": job.jobid}, "job": {"S": msgspec.json.encode(job).decode()}} for job in jobs]
 
     def send(self, request: AWSPreparedRequest) -> AWSResponse:
         """Stand in for botocore's own."""
@@ -176,8 +190,25 @@ class _Network:
         operation = target.decode().rpartition(".")[2]
         self.requests.append((operation, request.body))
         time.sleep(_ANSWER_SECONDS)
-        body = BytesIO(self._answers.get(operation, b"{}"))
+        body = BytesIO(json.dumps(self._answer(operation, request.body)).encode())
         return AWSResponse(request.url, 200, HTTPHeaders(), HTTPResponse(body, preload_content=False))
+
+    def post(self, frames: Mapping[str, Sequence[bytes]], seconds: float) -> dict[str, Outcome]:
+        """Stand in for the poster: what posts cost is the section `push`'s matter."""
+        del seconds
+        self.requests += (("PostToConnection", b"{}") for posted in frames.values() for _ in posted)
+        return {connection_id: Outcome(len(posted), "") for connection_id, posted in frames.items()}
+
+    def _answer(self, operation: str, body: Any) -> dict[str, Any]:
+        match operation:
+            case "BatchWriteItem":
+                return {"UnprocessedItems": {}}
+            case "Query":
+                return {"Items": self._watchers, "Count": len(self._watchers)}
+            case "BatchGetItem":
+                (table,) = json.loads(body)["RequestItems"]
+                return {"Responses": {table: self._jobs if table == "jobs" else self._present}, "UnprocessedKeys": {}}
+        return {}
 
 
 class _Spent(NamedTuple):
@@ -201,20 +232,27 @@ def _ours(network: _Network) -> Callable[[dict[str, Any]], float]:
             jobs_table="jobs", events_dead_letter_queue="http://q", event_retention_seconds=_DAY, max_strikes=3
         )
     )
-    push: Handler = function("fanout").build(
-        names.FanoutSettings(jobs_table="jobs", connections_table="connections", socket_management_url=_MANAGEMENT_URL)
+    feed: Handler = function("feed").build(names.FeedSettings(feed_table="feed", event_retention_seconds=_DAY))
+    push: Handler = function("push").build(
+        names.WatchersSettings(
+            jobs_table="jobs",
+            feed_table="feed",
+            connections_table="connections",
+            socket_management_url=_MANAGEMENT_URL,
+        )
     )
 
     def side(batch: dict[str, Any]) -> float:
-        before = len(network.requests)
-        cpu = _cpu(consume, batch)
-        stored = (item for operation, body in network.requests[before:] for item in _put(operation, json.loads(body)))
-        keys = names.JOBS_KEYS
-        records = [
-            {"eventName": "INSERT", "dynamodb": {"Keys": {key: item[key] for key in keys}, "NewImage": item}}
-            for item in stored
-        ]
-        return cpu + _cpu(push, {"Records": records})
+        cpu = 0.0
+        for handler in (consume, feed, push):
+            before = len(network.requests)
+            cpu += _cpu(handler, batch)
+            wrote = network.requests[before:]
+            items = [
+                item for operation, body in wrote for item in _put(operation, json.loads(body)) if "last" not in item
+            ]
+            batch = {"Records": [{"eventName": "INSERT", "dynamodb": {"NewImage": item}} for item in items]}
+        return cpu
 
     return side
 
@@ -281,7 +319,9 @@ def _units(spent: _Spent) -> int:
         for job in spent.jobs:
             claims.claim(job.jobid, _POD)
         for operation, body in spent.requests:
-            units += sum(_written({}, item) for item in _put(operation, body))
+            in_transaction = operation == "TransactWriteItems"
+            units += sum(_written({}, item) for item in _put(operation, body)) * (2 if in_transaction else 1)
+            units += 2 * in_transaction  # the feed's head
             if operation == "UpdateItem":
                 record: Any = dynamodb.get_item(TableName="jobs", Key=body["Key"])["Item"]
                 made: Any = dynamodb.update_item(**body, ReturnValues="ALL_NEW")["Attributes"]
@@ -296,6 +336,8 @@ def _put(operation: str, body: Any) -> list[Item]:
             return [write["PutRequest"]["Item"] for write in body["RequestItems"]["jobs"]]
         case "PutItem":
             return [body["Item"]]
+        case "TransactWriteItems":
+            return [write["Put"]["Item"] for write in body["TransactItems"] if "Put" in write]
         case "UpdateItem" | "Query" | "BatchGetItem" | "PostToConnection":
             return []
     raise ValueError(f"nobody counts what {operation} writes")
@@ -326,5 +368,6 @@ def _begun(item: Item) -> int:
     size = 0
     for name, value in item.items():
         number = value.get("N")
-        size += len(name.encode()) + (len(value["S"].encode()) if number is None else (len(number) + 1) // 2 + 1)
+        text = len(value["S"].encode()) if "S" in value else len(value.get("B", "")) * 3 // 4
+        size += len(name.encode()) + (text if number is None else (len(number) + 1) // 2 + 1)
     return math.ceil(size / 1024)

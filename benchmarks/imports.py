@@ -20,6 +20,9 @@ _QUEUES: names.Queues = {"cpu": {"q": "http://localhost/q"}, "gpu": {}, "vmaf": 
 _SUBMIT = names.SubmitSettings(
     cors=True, jobs_table="t", registry_table="r", queues=_QUEUES, retention_days=1, idempotency_days=1
 )
+_WATCHERS = names.WatchersSettings(
+    jobs_table="t", feed_table="f", connections_table="c", socket_management_url="http://localhost/ws"
+)
 _FUNCTIONS: dict[str, tuple[names.Settings, tuple[str, ...]]] = {
     "submit": (_SUBMIT, ("dynamodb",)),
     "vmaf": (_SUBMIT, ("dynamodb",)),
@@ -35,11 +38,13 @@ _FUNCTIONS: dict[str, tuple[names.Settings, tuple[str, ...]]] = {
         ),
         ("dynamodb", "sqs"),
     ),
-    "sockets": (names.SocketsSettings(connections_table="c"), ("dynamodb",)),
-    "fanout": (
-        names.FanoutSettings(jobs_table="t", connections_table="c", socket_management_url="http://localhost/ws"),
-        ("dynamodb", "apigatewaymanagementapi"),
+    "sockets": (
+        names.SocketsSettings(connections_table="c", socket_management_url="http://localhost/ws"),
+        ("dynamodb",),
     ),
+    "feed": (names.FeedSettings(feed_table="f", event_retention_seconds=1), ("dynamodb",)),
+    "push": (_WATCHERS, ("dynamodb", "apigatewaymanagementapi")),
+    "replay": (_WATCHERS, ("dynamodb", "apigatewaymanagementapi")),
 }
 _FREE: dict[str, names.Settings] = {
     "schema": names.SchemaSettings(cors=True, build="b", commit="c"),

@@ -1,7 +1,9 @@
 """The stack: the whole data path and every grant.
 
 client ─▶ submit, vmaf ─▶ jobs table ─stream─▶ dispatch ─▶ worker queues ─▶ workers
-              ▲               ▲    └───stream─▶ fanout ─▶ WebSocket connections ◀─ sockets
+              ▲               ▲    └───stream─▶ feed ─stream─▶ push ─▶ WebSocket connections
+              │               │                   └────────▶ replay ────▲        ▲
+              │               │                          connections table ◀─ sockets
               │               └─ events ◀─ control queue ◀──────────────────────── workers
           registry ◀─ discovery ◀─ EKS clusters
 """
@@ -9,8 +11,8 @@ client ─▶ submit, vmaf ─▶ jobs table ─stream─▶ dispatch ─▶ wor
 from collections.abc import Mapping, Sequence
 
 from aws_cdk import Aws, CfnOutput, Duration, Stack, aws_events
+from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events_targets as targets
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_event_sources as sources
 from constructs import Construct
@@ -89,7 +91,7 @@ class ControlPlane(Stack):
         storage.jobs.grant(dispatch, "dynamodb:UpdateItem")
         storage.registry.grant(dispatch, "dynamodb:Query", "dynamodb:PutItem")
         storage.grant_worker_queues(dispatch, "sqs:SendMessage", "sqs:GetQueueAttributes")
-        self._follow(dispatch, storage, streams.DISPATCH)
+        self._follow(dispatch, storage.jobs, streams.DISPATCH)
 
         keep = options.retentionDays * 86400 if options.jobLogs else _WITHOUT_LOGS_SECONDS
         events = make(
@@ -159,36 +161,39 @@ class ControlPlane(Stack):
             Clusters(self, "Clusters", options).let_look(discovery)
             each_minute.add_target(targets.LambdaFunction(discovery, retry_attempts=0))
 
-        sockets = make("sockets", settings.SocketsSettings(connections_table=connections), memory_mib=512)
-        storage.connections.grant(sockets, "dynamodb:PutItem", "dynamodb:DeleteItem")
-        socket_api = SocketApi(self, "SocketApi", sockets)
-
+        socket_api = SocketApi(self, "SocketApi")
         rest_url = _address(options.executeApi, rest.api.rest_api_id, "api")
         management_url = _address(options.executeApi, socket_api.api.api_id, "ws")
         socket_url = "ws" + management_url.removeprefix("http")
+        sockets = make(
+            "sockets", settings.SocketsSettings(connections_table=connections, socket_management_url=management_url)
+        )
+        storage.connections.grant(sockets, "dynamodb:PutItem", "dynamodb:DeleteItem", "dynamodb:Query")
+        sockets.add_to_role_policy(socket_api.may_post())
+        socket_api.serve(sockets)
 
-        fanout = make(
-            "fanout",
-            settings.FanoutSettings(
-                jobs_table=jobs, connections_table=connections, socket_management_url=management_url
-            ),
-            seconds=60,
+        feed = make("feed", settings.FeedSettings(feed_table=storage.feed.table_name, event_retention_seconds=keep))
+        storage.feed.grant(feed, "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
+        self._follow(feed, storage.jobs, streams.FEED)
+        watching = settings.WatchersSettings(
+            jobs_table=jobs,
+            feed_table=storage.feed.table_name,
+            connections_table=connections,
+            socket_management_url=management_url,
         )
-        storage.jobs.grant(fanout, "dynamodb:BatchGetItem")
-        storage.connections.grant(fanout, "dynamodb:Query", "dynamodb:DeleteItem")
-        fanout.add_to_role_policy(
-            iam.PolicyStatement(
-                actions=["execute-api:ManageConnections"],
-                resources=[
-                    self.format_arn(
-                        service="execute-api",
-                        resource=f"{socket_api.api.api_id}/ws/POST/@connections",
-                        resource_name="*",
-                    )
-                ],
-            )
+        push, replay = make("push", watching, seconds=60), make("replay", watching, seconds=60)
+        for watched in (push, replay):
+            storage.jobs.grant(watched, "dynamodb:BatchGetItem")
+            watched.add_to_role_policy(socket_api.may_post())
+        storage.feed.grant(push, "dynamodb:Query")
+        storage.connections.grant(
+            push, "dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:UpdateItem", "dynamodb:DeleteItem"
         )
-        self._follow(fanout, storage, streams.FANOUT)
+        storage.feed.grant(replay, "dynamodb:GetItem", "dynamodb:Query")
+        storage.connections.grant(replay, "dynamodb:GetItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem")
+        replay.add_to_role_policy(socket_api.may_end())
+        self._follow(push, storage.feed, streams.PUSH)
+        self._follow(replay, storage.connections, streams.REPLAY)
 
         alarms = Alarms(self, "Alarms", options.alarmTopic)
         alarms.when_given_up(reconcile)
@@ -200,7 +205,7 @@ class ControlPlane(Stack):
                 "DeadLetters": storage.dead_letters,
                 "EventDeadLetters": storage.event_dead_letters,
             },
-            {"Dispatch": dispatch, "Fanout": fanout},
+            {"Dispatch": dispatch, "Feed": feed, "Push": push, "Replay": replay},
         )
 
         if options.frontDoor == "cloudfront":
@@ -225,11 +230,13 @@ class ControlPlane(Stack):
         for name, value in outputs.items():
             CfnOutput(self, name, value=value)
 
-    def _follow(self, function: lambda_.Function, storage: Storage, filters: Sequence[Mapping[str, object]]) -> None:
-        """Let a function read the jobs table's stream from now on, in order, and again until it succeeds."""
+    def _follow(
+        self, function: lambda_.Function, table: dynamodb.ITable, filters: Sequence[Mapping[str, object]]
+    ) -> None:
+        """Let a function read a table's stream from now on, in order, and again until it succeeds."""
         function.add_event_source(
             sources.DynamoEventSource(
-                storage.jobs,
+                table,
                 starting_position=lambda_.StartingPosition.TRIM_HORIZON,
                 batch_size=500,
                 bisect_batch_on_error=True,

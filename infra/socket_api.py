@@ -1,29 +1,38 @@
 """The WebSocket API, stage `ws`."""
 
+from aws_cdk import Stack
 from aws_cdk import aws_apigatewayv2 as apigateway
 from aws_cdk import aws_apigatewayv2_integrations as integrations
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 
 class SocketApi(Construct):
-    """Every route goes to one function."""
+    """Its routes come last: the function behind them answers over the API."""
 
-    def __init__(self, scope: Construct, id_: str, sockets: lambda_.Function) -> None:
+    def __init__(self, scope: Construct, id_: str) -> None:
         super().__init__(scope, id_)
-        route = {
-            name: apigateway.WebSocketRouteOptions(
-                integration=integrations.WebSocketLambdaIntegration(f"To{name.capitalize()}", sockets)
-            )
-            for name in ("connect", "disconnect", "default")
-        }
-        self.api = apigateway.WebSocketApi(
-            self,
-            "Sockets",
-            connect_route_options=route["connect"],
-            disconnect_route_options=route["disconnect"],
-            default_route_options=route["default"],
-        )
+        self.api = apigateway.WebSocketApi(self, "Sockets")
         self.stage = apigateway.WebSocketStage(
             self, "Stage", web_socket_api=self.api, stage_name="ws", auto_deploy=True
         )
+
+    def serve(self, function: lambda_.Function) -> None:
+        """Let a function see who comes, who leaves and what is said."""
+        for name in ("connect", "disconnect", "default"):
+            integration = integrations.WebSocketLambdaIntegration(f"To{name.capitalize()}", function)
+            self.api.add_route(f"${name}", integration=integration)
+
+    def may_post(self) -> iam.PolicyStatement:
+        """Sending to connections."""
+        return self._may("POST")
+
+    def may_end(self) -> iam.PolicyStatement:
+        """Ending connections."""
+        return self._may("DELETE")
+
+    def _may(self, method: str) -> iam.PolicyStatement:
+        resource = f"{self.api.api_id}/{self.stage.stage_name}/{method}/@connections"
+        arn = Stack.of(self).format_arn(service="execute-api", resource=resource, resource_name="*")
+        return iam.PolicyStatement(actions=["execute-api:ManageConnections"], resources=[arn])

@@ -9,9 +9,12 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from elasticrecode.settings import (
+    CONNECTION_INDEX,
+    CONNECTION_KEYS,
     CONNECTIONS_KEYS,
     DUE_INDEX,
     DUE_KEYS,
+    FEED_KEYS,
     JOBS_KEYS,
     REGISTRY_KEYS,
     TTL,
@@ -35,7 +38,13 @@ class Storage(Construct):
         super().__init__(scope, id_)
         self._outlives = RemovalPolicy.RETAIN if options.keepData else RemovalPolicy.DESTROY
 
-        self.jobs = self._table("Jobs", JOBS_KEYS, self._outlives, options.jobsTable)
+        self.jobs = self._table(
+            "Jobs",
+            JOBS_KEYS,
+            self._outlives,
+            name=options.jobsTable,
+            stream=dynamodb.StreamViewType.NEW_AND_OLD_IMAGES,
+        )
         self.jobs.add_global_secondary_index(
             index_name=USER_INDEX,
             partition_key=_string(USER_KEYS[0]),
@@ -49,7 +58,22 @@ class Storage(Construct):
             sort_key=dynamodb.Attribute(name=DUE_KEYS[1], type=dynamodb.AttributeType.NUMBER),
             projection_type=dynamodb.ProjectionType.KEYS_ONLY,
         )
-        self.connections = self._table("Connections", CONNECTIONS_KEYS, RemovalPolicy.DESTROY)
+        self.feed = self._table(
+            "Feed",
+            FEED_KEYS,
+            self._outlives,
+            stream=dynamodb.StreamViewType.NEW_IMAGE,
+            sort=dynamodb.AttributeType.NUMBER,
+        )
+        self.connections = self._table(
+            "Connections", CONNECTIONS_KEYS, RemovalPolicy.DESTROY, stream=dynamodb.StreamViewType.NEW_IMAGE
+        )
+        self.connections.add_global_secondary_index(
+            index_name=CONNECTION_INDEX,
+            partition_key=_string(CONNECTION_KEYS[0]),
+            sort_key=_string(CONNECTION_KEYS[1]),
+            projection_type=dynamodb.ProjectionType.KEYS_ONLY,
+        )
         self.registry = self._table("Registry", REGISTRY_KEYS, RemovalPolicy.DESTROY)
 
         self.dead_letters = self._queue("DeadLetters")
@@ -94,17 +118,24 @@ class Storage(Construct):
         return _EVENTS_TIMEOUT_SECONDS
 
     def _table(
-        self, id_: str, keys: tuple[str, str], outlives: RemovalPolicy, name: str | None = None
+        self,
+        id_: str,
+        keys: tuple[str, str],
+        outlives: RemovalPolicy,
+        *,
+        name: str | None = None,
+        stream: dynamodb.StreamViewType | None = None,
+        sort: dynamodb.AttributeType = dynamodb.AttributeType.STRING,
     ) -> dynamodb.Table:
         return dynamodb.Table(
             self,
             id_,
             table_name=name,
             partition_key=_string(keys[0]),
-            sort_key=_string(keys[1]),
+            sort_key=dynamodb.Attribute(name=keys[1], type=sort),
             billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
             time_to_live_attribute=TTL,
-            stream=dynamodb.StreamViewType.NEW_AND_OLD_IMAGES if name else None,
+            stream=stream,
             point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
                 point_in_time_recovery_enabled=outlives is RemovalPolicy.RETAIN
             ),

@@ -3,7 +3,8 @@
 - A job whose message got lost is found: jobs wait for a queue, and the queue is empty. So is one that has waited longer
   than any message or stream record is kept for it. A job whose worker vanished together with the message is lost.
 - A job that no queue took, or that was held because all its queues were paused, goes to a queue again.
-- What waits on a queue that has had no ready worker for some minutes goes to another one that has.
+- What waits on a queue that has had no ready worker for some minutes, or much more of it than elsewhere, goes to queues
+  that are done with it sooner.
 - A job whose message was received too often without an end becomes a failed job.
 - An event that its consumer could not store goes back to the control queue, a few times; one that cannot be read is
   logged whole and counted.
@@ -13,7 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
@@ -21,6 +22,7 @@ from msgspec import Raw
 
 from elasticrecode import events, lifecycle
 from elasticrecode import settings as names
+from elasticrecode.aws import side_by_side
 from elasticrecode.errors import Refused, UnreadableEvent
 from elasticrecode.events import JOB_FAILED, Event, Failure, WorkerEvent
 from elasticrecode.fleet import GROUPS, Group, Load, Queue, least_looked
@@ -29,19 +31,20 @@ from elasticrecode.lifecycle import JOB_LOST
 from elasticrecode.observe import logger
 from elasticrecode.queues import Letter, Message, Receiver, Sender
 from elasticrecode.registry import Registry
-from elasticrecode.routing import Want, wanted
+from elasticrecode.routing import Choice, Router, Want, wanted
 from elasticrecode.settings import ReconcileSettings, compose
 from elasticrecode.table import JobsTable, Waiting
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 _JOBS_A_RUN = 500
 _LETTERS_A_RUN = 500
 _RETURNS = 3
 _RESEND_SECONDS = 20
-_DESERTED_SECONDS = 300
-"""So long a queue may be without a ready worker: a node that starts from zero takes a few minutes."""
+_MOVE_SECONDS = 15
 _HIDDEN_SECONDS = 60
+"""So long nobody else receives what is about to be moved."""
 _SHOWN = 4000
 _LONGEST_WAIT_MS = 86_400_000
 """A stream keeps its records for a day: what was not sent by then is not going to be."""
@@ -70,7 +73,7 @@ def build(settings: ReconcileSettings) -> Callable[[Any, Any], dict[str, int]]:
         logger.info("reconciled", extra=done)
         if effort.failures:
             raise RuntimeError(
-                f"{effort.failures} things could not be seen to; the log has each, and the next run tries"
+                f"{len(effort.failures)} things could not be seen to; the log has each, and the next run tries"
             )
         return done
 
@@ -102,21 +105,44 @@ def build(settings: ReconcileSettings) -> Callable[[Any, Any], dict[str, int]]:
         return False
 
     def _relieve(effort: "_Effort") -> int:
-        """Take what waits on queues without a ready worker to others that have one."""
-        now = time.time()
-        deserted = [queue for queue in registry.queues() if queue.url and queue.is_deserted(now, _DESERTED_SECONDS)]
-        return effort.each(partial(_relieve_one, effort), deserted)
+        """Take what queues hold beyond what they should to others that are done with it sooner, small amounts first."""
+        until = time.monotonic() + _MOVE_SECONDS
+        queues = registry.queues(anew=True)
+        router, urls = Router(queues), {queue.name: queue.url for queue in queues if queue.url}
+        surplus = sorted(router.surplus(time.time()).items(), key=lambda each: each[1])
+        there = [(name, count) for name, count in surplus if name in urls]
+        return effort.each(lambda each: _relieve_one(effort, router, urls[each[0]], *each, until), there)
 
-    def _relieve_one(effort: "_Effort", queue: Queue) -> int:
-        if not queue.load.visible or not registry.choose([Want(queue.group, queue.price, 0)], queue.name)[0].queue:
-            return 0
-        return _drain(queue.url, partial(_take_elsewhere, queue.name), effort, _HIDDEN_SECONDS)
+    def _relieve_one(effort: "_Effort", router: Router, url: str, name: str, count: int, until: float) -> int:
+        """Take up to so many jobs from a queue, no message twice: each time counts towards its being a dead letter."""
+        moved, kept = 0, list[Letter]()
+        try:
+            while count > 0 and time.monotonic() < until:
+                letters = receiver.take(url, count, _HIDDEN_SECONDS)
+                count -= len(letters)
+                planned = [effort.tried(partial(_elsewhere, router, name), letter) for letter in letters]
+                moves = [move for move in planned if move]
+                ends = side_by_side(partial(effort.tried, _make), moves)
+                done = [move.letter for move, end in zip(moves, ends, strict=True) if end in ("moved", "ended")]
+                moved += ends.count("moved")
+                handles = {letter.handle for letter in done}
+                kept += [letter for letter in letters if letter.handle not in handles]
+                if not done:
+                    break
+                receiver.remove(url, done)
+        finally:
+            if kept:
+                receiver.show(url, kept)
+        return moved
 
-    def _take_elsewhere(queue: str, letter: Letter) -> bool:
-        job = msgspec.json.decode(letter.body, type=Job)
-        (choice,) = registry.choose([wanted(job)], queue)
+    def _make(move: "_Move") -> Literal["moved", "ended", "stays"]:
+        """Point a job's record to another queue. Only then, or when the job has ended, is its message one too many."""
         now = _now_ms()
-        return bool(choice.queue and table.postpone([job.jobid], now) and table.resume(job.jobid, choice, now))
+        table.postpone([move.job.jobid], now)
+        if table.resume(move.job.jobid, move.choice, now):
+            return "moved"
+        record = table.record(move.job.jobid)
+        return "ended" if record and record.state in lifecycle.ENDED else "stays"
 
     def _resend_all(effort: "_Effort") -> int:
         """Jobs without a message, and of those that are held the ones that are taken again."""
@@ -149,10 +175,10 @@ def build(settings: ReconcileSettings) -> Callable[[Any, Any], dict[str, int]]:
         table.hold(job, choice, now)
         return False
 
-    def _drain(url: str, settle: Callable[[Letter], bool], effort: "_Effort", hidden_seconds: int | None = None) -> int:
+    def _drain(url: str, settle: Callable[[Letter], bool], effort: "_Effort") -> int:
         """Settle letters and remove them; how many were settled for good. One that can't be comes again."""
         settled = 0
-        for letters in receiver.batches(url, _LETTERS_A_RUN, hidden_seconds):
+        for letters in receiver.batches(url, _LETTERS_A_RUN):
             done: list[Letter] = []
             settled += effort.each(partial(_settle, settle, done), letters)
             if done:
@@ -199,18 +225,38 @@ class _Effort:
     """One run. What fails is logged and counted, and keeps nothing else from being seen to."""
 
     def __init__(self) -> None:
-        self.failures = 0
+        self.failures: list[Exception] = []
 
     def each(self, do: Callable[[T], int], things: Iterable[T]) -> int:
         """Do it to each thing; the sum of what came of it."""
-        done = 0
-        for thing in things:
-            try:
-                done += do(thing)
-            except Exception:  # noqa: BLE001
-                self.failures += 1
-                logger.exception("not seen to")
-        return done
+        return sum(self.tried(do, thing) or 0 for thing in things)
+
+    def tried(self, do: Callable[[T], R], thing: T) -> R | None:
+        """What came of doing it to a thing; None when it failed."""
+        try:
+            return do(thing)
+        except Exception as error:  # noqa: BLE001
+            self.failures.append(error)
+            logger.exception("not seen to")
+            return None
+
+
+class _Move(NamedTuple):
+    """A job that is taken elsewhere, with its message."""
+
+    letter: Letter
+    job: Job
+    choice: Choice
+
+
+def _elsewhere(router: Router, queue: str, letter: Letter) -> _Move | None:
+    """Where a job goes that waits on a queue; None when it should stay."""
+    job = msgspec.json.decode(letter.body, type=Job)
+    try:
+        choice = router.choose(wanted(job), time.time(), queue)
+    except Refused:
+        return None
+    return _Move(letter, job, choice) if choice.queue else None
 
 
 def _failed(job: Job, failure: Failure) -> Event:

@@ -1,24 +1,39 @@
-"""The WebSocket API's `$connect` and `$disconnect`: who is watching."""
+"""The WebSocket API: who begins to watch what, who leaves, and a pong for who asks whether somebody is there."""
 
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
+from elasticrecode import http, watching
 from elasticrecode.connections import ConnectionsTable
+from elasticrecode.errors import Problem
 from elasticrecode.observe import logger
+from elasticrecode.posting import Poster
 from elasticrecode.settings import SocketsSettings, compose
+
+_PONG = b"pong"
+_PONG_SECONDS = 5.0
 
 
 def build(settings: SocketsSettings) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
-    """The handler over the table of connections."""
-    connections = ConnectionsTable(settings.connections_table)
+    """The handler over the table of connections. What comes before now is sent by `replay`, which follows the table."""
+    connections, poster = ConnectionsTable(settings.connections_table), Poster(settings.socket_management_url)
 
     def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
         request = event["requestContext"]
-        if request["eventType"] == "CONNECT":
-            connections.add(request["connectionId"])
-        elif request["eventType"] == "DISCONNECT":
-            connections.remove(request["connectionId"])
-        logger.debug("socket", extra={"type": request["eventType"], "connection": request["connectionId"]})
+        try:
+            if request["eventType"] == "CONNECT":
+                watch, start = watching.read(event.get("queryStringParameters") or {})
+                connections.add(request["connectionId"], watch, start)
+            elif request["eventType"] == "DISCONNECT":
+                connections.remove(request["connectionId"])
+            else:
+                poster.post({request["connectionId"]: [_PONG]}, _PONG_SECONDS)
+        except Problem as error:
+            logger.info("refused", extra={"reason": error.detail})
+            answer = http.problem(error, request.get("requestId", ""))
+            return {"statusCode": answer.status, "body": msgspec.json.encode(answer.content).decode()}
         return {"statusCode": 200}
 
     return handle

@@ -1,12 +1,13 @@
 """What is known of queues, and what it does to jobs: pauses, loads, fair queues, deserted queues."""
 
+import json
 import time
 from collections import Counter
 from typing import Any
 
 import pytest
 
-from elasticrecode import registry
+from elasticrecode import aws, registry
 from elasticrecode import settings as names
 from elasticrecode.claims import Claims
 from elasticrecode.errors import Unavailable
@@ -256,6 +257,149 @@ def test_what_waits_stays_where_it_is_while_no_other_queue_has_workers(stack: St
     stack.flow()
     assert stack.reconcile({}, None)["JobsMoved"] == 0
     assert sum(len(stack.messages(queue)) for queue in ("ffmpeg_job", "ffmpeg_two")) == 5
+
+
+class InTurn:
+    """Threads that take turns: moto gives one message to two that ask at once."""
+
+    map = staticmethod(map)
+
+
+def piled_up(stack: Stack, jobs: int, *, deserted: bool = False) -> list[str]:
+    """Let jobs wait on `ffmpeg_job`, which has one worker or has long had none, and none on `ffmpeg_two` beside it."""
+    discovered(stack, ("ffmpeg_job", 1), ("ffmpeg_two", 1))
+    pause(stack, "ffmpeg_two")
+    job_ids = [submitted(stack) for _ in range(jobs)]
+    stack.flow()
+    resume(stack, "ffmpeg_two")
+    discovered(stack, ("ffmpeg_job", int(not deserted)), ("ffmpeg_two", 1), served=time.time() - 1000)
+    return job_ids
+
+
+def receives(stack: Stack, queue: str) -> list[int]:
+    """How often the visible messages of a queue were received before."""
+    counts: list[int] = []
+    while found := stack.sqs.receive_message(
+        QueueUrl=stack.queue[queue], MaxNumberOfMessages=10, AttributeNames=["ApproximateReceiveCount"]
+    ).get("Messages"):
+        counts += (int(message["Attributes"]["ApproximateReceiveCount"]) - 1 for message in found)
+    return counts
+
+
+def test_what_a_queue_has_too_much_of_goes_to_one_that_is_done_sooner_and_no_more(stack: Stack) -> None:
+    job_ids = piled_up(stack, 26)
+    assert stack.reconcile({}, None)["JobsMoved"] == 13
+    stack.flow()
+    assert queues_of(stack) == {"ffmpeg_job": 13, "ffmpeg_two": 13}
+    assert stack.reconcile({}, None)["JobsMoved"] == 0
+    assert receives(stack, "ffmpeg_job") == [0] * 13
+    assert receives(stack, "ffmpeg_two") == [0] * 13
+    reasons = [status(stack, job_id)["queueReason"] for job_id in job_ids]
+    assert sum("sooner than on ffmpeg_job" in reason for reason in reasons) == 13
+
+
+def test_no_message_is_touched_where_queues_end_together(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    discovered(stack, ("ffmpeg_job", 1), ("ffmpeg_two", 1))
+    body = contract("job_batch") | {"batchInputs": [f"s3://bucket/{n}.mp4" for n in range(50)]}
+    call(stack.submit, names.SUBMIT, body)
+    stack.flow()
+    received: list[str] = []
+
+    def watch(operation: str, asked: dict[str, Any]) -> Any:
+        if operation == "ReceiveMessage":
+            received.append(asked["QueueUrl"])
+
+    with every_call(watch, monkeypatch):
+        assert stack.reconcile({}, None)["JobsMoved"] == 0
+    assert not {stack.queue["ffmpeg_job"], stack.queue["ffmpeg_two"]} & set(received)
+
+
+def test_a_flood_leaves_a_deserted_queue_in_one_run(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aws, "_threads", InTurn())
+    piled_up(stack, 0, deserted=True)
+    pause(stack, "ffmpeg_two")
+    body = contract("job_batch") | {"batchInputs": [f"s3://bucket/{n}.mp4" for n in range(180)]}
+    call(stack.submit, names.SUBMIT, body)
+    stack.flow()
+    resume(stack, "ffmpeg_two")
+    assert stack.reconcile({}, None)["JobsMoved"] == 180
+    stack.flow()
+    assert stack.messages("ffmpeg_job") == []
+    assert len(stack.messages("ffmpeg_two")) == 180
+
+
+def test_only_the_message_of_a_job_that_has_ended_is_dropped(stack: Stack) -> None:
+    cancelled, running, waiting = piled_up(stack, 3, deserted=True)
+    stack.sqs.send_message(QueueUrl=stack.queue["ffmpeg_job"], MessageBody=json.dumps(contract("queue_message")))
+    call(stack.jobs, names.CANCEL, parameters={"jobID": cancelled})
+    assert Claims("jobs", 30).claim(running, "w")
+    assert stack.reconcile({}, None)["JobsMoved"] == 1
+    stack.flow()
+    assert [status(stack, job_id)["state"] for job_id in (cancelled, running, waiting)] == [
+        "cancelled",
+        "running",
+        "queued",
+    ]
+    left = {json.loads(message["Body"])["jobid"] for message in stack.messages("ffmpeg_job")}
+    assert left == {running, contract("queue_message")["jobid"]}, "that of a running and of an unknown job, visible"
+    assert [json.loads(message["Body"])["jobid"] for message in stack.messages("ffmpeg_two")] == [waiting]
+
+
+def test_a_job_that_was_marked_before_a_crash_moves_all_the_same(stack: Stack) -> None:
+    (job_id,) = piled_up(stack, 1, deserted=True)
+    JobsTable("jobs").postpone([job_id], time.time_ns() // 1_000_000)
+    assert stack.reconcile({}, None)["JobsMoved"] == 1
+    stack.flow()
+    assert len(stack.messages("ffmpeg_two")) == 1
+    assert stack.messages("ffmpeg_job") == []
+
+
+def test_a_message_that_could_not_be_moved_is_visible_again_at_once(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlucky, *_ = piled_up(stack, 12, deserted=True)
+    stack.sqs.send_message(QueueUrl=stack.queue["ffmpeg_job"], MessageBody="no job")
+
+    def refuse(operation: str, asked: dict[str, Any]) -> Any:
+        if operation == "UpdateItem" and asked["Key"]["jobID"]["S"] == unlucky:
+            raise throttled(operation)
+
+    with every_call(refuse, monkeypatch), pytest.raises(RuntimeError, match="2 things"):
+        stack.reconcile({}, None)
+    stack.flow()
+    assert len(stack.messages("ffmpeg_two")) == 11
+    left = sorted(message["Body"] for message in stack.messages("ffmpeg_job"))
+    assert len(left) == 2
+    assert unlucky in "".join(left)
+    assert status(stack, unlucky)["state"] == "queued"
+
+
+def test_a_crash_before_the_message_is_deleted_leaves_one_too_many_that_does_no_harm(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (job_id,) = piled_up(stack, 1, deserted=True)
+    handles: list[str] = []
+
+    def refuse(operation: str, asked: dict[str, Any]) -> Any:
+        if operation == "DeleteMessageBatch" and asked["QueueUrl"] == stack.queue["ffmpeg_job"]:
+            handles.extend(entry["ReceiptHandle"] for entry in asked["Entries"])
+            raise throttled(operation)
+
+    with every_call(refuse, monkeypatch), pytest.raises(RuntimeError):
+        stack.reconcile({}, None)
+    stack.flow()
+    assert len(stack.messages("ffmpeg_two")) == 1
+    assert stack.messages("ffmpeg_job") == [], "hidden for a minute, as after a crash"
+    claim = Claims("jobs", 30).claim(job_id, "w")
+    assert claim
+    stack.say(event(job_id, "JobFinished", attempt=1, result={"outputs": []}))
+
+    (handle,) = handles
+    stack.sqs.change_message_visibility(QueueUrl=stack.queue["ffmpeg_job"], ReceiptHandle=handle, VisibilityTimeout=0)
+    assert stack.reconcile({}, None)["JobsMoved"] == 0
+    stack.flow()
+    assert status(stack, job_id)["state"] == "finished"
+    assert [stack.messages(queue) for queue in ("ffmpeg_job", "ffmpeg_two")] == [[], []]
 
 
 def test_a_queue_whose_deployment_is_gone_gets_nothing_and_gives_up_what_it_holds(stack: Stack) -> None:

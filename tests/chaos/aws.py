@@ -9,19 +9,21 @@ import random
 import re
 import threading
 import time
+from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-Item = dict[str, dict[str, str]]
+Item = dict[str, dict[str, Any]]
 Keys = tuple[str, str]
 
 _MAX_RECEIVES = 20
 _DEAD_LETTERS = {"ffmpeg_job": "dead", "vmaf_job": "dead", "control_plane": "events-dead"}
 _TWICE = 0.01
 _WRONG_COUNT = 0.05
+_KEYS = re.compile(r"\S+ = (:\w+)(?: AND \S+ (<|<=|>|>=|BETWEEN) (:\w+)(?: AND (:\w+))?)?")
 _OPERAND = re.compile(r'(?<!["\w#:])(?!(?:and|or|in|not|exists)\b)[#:]?[a-zA-Z]\w*')
 
 
@@ -39,7 +41,7 @@ _MISSING = _Missing()
 _compiled: dict[str, Any] = {}
 
 
-def _value(typed: dict[str, str]) -> Any:
+def _value(typed: dict[str, Any]) -> Any:
     ((kind, text),) = typed.items()
     return float(text) if kind == "N" else text
 
@@ -72,27 +74,29 @@ class Table:
     def __init__(self, keys: Keys, indexes: dict[str, Keys]) -> None:
         self.keys, self.indexes = keys, indexes
         self.items: dict[Keys, Item] = {}
-        self.partitions: dict[str | None, dict[str, dict[Keys, Item]]] = {name: {} for name in (None, *indexes)}
+        self.partitions: dict[tuple[str | None, str], list[tuple[Any, Keys]]] = {}
+        """Of the table and its indexes: the items in the order of their sort keys."""
         self.stream: list[dict[str, Any]] = []
 
     def key(self, item: Item) -> Keys:
         """The values of an item's keys."""
-        return item[self.keys[0]]["S"], item[self.keys[1]]["S"]
+        hash_, range_ = (next(iter(item[name].values())) for name in self.keys)
+        return hash_, range_
 
     def put(self, item: Item | None, key: Keys) -> None:
         """Store an item, or delete what is there."""
         old = self.items.pop(key, None)
-        for name in self.partitions:
-            hash_, _ = self.indexes[name] if name else self.keys
-            if old and hash_ in old:
-                self.partitions[name].get(old[hash_]["S"], {}).pop(key, None)
-            if item and hash_ in item:
-                self.partitions[name].setdefault(item[hash_]["S"], {})[key] = item
+        for name, (hash_, range_) in {None: self.keys, **self.indexes}.items():
+            if old and hash_ in old and range_ in old:
+                inside = self.partitions[name, old[hash_]["S"]]
+                del inside[bisect_left(inside, (_value(old[range_]), key))]
+            if item and hash_ in item and range_ in item:
+                insort(self.partitions.setdefault((name, item[hash_]["S"]), []), (_value(item[range_]), key))
         if item:
             self.items[key] = item
         if old != item and item:
             images = {"NewImage": item} | ({"OldImage": old} if old else {})
-            keys = {name: {"S": value} for name, value in zip(self.keys, key, strict=True)}
+            keys = {name: item[name] for name in self.keys}
             number = {"Keys": keys, "SequenceNumber": str(len(self.stream)), **images}
             self.stream.append({"eventName": "MODIFY" if old else "INSERT", "dynamodb": number})
 
@@ -125,25 +129,29 @@ class Table:
         index = asked.get("IndexName")
         hash_, range_ = self.indexes[index] if index else self.keys
         names, values = asked.get("ExpressionAttributeNames", {}), asked["ExpressionAttributeValues"]
-        first = re.match(r"\S+ = (:\w+)", asked["KeyConditionExpression"])
-        assert first
-        inside = self.partitions[index].get(values[first[1]]["S"], {})
-        rows = [
-            (_value(item[range_]), key, item)
-            for key, item in inside.items()
-            if range_ in item and holds(asked["KeyConditionExpression"], item, names, values)
-        ]
-        rows.sort(key=lambda row: row[:2], reverse=not asked.get("ScanIndexForward", True))
+        found = _KEYS.fullmatch(asked["KeyConditionExpression"])
+        assert found
+        inside = self.partitions.get((index, values[found[1]]["S"]), [])
+        low, high = 0, len(inside)
+        if comparison := found[2]:
+            operand = _value(values[found[3]])
+            below, upto = (bisect(inside, operand, key=lambda row: row[0]) for bisect in (bisect_left, bisect_right))
+            low = {">": upto, ">=": below, "BETWEEN": below}.get(comparison, low)
+            high = {"<": below, "<=": upto}.get(comparison, high)
+        if found[4]:
+            high = bisect_right(inside, _value(values[found[4]]), key=lambda row: row[0])
+        forward = asked.get("ScanIndexForward", True)
         if start := asked.get("ExclusiveStartKey"):
-            place = [row[1] for row in rows].index(self.key(start))
-            rows = rows[place + 1 :]
+            place = (_value(start[range_]), self.key(start))
+            low, high = (bisect_right(inside, place), high) if forward else (low, bisect_left(inside, place))
+        rows = [self.items[key] for _, key in inside[low:high]][:: 1 if forward else -1]
         limit = asked.get("Limit", len(rows))
         page, condition = rows[:limit], asked.get("FilterExpression")
         answer: dict[str, Any] = {
-            "Items": [item for _, _, item in page if not condition or holds(condition, item, names, values)]
+            "Items": [item for item in page if not condition or holds(condition, item, names, values)]
         }
         if len(rows) > limit:
-            answer["LastEvaluatedKey"] = {name: page[-1][2][name] for name in {*self.keys, hash_, range_}}
+            answer["LastEvaluatedKey"] = {name: page[-1][name] for name in {*self.keys, hash_, range_}}
         return answer
 
 
@@ -212,6 +220,18 @@ class Aws:
 
     def _query(self, _: Any, asked: dict[str, Any]) -> dict[str, Any]:
         return self._tables[asked["TableName"]].query(asked)
+
+    def _get_item(self, _: Any, asked: dict[str, Any]) -> dict[str, Any]:
+        table = self._tables[asked["TableName"]]
+        item = table.items.get(table.key(asked["Key"]))
+        return {"Item": item} if item else {}
+
+    def _delete_item(self, client: Any, asked: dict[str, Any]) -> dict[str, Any]:
+        table = self._tables[asked["TableName"]]
+        key = table.key(asked["Key"])
+        self._check(client, table, asked, key)
+        table.put(None, key)
+        return {}
 
     def _put_item(self, client: Any, asked: dict[str, Any]) -> dict[str, Any]:
         table = self._tables[asked["TableName"]]

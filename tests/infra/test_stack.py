@@ -247,9 +247,17 @@ GRANTS = {
         "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:Query", "eks:DescribeCluster", "sqs:GetQueueUrl",
     },
     "events": {"dynamodb:BatchWriteItem", "dynamodb:UpdateItem", "sqs:SendMessage"},
-    "sockets": {"dynamodb:DeleteItem", "dynamodb:PutItem"},
-    "fanout": {
-        "dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:Query", "execute-api:ManageConnections",
+    "sockets": {
+        "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:Query", "execute-api:ManageConnections",
+    },
+    "feed": {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"},
+    "push": {
+        "dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:Query", "dynamodb:UpdateItem",
+        "execute-api:ManageConnections",
+    },
+    "replay": {
+        "dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem",
+        "execute-api:ManageConnections",
     },
     "reconcile": {
         "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "sqs:DeleteMessage",

@@ -12,9 +12,9 @@ from tests.conftest import ROOT
 CORE = ROOT / "layers" / "core" / "python" / "elasticrecode"
 PURE = {
     "deployments", "errors", "events", "fleet", "jobs", "lifecycle", "profiles", "records", "routing", "streams",
-    "validation",
+    "validation", "watching",
 }  # fmt: skip
-AWS = {"aws", "claims", "clusters", "connections", "idempotency", "queues", "registry", "table"}
+AWS = {"aws", "claims", "clusters", "connections", "feed", "idempotency", "queues", "registry", "table"}
 SHARED = {"settings", "http", "observe", "intake"}
 SDK = {"boto3", "botocore"}
 

@@ -177,12 +177,40 @@ def test_a_priority_that_no_band_holds_goes_to_the_nearest_and_says_so() -> None
     assert chosen(queues, WANT._replace(priority=70)).queue == "high"
 
 
-# Jobs that are taken away from a deserted queue
+# Jobs that are taken away from a queue
 
 
 def test_a_job_does_not_go_back_to_the_queue_it_leaves() -> None:
-    queues = [queue("left", ready=2), queue("other", load={"visible": 1000})]
+    queues = [queue("left", ready=0), queue("other", load={"visible": 1000})]
     assert chosen(queues, leaving="left").queue == "other"
+
+
+def test_a_job_leaves_workers_only_for_a_queue_that_is_done_with_it_sooner() -> None:
+    left, other = queue("left", load={"visible": 100}), queue("other", load={"visible": 20})
+    assert chosen([left, other], leaving="left") == ("other", "about 150 s expected, sooner than on left")
+    assert chosen([left, other], leaving="other") == ("", "no other queue is done with it sooner")
+    slow = queue("slow", ready=100, seconds=1000.0)
+    assert chosen([left, slow], leaving="left").queue == ""
+    assert chosen([left, slow, other], leaving="left").queue == "other"
+
+
+def test_jobs_that_leave_stop_leaving_when_both_queues_end_together() -> None:
+    router = Router([queue("left", load={"visible": 100}), queue("other")], random.Random(1))
+    moved = Counter(router.choose(WANT, NOW, "left").queue for _ in range(90))
+    assert moved["other"] == pytest.approx(50, abs=5)
+    assert moved["other"] + moved[""] == 90
+
+
+def test_a_job_leaves_workers_for_no_queue_that_fits_it_less() -> None:
+    full = {"visible": 1000}
+    spot = WANT._replace(price="spot")
+    queues = [queue("normal", load=full), queue("spot", price="spot", load=full), queue("low", priority=(0, 9))]
+    assert chosen(queues[:2], leaving="normal").queue == ""
+    assert chosen([queue("normal", load=full), queue("spot", price="spot")], leaving="normal").queue == ""
+    assert chosen([queue("normal"), queue("spot", price="spot", load=full)], spot, "spot").queue == ""
+    assert chosen(queues, WANT._replace(priority=50), "normal").queue == ""
+    assert chosen(queues, leaving="normal").queue == "low"
+    assert chosen([queue("normal", load=full), queue("spot", price="spot")], spot, "normal").queue == "spot"
 
 
 def test_a_job_that_leaves_keeps_its_price_and_priority_where_it_can() -> None:
@@ -195,6 +223,101 @@ def test_a_job_that_leaves_keeps_its_price_and_priority_where_it_can() -> None:
 def test_a_job_that_leaves_stays_where_nothing_else_has_workers() -> None:
     queues = [queue("left", ready=0), queue("none", ready=0)]
     assert chosen(queues, leaving="left") == ("", "no other queue has a ready worker")
+
+
+# How much should leave
+
+
+def surplus(*queues: Queue) -> dict[str, int]:
+    return Router(queues, random.Random(1)).surplus(NOW)
+
+
+def test_nothing_leaves_queues_that_end_together() -> None:
+    busy = {"visible": 1000, "in_flight": 4}
+    assert surplus(queue("a", load=busy), queue("b", load=busy)) == {}
+    assert surplus(queue("fast", seconds=10.0, load={"visible": 3000}), queue("slow", load={"visible": 1000})) == {}
+    assert surplus(queue("a"), queue("b")) == {}
+    assert surplus(queue("alone", load={"visible": 10**6})) == {}
+
+
+@pytest.mark.parametrize(("visible", "others"), [(12, 0), (20, 8), (140, 100), (1900, 1000)])
+def test_nothing_leaves_for_noise(visible: int, others: int) -> None:
+    assert surplus(queue("a", load={"visible": visible}), queue("b", load={"visible": others})) == {}
+
+
+def test_a_queue_with_clearly_more_than_others_gives_what_makes_them_end_together() -> None:
+    assert surplus(queue("a", load={"visible": 1000}), queue("b", load={"visible": 200})) == {"a": 400}
+    assert surplus(queue("a", load={"visible": 1000}), queue("b", ready=12, load={"visible": 200})) == {"a": 700}
+
+
+def test_a_fleet_that_returns_gets_its_share() -> None:
+    stays, returns = queue("stays", price="spot", load={"visible": 900}), queue("returns", ready=8, price="spot")
+    assert surplus(stays, structs.replace(returns, ready=0)) == {}
+    assert surplus(stays, returns) == {"stays": 600}
+
+
+def test_a_queue_whose_workers_multiply_gets_its_share_and_one_that_lost_most_gives() -> None:
+    a, b = (queue(name, load={"visible": 1000, "in_flight": 4}) for name in "ab")
+    assert surplus(a, structs.replace(b, ready=36))["a"] == pytest.approx(800, abs=2)
+    assert surplus(structs.replace(a, ready=1), b)["a"] == pytest.approx(600, abs=2)
+
+
+def test_all_that_waits_leaves_a_deserted_queue_once_others_have_workers() -> None:
+    deserted = queue("deserted", ready=0, served=NOW - 301, load={"visible": 70})
+    assert surplus(deserted, queue("busy", load={"visible": 10**6})) == {"deserted": 70}
+    assert surplus(deserted, queue("busy", price="spot", priority=(50, 60))) == {"deserted": 70}
+    gone = structs.replace(deserted, fault="no Deployment serves it any more")
+    assert surplus(gone, queue("unknown", ready=None)) == {"deserted": 70}
+    assert surplus(deserted, queue("neither", ready=0, served=NOW - 301)) == {}
+    assert surplus(deserted, queue("other", group="gpu")) == {}
+
+
+def test_a_queue_that_only_just_has_no_worker_keeps_what_it_has() -> None:
+    assert surplus(queue("starts", ready=0, served=NOW - 299, load={"visible": 1000}), queue("idle")) == {}
+
+
+def test_nothing_leaves_for_a_queue_that_gets_no_work() -> None:
+    full = {"visible": 1000}
+    for closed in ({"paused": True}, {"fault": "gone"}, {"weight": 0.0}, {"ready": 0}):
+        assert surplus(queue("full", load=full), queue("closed", **closed)) == {}
+        deserted = queue("full", ready=0, served=NOW - 301, load=full)
+        assert surplus(deserted, queue("closed", **closed)) == {}
+
+
+def test_a_paused_queue_gives() -> None:
+    assert surplus(queue("paused", paused=True, load={"visible": 1000}), queue("open")) == {"paused": 500}
+
+
+def test_nothing_leaves_for_another_price_or_band() -> None:
+    full = {"visible": 1000}
+    assert surplus(queue("normal", load=full), queue("spot", price="spot")) == {}
+    assert surplus(queue("spot", price="spot", load=full), queue("normal")) == {}
+    assert surplus(queue("cpu", load=full), queue("gpu", group="gpu")) == {}
+    assert surplus(queue("all", load=full), queue("high", priority=(50, 100))) == {}
+    assert surplus(queue("high", priority=(50, 100), load=full), queue("all")) == {"high": 500}
+
+
+def test_a_slow_queue_is_given_nothing_that_it_would_be_done_with_later() -> None:
+    full = queue("full", seconds=20.0, load={"visible": 100})
+    assert surplus(full, queue("slow", ready=1000, seconds=1000.0)) == {}
+    assert surplus(full, queue("slow", ready=1000, seconds=100.0)) == {"full": 80}
+
+
+def test_a_queue_whose_workers_are_not_known_takes_part_with_as_many_as_are_busy() -> None:
+    busy = {"in_flight": 8}
+    assert surplus(queue("full", load={"visible": 900}), queue("by-hand", ready=None, load=busy)) == {"full": 599}
+
+
+def test_what_workers_do_not_take_leaves() -> None:
+    stalled = queue("stalled", load={"visible": 3, "oldest": 900.0})
+    assert surplus(stalled, queue("busy", load={"visible": 10, "in_flight": 4})) == {"stalled": 3}
+
+
+def test_a_queue_of_two_groups_gives_what_both_can_spare() -> None:
+    shared = queue("shared", ready=0, served=NOW - 301, load={"visible": 10})
+    gpu = structs.replace(shared, group="gpu")
+    assert surplus(shared, gpu, queue("cpu")) == {}
+    assert surplus(shared, gpu, queue("cpu"), queue("gpu", group="gpu")) == {"shared": 10}
 
 
 # What a router remembers
@@ -282,8 +405,74 @@ def test_no_job_goes_where_it_must_not(queues: list[Queue], want: Want, leaving:
         except Refused:
             assert all(each.fault for each in group)
             continue
-        assert choice.queue in ({each.name for each in open_to} or {""})
         assert choice.reason
+        left = next((each for each in group if each.name == leaving and each.ready != 0), None)
+        if left and not choice.queue:
+            continue
+        assert choice.queue in ({each.name for each in open_to} or {""})
         fits = [each for each in open_to if each.price == want.price]
-        if fits:
+        if fits and not (left and left.price != want.price):
             assert choice.queue in {each.name for each in fits}
+
+
+fleets = st.lists(
+    st.builds(
+        queue,
+        st.sampled_from("abcdef"),
+        ready=st.none() | st.sampled_from([0, 1, 5, 50, 500]),
+        seconds=st.none() | st.sampled_from([1.0, 20.0, 120.0, 1000.0]),
+        price=st.sampled_from(["normal", "normal", "spot"]),
+        priority=st.sampled_from([(0, 100), (0, 100), (0, 9), (50, 100)]),
+        weight=st.sampled_from([0.0, 0.5, 1.0]),
+        paused=st.sampled_from([False, False, True]),
+        fault=st.sampled_from(["", "", "gone"]),
+        served=st.sampled_from([NOW, NOW - 1000]),
+        load=st.fixed_dictionaries(
+            {
+                "visible": st.integers(0, 30) | st.integers(0, 3000),
+                "in_flight": st.integers(0, 50),
+                "oldest": st.sampled_from([0.0, 30.0, 900.0]),
+                "arrivals": st.sampled_from([0.0, 1.0, 100.0]),
+            }
+        ),
+    ),
+    min_size=1,
+    max_size=6,
+    unique_by=lambda each: each.name,
+)
+
+
+@given(fleets, st.integers(0, 1000))
+def test_what_leaves_ends_elsewhere_and_does_not_come_back(queues: list[Queue], seed: int) -> None:
+    router = Router(queues, random.Random(seed))
+    there = {each.name: each for each in queues}
+    too_many = router.surplus(NOW)
+    change: Counter[str] = Counter()
+    for name, count in too_many.items():
+        left = there[name]
+        assert 0 < count <= left.load.visible
+        want = Want(left.group, left.price, left.priority[0])
+        before = change[name]
+        for _ in range(count):
+            choice = router.choose(want, NOW, name)
+            if not choice.queue:
+                break
+            to = there[choice.queue]
+            assert not to.paused
+            assert not to.fault
+            assert to.ready != 0
+            assert to.weight
+            assert left.ready == 0 or to.price == left.price
+            change[choice.queue] += 1
+            change[name] -= 1
+        assert change[name] < before or len(too_many) > 1, "received for nothing"
+    after = [structs.replace(each, load=_plus(each.load, change[each.name])) for each in queues]
+    again = Router(after, random.Random(seed)).surplus(NOW)
+    deserted = {name for name in too_many if there[name].ready == 0}
+    assert not deserted & again.keys()
+    if not deserted:  # what they held may well have to be spread a second time
+        assert sum(again.values()) <= sum(too_many.values()) / 2 + 2
+
+
+def _plus(load: Load, jobs: int) -> Load:
+    return structs.replace(load, visible=load.visible + jobs)

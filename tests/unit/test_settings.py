@@ -6,7 +6,7 @@ import re
 import pytest
 
 from elasticrecode import settings
-from elasticrecode.settings import DispatchSettings, FanoutSettings, LogsSettings, SubmitSettings
+from elasticrecode.settings import DispatchSettings, LogsSettings, SubmitSettings, WatchersSettings
 from tests.conftest import ROOT
 
 QUEUES = {"cpu": {"a": "http://x/a"}, "gpu": {}, "vmaf": {}}
@@ -20,7 +20,7 @@ QUEUES = {"cpu": {"a": "http://x/a"}, "gpu": {}, "vmaf": {}}
         ),
         LogsSettings(cors=False, jobs_table="t", job_logs=False),
         DispatchSettings(jobs_table="t", registry_table="r", queues=QUEUES),
-        FanoutSettings(jobs_table="t", connections_table="c", socket_management_url="http://x"),
+        WatchersSettings(jobs_table="t", feed_table="f", connections_table="c", socket_management_url="http://x"),
     ],
 )
 def test_settings_come_back_as_they_were_written(told: settings.Settings) -> None:

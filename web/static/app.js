@@ -3,6 +3,7 @@
 // Shows version and build, and every event as it comes. Progress replaces the line of its job.
 const SHOWN = 200;
 let pause = 500;
+let cursor = null;
 
 $.getJSON("/api/v1", (server) => {
   $("#version").text(server.version);
@@ -21,6 +22,11 @@ function detail(event) {
 }
 
 function show(event) {
+  cursor = event.cursor ?? cursor;
+  if (event.action === "Gap") {
+    $("#events").prepend($("<tr>").append($("<td>").attr("colspan", 5).text(event.msg)));
+    return;
+  }
   const cells = [
     new Date(event.ts * 1000).toLocaleTimeString(), event.action, event.jobID.slice(0, 8),
     event.job?.input ?? "", detail(event),
@@ -35,7 +41,9 @@ function show(event) {
 
 function follow() {
   const scheme = location.protocol === "https:" ? "wss" : "ws";
-  const socket = new WebSocket(`${scheme}://${location.host}/ws?lastMod=0`);
+  // After a drop it goes on behind the last event that was shown, so none is missed.
+  const start = cursor === null ? "lastMod=0" : `after=${encodeURIComponent(cursor)}`;
+  const socket = new WebSocket(`${scheme}://${location.host}/ws?${start}`);
   socket.onopen = () => { pause = 500; $("#connection").text("live").addClass("open"); };
   socket.onmessage = (message) => show(JSON.parse(message.data));
   socket.onclose = () => {

@@ -120,7 +120,8 @@ class WorkerEvent(Struct, kw_only=True):
 class Event(Struct, omit_defaults=True, kw_only=True):
     """An event as clients see it: the documented fields first, then what this product adds.
 
-    Stored without `job`, which the job's record has, and given it back on the way out.
+    Stored without `job`, which the job's record has, and given it back on the way out. `cursor` is its place in the
+    feed, for who resumes there.
     """
 
     ts: int
@@ -134,6 +135,7 @@ class Event(Struct, omit_defaults=True, kw_only=True):
     msg: str | UnsetType = UNSET
     eventID: str
     tsMs: int
+    cursor: str | UnsetType = UNSET
     attempt: int | UnsetType = UNSET
     progress: Progress | UnsetType = UNSET
     result: Result | UnsetType = UNSET

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from elasticrecode.aws import batched, client, refusals, side_by_side
+from elasticrecode.aws import PARALLEL, batched, client, refusals, side_by_side
 from elasticrecode.errors import Unavailable
 from elasticrecode.fleet import Counts
 
@@ -98,31 +98,56 @@ class Receiver:
             return str(self._sqs.get_queue_url(QueueName=name)["QueueUrl"])
         return ""
 
-    def batches(self, url: str, limit: int, hidden_seconds: int | None = None) -> Iterator[list[Letter]]:
+    def batches(self, url: str, limit: int) -> Iterator[list[Letter]]:
         """Up to about `limit` messages of a queue that nobody else reads, ten at a time, until it has none to give.
 
-        They are hidden for a while, by default as long as the queue has it, unless they are removed.
+        They are hidden for as long as the queue has it, unless they are removed.
         """
-        hidden = {} if hidden_seconds is None else {"VisibilityTimeout": hidden_seconds}
         for _ in range(-(-limit // _BATCH)):
-            with refusals("receiving"):
-                answer = self._sqs.receive_message(
-                    QueueUrl=url,
-                    MaxNumberOfMessages=_BATCH,
-                    WaitTimeSeconds=0,
-                    MessageAttributeNames=["All"],
-                    AttributeNames=["ApproximateReceiveCount"],
-                    **hidden,
-                )
-            if not answer.get("Messages"):
+            letters = self._receive(url, _BATCH)
+            if not letters:
                 return
-            yield [_letter(message) for message in answer["Messages"]]
+            yield letters
+
+    def take(self, url: str, limit: int, hidden_seconds: int) -> list[Letter]:
+        """Some messages of a queue, never more than `limit`, hidden so long unless they are removed or shown again."""
+        counts = [min(_BATCH, limit - first) for first in range(0, min(limit, PARALLEL * _BATCH), _BATCH)]
+        taken = side_by_side(lambda count: self._receive(url, count, VisibilityTimeout=hidden_seconds), counts)
+        return [letter for letters in taken for letter in letters]
 
     def remove(self, url: str, letters: Sequence[Letter]) -> None:
         """Delete messages. One that AWS keeps comes again; settling a letter twice is harmless."""
-        entries = [{"Id": str(n), "ReceiptHandle": letter.handle} for n, letter in enumerate(letters)]
         with refusals("removing messages"):
-            self._sqs.delete_message_batch(QueueUrl=url, Entries=entries)
+            side_by_side(
+                lambda some: self._sqs.delete_message_batch(QueueUrl=url, Entries=_handles(some)),
+                list(batched(letters, _BATCH)),
+            )
+
+    def show(self, url: str, letters: Sequence[Letter]) -> None:
+        """Let messages be received again at once. One that AWS keeps hidden comes when its time is over."""
+        with refusals("showing messages again"):
+            side_by_side(
+                lambda some: self._sqs.change_message_visibility_batch(
+                    QueueUrl=url, Entries=[entry | {"VisibilityTimeout": 0} for entry in _handles(some)]
+                ),
+                list(batched(letters, _BATCH)),
+            )
+
+    def _receive(self, url: str, limit: int, **hidden: int) -> list[Letter]:
+        with refusals("receiving"):
+            answer = self._sqs.receive_message(
+                QueueUrl=url,
+                MaxNumberOfMessages=limit,
+                WaitTimeSeconds=0,
+                MessageAttributeNames=["All"],
+                AttributeNames=["ApproximateReceiveCount"],
+                **hidden,
+            )
+        return [_letter(message) for message in answer.get("Messages", ())]
+
+
+def _handles(letters: Sequence[Letter]) -> list[dict[str, Any]]:
+    return [{"Id": str(n), "ReceiptHandle": letter.handle} for n, letter in enumerate(letters)]
 
 
 def _letter(message: Mapping[str, Any]) -> Letter:

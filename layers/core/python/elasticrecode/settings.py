@@ -47,6 +47,9 @@ USER_PROJECTION = ("event", "job", "expires")
 DUE_INDEX = "due"
 DUE_KEYS = ("dueShard", "due")
 CONNECTIONS_KEYS = ("topic", "connectionID")
+CONNECTION_INDEX = "connection"
+CONNECTION_KEYS = ("connectionID", "topic")
+FEED_KEYS = ("feed", "seq")
 REGISTRY_KEYS = ("part", "name")
 TTL = "expires"
 """Attribute with the Unix second from which an item is no longer shown."""
@@ -181,15 +184,24 @@ class ReconcileSettings(Settings, frozen=True, kw_only=True):
 
 
 class SocketsSettings(Settings, frozen=True, kw_only=True):
-    """For `$connect` and `$disconnect`."""
+    """For `$connect`, `$disconnect` and what clients say."""
 
     connections_table: str
+    socket_management_url: str
 
 
-class FanoutSettings(Settings, frozen=True, kw_only=True):
-    """For the function that pushes stored events to WebSocket connections."""
+class FeedSettings(Settings, frozen=True, kw_only=True):
+    """For the function that puts stored events into the feed."""
+
+    feed_table: str
+    event_retention_seconds: int
+
+
+class WatchersSettings(Settings, frozen=True, kw_only=True):
+    """For `push`, which sends the feed's new events to watchers, and `replay`, which sends them what came before."""
 
     jobs_table: str
+    feed_table: str
     connections_table: str
     socket_management_url: str
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from elasticrecode.lifecycle import NEEDS_MESSAGE
+from elasticrecode.watching import CATCHING_UP
 
 Filters = Sequence[Mapping[str, Any]]
 """Patterns, one of which a record must fit: a list holds the values allowed, all keys named must fit."""
@@ -24,8 +25,14 @@ DISPATCH: Filters = (
 """Jobs that need a message: new ones, and those that became queued in another way than from a worker's hands. And jobs
 that are finished, which tell how long those of their queue take."""
 
-FANOUT: Filters = (
+FEED: Filters = (
     {"eventName": ["INSERT"]},
     {"eventName": ["MODIFY"], "dynamodb": {"Keys": {"item": {"S": ["progress"]}}}},
 )
 """Events: each is an item, but for progress, which is overwritten."""
+
+PUSH: Filters = ({"eventName": ["INSERT"], "dynamodb": {"Keys": {"feed": {"S": ["events"]}}}},)
+"""New chunks of the feed."""
+
+REPLAY: Filters = ({"eventName": ["INSERT", "MODIFY"], "dynamodb": {"NewImage": {"state": {"S": [CATCHING_UP]}}}},)
+"""Connections that are to be sent what they have not had."""

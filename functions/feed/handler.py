@@ -1,0 +1,26 @@
+"""The jobs table's stream, events: each goes into the feed, behind all others.
+
+The stream hands over what was stored, in the order of each job, and again until it succeeds. So an event that was
+stored is in the feed, twice at the worst.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from elasticrecode.feed import Feed
+from elasticrecode.settings import FeedSettings, compose
+from elasticrecode.table import event_of
+
+
+def build(settings: FeedSettings) -> Callable[[dict[str, Any], Any], None]:
+    """The handler over the feed."""
+    feed = Feed(settings.feed_table, settings.event_retention_seconds)
+
+    def append(batch: dict[str, Any], context: Any) -> None:
+        stored = (event_of(record["dynamodb"]["NewImage"]) for record in batch["Records"])
+        feed.append([event for event in stored if event])
+
+    return append
+
+
+handler = compose(build, FeedSettings)

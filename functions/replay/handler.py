@@ -1,0 +1,173 @@
+"""The stream of the connections table, watchers that are catching up: each is sent what it has not had.
+
+A watcher is caught up with in rounds, beside others, some chunks of the feed at a time. When there is no more, it is
+handed to `push`; what came into the feed in between brings it back, unless `push` has taken it over and sends that
+itself. A run that takes too long leaves off at a cursor, which the stream brings up again.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import Any
+
+from elasticrecode.posting import Outcome, Poster
+
+from elasticrecode.connections import ConnectionsTable, Watcher, watcher_of
+from elasticrecode.feed import Chunk, Feed, Teller
+from elasticrecode.observe import logger
+from elasticrecode.settings import WatchersSettings, compose
+from elasticrecode.table import JobsTable
+from elasticrecode.watching import CATCHING_UP, JOINING, LATEST, Cursor, Frame, Told, frames, gap
+
+_RUN_SECONDS = 30.0
+_ROUND_SECONDS = 5.0
+_OPENING_PAUSE_SECONDS = 0.05
+_CHUNKS = 50
+_EVENTS = 300
+"""Events a round, about, and chunks at the most."""
+_PATIENCE = 6
+"""Rounds in a row in which a watcher takes nothing before it is given up."""
+_SKEW_MS = 60_000
+"""How much later than it happened an event may come into the feed, by clocks that differ, and still be looked for."""
+_LATEST_CHUNKS = 1000
+
+
+class _Reader:
+    """One watcher on its way: it has been sent all up to `at`, and is being sent `waiting`, which lead up to `end`."""
+
+    def __init__(self, watcher: Watcher, at: Cursor, newer_than_ms: int = 0) -> None:
+        self.watcher = watcher
+        self.at = self.end = at
+        self.newer_than_ms = newer_than_ms
+        self.waiting: list[Frame] = []
+        self.begun = False
+        self.idle_rounds = 0
+        self.ended = False
+
+
+def build(settings: WatchersSettings) -> Callable[[dict[str, Any], Any], None]:
+    """The handler over the tables and the WebSocket API's management endpoint."""
+    feed, teller = Feed(settings.feed_table), Teller(JobsTable(settings.jobs_table))
+    connections = ConnectionsTable(settings.connections_table)
+    poster = Poster(settings.socket_management_url)
+
+    def replay(batch: dict[str, Any], context: Any) -> None:
+        named = {(w.topic, w.connection_id) for w in (watcher_of(r["dynamodb"]["NewImage"]) for r in batch["Records"])}
+        found = (connections.get(*key) for key in sorted(named))
+        # One that is joining already was handed over by a run that did not come to look for what came in meanwhile.
+        mine = (w for w in found if w and (w.state == CATCHING_UP or (w.state == JOINING and _is_taken_back(w))))
+        readers = [_begun(watcher) for watcher in mine]
+        until = time.monotonic() + _RUN_SECONDS
+        while readers and time.monotonic() < until:
+            pages: dict[Cursor, list[Chunk]] = {}
+            for reader in readers:
+                if not reader.waiting:
+                    _fill(reader, pages)
+            _send([reader for reader in readers if reader.waiting])
+            readers = [reader for reader in readers if not reader.ended]
+        for reader in readers:
+            connections.go_on(reader.watcher, reader.at if reader.begun else reader.watcher.at)
+
+    def _begun(watcher: Watcher) -> _Reader:
+        """A reader at the place where the watcher wants to begin, with the news that something is missing there."""
+        start = watcher.at
+        if isinstance(start, Cursor):
+            return _Reader(watcher, start)
+        if start.kind == "latest":
+            head = Cursor(feed.head())
+            latest = frames(watcher.watch, _latest(watcher, head.seq))
+            reader = _Reader(watcher, latest[0].before if latest else head)
+            reader.waiting, reader.end, reader.begun = latest, head, True
+            # Noted before the first is sent: whoever goes on after this run must not begin with later ones.
+            connections.go_on(watcher, reader.at)
+            return reader
+        asked, head = Cursor.read(start.value), feed.head()
+        if start.kind == "since":
+            reader = _Reader(watcher, Cursor(max(0, asked.seq - _SKEW_MS)), asked.seq)
+        else:
+            reader = _Reader(watcher, asked)
+        foreign = start.kind == "after" and asked.seq > head
+        if foreign:
+            reader.at = reader.end = Cursor(head)
+        if foreign or (start.kind != "now" and feed.lacks(asked)):
+            reader.waiting = [Frame(gap(start, time.time_ns() // 1_000_000), reader.at, reader.at)]
+        return reader
+
+    def _latest(watcher: Watcher, head: int) -> list[Told]:
+        """The last events of those that a watcher wants, oldest first."""
+        found: list[Told] = []
+        for chunk in islice(feed.backwards(head), _LATEST_CHUNKS):
+            wanted = [(cursor, event) for cursor, event in chunk.events if watcher.watch.wants(event)]
+            found[:0] = teller.tell(wanted)
+            if len(found) >= LATEST:
+                break
+        return found[-LATEST:]
+
+    def _fill(reader: _Reader, pages: dict[Cursor, list[Chunk]]) -> None:
+        """Give a reader its next frames, or hand it over where there are no more events."""
+        if reader.at not in pages:
+            pages[reader.at] = _some(feed.read(reader.at, _CHUNKS))
+        chunks = pages[reader.at]
+        if chunks:
+            new = (pair for chunk in chunks for pair in chunk.events if pair[1].tsMs > reader.newer_than_ms)
+            reader.waiting = frames(reader.watcher.watch, teller.tell(new, {reader.watcher.watch.topic}))
+            reader.end = chunks[-1].end
+            if not reader.waiting:
+                reader.at, reader.begun = reader.end, True
+        else:
+            reader.ended = _hand_over(reader)
+
+    def _hand_over(reader: _Reader) -> bool:
+        """Whether the watcher is `push`'s from now on, or gone. What came in meanwhile makes it ours again."""
+        if not connections.join(reader.watcher, reader.at):
+            return True
+        return not _is_taken_back(reader.watcher._replace(at=reader.at))
+
+    def _is_taken_back(watcher: Watcher) -> bool:
+        """Whether a watcher that was to join is not there yet, and `push` has not taken it over."""
+        at = watcher.at
+        return isinstance(at, Cursor) and bool(feed.read(at, 1)) and connections.take_back(watcher, at)
+
+    def _send(readers: Sequence[_Reader]) -> None:
+        if not readers:
+            return
+        bodies = {reader.watcher.connection_id: [frame.body for frame in reader.waiting] for reader in readers}
+        outcomes = poster.post(bodies, _ROUND_SECONDS)
+        for reader in readers:
+            _settle(reader, outcomes[reader.watcher.connection_id])
+        if any(reader.waiting and reader.watcher.is_opening() for reader in readers):
+            time.sleep(_OPENING_PAUSE_SECONDS)
+
+    def _settle(reader: _Reader, outcome: Outcome) -> None:
+        """Note what a reader was sent. One whose connection is gone, or takes nothing for long, is given up."""
+        watcher = reader.watcher
+        if outcome.delivered:
+            reader.begun = True
+            reader.at = reader.waiting[outcome.delivered - 1].cursor
+            reader.waiting = reader.waiting[outcome.delivered :]
+            if not reader.waiting:
+                reader.at = reader.end
+        reader.idle_rounds = 0 if outcome.delivered else reader.idle_rounds + 1
+        gone = outcome.ended == "gone" and not watcher.is_opening()
+        given_up = outcome.ended == "late" and reader.idle_rounds >= _PATIENCE
+        if given_up:
+            logger.warning("a watcher takes nothing and is given up", extra={"connection": watcher.connection_id})
+            poster.delete(watcher.connection_id)
+        if gone or given_up:
+            connections.forget(watcher)
+            reader.ended = True
+
+    return replay
+
+
+def _some(chunks: Sequence[Chunk]) -> list[Chunk]:
+    """As many of the chunks as make a round."""
+    events = 0
+    for n, chunk in enumerate(chunks):
+        events += len(chunk.events)
+        if events >= _EVENTS:
+            return list(chunks[: n + 1])
+    return list(chunks)
+
+
+handler = compose(build, WatchersSettings)

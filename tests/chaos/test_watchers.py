@@ -1,0 +1,588 @@
+"""(c) Watchers come, go and resume while AWS fails: each sees every event that is for it, once and in the feed's order.
+
+Other functions run in the middle of each: before any AWS call and any frame, whatever may happen at once happens.
+"""
+
+import base64
+import json
+import random
+import time
+import zlib
+from binascii import crc32
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import count
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+from botocore.client import BaseClient
+from botocore.exceptions import BotoCoreError, ClientError
+
+from elasticrecode import feed as feeding
+from elasticrecode import settings as names
+from elasticrecode import streams, watching
+from elasticrecode.errors import Unavailable
+from elasticrecode.events import Event, submitted
+from elasticrecode.posting import Ended, Outcome
+from elasticrecode.watching import Cursor
+from tests.aws.conftest import selected
+from tests.chaos.aws import Aws
+from tests.chaos.conftest import Clock
+from tests.chaos.world import Died, Faults
+from tests.conftest import FULL, SEED, Tell
+from tests.support import function
+
+RECONNECTS = 10_000 if FULL else 300
+RECONNECTS_A_WORLD = 100
+RETENTION_SECONDS = 900
+LATEST = 10
+_RATE = 0.02
+_AT_ONCE = 0.15
+_TABLES = {"jobs_table": "jobs", "feed_table": "feed", "connections_table": "connections"}
+_READERS = {"jobs": ("feed", streams.FEED), "feed": ("push", streams.PUSH), "connections": ("replay", streams.REPLAY)}
+_SHARDS = {"jobs": 2, "feed": 1, "connections": 2}
+_EXPECTED = (Unavailable, ClientError, BotoCoreError)
+_USERS = ("ann", "bob", "cid")
+_ACTIONS = ("JobStart", "JobProgress", "JobFinished", "JobFailed")
+
+
+class Storm(Faults):
+    """Faults, among them a write that botocore makes again because its answer got lost."""
+
+    def __call__(self, real: Aws, client: Any, operation: str, arguments: dict[str, Any]) -> Any:
+        if operation == "UpdateItem" and not self._dead and self.rng.random() < self.rate:
+            self.counts["writes made twice"] += 1
+            real(client, operation, arguments)
+        return super().__call__(real, client, operation, arguments)
+
+    def may_die(self) -> None:
+        """A process dies between two frames, too."""
+        if self._dead or self.rng.random() < self.rate / 10:
+            self._dead = True
+            raise Died
+
+
+class Entry(NamedTuple):
+    """An event of the feed."""
+
+    cursor: Cursor
+    event: dict[str, Any]
+    expires: int
+
+    @property
+    def id(self) -> str:
+        return str(self.event["eventID"])
+
+
+class Socket:
+    """A connection: frames lie in `inbox` until the client reads them; strays come late."""
+
+    def __init__(self) -> None:
+        self.opens = float("inf")
+        self.closed = False
+        self.slow_until = 0.0
+        self.inbox: list[bytes] = []
+        self.strays: list[bytes] = []
+
+    def is_open(self) -> bool:
+        return not self.closed and time.time() >= self.opens
+
+
+class View:
+    """What a client has seen since it began somewhere; it goes on from connection to connection by its cursor."""
+
+    def __init__(self, query: dict[str, str], entries: int) -> None:
+        self.query = query
+        self.entries = entries
+        """How long the feed was."""
+        self.now_ms = 0
+        self.first = 0
+        """How long the feed was when the first event came."""
+        self.seen: dict[str, float] = {}
+        """The events by their ids, and when they came."""
+        self.gaps: set[int] = set()
+        """How many had come when it was told of a gap."""
+        self.last = self.furthest = Cursor(0)
+
+    def wants(self, entry: Entry) -> bool:
+        """Whether an event is for it."""
+        query, event = self.query, entry.event
+        return (
+            "batchID" not in query
+            and all(query[name] == event[name] for name in ("userID", "jobID") if name in query)
+            and ("actions" not in query or event["action"] in query["actions"].split(","))
+        )
+
+    def hear(self, event: dict[str, Any], entries: int) -> None:
+        """An event, or the word of a gap, has come."""
+        if event["action"] == "Gap":
+            self.gaps.add(len(self.seen))
+            return
+        self.first = self.first or entries
+        self.last = Cursor.read(event["cursor"])
+        self.furthest = max(self.furthest, self.last)
+        self.seen.setdefault(event["eventID"], time.time())
+
+    def fault(self, log: Sequence[Entry], *, whole: bool) -> str:
+        """What is wrong with what was seen, beside the feed; `whole` when all should have come."""
+        due, seen = self._due(log)
+        place = 0
+        told: set[str] = set()
+        for n, (id_, when) in enumerate(seen):
+            while place < len(due) and due[place].id != id_:
+                if not (due[place].id in told or self._is_lost(due[place], when, n)):
+                    return f"{due[place].cursor} is missing before {id_}"
+                place += 1
+            if place == len(due):
+                return f"{id_} is none of its events, or comes too late"
+            told.add(id_)
+        for entry in due[place:] if whole else ():
+            if not (entry.id in told or self._is_lost(entry, time.time(), len(seen))):
+                return f"{entry.cursor} never came"
+        return ""
+
+    def _is_lost(self, entry: Entry, when: float, n: int) -> bool:
+        """Whether an event had expired, and it was told so."""
+        since = self._since_ms()
+        return entry.expires <= when and (n in self.gaps or (since is not None and entry.cursor.seq <= since))
+
+    def _since_ms(self) -> int | None:
+        text = self.query.get("lastMod")
+        return round(float(text) * 1000) if text and float(text) else None
+
+    def _due(self, log: Sequence[Entry]) -> tuple[list[Entry], list[tuple[str, float]]]:
+        """The events that are to come, from its begin on, and those that came, without what may come or not."""
+        since, seen = self._since_ms(), list(self.seen.items())
+        if since is not None:
+            chosen = {entry.id for entry in log if entry.event["tsMs"] > since}
+            due = [e for e in log if self.wants(e) and e.id in chosen and e.cursor > Cursor(since - 60_000)]
+            other = {entry.id for entry in log} - chosen
+            return due, [pair for pair in seen if pair[0] not in other]
+        if "lastMod" in self.query:
+            return self._due_of_latest(log), seen
+        late = {e.id for e in log[self.entries :] if e.cursor <= Cursor(self.now_ms)}  # stored while it connected
+        due = [e for e in log if self.wants(e) and e.cursor > Cursor(self.now_ms) and e.id not in late]
+        return due, [pair for pair in seen if pair[0] not in late]
+
+    def _due_of_latest(self, log: Sequence[Entry]) -> list[Entry]:
+        """The latest were chosen between the connect and the first event."""
+        known = [entry for entry in log[: self.entries] if self.wants(entry)]
+        later = [entry for entry in log[self.entries : self.first] if self.wants(entry)]
+        wanted = [entry for entry in log if self.wants(entry)]
+        earliest = max(0, len(known) - LATEST)
+        if not self.seen:
+            return wanted[len(known) :] + [e for e in known[-LATEST:] if e.expires > time.time()]
+        id_, when = next(iter(self.seen.items()))
+        fresh = next((n for n, entry in enumerate(wanted) if entry.expires > when), len(wanted))
+        latest = max(earliest, len(known) + len(later) - LATEST, fresh)
+        begin = next((n for n in range(earliest, latest + 1) if n < len(wanted) and wanted[n].id == id_), earliest)
+        return wanted[begin:]
+
+
+class Client:
+    """Somebody who watches, with the same filters for ever."""
+
+    def __init__(self, filters: dict[str, str], *, careful: bool) -> None:
+        self.filters = filters
+        self.careful = careful
+        """Whether it resumes behind the furthest event instead of the last one."""
+        self.view: View | None = None
+        self.socket: Socket | None = None
+        self.connection = ""
+        self.asked = Cursor(0)
+
+
+class World:
+    """Tables, streams, functions, sockets and clients."""
+
+    def __init__(self, rng: random.Random, clock: Clock, patch: pytest.MonkeyPatch) -> None:
+        self.rng, self.clock, self.patch = rng, clock, patch
+        self.aws, self.faults = Aws(rng), Storm(rng)
+        self.counts: Counter[str] = Counter()
+        self.inside, self.depth = False, 0
+        self.numbers = count(1)
+        self.jobs: dict[str, str] = {}
+        self.log: list[Entry] = []
+        self.chunks: list[tuple[int, int]] = []
+        self.sockets: dict[str, Socket] = {}
+        self.clients = [self.client() for _ in range(10)]
+        self.faulty: list[tuple[str, dict[str, str]]] = []
+        indexes = [{"IndexName": names.CONNECTION_INDEX, "KeySchema": _schema(names.CONNECTION_KEYS)}]
+        for name, keys in {"jobs": names.JOBS_KEYS, "feed": names.FEED_KEYS, "connections": names.CONNECTIONS_KEYS}.items():
+            asked = {"TableName": name, "KeySchema": _schema(keys), "GlobalSecondaryIndexes": indexes}
+            self.aws(None, "CreateTable", asked if name == "connections" else asked | {"GlobalSecondaryIndexes": []})
+        self.read = dict.fromkeys(_READERS, 0)
+        self.pending: dict[str, list[dict[str, Any]]] = {
+            f"{_READERS[table][0]}{n}": [] for table, shards in _SHARDS.items() for n in range(shards)
+        }
+        self.running: set[str] = set()
+        random.seed(rng.random())
+        patch.setattr(BaseClient, "_make_api_call", lambda *call: self.call(*call))
+        patch.setattr(time, "monotonic", clock.seconds)
+        patch.setattr(time, "sleep", self.sleep)
+        patch.setattr(feeding, "_CHUNK_BYTES", 1500)
+        patch.setattr(feeding, "_PAGE", 3)
+        patch.setattr(watching, "FRAME_BYTES", 4000)
+        self.handlers = {name: self.built(name) for name in (*self.pending, "sockets")}
+
+    # The machinery
+
+    def built(self, name: str) -> Callable[[dict[str, Any], Any], Any]:
+        """A function in a new process."""
+        module = function(name.rstrip("0123456789"))
+        smaller = {"Poster": lambda _: self, "_CHUNKS": 6, "_EVENTS": 12, "LATEST": LATEST}
+        for constant in smaller.keys() & vars(module).keys():
+            setattr(module, constant, smaller[constant])
+        settings: names.Settings = names.WatchersSettings(socket_management_url="https://ws", **_TABLES)
+        if name == "sockets":
+            settings = names.SocketsSettings(connections_table="connections", socket_management_url="https://ws")
+        elif name.startswith("feed"):
+            settings = names.FeedSettings(feed_table="feed", event_retention_seconds=RETENTION_SECONDS)
+        handler: Callable[[dict[str, Any], Any], Any] = module.build(settings)
+        return handler
+
+    def call(self, client: Any, operation: str, arguments: dict[str, Any]) -> Any:
+        """An AWS call."""
+        if not self.inside:
+            return self.aws(client, operation, arguments)
+        self.meanwhile()
+        return self.faults(self.aws, client, operation, arguments)
+
+    def sleep(self, seconds: float) -> None:
+        self.clock.ahead += seconds
+
+    def meanwhile(self) -> None:
+        """Something happens at the same time."""
+        if self.depth < 2 and not self.faults._dead and self.rng.random() < _AT_ONCE * (self.faults.rate > 0):
+            with self.outside():
+                self.depth += 1
+                self.step()
+                self.depth -= 1
+
+    @contextmanager
+    def outside(self) -> Iterator[None]:
+        """Calls are the world's own."""
+        inside, self.inside = self.inside, False
+        yield
+        self.inside = inside
+
+    def run(self, name: str, event: dict[str, Any]) -> Any:
+        """Let a function run; None when it failed."""
+        self.running.add(name)
+        inside, self.inside = self.inside, True
+        answer = None
+        crashes = self.faults.counts["crashes"]
+        depth = self.depth
+        with self.faults.process():
+            try:
+                answer = self.handlers[name](event, None) or {}
+            except _EXPECTED:
+                self.counts["failed invocations"] += 1
+        self.depth, self.inside = depth, inside
+        self.running.discard(name)
+        if self.faults.counts["crashes"] > crashes and self.rng.random() < 0.3:
+            self.handlers[name] = self.built(name)
+        return answer
+
+    # What the functions post to
+
+    def post(self, frames: Mapping[str, Sequence[bytes]], seconds: float) -> dict[str, Outcome]:
+        """The poster."""
+        outcomes = {name: self.post_to(self.sockets[name], bodies) for name, bodies in frames.items()}
+        if any(outcome.ended == "late" for outcome in outcomes.values()):
+            self.clock.ahead += seconds
+        return outcomes
+
+    def post_to(self, socket: Socket, bodies: Sequence[bytes]) -> Outcome:
+        """Frames to one connection: some come, some come late, some are said not to have come."""
+        for n, body in enumerate(bodies):
+            self.meanwhile()
+            self.faults.may_die()
+            self.counts["posts"] += 1
+            if not socket.is_open():
+                self.counts["posts to nobody"] += 1
+                return Outcome(n, "gone")
+            if time.time() < socket.slow_until or self.rng.random() < self.faults.rate * 2:
+                self.counts["posts that are late"] += 1
+                self.rng.choice((socket.inbox, socket.strays, [])).append(body)
+                return Outcome(n, "late")
+            socket.inbox.append(body)
+        ended: Ended = ""
+        return Outcome(len(bodies), ended)
+
+    def delete(self, connection: str) -> None:
+        """The poster ends a connection."""
+        self.counts["watchers given up"] += 1
+        self.sockets[connection].closed = True
+
+    # What happens
+
+    def live(self, reconnects: int) -> None:
+        """Things happen in any order; then all is brought to an end in peace, and judged."""
+        for user in _USERS:
+            self.submit(user)
+        self.faults.rate = _RATE
+        while self.counts["reconnects"] < reconnects:
+            self.step()
+            if self.rng.random() < 0.002:
+                self.faults.rate = 0.0
+                self.settle()
+                self.expire()
+                self.faults.rate = _RATE
+        self.faults.rate = 0.0
+        self.settle()
+        for client in self.clients:
+            self.judge(client, whole=True)
+
+    def step(self) -> None:
+        """One thing happens."""
+        weights: dict[Callable[[], None], float] = {self.append: 4, self.deliver: 8}
+        if "sockets" not in self.running:
+            weights |= {self.come: 3, self.hear: 3, self.leave: 1, self.wait: 1, self.become_slow: 0.1}
+        (act,) = self.rng.choices(list(weights), list(weights.values()))
+        act()
+
+    def client(self) -> Client:
+        """Somebody with some filters."""
+        filters: dict[str, str] = {}
+        if self.rng.random() < 0.5:
+            filters["userID"] = self.rng.choice(_USERS)
+        if self.rng.random() < 0.4:
+            filters["jobID"] = f"j{self.rng.randint(1, 6)}"
+        if self.rng.random() < 0.3:
+            filters["actions"] = ",".join(self.rng.sample(("JobSummit", *_ACTIONS), 3))
+        if self.rng.random() < 0.3:
+            filters["pack"] = "1"
+        if self.rng.random() < 0.03:
+            filters["batchID"] = "b"
+        return Client(filters, careful=self.rng.random() < 0.5)
+
+    def submit(self, user: str) -> None:
+        """There is a new job."""
+        job_id = f"j{len(self.jobs) + 1}"
+        self.jobs[job_id] = user
+        event = submitted(b"{}", user, job_id, self.clock.ms())
+        job = json.dumps({"userid": user, "jobid": job_id})
+        self.store(event, {"item": {"S": "job"}, "job": {"S": job}})
+
+    def append(self) -> None:
+        """Some events are stored."""
+        if self.rng.random() < 0.1 and len(self.jobs) < 6:
+            self.submit(self.rng.choice(_USERS))
+        for _ in range(self.rng.choice((1, 1, 2, 12))):
+            job_id, action = self.rng.choice(list(self.jobs)), self.rng.choice(_ACTIONS)
+            now_ms = self.clock.ms() + self.rng.randint(-3000, 3000)
+            long = self.rng.random() < 0.02
+            event = Event(
+                ts=now_ms // 1000, userID=self.jobs[job_id], jobID=job_id, action=action, eventID=f"e{next(self.numbers)}",
+                tsMs=now_ms, msg="x" * (5000 if long else 50),
+            )  # fmt: skip
+            item = "progress" if action == "JobProgress" else f"log#{event.position}"
+            self.store(event, {"item": {"S": item}, "event": {"S": msgspec.json.encode(event).decode()}})
+
+    def store(self, event: Event, item: dict[str, Any]) -> None:
+        """An item of the jobs table."""
+        common = {"jobID": event.jobID, "userID": event.userID, "at": event.position}
+        stored = {name: {"S": value} for name, value in common.items()} | {names.TTL: {"N": str(10**11)}} | item
+        self.aws(None, "PutItem", {"TableName": "jobs", "Item": stored})
+
+    def deliver(self) -> None:
+        """A stream hands some of its records to a function that does not run, and again when it fails, cut anywhere."""
+        self.look()
+        idle = [name for name, records in self.pending.items() if records and name not in self.running]
+        idle = [name for name in idle if name != "push0" or self.rng.random() < 0.4 or not self.faults.rate]
+        if idle:
+            self.hand_over(self.rng.choice(idle))
+
+    def hand_over(self, name: str) -> None:
+        """Some records of a shard."""
+        records = self.pending[name]
+        batch = records[: self.rng.choice((1, 2, 5, 20, 100))]
+        if self.run(name, {"Records": batch}) is None:
+            self.counts["batches again"] += 1
+        elif self.rng.random() > self.faults.rate:
+            del records[: len(batch)]
+
+    def look(self) -> None:
+        """What is new in the streams."""
+        for table, (reader, filters) in _READERS.items():
+            iterator = f"{table} {self.read[table]}"
+            records = self.aws(None, "GetRecords", {"ShardIterator": iterator})["Records"]
+            self.read[table] += len(records)
+            for record in selected(records, filters):
+                keys = [next(iter(key.values())) for key in record["dynamodb"]["Keys"].values()]
+                if table == "feed":
+                    record = self.noted(record)
+                self.pending[f"{reader}{crc32(keys[0].encode()) % _SHARDS[table]}"].append(record)
+
+    def noted(self, record: dict[str, Any]) -> dict[str, Any]:
+        """A chunk is noted in the log; its record is in Lambda's shape."""
+        image = record["dynamodb"]["NewImage"]
+        seq, expires = int(image["seq"]["N"]), int(image["expires"]["N"])
+        assert int(image["before"]["N"]) == (self.chunks[-1][0] if self.chunks else 0)
+        self.chunks.append((seq, expires))
+        events = json.loads(zlib.decompress(image["document"]["B"]))
+        self.log += (Entry(Cursor(seq, n), event, expires) for n, event in enumerate(events))
+        text = {"B": base64.b64encode(image["document"]["B"]).decode()}
+        return {**record, "dynamodb": {**record["dynamodb"], "NewImage": {**image, "document": text}}}
+
+    def come(self) -> None:
+        """A client connects, mostly to go on where it was."""
+        away = [client for client in self.clients if not client.socket]
+        if away:
+            self.connect(self.rng.choice(away))
+
+    def connect(self, client: Client) -> None:
+        self.look()
+        view, query = client.view, client.filters
+        if view and view.seen and self.rng.random() < 0.9:
+            cursor = view.furthest if client.careful else view.last
+            client.asked = cursor
+            query = query | {"after": str(cursor)}
+        else:
+            self.judge(client, whole=False)
+            past = time.time() - self.rng.uniform(-20, 2 * RETENTION_SECONDS)
+            start = self.rng.choice(({}, {"lastMod": "0"}, {"lastMod": f"{past:.3f}"}))
+            client.asked = Cursor(round(past * 1000) if start.get("lastMod", "0") != "0" else 0)
+            query = query | start
+            client.view = view = View(query, len(self.log))
+        client.connection = f"c{next(self.numbers)}"
+        socket = self.sockets[client.connection] = Socket()
+        self.counts["reconnects" if "after" in query else "connects"] += 1
+        answer = self.ask("CONNECT", client.connection, query)
+        if answer is None or answer["statusCode"] != 200:
+            socket.closed = True
+            return
+        socket.opens = time.time() + self.rng.choice((0, 0, 0.1, 3))
+        client.socket = socket
+        for item in self.aws._tables["connections"].items.values():
+            if item["connectionID"]["S"] == client.connection and item["at"]["S"].startswith("now "):
+                view.now_ms = int(item["at"]["S"].removeprefix("now "))
+
+    def ask(self, kind: str, connection: str, query: dict[str, str] | None = None) -> Any:
+        request = {"requestContext": {"eventType": kind, "connectionId": connection}, "queryStringParameters": query}
+        return None if "sockets" in self.running else self.run("sockets", request)
+
+    def leave(self) -> None:
+        """A client's connection ends; what it had not read is lost, and AWS may not tell."""
+        there = [client for client in self.clients if client.socket]
+        if there:
+            client = self.rng.choice(there)
+            self.drop(client)
+            if self.rng.random() < 0.7:
+                self.ask("DISCONNECT", client.connection)
+
+    def drop(self, client: Client) -> None:
+        if client.socket:
+            client.socket.closed = True
+        client.socket = None
+
+    def hear(self) -> None:
+        """A client reads some frames."""
+        there = [client for client in self.clients if client.socket]
+        if there:
+            client = self.rng.choice(there)
+            self.hear_some(client, self.rng.choice((1, 5, 100)))
+
+    def hear_some(self, client: Client, frames: int) -> None:
+        socket, view = client.socket, client.view
+        assert socket
+        assert view
+        self.look()
+        if socket.strays and self.rng.random() < 0.3:
+            socket.inbox.append(socket.strays.pop(0))
+        for body in socket.inbox[:frames]:
+            found = json.loads(body)
+            assert isinstance(found, list) == (client.filters.get("pack") == "1" and b'"Gap"' not in body)
+            assert len(body) <= watching.FRAME_BYTES + 2
+            for event in found if isinstance(found, list) else [found]:
+                self.counts["gaps" if event["action"] == "Gap" else "events"] += 1
+                self.check(client, event)
+                view.hear(event, len(self.log))
+        del socket.inbox[:frames]
+        if not socket.inbox and socket.closed:
+            self.drop(client)
+
+    def check(self, client: Client, event: dict[str, Any]) -> None:
+        """A gap is only told of where a chunk has expired; an event says where it is."""
+        if event["action"] == "Gap":
+            now = time.time()
+            if not any(expires <= now and seq >= client.asked.seq for seq, expires in self.chunks):
+                self.faulty.append(("a gap where nothing has expired", client.filters))
+        elif "truncated" not in event:
+            assert event["job"] == {"userid": event["userID"], "jobid": event["jobID"]}
+
+    def wait(self) -> None:
+        """Time passes."""
+        self.clock.ahead += self.rng.choice((0.01, 0.5, 5, 20))
+
+    def become_slow(self) -> None:
+        """A connection takes nothing for a while."""
+        there = [client.socket for client in self.clients if client.socket]
+        if there:
+            self.rng.choice(there).slow_until = time.time() + self.rng.choice((3, 20, 100))
+
+    def expire(self) -> None:
+        """Much time passes, with few clients there; some of what has expired is deleted."""
+        for client in self.clients:
+            if self.rng.random() < 0.8:
+                self.drop(client)
+        self.clock.ahead += RETENTION_SECONDS * self.rng.choice((0.3, 0.9, 1.1))
+        table, now = self.aws._tables["feed"], time.time()
+        for key, item in list(table.items.items()):
+            if names.TTL in item and int(item[names.TTL]["N"]) <= now and self.rng.random() < 0.5:
+                table.put(None, key)
+
+    def settle(self) -> None:
+        """In peace everything that is on its way arrives."""
+        assert not self.running
+        for _ in range(300):
+            for client in self.clients:
+                if not client.socket:
+                    self.connect(client)
+            self.clock.ahead += 1
+            self.look()
+            for name in self.pending:
+                while self.pending[name]:
+                    self.hand_over(name)
+                    self.look()
+            for client in self.clients:
+                if client.socket:
+                    client.socket.slow_until = 0.0
+                    while client.socket and (client.socket.inbox or client.socket.strays):
+                        self.hear_some(client, 1000)
+            if all(client.socket and client.socket.is_open() for client in self.clients) and not any(
+                self.pending.values()
+            ):
+                break
+        else:
+            self.faulty.append(("never at rest", {}))
+
+    def judge(self, client: Client, *, whole: bool) -> None:
+        """What a client has seen is what it was to see."""
+        if client.view:
+            self.counts["views"] += 1
+            fault = client.view.fault(self.log, whole=whole)
+            if fault:
+                self.faulty.append((fault, client.view.query))
+
+
+def _schema(keys: tuple[str, str]) -> list[dict[str, str]]:
+    return [{"AttributeName": key} for key in keys]
+
+
+@pytest.mark.timeout(3600 if FULL else 300)
+def test_every_watcher_sees_every_event_once_and_in_order(clock: Clock, tell: Tell) -> None:
+    counts: Counter[str] = Counter()
+    for n in count():
+        clock.ahead = 0.0
+        with pytest.MonkeyPatch.context() as patch:
+            world = World(random.Random(SEED + n), clock, patch)
+            world.live(RECONNECTS_A_WORLD)
+            counts += world.counts + world.faults.counts
+            assert not world.faulty, (SEED + n, world.faulty)
+        if counts["reconnects"] >= RECONNECTS:
+            break
+    tell("watchers", {name: counts[name] for name in sorted(counts)})
