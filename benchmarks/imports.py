@@ -43,6 +43,16 @@ _FUNCTIONS: dict[str, tuple[names.Settings, tuple[str, ...]]] = {
         ("dynamodb",),
     ),
     "feed": (names.FeedSettings(feed_table="f", event_retention_seconds=1), ("dynamodb",)),
+    "webhooks": (
+        names.WebhooksSettings(cors=True, webhooks_table="w", deliveries_queue="http://q", networks=[]),
+        ("dynamodb", "sqs"),
+    ),
+    "announce": (names.AnnounceSettings(webhooks_table="w", deliveries_queue="http://q"), ("dynamodb", "sqs")),
+    "deliver": (
+        names.DeliverSettings(webhooks_table="w", deliveries_queue="http://q", networks=[]),
+        ("dynamodb", "sqs"),
+    ),
+    "publish": (names.PublishSettings(jobs_table="t", event_bus="b"), ("dynamodb", "events")),
     "push": (_WATCHERS, ("dynamodb", "apigatewaymanagementapi")),
     "replay": (_WATCHERS, ("dynamodb", "apigatewaymanagementapi")),
 }

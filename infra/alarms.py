@@ -32,6 +32,13 @@ class Alarms(Construct):
         """What `reconcile` counts as given up, and `reconcile` itself when it fails again and again."""
         for name, meaning in _GIVEN_UP.items():
             self._alarm(name, _own(name, "reconcile"), 1, meaning)
+        undelivered = _own(settings.DELIVERIES_GIVEN_UP, "deliver")
+        self._alarm(
+            settings.DELIVERIES_GIVEN_UP,
+            undelivered,
+            1,
+            "A delivery was given up; the failures of its webhook say why.",
+        )
         failing = function.metric_errors(period=_PERIOD, statistic="Sum")
         self._alarm("ReconcileFails", failing, 3, "Jobs without a message and dead letters are not looked after.")
 

@@ -27,6 +27,7 @@ from infra.options import Options, listed
 from infra.rest_api import RestApi
 from infra.socket_api import SocketApi
 from infra.storage import Storage
+from infra.webhooks import Webhooks
 
 _WITHOUT_LOGS_SECONDS = 3600
 """How long an event is kept when job logs are off: long enough to be pushed."""
@@ -38,7 +39,8 @@ class ControlPlane(Stack):
     def __init__(self, scope: Construct, options: Options) -> None:
         super().__init__(scope, options.stackName)
         storage = Storage(self, "Storage", options)
-        make = Functions(self, "Functions", options).make
+        functions = Functions(self, "Functions", options)
+        make = functions.make
         jobs, connections = storage.jobs.table_name, storage.connections.table_name
         registry = storage.registry.table_name
         cors = options.cors
@@ -83,7 +85,9 @@ class ControlPlane(Stack):
             storage.registry.grant(routing, "dynamodb:Query")
         storage.registry.grant(workers, "dynamodb:Query", "dynamodb:PutItem", "dynamodb:DeleteItem")
         storage.grant_worker_queues(workers, "sqs:GetQueueAttributes")
+        webhooks = Webhooks(self, "Webhooks", options, storage, functions)
         served = {"schema": schema, "submit": submit, "vmaf": vmaf, "logs": logs, "jobs": manage, "workers": workers}
+        served["webhooks"] = webhooks.function
         rest = RestApi(self, "Api", {served[name]: routes for name, routes in settings.ROUTES.items()}, cors=cors)
 
         dispatching = settings.DispatchSettings(jobs_table=jobs, registry_table=registry, queues=queues)
@@ -132,7 +136,13 @@ class ControlPlane(Stack):
             reconcile, "dynamodb:Query", "dynamodb:BatchGetItem", "dynamodb:UpdateItem", "dynamodb:PutItem"
         )
         storage.registry.grant(reconcile, "dynamodb:Query", "dynamodb:PutItem")
-        storage.grant_worker_queues(reconcile, "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:DeleteMessage")
+        storage.grant_worker_queues(
+            reconcile,
+            "sqs:GetQueueAttributes",
+            "sqs:ReceiveMessage",
+            "sqs:DeleteMessage",
+            "sqs:ChangeMessageVisibility",
+        )
         for letters in (storage.dead_letters, storage.event_dead_letters):
             letters.grant(reconcile, "sqs:ReceiveMessage", "sqs:DeleteMessage")
         storage.control.grant(reconcile, "sqs:SendMessage")
@@ -153,6 +163,10 @@ class ControlPlane(Stack):
                     control_queue=options.controlQueue,
                     clusters=listed(options.clusters),
                     allowed=listed(options.discoveredQueues),
+                    reserved=[
+                        queue.queue_name
+                        for queue in (storage.control, storage.dead_letters, storage.event_dead_letters)
+                    ],
                 ),
                 seconds=50,
             )
@@ -192,7 +206,13 @@ class ControlPlane(Stack):
         storage.feed.grant(replay, "dynamodb:GetItem", "dynamodb:Query")
         storage.connections.grant(replay, "dynamodb:GetItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem")
         replay.add_to_role_policy(socket_api.may_end())
-        self._follow(push, storage.feed, streams.PUSH)
+        publish = make(
+            "publish", settings.PublishSettings(jobs_table=jobs, event_bus=webhooks.bus.event_bus_name), seconds=60
+        )
+        storage.jobs.grant(publish, "dynamodb:BatchGetItem")
+        webhooks.let_tell(publish)
+        self._follow(publish, storage.feed, streams.CHUNKS)
+        self._follow(push, storage.feed, streams.CHUNKS)
         self._follow(replay, storage.connections, streams.REPLAY)
 
         alarms = Alarms(self, "Alarms", options.alarmTopic)
@@ -204,8 +224,9 @@ class ControlPlane(Stack):
                 "Control": storage.control,
                 "DeadLetters": storage.dead_letters,
                 "EventDeadLetters": storage.event_dead_letters,
+                "WebhookEvents": webhooks.events,
             },
-            {"Dispatch": dispatch, "Feed": feed, "Push": push, "Replay": replay},
+            {"Dispatch": dispatch, "Feed": feed, "Push": push, "Replay": replay, "Publish": publish},
         )
 
         if options.frontDoor == "cloudfront":
@@ -221,6 +242,7 @@ class ControlPlane(Stack):
             "JobsTable": jobs,
             "ConnectionsTable": connections,
             "RegistryTable": registry,
+            "EventBus": webhooks.bus.event_bus_name,
             "ControlQueue": storage.control.queue_url,
             "DeadLetterQueue": storage.dead_letters.queue_url,
             "EventDeadLetterQueue": storage.event_dead_letters.queue_url,

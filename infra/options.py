@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from elasticrecode import addresses
 from elasticrecode.errors import Fault, Invalid
 from elasticrecode.validation import Reader
 
@@ -25,6 +27,14 @@ def _is_queue_list(text: str) -> bool:
     )
 
 
+def _is_network_list(text: str) -> bool:
+    try:
+        addresses.networks(listed(text))
+    except ValueError:
+        return False
+    return True
+
+
 def listed(text: str) -> list[str]:
     """The entries of a comma-separated option."""
     return [entry.strip() for entry in text.split(",") if entry.strip()]
@@ -37,17 +47,21 @@ FORMATS = {
         "different SQS queue names (made here) or ARNs (existing queues), with commas between",
     ),
     "queue-patterns": (
-        lambda text: all(re.fullmatch(r"[\w*-]{1,80}", entry, re.ASCII) for entry in listed(text)),
-        "patterns of SQS queue names, * standing for any characters, with commas between",
+        lambda text: all(re.fullmatch(r"[\w-][\w*-]{0,79}", entry, re.ASCII) for entry in listed(text)),
+        "patterns of SQS queue names that begin with a letter, digit, - or _, * standing for any characters",
     ),
     "cluster-list": (
-        lambda text: _TAG.fullmatch(text) is not None or all(_CLUSTER.fullmatch(entry) for entry in listed(text)),
-        "names or ARNs of EKS clusters, with commas between, or one tag:key=value for all clusters that have it",
+        lambda text: (
+            _TAG.fullmatch(text) is not None
+            or (len(set(listed(text))) == len(listed(text)) and all(map(_CLUSTER.fullmatch, listed(text))))
+        ),
+        "different names or ARNs of EKS clusters, with commas between, or one tag:key=value for all that have it",
     ),
     "topic": (
         lambda text: re.fullmatch(r"(arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[\w-]{1,256})?", text, re.ASCII) is not None,
         "the ARN of an SNS topic, or empty",
     ),
+    "network-list": (_is_network_list, "networks in CIDR notation such as 10.1.0.0/16, with commas between"),
     "table-name": (lambda text: re.fullmatch(r"[\w.-]{3,255}", text, re.ASCII) is not None, "a DynamoDB table name"),
     "stack-name": (
         lambda text: re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,100}", text) is not None,
@@ -86,6 +100,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     retentionDays: Annotated[int, Meta(ge=1, le=3650)]
     idempotencyDays: Annotated[int, Meta(ge=1, le=365)]
     maxAttempts: Annotated[int, Meta(ge=1, le=20)]
+    webhookNetworks: Annotated[str, Meta(extra_json_schema={"format": "network-list"})]
     alarmTopic: Annotated[str, Meta(extra_json_schema={"format": "topic"})]
     keepData: bool
     frontDoor: Literal["cloudfront", "none"]
@@ -131,6 +146,9 @@ def _faults(given: Mapping[str, Any]) -> list[Fault]:
     """What no single option can say of itself."""
     faults = []
     discovering = given.get("discovery") is True
+    control = str(given.get("controlQueue"))
+    if discovering and any(fnmatchcase(control, pattern) for pattern in listed(str(given.get("discoveredQueues", "")))):
+        faults.append(Fault("/discoveredQueues", f"must not fit {control}, which is controlQueue's"))
     if discovering and not listed(str(given.get("clusters", ""))):
         faults.append(Fault("/clusters", "must name a cluster, or a tag of clusters, while discovery is true"))
     if not discovering and given.get("clusters"):

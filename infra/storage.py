@@ -21,6 +21,7 @@ from elasticrecode.settings import (
     USER_INDEX,
     USER_KEYS,
     USER_PROJECTION,
+    WEBHOOKS_KEYS,
 )
 from infra.options import Options, listed
 
@@ -75,6 +76,7 @@ class Storage(Construct):
             projection_type=dynamodb.ProjectionType.KEYS_ONLY,
         )
         self.registry = self._table("Registry", REGISTRY_KEYS, RemovalPolicy.DESTROY)
+        self.webhooks = self._table("Webhooks", WEBHOOKS_KEYS, self._outlives)
 
         self.dead_letters = self._queue("DeadLetters")
         self.event_dead_letters = self._queue("EventDeadLetters")

@@ -141,4 +141,5 @@ class Place(NamedTuple):
             "discovery": "true",
             "clusters": CLUSTER_NAME,
             "accessEntries": "false",
+            "webhookNetworks": "127.0.0.0/8,::1/128",
         }

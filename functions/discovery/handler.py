@@ -4,6 +4,7 @@ What was seen takes the place of what was known, so what is gone is forgotten. A
 its workers for a while (`fleet.KEPT_SECONDS`) and stops no other.
 """
 
+import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
@@ -41,8 +42,6 @@ def build(settings: DiscoverySettings) -> Callable[[Any, Any], dict[str, Any]]:
         known = registry.read()
         before = {view.name: view for view in known.clusters}
         views = _views(before)
-        for view in views:
-            registry.save_cluster(view)
         for name in before.keys() - {view.name for view in views}:
             registry.forget_cluster(name)
         now = time.time()
@@ -59,11 +58,20 @@ def build(settings: DiscoverySettings) -> Callable[[Any, Any], dict[str, Any]]:
     def _views(before: Mapping[str, ClusterView]) -> list[ClusterView]:
         """What is known of each cluster from now on."""
         try:
-            return side_by_side(lambda cluster: _view(cluster, before), clusters.find(settings.clusters))
+            return side_by_side(lambda cluster: _seen(cluster, before), clusters.find(settings.clusters))
         except ClusterUnreachable as error:
             logger.exception("which clusters there are could not be found out")
             known = before or {_ALL: ClusterView(name=_ALL, seen=0.0)}
-            return [structs.replace(view, fault=str(error)) for view in known.values()]
+            views = [structs.replace(view, fault=str(error)) for view in known.values()]
+            for view in views:
+                registry.save_cluster(view)
+            return views
+
+    def _seen(cluster: Cluster, before: Mapping[str, ClusterView]) -> ClusterView:
+        """What is known of a cluster from now on, stored at once: others may take long."""
+        view = _view(cluster, before)
+        registry.save_cluster(view)
+        return view
 
     def _view(cluster: Cluster, before: Mapping[str, ClusterView]) -> ClusterView:
         try:
@@ -79,11 +87,12 @@ def build(settings: DiscoverySettings) -> Callable[[Any, Any], dict[str, Any]]:
 
     def _registered(workers: Iterable[Worker], before: Mapping[str, Registered], now: float) -> dict[str, Registered]:
         """The queues of workers, and for a while those of workers that are gone."""
-        kept = {name: one for name, one in before.items() if one.seen > now - _REMEMBERED_SECONDS}
+        kept = {name: one for name, one in before.items() if one.url and one.seen > now - _REMEMBERED_SECONDS}
+        unseen = {name: one for name, one in before.items() if not one.url}
         for worker in workers:
             if not worker.group:
                 continue
-            one = kept.get(worker.queue) or Registered(groups=(), seen=now, served=now)
+            one = kept.get(worker.queue) or unseen.get(worker.queue) or Registered(groups=(), seen=now, served=now)
             groups = one.groups if one.seen == now else ()
             kept[worker.queue] = structs.replace(
                 one,
@@ -91,17 +100,29 @@ def build(settings: DiscoverySettings) -> Callable[[Any, Any], dict[str, Any]]:
                 seen=now,
                 served=now if worker.ready else one.served,
             )
-        unknown = [name for name, one in kept.items() if one.seen == now and not one.url][:_LOOKUPS]
+        for name, one in kept.items():
+            refused = "" if name in by_hand else _refused(name)
+            if refused:
+                kept[name] = structs.replace(one, url="", fault=refused)
+        unknown = [name for name, one in kept.items() if one.seen == now and not one.url and not _refused(name)]
+        random.shuffle(unknown)  # of many that can't be found, none is always first
+        unknown = sorted(unknown, key=lambda name: bool(kept[name].fault))[:_LOOKUPS]
         for name, (url, fault) in zip(unknown, side_by_side(_find, unknown), strict=True):
             kept[name] = structs.replace(kept[name], url=url, fault=fault)
         return kept
 
+    def _refused(queue: str) -> str:
+        """Why a queue that workers bring along must not be used."""
+        if queue in settings.reserved:
+            return "it is a queue of this deployment for something else"
+        if not any(fnmatchcase(queue, pattern) for pattern in settings.allowed):
+            return f"option discoveredQueues ({', '.join(settings.allowed)}) does not allow it"
+        return ""
+
     def _find(queue: str) -> tuple[str, str]:
-        """A queue's URL, or why it can't be used."""
+        """A queue's URL, or why there is none."""
         if queue in by_hand:
             return by_hand[queue], ""
-        if not any(fnmatchcase(queue, pattern) for pattern in settings.allowed):
-            return "", f"option discoveredQueues ({', '.join(settings.allowed)}) does not allow it"
         try:
             url = receiver.url(queue)
         except Exception as error:  # noqa: BLE001

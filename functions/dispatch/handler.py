@@ -33,7 +33,7 @@ def build(settings: DispatchSettings) -> Callable[[dict[str, Any], Any], None]:
                 seconds = (int(image["endedMs"]["N"]) - int(image["startedMs"]["N"])) / 1000
                 lookout.finished(image["queue"]["S"], seconds)
         try:
-            lookout.look()
+            lookout.look(measuring=True)
         except Unavailable:
             logger.exception("the queues could not be looked at")
 

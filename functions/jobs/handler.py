@@ -74,7 +74,7 @@ def build(settings: JobsSettings) -> http.LambdaHandler:
         until, retried, after = time.monotonic() + _RETRY_SECONDS, 0, ""
         while True:
             failed, after = table.records(asked.userID, _RETRY_PAGE, after, lambda record: _matches(record, wanted))
-            retried += sum(_change(record, JOB_RETRIED) for record in failed)
+            retried += sum(_retry_if_taken(record) for record in failed)
             if not after or time.monotonic() > until:
                 break
         return http.Response({"retried": retried, **({"more": True} if after else {})}, 202)
@@ -100,6 +100,13 @@ def build(settings: JobsSettings) -> http.LambdaHandler:
         return table.move_and_log(
             action, event, retention_seconds, _choice_for(record) if action == JOB_RETRIED else None
         )
+
+    def _retry_if_taken(record: JobRecord) -> bool:
+        """Retry one of many; False where nothing serves it now."""
+        try:
+            return _change(record, JOB_RETRIED)
+        except Refused:
+            return False
 
     def _choice_for(record: JobRecord) -> Choice:
         job = msgspec.json.decode(table.jobs([record.jobID])[record.jobID], type=Job)

@@ -14,7 +14,7 @@ from elasticrecode.feed import Chunk, Feed, Teller, chunk_of
 from elasticrecode.observe import logger
 from elasticrecode.settings import WatchersSettings, compose
 from elasticrecode.table import JobsTable
-from elasticrecode.watching import JOINING, Cursor, Frame, Start, Told, Watch, frames, topics
+from elasticrecode.watching import JOINING, Cursor, Frame, Told, Watch, frames, topics
 
 _SECONDS = 2.0
 _SECONDS_A_FRAME = 0.02
@@ -47,15 +47,17 @@ def build(settings: WatchersSettings) -> Callable[[dict[str, Any], Any], None]:
         """What each is to be sent: the chunks, and who was taken over with them what came since it left off."""
         watched = {watcher.watch.topic for watcher in watchers}
         new = teller.tell((pair for chunk in chunks for pair in chunk.events), watched)
-        live: dict[Watch, list[Frame]] = {}
-        gaps: dict[Cursor | Start, list[Told]] = {}
+        first = Cursor(chunks[0].before)
+        live: dict[tuple[Watch, Cursor], list[Frame]] = {}
+        gaps: dict[Cursor, list[Told]] = {}
         queued: dict[Watcher, list[Frame]] = {}
         for watcher in watchers:
-            watch, at = watcher.watch, watcher.at
-            if watch not in live:
-                live[watch] = frames(watch, new)
-            queued[watcher] = [frame for frame in live[watch] if frame.cursor > at]
-            if watcher.through >= chunks[-1].seq:
+            watch, at = watcher.watch, watcher.at if isinstance(watcher.at, Cursor) else first
+            behind = max(at, first)
+            if (watch, behind) not in live:
+                live[watch, behind] = frames(watch, (event for event in new if event.cursor > behind))
+            queued[watcher] = live[watch, behind]
+            if watcher.through >= chunks[0].seq:
                 if at not in gaps:
                     gaps[at] = teller.tell(feed.between(at, chunks[0].before), watched)
                 queued[watcher] = frames(watch, gaps[at]) + queued[watcher]
@@ -68,7 +70,7 @@ def build(settings: WatchersSettings) -> Callable[[dict[str, Any], Any], None]:
         bodies = {watcher.connection_id: [frame.body for frame in found] for watcher, found in queued.items()}
         for connection_id, outcome in poster.post(bodies, seconds).items():
             watcher = watchers[connection_id]
-            if outcome.ended == "gone":
+            if outcome.ended == "gone" and not watcher.is_opening():
                 connections.forget(watcher)
             elif outcome.ended:
                 connections.fall_behind(watcher, queued[watcher][outcome.delivered].before)

@@ -79,17 +79,20 @@ def build(settings: ReconcileSettings) -> Callable[[Any, Any], dict[str, int]]:
 
     def _rescue(effort: "_Effort") -> int:
         """Look at the queues, and take back from them the jobs that have no message there."""
-        queues = registry.queues()
+        queues = [queue for queue in registry.queues() if queue.url]
         loads: dict[str, Load] = {}
-        rescued = effort.each(partial(_rescue_from, effort, loads), least_looked(queues))
+        effort.each(partial(_look, loads), least_looked(queues))
         registry.save_loads({queue.name: queue.load for queue in queues} | loads)
-        return rescued
+        return effort.each(partial(_rescue_from, effort), loads.items())
 
-    def _rescue_from(effort: "_Effort", loads: dict[str, Load], queue: Queue) -> int:
-        now = _now_ms()
-        load = queue.load.looked(receiver.counts(queue.url), now / 1000)
+    def _look(loads: dict[str, Load], queue: Queue) -> int:
+        load = queue.load.looked(receiver.counts(queue.url), time.time())
         loads[queue.name] = load.waiting_since(table.oldest(queue.name) if load.visible else None)
-        waiting = table.waiting(queue.name, now if load.is_empty else now - _LONGEST_WAIT_MS, _JOBS_A_RUN)
+        return 1
+
+    def _rescue_from(effort: "_Effort", looked_at: tuple[str, Load]) -> int:
+        (queue, load), now = looked_at, _now_ms()
+        waiting = table.waiting(queue, now if load.is_empty else now - _LONGEST_WAIT_MS, _JOBS_A_RUN)
         return effort.each(lambda found: _rescue_one(found, now), waiting)
 
     def _rescue_one(found: Waiting, now: int) -> bool:
@@ -169,7 +172,7 @@ def build(settings: ReconcileSettings) -> Callable[[Any, Any], dict[str, int]]:
             (choice,) = registry.choose([wanted(job)])
         except Refused as error:
             logger.error("no queue", extra={"job": job.jobid, "reason": str(error)})
-            return False
+            choice = Choice("", str(error))
         if choice.queue:
             return table.resume(job.jobid, choice, now)
         table.hold(job, choice, now)

@@ -17,7 +17,7 @@ from elasticrecode.feed import Chunk, Feed, Teller
 from elasticrecode.observe import logger
 from elasticrecode.settings import WatchersSettings, compose
 from elasticrecode.table import JobsTable
-from elasticrecode.watching import CATCHING_UP, JOINING, LATEST, Cursor, Frame, Told, frames, gap
+from elasticrecode.watching import CATCHING_UP, JOINING, LATEST, Cursor, Frame, Start, Told, frames, gap
 
 _RUN_SECONDS = 30.0
 _ROUND_SECONDS = 5.0
@@ -81,17 +81,19 @@ def build(settings: WatchersSettings) -> Callable[[dict[str, Any], Any], None]:
             # Noted before the first is sent: whoever goes on after this run must not begin with later ones.
             connections.go_on(watcher, reader.at)
             return reader
-        asked, head = Cursor.read(start.value), feed.head()
-        if start.kind == "since":
-            reader = _Reader(watcher, Cursor(max(0, asked.seq - _SKEW_MS)), asked.seq)
-        else:
-            reader = _Reader(watcher, asked)
-        foreign = start.kind == "after" and asked.seq > head
-        if foreign:
-            reader.at = reader.end = Cursor(head)
-        if foreign or (start.kind != "now" and feed.lacks(asked)):
-            reader.waiting = [Frame(gap(start, time.time_ns() // 1_000_000), reader.at, reader.at)]
+        asked, head = Cursor.read(start.value), Cursor(feed.head())
+        since = asked.seq if start.kind == "since" else 0
+        begin = Cursor(max(0, since - _SKEW_MS)) if since else asked
+        reader = _Reader(watcher, min(begin, head), since)  # clocks differ: nothing that comes may lie before it
+        lost = head if start.kind == "after" and asked > head else feed.lost(asked, head.seq)
+        if lost and start.kind != "now":
+            _tell_of_gap(reader, start, lost)
         return reader
+
+    def _tell_of_gap(reader: _Reader, start: Start, lost: Cursor) -> None:
+        """What lies between a reader's place and this one is not retained."""
+        reader.waiting = [Frame(gap(start, time.time_ns() // 1_000_000), lost, reader.at), *reader.waiting]
+        reader.end = max(reader.end, lost)
 
     def _latest(watcher: Watcher, head: int) -> list[Told]:
         """The last events of those that a watcher wants, oldest first."""
@@ -112,6 +114,9 @@ def build(settings: WatchersSettings) -> Callable[[dict[str, Any], Any], None]:
             new = (pair for chunk in chunks for pair in chunk.events if pair[1].tsMs > reader.newer_than_ms)
             reader.waiting = frames(reader.watcher.watch, teller.tell(new, {reader.watcher.watch.topic}))
             reader.end = chunks[-1].end
+            lost = Cursor(chunks[0].before)
+            if lost > max(reader.at, Cursor(reader.newer_than_ms)):
+                _tell_of_gap(reader, Start("after", str(reader.at)), lost)
             if not reader.waiting:
                 reader.at, reader.begun = reader.end, True
         else:
@@ -147,7 +152,7 @@ def build(settings: WatchersSettings) -> Callable[[dict[str, Any], Any], None]:
             reader.waiting = reader.waiting[outcome.delivered :]
             if not reader.waiting:
                 reader.at = reader.end
-        reader.idle_rounds = 0 if outcome.delivered else reader.idle_rounds + 1
+        reader.idle_rounds = reader.idle_rounds + 1 if outcome.ended == "late" and not outcome.delivered else 0
         gone = outcome.ended == "gone" and not watcher.is_opening()
         given_up = outcome.ended == "late" and reader.idle_rounds >= _PATIENCE
         if given_up:

@@ -21,7 +21,8 @@ from elasticrecode.settings import (
 )
 
 _PAGE = 1000
-_CURSOR = re.compile(r"[\w ./-]{1,256}")
+_SHOWN = 20
+_CURSOR = re.compile(r"[\w ./-]{1,512}")
 
 
 def build(settings: WorkersSettings) -> http.LambdaHandler:
@@ -41,7 +42,7 @@ def build(settings: WorkersSettings) -> http.LambdaHandler:
         return _page(request, _by_name((worker, _described(cluster, worker, now)) for cluster, worker in seen))
 
     def backlog(request: http.Request) -> http.Response:
-        lookout.look()
+        lookout.look(measuring=False)
         queues = registry.queues(anew=True)
         held = [queue for queue in queues if not (queue.is_forgotten and queue.load.is_empty)]
         page = _page(request, {f"{queue.name} {queue.group}": _backlog(queue) for queue in held})
@@ -53,14 +54,15 @@ def build(settings: WorkersSettings) -> http.LambdaHandler:
         return http.Response({"queue": queue, "paused": True})
 
     def resume(request: http.Request) -> http.Response:
-        queue = _existing(request.parameters["queue"])
+        queue = request.parameters["queue"]  # one that is not known any more, too
         registry.resume(queue)
         return http.Response({"queue": queue, "paused": False})
 
     def _existing(name: str) -> str:
         known = sorted({queue.name for queue in registry.queues()})
         if name not in known:
-            raise NotFound(f"There is no queue {name}; there are {', '.join(known)}.")
+            more = ", …" if len(known) > _SHOWN else ""
+            raise NotFound(f"There is no queue {name}; there are {', '.join(known[:_SHOWN])}{more}.")
         return name
 
     return http.handler(

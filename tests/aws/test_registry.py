@@ -439,3 +439,45 @@ def test_a_queue_that_cannot_be_looked_at_stops_no_other(stack: Stack, monkeypat
     with every_call(refuse, monkeypatch):
         stack.flow()
     assert stack.registry.read().loads["ffmpeg_job"].visible == 1
+
+
+def test_of_many_jobs_to_retry_those_are_that_something_serves(stack: Stack) -> None:
+    scored = call(stack.vmaf, names.SUBMIT_VMAF, contract("vmaf")).body["jobid"]
+    transcoded = [submitted(stack) for _ in range(2)]
+    for job_id in (scored, *transcoded):
+        stack.say(event(job_id, "JobFailed"))
+    pause(stack, "vmaf_job")
+    answer = call(stack.jobs, names.RETRY_FAILED, {"userID": contract("job")["userid"]})
+    assert (answer.status, answer.body) == (202, {"retried": 2})
+    assert status(stack, scored)["state"] == "failed"
+
+
+def test_the_answer_to_a_known_key_needs_no_queue(stack: Stack) -> None:
+    key = {"Idempotency-Key": "k"}
+    made = call(stack.submit, names.SUBMIT, contract("job"), headers=key).body
+    for queue in stack.queue.values():
+        stack.sqs.delete_queue(QueueUrl=queue)
+    call(stack.workers, names.WORKER_BACKLOG)
+    assert call(stack.submit, names.SUBMIT, contract("job")).status == 409
+    assert call(stack.submit, names.SUBMIT, contract("job"), headers=key).body == made
+
+
+def test_a_look_by_who_sends_nothing_leaves_the_measure_of_arrivals(stack: Stack) -> None:
+    submitted(stack)
+    stack.flow()
+    before = stack.registry.read().loads["ffmpeg_job"].arrivals
+    backlog(stack, "ffmpeg_job")
+    stack.reconcile({}, None)
+    assert stack.registry.read().loads["ffmpeg_job"].arrivals == before > 0
+
+
+def test_a_job_whose_queues_are_gone_says_so(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = submitted(stack)
+    stack.flow()
+    stack.sqs.delete_queue(QueueUrl=stack.queue["ffmpeg_job"])
+    pass_time(monkeypatch, 120)
+    assert stack.reconcile({}, None)["JobsMoved"] == 0
+    stack.reconcile({}, None)
+    record = status(stack, job_id)
+    assert (record["state"], record["queue"]) == ("accepted", None)
+    assert "there is no such queue" in record["queueReason"]

@@ -41,7 +41,7 @@ LATEST = 10
 _RATE = 0.02
 _AT_ONCE = 0.15
 _TABLES = {"jobs_table": "jobs", "feed_table": "feed", "connections_table": "connections"}
-_READERS = {"jobs": ("feed", streams.FEED), "feed": ("push", streams.PUSH), "connections": ("replay", streams.REPLAY)}
+_READERS = {"jobs": ("feed", streams.FEED), "feed": ("push", streams.CHUNKS), "connections": ("replay", streams.REPLAY)}
 _SHARDS = {"jobs": 2, "feed": 1, "connections": 2}
 _EXPECTED = (Unavailable, ClientError, BotoCoreError)
 _USERS = ("ann", "bob", "cid")
@@ -100,8 +100,8 @@ class View:
         self.now_ms = 0
         self.first = 0
         """How long the feed was when the first event came."""
-        self.seen: dict[str, float] = {}
-        """The events by their ids, and when they came."""
+        self.seen: dict[str, tuple[Cursor, float]] = {}
+        """The events by their ids: where each was in the feed, and when it came."""
         self.gaps: set[int] = set()
         """How many had come when it was told of a gap."""
         self.last = self.furthest = Cursor(0)
@@ -120,18 +120,18 @@ class View:
         if event["action"] == "Gap":
             self.gaps.add(len(self.seen))
             return
-        self.first = self.first or entries
         self.last = Cursor.read(event["cursor"])
+        self.first = self.first or entries
         self.furthest = max(self.furthest, self.last)
-        self.seen.setdefault(event["eventID"], time.time())
+        self.seen.setdefault(event["eventID"], (self.last, time.time()))
 
     def fault(self, log: Sequence[Entry], *, whole: bool) -> str:
         """What is wrong with what was seen, beside the feed; `whole` when all should have come."""
         due, seen = self._due(log)
         place = 0
         told: set[str] = set()
-        for n, (id_, when) in enumerate(seen):
-            while place < len(due) and due[place].id != id_:
+        for n, id_, (cursor, when) in seen:
+            while place < len(due) and due[place].cursor != cursor:
                 if not (due[place].id in told or self._is_lost(due[place], when, n)):
                     return f"{due[place].cursor} is missing before {id_}"
                 place += 1
@@ -139,7 +139,7 @@ class View:
                 return f"{id_} is none of its events, or comes too late"
             told.add(id_)
         for entry in due[place:] if whole else ():
-            if not (entry.id in told or self._is_lost(entry, time.time(), len(seen))):
+            if not (entry.id in told or self._is_lost(entry, time.time(), len(self.seen))):
                 return f"{entry.cursor} never came"
         return ""
 
@@ -152,19 +152,19 @@ class View:
         text = self.query.get("lastMod")
         return round(float(text) * 1000) if text and float(text) else None
 
-    def _due(self, log: Sequence[Entry]) -> tuple[list[Entry], list[tuple[str, float]]]:
+    def _due(self, log: Sequence[Entry]) -> tuple[list[Entry], list[tuple[int, str, tuple[Cursor, float]]]]:
         """The events that are to come, from its begin on, and those that came, without what may come or not."""
-        since, seen = self._since_ms(), list(self.seen.items())
+        since, seen = self._since_ms(), [(n, *pair) for n, pair in enumerate(self.seen.items())]
         if since is not None:
             chosen = {entry.id for entry in log if entry.event["tsMs"] > since}
             due = [e for e in log if self.wants(e) and e.id in chosen and e.cursor > Cursor(since - 60_000)]
             other = {entry.id for entry in log} - chosen
-            return due, [pair for pair in seen if pair[0] not in other]
+            return due, [what for what in seen if what[1] not in other]
         if "lastMod" in self.query:
             return self._due_of_latest(log), seen
         late = {e.id for e in log[self.entries :] if e.cursor <= Cursor(self.now_ms)}  # stored while it connected
         due = [e for e in log if self.wants(e) and e.cursor > Cursor(self.now_ms) and e.id not in late]
-        return due, [pair for pair in seen if pair[0] not in late]
+        return due, [what for what in seen if what[1] not in late]
 
     def _due_of_latest(self, log: Sequence[Entry]) -> list[Entry]:
         """The latest were chosen between the connect and the first event."""
@@ -174,11 +174,11 @@ class View:
         earliest = max(0, len(known) - LATEST)
         if not self.seen:
             return wanted[len(known) :] + [e for e in known[-LATEST:] if e.expires > time.time()]
-        id_, when = next(iter(self.seen.items()))
+        first, when = next(iter(self.seen.values()))
         fresh = next((n for n, entry in enumerate(wanted) if entry.expires > when), len(wanted))
         latest = max(earliest, len(known) + len(later) - LATEST, fresh)
-        begin = next((n for n in range(earliest, latest + 1) if n < len(wanted) and wanted[n].id == id_), earliest)
-        return wanted[begin:]
+        begin = next((n for n, entry in enumerate(wanted) if entry.cursor == first), 0)
+        return wanted[min(max(begin, earliest), latest) :]
 
 
 class Client:
@@ -210,7 +210,11 @@ class World:
         self.clients = [self.client() for _ in range(10)]
         self.faulty: list[tuple[str, dict[str, str]]] = []
         indexes = [{"IndexName": names.CONNECTION_INDEX, "KeySchema": _schema(names.CONNECTION_KEYS)}]
-        for name, keys in {"jobs": names.JOBS_KEYS, "feed": names.FEED_KEYS, "connections": names.CONNECTIONS_KEYS}.items():
+        for name, keys in {
+            "jobs": names.JOBS_KEYS,
+            "feed": names.FEED_KEYS,
+            "connections": names.CONNECTIONS_KEYS,
+        }.items():
             asked = {"TableName": name, "KeySchema": _schema(keys), "GlobalSecondaryIndexes": indexes}
             self.aws(None, "CreateTable", asked if name == "connections" else asked | {"GlobalSecondaryIndexes": []})
         self.read = dict.fromkeys(_READERS, 0)
@@ -392,7 +396,10 @@ class World:
         """A stream hands some of its records to a function that does not run, and again when it fails, cut anywhere."""
         self.look()
         idle = [name for name, records in self.pending.items() if records and name not in self.running]
-        idle = [name for name in idle if name != "push0" or self.rng.random() < 0.4 or not self.faults.rate]
+        if self.faults.rate and self.rng.random() < 0.6:
+            idle = [name for name in idle if name != "push0"]  # it lags behind
+        if "sockets" in self.running:
+            idle = [name for name in idle if name.startswith("feed")]  # nobody is kept waiting for long
         if idle:
             self.hand_over(self.rng.choice(idle))
 
@@ -445,7 +452,7 @@ class World:
             self.judge(client, whole=False)
             past = time.time() - self.rng.uniform(-20, 2 * RETENTION_SECONDS)
             start = self.rng.choice(({}, {"lastMod": "0"}, {"lastMod": f"{past:.3f}"}))
-            client.asked = Cursor(round(past * 1000) if start.get("lastMod", "0") != "0" else 0)
+            client.asked = Cursor(round(past * 1000) - 60_000 if start.get("lastMod", "0") != "0" else 0)
             query = query | start
             client.view = view = View(query, len(self.log))
         client.connection = f"c{next(self.numbers)}"
@@ -491,7 +498,7 @@ class World:
         assert socket
         assert view
         self.look()
-        if socket.strays and self.rng.random() < 0.3:
+        if socket.strays and (not socket.inbox or self.rng.random() < 0.3):
             socket.inbox.append(socket.strays.pop(0))
         for body in socket.inbox[:frames]:
             found = json.loads(body)
@@ -542,6 +549,8 @@ class World:
             for client in self.clients:
                 if not client.socket:
                     self.connect(client)
+            for socket in self.sockets.values():
+                socket.slow_until = 0.0
             self.clock.ahead += 1
             self.look()
             for name in self.pending:
@@ -549,10 +558,8 @@ class World:
                     self.hand_over(name)
                     self.look()
             for client in self.clients:
-                if client.socket:
-                    client.socket.slow_until = 0.0
-                    while client.socket and (client.socket.inbox or client.socket.strays):
-                        self.hear_some(client, 1000)
+                while (socket := client.socket) and (socket.inbox or socket.strays or socket.closed):
+                    self.hear_some(client, 1000)
             if all(client.socket and client.socket.is_open() for client in self.clients) and not any(
                 self.pending.values()
             ):
@@ -566,7 +573,7 @@ class World:
             self.counts["views"] += 1
             fault = client.view.fault(self.log, whole=whole)
             if fault:
-                self.faulty.append((fault, client.view.query))
+                self.faulty.append((f"{client.connection}: {fault}", client.view.query))
 
 
 def _schema(keys: tuple[str, str]) -> list[dict[str, str]]:

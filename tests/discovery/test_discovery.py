@@ -1,9 +1,11 @@
 """The discovery function, from a cluster's API to what clients are told."""
 
 import json
+import random
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import trustme
@@ -29,6 +31,7 @@ class Plane:
             control_queue="control_plane",
             clusters=["prod"],
             allowed=["ffmpeg*", "vmaf*"] if allowed is None else allowed,
+            reserved=["ffmpeg_dead"],
         )
 
     def discover(self, *clusters: str) -> dict[str, Any]:
@@ -191,15 +194,23 @@ def test_queues_that_workers_bring_along_serve_beside_those_named_by_hand(plane:
 
 
 @pytest.mark.parametrize(
-    ("queue", "said"), [("ffmpeg_none", "no such queue"), ("control_dead", "option discoveredQueues")]
+    ("queue", "said"),
+    [
+        ("ffmpeg_none", "no such queue"),
+        ("control_dead", "option discoveredQueues"),
+        ("ffmpeg_dead", "for something else"),
+        ("vmaf_job", "named for vmaf jobs"),
+    ],
 )
 def test_a_queue_that_cannot_be_used_is_told_with_the_reason_and_gets_nothing(
     plane: Plane, api: Api, queue: str, said: str
 ) -> None:
-    plane.stack.sqs.create_queue(QueueName="control_dead")
+    for name in ("control_dead", "ffmpeg_dead"):
+        plane.stack.sqs.create_queue(QueueName=name)
     api.deployments = [worker("a", 50, QUEUE_NAME=queue), worker("b", 1)]
     plane.discover()
-    assert said in plane.backlog(queue)["fault"]
+    faults = [entry["fault"] for entry in plane.get(names.WORKER_BACKLOG) if entry["queue"] == queue]
+    assert [fault for fault in faults if fault and said in fault]
     for _ in range(20):
         call(plane.stack.submit, names.SUBMIT, contract("job"))
     assert {item["queue"]["S"] for item in plane.stack.items()} == {"ffmpeg_job"}
@@ -251,3 +262,79 @@ def test_another_authority_is_not_believed(eks: Eks, serve: Serve) -> None:
     plane = Plane()
     assert "certificate" in plane.discover()["unreachable"]["prod"]
     assert plane.deployments() == {}
+
+
+def test_a_queue_that_was_not_looked_up_gets_nothing_and_each_has_its_turn(plane: Plane, api: Api) -> None:
+    plane.stack.sqs.create_queue(QueueName="ffmpeg_z")
+    ghosts = [worker(f"g{n}", 3, QUEUE_NAME=f"ffmpeg_ghost{n:03}") for n in range(150)]
+    api.deployments = [*ghosts, worker("z", 50, QUEUE_NAME="ffmpeg_z")]
+    for _ in range(3):
+        plane.discover()
+        call(plane.stack.submit, names.SUBMIT, contract("job"))
+        assert {item["queue"]["S"] for item in plane.stack.items()} <= {"ffmpeg_job", "ffmpeg_z"}
+    assert plane.backlog("ffmpeg_z")["fault"] is None
+    api.deployments = []
+    plane.discover()
+    assert {entry["queue"] for entry in plane.get(names.WORKER_BACKLOG)} == {"ffmpeg_job", "vmaf_job"}
+
+
+def test_what_no_pattern_allows_any_more_gets_nothing(plane: Plane, api: Api) -> None:
+    plane.stack.sqs.create_queue(QueueName="ffmpeg_two")
+    api.deployments = [worker("w", QUEUE_NAME="ffmpeg_two")]
+    plane.discover()
+    assert plane.backlog("ffmpeg_two")["fault"] is None
+    plane.settings = names.DiscoverySettings.read(plane.settings.environ() | {"ALLOWED": '["vmaf*"]'})
+    plane.discover()
+    assert "discoveredQueues" in plane.backlog("ffmpeg_two")["fault"]
+
+
+def test_a_queue_that_workers_of_two_groups_take_from_gets_nothing(plane: Plane, api: Api) -> None:
+    plane.stack.sqs.create_queue(QueueName="ffmpeg_both")
+    api.deployments = [
+        worker("a", QUEUE_NAME="ffmpeg_both"),
+        annotate(worker("b", QUEUE_NAME="ffmpeg_both"), platform="gpu"),
+    ]
+    plane.discover()
+    told = {
+        entry["platform"]: entry["fault"]
+        for entry in plane.get(names.WORKER_BACKLOG)
+        if entry["queue"] == "ffmpeg_both"
+    }
+    assert told == {
+        "cpu": "workers for gpu jobs take from it, too",
+        "gpu": "workers for cpu jobs take from it, too",
+    }
+
+
+def test_long_names_lie_in_several_items_and_come_in_pages(plane: Plane, api: Api) -> None:
+    random.seed(1)
+    api.deployments = [
+        worker("".join(random.choices("abcdefghijklmnopqrstuvwxyz-0123456789", k=253)), namespace=f"n{n:062}")
+        for n in range(4000)
+    ]
+    assert plane.discover()["workers"] == 4000
+    query, seen = {"limit": "1000"}, 0
+    while True:
+        answer = call(plane.stack.workers, names.WORKER_DEPLOYMENTS, query=query)
+        assert answer.status == 200, answer
+        seen += len(answer.body)
+        if "Link" not in answer.headers:
+            break
+        query["after"] = parse_qs(urlsplit(answer.headers["Link"][1:].split(">")[0]).query)["after"][0]
+    assert seen == 4000
+
+
+@pytest.mark.parametrize("name", ["loads", "queues", "cluster#prod", "cluster#odd"])
+@pytest.mark.parametrize("document", [{"B": b"garbage"}, {"S": "text"}, None])
+def test_a_damaged_document_stops_nothing_and_is_made_anew(
+    plane: Plane, api: Api, name: str, document: dict[str, Any] | None
+) -> None:
+    api.deployments = [worker("a")]
+    plane.discover()
+    damaged: dict[str, Any] = {"part": {"S": "registry"}, "name": {"S": name}, "parts": {"N": "1"}}
+    damaged |= {"document": document} if document else {}
+    plane.stack.dynamodb.put_item(TableName="registry", Item=damaged)
+    assert call(plane.stack.submit, names.SUBMIT, contract("job")).status == 200
+    plane.discover()
+    assert list(plane.deployments()) == ["a"]
+    assert plane.backlog("ffmpeg_job")["readyReplicas"] == 1

@@ -72,7 +72,9 @@ def faults(**changes: Any) -> dict[str, str]:
         ({"clusters": "a"}, "must be empty"),
         ({"clusters": "a b"}, "names or ARNs of EKS clusters"),
         ({"discoveredQueues": "a/*"}, "patterns of SQS queue names"),
+        ({"discoveredQueues": "*"}, "patterns of SQS queue names"),
         ({"accessEntries": "perhaps"}, "boolean"),
+        ({"webhookNetworks": "10.0.0.1/8"}, "CIDR"),
     ],
 )
 def test_a_wrong_option_is_named(changes: dict[str, Any], said: str) -> None:
@@ -182,7 +184,7 @@ def test_what_holds_users_data_outlives_the_stack_unless_an_option_says_otherwis
         for table in resources("AWS::DynamoDB::Table", keepData=keep, frontDoor="none")
         if table["Properties"].get("TableName") == "elasticrecode_logs"
     ]
-    assert len(kept) == 7
+    assert len(kept) == 9
     assert {resource["DeletionPolicy"] for resource in kept} == {policy}
 
 
@@ -211,8 +213,8 @@ def test_what_is_given_up_or_late_raises_an_alarm_that_a_topic_hears_of() -> Non
         alarm["Properties"]["MetricName"] for alarm in resources("AWS::CloudWatch::Alarm")
     }  # fmt: skip
     assert told == {
-        settings.JOBS_BURIED, settings.UNREADABLE_MESSAGES, settings.EVENTS_GIVEN_UP, "Errors", "IteratorAge",
-        "ApproximateAgeOfOldestMessage",
+        settings.JOBS_BURIED, settings.UNREADABLE_MESSAGES, settings.EVENTS_GIVEN_UP, settings.DELIVERIES_GIVEN_UP,
+        "Errors", "IteratorAge", "ApproximateAgeOfOldestMessage",
     }  # fmt: skip
     topic = "arn:aws:sns:eu-west-1:123456789012:pager"
     heard = [alarm["Properties"].get("AlarmActions") for alarm in resources("AWS::CloudWatch::Alarm", alarmTopic=topic)]
@@ -250,6 +252,7 @@ GRANTS = {
     "sockets": {
         "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:Query", "execute-api:ManageConnections",
     },
+    "publish": {"dynamodb:BatchGetItem", "events:PutEvents"},
     "feed": {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"},
     "push": {
         "dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:Query", "dynamodb:UpdateItem",
@@ -259,6 +262,12 @@ GRANTS = {
         "dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem",
         "execute-api:ManageConnections",
     },
+    "webhooks": {
+        "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
+        "sqs:SendMessage",
+    },
+    "announce": {"dynamodb:Query", "sqs:SendMessage"},
+    "deliver": {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"},
     "reconcile": {
         "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "sqs:DeleteMessage",
         "sqs:ReceiveMessage", "sqs:SendMessage",
@@ -268,13 +277,13 @@ FROM_SOURCES = {
     "dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams",
     "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes", "sqs:GetQueueUrl",
 }  # fmt: skip
-"""What CDK grants for reading an event source, beside `sqs:ReceiveMessage` and `sqs:DeleteMessage` of `events`."""
+"""What CDK grants for reading an event source, beside receiving and deleting where that is a queue."""
 
 
 @pytest.mark.parametrize("name", GRANTS)
 def test_each_function_may_do_exactly_what_it_does(name: str) -> None:
     granted = {action for statement in statements(name) for action in statement["Action"]} - FROM_SOURCES
-    if name == "events":
+    if name in ("events", "announce", "deliver"):
         granted -= {"sqs:ReceiveMessage", "sqs:DeleteMessage"}
     assert granted == GRANTS[name] - FROM_SOURCES
 
@@ -340,3 +349,8 @@ def test_a_cluster_that_stays_out_of_reach_raises_an_alarm() -> None:
 
 def test_discovery_without_a_cluster_is_refused() -> None:
     assert "must name a cluster" in faults(discovery=True)["clusters"]
+
+
+def test_a_cluster_named_twice_and_a_pattern_that_fits_the_control_queue_are_refused() -> None:
+    assert "different names" in faults(discovery=True, clusters="a,a")["clusters"]
+    assert "controlQueue" in faults(discovery=True, clusters="a", discoveredQueues="contr*")["discoveredQueues"]

@@ -279,7 +279,7 @@ def test_a_server_that_was_started_again(gateway: Gateway, poster: Poster, no_pa
 def test_a_server_that_is_not_there(gateway: Gateway, poster: Poster, caplog: pytest.LogCaptureFixture) -> None:
     gateway.stop()
     assert poster.post({key: [b"1"] for key in IDS}, 0.3) == dict.fromkeys(IDS, Outcome(0, "late"))
-    assert f"POST failed for {len(IDS)} connections: no answer (curl 7: " in caplog.text
+    assert "connections: no answer (curl 7: " in caplog.text
 
 
 def test_a_connection_is_ended(gateway: Gateway, poster: Poster, caplog: pytest.LogCaptureFixture) -> None:

@@ -11,11 +11,14 @@ from tests.conftest import ROOT
 
 CORE = ROOT / "layers" / "core" / "python" / "elasticrecode"
 PURE = {
-    "deployments", "errors", "events", "fleet", "jobs", "lifecycle", "profiles", "records", "routing", "streams",
-    "validation", "watching",
+    "addresses", "deployments", "errors", "events", "fleet", "jobs", "lifecycle", "profiles", "records", "routing",
+    "streams", "validation", "watching",
 }  # fmt: skip
-AWS = {"aws", "claims", "clusters", "connections", "feed", "idempotency", "queues", "registry", "table"}
-SHARED = {"settings", "http", "observe", "intake"}
+AWS = {
+    "aws", "bus", "claims", "clusters", "connections", "feed", "idempotency", "posting", "queues", "registry",
+    "table", "webhooks",
+}  # fmt: skip
+SHARED = {"delivery", "settings", "http", "observe", "intake"}
 SDK = {"boto3", "botocore"}
 
 

@@ -115,13 +115,13 @@ def test_a_paused_queue_gets_none() -> None:
 
 def test_a_job_is_held_while_all_that_serve_it_are_paused() -> None:
     choice = chosen([queue("a", paused=True), queue("b", paused=True), queue("gpu", group="gpu")])
-    assert choice == ("", "every queue that serves it is paused: a, b")
+    assert choice == ("", "every queue that serves it is paused or without weight: a, b")
 
 
 def test_a_queue_that_cannot_be_sent_to_gets_none() -> None:
     assert set(sent([queue("a"), queue("b", fault="no such queue"), queue("c", weight=0.0)], 50)) == {"a"}
     held = chosen([queue("a", fault="no such queue"), queue("b", weight=0.0)])
-    assert held == ("", "every queue that serves it is paused: b")
+    assert held == ("", "every queue that serves it is paused or without weight: b")
     with pytest.raises(Refused, match=r"No queue can take cpu jobs: a \(no such queue\)\."):
         chosen([queue("a", fault="no such queue")])
 

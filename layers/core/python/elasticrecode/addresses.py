@@ -79,7 +79,7 @@ def is_within(address: str, allowed: Sequence[Network]) -> bool:
 
 
 def is_public(address: str) -> bool:
-    """Whether an address is one that anybody on the internet can have: not loopback, private, link-local, metadata …"""
+    """Whether an address is on the internet, and so not loopback, private, link-local, multicast or metadata."""
     given = _carried(_read(address))
     return (
         given.is_global

@@ -11,8 +11,7 @@ from msgspec import Struct
 from elasticrecode.aws import client, refusals
 from elasticrecode.errors import Unavailable
 from elasticrecode.events import JOB_PROGRESS
-
-SOURCE = "elasticrecode"
+from elasticrecode.settings import EVENT_SOURCE
 
 _ENTRIES = 10
 _BYTES = 240 * 1024
@@ -20,7 +19,12 @@ _BYTES = 240 * 1024
 _ENVELOPE_BYTES = 512
 _ROUNDS = 4
 _BACKOFF_SECONDS = 0.1
-_FINAL = {"InvalidArgument", "MalformedDetail", "NotAuthorizedForSourceException", "NotAuthorizedForDetailTypeException"}
+_FINAL = {
+    "InvalidArgument",
+    "MalformedDetail",
+    "NotAuthorizedForSourceException",
+    "NotAuthorizedForDetailTypeException",
+}
 """Codes of entries that no retry helps."""
 
 
@@ -56,7 +60,7 @@ class Bus:
                 continue
             entry = {
                 "EventBusName": self._name,
-                "Source": SOURCE,
+                "Source": EVENT_SOURCE,
                 "DetailType": head.action,
                 "Detail": detail.decode(),
             }
@@ -66,7 +70,8 @@ class Bus:
         return refused
 
     def _put(self, batch: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, str]:
-        waiting, reasons = list(batch), {}
+        waiting = list(batch)
+        reasons: dict[str, str] = {}
         for round_ in range(_ROUNDS):
             try:
                 with refusals("telling the bus"):

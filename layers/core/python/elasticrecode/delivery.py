@@ -14,9 +14,11 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from functools import cache
 from http.client import HTTPConnection, HTTPException, HTTPResponse
+from io import BufferedReader
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -93,12 +95,10 @@ def pause(waited_seconds: float) -> float:
     return min(max(waited_seconds, _SHORTEST_PAUSE), _LONGEST_PAUSE) * random.uniform(0.8, 1.2)  # noqa: S311
 
 
-class Poster:
+class Courier:
     """Posts to users' addresses; those in `allowed` may be other than public."""
 
-    def __init__(
-        self, allowed: Sequence[Network], limits: Limits | None = None, resolve: Resolve = resolve
-    ) -> None:
+    def __init__(self, allowed: Sequence[Network], limits: Limits | None = None, resolve: Resolve = resolve) -> None:
         self._allowed = allowed
         self._limits = limits or Limits()
         self._resolve = resolve
@@ -122,8 +122,10 @@ class Poster:
         with _Connection(target, addresses, self._limits) as connection:
             try:
                 connection.request("POST", target.path, body, headers)
-                answer = connection.getresponse()
-                self._judge(answer)
+                with connection.getresponse() as answer:
+                    self._judge(answer)
+                if connection.is_late:
+                    raise TimeoutError
             except ssl.SSLCertVerificationError as error:
                 raise Undeliverable(f"its certificate can't be verified ({error.verify_message})") from None
             except (OSError, HTTPException, ValueError) as error:
@@ -150,8 +152,28 @@ class Poster:
             raise HTTPException("cut off")
 
 
+class _Lines(BufferedReader):
+    """Lines that must be whole: http.client takes the end of a connection for the end of an answer's head."""
+
+    def readline(self, size: int | None = -1) -> bytes:
+        """A line. HTTPException when the connection ended in it, or before."""
+        line = super().readline(size)
+        if not line.endswith(b"\n") and len(line) != size:
+            raise HTTPException("cut off")
+        return line
+
+
+class _Answer(HTTPResponse):
+    def begin(self) -> None:
+        """Read the head."""
+        self.fp = _Lines(self.fp.detach())
+        super().begin()
+
+
 class _Connection(HTTPConnection):
     """A connection to one of the addresses that were judged, cut when its time is over."""
+
+    response_class = _Answer
 
     def __init__(self, target: Target, addresses: Sequence[str], limits: Limits) -> None:
         super().__init__(target.host, target.port, timeout=limits.total)
@@ -159,6 +181,7 @@ class _Connection(HTTPConnection):
         self._addresses = addresses[:_ADDRESSES]
         self._limits = limits
         self._deadline = time.monotonic() + limits.total
+        self._wire: socket.socket | None = None  # `sock` is let go of as soon as the answer's head was read
         self._timer = threading.Timer(limits.total, self._cut)
         self._timer.daemon = True
         # HTTPConnection names the port in `Host` unless it is this one.
@@ -172,24 +195,27 @@ class _Connection(HTTPConnection):
         self._timer.cancel()
         self.close()
 
+    @property
+    def is_late(self) -> bool:
+        """Whether its time is over, so that what was read may have been cut off."""
+        return time.monotonic() >= self._deadline
+
     def connect(self) -> None:
         """Connect to the first address that lets it, and verify the certificate against the name."""
-        self.sock = self._reach()
+        self.sock = self._wire = self._reach()
         self.sock.settimeout(max(0.1, self._deadline - time.monotonic()))
         if self._target.secure:
-            wrapped = _trust().wrap_socket(
-                self.sock, server_hostname=self._target.host, do_handshake_on_connect=False
-            )
-            self.sock = wrapped
+            wrapped = _trust().wrap_socket(self.sock, server_hostname=self._target.host, do_handshake_on_connect=False)
+            self.sock = self._wire = wrapped
             wrapped.do_handshake()
 
     def explain(self, error: Exception) -> str:
         """Why it failed."""
-        if isinstance(error, TimeoutError) or time.monotonic() >= self._deadline:
-            limit = self._limits.connect if self.sock is None else self._limits.total
-            return f"it did not {'let us connect' if self.sock is None else 'answer'} within {limit:g} s"
-        if isinstance(error, OSError) and self.sock is None:
-            return f"it could not be connected to ({error.strerror or error})"
+        if self._wire is None:
+            late = isinstance(error, TimeoutError)
+            return f"it could not be connected to ({'no answer' if late else getattr(error, 'strerror', '') or error})"
+        if isinstance(error, TimeoutError) or self.is_late:
+            return f"it did not answer within {self._limits.total:g} s"
         if isinstance(error, ssl.SSLError):
             return f"TLS failed ({error.reason or error})"
         return "the connection was closed before its answer was complete"
@@ -208,12 +234,9 @@ class _Connection(HTTPConnection):
 
     def _cut(self) -> None:
         """End what drips along. The socket's own shutdown, as TLS's would wait for the other side."""
-        sock = self.sock
-        if sock is not None:
-            try:
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
-            except OSError:
-                return
+        if self._wire is not None:
+            with suppress(OSError):
+                socket.socket.shutdown(self._wire, socket.SHUT_RDWR)
 
 
 @cache

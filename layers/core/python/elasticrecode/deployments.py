@@ -14,6 +14,7 @@ FAMILY = "elastirecord.kubernetes.io/"
 _QUEUE = re.compile(r"[\w-]{1,80}", re.ASCII)
 _PRIORITY = re.compile(r"(\d{1,3}) ?- ?(\d{1,3})", re.ASCII)
 _WEIGHT = re.compile(r"\d{1,6}(\.\d{1,6})?", re.ASCII)
+_MOST_REPLICAS = 1_000_000
 _UNREADABLE = (DecodeError, UnicodeDecodeError)
 _PLATFORMS = ("cpu", "gpu")
 _PRICES: tuple[PriceModel, ...] = get_args(PriceModel)
@@ -217,8 +218,8 @@ def worker(deployment: Deployment | Unread, cluster: str, control_queue: str) ->
         queue=queue,
         kind=cast(WorkerType, kind),
         platform="gpu" if platform == "gpu" else "cpu",
-        ready=max(0, ready or 0),
-        desired=max(0, 1 if spec.replicas is None else spec.replicas),
+        ready=min(max(0, ready or 0), _MOST_REPLICAS),
+        desired=min(max(0, 1 if spec.replicas is None else spec.replicas), _MOST_REPLICAS),
         price=price,
         priority=priority,
         weight=weight,

@@ -163,13 +163,11 @@ class Feed:
             yield from chunks
             last = chunks[-1].seq - 1
 
-    def lacks(self, after: Cursor) -> bool:
-        """Whether something that followed a cursor is not retained any more."""
+    def lost(self, after: Cursor, head: int) -> Cursor | None:
+        """How far what followed a cursor is not retained any more; None when all is. `head` was read before."""
         chunks = self.read(after, 1)
-        if chunks and chunks[0].seq == after.seq:
-            return False
-        latest_lost = chunks[0].before if chunks else self.head()
-        return latest_lost > after.seq or (latest_lost == after.seq and not after.is_whole)
+        last = Cursor(chunks[0].before if chunks else head)
+        return last if last > after else None
 
     def _chunks(self, condition: str, values: dict[str, Any], limit: int, *, forward: bool = True) -> list[Chunk]:
         """A page of chunks. It is only empty where there are none, however many have expired before the next."""

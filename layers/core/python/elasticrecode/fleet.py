@@ -1,6 +1,6 @@
 """The workers and their queues, as the registry knows them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Literal, NamedTuple, get_args
 
@@ -19,6 +19,7 @@ KEPT_SECONDS = 900
 FRESH_SECONDS = 150
 """Age from which what is known of a cluster is called stale: two looks have not come."""
 
+_UNSEEN = "it has not been looked up yet"
 _NOBODY = "no Deployment serves it any more"
 _MISSING = "there is no such queue"
 _LOOKS = 64
@@ -152,7 +153,7 @@ class Queue(Struct, frozen=True, kw_only=True):
     """A queue of one group. `ready` is None where nobody knows its workers, as none of them was discovered.
 
     `fault` says why nothing can be sent to it, and is empty where it can. `served` is when a ready worker was last
-    there, in Unix seconds.
+    there, in Unix seconds. One that is forgotten is only known because workers that are gone took from it.
     """
 
     name: str
@@ -164,6 +165,7 @@ class Queue(Struct, frozen=True, kw_only=True):
     weight: float = 1.0
     paused: bool = False
     fault: str = ""
+    is_forgotten: bool = False
     served: float = 0.0
     load: Load = Load()
 
@@ -176,11 +178,6 @@ class Queue(Struct, frozen=True, kw_only=True):
     def platform(self) -> str:
         """Where its workers run, as jobs ask for it: `cpu` or `gpu`."""
         return "gpu" if self.group == "gpu" else "cpu"
-
-    @property
-    def is_forgotten(self) -> bool:
-        """Whether it is only known because workers that are gone took from it."""
-        return self.fault == _NOBODY
 
     def is_deserted(self, now: float, seconds: float) -> bool:
         """Whether it has had no ready worker for so long, as far as anybody knows."""
@@ -217,28 +214,53 @@ def queues(named: Mapping[str, Mapping[str, str]], known: Known, now: float) -> 
             serving.setdefault((worker.group, worker.queue), []).append(worker)
     by_hand = {(group, name): url for group in GROUPS for name, url in named.get(group, {}).items()}
     left = {(group, name) for name, found in known.registered.items() for group in found.groups}
+    by_hand_names = _groups_of(by_hand)
+    groups = _groups_of([*by_hand, *serving])
+
+    def conflict(group: Group, name: str) -> str:
+        """Why a queue can't be one of a group: workers of another would take its jobs."""
+        if (group, name) in by_hand or len(groups.get(name, ())) < 2:
+            return ""
+        others = [other for other in sorted(groups[name]) if other != group]
+        if name in by_hand_names:
+            return f"it is named for {', '.join(by_hand_names[name])} jobs"
+        return f"workers for {', '.join(others)} jobs take from it, too"
+
     return [
-        _queue(key, by_hand.get(key, ""), serving.get(key, []), known) for key in sorted({*by_hand, *serving, *left})
+        _queue(
+            (group, name), by_hand.get((group, name), ""), serving.get((group, name), []), known, conflict(group, name)
+        )
+        for group, name in sorted({*by_hand, *serving, *left})
     ]
 
 
-def _queue(key: tuple[Group, str], url: str, workers: list[Worker], known: Known) -> Queue:
+def _groups_of(keys: Iterable[tuple[Group, str]]) -> dict[str, list[Group]]:
+    """Name of a queue → the groups that take from it."""
+    found: dict[str, list[Group]] = {}
+    for group, name in sorted(set(keys)):
+        found.setdefault(name, []).append(group)
+    return found
+
+
+def _queue(key: tuple[Group, str], url: str, workers: list[Worker], known: Known, conflict: str) -> Queue:
     group, name = key
     found = known.registered.get(name)
     load = known.loads.get(name, Load())
-    fault = _MISSING if load.missing else ""
+    forgotten = not url and not workers
+    fault = conflict or (_MISSING if load.missing else "")
     if not url:
-        fault = fault or (found.fault if found else "it has not been looked up yet") or ("" if workers else _NOBODY)
+        found_fault = (found.fault or ("" if found.url else _UNSEEN)) if found else _UNSEEN
+        fault = fault or (_NOBODY if forgotten else found_fault)
         url = found.url if found else ""
     working = [worker for worker in workers if not worker.draining] or workers
     ready = sum(worker.ready for worker in working)
     capacity = sum(worker.ready * worker.weight for worker in working)
-    unknown = not workers and fault != _NOBODY
     return Queue(
         name=name,
         group=group,
         url=url,
-        ready=None if unknown else ready,
+        ready=ready if workers or forgotten else None,
+        is_forgotten=forgotten,
         price="spot" if any(worker.price == "spot" for worker in working) else "normal",
         priority=(
             min((worker.priority[0] for worker in working), default=ALL_PRIORITIES[0]),

@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 _PAGE = (1, 1000)
 _PAGE_DEFAULT = 100
-_PARAMETER_LENGTH = 256
+_PARAMETER_LENGTH = 512
 _CURSOR = re.compile(r"job|progress|(log#)?\d{14}#\d#[\w.:@=+-]{1,160}")
 """A sort key of the jobs table or of its index by user."""
 _RETRY_AFTER_SECONDS = 5

@@ -9,7 +9,7 @@ from elasticrecode.http import Request
 from elasticrecode.idempotency import Keys
 from elasticrecode.jobs import BODY_LIMIT, Job
 from elasticrecode.registry import Registry
-from elasticrecode.routing import Choice, wanted
+from elasticrecode.routing import wanted
 from elasticrecode.settings import SubmitSettings
 from elasticrecode.table import Accepted, JobsTable
 
@@ -45,23 +45,23 @@ class Intake:
         checked = key if key is None else idempotency.checked(key)
         body = request.body(BODY_LIMIT)
         jobs = read(body)
-        choices = self._registry.choose([wanted(job) for job in jobs])
         if checked is None:
-            return Taken(jobs, self._accept(jobs, choices))
+            return Taken(jobs, self._accept(jobs))
         user_id = jobs[0].userid
         begun = self._keys.begin(user_id, checked, request.path.encode() + body)
         jobs = idempotency.identified(jobs, checked, begun.since)
         if begun.refused is not None:
             return Taken(jobs, begun.refused)
         try:
-            refused = self._accept(jobs, choices, again=begun.again)
+            refused = self._accept(jobs, again=begun.again)
         except Exception:
             self._keys.release(user_id, checked)
             raise
         self._keys.finish(user_id, checked, refused)
         return Taken(jobs, refused)
 
-    def _accept(self, jobs: list[Job], choices: list[Choice], *, again: bool = False) -> set[str]:
+    def _accept(self, jobs: list[Job], *, again: bool = False) -> set[str]:
+        choices = self._registry.choose([wanted(job) for job in jobs])
         now = time.time_ns() // 1_000_000
         accepted = [Accepted(job, choice, now) for job, choice in zip(jobs, choices, strict=True)]
         return self._table.accept(accepted, self._retention_seconds, again=again)

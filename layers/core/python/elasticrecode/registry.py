@@ -40,6 +40,9 @@ _KEPT_SECONDS = 14 * 86_400
 """How long something is remembered that nobody writes any more: longer than a message lives."""
 
 _PART = "registry"
+_PART_MARK = "~"
+"""What is too large for an item lies in several, the others behind this mark; clusters' names have none."""
+_ITEM_BYTES = 380_000
 _CLUSTER, _PAUSE, _QUEUES, _LOADS = "cluster#", "pause#", "queues", "loads"
 
 
@@ -66,10 +69,13 @@ class Registry:
         )
         with refusals("reading the registry"):
             rows = {row[REGISTRY_KEYS[1]]["S"]: row for row in chain.from_iterable(page["Items"] for page in pages)}
+        views = (
+            _document(rows, name, ClusterView) for name in rows if name.startswith(_CLUSTER) and _PART_MARK not in name
+        )
         return Known(
-            clusters=[_document(row, ClusterView) for name, row in rows.items() if name.startswith(_CLUSTER)],
-            registered=_document(rows[_QUEUES], dict[str, Registered]) if _QUEUES in rows else {},
-            loads=_document(rows[_LOADS], dict[str, Load]) if _LOADS in rows else {},
+            clusters=[view for view in views if view],
+            registered=_document(rows, _QUEUES, dict[str, Registered]) or {},
+            loads=_document(rows, _LOADS, dict[str, Load]) or {},
             paused=frozenset(name.removeprefix(_PAUSE) for name in rows if name.startswith(_PAUSE)),
         )
 
@@ -93,7 +99,7 @@ class Registry:
             return urls
         return {queue.name: queue.url for queue in self.queues(anew=True) if queue.url}
 
-    def choose(self, wants: Sequence[Want], leaving: str = "") -> list[Choice]:
+    def choose(self, wants: Sequence[Want]) -> list[Choice]:
         """The queue of each job. Refused where none serves it, whatever its load."""
         queues, now = self.queues(), time.time()
         if self._router is None:
@@ -101,7 +107,7 @@ class Registry:
         elif queues is not self._routed:
             self._router.update(queues)
         self._routed = queues
-        return [self._router.choose(want, now, leaving) for want in wants]
+        return [self._router.choose(want, now) for want in wants]
 
     # Writing
 
@@ -132,9 +138,12 @@ class Registry:
 
     def _save(self, name: str, document: object) -> None:
         packed = zlib.compress(msgspec.json.encode(document))
-        item = {**_key(name), "document": {"B": packed}, TTL: {"N": str(int(time.time()) + _KEPT_SECONDS)}}
-        with refusals("writing the registry"):
-            self._dynamodb.put_item(TableName=self._table, Item=item)
+        parts = [packed[start : start + _ITEM_BYTES] for start in range(0, len(packed), _ITEM_BYTES)]
+        expires = {"N": str(int(time.time()) + _KEPT_SECONDS)}
+        for n, part in enumerate(parts):
+            item = {**_key(_part(name, n)), "document": {"B": part}, "parts": {"N": str(len(parts))}, TTL: expires}
+            with refusals("writing the registry"):
+                self._dynamodb.put_item(TableName=self._table, Item=item)
 
     def _delete(self, name: str) -> None:
         with refusals("writing the registry"):
@@ -159,21 +168,25 @@ class Lookout:
         """A worker of a queue finished a job after so many seconds."""
         self._finished.setdefault(queue, []).append(seconds)
 
-    def look(self) -> None:
-        """Look at the queues whose look is LOOK_SECONDS ago, and store what they hold beside what was measured."""
+    def look(self, *, measuring: bool) -> None:
+        """Look at the queues whose look is LOOK_SECONDS ago, and store what they hold.
+
+        Only who sends jobs, and says so, measures: to others it would seem that none are sent.
+        """
         now = time.time()
-        queues = self._registry.queues()
+        queues = [queue for queue in self._registry.queues() if queue.url]
         due = [queue for queue in queues if queue.load.at <= now - LOOK_SECONDS]
         if not due or self._looked_at > now - LOOK_SECONDS:
             return
         elapsed, self._looked_at = now - self._looked_at, now
-        sent, self._sent = self._sent, Counter()
-        finished, self._finished = self._finished, {}
-        loads = {queue.name: queue.load for queue in queues} | self.loads(due, now)
-        moved = {name: load.moved(sent[name], finished.get(name, []), elapsed) for name, load in loads.items()}
-        self._registry.save_loads(moved)
+        loads = {queue.name: queue.load for queue in queues} | self._loads(due, now)
+        if measuring:
+            sent, self._sent = self._sent, Counter()
+            finished, self._finished = self._finished, {}
+            loads = {name: load.moved(sent[name], finished.get(name, []), elapsed) for name, load in loads.items()}
+        self._registry.save_loads(loads)
 
-    def loads(self, queues: Sequence[Queue], now: float) -> dict[str, Load]:
+    def _loads(self, queues: Sequence[Queue], now: float) -> dict[str, Load]:
         """What queues hold. What can't be seen, or has to wait for the next look, is left out."""
         chosen = least_looked(queues)
         seen = side_by_side(lambda queue: self._load(queue, now), chosen) if chosen else []
@@ -191,5 +204,17 @@ def _key(name: str) -> dict[str, Any]:
     return {REGISTRY_KEYS[0]: {"S": _PART}, REGISTRY_KEYS[1]: {"S": name}}
 
 
-def _document(row: Mapping[str, Any], kind: type[T]) -> T:
-    return msgspec.json.decode(zlib.decompress(row["document"]["B"]), type=kind)
+def _part(name: str, n: int) -> str:
+    return f"{name}{_PART_MARK}{n}" if n else name
+
+
+def _document(rows: Mapping[str, Mapping[str, Any]], name: str, kind: type[T]) -> T | None:
+    """A document, from its parts. None where there is none, or one that can't be read: its writer makes it anew."""
+    if name not in rows:
+        return None
+    try:
+        parts = [rows[_part(name, n)]["document"]["B"] for n in range(int(rows[name]["parts"]["N"]))]
+        return msgspec.json.decode(zlib.decompress(b"".join(parts)), type=kind)
+    except (zlib.error, msgspec.DecodeError, KeyError, TypeError, ValueError):
+        _log.exception("what the registry has under %s can't be read and is taken for nothing", name)
+        return None

@@ -204,7 +204,7 @@ class Router:
             raise Refused(f"No queue can take {want.group} jobs: {_told(group)}.")
         running = [queue for queue in serving if _is_open(queue)]
         if not running:
-            return (), f"every queue that serves it is paused: {_told(serving)}"
+            return (), f"every queue that serves it is paused or without weight: {_told(serving)}"
         if leaving:
             running = [queue for queue in running if queue.ready != 0 and queue.name != leaving]
             if not running:

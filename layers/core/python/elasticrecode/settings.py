@@ -29,6 +29,11 @@ WORKER_DEPLOYMENTS = "GET /v1/worker/deployments"
 WORKER_BACKLOG = "GET /v1/worker/backlog"
 PAUSE_QUEUE = "POST /v1/worker/queues/{queue}/pause"
 RESUME_QUEUE = "POST /v1/worker/queues/{queue}/resume"
+ADD_WEBHOOK = "POST /v1/webhooks"
+WEBHOOKS = "GET /v1/webhooks"
+REMOVE_WEBHOOK = "DELETE /v1/webhooks/{webhookID}"
+WEBHOOK_FAILURES = "GET /v1/webhooks/{webhookID}/failures"
+RETRY_WEBHOOK = "POST /v1/webhooks/{webhookID}/failures/retry"
 
 ROUTES = {
     "schema": (SERVER, VERSION, SCHEMA),
@@ -37,6 +42,7 @@ ROUTES = {
     "logs": (JOB_EVENTS, USER_EVENTS, USER_LOGS),
     "jobs": (JOB_STATUS, JOBS, CANCEL, RETRY, RETRY_FAILED),
     "workers": (WORKER_QUEUES, WORKER_DEPLOYMENTS, WORKER_BACKLOG, PAUSE_QUEUE, RESUME_QUEUE),
+    "webhooks": (ADD_WEBHOOK, WEBHOOKS, REMOVE_WEBHOOK, WEBHOOK_FAILURES, RETRY_WEBHOOK),
 }
 """Function → the routes it answers, below the stage `api`."""
 
@@ -51,6 +57,7 @@ CONNECTION_INDEX = "connection"
 CONNECTION_KEYS = ("connectionID", "topic")
 FEED_KEYS = ("feed", "seq")
 REGISTRY_KEYS = ("part", "name")
+WEBHOOKS_KEYS = ("owner", "item")
 TTL = "expires"
 """Attribute with the Unix second from which an item is no longer shown."""
 
@@ -65,6 +72,10 @@ UNREADABLE_MESSAGES = "UnreadableMessages"
 JOBS_MOVED = "JobsMoved"
 CLUSTERS_UNREACHABLE = "ClustersUnreachable"
 WORKERS_DISCOVERED = "WorkersDiscovered"
+DELIVERIES_GIVEN_UP = "DeliveriesGivenUp"
+
+EVENT_SOURCE = "elasticrecode"
+"""Source of the product's events on the EventBridge bus."""
 
 Queues = dict[str, dict[str, str]]
 """Group (`cpu`, `gpu`, `vmaf`) → name of a queue → its URL."""
@@ -152,7 +163,7 @@ class DiscoverySettings(Settings, frozen=True, kw_only=True):
     """For the function that looks for workers.
 
     `clusters` are names or ARNs, or one `tag:key=value` for all that have it. `allowed` are patterns, with `*`, of the
-    names of queues that workers may bring along.
+    names of queues that workers may bring along, `reserved` names that they must not.
     """
 
     registry_table: str
@@ -160,6 +171,7 @@ class DiscoverySettings(Settings, frozen=True, kw_only=True):
     control_queue: str
     clusters: list[str]
     allowed: list[str]
+    reserved: list[str]
 
 
 class EventsSettings(Settings, frozen=True, kw_only=True):
@@ -197,6 +209,13 @@ class FeedSettings(Settings, frozen=True, kw_only=True):
     event_retention_seconds: int
 
 
+class PublishSettings(Settings, frozen=True, kw_only=True):
+    """For the function that puts the feed's new events on the bus."""
+
+    jobs_table: str
+    event_bus: str
+
+
 class WatchersSettings(Settings, frozen=True, kw_only=True):
     """For `push`, which sends the feed's new events to watchers, and `replay`, which sends them what came before."""
 
@@ -204,6 +223,29 @@ class WatchersSettings(Settings, frozen=True, kw_only=True):
     feed_table: str
     connections_table: str
     socket_management_url: str
+
+
+class WebhooksSettings(ApiSettings, frozen=True, kw_only=True):
+    """For the routes about webhooks. `networks`, in CIDR notation, may be sent to although they are not public."""
+
+    webhooks_table: str
+    deliveries_queue: str
+    networks: list[str]
+
+
+class AnnounceSettings(Settings, frozen=True, kw_only=True):
+    """For the function that makes deliveries of events."""
+
+    webhooks_table: str
+    deliveries_queue: str
+
+
+class DeliverSettings(Settings, frozen=True, kw_only=True):
+    """For the function that makes deliveries."""
+
+    webhooks_table: str
+    deliveries_queue: str
+    networks: list[str]
 
 
 def compose(build: Callable[[S], Callable[[Any, Any], T]], settings: type[S]) -> Callable[[Any, Any], T]:

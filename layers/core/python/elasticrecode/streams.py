@@ -31,7 +31,7 @@ FEED: Filters = (
 )
 """Events: each is an item, but for progress, which is overwritten."""
 
-PUSH: Filters = ({"eventName": ["INSERT"], "dynamodb": {"Keys": {"feed": {"S": ["events"]}}}},)
+CHUNKS: Filters = ({"eventName": ["INSERT"], "dynamodb": {"Keys": {"feed": {"S": ["events"]}}}},)
 """New chunks of the feed."""
 
 REPLAY: Filters = ({"eventName": ["INSERT", "MODIFY"], "dynamodb": {"NewImage": {"state": {"S": [CATCHING_UP]}}}},)

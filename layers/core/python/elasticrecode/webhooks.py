@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Raw, Struct
+from msgspec.structs import asdict
 
 from elasticrecode.aws import batched, client, refusals, side_by_side
 from elasticrecode.delivery import SECRET_PREFIX, pause
@@ -32,12 +33,27 @@ _FAILURE = "failure#"
 _OWNER = "owner"
 _KEPT_SECONDS = 14 * 86_400
 _STRIKES = 5
-"""Failures one after another, after which the whole webhook pauses: one delivery may be what its receiver can't read."""
+"""Failures without a success in between, after which the whole webhook pauses; one may be an event's own."""
 _SECRET = re.compile(r"whsec_[0-9A-Za-z+/]{32,88}={0,2}", re.ASCII)
 _SECRET_BYTES = (24, 64)
 _BATCH, _BATCH_BYTES = 10, 240 * 1024
 
 Item = dict[str, dict[str, Any]]
+
+
+class Head(Struct, kw_only=True):
+    """What is read of an event; all else of it goes on as it came."""
+
+    userID: str
+    jobID: str
+    action: str
+    eventID: str
+    tsMs: int
+
+    @property
+    def position(self) -> str:
+        """Where it stands among other events."""
+        return Event(ts=0, **asdict(self)).position
 
 
 class Webhook(Struct, frozen=True, kw_only=True):
@@ -61,7 +77,7 @@ class Webhook(Struct, frozen=True, kw_only=True):
         """Without the secret, so that it gets into no log."""
         return f"Webhook({self.webhookID!r}, {self.url!r})"
 
-    def wants(self, event: Event) -> bool:
+    def wants(self, event: Head) -> bool:
         """Whether an event is to be sent."""
         return not self.disabled and event.action in self.actions
 
@@ -100,6 +116,11 @@ def new(user_id: str, url: str, actions: Iterable[str], secret: str = "") -> Web
         secret=secret or SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode(),
         createdMs=_now_ms(),
     )
+
+
+def head(event: bytes | Raw) -> Head:
+    """The head of an event. DecodeError when it is none."""
+    return msgspec.json.decode(event, type=Head)
 
 
 def is_secret(text: str) -> bool:
@@ -222,7 +243,7 @@ class WebhooksTable:
 
     def give_up(self, webhook_id: str, event: bytes, reason: str) -> None:
         """Keep a delivery that was given up, once, with the reason."""
-        position = msgspec.json.decode(event, type=Event).position
+        position = head(event).position
         now = _now_ms()
         item: Item = {
             **_key(f"#{webhook_id}", _FAILURE + position),

@@ -1,0 +1,167 @@
+"""Users' webhooks: make, list and remove them; what could not be delivered, and sending it again."""
+
+import time
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from elasticrecode import addresses, delivery, http, jobs, webhooks
+from elasticrecode.addresses import URL_LENGTH
+from elasticrecode.delivery import Undeliverable
+from elasticrecode.errors import BadParameter, Fault, NotFound, Refused, Unavailable
+from elasticrecode.jobs import UserID
+from elasticrecode.settings import (
+    ADD_WEBHOOK,
+    REMOVE_WEBHOOK,
+    RETRY_WEBHOOK,
+    WEBHOOK_FAILURES,
+    WEBHOOKS,
+    WebhooksSettings,
+    compose,
+)
+from elasticrecode.validation import Body, Reader
+from elasticrecode.webhooks import Deliveries, Delivery, Webhook, WebhooksTable
+
+_BODY_LIMIT = 8192
+_MOST = 20
+"""Webhooks of one user."""
+_RETRY_SECONDS = 15
+_RETRY_PAGE = 100
+_TIMES = ("createdMs", "failingSinceMs", "pausedUntilMs", "lastSuccessMs", "lastFailureMs")
+
+Action = Literal[
+    "JobSummit", "JobStart", "JobFinished", "JobFailed", "JobReturned", "JobLost", "JobRetried", "JobCancelled"
+]
+"""The product's events but JobProgress."""
+
+
+def _is_url(text: str) -> bool:
+    try:
+        addresses.parse(text)
+    except ValueError:
+        return False
+    return True
+
+
+_FORMATS = jobs.FORMATS | {
+    "webhook-url": (
+        _is_url,
+        f"an https URL of at most {URL_LENGTH} ASCII characters, without credentials and fragment",
+    ),
+}
+
+
+class WebhookRequest(Struct, forbid_unknown_fields=True):
+    """Which of a user's events go where. An empty secret stands for none: it is made here."""
+
+    userID: UserID
+    url: Annotated[str, Meta(extra_json_schema={"format": "webhook-url"})]
+    actions: Annotated[list[Action], Meta(min_length=1, max_length=20)]
+    secret: str = ""
+
+
+_webhook_request = Reader(WebhookRequest, _FORMATS)
+
+
+def build(settings: WebhooksSettings) -> http.LambdaHandler:
+    """The handler over the table of webhooks and the queue of deliveries."""
+    table, deliveries = WebhooksTable(settings.webhooks_table), Deliveries(settings.deliveries_queue)
+    allowed = addresses.networks(settings.networks)
+
+    def add(request: http.Request) -> http.Response:
+        body = Body(request.body(_BODY_LIMIT))
+        asked = _webhook_request.read(body, _faults(body.fields))
+        if len(table.of(asked.userID)) >= _MOST:
+            raise Refused(f"A user has at most {_MOST} webhooks; remove one first.")
+        webhook = webhooks.new(asked.userID, asked.url, asked.actions, asked.secret)
+        table.create(webhook)
+        return http.Response(_shown(webhook) | {"secret": webhook.secret}, 201)
+
+    def listing(request: http.Request) -> http.Response:
+        user_id = request.query.get("userID")
+        if not user_id:
+            raise BadParameter("userID is required: webhooks are listed for one user.")
+        return http.Response([_shown(webhook) for webhook in table.of(user_id)])
+
+    def remove(request: http.Request) -> http.Response:
+        webhook = _existing(request)
+        table.remove(webhook)
+        return http.Response({"webhookID": webhook.webhookID})
+
+    def failures(request: http.Request) -> http.Response:
+        limit, after = request.page()
+        page = table.failures(_existing(request).webhookID, limit, after)
+        return http.Response(list(page.found.values()), headers=request.next_link(page.after))
+
+    def retry(request: http.Request) -> http.Response:
+        webhook = _existing(request)
+        table.enable(webhook)
+        until, sent, after = time.monotonic() + _RETRY_SECONDS, 0, ""
+        while True:
+            page = table.failures(webhook.webhookID, _RETRY_PAGE, after)
+            again = time.time_ns() // 1_000_000
+            refused = deliveries.send(
+                {
+                    position: (
+                        webhooks.head(found.event).jobID,
+                        Delivery(userID=webhook.userID, webhookID=webhook.webhookID, event=found.event, again=again),
+                    )
+                    for position, found in page.found.items()
+                }
+            )
+            done = [position for position in page.found if position not in refused]
+            table.forget(webhook.webhookID, done)
+            sent, after = sent + len(done), page.after
+            if refused:
+                raise Unavailable(f"{sent} were sent again; AWS could not take the next. Try again in a moment.")
+            if not after or time.monotonic() > until:
+                break
+        return http.Response({"sent": sent, **({"more": True} if after else {})}, 202)
+
+    def _existing(request: http.Request) -> Webhook:
+        webhook_id = request.parameters["webhookID"]
+        webhook = table.get(webhook_id)
+        if not webhook:
+            raise NotFound(f"There is no webhook {webhook_id}.")
+        return webhook
+
+    def _faults(fields: dict[str, Any]) -> list[Fault]:
+        """What no schema says: where the URL leads now, and of a secret without showing it."""
+        faults = []
+        url, secret = fields.get("url"), fields.get("secret")
+        if isinstance(secret, str) and secret and not webhooks.is_secret(secret):
+            faults.append(Fault("/secret", "must be whsec_ and 24 to 64 bytes in base64"))
+        if isinstance(url, str) and _is_url(url):
+            try:
+                delivery.checked(addresses.parse(url), allowed)
+            except Undeliverable as error:
+                faults.append(Fault("/url", f"can't be used: {error}"))
+        return faults
+
+    return http.handler(
+        {
+            ADD_WEBHOOK: add,
+            WEBHOOKS: listing,
+            REMOVE_WEBHOOK: remove,
+            WEBHOOK_FAILURES: failures,
+            RETRY_WEBHOOK: retry,
+        },
+        cors=settings.cors,
+    )
+
+
+def _shown(webhook: Webhook) -> dict[str, Any]:
+    """A webhook as its owner sees it, without its secret."""
+    return {
+        "webhookID": webhook.webhookID,
+        "userID": webhook.userID,
+        "url": webhook.url,
+        "actions": webhook.actions,
+        "state": "disabled" if webhook.disabled else "enabled",
+        "reason": webhook.disabled or None,
+        "lastFailure": webhook.lastFailure or None,
+        **{name: getattr(webhook, name) or None for name in _TIMES},
+    }
+
+
+handler = compose(build, WebhooksSettings)
