@@ -70,7 +70,6 @@ def faults(**changes: Any) -> dict[str, str]:
         ({"lambdaRuntime": "python2.7"}, "python3.13"),
         ({"executeApi": "https://example.com"}, "{apiId}"),
         ({"clusters": "a"}, "must be empty"),
-        ({"clusters": "a b"}, "names or ARNs of EKS clusters"),
         ({"discoveredQueues": "a/*"}, "patterns of SQS queue names"),
         ({"discoveredQueues": "*"}, "patterns of SQS queue names"),
         ({"accessEntries": "perhaps"}, "boolean"),
@@ -351,6 +350,7 @@ def test_discovery_without_a_cluster_is_refused() -> None:
     assert "must name a cluster" in faults(discovery=True)["clusters"]
 
 
-def test_a_cluster_named_twice_and_a_pattern_that_fits_the_control_queue_are_refused() -> None:
+def test_no_cluster_a_cluster_named_twice_and_a_pattern_that_fits_the_control_queue_are_refused() -> None:
+    assert "different names or ARNs" in faults(discovery=True, clusters="a b")["clusters"]
     assert "different names" in faults(discovery=True, clusters="a,a")["clusters"]
     assert "controlQueue" in faults(discovery=True, clusters="a", discoveredQueues="contr*")["discoveredQueues"]

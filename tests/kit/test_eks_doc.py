@@ -76,7 +76,7 @@ def test_workers_get_the_rights_that_they_need() -> None:
     (told,) = re.findall(r"## What it may do\n(.*?)\n## ", (ROOT / "docs" / "workers.md").read_text(), re.DOTALL)
     assert actions(here("/tmp/worker.json")) == set(re.findall(r"`([a-z0-9]+:\w+)`", told))
     assert actions(here("/tmp/keda.json")) == {"sqs:GetQueueAttributes"}
-    assert actions(here("trust.json")) == {"sts:AssumeRole", "sts:TagSession"}
+    assert actions(here("/tmp/trust.json")) == {"sts:AssumeRole", "sts:TagSession"}
     text = json.dumps(here("/tmp/worker.json"))
     assert f":{CONTEXT['controlQueue']}" in text
     assert f":table/{CONTEXT['jobsTable']}" in text

@@ -15,7 +15,8 @@ _log = logging.getLogger(__name__)
 
 _PAGE = (1, 1000)
 _PAGE_DEFAULT = 100
-_PARAMETER_LENGTH = 512
+_PARAMETER_LENGTH = 256
+_CURSOR_LENGTH = 512
 _CURSOR = re.compile(r"job|progress|(log#)?\d{14}#\d#[\w.:@=+-]{1,160}")
 """A sort key of the jobs table or of its index by user."""
 _RETRY_AFTER_SECONDS = 5
@@ -113,8 +114,9 @@ def handler(routes: Mapping[str, Endpoint], *, cors: bool) -> LambdaHandler:
 def _check_lengths(request: Request) -> None:
     """Nothing that is known by a name has one so long that a table can't be asked for it."""
     for name, value in (*request.parameters.items(), *request.query.items()):
-        if len(value) > _PARAMETER_LENGTH:
-            raise BadParameter(f"{name} has {len(value)} characters; at most {_PARAMETER_LENGTH} are taken.")
+        most = _CURSOR_LENGTH if name == "after" else _PARAMETER_LENGTH
+        if len(value) > most:
+            raise BadParameter(f"{name} has {len(value)} characters; at most {most} are taken.")
 
 
 def problem(error: Problem, request_id: str) -> Response:
