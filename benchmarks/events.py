@@ -91,6 +91,8 @@ def rows() -> Iterator[tuple[str, str, str, float, float]]:
     yield from _compare(_HUNDRED, 100, _PROMISED)
     yield from _compare(_WORST, 100, _Limits())
     yield from _compare(_HUNDRED, 100, _Limits(), watchers=1)
+    for watchers in (0, 1, 100):
+        yield _cost(watchers)
 
 
 def _compare(mix: _Mix, size: int, limits: _Limits, watchers: int = 0) -> Iterator[tuple[str, str, str, float, float]]:
@@ -104,11 +106,56 @@ def _compare(mix: _Mix, size: int, limits: _Limits, watchers: int = 0) -> Iterat
     calls, theirs = (len(spent.requests) / _EVENTS for spent in (ours, plain))
     yield f"calls an event, {told}", f"{calls:.2f}", f"plain {theirs:.2f}", calls, limits.calls
     if not watchers:
-        units, theirs = (_units(spent) / _EVENTS for spent in (ours, plain))
+        units, theirs = (_units(spent) / _EVENTS for spent in (_without_feed(ours), plain))
         yield f"write units an event, {told}", f"{units:.2f}", f"plain {theirs:.2f}", units, limits.units
+        both = _units(ours) / _EVENTS
+        yield f"… and with its place in the feed, {told}", f"{both:.2f}", f"without {units:.2f}", both, math.inf
     cpu, theirs = (statistics.median(side) / _EVENTS * 1e6 for side in zip(*pairs, strict=True))
     share = statistics.median(mine / other for mine, other in pairs)
     yield f"CPU an event, {told}", f"{cpu:.0f} us", f"plain {theirs:.0f} us", share, limits.cpu
+
+
+def _without_feed(spent: "_Spent") -> "_Spent":
+    return spent._replace(requests=[asked for asked in spent.requests if asked[0] != "TransactWriteItems"])
+
+
+_PRICES = {
+    "write": 0.625,
+    "read": 0.125,
+    "sqs": 0.40,
+    "invocation": 0.20,
+    "gb-second": 13.33,
+    "message": 1.0,
+    "bus": 1.0,
+}
+"""US dollars a million, us-east-1, on demand, arm64."""
+
+
+def _cost(watchers: int) -> tuple[str, str, str, float, float]:
+    """Dollars a million events of steady work, in batches of 100, from what is called and the CPU that is spent."""
+    network = _Network(watchers)
+    with mock.patch.object(URLLib3Session, "send", network.send), mock.patch.object(Poster, "post", network.post):
+        side = _ours(network)
+        _spend(side, network, _HUNDRED, 100)
+        spent = _spend(side, network, _HUNDRED, 100)
+    posts = sum(operation == "PostToConnection" for operation, _ in spent.requests)
+    asked = [body for operation, body in spent.requests if operation == "BatchGetItem"]
+    reads = sum(len(keys["Keys"]) for body in asked for keys in body["RequestItems"].values())
+    reads += sum(operation == "Query" for operation, _ in spent.requests) * max(1, watchers // 20)
+    told = sum(action != JOB_PROGRESS for action in _LIFE) / len(_LIFE)  # progress is not for the bus
+    amounts = {
+        "write": _units(spent) / _EVENTS,
+        "read": reads / _EVENTS,
+        "sqs": 1.3,  # sent once; received and deleted in batches of ten
+        "invocation": 4 / _EVENTS,
+        "gb-second": spent.cpu / _EVENTS,
+        "message": posts / _EVENTS,
+        "bus": told,
+    }
+    dollars = {name: amount * _PRICES[name] for name, amount in amounts.items()}
+    most = ", ".join(f"{name} {dollars[name]:.2f}" for name in sorted(dollars, key=dollars.__getitem__)[:-4:-1])
+    total = sum(dollars.values())
+    return f"$ a million events, {watchers} watchers", f"${total:.2f}", most, total, math.inf
 
 
 # What is consumed

@@ -7,11 +7,10 @@ A watcher that does not take its frames in time is left to `replay` and delays n
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from elasticrecode.posting import Poster
-
 from elasticrecode.connections import ConnectionsTable, Watcher
 from elasticrecode.feed import Chunk, Feed, Teller, chunk_of
 from elasticrecode.observe import logger
+from elasticrecode.posting import Poster
 from elasticrecode.settings import WatchersSettings, compose
 from elasticrecode.table import JobsTable
 from elasticrecode.watching import JOINING, Cursor, Frame, Told, Watch, frames, topics

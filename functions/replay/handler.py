@@ -10,11 +10,10 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
-from elasticrecode.posting import Outcome, Poster
-
 from elasticrecode.connections import ConnectionsTable, Watcher, watcher_of
 from elasticrecode.feed import Chunk, Feed, Teller
 from elasticrecode.observe import logger
+from elasticrecode.posting import Outcome, Poster
 from elasticrecode.settings import WatchersSettings, compose
 from elasticrecode.table import JobsTable
 from elasticrecode.watching import CATCHING_UP, JOINING, LATEST, Cursor, Frame, Start, Told, frames, gap

@@ -22,10 +22,14 @@ class Stack:
     def __init__(self) -> None:
         self.dynamodb = boto3.client("dynamodb")
         self.sqs = boto3.client("sqs")
-        stream = self._table(
-            "jobs", names.JOBS_KEYS, {names.USER_INDEX: names.USER_KEYS, names.DUE_INDEX: names.DUE_KEYS}
-        )
-        self._table("connections", names.CONNECTIONS_KEYS, {})
+        jobs_indexes = {names.USER_INDEX: names.USER_KEYS, names.DUE_INDEX: names.DUE_KEYS}
+        streamed = {
+            "jobs": self._table("jobs", names.JOBS_KEYS, jobs_indexes),
+            "feed": self._table("feed", names.FEED_KEYS, {}),
+            "connections": self._table(
+                "connections", names.CONNECTIONS_KEYS, {names.CONNECTION_INDEX: names.CONNECTION_KEYS}
+            ),
+        }
         self._table("registry", names.REGISTRY_KEYS, {})
         queue = {name: self.sqs.create_queue(QueueName=name)["QueueUrl"] for name in
                  ("ffmpeg_job", "vmaf_job", "control_plane", "dead", "events-dead")}  # fmt: skip
@@ -37,9 +41,11 @@ class Stack:
         }
         # The stream's default address is one that moto does not know.
         self._streams = boto3.client("dynamodbstreams", endpoint_url="https://streams.dynamodb.us-east-1.amazonaws.com")
-        (shard,) = self._streams.describe_stream(StreamArn=stream)["StreamDescription"]["Shards"]
-        self._shard = {"StreamArn": stream, "ShardId": shard["ShardId"]}
-        self._behind: dict[str, Any] = {"ShardIteratorType": "TRIM_HORIZON"}
+        self._behind: dict[str, dict[str, Any]] = {}
+        for table, stream in streamed.items():
+            (shard,) = self._streams.describe_stream(StreamArn=stream)["StreamDescription"]["Shards"]
+            place = {"ShardIteratorType": "TRIM_HORIZON", "StreamArn": stream, "ShardId": shard["ShardId"]}
+            self._behind[table] = place
         tables = {"jobs_table": "jobs", "registry_table": "registry"}
         submitting = names.SubmitSettings(cors=True, queues=self.queues, retention_days=7, idempotency_days=1, **tables)
         self.submit = self._build("submit", submitting)
@@ -111,9 +117,10 @@ class Stack:
         handler: Handler = function(name).build(settings)
         return handler
 
-    def changes(self) -> list[dict[str, Any]]:
-        """What the jobs table's stream has had since the last look."""
-        iterator = self._streams.get_shard_iterator(**self._shard, **self._behind)["ShardIterator"]
+    def changes(self, table: str = "jobs") -> list[dict[str, Any]]:
+        """What a table's stream has had since the last look."""
+        behind = self._behind[table]
+        iterator = self._streams.get_shard_iterator(**behind)["ShardIterator"]
         records: list[dict[str, Any]] = []
         while True:
             answer = self._streams.get_records(ShardIterator=iterator)
@@ -122,10 +129,10 @@ class Stack:
             records += answer["Records"]
             iterator = answer["NextShardIterator"]
             last = records[-1]["dynamodb"]["SequenceNumber"]
-            self._behind = {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": last}
+            behind |= {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": last}
 
     def _table(self, name: str, keys: tuple[str, str], indexes: dict[str, tuple[str, str]]) -> str:
-        numbers = {names.DUE_KEYS[1]}
+        numbers = {names.DUE_KEYS[1], names.FEED_KEYS[1]}
         attributes = {key for pair in (keys, *indexes.values()) for key in pair}
         extra: dict[str, Any] = {}
         if indexes:

@@ -1,20 +1,29 @@
 """Watchers come and go; every stored event reaches those who are there."""
 
+import base64
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from botocore.client import BaseClient
 
 from elasticrecode import settings as names
 from elasticrecode import streams
 from elasticrecode.connections import ConnectionsTable
+from elasticrecode.events import Event
+from elasticrecode.feed import Feed
+from elasticrecode.watching import Start, Watch
 from tests.aws.conftest import Stack, selected
-from tests.aws.test_path import event, submitted
+from tests.aws.test_path import USER, event, pass_time, submitted
 from tests.support import function
+
+RETENTION_SECONDS = 3600
+TABLES = {"jobs_table": "jobs", "feed_table": "feed", "connections_table": "connections"}
 
 
 class Gateway(ThreadingHTTPServer):
@@ -23,11 +32,16 @@ class Gateway(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers: dict[str, int] = {}
-        self.frames: dict[str, list[dict[str, Any]]] = {}
+        self.frames: dict[str, list[bytes]] = {}
+        self.ended: list[str] = []
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}/ws"
+
+    def told(self, connection: str) -> list[dict[str, Any]]:
+        """The frames that a connection was sent since it was asked last."""
+        return [json.loads(frame) for frame in self.frames.pop(connection, [])]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -38,90 +52,389 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         status = self.server.answers.get(connection, 200)
         if status == 200:
-            self.server.frames.setdefault(connection, []).append(json.loads(body))
+            self.server.frames.setdefault(connection, []).append(body)
+        self.answer(status)
+
+    def do_DELETE(self) -> None:
+        self.server.ended.append(self.path.rsplit("/", 1)[-1])
+        self.answer(204)
+
+    def answer(self, status: int) -> None:
         self.send_response(status)
         self.send_header("Content-Length", "0")
-        if status == 410:
-            self.send_header("x-amzn-ErrorType", "GoneException")
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
 
 
+class Live:
+    """The functions between the jobs table and the connections, each with its stream."""
+
+    def __init__(self, stack: Stack, gateway: Gateway) -> None:
+        self._stack = stack
+        watchers = names.WatchersSettings(socket_management_url=gateway.url, **TABLES)
+        self.encode: Callable[[bytes], bytes | str] = lambda value: base64.b64encode(value).decode()
+        self._feed = self._built(
+            "feed", names.FeedSettings(feed_table="feed", event_retention_seconds=RETENTION_SECONDS)
+        )
+        self._push = self._built("push", watchers, _SECONDS=0.3)
+        self._replay = self._built("replay", watchers, _ROUND_SECONDS=0.2)
+        self._sockets = self._built(
+            "sockets", names.SocketsSettings(connections_table="connections", socket_management_url=gateway.url)
+        )
+
+    def _built(self, name: str, settings: names.Settings, **constants: float) -> Callable[[dict[str, Any], Any], Any]:
+        module = function(name)
+        for constant, value in constants.items():
+            setattr(module, constant, value)
+        handler: Callable[[dict[str, Any], Any], Any] = module.build(settings)
+        return handler
+
+    def connect(self, connection: str, **query: str) -> Any:
+        """A client connects, and is sent what came before."""
+        answer = self.ask("CONNECT", connection, query)
+        self.replay()
+        return answer
+
+    def ask(self, kind: str, connection: str, query: dict[str, str] | None = None) -> Any:
+        request = {"eventType": kind, "connectionId": connection}
+        return self._sockets({"requestContext": request, "queryStringParameters": query or None}, None)
+
+    def store(self) -> None:
+        """What is new in the jobs table goes into the feed."""
+        batch = selected(self._stack.changes(), streams.FEED)
+        if batch:
+            self._feed({"Records": batch}, None)
+
+    def push(self) -> None:
+        """What is new in the feed goes to the watchers."""
+        batch = [self._as_lambda_has_it(record) for record in selected(self._stack.changes("feed"), streams.CHUNKS)]
+        if batch:
+            self._push({"Records": batch}, None)
+
+    def replay(self) -> None:
+        """Watchers that are catching up are sent what they have not had."""
+        batch = selected(self._stack.changes("connections"), streams.REPLAY)
+        if batch:
+            self._replay({"Records": batch}, None)
+
+    def flow(self) -> None:
+        """All of it."""
+        self.store()
+        self.push()
+        self.replay()
+
+    def _as_lambda_has_it(self, record: dict[str, Any]) -> dict[str, Any]:
+        image = record["dynamodb"]["NewImage"]
+        image = image | {"document": {"B": self.encode(image["document"]["B"])}}
+        return record | {"dynamodb": record["dynamodb"] | {"NewImage": image}}
+
+
 @pytest.fixture
 def gateway() -> Iterator[Gateway]:
     with Gateway() as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield server
         server.shutdown()
         thread.join()
 
 
-def push(gateway: Gateway, stack: Stack) -> None:
-    settings = names.FanoutSettings(
-        jobs_table="jobs", connections_table="connections", socket_management_url=gateway.url
+@pytest.fixture
+def live(stack: Stack, gateway: Gateway) -> Live:
+    return Live(stack, gateway)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """The AWS calls by their operations."""
+    counted: Counter[str] = Counter()
+    real = BaseClient._make_api_call  # type: ignore[attr-defined]
+
+    def count(client: BaseClient, operation: str, arguments: Any) -> Any:
+        counted[operation] += 1
+        return real(client, operation, arguments)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", count)
+    return counted
+
+
+def append(count: int, user: str = "ann", job: str = "j", *, first: int = 0, ms: int | None = None) -> None:
+    """Put some events into the feed."""
+    now_ms = time.time_ns() // 1_000_000 if ms is None else ms
+    Feed("feed", RETENTION_SECONDS).append(
+        [
+            Event(ts=now_ms // 1000, userID=user, jobID=job, action="JobNote", eventID=f"{user}-{n}", tsMs=now_ms)
+            for n in range(first, first + count)
+        ]
     )
-    function("fanout").build(settings)({"Records": selected(stack.changes(), streams.FANOUT)}, None)
 
 
-def sockets(event_type: str, connection: str) -> Any:
-    handler = function("sockets").build(names.SocketsSettings(connections_table="connections"))
-    return handler({"requestContext": {"eventType": event_type, "connectionId": connection}}, None)
+def ids(frames: list[dict[str, Any]]) -> list[str]:
+    return [frame.get("eventID", frame["action"]) for frame in frames]
 
 
-def test_every_stored_event_reaches_every_watcher_with_its_job(stack: Stack, gateway: Gateway) -> None:
+def watchers(stack: Stack) -> dict[str, str]:
+    """The connections that are known, with their states."""
+    items = stack.dynamodb.scan(TableName="connections")["Items"]
+    return {item["connectionID"]["S"]: item["state"]["S"] for item in items if "state" in item}
+
+
+@pytest.mark.parametrize("encode", [None, bytes], ids=["base64", "bytes"])
+def test_every_stored_event_reaches_every_watcher_with_its_job_and_a_cursor(
+    stack: Stack, gateway: Gateway, live: Live, encode: Callable[[bytes], bytes] | None
+) -> None:
+    live.encode = encode or live.encode
     for connection in ("a", "b"):
-        assert sockets("CONNECT", connection) == {"statusCode": 200}
+        assert live.connect(connection) == {"statusCode": 200}
     job_id = submitted(stack)
     stack.say(event(job_id, "JobStart"), event(job_id, "JobProgress", progress={"percent": 3}))
-    push(gateway, stack)
-    for connection in ("a", "b"):
-        frames = gateway.frames[connection]
-        assert sorted(frame["action"] for frame in frames) == ["JobProgress", "JobStart", "JobSummit"]
-        assert all(frame["job"]["jobid"] == job_id for frame in frames)
-
-
-def test_who_has_left_gets_nothing(stack: Stack, gateway: Gateway) -> None:
-    sockets("CONNECT", "a")
-    sockets("DISCONNECT", "a")
-    submitted(stack)
-    push(gateway, stack)
+    live.flow()
+    told = {connection: gateway.told(connection) for connection in ("a", "b")}
+    assert told["a"] == told["b"]
+    assert sorted(frame["action"] for frame in told["a"]) == ["JobProgress", "JobStart", "JobSummit"]
+    assert all(frame["job"]["jobid"] == job_id for frame in told["a"])
+    cursors = [tuple(map(int, frame["cursor"].split("."))) for frame in told["a"]]
+    assert cursors == sorted(set(cursors))
+    live.flow()
     assert gateway.frames == {}
 
 
-def test_a_connection_that_is_gone_is_forgotten_and_harms_no_other(
-    stack: Stack, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+def test_without_a_begin_nothing_comes_that_was_before(gateway: Gateway, live: Live) -> None:
+    append(3)
+    time.sleep(0.002)
+    live.connect("a")
+    live.push()
+    assert gateway.frames == {}
+    append(1, first=3)
+    live.push()
+    assert ids(gateway.told("a")) == ["ann-3"]
+
+
+def test_the_latest_hundred_come_first_and_then_what_is_new(gateway: Gateway, live: Live) -> None:
+    append(130)
+    append(20, first=130)
+    live.connect("a", lastMod="0")
+    append(1, first=150)
+    live.push()
+    assert ids(gateway.told("a")) == [f"ann-{n}" for n in range(50, 151)]
+
+
+def test_what_came_since_a_time_comes_first(gateway: Gateway, live: Live) -> None:
+    now = time.time()
+    append(2, ms=int(now * 1000) - 5000)
+    append(2, first=2, ms=int(now * 1000))
+    live.connect("a", lastMod=f"{now - 2:.3f}")
+    append(1, first=4)
+    live.push()
+    assert ids(gateway.told("a")) == ["ann-2", "ann-3", "ann-4"]
+
+
+def test_who_resumes_behind_a_cursor_misses_nothing(gateway: Gateway, live: Live) -> None:
+    live.connect("a")
+    append(5)
+    live.push()
+    seen = gateway.told("a")[:2]
+    live.ask("DISCONNECT", "a")
+    append(2, first=5)
+    live.connect("b", after=seen[-1]["cursor"])
+    append(1, first=7)
+    live.push()
+    assert ids(seen + gateway.told("b")) == [f"ann-{n}" for n in range(8)]
+
+
+def test_what_is_stored_before_the_watcher_is_handed_over_is_sent_once(gateway: Gateway, live: Live) -> None:
+    live.ask("CONNECT", "a", {})
+    append(3)
+    live.push()
+    assert gateway.frames == {}
+    live.replay()
+    live.push()
+    assert ids(gateway.told("a")) == ["ann-0", "ann-1", "ann-2"]
+
+
+@pytest.mark.parametrize("place", ["cursor", "time"])
+def test_what_is_not_retained_any_more_is_told_of(
+    gateway: Gateway, live: Live, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    sockets("CONNECT", "gone")
-    sockets("CONNECT", "there")
+    live.connect("a")
+    append(2)
+    live.push()
+    seen = gateway.told("a")[0]
+    begin = {"after": seen["cursor"]} if place == "cursor" else {"lastMod": str(seen["tsMs"] / 1000 - 1)}
+    pass_time(monkeypatch, RETENTION_SECONDS + 10)
+    append(2, first=2)
+    live.connect("b", **begin)
+    assert ids(gateway.told("b")) == ["Gap", "ann-2", "ann-3"]
+
+
+def test_a_cursor_of_another_feed_is_told_of(gateway: Gateway, live: Live) -> None:
+    append(2)
+    live.connect("a", after="999999999999999")
+    append(1, first=2)
+    live.push()
+    assert ids(gateway.told("a")) == ["Gap", "ann-2"]
+
+
+def test_two_users_see_only_their_own(stack: Stack, gateway: Gateway, live: Live) -> None:
+    for user in ("ann", "bob"):
+        submitted(stack, userid=user)
+    live.store()
+    for user in ("ann", "bob"):
+        live.connect(user, userID=user, lastMod="0")
+        submitted(stack, userid=user)
+    live.flow()
+    for user in ("ann", "bob"):
+        assert [frame["userID"] for frame in gateway.told(user)] == [user, user]
+
+
+def test_a_watcher_gets_what_fits_all_its_filters(stack: Stack, gateway: Gateway, live: Live) -> None:
+    one, other = submitted(stack), submitted(stack)
+    live.flow()
+    queries: dict[str, dict[str, str]] = {
+        "job": {"jobID": one},
+        "action": {"actions": "JobStart,JobFailed"},
+        "both": {"userID": USER, "jobID": one, "actions": "JobStart"},
+        "none": {"userID": "nobody", "jobID": one},
+        "batch": {"batchID": "b"},
+        "pack": {"pack": "1"},
+    }
+    for connection, query in queries.items():
+        live.connect(connection, **query)
+    stack.say(*(event(job_id, action) for job_id in (one, other) for action in ("JobStart", "JobFinished")))
+    live.flow()
+    (packed,) = gateway.told("pack")
+    assert len(packed) == 4
+    told = {name: [(said["jobID"], said["action"]) for said in gateway.told(name)] for name in queries}
+    assert set(told["job"]) == {(one, "JobStart"), (one, "JobFinished")}
+    assert set(told["action"]) == {(one, "JobStart"), (other, "JobStart")}
+    assert told["both"] == [(one, "JobStart")]
+    assert told["none"] == told["batch"] == []
+
+
+def test_who_has_left_gets_nothing(stack: Stack, gateway: Gateway, live: Live) -> None:
+    live.connect("a")
+    live.ask("DISCONNECT", "a")
+    append(1)
+    live.push()
+    assert gateway.frames == {}
+    assert watchers(stack) == {}
+
+
+def test_a_connection_that_is_gone_is_forgotten_and_harms_no_other(
+    stack: Stack, gateway: Gateway, live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live.connect("gone")
+    live.connect("there")
     gateway.answers["gone"] = 410
-    later = time.time() + 60
-    monkeypatch.setattr(time, "time", lambda: later)
-    submitted(stack)
-    push(gateway, stack)
-    assert len(gateway.frames["there"]) == 1
-    assert ConnectionsTable("connections").watching() == ["there"]
+    pass_time(monkeypatch, 60)
+    append(1)
+    live.push()
+    assert ids(gateway.told("there")) == ["ann-0"]
+    assert watchers(stack) == {"there": "live"}
 
 
-def test_a_connection_that_is_only_opening_is_not_taken_for_gone(stack: Stack, gateway: Gateway) -> None:
-    sockets("CONNECT", "opening")
+def test_who_is_gone_before_it_has_caught_up_is_forgotten(
+    stack: Stack, gateway: Gateway, live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append(1)
+    live.ask("CONNECT", "gone", {"lastMod": "0"})
+    gateway.answers["gone"] = 410
+    pass_time(monkeypatch, 60)
+    live.replay()
+    assert watchers(stack) == {}
+
+
+def test_a_connection_that_is_only_opening_is_not_taken_for_gone(stack: Stack, gateway: Gateway, live: Live) -> None:
+    live.connect("opening")
     gateway.answers["opening"] = 410
-    submitted(stack)
-    push(gateway, stack)
-    assert ConnectionsTable("connections").watching() == ["opening"]
-    del gateway.answers["opening"]
-    submitted(stack)
-    push(gateway, stack)
-    assert len(gateway.frames["opening"]) == 1
+    append(1)
+    live.push()
+    opened = threading.Timer(0.3, gateway.answers.clear)
+    opened.start()
+    live.replay()
+    assert ids(gateway.told("opening")) == ["ann-0"]
+    append(1, first=1)
+    live.push()
+    assert ids(gateway.told("opening")) == ["ann-1"]
+    assert watchers(stack) == {"opening": "live"}
 
 
-def test_a_connection_that_fails_is_kept_and_harms_no_other(stack: Stack, gateway: Gateway) -> None:
-    sockets("CONNECT", "failing")
-    sockets("CONNECT", "there")
-    gateway.answers["failing"] = 403
-    submitted(stack)
-    push(gateway, stack)
-    assert len(gateway.frames["there"]) == 1
-    assert sorted(ConnectionsTable("connections").watching()) == ["failing", "there"]
+def test_a_late_watcher_delays_nobody_and_is_caught_up_with(stack: Stack, gateway: Gateway, live: Live) -> None:
+    live.connect("late")
+    live.connect("there")
+    gateway.answers["late"] = 429
+    append(3)
+    begin = time.monotonic()
+    live.push()
+    assert time.monotonic() - begin < 1
+    assert ids(gateway.told("there")) == ["ann-0", "ann-1", "ann-2"]
+    assert watchers(stack) == {"late": "catching-up", "there": "live"}
+    append(1, first=3)
+    live.push()
+    gateway.answers.clear()
+    live.replay()
+    append(1, first=4)
+    live.push()
+    assert ids(gateway.told("late")) == [f"ann-{n}" for n in range(5)]
+    assert ids(gateway.told("there")) == ["ann-3", "ann-4"]
+    assert watchers(stack) == {"late": "live", "there": "live"}
+
+
+def test_a_watcher_that_takes_nothing_for_long_is_given_up(stack: Stack, gateway: Gateway, live: Live) -> None:
+    live.connect("late")
+    gateway.answers["late"] = 500
+    append(1)
+    live.push()
+    assert gateway.ended == []
+    live.replay()
+    assert gateway.ended == ["late"]
+    assert watchers(stack) == {}
+
+
+def test_a_watcher_with_whom_a_run_comes_to_no_end_is_brought_up_again(
+    stack: Stack, gateway: Gateway, live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append(1)
+    live.ask("CONNECT", "late", {"lastMod": "0"})
+    gateway.answers["late"] = 429
+    later = iter(range(0, 10_000, 20))
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "monotonic", lambda: next(later))
+        live.replay()
+    assert watchers(stack) == {"late": "catching-up"}
+    gateway.answers.clear()
+    live.replay()
+    assert ids(gateway.told("late")) == ["ann-0"]
+
+
+@pytest.mark.parametrize("query", [{"pack": "yes"}, {"after": "1", "lastMod": "1"}, {"user": "ann"}])
+def test_a_query_that_cannot_be_is_refused_with_a_sentence(stack: Stack, live: Live, query: dict[str, str]) -> None:
+    answer = live.ask("CONNECT", "a", query)
+    assert answer["statusCode"] == 400
+    assert json.loads(answer["body"])["detail"].endswith(".")
+    assert watchers(stack) == {}
+
+
+def test_a_message_is_answered_with_a_pong(gateway: Gateway, live: Live) -> None:
+    live.connect("a")
+    assert live.ask("MESSAGE", "a") == {"statusCode": 200}
+    assert gateway.frames == {"a": [b"pong"]}
+
+
+def test_without_watchers_a_chunk_costs_one_read(live: Live, calls: Counter[str]) -> None:
+    append(10)
+    calls.clear()
+    live.push()
+    assert not calls - Counter(BatchGetItem=1, GetShardIterator=1, GetRecords=2)
+
+
+def test_who_watches_something_else_costs_nothing(live: Live, calls: Counter[str]) -> None:
+    connections = ConnectionsTable("connections")
+    for n in range(1000):
+        connections.add(f"c{n}", Watch(userID=f"u{n}"), Start("now"))
+    append(500)
+    calls.clear()
+    live.push()
+    assert not calls - Counter(BatchGetItem=1, GetShardIterator=1, GetRecords=2)

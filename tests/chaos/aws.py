@@ -86,7 +86,7 @@ class Table:
     def put(self, item: Item | None, key: Keys) -> None:
         """Store an item, or delete what is there."""
         old = self.items.pop(key, None)
-        for name, (hash_, range_) in {None: self.keys, **self.indexes}.items():
+        for name, (hash_, range_) in ((None, self.keys), *self.indexes.items()):
             if old and hash_ in old and range_ in old:
                 inside = self.partitions[name, old[hash_]["S"]]
                 del inside[bisect_left(inside, (_value(old[range_]), key))]

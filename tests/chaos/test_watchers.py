@@ -39,11 +39,18 @@ RECONNECTS_A_WORLD = 100
 RETENTION_SECONDS = 900
 LATEST = 10
 _RATE = 0.02
+_STRAY_SECONDS = 30
 _AT_ONCE = 0.15
+_AT_THE_SEAM = 0.1
 _TABLES = {"jobs_table": "jobs", "feed_table": "feed", "connections_table": "connections"}
 _READERS = {"jobs": ("feed", streams.FEED), "feed": ("push", streams.CHUNKS), "connections": ("replay", streams.REPLAY)}
 _SHARDS = {"jobs": 2, "feed": 1, "connections": 2}
 _EXPECTED = (Unavailable, ClientError, BotoCoreError)
+_HAND_OVERS = {
+    (watching.JOINING, watching.LIVE): "hand-overs",
+    (watching.JOINING, watching.CATCHING_UP): "hand-overs taken back",
+    (watching.LIVE, watching.CATCHING_UP): "watchers that fell behind",
+}
 _USERS = ("ann", "bob", "cid")
 _ACTIONS = ("JobStart", "JobProgress", "JobFinished", "JobFailed")
 
@@ -84,7 +91,7 @@ class Socket:
         self.closed = False
         self.slow_until = 0.0
         self.inbox: list[bytes] = []
-        self.strays: list[bytes] = []
+        self.strays: list[tuple[float, bytes]] = []
 
     def is_open(self) -> bool:
         return not self.closed and time.time() >= self.opens
@@ -251,6 +258,8 @@ class World:
         """An AWS call."""
         if not self.inside:
             return self.aws(client, operation, arguments)
+        if self.faults.rate and self.running & {"replay0", "replay1"} and self.rng.random() < _AT_THE_SEAM:
+            self.rush()
         self.meanwhile()
         return self.faults(self.aws, client, operation, arguments)
 
@@ -264,6 +273,16 @@ class World:
                 self.depth += 1
                 self.step()
                 self.depth -= 1
+
+    def rush(self) -> None:
+        """Something is stored and pushed between two calls of a function."""
+        with self.outside():
+            self.append()
+            for name in ("feed0", "feed1", "push0"):
+                self.look()
+                for _ in range(3):
+                    if self.pending[name] and name not in self.running:
+                        self.hand_over(name)
 
     @contextmanager
     def outside(self) -> Iterator[None]:
@@ -310,7 +329,9 @@ class World:
                 return Outcome(n, "gone")
             if time.time() < socket.slow_until or self.rng.random() < self.faults.rate * 2:
                 self.counts["posts that are late"] += 1
-                self.rng.choice((socket.inbox, socket.strays, [])).append(body)
+                fate = self.rng.randrange(3)
+                socket.inbox += [body] * (fate == 0)
+                socket.strays += [(time.time() + _STRAY_SECONDS, body)] * (fate == 1)
                 return Outcome(n, "late")
             socket.inbox.append(body)
         ended: Ended = ""
@@ -330,15 +351,19 @@ class World:
         self.faults.rate = _RATE
         while self.counts["reconnects"] < reconnects:
             self.step()
-            if self.rng.random() < 0.002:
-                self.faults.rate = 0.0
-                self.settle()
-                self.expire()
-                self.faults.rate = _RATE
+            if self.rng.random() < 0.02:
+                self.rest()
+                if self.rng.random() < 0.15:
+                    self.expire()
+        self.rest()
+
+    def rest(self) -> None:
+        """For once nothing fails; everybody has everything then."""
         self.faults.rate = 0.0
         self.settle()
         for client in self.clients:
             self.judge(client, whole=True)
+        self.faults.rate = _RATE
 
     def step(self) -> None:
         """One thing happens."""
@@ -380,9 +405,14 @@ class World:
             now_ms = self.clock.ms() + self.rng.randint(-3000, 3000)
             long = self.rng.random() < 0.02
             event = Event(
-                ts=now_ms // 1000, userID=self.jobs[job_id], jobID=job_id, action=action, eventID=f"e{next(self.numbers)}",
-                tsMs=now_ms, msg="x" * (5000 if long else 50),
-            )  # fmt: skip
+                ts=now_ms // 1000,
+                userID=self.jobs[job_id],
+                jobID=job_id,
+                action=action,
+                msg="x" * (5000 if long else 50),
+                eventID=f"e{next(self.numbers)}",
+                tsMs=now_ms,
+            )
             item = "progress" if action == "JobProgress" else f"log#{event.position}"
             self.store(event, {"item": {"S": item}, "event": {"S": msgspec.json.encode(event).decode()}})
 
@@ -418,6 +448,7 @@ class World:
             iterator = f"{table} {self.read[table]}"
             records = self.aws(None, "GetRecords", {"ShardIterator": iterator})["Records"]
             self.read[table] += len(records)
+            self.counts += Counter(filter(None, map(_hand_over, records if table == "connections" else ())))
             for record in selected(records, filters):
                 keys = [next(iter(key.values())) for key in record["dynamodb"]["Keys"].values()]
                 if table == "feed":
@@ -499,7 +530,8 @@ class World:
         assert view
         self.look()
         if socket.strays and (not socket.inbox or self.rng.random() < 0.3):
-            socket.inbox.append(socket.strays.pop(0))
+            until, stray = socket.strays.pop(0)
+            socket.inbox += [stray] * (time.time() < until)
         for body in socket.inbox[:frames]:
             found = json.loads(body)
             assert isinstance(found, list) == (client.filters.get("pack") == "1" and b'"Gap"' not in body)
@@ -549,8 +581,8 @@ class World:
             for client in self.clients:
                 if not client.socket:
                     self.connect(client)
-            for socket in self.sockets.values():
-                socket.slow_until = 0.0
+            for known in self.sockets.values():
+                known.slow_until = 0.0
             self.clock.ahead += 1
             self.look()
             for name in self.pending:
@@ -574,6 +606,13 @@ class World:
             fault = client.view.fault(self.log, whole=whole)
             if fault:
                 self.faulty.append((f"{client.connection}: {fault}", client.view.query))
+
+
+def _hand_over(record: dict[str, Any]) -> str:
+    """What a change of a connection is counted as."""
+    stored = record["dynamodb"]
+    moved = tuple(stored.get(image, {}).get("state", {}).get("S") for image in ("OldImage", "NewImage"))
+    return _HAND_OVERS.get(moved, "")
 
 
 def _schema(keys: tuple[str, str]) -> list[dict[str, str]]:

@@ -166,7 +166,8 @@ class ConnectionsTable:
                     UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in changed),
                     ConditionExpression="#state = :old",
                     ExpressionAttributeNames={f"#{name}": name for name in changed},
-                    ExpressionAttributeValues={f":{name}": value for name, value in changed.items()} | {":old": {"S": old}},
+                    ExpressionAttributeValues={f":{name}": value for name, value in changed.items()}
+                    | {":old": {"S": old}},
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
         except self._dynamodb.exceptions.ConditionalCheckFailedException as error:

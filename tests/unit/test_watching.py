@@ -1,0 +1,190 @@
+"""What watchers may ask for, and the frames they get."""
+
+import json
+from typing import Any
+
+import pytest
+from msgspec import UNSET, Raw
+
+from elasticrecode import watching
+from elasticrecode.errors import BadParameter
+from elasticrecode.events import Event, Failure, Output, Result
+from elasticrecode.watching import Cursor, Start, Told, Watch, frames, gap, read, told, topics
+
+LIMIT = 128 * 1024
+"""What API Gateway takes."""
+
+
+def event(user: str = "ann", job_id: str = "j1", action: str = "JobStart", **more: Any) -> Event:
+    job = Raw(json.dumps({"userid": user, "jobid": job_id}).encode())
+    fields: dict[str, Any] = {"ts": 1, "tsMs": 1000, "eventID": "e", "job": job} | more
+    return Event(userID=user, jobID=job_id, action=action, **fields)
+
+
+def tell(*events: Event, seq: int = 7) -> list[Told]:
+    return [told(Cursor(seq, n), event) for n, event in enumerate(events)]
+
+
+def test_a_query_says_what_is_watched_and_from_where() -> None:
+    assert read({}) == (Watch(), Start("now"))
+    asked = {"userID": "ann", "jobID": "j1", "batchID": "b", "actions": "JobStart,JobFailed,,JobStart", "pack": "1"}
+    watch, start = read(asked | {"after": "12.3", "ticket": "t"})
+    assert watch == Watch("ann", "j1", "b", ("JobFailed", "JobStart"), pack=True)
+    assert start == Start("after", "12.3")
+
+
+def test_what_is_empty_is_not_asked_for() -> None:
+    names = ("userID", "jobID", "batchID", "actions", "pack", "lastMod", "after", "ticket")
+    assert read(dict.fromkeys(names, "")) == (Watch(), Start("now"))
+
+
+@pytest.mark.parametrize(
+    ("text", "start"),
+    [
+        ("0", Start("latest")),
+        ("0.0", Start("latest")),
+        ("1700000000", Start("since", "1700000000000")),
+        ("1700000000.25", Start("since", "1700000000250")),
+        ("1700000000.123456789", Start("since", "1700000000123")),
+        ("99999999999", Start("since", "99999999999000")),
+    ],
+)
+def test_last_mod_is_a_time_in_seconds(text: str, start: Start) -> None:
+    assert read({"lastMod": text})[1] == start
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ({"lastmod": "1"}, "'lastmod'"),
+        ({"x" * 100: "1"}, "xxx"),
+        ({"userID": "a b"}, "userID"),
+        ({"jobID": "j" * 129}, "jobID"),
+        ({"batchID": "\n"}, "batchID"),
+        ({"actions": "JobStart;JobFailed"}, "actions"),
+        ({"actions": ",".join(f"A{'x' * n}" for n in range(33))}, "actions"),
+        ({"pack": "yes"}, "pack"),
+        ({"lastMod": "-1"}, "lastMod"),
+        ({"lastMod": "1e3"}, "lastMod"),
+        ({"lastMod": "nan"}, "lastMod"),
+        ({"lastMod": "1" * 12}, "lastMod"),
+        ({"lastMod": "١"}, "lastMod"),
+        ({"after": "x"}, "after"),
+        ({"after": "1.2.3"}, "after"),
+        ({"after": "-1"}, "after"),
+        ({"after": "1", "lastMod": "1"}, "not both"),
+    ],
+)
+def test_what_cannot_be_is_named(query: dict[str, str], said: str) -> None:
+    with pytest.raises(BadParameter) as found:
+        read(query)
+    assert said in found.value.detail
+    assert len(found.value.detail) < 200
+
+
+@pytest.mark.parametrize("cursor", [Cursor(1), Cursor(1, 0), Cursor(1_700_000_000_000, 999_999)])
+def test_a_cursor_is_what_it_was_written_from(cursor: Cursor) -> None:
+    assert Cursor.read(str(cursor)) == cursor
+
+
+@pytest.mark.parametrize("text", ["", "a", "1.", ".1", "1.1234567", "1" * 16, "1 ", "1\n"])
+def test_nothing_else_is_a_cursor(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^"):
+        Cursor.read(text)
+
+
+def test_cursors_lie_in_the_order_of_the_feed() -> None:
+    order = [Cursor(1), Cursor(2, 0), Cursor(2, 1), Cursor(2, 10), Cursor(2), Cursor(10, 0)]
+    assert sorted(order, key=lambda cursor: cursor) == order
+    assert [str(cursor) for cursor in order] == ["1", "2.0", "2.1", "2.10", "2", "10.0"]
+    assert (Cursor(2, 1).before, Cursor(2, 0).before) == (Cursor(2, 0), Cursor(1))
+
+
+@pytest.mark.parametrize(
+    ("watch", "topic", "wanted"),
+    [
+        (Watch(), "everything", ["ann j1 A", "ann j2 B", "bob j3 A"]),
+        (Watch(userID="ann"), "userID#ann", ["ann j1 A", "ann j2 B"]),
+        (Watch(jobID="j3"), "jobID#j3", ["bob j3 A"]),
+        (Watch(userID="ann", jobID="j3"), "jobID#j3", []),
+        (Watch(userID="ann", actions=("B", "C")), "userID#ann", ["ann j2 B"]),
+        (Watch(actions=("A",)), "everything", ["ann j1 A", "bob j3 A"]),
+        (Watch(userID="ann", batchID="b"), "batchID#b", []),
+    ],
+)
+def test_a_watcher_wants_what_fits_all_its_filters_and_is_found_under_the_narrowest(
+    watch: Watch, topic: str, wanted: list[str]
+) -> None:
+    events = [event("ann", "j1", "A"), event("ann", "j2", "B"), event("bob", "j3", "A")]
+    assert watch.topic == topic
+    chosen = [said for said in events if watch.wants(said)]
+    assert [f"{said.userID} {said.jobID} {said.action}" for said in chosen] == wanted
+    assert all(watch.topic in topics([said]) for said in chosen)
+
+
+def test_each_event_is_a_frame_with_its_cursor() -> None:
+    found = frames(Watch(), tell(event(eventID="a"), event(eventID="b")))
+    assert [(frame.before, frame.cursor) for frame in found] == [
+        (Cursor(6), Cursor(7, 0)),
+        (Cursor(7, 0), Cursor(7, 1)),
+    ]
+    assert [(said["eventID"], said["cursor"]) for said in map(json.loads, (frame.body for frame in found))] == [
+        ("a", "7.0"),
+        ("b", "7.1"),
+    ]
+
+
+def test_packed_frames_hold_as_many_events_as_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    events = tell(*(event(eventID=f"e{n:03}", action="B" if n % 10 == 0 else "A") for n in range(100)))
+    monkeypatch.setattr(watching, "FRAME_BYTES", 2000)
+    found = frames(Watch(actions=("A",), pack=True), events)
+    bodies = [json.loads(frame.body) for frame in found]
+    assert [said["eventID"] for body in bodies for said in body] == [f"e{n:03}" for n in range(100) if n % 10]
+    assert all(1700 < len(frame.body) <= 2002 for frame in found[:-1])
+    assert [str(frame.cursor) for frame in found] == [body[-1]["cursor"] for body in bodies]
+    assert [frame.before for frame in found] == [Cursor.read(body[0]["cursor"]).before for body in bodies]
+
+
+def test_nothing_wanted_is_no_frame() -> None:
+    for pack in (False, True):
+        assert frames(Watch(userID="bob", pack=pack), tell(event())) == []
+
+
+@pytest.mark.parametrize(
+    "large",
+    [
+        {"job": Raw(json.dumps({"userid": "ann", "jobid": "j1", "x": "y" * LIMIT}).encode())},
+        {"msg": "m" * LIMIT},
+        {"error": Failure("c", "e" * LIMIT, ["l" * LIMIT] * 9)},
+        {"result": Result(outputs=[Output(uri="s3://b/" + "u" * LIMIT, bytes=1)])},
+        {"msg": "\x00" * LIMIT, "error": Failure("c", "\x00" * LIMIT, ["\x00" * LIMIT] * 9)},
+    ],
+)
+def test_an_event_that_is_too_large_is_shortened_and_tells_where_all_of_it_is(large: dict[str, Any]) -> None:
+    (frame,) = frames(Watch(), tell(event(**large)))
+    assert len(frame.body) < LIMIT
+    said = json.loads(frame.body)
+    assert (said["eventID"], said["cursor"], said["action"]) == ("e", "7.0", "JobStart")
+    assert (said["truncated"], said["full"]) == (True, "/api/v1/jobs/j1")
+    assert "job" not in said
+    if "error" in large:
+        assert said["error"]["code"] == "c"
+
+
+def test_an_event_that_fits_is_whole() -> None:
+    said = json.loads(tell(event(msg="m" * 100_000))[0].body)
+    assert len(said["msg"]) == 100_000
+    assert said["job"] == {"userid": "ann", "jobid": "j1"}
+    assert "truncated" not in said
+    assert event().cursor is UNSET
+
+
+@pytest.mark.parametrize(
+    ("start", "place"),
+    [(Start("after", "12.3"), "the cursor 12.3"), (Start("since", "1700000000250"), "the time 1700000000.250")],
+)
+def test_a_gap_tells_where_it_is(start: Start, place: str) -> None:
+    said = json.loads(gap(start, 1_700_000_001_234))
+    assert said.keys() == {"action", "ts", "tsMs", "msg"}
+    assert (said["action"], said["ts"], said["tsMs"]) == ("Gap", 1_700_000_001, 1_700_000_001_234)
+    assert place in said["msg"]
