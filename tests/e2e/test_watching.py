@@ -170,7 +170,7 @@ def test_wscat_sees_history_without_saying_a_word(deployed: Deployed) -> None:
 def test_a_wrong_parameter_opens_no_connection(deployed: Deployed) -> None:
     # API Gateway passes the 400 on; the embedded one makes a 403 of it.
     with (
-        pytest.raises(InvalidStatus, match="HTTP 40[03]"),
+        pytest.raises(InvalidStatus, match=r"HTTP 40[03]"),
         connect(f"ws://localhost:{deployed.place.port}/ws?lastMod=yesterday"),
     ):
         pass
