@@ -85,7 +85,7 @@ def build(settings: WatchersSettings) -> Callable[[dict[str, Any], Any], None]:
         begin = Cursor(max(0, since - _SKEW_MS)) if since else asked
         reader = _Reader(watcher, min(begin, head), since)  # clocks differ: nothing that comes may lie before it
         lost = head if start.kind == "after" and asked > head else feed.lost(asked, head.seq)
-        if lost and start.kind != "now":
+        if lost:
             _tell_of_gap(reader, start, lost)
         return reader
 
@@ -136,13 +136,14 @@ def build(settings: WatchersSettings) -> Callable[[dict[str, Any], Any], None]:
         if not readers:
             return
         bodies = {reader.watcher.connection_id: [frame.body for frame in reader.waiting] for reader in readers}
+        opening = [reader for reader in readers if reader.watcher.is_opening()]  # a round may take longer than that
         outcomes = poster.post(bodies, _ROUND_SECONDS)
         for reader in readers:
-            _settle(reader, outcomes[reader.watcher.connection_id])
-        if any(reader.waiting and reader.watcher.is_opening() for reader in readers):
+            _settle(reader, outcomes[reader.watcher.connection_id], may_open=reader in opening)
+        if any(reader.waiting for reader in opening):
             time.sleep(_OPENING_PAUSE_SECONDS)
 
-    def _settle(reader: _Reader, outcome: Outcome) -> None:
+    def _settle(reader: _Reader, outcome: Outcome, *, may_open: bool) -> None:
         """Note what a reader was sent. One whose connection is gone, or takes nothing for long, is given up."""
         watcher = reader.watcher
         if outcome.delivered:
@@ -152,7 +153,7 @@ def build(settings: WatchersSettings) -> Callable[[dict[str, Any], Any], None]:
             if not reader.waiting:
                 reader.at = reader.end
         reader.idle_rounds = reader.idle_rounds + 1 if outcome.ended == "late" and not outcome.delivered else 0
-        gone = outcome.ended == "gone" and not watcher.is_opening()
+        gone = outcome.ended == "gone" and not may_open
         given_up = outcome.ended == "late" and reader.idle_rounds >= _PATIENCE
         if given_up:
             logger.warning("a watcher takes nothing and is given up", extra={"connection": watcher.connection_id})

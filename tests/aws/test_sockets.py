@@ -15,6 +15,7 @@ from botocore.client import BaseClient
 from elasticrecode import settings as names
 from elasticrecode import streams
 from elasticrecode.connections import ConnectionsTable
+from elasticrecode.errors import Unavailable
 from elasticrecode.events import Event
 from elasticrecode.feed import Feed
 from elasticrecode.watching import Start, Watch
@@ -34,6 +35,7 @@ class Gateway(ThreadingHTTPServer):
         self.answers: dict[str, int] = {}
         self.frames: dict[str, list[bytes]] = {}
         self.ended: list[str] = []
+        self.on_post: Callable[[], object] = bool
 
     @property
     def url(self) -> str:
@@ -50,6 +52,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         connection = self.path.rsplit("/", 1)[-1]
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.on_post()
         status = self.server.answers.get(connection, 200)
         if status == 200:
             self.server.frames.setdefault(connection, []).append(body)
@@ -71,7 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
 class Live:
     """The functions between the jobs table and the connections, each with its stream."""
 
-    def __init__(self, stack: Stack, gateway: Gateway) -> None:
+    def __init__(self, stack: Stack, gateway: Gateway, round_events: int = 300) -> None:
         self._stack = stack
         watchers = names.WatchersSettings(socket_management_url=gateway.url, **TABLES)
         self.encode: Callable[[bytes], bytes | str] = lambda value: base64.b64encode(value).decode()
@@ -79,7 +82,7 @@ class Live:
             "feed", names.FeedSettings(feed_table="feed", event_retention_seconds=RETENTION_SECONDS)
         )
         self._push = self._built("push", watchers, _SECONDS=0.3)
-        self._replay = self._built("replay", watchers, _ROUND_SECONDS=0.2)
+        self._replay = self._built("replay", watchers, _ROUND_SECONDS=0.2, _EVENTS=round_events)
         self._sockets = self._built(
             "sockets", names.SocketsSettings(connections_table="connections", socket_management_url=gateway.url)
         )
@@ -113,11 +116,11 @@ class Live:
         if batch:
             self._push({"Records": batch}, None)
 
-    def replay(self) -> None:
+    def replay(self, batch: dict[str, Any] | None = None) -> None:
         """Watchers that are catching up are sent what they have not had."""
-        batch = selected(self._stack.changes("connections"), streams.REPLAY)
-        if batch:
-            self._replay({"Records": batch}, None)
+        batch = batch or {"Records": selected(self._stack.changes("connections"), streams.REPLAY)}
+        if batch["Records"]:
+            self._replay(batch, None)
 
     def flow(self) -> None:
         """All of it."""
@@ -252,6 +255,49 @@ def test_what_is_stored_before_the_watcher_is_handed_over_is_sent_once(gateway: 
     live.replay()
     live.push()
     assert ids(gateway.told("a")) == ["ann-0", "ann-1", "ann-2"]
+
+
+def test_what_came_while_a_run_died_that_had_handed_over_is_sent(
+    stack: Stack, gateway: Gateway, live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live.ask("CONNECT", "a", {})
+    batch = {"Records": selected(stack.changes("connections"), streams.REPLAY)}
+    join = ConnectionsTable.join
+
+    def joined(*arguments: Any) -> bool:
+        append(1)
+        live.push()
+        join(*arguments)
+        raise Unavailable("The answer got lost.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ConnectionsTable, "join", joined)
+        with pytest.raises(Unavailable):
+            live.replay(batch)
+    assert gateway.frames == {}
+    live.replay(batch)
+    assert ids(gateway.told("a")) == ["ann-0"]
+
+
+def test_a_time_that_is_still_to_come_stops_nothing(gateway: Gateway, live: Live) -> None:
+    append(1)
+    live.connect("a", lastMod=f"{time.time() + 3600:.3f}")
+    append(1, first=1)
+    live.push()
+    assert ids(gateway.told("a")) == ["ann-1"]
+
+
+def test_what_expires_before_it_was_sent_is_told_of(
+    stack: Stack, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = Live(stack, gateway, round_events=1)
+    for n, seconds in enumerate((0, 60, 120)):
+        pass_time(monkeypatch, seconds)
+        append(1, first=n)
+    pass_time(monkeypatch, RETENTION_SECONDS - 10)
+    gateway.on_post = lambda: pass_time(monkeypatch, RETENTION_SECONDS + 90)
+    live.connect("a", lastMod="1")
+    assert ids(gateway.told("a")) == ["ann-0", "Gap", "ann-2"]
 
 
 @pytest.mark.parametrize("place", ["cursor", "time"])

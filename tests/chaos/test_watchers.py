@@ -41,7 +41,7 @@ LATEST = 10
 _RATE = 0.02
 _STRAY_SECONDS = 30
 _AT_ONCE = 0.15
-_AT_THE_SEAM = 0.1
+_AT_THE_SEAM = 0.3
 _TABLES = {"jobs_table": "jobs", "feed_table": "feed", "connections_table": "connections"}
 _READERS = {"jobs": ("feed", streams.FEED), "feed": ("push", streams.CHUNKS), "connections": ("replay", streams.REPLAY)}
 _SHARDS = {"jobs": 2, "feed": 1, "connections": 2}
@@ -64,9 +64,9 @@ class Storm(Faults):
             real(client, operation, arguments)
         return super().__call__(real, client, operation, arguments)
 
-    def may_die(self) -> None:
-        """A process dies between two frames, too."""
-        if self._dead or self.rng.random() < self.rate / 10:
+    def may_die(self, chance: float) -> None:
+        """A process dies between two frames, too, and where it is worst."""
+        if self._dead or self.rng.random() < self.rate * chance:
             self._dead = True
             raise Died
 
@@ -180,7 +180,7 @@ class View:
         wanted = [entry for entry in log if self.wants(entry)]
         earliest = max(0, len(known) - LATEST)
         if not self.seen:
-            return wanted[len(known) :] + [e for e in known[-LATEST:] if e.expires > time.time()]
+            return [entry for entry in wanted[earliest:] if entry.expires > time.time()]
         first, when = next(iter(self.seen.values()))
         fresh = next((n for n, entry in enumerate(wanted) if entry.expires > when), len(wanted))
         latest = max(earliest, len(known) + len(later) - LATEST, fresh)
@@ -209,6 +209,8 @@ class World:
         self.aws, self.faults = Aws(rng), Storm(rng)
         self.counts: Counter[str] = Counter()
         self.inside, self.depth = False, 0
+        self.seam = False
+        """Whether the last call changed a connection."""
         self.numbers = count(1)
         self.jobs: dict[str, str] = {}
         self.log: list[Entry] = []
@@ -243,9 +245,10 @@ class World:
     def built(self, name: str) -> Callable[[dict[str, Any], Any], Any]:
         """A function in a new process."""
         module = function(name.rstrip("0123456789"))
-        smaller = {"Poster": lambda _: self, "_CHUNKS": 6, "_EVENTS": 12, "LATEST": LATEST}
-        for constant in smaller.keys() & vars(module).keys():
-            setattr(module, constant, smaller[constant])
+        seconds = self.rng.choice((12.0, 30.0))  # in which a late watcher is given up, or is not
+        changed = {"Poster": lambda _: self, "_CHUNKS": 6, "_EVENTS": 12, "LATEST": LATEST, "_RUN_SECONDS": seconds}
+        for constant in sorted(changed.keys() & vars(module).keys()):
+            setattr(module, constant, changed[constant])
         settings: names.Settings = names.WatchersSettings(socket_management_url="https://ws", **_TABLES)
         if name == "sockets":
             settings = names.SocketsSettings(connections_table="connections", socket_management_url="https://ws")
@@ -258,8 +261,10 @@ class World:
         """An AWS call."""
         if not self.inside:
             return self.aws(client, operation, arguments)
-        if self.faults.rate and self.running & {"replay0", "replay1"} and self.rng.random() < _AT_THE_SEAM:
+        seam, self.seam = operation == "UpdateItem" or self.seam, operation == "UpdateItem"
+        if seam and self.faults.rate and self.rng.random() < _AT_THE_SEAM:
             self.rush()
+            self.faults.may_die(5)
         self.meanwhile()
         return self.faults(self.aws, client, operation, arguments)
 
@@ -322,7 +327,7 @@ class World:
         """Frames to one connection: some come, some come late, some are said not to have come."""
         for n, body in enumerate(bodies):
             self.meanwhile()
-            self.faults.may_die()
+            self.faults.may_die(0.1)
             self.counts["posts"] += 1
             if not socket.is_open():
                 self.counts["posts to nobody"] += 1
@@ -353,7 +358,7 @@ class World:
             self.step()
             if self.rng.random() < 0.02:
                 self.rest()
-                if self.rng.random() < 0.15:
+                if self.rng.random() < 0.3:
                     self.expire()
         self.rest()
 
@@ -369,7 +374,7 @@ class World:
         """One thing happens."""
         weights: dict[Callable[[], None], float] = {self.append: 4, self.deliver: 8}
         if "sockets" not in self.running:
-            weights |= {self.come: 3, self.hear: 3, self.leave: 1, self.wait: 1, self.become_slow: 0.1}
+            weights |= {self.come: 5, self.hear: 4, self.leave: 2, self.wait: 1, self.become_slow: 0.1}
         (act,) = self.rng.choices(list(weights), list(weights.values()))
         act()
 
@@ -564,10 +569,11 @@ class World:
             self.rng.choice(there).slow_until = time.time() + self.rng.choice((3, 20, 100))
 
     def expire(self) -> None:
-        """Much time passes, with few clients there; some of what has expired is deleted."""
+        """Much time passes while nobody is there, or only comes; some of what has expired is deleted."""
         for client in self.clients:
-            if self.rng.random() < 0.8:
-                self.drop(client)
+            self.drop(client)
+            if self.rng.random() < 0.2:
+                self.connect(client)
         self.clock.ahead += RETENTION_SECONDS * self.rng.choice((0.3, 0.9, 1.1))
         table, now = self.aws._tables["feed"], time.time()
         for key, item in list(table.items.items()):
