@@ -5,6 +5,7 @@ A watcher that does not take its frames in time is left to `replay` and delays n
 """
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any
 
 from elasticrecode.connections import ConnectionsTable, Watcher
@@ -18,6 +19,7 @@ from elasticrecode.watching import JOINING, Cursor, Frame, Told, Watch, frames, 
 _SECONDS = 2.0
 _SECONDS_A_FRAME = 0.02
 _MOST_SECONDS = 15.0
+_GAP_CHUNKS = 40
 
 
 def build(settings: WatchersSettings) -> Callable[[dict[str, Any], Any], None]:
@@ -47,20 +49,33 @@ def build(settings: WatchersSettings) -> Callable[[dict[str, Any], Any], None]:
         watched = {watcher.watch.topic for watcher in watchers}
         new = teller.tell((pair for chunk in chunks for pair in chunk.events), watched)
         first = Cursor(chunks[0].before)
+        places = {watcher: watcher.at if isinstance(watcher.at, Cursor) else first for watcher in watchers}
+        taken_over = {watcher for watcher in watchers if watcher.through >= chunks[0].seq}
+        behind_all = any(places[watcher] < first for watcher in taken_over)
+        reaches_to, missed = _missed(first, watched) if behind_all else (first, [])
         live: dict[tuple[Watch, Cursor], list[Frame]] = {}
-        gaps: dict[Cursor, list[Told]] = {}
         queued: dict[Watcher, list[Frame]] = {}
-        for watcher in watchers:
-            watch, at = watcher.watch, watcher.at if isinstance(watcher.at, Cursor) else first
+        for watcher, at in places.items():
+            watch = watcher.watch
             behind = max(at, first)
             if (watch, behind) not in live:
                 live[watch, behind] = frames(watch, (event for event in new if event.cursor > behind))
             queued[watcher] = live[watch, behind]
-            if watcher.through >= chunks[0].seq:
-                if at not in gaps:
-                    gaps[at] = teller.tell(feed.between(at, chunks[0].before), watched)
-                queued[watcher] = frames(watch, gaps[at]) + queued[watcher]
+            if watcher in taken_over and at < reaches_to:
+                connections.fall_behind(watcher, at)
+                del queued[watcher]
+            elif watcher in taken_over:
+                queued[watcher] = frames(watch, (told for told in missed if told.cursor > at)) + queued[watcher]
         return queued
+
+    def _missed(until: Cursor, watched: set[str]) -> tuple[Cursor, list[Told]]:
+        """The latest events before these chunks, for all who were taken over, and how far back they reach.
+
+        Who needs more, as nothing was for it for long, goes back to `replay`.
+        """
+        latest = list(islice(feed.backwards(until.seq), _GAP_CHUNKS))[::-1]
+        reaches_to = Cursor(latest[0].before) if latest else until
+        return reaches_to, teller.tell((pair for chunk in latest for pair in chunk.events), watched)
 
     def _post(queued: dict[Watcher, list[Frame]]) -> None:
         most = max((len(found) for found in queued.values()), default=0)

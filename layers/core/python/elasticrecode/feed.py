@@ -133,27 +133,13 @@ class Feed:
             answer = self._dynamodb.get_item(TableName=self._table, Key=_key(_HEAD, 0), ConsistentRead=True)
         return int(answer["Item"]["last"]["N"]) if "Item" in answer else 0
 
-    def read(self, after: Cursor, limit: int, until: int | None = None) -> list[Chunk]:
-        """Up to about `limit` chunks behind a cursor, and not behind `until`. Those that have expired are left out."""
+    def read(self, after: Cursor, limit: int) -> list[Chunk]:
+        """Up to about `limit` chunks behind a cursor. Those that have expired are left out."""
         first = after.seq + 1 if after.is_whole else after.seq
-        condition, values = "feed = :feed AND seq >= :first", {":first": {"N": str(first)}}
-        if until is not None:
-            condition = "feed = :feed AND seq BETWEEN :first AND :until"
-            values[":until"] = {"N": str(until)}
-            if until < first:
-                return []
-        chunks = self._chunks(condition, values, limit)
+        chunks = self._chunks("feed = :feed AND seq >= :first", {":first": {"N": str(first)}}, limit)
         if chunks and chunks[0].seq == after.seq:
             chunks[0] = chunks[0]._replace(events=[pair for pair in chunks[0].events if pair[0] > after])
         return chunks
-
-    def between(self, after: Cursor, until: int) -> list[tuple[Cursor, Event]]:
-        """All events behind a cursor, up to the chunk `until`."""
-        found: list[tuple[Cursor, Event]] = []
-        while chunks := self.read(after, _PAGE, until):
-            found += (pair for chunk in chunks for pair in chunk.events)
-            after = chunks[-1].end
-        return found
 
     def backwards(self, last: int) -> Iterator[Chunk]:
         """Chunks from `last` to the first."""
