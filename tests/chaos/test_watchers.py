@@ -247,6 +247,7 @@ class World:
         module = function(name.rstrip("0123456789"))
         seconds = self.rng.choice((12.0, 30.0))  # in which a late watcher is given up, or is not
         changed = {"Poster": lambda _: self, "_CHUNKS": 6, "_EVENTS": 12, "LATEST": LATEST, "_RUN_SECONDS": seconds}
+        changed["_GAP_CHUNKS"] = self.rng.choice((2, 40))  # how far behind a watcher may be that is taken over
         for constant in sorted(changed.keys() & vars(module).keys()):
             setattr(module, constant, changed[constant])
         settings: names.Settings = names.WatchersSettings(socket_management_url="https://ws", **_TABLES)
