@@ -213,7 +213,7 @@ class ControlPlane(Stack):
         webhooks.let_tell(publish)
         self._follow(publish, storage.feed, streams.CHUNKS)
         self._follow(push, storage.feed, streams.CHUNKS)
-        self._follow(replay, storage.connections, streams.REPLAY)
+        self._follow(replay, storage.connections, streams.REPLAY, at_once=10)
 
         alarms = Alarms(self, "Alarms", options.alarmTopic)
         alarms.when_given_up(reconcile)
@@ -253,14 +253,19 @@ class ControlPlane(Stack):
             CfnOutput(self, name, value=value)
 
     def _follow(
-        self, function: lambda_.Function, table: dynamodb.ITable, filters: Sequence[Mapping[str, object]]
+        self,
+        function: lambda_.Function,
+        table: dynamodb.ITable,
+        filters: Sequence[Mapping[str, object]],
+        at_once: int = 1,
     ) -> None:
-        """Let a function read a table's stream from now on, in order, and again until it succeeds."""
+        """Let a function read a table's stream from now on, in order of each partition, again until it succeeds."""
         function.add_event_source(
             sources.DynamoEventSource(
                 table,
                 starting_position=lambda_.StartingPosition.TRIM_HORIZON,
                 batch_size=500,
+                parallelization_factor=at_once,
                 bisect_batch_on_error=True,
                 report_batch_item_failures=True,
                 filters=[lambda_.FilterCriteria.filter(pattern) for pattern in filters],

@@ -81,7 +81,7 @@ class Webhooks(Construct):
         table.grant(deliver, "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
         deliver.add_event_source(
             sources.SqsEventSource(
-                self.deliveries, batch_size=10, max_concurrency=_DELIVERING, report_batch_item_failures=True
+                self.deliveries, batch_size=2, max_concurrency=_DELIVERING, report_batch_item_failures=True
             )
         )
 

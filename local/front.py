@@ -48,7 +48,7 @@ def application(site: Path, rest_url: str, socket_url: str) -> web.Application:
                     ],
                     body=await answer.read(),
                 )
-        except aiohttp.ClientError:
+        except (aiohttp.ClientError, TimeoutError):
             return _unreachable()
 
     async def socket(request: web.Request) -> web.StreamResponse:
@@ -58,7 +58,7 @@ def application(site: Path, rest_url: str, socket_url: str) -> web.Application:
             behind = await sessions[0].ws_connect(target, headers=headers, max_msg_size=0)
         except aiohttp.WSServerHandshakeError as error:
             return web.Response(status=error.status)
-        except aiohttp.ClientError:
+        except (aiohttp.ClientError, TimeoutError):
             return _unreachable()
         before = web.WebSocketResponse(max_msg_size=0)
         await before.prepare(request)
@@ -67,8 +67,8 @@ def application(site: Path, rest_url: str, socket_url: str) -> web.Application:
         await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         for pump in pumps:
             pump.cancel()
-        await before.close(code=behind.close_code or 1000)
-        await behind.close(code=before.close_code or 1000)
+        await before.close(code=_told(behind.close_code))
+        await behind.close(code=_told(before.close_code))
         opened.discard(before)
         return before
 
@@ -79,7 +79,11 @@ def application(site: Path, rest_url: str, socket_url: str) -> web.Application:
     sessions: list[aiohttp.ClientSession] = []
 
     async def session(_: web.Application) -> AsyncIterator[None]:
-        async with aiohttp.ClientSession(auto_decompress=False, timeout=aiohttp.ClientTimeout(total=35)) as client:
+        async with aiohttp.ClientSession(
+            auto_decompress=False,
+            timeout=aiohttp.ClientTimeout(total=35),
+            connector=aiohttp.TCPConnector(limit=0),  # each watcher holds one
+        ) as client:
             sessions.append(client)
             yield
 
@@ -93,6 +97,11 @@ def application(site: Path, rest_url: str, socket_url: str) -> web.Application:
     for path in ("/api", "/api/{rest:.*}"):
         app.router.add_route("*", path, api)
     return app
+
+
+def _told(code: int | None) -> int:
+    """A close code as it may be passed on: what only says that none came is not one."""
+    return WSCloseCode.INTERNAL_ERROR if code in (1005, 1006, 1015) else code or WSCloseCode.OK
 
 
 async def _pump(

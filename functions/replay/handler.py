@@ -18,7 +18,7 @@ from elasticrecode.settings import WatchersSettings, compose
 from elasticrecode.table import JobsTable
 from elasticrecode.watching import CATCHING_UP, JOINING, LATEST, Cursor, Frame, Start, Told, frames, gap
 
-_RUN_SECONDS = 30.0
+_RUN_SECONDS = 10.0
 _ROUND_SECONDS = 5.0
 _OPENING_PAUSE_SECONDS = 0.05
 _CHUNKS = 50
@@ -28,7 +28,8 @@ _PATIENCE = 6
 """Rounds in a row in which a watcher takes nothing before it is given up."""
 _SKEW_MS = 60_000
 """How much later than it happened an event may come into the feed, by clocks that differ, and still be looked for."""
-_LATEST_CHUNKS = 1000
+_LATEST_CHUNKS = 200
+"""Chunks looked through for the latest events that a watcher wants."""
 
 
 class _Reader:
@@ -51,7 +52,8 @@ def build(settings: WatchersSettings) -> Callable[[dict[str, Any], Any], None]:
     poster = Poster(settings.socket_management_url)
 
     def replay(batch: dict[str, Any], context: Any) -> None:
-        named = {(w.topic, w.connection_id) for w in (watcher_of(r["dynamodb"]["NewImage"]) for r in batch["Records"])}
+        told = (watcher_of(record["dynamodb"]["NewImage"]) for record in batch["Records"])
+        named = {(watcher.topic, watcher.connection_id) for watcher in told if watcher}
         found = (connections.get(*key) for key in sorted(named))
         # One that is joining already was handed over by a run that did not come to look for what came in meanwhile.
         mine = (w for w in found if w and (w.state == CATCHING_UP or (w.state == JOINING and _is_taken_back(w))))
@@ -74,7 +76,7 @@ def build(settings: WatchersSettings) -> Callable[[dict[str, Any], Any], None]:
             return _Reader(watcher, start)
         if start.kind == "latest":
             head = Cursor(feed.head())
-            latest = frames(watcher.watch, _latest(watcher, head.seq))
+            latest = _latest(watcher, head.seq)
             reader = _Reader(watcher, latest[0].before if latest else head)
             reader.waiting, reader.end, reader.begun = latest, head, True
             # Noted before the first is sent: whoever goes on after this run must not begin with later ones.
@@ -91,18 +93,23 @@ def build(settings: WatchersSettings) -> Callable[[dict[str, Any], Any], None]:
 
     def _tell_of_gap(reader: _Reader, start: Start, lost: Cursor) -> None:
         """What lies between a reader's place and this one is not retained."""
-        reader.waiting = [Frame(gap(start, time.time_ns() // 1_000_000), lost, reader.at), *reader.waiting]
+        reader.waiting = [Frame(gap(start, lost, time.time_ns() // 1_000_000), lost, reader.at), *reader.waiting]
         reader.end = max(reader.end, lost)
 
-    def _latest(watcher: Watcher, head: int) -> list[Told]:
-        """The last events of those that a watcher wants, oldest first."""
+    def _latest(watcher: Watcher, head: int) -> list[Frame]:
+        """The last events of those that a watcher wants, oldest first, and word of it where not all was looked at."""
         found: list[Told] = []
+        chunk = None
         for chunk in islice(feed.backwards(head), _LATEST_CHUNKS):
             wanted = [(cursor, event) for cursor, event in chunk.events if watcher.watch.wants(event)]
             found[:0] = teller.tell(wanted)
             if len(found) >= LATEST:
-                break
-        return found[-LATEST:]
+                return frames(watcher.watch, found[-LATEST:])
+        latest = frames(watcher.watch, found)
+        if not chunk or not feed.read_before(chunk):
+            return latest
+        before = Cursor(chunk.before)
+        return [Frame(gap(Start("latest"), before, time.time_ns() // 1_000_000), before, before), *latest]
 
     def _fill(reader: _Reader, pages: dict[Cursor, list[Chunk]]) -> None:
         """Give a reader its next frames, or hand it over where there are no more events."""
@@ -153,7 +160,8 @@ def build(settings: WatchersSettings) -> Callable[[dict[str, Any], Any], None]:
             if not reader.waiting:
                 reader.at = reader.end
         reader.idle_rounds = reader.idle_rounds + 1 if outcome.ended == "late" and not outcome.delivered else 0
-        gone = outcome.ended == "gone" and not may_open
+        # One that is opening answers as one that is gone; but who has left is not in the table any more.
+        gone = outcome.ended == "gone" and not (may_open and connections.get(watcher.topic, watcher.connection_id))
         given_up = outcome.ended == "late" and reader.idle_rounds >= _PATIENCE
         if given_up:
             logger.warning("a watcher takes nothing and is given up", extra={"connection": watcher.connection_id})

@@ -844,3 +844,12 @@ def test_calls_stay_within_their_size_and_large_events_are_shortened(monkeypatch
     assert told["shortened"] == ["job", "error.log"]
     assert told["error"] == {"code": "encoder-failed", "message": "m"}
     assert set(Bus("bus").put(encoded(event("e7", msg="x" * 300_000)))) == {"e7"}
+
+
+def test_a_user_that_is_called_like_a_webhook_stops_no_other(hooks: Hooks, receiver: Receiver) -> None:
+    webhook = hooks.add(receiver.url)
+    stranger = f"#{webhook['webhookID']}"
+    assert call(hooks.api, names.WEBHOOKS, query={"userID": stranger}).body == []
+    assert hooks.announce(event("e1") | {"userID": stranger}, event("e2")) == []
+    hooks.deliver()
+    assert len(receiver.posts) == 1

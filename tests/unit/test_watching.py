@@ -184,7 +184,8 @@ def test_an_event_that_fits_is_whole() -> None:
     [(Start("after", "12.3"), "the cursor 12.3"), (Start("since", "1700000000250"), "the time 1700000000.250")],
 )
 def test_a_gap_tells_where_it_is(start: Start, place: str) -> None:
-    said = json.loads(gap(start, 1_700_000_001_234))
-    assert said.keys() == {"action", "ts", "tsMs", "msg"}
+    said = json.loads(gap(start, Cursor(12), 1_700_000_001_234))
+    assert said.keys() == {"action", "ts", "tsMs", "cursor", "msg"}
+    assert said["cursor"] == "12"
     assert (said["action"], said["ts"], said["tsMs"]) == ("Gap", 1_700_000_001, 1_700_000_001_234)
     assert place in said["msg"]

@@ -10,6 +10,7 @@ taken it over. Only `replay` sends to one that is catching up, and only `push` t
 in order. Every change of state is a conditional write; the index `connection` finds a watcher by its id alone.
 """
 
+import logging
 import time
 import zlib
 from collections.abc import Iterable
@@ -21,6 +22,8 @@ import msgspec
 from elasticrecode.aws import batched, client, refusals
 from elasticrecode.settings import CONNECTION_INDEX, CONNECTION_KEYS, CONNECTIONS_KEYS, TTL
 from elasticrecode.watching import CATCHING_UP, EVERYTHING, JOINING, LIVE, Cursor, Start, State, Watch
+
+_log = logging.getLogger(__name__)
 
 OPENING_SECONDS = 10
 """API Gateway answers 410 for a connection until its `$connect` has been answered, too."""
@@ -126,7 +129,8 @@ class ConnectionsTable:
         )
         with refusals("reading connections"):
             rows = list(chain.from_iterable(page["Items"] for page in pages))
-        return [watcher_of(row) for row in rows if _is_current(row)]
+        watchers = (watcher_of(row) for row in rows if _is_current(row))
+        return [watcher for watcher in watchers if watcher]
 
     def get(self, topic: str, connection_id: str) -> Watcher | None:
         """A watcher as it is now; None when it is gone."""
@@ -177,21 +181,25 @@ class ConnectionsTable:
         return True
 
 
-def watcher_of(item: dict[str, Any]) -> Watcher:
-    """The watcher that an item is, of the table or of its stream."""
-    at = item["at"]["S"]
-    kind, space, value = at.partition(" ")
-    known: Any = kind
-    state: Any = item["state"]["S"]
-    return Watcher(
-        topic=item["topic"]["S"],
-        connection_id=item["connectionID"]["S"],
-        watch=msgspec.json.decode(item["watch"]["S"], type=Watch),
-        state=state,
-        at=Start(known, value) if space else Cursor.read(at),
-        through=int(item["through"]["N"]) if "through" in item else 0,
-        connected=int(item["connected"]["N"]),
-    )
+def watcher_of(item: dict[str, Any]) -> Watcher | None:
+    """The watcher that an item is, of the table or of its stream. None of one that can't be read: it stops no other."""
+    try:
+        at = item["at"]["S"]
+        kind, space, value = at.partition(" ")
+        known: Any = kind
+        state: Any = item["state"]["S"]
+        return Watcher(
+            topic=item["topic"]["S"],
+            connection_id=item["connectionID"]["S"],
+            watch=msgspec.json.decode(item["watch"]["S"], type=Watch),
+            state=state,
+            at=Start(known, value) if space else Cursor.read(at),
+            through=int(item["through"]["N"]) if "through" in item else 0,
+            connected=int(item["connected"]["N"]),
+        )
+    except (KeyError, ValueError, msgspec.DecodeError):
+        _log.exception("a connection can't be read and is passed over")
+        return None
 
 
 def _is_current(row: dict[str, Any]) -> bool:

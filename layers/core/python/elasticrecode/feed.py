@@ -11,6 +11,7 @@ form a chain without holes, whoever writes: a reader that has come to `n` has se
 """
 
 import binascii
+import logging
 import random
 import time
 import zlib
@@ -27,12 +28,14 @@ from elasticrecode.settings import FEED_KEYS, TTL
 from elasticrecode.table import JobsTable, fill
 from elasticrecode.watching import EVERYTHING, Cursor, Told, told, topics
 
+_log = logging.getLogger(__name__)
+
 _EVENTS, _HEAD = "events", "head"
 _CHUNK_BYTES = 300_000
 """Of events before they are compressed, so that an item can always hold them."""
 _CHUNKS = 10
 """Chunks written at once: a transaction may have 4 MB."""
-_PAGE = 20
+_PAGE = 40
 _REMEMBERED_JOBS = 10_000
 _ROUNDS = 8
 _BACKOFF_SECONDS = 0.02
@@ -141,6 +144,10 @@ class Feed:
             chunks[0] = chunks[0]._replace(events=[pair for pair in chunks[0].events if pair[0] > after])
         return chunks
 
+    def read_before(self, chunk: Chunk) -> bool:
+        """Whether something is retained before a chunk."""
+        return bool(chunk.before) and any(True for _ in self.backwards(chunk.before))
+
     def backwards(self, last: int) -> Iterator[Chunk]:
         """Chunks from `last` to the first."""
         while chunks := self._chunks(
@@ -175,9 +182,13 @@ class Feed:
 
 
 def chunk_of(item: dict[str, Any]) -> Chunk:
-    """The chunk that an item holds, from the table or from its stream."""
+    """The chunk that an item holds, from the table or its stream. One that can't be read stops nobody: it is empty."""
     seq = int(item["seq"]["N"])
-    events = msgspec.json.decode(zlib.decompress(_bytes(item["document"]["B"])), type=list[Event])
+    try:
+        events = msgspec.json.decode(zlib.decompress(_bytes(item["document"]["B"])), type=list[Event])
+    except (zlib.error, msgspec.DecodeError, ValueError, KeyError, TypeError):
+        _log.exception("chunk %s of the feed can't be read; its events are not told", seq)
+        events = []
     return Chunk(seq, int(item["before"]["N"]), [(Cursor(seq, n), event) for n, event in enumerate(events)])
 
 

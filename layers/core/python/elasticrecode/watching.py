@@ -191,12 +191,19 @@ def _body(cursor: Cursor, event: Event) -> bytes:
     return msgspec.json.encode(short | {"truncated": True, "full": f"/api/v1/jobs/{event.jobID}"})
 
 
-def gap(start: Start, now_ms: int) -> bytes:
-    """The frame that tells of events that are not retained any more, or of a place that never was."""
+def gap(start: Start, at: Cursor, now_ms: int) -> bytes:
+    """The frame that tells of events that are not retained any more, or of a place that never was.
+
+    Its cursor is the place from which on there are events again.
+    """
     words = {"after": f"the cursor {start.value}", "since": f"the time {_seconds(start.value)}"}
     said = words.get(start.kind, "the begin")
     text = f"Events that followed {said} are not retained any more; what is retained comes next."
-    return msgspec.json.encode({"action": "Gap", "ts": now_ms // 1000, "tsMs": now_ms, "msg": text})
+    if start.kind == "latest":
+        text = (
+            "Only the newest part of the feed was looked through for the latest events; lastMod with a time finds all."
+        )
+    return msgspec.json.encode({"action": "Gap", "ts": now_ms // 1000, "tsMs": now_ms, "cursor": str(at), "msg": text})
 
 
 def _seconds(milliseconds: str) -> str:
