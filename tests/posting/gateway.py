@@ -5,6 +5,7 @@ import ssl
 import threading
 from collections import defaultdict, deque
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import NamedTuple, Self
 from urllib.parse import unquote
 
@@ -134,7 +135,9 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for writer in writers:
-            writer.transport.abort()
+            # Early versions of Python 3.11 can't abort a TLS transport that was closed twice.
+            with suppress(AttributeError):
+                writer.transport.abort()
         await asyncio.sleep(0)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
