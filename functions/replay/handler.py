@@ -28,7 +28,7 @@ _PATIENCE = 6
 """Rounds in a row in which a watcher takes nothing before it is given up."""
 _SKEW_MS = 60_000
 """How much later than it happened an event may come into the feed, by clocks that differ, and still be looked for."""
-_LATEST_CHUNKS = 200
+_LATEST_CHUNKS = 1000
 """Chunks looked through for the latest events that a watcher wants."""
 
 
@@ -97,19 +97,14 @@ def build(settings: WatchersSettings) -> Callable[[dict[str, Any], Any], None]:
         reader.end = max(reader.end, lost)
 
     def _latest(watcher: Watcher, head: int) -> list[Frame]:
-        """The last events of those that a watcher wants, oldest first, and word of it where not all was looked at."""
+        """The last events of those that a watcher wants, oldest first."""
         found: list[Told] = []
-        chunk = None
         for chunk in islice(feed.backwards(head), _LATEST_CHUNKS):
             wanted = [(cursor, event) for cursor, event in chunk.events if watcher.watch.wants(event)]
             found[:0] = teller.tell(wanted)
             if len(found) >= LATEST:
-                return frames(watcher.watch, found[-LATEST:])
-        latest = frames(watcher.watch, found)
-        if not chunk or not feed.read_before(chunk):
-            return latest
-        before = Cursor(chunk.before)
-        return [Frame(gap(Start("latest"), before, time.time_ns() // 1_000_000), before, before), *latest]
+                break
+        return frames(watcher.watch, found[-LATEST:])
 
     def _fill(reader: _Reader, pages: dict[Cursor, list[Chunk]]) -> None:
         """Give a reader its next frames, or hand it over where there are no more events."""

@@ -144,10 +144,6 @@ class Feed:
             chunks[0] = chunks[0]._replace(events=[pair for pair in chunks[0].events if pair[0] > after])
         return chunks
 
-    def read_before(self, chunk: Chunk) -> bool:
-        """Whether something is retained before a chunk."""
-        return bool(chunk.before) and any(True for _ in self.backwards(chunk.before))
-
     def backwards(self, last: int) -> Iterator[Chunk]:
         """Chunks from `last` to the first."""
         while chunks := self._chunks(
