@@ -74,9 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
 class Live:
     """The functions between the jobs table and the connections, each with its stream."""
 
-    def __init__(
-        self, stack: Stack, gateway: Gateway, round_events: int = 300, patience: float = 30.0, latest_chunks: int = 200
-    ) -> None:
+    def __init__(self, stack: Stack, gateway: Gateway, round_events: int = 300, patience: float = 30.0) -> None:
         self._stack = stack
         watchers = names.WatchersSettings(socket_management_url=gateway.url, **TABLES)
         self.encode: Callable[[bytes], bytes | str] = lambda value: base64.b64encode(value).decode()
@@ -84,9 +82,7 @@ class Live:
             "feed", names.FeedSettings(feed_table="feed", event_retention_seconds=RETENTION_SECONDS)
         )
         self._push = self._built("push", watchers, _SECONDS=patience, _MOST_SECONDS=patience)
-        self._replay = self._built(
-            "replay", watchers, _ROUND_SECONDS=patience, _EVENTS=round_events, _LATEST_CHUNKS=latest_chunks
-        )
+        self._replay = self._built("replay", watchers, _ROUND_SECONDS=patience, _EVENTS=round_events)
         self._sockets = self._built(
             "sockets", names.SocketsSettings(connections_table="connections", socket_management_url=gateway.url)
         )
@@ -524,18 +520,3 @@ def test_a_chunk_that_cannot_be_read_stops_nobody(stack: Stack, gateway: Gateway
     append(1, first=1)
     live.push()
     assert ids(gateway.told("there")) == ["ann-1"]
-
-
-def test_the_latest_of_a_rare_watcher_are_looked_for_in_part_of_the_feed_and_that_is_told(
-    stack: Stack, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    live = Live(stack, gateway, latest_chunks=3)
-    append(1)
-    for n in range(5):
-        append(1, first=n, user="bob")
-    live.connect("a", userID="ann", lastMod="0")
-    (gap,) = gateway.told("a")
-    assert gap["action"] == "Gap"
-    assert gap["cursor"]
-    live.connect("b", userID="ann", lastMod="1")
-    assert ids(gateway.told("b")) == ["ann-0"]

@@ -199,10 +199,6 @@ def gap(start: Start, at: Cursor, now_ms: int) -> bytes:
     words = {"after": f"the cursor {start.value}", "since": f"the time {_seconds(start.value)}"}
     said = words.get(start.kind, "the begin")
     text = f"Events that followed {said} are not retained any more; what is retained comes next."
-    if start.kind == "latest":
-        text = (
-            "Only the newest part of the feed was looked through for the latest events; lastMod with a time finds all."
-        )
     return msgspec.json.encode({"action": "Gap", "ts": now_ms // 1000, "tsMs": now_ms, "cursor": str(at), "msg": text})
 
 
