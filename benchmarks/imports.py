@@ -28,10 +28,61 @@ _FUNCTIONS: dict[str, tuple[names.Settings, tuple[str, ...]]] = {
     "vmaf": (_SUBMIT, ("dynamodb",)),
     "logs": (names.LogsSettings(cors=True, jobs_table="t", job_logs=True), ("dynamodb",)),
     "jobs": (
-        names.JobsSettings(cors=True, jobs_table="t", registry_table="r", queues=_QUEUES, retention_days=1),
+        names.JobsSettings(
+            cors=True, jobs_table="t", batches_table="b", registry_table="r", queues=_QUEUES, retention_days=1
+        ),
         ("dynamodb",),
     ),
-    "dispatch": (names.DispatchSettings(jobs_table="t", registry_table="r", queues=_QUEUES), ("dynamodb", "sqs")),
+    "dispatch": (
+        names.DispatchSettings(jobs_table="t", registry_table="r", queues=_QUEUES, tally_queue="http://q"),
+        ("dynamodb", "sqs"),
+    ),
+    "batch": (
+        names.BatchSettings(
+            cors=True,
+            jobs_table="t",
+            batches_table="b",
+            registry_table="r",
+            queues=_QUEUES,
+            surveys_queue="http://q",
+            pages_queue="http://q",
+            retention_days=1,
+            idempotency_days=1,
+        ),
+        ("dynamodb", "sqs"),
+    ),
+    "survey": (
+        names.SurveySettings(
+            batches_table="b",
+            surveys_queue="http://q",
+            pages_queue="http://q",
+            tally_queue="http://q",
+            retention_days=1,
+        ),
+        ("dynamodb", "s3", "sqs"),
+    ),
+    "expand": (
+        names.ExpandSettings(
+            jobs_table="t",
+            batches_table="b",
+            registry_table="r",
+            queues=_QUEUES,
+            pages_queue="http://q",
+            tally_queue="http://q",
+            retention_days=1,
+            event_retention_seconds=1,
+            time_limit=30,
+        ),
+        ("dynamodb", "sqs"),
+    ),
+    "tally": (
+        names.TallySettings(jobs_table="t", batches_table="b", event_retention_seconds=1),
+        ("dynamodb",),
+    ),
+    "workers": (
+        names.WorkersSettings(cors=True, registry_table="r", queues=_QUEUES, discovery=True),
+        ("dynamodb", "sqs"),
+    ),
     "events": (
         names.EventsSettings(
             jobs_table="t", events_dead_letter_queue="http://q", event_retention_seconds=1, max_strikes=3
@@ -58,7 +109,6 @@ _FUNCTIONS: dict[str, tuple[names.Settings, tuple[str, ...]]] = {
 }
 _FREE: dict[str, names.Settings] = {
     "schema": names.SchemaSettings(cors=True, build="b", commit="c"),
-    "workers": names.WorkersSettings(cors=True, registry_table="r", queues=_QUEUES, discovery=True),
 }
 _USUAL = """
 import boto3, pydantic

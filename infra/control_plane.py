@@ -6,6 +6,8 @@ client ─▶ submit, vmaf ─▶ jobs table ─stream─▶ dispatch ─▶ wor
               │               │                          connections table ◀─ sockets
               │               └─ events ◀─ control queue ◀──────────────────────── workers
           registry ◀─ discovery ◀─ EKS clusters
+
+Batches come into the jobs table by `infra/batches.py`, events leave for users' addresses by `infra/webhooks.py`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,6 +22,7 @@ from constructs import Construct
 from elasticrecode import settings, streams
 from infra import version
 from infra.alarms import Alarms
+from infra.batches import Batches
 from infra.clusters import Clusters
 from infra.front_door import FrontDoor
 from infra.functions import Functions
@@ -71,6 +74,7 @@ class ControlPlane(Stack):
             settings.JobsSettings(
                 cors=cors,
                 jobs_table=jobs,
+                batches_table=storage.batches.table_name,
                 registry_table=registry,
                 queues=queues,
                 retention_days=options.retentionDays,
@@ -85,19 +89,24 @@ class ControlPlane(Stack):
             storage.registry.grant(routing, "dynamodb:Query")
         storage.registry.grant(workers, "dynamodb:Query", "dynamodb:PutItem", "dynamodb:DeleteItem")
         storage.grant_worker_queues(workers, "sqs:GetQueueAttributes")
+        storage.batches.grant(manage, "dynamodb:Query")
+        keep = options.retentionDays * 86400 if options.jobLogs else _WITHOUT_LOGS_SECONDS
+        batches = Batches(self, "Batches", options, storage, functions, queues=queues, event_retention_seconds=keep)
         webhooks = Webhooks(self, "Webhooks", options, storage, functions)
         served = {"schema": schema, "submit": submit, "vmaf": vmaf, "logs": logs, "jobs": manage, "workers": workers}
-        served["webhooks"] = webhooks.function
+        served |= {"batch": batches.function, "webhooks": webhooks.function}
         rest = RestApi(self, "Api", {served[name]: routes for name, routes in settings.ROUTES.items()}, cors=cors)
 
-        dispatching = settings.DispatchSettings(jobs_table=jobs, registry_table=registry, queues=queues)
+        dispatching = settings.DispatchSettings(
+            jobs_table=jobs, registry_table=registry, queues=queues, tally_queue=batches.tallies.queue_url
+        )
         dispatch = make("dispatch", dispatching, seconds=60)
         storage.jobs.grant(dispatch, "dynamodb:UpdateItem")
         storage.registry.grant(dispatch, "dynamodb:Query", "dynamodb:PutItem")
         storage.grant_worker_queues(dispatch, "sqs:SendMessage", "sqs:GetQueueAttributes")
+        batches.tallies.grant(dispatch, "sqs:SendMessage")
         self._follow(dispatch, storage.jobs, streams.DISPATCH)
 
-        keep = options.retentionDays * 86400 if options.jobLogs else _WITHOUT_LOGS_SECONDS
         events = make(
             "events",
             settings.EventsSettings(
@@ -225,6 +234,9 @@ class ControlPlane(Stack):
                 "DeadLetters": storage.dead_letters,
                 "EventDeadLetters": storage.event_dead_letters,
                 "WebhookEvents": webhooks.events,
+                "Surveys": batches.surveys,
+                "Pages": batches.pages,
+                "Tallies": batches.tallies,
             },
             {"Dispatch": dispatch, "Feed": feed, "Push": push, "Replay": replay, "Publish": publish},
         )
@@ -240,6 +252,7 @@ class ControlPlane(Stack):
             "SocketManagementUrl": management_url,
             "MediaBucket": storage.media.bucket_name,
             "JobsTable": jobs,
+            "BatchesTable": storage.batches.table_name,
             "ConnectionsTable": connections,
             "RegistryTable": registry,
             "EventBus": webhooks.bus.event_bus_name,

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 _QUEUE_ARN = re.compile(r"arn:aws[a-z-]*:sqs:[a-z0-9-]+:\d{12}:[\w-]{1,80}", re.ASCII)
 _CLUSTER = re.compile(r"(arn:aws[a-z-]*:eks:[a-z0-9-]+:\d{12}:cluster/)?[0-9A-Za-z][\w-]{0,99}", re.ASCII)
 _TAG = re.compile(r"tag:[^=,]{1,128}=[^,]{0,256}")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 _QUEUE_NAME = re.compile(r"[\w-]{1,80}", re.ASCII)
 
 
@@ -61,6 +62,10 @@ FORMATS = {
         lambda text: re.fullmatch(r"(arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[\w-]{1,256})?", text, re.ASCII) is not None,
         "the ARN of an SNS topic, or empty",
     ),
+    "bucket-list": (
+        lambda text: all(_BUCKET.fullmatch(entry) for entry in listed(text)),
+        "names of S3 buckets, with commas between",
+    ),
     "network-list": (_is_network_list, "networks in CIDR notation such as 10.1.0.0/16, with commas between"),
     "table-name": (lambda text: re.fullmatch(r"[\w.-]{3,255}", text, re.ASCII) is not None, "a DynamoDB table name"),
     "stack-name": (
@@ -100,6 +105,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     retentionDays: Annotated[int, Meta(ge=1, le=3650)]
     idempotencyDays: Annotated[int, Meta(ge=1, le=365)]
     maxAttempts: Annotated[int, Meta(ge=1, le=20)]
+    batchBuckets: Annotated[str, Meta(extra_json_schema={"format": "bucket-list"})]
     webhookNetworks: Annotated[str, Meta(extra_json_schema={"format": "network-list"})]
     alarmTopic: Annotated[str, Meta(extra_json_schema={"format": "topic"})]
     keepData: bool

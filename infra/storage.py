@@ -9,6 +9,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from elasticrecode.settings import (
+    BATCHES_KEYS,
     CONNECTION_INDEX,
     CONNECTION_KEYS,
     CONNECTIONS_KEYS,
@@ -59,6 +60,7 @@ class Storage(Construct):
             sort_key=dynamodb.Attribute(name=DUE_KEYS[1], type=dynamodb.AttributeType.NUMBER),
             projection_type=dynamodb.ProjectionType.KEYS_ONLY,
         )
+        self.batches = self._table("Batches", BATCHES_KEYS, self._outlives)
         self.feed = self._table(
             "Feed",
             FEED_KEYS,

@@ -3,20 +3,31 @@
 The stream is the outbox. A job is sent because it was stored, so there is no moment in which one has happened and the
 other can be forgotten. A job that its queue does not take is marked for `reconcile` and holds nobody up.
 
+Jobs of batches come here whenever their state changes. `tally`, which counts them, is told in one message for each
+batch and invocation, after the jobs were sent.
+
 Jobs that are finished come here too. Whoever sends, and hears of what becomes of it, measures the queues: how much they
 are sent, how long their jobs take, and every few seconds how much they hold. `submit` routes by that.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import msgspec
+
+from elasticrecode import ids, streams
+from elasticrecode.batches import Tally
 from elasticrecode.errors import Unavailable
+from elasticrecode.events import Failure
 from elasticrecode.observe import logger
 from elasticrecode.queues import Message, Sender
 from elasticrecode.registry import Lookout, Registry
 from elasticrecode.settings import DispatchSettings, compose
+from elasticrecode.strips import Change
 from elasticrecode.table import Item, JobsTable
+
+_CODE_LENGTH = 64
 
 
 def build(settings: DispatchSettings) -> Callable[[dict[str, Any], Any], None]:
@@ -26,8 +37,9 @@ def build(settings: DispatchSettings) -> Callable[[dict[str, Any], Any], None]:
     lookout = Lookout(registry)
 
     def dispatch(batch: dict[str, Any], context: Any) -> None:
-        images = [record["dynamodb"]["NewImage"] for record in batch["Records"]]
-        _send([image for image in images if image["state"]["S"] == "queued"])
+        records = batch["Records"]
+        images = [record["dynamodb"]["NewImage"] for record in records]
+        _send([image for record, image in zip(records, images, strict=True) if streams.needs_message(record)])
         for image in images:
             if image["state"]["S"] == "finished" and "startedMs" in image:
                 seconds = (int(image["endedMs"]["N"]) - int(image["startedMs"]["N"])) / 1000
@@ -36,6 +48,9 @@ def build(settings: DispatchSettings) -> Callable[[dict[str, Any], Any], None]:
             lookout.look(measuring=True)
         except Unavailable:
             logger.exception("the queues could not be looked at")
+        tallies = _tallies(record["dynamodb"] for record in records)
+        if tallies:
+            sender.hand(settings.tally_queue, tallies)
 
     def _send(images: list[Item]) -> None:
         if not images:
@@ -53,6 +68,25 @@ def build(settings: DispatchSettings) -> Callable[[dict[str, Any], Any], None]:
             table.postpone(failed, time.time_ns() // 1_000_000)
 
     return dispatch
+
+
+def _tallies(changes: Iterable[Mapping[str, Any]]) -> list[Tally]:
+    """What has become of the jobs of batches, for each batch; an attribute that changes without a move is nothing."""
+    tallies: dict[str, Tally] = {}
+    for change in changes:
+        image, before = change["NewImage"], change.get("OldImage")
+        moves = _moves(image)
+        if "batchID" in image and (before is None or _moves(before) != moves):
+            batch_id = image["batchID"]["S"]
+            failure = msgspec.json.decode(image["failure"]["S"], type=Failure).code if "failure" in image else ""
+            moved = Change(ids.position(image["jobID"]["S"]), moves, image["state"]["S"], failure[:_CODE_LENGTH])
+            tallies.setdefault(batch_id, Tally(batch_id)).changes.append(moved)
+    return list(tallies.values())
+
+
+def _moves(image: Item) -> int:
+    """How often a job has moved; one that was just stored has not."""
+    return int(image["moves"]["N"]) if "moves" in image else 0
 
 
 def _message(image: Item, url: str) -> Message:

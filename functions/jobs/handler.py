@@ -1,17 +1,21 @@
 """Where jobs stand, and a user's word on them: status, list, cancel, retry."""
 
 import time
-import uuid
-from typing import Annotated, get_args
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Annotated, TypeVar, get_args
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from elasticrecode import http, jobs
+from elasticrecode import events, http, ids, jobs
+from elasticrecode.aws import side_by_side
+from elasticrecode.batches import JOBS_LIMIT
 from elasticrecode.errors import BadParameter, NotFound, Refused
-from elasticrecode.events import Event
 from elasticrecode.jobs import Job, Kind, UserID
-from elasticrecode.lifecycle import JOB_CANCELLED, JOB_RETRIED, STATES
+from elasticrecode.ledger import Ledger
+from elasticrecode.lifecycle import JOB_CANCELLED, JOB_RETRIED, STATES, State
 from elasticrecode.records import JobRecord
 from elasticrecode.registry import Registry
 from elasticrecode.routing import Choice, wanted
@@ -22,6 +26,8 @@ from elasticrecode.validation import Body, Reader
 _BODY_LIMIT = 4096
 _RETRY_SECONDS = 15
 _RETRY_PAGE = 100
+
+C = TypeVar("C", bound=str)
 
 
 class RetryRequest(Struct, forbid_unknown_fields=True):
@@ -37,47 +43,67 @@ _retry_request = Reader(RetryRequest, jobs.FORMATS)
 def build(settings: JobsSettings) -> http.LambdaHandler:
     """The handler over both tables."""
     table, registry = JobsTable(settings.jobs_table), Registry(settings.registry_table, settings.queues)
+    ledger = Ledger(settings.batches_table)
     retention_seconds = settings.retention_days * 86_400
 
     def status(request: http.Request) -> http.Response:
         return http.Response(_existing(request.parameters["jobID"]))
 
     def listing(request: http.Request) -> http.Response:
-        limit, after = request.page()
-        user_id = request.query.get("userID")
+        batch_id, user_id = request.query.get("batchID"), request.query.get("userID")
+        limit, after = request.page(cursor=ids.JOB) if batch_id else request.page()
         if not user_id:
             raise BadParameter("userID is required: records are listed for one user.")
-        wanted = {
-            "state": _choice(request, "state", STATES),
-            "kind": _choice(request, "kind", get_args(Kind)),
-            "batchID": request.query.get("batchID"),
-        }
-        records, after = table.records(user_id, limit, after, lambda record: _matches(record, wanted))
+        state = _choice(request, "state", STATES)
+        matches = partial(
+            _matches, {"userID": user_id, "state": state, "kind": _choice(request, "kind", get_args(Kind))}
+        )
+        if batch_id:
+            records, after = table.records_among(_of_batch(batch_id, state, after), limit, matches)
+        else:
+            records, after = table.records(user_id, limit, after, matches)
         return http.Response(records, headers=request.next_link(after))
 
     def cancel(request: http.Request) -> http.Response:
         record = _existing(request.parameters["jobID"])
-        if not _change(record, JOB_CANCELLED):
+        if not _change(JOB_CANCELLED, record):
             raise Refused(f"The job can't be cancelled: it is {_existing(record.jobID).state}.")
         return http.Response(_existing(record.jobID), 202)
 
     def retry(request: http.Request) -> http.Response:
         record = _existing(request.parameters["jobID"])
-        if not _change(record, JOB_RETRIED):
+        if not _change(JOB_RETRIED, record, _choice_for(table.jobs([record.jobID])[record.jobID])):
             state = _existing(record.jobID).state
             raise Refused(f"Only failed and cancelled jobs can be retried; the job is {state}.")
         return http.Response(_existing(record.jobID), 202)
 
     def retry_failed(request: http.Request) -> http.Response:
         asked = _retry_request.read(Body(request.body(_BODY_LIMIT)))
-        wanted = {"state": "failed", "batchID": asked.batchID or None}
+        matches = partial(_matches, {"userID": asked.userID, "state": "failed"})
+        of_batch = _of_batch(asked.batchID, "failed", "") if asked.batchID else []
         until, retried, after = time.monotonic() + _RETRY_SECONDS, 0, ""
         while True:
-            failed, after = table.records(asked.userID, _RETRY_PAGE, after, lambda record: _matches(record, wanted))
-            retried += sum(_retry_if_taken(record) for record in failed)
+            if asked.batchID:
+                failed, after = table.records_among(of_batch, _RETRY_PAGE, matches)
+                of_batch = of_batch[of_batch.index(after) + 1 :] if after else []
+            else:
+                failed, after = table.records(asked.userID, _RETRY_PAGE, after, matches)
+            retried += _retry_all(failed)
             if not after or time.monotonic() > until:
                 break
         return http.Response({"retried": retried, **({"more": True} if after else {})}, 202)
+
+    def _of_batch(batch_id: str, state: State | None, after: str) -> list[str]:
+        """The jobs of a batch, the last ones first, from behind one of them; with a state, those counted in it."""
+        first = ids.position(after) if after else JOBS_LIMIT
+        found = (
+            position
+            for strip in ledger.strips(batch_id)
+            for each in ([state] if state else STATES)
+            for position in strip.positions(each)
+            if position < first
+        )
+        return [ids.job_id(batch_id, position) for position in sorted(found, reverse=True)]
 
     def _existing(job_id: str) -> JobRecord:
         record = table.record(job_id)
@@ -85,32 +111,21 @@ def build(settings: JobsSettings) -> http.LambdaHandler:
             raise NotFound(f"There is no job {job_id}, or its time of retention has passed.")
         return record
 
-    def _change(record: JobRecord, action: str) -> bool:
-        now = time.time_ns() // 1_000_000
-        event = Event(
-            ts=now // 1000,
-            userID=record.userID,
-            jobID=record.jobID,
-            action=action,
-            nodeName="",
-            podName="",
-            eventID=str(uuid.uuid4()),
-            tsMs=now,
-        )
-        return table.move_and_log(
-            action, event, retention_seconds, _choice_for(record) if action == JOB_RETRIED else None
-        )
+    def _change(action: str, record: JobRecord, choice: Choice | None = None) -> bool:
+        event = events.said(action, record.userID, record.jobID, time.time_ns() // 1_000_000)
+        return table.move_and_log(action, event, retention_seconds, choice)
 
-    def _retry_if_taken(record: JobRecord) -> bool:
-        """Retry one of many; False where nothing serves it now."""
-        try:
-            return _change(record, JOB_RETRIED)
-        except Refused:
-            return False
+    def _retry_all(records: Sequence[JobRecord]) -> int:
+        """Retry those that a queue takes now; how many."""
+        known = table.jobs(record.jobID for record in records)
+        planned: list[tuple[JobRecord, Choice]] = []
+        for record in records:
+            with suppress(Refused, KeyError):
+                planned.append((record, _choice_for(known[record.jobID])))
+        return sum(side_by_side(lambda each: _change(JOB_RETRIED, *each), planned))
 
-    def _choice_for(record: JobRecord) -> Choice:
-        job = msgspec.json.decode(table.jobs([record.jobID])[record.jobID], type=Job)
-        (choice,) = registry.choose([wanted(job)])
+    def _choice_for(job: Raw) -> Choice:
+        (choice,) = registry.choose([wanted(msgspec.json.decode(job, type=Job))])
         if not choice.queue:
             raise Refused(f"It can't be retried now: {choice.reason}.")
         return choice
@@ -121,14 +136,17 @@ def build(settings: JobsSettings) -> http.LambdaHandler:
     )
 
 
-def _choice(request: http.Request, name: str, choices: tuple[str, ...]) -> str | None:
+def _choice(request: http.Request, name: str, choices: tuple[C, ...]) -> C | None:
     value = request.query.get(name)
-    if value is not None and value not in choices:
-        raise BadParameter(f"{name} must be one of {', '.join(choices)}, not {value[:40]!r}.")
-    return value
+    if value is None:
+        return None
+    for choice in choices:
+        if choice == value:
+            return choice
+    raise BadParameter(f"{name} must be one of {', '.join(choices)}, not {value[:40]!r}.")
 
 
-def _matches(record: JobRecord, wanted: dict[str, str | None]) -> bool:
+def _matches(wanted: Mapping[str, str | None], record: JobRecord) -> bool:
     return all(value is None or getattr(record, name) == value for name, value in wanted.items())
 
 

@@ -263,18 +263,7 @@ def _elsewhere(router: Router, queue: str, letter: Letter) -> _Move | None:
 
 
 def _failed(job: Job, failure: Failure) -> Event:
-    now = _now_ms()
-    return Event(
-        ts=now // 1000,
-        userID=job.userid,
-        jobID=job.jobid,
-        action=JOB_FAILED,
-        nodeName="",
-        podName="",
-        eventID=str(uuid.uuid4()),
-        tsMs=now,
-        error=failure,
-    )
+    return events.said(JOB_FAILED, job.userid, job.jobid, _now_ms(), error=failure)
 
 
 def _lost(found: Waiting, now: int) -> str:

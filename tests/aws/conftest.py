@@ -1,12 +1,14 @@
 """The stack's tables and queues on moto, and its functions over them."""
 
 import json
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import boto3
 import pytest
 from moto import mock_aws
+from moto.dynamodb.models import DynamoDBBackend
 
 from elasticrecode import settings as names
 from elasticrecode import streams
@@ -31,8 +33,12 @@ class Stack:
             ),
         }
         self._table("registry", names.REGISTRY_KEYS, {})
+        self._table("batches", names.BATCHES_KEYS, {})
+        self.s3 = boto3.client("s3")
+        self.s3.create_bucket(Bucket="media")
         queue = {name: self.sqs.create_queue(QueueName=name)["QueueUrl"] for name in
-                 ("ffmpeg_job", "vmaf_job", "control_plane", "dead", "events-dead")}  # fmt: skip
+                 ("ffmpeg_job", "vmaf_job", "control_plane", "dead", "events-dead", "surveys", "pages", "tallies")
+                 }  # fmt: skip
         self.queue = queue
         self.queues: names.Queues = {
             "cpu": {"ffmpeg_job": queue["ffmpeg_job"]},
@@ -52,13 +58,58 @@ class Stack:
         self.vmaf = self._build("vmaf", submitting)
         self.schema = self._build("schema", names.SchemaSettings(cors=True, build="2026.01.02.030405", commit="c"))
         self.logs = self._build("logs", names.LogsSettings(cors=True, jobs_table="jobs", job_logs=True))
-        self.jobs = self._build("jobs", names.JobsSettings(cors=True, queues=self.queues, retention_days=7, **tables))
+        self.jobs = self._build(
+            "jobs",
+            names.JobsSettings(cors=True, batches_table="batches", queues=self.queues, retention_days=7, **tables),
+        )
+        self.batch = self._build(
+            "batch",
+            names.BatchSettings(
+                cors=True,
+                batches_table="batches",
+                queues=self.queues,
+                surveys_queue=queue["surveys"],
+                pages_queue=queue["pages"],
+                retention_days=7,
+                idempotency_days=1,
+                **tables,
+            ),
+        )
+        self.survey = self._build(
+            "survey",
+            names.SurveySettings(
+                batches_table="batches",
+                surveys_queue=queue["surveys"],
+                pages_queue=queue["pages"],
+                tally_queue=queue["tallies"],
+                retention_days=7,
+            ),
+        )
+        self.expand = self._build(
+            "expand",
+            names.ExpandSettings(
+                batches_table="batches",
+                queues=self.queues,
+                pages_queue=queue["pages"],
+                tally_queue=queue["tallies"],
+                retention_days=7,
+                event_retention_seconds=86_400,
+                time_limit=30,
+                **tables,
+            ),
+        )
+        self.tally = self._build(
+            "tally",
+            names.TallySettings(jobs_table="jobs", batches_table="batches", event_retention_seconds=86_400),
+        )
         self.workers = self._build(
             "workers",
             names.WorkersSettings(cors=True, registry_table="registry", queues=self.queues, discovery=True),
         )
         self.registry = Registry("registry", self.queues)
-        self._dispatch = self._build("dispatch", names.DispatchSettings(queues=self.queues, **tables))
+        self._dispatch = self._build(
+            "dispatch", names.DispatchSettings(queues=self.queues, tally_queue=queue["tallies"], **tables)
+        )
         self._events = self._build(
             "events",
             names.EventsSettings(
@@ -165,11 +216,18 @@ def selected(records: list[dict[str, Any]], filters: streams.Filters) -> list[di
 def _matches(found: Any, pattern: Any) -> bool:
     if isinstance(pattern, Mapping):
         return all(key in found and _matches(found[key], below) for key, below in pattern.items())
-    return found in pattern
+    return found in pattern or {"exists": True} in pattern
 
 
 @pytest.fixture
-def stack() -> Iterator[Stack]:
-    """A fresh stack."""
+def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
+    """A fresh stack. Its transactions, which copy whole tables, take turns."""
+    transact, turn = DynamoDBBackend.transact_write_items, threading.Lock()
+
+    def in_turn(*arguments: Any) -> Any:
+        with turn:
+            return transact(*arguments)
+
+    monkeypatch.setattr(DynamoDBBackend, "transact_write_items", in_turn)
     with mock_aws():
         yield Stack()

@@ -74,6 +74,7 @@ def faults(**changes: Any) -> dict[str, str]:
         ({"discoveredQueues": "*"}, "patterns of SQS queue names"),
         ({"accessEntries": "perhaps"}, "boolean"),
         ({"webhookNetworks": "10.0.0.1/8"}, "CIDR"),
+        ({"batchBuckets": "films, s3://films"}, "names of S3 buckets"),
     ],
 )
 def test_a_wrong_option_is_named(changes: dict[str, Any], said: str) -> None:
@@ -183,7 +184,7 @@ def test_what_holds_users_data_outlives_the_stack_unless_an_option_says_otherwis
         for table in resources("AWS::DynamoDB::Table", keepData=keep, frontDoor="none")
         if table["Properties"].get("TableName") == "elasticrecode_logs"
     ]
-    assert len(kept) == 9
+    assert len(kept) == 12
     assert {resource["DeletionPolicy"] for resource in kept} == {policy}
 
 
@@ -243,6 +244,19 @@ GRANTS = {
     "vmaf": {"dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"},
     "logs": {"dynamodb:BatchGetItem", "dynamodb:Query"},
     "jobs": {"dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"},
+    "batch": {
+        "dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query",
+        "dynamodb:UpdateItem", "sqs:SendMessage",
+    },
+    "survey": {
+        "dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:UpdateItem", "s3:GetObject", "s3:ListBucket",
+        "sqs:SendMessage",
+    },
+    "expand": {
+        "dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query",
+        "dynamodb:UpdateItem", "sqs:SendMessage",
+    },
+    "tally": {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"},
     "dispatch": {"dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "sqs:SendMessage"},
     "discovery": {
         "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:Query", "eks:DescribeCluster", "sqs:GetQueueUrl",
@@ -282,7 +296,7 @@ FROM_SOURCES = {
 @pytest.mark.parametrize("name", GRANTS)
 def test_each_function_may_do_exactly_what_it_does(name: str) -> None:
     granted = {action for statement in statements(name) for action in statement["Action"]} - FROM_SOURCES
-    if name in ("events", "announce", "deliver"):
+    if name in ("events", "announce", "deliver", "survey", "expand", "tally"):
         granted -= {"sqs:ReceiveMessage", "sqs:DeleteMessage"}
     assert granted == GRANTS[name] - FROM_SOURCES
 
@@ -333,6 +347,14 @@ def test_only_queues_that_workers_may_bring_along_can_be_used(name: str, action:
     assert ":film-*" in told
     assert "ffmpeg*" not in told
     assert '":*"' not in told
+
+
+def test_batches_read_the_media_bucket_and_those_that_are_named_and_no_other() -> None:
+    for action in ("s3:ListBucket", "s3:GetObject"):
+        told = resources_of("survey", action, batchBuckets="films")
+        assert told.count("StorageMedia") == 1
+        assert told.count(":s3:::films") == 1
+        assert ":s3:::" not in resources_of("survey", action)
 
 
 def test_without_discovery_there_is_nothing_of_it() -> None:

@@ -11,11 +11,12 @@ from tests.conftest import ROOT
 
 CORE = ROOT / "layers" / "core" / "python" / "elasticrecode"
 PURE = {
-    "addresses", "deployments", "errors", "events", "fleet", "jobs", "lifecycle", "profiles", "records", "routing",
-    "streams", "validation", "watching",
+    "addresses", "batches", "deployments", "errors", "events", "fleet", "ids", "jobs", "lifecycle", "profiles",
+    "records", "routing", "streams", "strips", "validation", "watching",
 }  # fmt: skip
 AWS = {
-    "aws", "bus", "claims", "clusters", "connections", "feed", "idempotency", "posting", "queues", "registry",
+    "aws", "bus", "claims", "clusters", "connections", "feed", "idempotency", "ledger", "objects", "posting", "queues",
+    "registry",
     "table", "webhooks",
 }  # fmt: skip
 SHARED = {"delivery", "settings", "http", "observe", "intake"}

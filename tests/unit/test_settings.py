@@ -19,7 +19,7 @@ QUEUES = {"cpu": {"a": "http://x/a"}, "gpu": {}, "vmaf": {}}
             cors=True, jobs_table="t", registry_table="r", queues=QUEUES, retention_days=3, idempotency_days=1
         ),
         LogsSettings(cors=False, jobs_table="t", job_logs=False),
-        DispatchSettings(jobs_table="t", registry_table="r", queues=QUEUES),
+        DispatchSettings(jobs_table="t", registry_table="r", queues=QUEUES, tally_queue="http://q"),
         WatchersSettings(jobs_table="t", feed_table="f", connections_table="c", socket_management_url="http://x"),
     ],
 )

@@ -9,6 +9,7 @@ ElasticRecodeError
 │   ├── Refused      409  the request is sound, the deployment or the job's state forbids it
 │   ├── TooLarge     413
 │   └── Unavailable  503  AWS refused or throttled after retries, or no queue serves the request
+├── Unreadable            what a batch names as its inputs can't be read; the batch fails with its code
 └── UnreadableEvent       a control-queue message that is no worker event
 """
 
@@ -106,3 +107,12 @@ class Unavailable(Problem):
 
 class UnreadableEvent(ElasticRecodeError):
     """A message on the control queue that cannot be understood; its text is the reason."""
+
+
+class Unreadable(ElasticRecodeError):
+    """The inputs of a batch can't be read: a code to act on, a sentence to read."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message

@@ -10,6 +10,7 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
+from elasticrecode import ids
 from elasticrecode.errors import UnreadableEvent
 
 JOB_SUMMIT = "JobSummit"  # spelt so in the wire contract
@@ -17,6 +18,7 @@ JOB_START = "JobStart"
 JOB_PROGRESS = "JobProgress"
 JOB_FINISHED = "JobFinished"
 JOB_FAILED = "JobFailed"
+BATCH_FINISHED = "BatchFinished"
 
 _RANK = {JOB_SUMMIT: 0, JOB_START: 1, JOB_FINISHED: 9, JOB_FAILED: 9}
 """Order of events that share a millisecond, as those of one second from a first-generation worker do."""
@@ -121,14 +123,16 @@ class Event(Struct, omit_defaults=True, kw_only=True):
     """An event as clients see it: the documented fields first, then what this product adds.
 
     Stored without `job`, which the job's record has, and given it back on the way out. `cursor` is its place in the
-    feed, for who resumes there.
+    feed, for who resumes there. One that is about a whole batch has its id for `jobID` too, and its counts in `batch`.
     """
 
     ts: int
     userID: str
     jobID: str
+    batchID: str | UnsetType = UNSET
     action: str
     job: Raw | UnsetType = UNSET
+    batch: Raw | UnsetType = UNSET
     nodeName: str | UnsetType = UNSET
     podName: str | UnsetType = UNSET
     workerType: str | UnsetType = UNSET
@@ -177,6 +181,23 @@ def read(text: bytes) -> Event:
 def _milliseconds(ts: float) -> int:
     """A whole second is taken at its end: what a worker says in it comes after what was done to the job in it."""
     return ts * 1000 + 999 if isinstance(ts, int) else round(ts * 1000)
+
+
+def said(
+    action: str, user_id: str, job_id: str, now_ms: int, *, event_id: str = "", error: Failure | UnsetType = UNSET
+) -> Event:
+    """An event that the control plane tells itself, with an id of its own unless one is given."""
+    return Event(
+        ts=now_ms // 1000,
+        userID=user_id,
+        jobID=job_id,
+        action=action,
+        nodeName="",
+        podName="",
+        eventID=event_id or ids.new(),
+        tsMs=now_ms,
+        error=error,
+    )
 
 
 def submitted(job: bytes, user_id: str, job_id: str, created_ms: int) -> Event:

@@ -8,7 +8,7 @@ whether it is done, and which of its jobs could not be stored.
 import hashlib
 import time
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -45,6 +45,22 @@ class Keys:
         self._table = table
         self._retention_seconds = retention_seconds
         self._dynamodb = client("dynamodb")
+
+    def once(self, user_id: str, key: str, request: bytes, make: Callable[[Begun], Collection[str]]) -> Begun:
+        """Make what a request under the key asks for, unless that is done; what came of it is in `refused`.
+
+        `make` answers with the ids of what could not be stored. KeyReused and Busy as in `begin`.
+        """
+        begun = self.begin(user_id, key, request)
+        if begun.refused is not None:
+            return begun
+        try:
+            refused = set(make(begun))
+        except Exception:
+            self.release(user_id, key)
+            raise
+        self.finish(user_id, key, refused)
+        return begun._replace(refused=refused)
 
     def begin(self, user_id: str, key: str, request: bytes) -> Begun:
         """Take the key for this request. KeyReused when it was another request's, Busy while that is at work."""
@@ -119,10 +135,12 @@ class Keys:
 
 def identified(jobs: Iterable[Job], key: str, since: int) -> list[Job]:
     """The jobs with the ids that a key first seen at `since` gives them."""
-    return [
-        structs.replace(job, jobid=str(uuid.uuid5(_NAMESPACE, f"{job.userid}\n{key}\n{since}\n{n}")))
-        for n, job in enumerate(jobs)
-    ]
+    return [structs.replace(job, jobid=identity(job.userid, key, since, n)) for n, job in enumerate(jobs)]
+
+
+def identity(user_id: str, key: str, since: int, n: int = 0) -> str:
+    """The id of the nth thing that a user's request made under a key first seen at `since`."""
+    return str(uuid.uuid5(_NAMESPACE, f"{user_id}\n{key}\n{since}\n{n}"))
 
 
 def checked(key: str) -> str:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from elasticrecode import idempotency
 from elasticrecode.http import Request
-from elasticrecode.idempotency import Keys
+from elasticrecode.idempotency import Begun, Keys
 from elasticrecode.jobs import BODY_LIMIT, Job
 from elasticrecode.registry import Registry
 from elasticrecode.routing import wanted
@@ -47,18 +47,12 @@ class Intake:
         jobs = read(body)
         if checked is None:
             return Taken(jobs, self._accept(jobs))
-        user_id = jobs[0].userid
-        begun = self._keys.begin(user_id, checked, request.path.encode() + body)
-        jobs = idempotency.identified(jobs, checked, begun.since)
-        if begun.refused is not None:
-            return Taken(jobs, begun.refused)
-        try:
-            refused = self._accept(jobs, again=begun.again)
-        except Exception:
-            self._keys.release(user_id, checked)
-            raise
-        self._keys.finish(user_id, checked, refused)
-        return Taken(jobs, refused)
+
+        def make(begun: Begun) -> set[str]:
+            return self._accept(idempotency.identified(jobs, checked, begun.since), again=begun.again)
+
+        begun = self._keys.once(jobs[0].userid, checked, request.path.encode() + body, make)
+        return Taken(idempotency.identified(jobs, checked, begun.since), begun.refused or set())
 
     def _accept(self, jobs: list[Job], *, again: bool = False) -> set[str]:
         choices = self._registry.choose([wanted(job) for job in jobs])

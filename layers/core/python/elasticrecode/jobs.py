@@ -4,19 +4,18 @@ Requests are checked here, whole, before anything happens: a reader gives resolv
 """
 
 import re
-import uuid
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from elasticrecode import profiles
+from elasticrecode import ids, profiles
 from elasticrecode.errors import Fault
 from elasticrecode.profiles import ENCODERS, PRIORITIES, FfmpegProfile, Profile, VmafProfile, container, resolve
 from elasticrecode.validation import Body, Reader
 
 BATCH_LIMIT = 1000
-"""Jobs in one immediate batch: what one invocation stores well within API Gateway's 29 s."""
+"""Jobs in one immediate batch: what one invocation stores well within API Gateway's 29 s. Others are for `batches`."""
 
 SCORE_FILES = (".vmaf.json", ".vmaf.html")
 """What a score's report and its page are called, behind the input's name."""
@@ -148,23 +147,23 @@ _vmaf = Reader(VmafRequest, FORMATS)
 
 def read_jobs(text: bytes) -> list[Job]:
     """The resolved jobs of a POST /v1/jobs body, single or batch, with new ids. Malformed or Invalid."""
-    body = Body(text, {"batchInputs": BATCH_LIMIT})
+    body = Body(text, {"batchInputs": BATCH_LIMIT}, "; POST /v1/batches takes batches of any size")
     request: JobRequest | BatchRequest
     if "input" in body.fields or "batchInputs" not in body.fields:
-        faults = [*_profile_faults(body), *_output_faults(body, [("/input", body.fields.get("input"))])]
+        faults = [*profile_faults(body), *output_faults(body, [("/input", body.fields.get("input"))])]
         request = _job.read(body, faults)
         inputs = [request.input]
     else:
         listed = body.fields["batchInputs"]
         numbered = enumerate(listed[:BATCH_LIMIT] if isinstance(listed, list) else ())
-        faults = [*_profile_faults(body), *_output_faults(body, ((f"/batchInputs/{n}", uri) for n, uri in numbered))]
+        faults = [*profile_faults(body), *output_faults(body, ((f"/batchInputs/{n}", uri) for n, uri in numbered))]
         request = _batch.read(body, faults)
         inputs = request.batchInputs
     profile = resolve(request.profile)
     return [
         Job(
             userid=request.userid,
-            jobid=str(uuid.uuid4()),
+            jobid=ids.new(),
             input=uri,
             output=request.output,
             priority=request.priority,
@@ -181,7 +180,7 @@ def read_vmaf(text: bytes) -> list[Job]:
     return [
         Job(
             userid=request.userid,
-            jobid=str(uuid.uuid4()),
+            jobid=ids.new(),
             input=request.input,
             origin=request.origin,
             output=request.output,
@@ -219,7 +218,7 @@ def _minimum_faults(body: Body) -> Iterator[Fault]:
         )
 
 
-def _profile_faults(body: Body) -> Iterator[Fault]:
+def profile_faults(body: Body) -> Iterator[Fault]:
     """Faults between fields of a profile: an encoder of the other platform, two platforms that disagree."""
     yield from _minimum_faults(body)
     encode, ec2 = _part(body, "ffmpeg"), _part(body, "ec2")
@@ -236,7 +235,7 @@ def _profile_faults(body: Body) -> Iterator[Fault]:
                 yield Fault("/profile/ffmpeg/codec", detail)
 
 
-def _output_faults(body: Body, inputs: Iterable[tuple[str, object]]) -> Iterator[Fault]:
+def output_faults(body: Body, inputs: Iterable[tuple[str, object]]) -> Iterator[Fault]:
     """Outputs that would overwrite an input, or one another."""
     output = body.fields.get("output")
     taken: dict[str, tuple[str, str]] = {}

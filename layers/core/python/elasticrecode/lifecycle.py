@@ -89,8 +89,8 @@ def write(
     """The update of a record that makes an action's move if it is allowed: arguments of DynamoDB's UpdateItem.
 
     `details` are further attributes to set. With `max_strikes` a move that counts a strike is refused where it would
-    be the last one allowed, and EXHAUST where it would not; `because` is the action that exhausts. ValueError for an
-    action that makes no move.
+    be the last one allowed, and EXHAUST where it would not; `because` is the action that exhausts. Every move counts in
+    `moves`, so that who hears of several knows which was the last. ValueError for an action that makes no move.
     """
     moves = find(action, attempt)
     if not moves:
@@ -122,12 +122,14 @@ def write(
         sets["strikes"] = 0
     assignments = [f"{words.name(name)} = {words.value(value)}" for name, value in sets.items()]
     removed = [words.name(name) for name in _LEFT_BEHIND[target] if name not in sets]
-    counters = [f"{words.name('attempt')} {words.value(1)}"] if target == "running" else []
+    counters = [f"{words.name('moves')} {words.value(1)}"]
+    if target == "running":
+        counters.append(f"{words.name('attempt')} {words.value(1)}")
     if is_strike(action, details):
         counters.append(f"{words.name('strikes')} {words.value(1)}")
     expression = f"SET {', '.join(assignments)}"
     expression += f" REMOVE {', '.join(removed)}" if removed else ""
-    expression += f" ADD {', '.join(counters)}" if counters else ""
+    expression += f" ADD {', '.join(counters)}"
     return {
         "UpdateExpression": expression,
         "ConditionExpression": " OR ".join(conditions),

@@ -8,6 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+import msgspec
+from msgspec import Struct
+
 from elasticrecode.aws import PARALLEL, batched, client, refusals, side_by_side
 from elasticrecode.errors import Unavailable
 from elasticrecode.fleet import Counts
@@ -48,6 +51,16 @@ class Sender:
             by_queue.setdefault(message.url, []).append(message)
         batches = [batch for url in by_queue for batch in batched(by_queue[url], _BATCH)]
         return {key: reason for failed in side_by_side(self._send_batch, batches) for key, reason in failed.items()}
+
+    def hand(self, url: str, documents: Sequence[Struct], group: str = "") -> None:
+        """Send documents as JSON to one queue, all of them. Unavailable when some could not be sent."""
+        messages = [
+            Message(str(n), url, msgspec.json.encode(document).decode(), group=group)
+            for n, document in enumerate(documents)
+        ]
+        reasons = sorted(set(self.send(messages).values()))
+        if reasons:
+            raise Unavailable(f"AWS could not take it while sending: {reasons[0]}. Try again in a moment.")
 
     def _send_batch(self, messages: Sequence[Message]) -> dict[str, str]:
         waiting = dict(enumerate(messages))
@@ -122,6 +135,11 @@ class Receiver:
                 lambda some: self._sqs.delete_message_batch(QueueUrl=url, Entries=_handles(some)),
                 list(batched(letters, _BATCH)),
             )
+
+    def hide(self, url: str, handle: str, seconds: int) -> None:
+        """Let nobody else receive a message for so long from now."""
+        with refusals("keeping a message"):
+            self._sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=handle, VisibilityTimeout=seconds)
 
     def show(self, url: str, letters: Sequence[Letter]) -> None:
         """Let messages be received again at once. One that AWS keeps hidden comes when its time is over."""

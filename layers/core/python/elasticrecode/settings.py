@@ -24,6 +24,9 @@ JOBS = "GET /v1/jobs"
 CANCEL = "DELETE /v1/jobs/{jobID}"
 RETRY = "POST /v1/jobs/{jobID}/retry"
 RETRY_FAILED = "POST /v1/jobs/retry"
+SUBMIT_BATCH = "POST /v1/batches"
+BATCH = "GET /v1/batches/{batchID}"
+CANCEL_BATCH = "DELETE /v1/batches/{batchID}"
 WORKER_QUEUES = "GET /v1/worker/queues"
 WORKER_DEPLOYMENTS = "GET /v1/worker/deployments"
 WORKER_BACKLOG = "GET /v1/worker/backlog"
@@ -40,6 +43,7 @@ ROUTES = {
     "submit": (SUBMIT,),
     "vmaf": (SUBMIT_VMAF,),
     "logs": (JOB_EVENTS, USER_EVENTS, USER_LOGS),
+    "batch": (SUBMIT_BATCH, BATCH, CANCEL_BATCH),
     "jobs": (JOB_STATUS, JOBS, CANCEL, RETRY, RETRY_FAILED),
     "workers": (WORKER_QUEUES, WORKER_DEPLOYMENTS, WORKER_BACKLOG, PAUSE_QUEUE, RESUME_QUEUE),
     "webhooks": (ADD_WEBHOOK, WEBHOOKS, REMOVE_WEBHOOK, WEBHOOK_FAILURES, RETRY_WEBHOOK),
@@ -48,13 +52,14 @@ ROUTES = {
 
 JOBS_KEYS = ("jobID", "item")
 USER_INDEX = "user"
-USER_KEYS = ("userID", "at")
-USER_PROJECTION = ("event", "job", "expires")
+USER_KEYS = ("userShard", "at")
+USER_PROJECTION = ("event", "job", "userID", "expires")
 DUE_INDEX = "due"
 DUE_KEYS = ("dueShard", "due")
 CONNECTIONS_KEYS = ("topic", "connectionID")
 CONNECTION_INDEX = "connection"
 CONNECTION_KEYS = ("connectionID", "topic")
+BATCHES_KEYS = ("batchID", "item")
 FEED_KEYS = ("feed", "seq")
 REGISTRY_KEYS = ("part", "name")
 WEBHOOKS_KEYS = ("owner", "item")
@@ -131,9 +136,55 @@ class JobsSettings(ApiSettings, frozen=True, kw_only=True):
     """For the routes about where jobs stand, and for cancelling and retrying them."""
 
     jobs_table: str
+    batches_table: str
     registry_table: str
     queues: Queues
     retention_days: int
+
+
+class BatchSettings(ApiSettings, frozen=True, kw_only=True):
+    """For the routes about batches."""
+
+    jobs_table: str
+    batches_table: str
+    registry_table: str
+    queues: Queues
+    surveys_queue: str
+    pages_queue: str
+    retention_days: int
+    idempotency_days: int
+
+
+class SurveySettings(Settings, frozen=True, kw_only=True):
+    """For the function that looks through the inputs of batches."""
+
+    batches_table: str
+    surveys_queue: str
+    pages_queue: str
+    tally_queue: str
+    retention_days: int
+
+
+class ExpandSettings(Settings, frozen=True, kw_only=True):
+    """For the function that makes pages of batches jobs, and cancels them. Its time limit is in seconds."""
+
+    jobs_table: str
+    batches_table: str
+    registry_table: str
+    queues: Queues
+    pages_queue: str
+    tally_queue: str
+    retention_days: int
+    event_retention_seconds: int
+    time_limit: int
+
+
+class TallySettings(Settings, frozen=True, kw_only=True):
+    """For the function that counts the jobs of batches."""
+
+    jobs_table: str
+    batches_table: str
+    event_retention_seconds: int
 
 
 class LogsSettings(ApiSettings, frozen=True, kw_only=True):
@@ -157,6 +208,7 @@ class DispatchSettings(Settings, frozen=True, kw_only=True):
     jobs_table: str
     registry_table: str
     queues: Queues
+    tally_queue: str
 
 
 class DiscoverySettings(Settings, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from elasticrecode.lifecycle import NEEDS_MESSAGE
+from elasticrecode.lifecycle import NEEDS_MESSAGE, STATES
 from elasticrecode.watching import CATCHING_UP
 
 Filters = Sequence[Mapping[str, Any]]
@@ -16,14 +16,20 @@ _BECAME_QUEUED = {
 }
 
 _FINISHED = {"NewImage": {"state": {"S": ["finished"]}}}
+_AT_REST = {"state": {"S": [state for state in STATES if state != "running"]}}
+_COUNTED = {"batchID": {"S": [{"exists": True}]}}
 
 DISPATCH: Filters = (
     {"eventName": ["INSERT"], "dynamodb": _RECORD | {"NewImage": {"state": {"S": ["queued"]}}}},
     {"eventName": ["MODIFY"], "dynamodb": _RECORD | _BECAME_QUEUED},
     {"eventName": ["MODIFY"], "dynamodb": _RECORD | _FINISHED},
+    {"eventName": ["INSERT", "MODIFY"], "dynamodb": _RECORD | {"NewImage": _COUNTED | _AT_REST}},
+    {"eventName": ["MODIFY"], "dynamodb": _RECORD | {"NewImage": _COUNTED, "OldImage": _AT_REST}},
 )
-"""Jobs that need a message: new ones, and those that became queued in another way than from a worker's hands. And jobs
-that are finished, which tell how long those of their queue take."""
+"""Jobs that need a message: new ones, and those that became queued in another way than from a worker's hands. Jobs that
+are finished, which tell how long those of their queue take. And jobs of batches whose state changes, to be counted; a
+lease that is extended while a job runs is not for it."""
+
 
 FEED: Filters = (
     {"eventName": ["INSERT"]},
@@ -36,3 +42,10 @@ CHUNKS: Filters = ({"eventName": ["INSERT"], "dynamodb": {"Keys": {"feed": {"S":
 
 REPLAY: Filters = ({"eventName": ["INSERT", "MODIFY"], "dynamodb": {"NewImage": {"state": {"S": [CATCHING_UP]}}}},)
 """Connections that are to be sent what they have not had."""
+
+
+def needs_message(record: Mapping[str, Any]) -> bool:
+    """Whether a record that DISPATCH lets through is a job that needs a message, whatever else it came for."""
+    if record["dynamodb"]["NewImage"]["state"]["S"] != "queued":
+        return False
+    return record["eventName"] == "INSERT" or record["dynamodb"]["OldImage"]["state"]["S"] in NEEDS_MESSAGE

@@ -7,13 +7,14 @@
                              that arrives twice is one item
     id     progress          the latest JobProgress, overwritten
 
-The index `user` (userID, at) holds records and events of one user in time order; its keys never change after the first
-write. The index `due` (dueShard, due) holds every job that has not ended, by its queue and the time from which
-`reconcile` may look at it. Every item has a TTL, and no read shows what has expired.
+The index `user` (userShard, at) holds records and events of one user in time order, in four partitions; its keys never
+change after the first write. The index `due` (dueShard, due) holds every job that has not ended, by its queue and the
+time from which `reconcile` may look at it. Every item has a TTL, and no read shows what has expired.
 """
 
 import random
 import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -24,8 +25,9 @@ from msgspec import UNSET, Raw, Struct, structs
 from elasticrecode import lifecycle
 from elasticrecode.aws import batched, client, refusals, side_by_side
 from elasticrecode.errors import Unavailable
-from elasticrecode.events import JOB_PROGRESS, Event, Failure, submitted
+from elasticrecode.events import BATCH_FINISHED, JOB_PROGRESS, Event, Failure, submitted
 from elasticrecode.fleet import Group
+from elasticrecode.ids import batch_of
 from elasticrecode.jobs import Job
 from elasticrecode.lifecycle import State
 from elasticrecode.records import JobRecord
@@ -52,6 +54,7 @@ _JOB_BYTES = 2048
 """About what a job takes that an event is given back."""
 
 _DUE_SHARDS = 4
+_USER_SHARDS = 4
 _NO_QUEUE = ""
 _HELD = "held:"
 """What jobs are watched under that are on no queue; no queue can be called so."""
@@ -142,6 +145,10 @@ class JobsTable:
             return False
         return True
 
+    def put_of(self, event: Event, retention_seconds: int) -> dict[str, Any]:
+        """The part of a transaction that stores an event."""
+        return {"Put": {"TableName": self._name, "Item": _event_item(event, retention_seconds)}}
+
     def move_and_log(self, action: str, event: Event, retention_seconds: int, choice: Choice | None = None) -> bool:
         """Make a move that names no attempt and store the event that tells of it, both or neither.
 
@@ -151,10 +158,10 @@ class JobsTable:
         details |= _goes_to(choice) if choice else {}
         update = lifecycle.write(action, None, event.tsMs, details)
         change = {"TableName": self._name, "Key": _key(event.jobID), **update}
-        put = {"TableName": self._name, "Item": _event_item(event, retention_seconds)}
+        put = self.put_of(event, retention_seconds)
         try:
             with refusals("changing the job's state"):
-                self._dynamodb.transact_write_items(TransactItems=[{"Update": change}, {"Put": put}])
+                self._dynamodb.transact_write_items(TransactItems=[{"Update": change}, put])
         except self._dynamodb.exceptions.TransactionCanceledException as error:
             codes = [reason["Code"] for reason in error.response["CancellationReasons"]]
             if "ConditionalCheckFailed" in codes:
@@ -186,24 +193,51 @@ class JobsTable:
 
     def user_events(self, user_id: str, limit: int, after: str) -> Page:
         """The events of all jobs of one user."""
-        rows, after = self._query(_Query(USER_INDEX, USER_KEYS, user_id, after), limit)
+        rows, after = self._query_user(_Query(USER_INDEX, USER_KEYS, user_id, after), limit)
         return Page(self._with_jobs(rows), after)
 
     def record(self, job_id: str) -> JobRecord | None:
         """A job's record; None when there is no such job."""
-        found = self._records([job_id])
+        found = self.records_of([job_id])
         return found[0] if found else None
 
     def records(
         self, user_id: str, limit: int, after: str, matches: Callable[[JobRecord], bool]
     ) -> tuple[list[JobRecord], str]:
         """A page of a user's records, newest first, and what leads to the next. It may hold fewer than `limit`."""
+
+        def find(count: int, after: str) -> tuple[list[str], str]:
+            query = _Query(USER_INDEX, USER_KEYS, user_id, after, newest_first=True, records_only=True)
+            rows, after = self._query_user(query, count)
+            return [row["jobID"]["S"] for row in rows], after
+
+        return self._chosen(find, limit, after, matches)
+
+    def records_among(
+        self, job_ids: Sequence[str], limit: int, matches: Callable[[JobRecord], bool]
+    ) -> tuple[list[JobRecord], str]:
+        """The same of some jobs, in the order given; what leads to the next is the last job that was looked at."""
+
+        def find(count: int, after: str) -> tuple[list[str], str]:
+            first = job_ids.index(after) + 1 if after else 0
+            some = job_ids[first : first + count]
+            return list(some), some[-1] if first + count < len(job_ids) else ""
+
+        return self._chosen(find, limit, "", matches)
+
+    def _chosen(
+        self,
+        find: Callable[[int, str], tuple[list[str], str]],
+        limit: int,
+        after: str,
+        matches: Callable[[JobRecord], bool],
+    ) -> tuple[list[JobRecord], str]:
+        """Records that match, of jobs that `find` gives so many of at a time, until they make a page."""
         chosen: list[JobRecord] = []
         size = 0
         for _ in range(_PAGES):
-            query = _Query(USER_INDEX, USER_KEYS, user_id, after, newest_first=True, records_only=True)
-            rows, after = self._query(query, min(limit - len(chosen), _READ_LIMIT))
-            found = list(filter(matches, self._records([row["jobID"]["S"] for row in rows])))
+            job_ids, after = find(min(limit - len(chosen), _READ_LIMIT), after)
+            found = list(filter(matches, self.records_of(job_ids)))
             chosen += found
             size += len(msgspec.json.encode(found))
             if not after or len(chosen) == limit or size > _PAGE_BYTES:
@@ -246,8 +280,8 @@ class JobsTable:
         items = self._get([_key(job_id) for job_id in sorted(set(job_ids))], projection="jobID, job")
         return {item["jobID"]["S"]: Raw(item["job"]["S"].encode()) for item in items}
 
-    def _records(self, job_ids: Sequence[str]) -> list[JobRecord]:
-        """Records in the order of the ids, with their progress."""
+    def records_of(self, job_ids: Sequence[str]) -> list[JobRecord]:
+        """The records that there are, in the order of the ids, with their progress."""
         family = [_key(job_id, item) for job_id in job_ids for item in (RECORD, PROGRESS)]
         items = {(item["jobID"]["S"], item["item"]["S"]): item for item in self._get(family)}
         now = time.time()
@@ -260,6 +294,18 @@ class JobsTable:
     def _with_jobs(self, rows: list[Item]) -> list[Event]:
         events = sorted((event for row in rows for event in [event_of(row)] if event), key=lambda event: event.position)
         return fill(events, self)
+
+    def _query_user(self, query: "_Query", limit: int) -> tuple[list[Item], str]:
+        """The same over all shards of a user, in one order: up to where all of them have been read."""
+        shards = [query._replace(value=f"{query.value}#{shard}") for shard in range(_USER_SHARDS)]
+        parts = side_by_side(lambda shard: self._query(shard, limit), shards)
+        rows = sorted((row for rows, _ in parts for row in rows), key=_place, reverse=query.newest_first)
+        ends = [after for _, after in parts if after]
+        if ends:
+            end = max(ends) if query.newest_first else min(ends)
+            rows = [row for row in rows if _place(row) == end or (_place(row) > end) == query.newest_first]
+        chosen = rows[: min(limit, _fitting(rows) or 1)]
+        return chosen, _place(chosen[-1]) if len(rows) > len(chosen) or ends else ""
 
     def _query(self, query: "_Query", limit: int) -> tuple[list[Item], str]:
         """Up to `limit` items that have not expired, and the sort key that leads to the next ones.
@@ -351,10 +397,16 @@ def fill(events: list[Event], table: JobsTable, known: dict[str, Raw] | None = N
     """Give each event its job again. `known` remembers jobs between calls."""
     known = {} if known is None else known
     known.update((event.jobID, event.job) for event in events if event.job is not UNSET)
-    missing = {event.jobID for event in events} - known.keys()
+    missing = {event.jobID for event in events if event.action != BATCH_FINISHED} - known.keys()
     if missing:
         known.update(table.jobs(missing))
-    return [structs.replace(event, job=known.get(event.jobID) or _unknown(event)) for event in events]
+    return [_filled(event, known.get(event.jobID) or _unknown(event)) for event in events]
+
+
+def _filled(event: Event, job: Raw) -> Event:
+    if event.action == BATCH_FINISHED:
+        return event
+    return structs.replace(event, job=job, batchID=batch_of(event.jobID) or UNSET)
 
 
 def event_of(item: Item) -> Event | None:
@@ -367,6 +419,16 @@ def event_of(item: Item) -> Event | None:
 def _unknown(event: Event) -> Raw:
     """What stands for the job of a worker that reports one this control plane never accepted."""
     return Raw(msgspec.json.encode({"userid": event.userID, "jobid": event.jobID}))
+
+
+def _place(row: Item) -> str:
+    """Where an item stands in the index by user."""
+    return row[USER_KEYS[1]]["S"]
+
+
+def _user_keys(user_id: str, job_id: str, at: str) -> Item:
+    """Where an item is found by its user. One partition takes 1,000 writes a second; a batch is more."""
+    return {USER_KEYS[0]: {"S": f"{user_id}#{zlib.crc32(job_id.encode()) % _USER_SHARDS}"}, USER_KEYS[1]: {"S": at}}
 
 
 def _key(job_id: str, item: str = RECORD) -> Item:
@@ -398,11 +460,13 @@ def _page_size(query: _Query, count: int) -> int:
 
 def _record_item(accepted: Accepted, retention_seconds: int) -> Item:
     job = accepted.job
+    batch_id = batch_of(job.jobid)
     state: State = "queued" if accepted.choice.queue else "accepted"
     return {
         **_key(job.jobid),
         "userID": {"S": job.userid},
-        "at": {"S": submitted(b"", job.userid, job.jobid, accepted.created_ms).position},
+        **({"batchID": {"S": batch_id}} if batch_id else {}),
+        **_user_keys(job.userid, job.jobid, submitted(b"", job.userid, job.jobid, accepted.created_ms).position),
         "kind": {"S": job.kind},
         **{name: {"S": value} for name, value in _goes_to(accepted.choice, job).items()},
         DUE_KEYS[1]: {"N": str(accepted.created_ms + lifecycle.WATCHED_AFTER_MS[state])},
@@ -423,7 +487,8 @@ def _event_item(event: Event, retention_seconds: int) -> Item:
     }
     if event.action == JOB_PROGRESS:
         return {**item, "item": {"S": PROGRESS}}
-    return {**item, "item": {"S": _LOG + event.position}, "userID": {"S": event.userID}, "at": {"S": event.position}}
+    keys = _user_keys(event.userID, event.jobID, event.position)
+    return {**item, "item": {"S": _LOG + event.position}, "userID": {"S": event.userID}, **keys}
 
 
 def _goes_to(choice: Choice, job: Job | None = None) -> dict[str, str]:
@@ -465,6 +530,7 @@ def _record(item: Item, progress: Item | None, now: float) -> JobRecord:
         origin=job.origin or None,
         output=job.output,
         profile=Raw(msgspec.json.encode(job.profile)),
+        batchID=batch_of(job.jobid),
         createdAt=_created_ms(item) / 1000,
         queuedAt=seconds.get("queuedMs"),
         startedAt=seconds.get("startedMs"),

@@ -36,10 +36,11 @@ _TYPES = {
 class Body:
     """A parsed JSON body: `content`, and `faults`, what no type can say of it: keys given twice, endless lists."""
 
-    def __init__(self, text: bytes, lists: Mapping[str, int] | None = None) -> None:
+    def __init__(self, text: bytes, lists: Mapping[str, int] | None = None, beyond: str = "") -> None:
         """Parse strictly: no NaN, no lone surrogates, no endless nesting. Malformed otherwise.
 
-        `lists` says how many entries a field may have; of one that has more, the first are looked at.
+        `lists` says how many entries a field may have; of one that has more, the first are looked at. `beyond` says
+        what to do with so many.
         """
         self.faults: list[Fault] = []
         try:
@@ -52,7 +53,7 @@ class Body:
         for name, most in (lists or {}).items():
             entries = self.fields.get(name)
             if isinstance(entries, list) and len(entries) > most:
-                self.faults.append(Fault(f"/{name}", f"must hold at most {most}, not {len(entries)}"))
+                self.faults.append(Fault(f"/{name}", f"must hold at most {most}, not {len(entries)}{beyond}"))
                 self.content = {**self.fields, name: entries[:most]}
 
     @property

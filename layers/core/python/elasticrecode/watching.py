@@ -12,6 +12,7 @@ from msgspec import UNSET, Struct, structs
 
 from elasticrecode.errors import BadParameter
 from elasticrecode.events import Event, Failure
+from elasticrecode.ids import batch_of
 
 FRAME_BYTES = 120 * 1024
 """API Gateway takes messages of 128 KB."""
@@ -95,7 +96,7 @@ class Watch(Struct, frozen=True, omit_defaults=True):
         return (
             self.userID in (None, event.userID)
             and self.jobID in (None, event.jobID)
-            and self.batchID is None  # no job belongs to a batch yet
+            and self.batchID in (None, batch_of(event.jobID), event.batchID)
             and (not self.actions or event.action in self.actions)
         )
 
@@ -104,7 +105,8 @@ def topics(events: Iterable[Event]) -> set[str]:
     """The topics that events belong to."""
     found = {EVERYTHING}
     for event in events:
-        found |= {f"userID#{event.userID}", f"jobID#{event.jobID}"}
+        batch_id = event.batchID or batch_of(event.jobID)
+        found |= {f"userID#{event.userID}", f"jobID#{event.jobID}", *([f"batchID#{batch_id}"] if batch_id else ())}
     return found
 
 

@@ -1,0 +1,99 @@
+"""Batches to be expanded: their inputs are looked through once, and stored in pages for `expand`.
+
+No job is made before that is done, so it may be cut off and made again: each look stores pages of its own, and the
+first that comes to its end counts.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from elasticrecode import batches
+from elasticrecode.batches import Batch, Findings, Search, Tally
+from elasticrecode.errors import Unreadable
+from elasticrecode.events import Failure
+from elasticrecode.ledger import Ledger
+from elasticrecode.objects import Objects
+from elasticrecode.observe import logger
+from elasticrecode.queues import Receiver, Sender
+from elasticrecode.settings import SurveySettings, compose
+
+_BEAT_SECONDS = 20
+_HIDDEN_SECONDS = 90
+"""So soon another takes it up when this one has died; its queue would have it wait for the longest a look may take."""
+_TRIES = 5
+
+
+def build(settings: SurveySettings) -> Callable[[dict[str, Any], Any], None]:
+    """The handler over one message. When it fails, the queue delivers it again."""
+    ledger, objects = Ledger(settings.batches_table, settings.retention_days * 86_400), Objects()
+    sender, receiver = Sender(), Receiver()
+
+    def survey(event: dict[str, Any], context: Any) -> None:
+        (message,) = event["Records"]
+        batch_id = msgspec.json.decode(message["body"], type=Search).batchID
+        standing = ledger.standing(batch_id)
+        if standing and standing.state == "expanding" and not standing.found:
+            if int(message["attributes"]["ApproximateReceiveCount"]) > _TRIES:
+                _fail(batch_id, "survey-failed", f"Its inputs could not be looked through in {_TRIES} tries.")
+            else:
+                _look(standing.batch, _beat(message["receiptHandle"]))
+            standing = ledger.standing(batch_id)
+        if not standing:
+            logger.warning("no such batch", extra={"batch": batch_id})
+            return
+        if standing.state == "expanding":
+            sender.hand(settings.pages_queue, batches.tasks(standing, "make"), standing.batch.userID)
+        else:
+            sender.hand(settings.tally_queue, [Tally(batch_id)])
+
+    def _look(batch: Batch, beat: Callable[[], None]) -> None:
+        beat()
+        try:
+            saved = ledger.save(batch, _inputs(batch), beat)
+        except Unreadable as error:
+            _fail(batch.batchID, error.code, error.message)
+            return
+        if saved.found.total:
+            ledger.surveyed(batch.batchID, saved)
+            logger.info("surveyed", extra={"batch": batch.batchID, "jobs": saved.found.total})
+        else:
+            _fail(batch.batchID, *_nothing(batch, saved.found), saved.found)
+
+    def _inputs(batch: Batch) -> Iterable[tuple[int, str]]:
+        if batch.manifest:
+            return objects.lines(batch.manifest)
+        return ((n, uri) for n, uri in objects.listing(batch.prefix) if batches.is_wanted(uri, batch.suffixes))
+
+    def _fail(batch_id: str, code: str, message: str, found: Findings | None = None) -> None:
+        logger.warning("a batch failed", extra={"batch": batch_id, "code": code})
+        ledger.fail(batch_id, Failure(code, message), found or Findings())
+
+    def _beat(handle: str) -> Callable[[], None]:
+        """Keep the message, when it is time to."""
+        due = 0.0
+
+        def beat() -> None:
+            nonlocal due
+            if time.monotonic() >= due:
+                receiver.hide(settings.surveys_queue, handle, _HIDDEN_SECONDS)
+                due = time.monotonic() + _BEAT_SECONDS
+
+        return beat
+
+    return survey
+
+
+def _nothing(batch: Batch, found: Findings) -> tuple[str, str]:
+    """The code and the sentence of a batch without a job."""
+    if found.faultCount:
+        return "no-usable-input", f"None of {found.faultCount} inputs can be one; faults has the reasons."
+    if batch.manifest:
+        return "manifest-empty", f"{batch.manifest} has no line that is not blank."
+    called = f" called …{' or …'.join(batch.suffixes)}" if batch.suffixes else ""
+    return "prefix-empty", f"Nothing{called} lies under {batch.prefix}."
+
+
+handler = compose(build, SurveySettings)

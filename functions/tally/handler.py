@@ -1,0 +1,90 @@
+"""Changes of batches' jobs, as `dispatch` heard of them: counted in strips, until the last job of a batch has ended.
+
+Counting twice, late or in another order comes to the same. The end is no event that could be missed but a state that is
+looked for: whenever all jobs of a strip have ended, and whenever `survey` or `expand` say that it may have come.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
+from typing import Any
+
+import msgspec
+from msgspec import Raw, structs
+
+from elasticrecode import batches, events, strips
+from elasticrecode.batches import Counts, Standing, Tally
+from elasticrecode.events import BATCH_FINISHED
+from elasticrecode.ledger import Ledger
+from elasticrecode.lifecycle import ENDED
+from elasticrecode.observe import logger
+from elasticrecode.settings import TallySettings, compose
+from elasticrecode.strips import Change, Strip
+from elasticrecode.table import JobsTable
+
+
+def build(settings: TallySettings) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
+    """The handler; it reports the messages to be delivered again."""
+    table, ledger = JobsTable(settings.jobs_table), Ledger(settings.batches_table)
+
+    def tally(event: dict[str, Any], context: Any) -> dict[str, Any]:
+        told: dict[str, list[Change]] = {}
+        messages: dict[str, list[str]] = {}
+        for message in event["Records"]:
+            said = msgspec.json.decode(message["body"], type=Tally)
+            told.setdefault(said.batchID, []).extend(said.changes)
+            messages.setdefault(said.batchID, []).append(message["messageId"])
+        again: list[str] = []
+        for batch_id, changes in told.items():
+            try:
+                _count(batch_id, changes)
+            except Exception:  # noqa: BLE001
+                logger.exception("not counted", extra={"batch": batch_id})
+                again += messages[batch_id]
+        return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in again]}
+
+    def _count(batch_id: str, changes: Iterable[Change]) -> None:
+        touched = [ledger.count(batch_id, number, some) for number, some in _by_strip(changes)]
+        standing = ledger.standing(batch_id)
+        if not standing:
+            return
+        if standing.endedMs and any(map(_has_open, touched)):
+            ledger.reopen(batch_id)
+            return
+        may_have_ended = not standing.endedMs and not all(map(_has_open, touched))
+        now = time.time_ns() // 1_000_000
+        if may_have_ended or batches.is_sample_due(standing, now):
+            counts = ledger.counts(batch_id)
+            if batches.has_ended(standing, counts):
+                _end(standing, counts, now)
+            elif batches.is_sample_due(standing, now):
+                ledger.sample(batch_id, batches.sampled(standing, counts, now))
+
+    def _end(standing: Standing, counts: Counts, now: int) -> None:
+        batch = standing.batch
+        ended = structs.replace(standing, endedMs=now)
+        event = structs.replace(
+            events.said(BATCH_FINISHED, batch.userID, batch.batchID, now, event_id=f"{batch.batchID}-{standing.round}"),
+            batchID=batch.batchID,
+            batch=Raw(msgspec.json.encode(batches.summary(ended, counts))),
+            error=standing.failure or msgspec.UNSET,
+        )
+        if ledger.end(standing, now, table.put_of(event, settings.event_retention_seconds)):
+            logger.info("ended", extra={"batch": batch.batchID, **counts.states})
+
+    return tally
+
+
+def _by_strip(changes: Iterable[Change]) -> Iterator[tuple[int, list[Change]]]:
+    """Changes by the number of their strip."""
+    ordered = sorted(changes, key=lambda change: change.position)
+    for number, some in groupby(ordered, key=lambda change: change.position // strips.SIZE):
+        yield number, list(some)
+
+
+def _has_open(strip: Strip) -> bool:
+    """Whether a job of it has not ended."""
+    return any(state not in ENDED for state in strip.counts())
+
+
+handler = compose(build, TallySettings)

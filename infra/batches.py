@@ -1,0 +1,159 @@
+"""Batches: from a list of inputs to jobs, and from jobs that change to counts.
+
+batch ─▶ surveys ─▶ survey ─▶ pages ─▶ expand ─▶ jobs table ─stream─▶ dispatch ─▶ tallies ─▶ tally
+  │                   ▲         ▲ └──▶ cancels                                       ▲         │
+  │                   S3        └──────── expand and survey say when the end may ────┘         │
+  └───────────────────── batches table: the batch, its pages, its counts ◀─────────────────────┘
+"""
+
+from aws_cdk import ArnFormat, Duration, RemovalPolicy, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_lambda_event_sources as sources
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from elasticrecode import settings
+from infra.functions import Functions
+from infra.options import Options, listed
+from infra.storage import Storage
+
+_SURVEY_SECONDS, _EXPAND_SECONDS, _TALLY_SECONDS = 600, 30, 30
+_SURVEY_MIB = 512
+_SURVEYING, _EXPANDING, _TALLYING = 10, 4, 2
+"""Invocations at once. More of `expand` would store jobs faster than `dispatch` sends them, and keep others waiting."""
+
+
+class Batches(Construct):
+    """`function` serves the routes; `tallies` is the queue for what becomes of jobs."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        options: Options,
+        storage: Storage,
+        functions: Functions,
+        *,
+        queues: settings.Queues,
+        event_retention_seconds: int,
+    ) -> None:
+        super().__init__(scope, id_)
+        self._outlives = RemovalPolicy.RETAIN if options.keepData else RemovalPolicy.DESTROY
+        self.surveys = self._queue("Surveys", _SURVEY_SECONDS)
+        self.pages = self._queue("Pages", _EXPAND_SECONDS + 6)
+        self.tallies = self._queue("Tallies", 6 * _TALLY_SECONDS)
+
+        table, jobs = storage.batches, storage.jobs.table_name
+        surveys, pages, tallies = (queue.queue_url for queue in (self.surveys, self.pages, self.tallies))
+        self.function = functions.make(
+            "batch",
+            settings.BatchSettings(
+                cors=options.cors,
+                jobs_table=jobs,
+                batches_table=table.table_name,
+                registry_table=storage.registry.table_name,
+                queues=queues,
+                surveys_queue=surveys,
+                pages_queue=pages,
+                retention_days=options.retentionDays,
+                idempotency_days=options.idempotencyDays,
+            ),
+        )
+        storage.jobs.grant(self.function, "dynamodb:PutItem", "dynamodb:UpdateItem")
+        storage.registry.grant(self.function, "dynamodb:Query")
+        table.grant(
+            self.function,
+            "dynamodb:BatchWriteItem",
+            "dynamodb:DeleteItem",
+            "dynamodb:GetItem",
+            "dynamodb:PutItem",
+            "dynamodb:Query",
+            "dynamodb:UpdateItem",
+        )
+        survey = functions.make(
+            "survey",
+            settings.SurveySettings(
+                batches_table=table.table_name,
+                surveys_queue=surveys,
+                pages_queue=pages,
+                tally_queue=tallies,
+                retention_days=options.retentionDays,
+            ),
+            memory_mib=_SURVEY_MIB,
+            seconds=_SURVEY_SECONDS,
+        )
+        table.grant(survey, "dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:UpdateItem")
+        self._let_read(survey, storage, listed(options.batchBuckets))
+        survey.add_event_source(sources.SqsEventSource(self.surveys, batch_size=1, max_concurrency=_SURVEYING))
+
+        expand = functions.make(
+            "expand",
+            settings.ExpandSettings(
+                jobs_table=jobs,
+                batches_table=table.table_name,
+                registry_table=storage.registry.table_name,
+                queues=queues,
+                pages_queue=pages,
+                tally_queue=tallies,
+                retention_days=options.retentionDays,
+                event_retention_seconds=event_retention_seconds,
+                time_limit=_EXPAND_SECONDS,
+            ),
+            seconds=_EXPAND_SECONDS,
+        )
+        storage.jobs.grant(
+            expand, "dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"
+        )
+        storage.registry.grant(expand, "dynamodb:Query")
+        table.grant(expand, "dynamodb:GetItem", "dynamodb:UpdateItem")
+        expand.add_event_source(sources.SqsEventSource(self.pages, batch_size=1, max_concurrency=_EXPANDING))
+
+        tally = functions.make(
+            "tally",
+            settings.TallySettings(
+                jobs_table=jobs, batches_table=table.table_name, event_retention_seconds=event_retention_seconds
+            ),
+            seconds=_TALLY_SECONDS,
+        )
+        storage.jobs.grant(tally, "dynamodb:PutItem")
+        table.grant(tally, "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem")
+        tally.add_event_source(
+            sources.SqsEventSource(
+                self.tallies,
+                batch_size=100,
+                max_batching_window=Duration.seconds(1),
+                max_concurrency=_TALLYING,
+                report_batch_item_failures=True,
+            )
+        )
+
+        self.surveys.grant(self.function, "sqs:SendMessage")
+        for sending in (self.function, survey, expand):
+            self.pages.grant(sending, "sqs:SendMessage")
+        for telling in (survey, expand):
+            self.tallies.grant(telling, "sqs:SendMessage")
+
+    def _let_read(self, function: lambda_.Function, storage: Storage, buckets: list[str]) -> None:
+        """Let a function list and read the media bucket and those that an option names."""
+        arns = [
+            Stack.of(self).format_arn(
+                service="s3", region="", account="", resource=name, arn_format=ArnFormat.NO_RESOURCE_NAME
+            )
+            for name in buckets
+        ]
+        arns.append(storage.media.bucket_arn)
+        function.add_to_role_policy(iam.PolicyStatement(actions=["s3:ListBucket"], resources=arns))
+        function.add_to_role_policy(
+            iam.PolicyStatement(actions=["s3:GetObject"], resources=[f"{arn}/*" for arn in arns])
+        )
+
+    def _queue(self, id_: str, seconds: int) -> sqs.Queue:
+        """A queue whose messages another takes up so long after one has taken them, until it is done."""
+        return sqs.Queue(
+            self,
+            id_,
+            visibility_timeout=Duration.seconds(seconds),
+            retention_period=Duration.days(14),
+            removal_policy=self._outlives,
+        )

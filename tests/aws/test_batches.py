@@ -1,0 +1,705 @@
+"""Batches of any size: from inputs to jobs, from jobs to counts, whoever dies when."""
+
+import json
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from botocore.exceptions import ClientError
+
+from elasticrecode import batches, ids, objects
+from elasticrecode import settings as names
+from elasticrecode.errors import Unavailable
+from elasticrecode.lifecycle import STATES
+from elasticrecode.strips import SIZE, Change, Strip
+from elasticrecode.table import JobsTable
+from tests.aws.conftest import Stack
+from tests.aws.test_faults import every_call, throttled
+from tests.aws.test_path import event, pass_time
+from tests.conftest import contract
+from tests.support import call
+
+USER = contract("job")["userid"]
+ORDER = {name: contract("job_batch")[name] for name in ("userid", "profile", "priority")} | {
+    "output": "s3://media/out/"
+}
+Task = dict[str, Any]
+
+
+@pytest.fixture(autouse=True)
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of what a page holds: the embedded tables are slow."""
+    monkeypatch.setattr(batches, "PAGE_JOBS", 100)
+
+
+def take(stack: Stack, queue: str) -> list[Task]:
+    """What lies on a queue, as Lambda hands it over; it stays there, hidden, as if its function might die."""
+    found: list[Task] = []
+    while True:
+        answer = stack.sqs.receive_message(
+            QueueUrl=stack.queue[queue], MaxNumberOfMessages=10, AttributeNames=["ApproximateReceiveCount"]
+        )
+        if not answer.get("Messages"):
+            return found
+        found += [
+            {
+                "messageId": message["MessageId"],
+                "receiptHandle": message["ReceiptHandle"],
+                "body": message["Body"],
+                "attributes": message["Attributes"],
+            }
+            for message in answer["Messages"]
+        ]
+
+
+def give(handler: Callable[[dict[str, Any], Any], Any], *messages: Task) -> Any:
+    return handler({"Records": list(messages)}, None)
+
+
+def work(stack: Stack) -> None:
+    """Let everything that waits be done, until nothing does."""
+    handlers = {"surveys": stack.survey, "pages": stack.expand}
+    while True:
+        tasks = [(queue, message) for queue in handlers for message in take(stack, queue)]
+        for queue, message in tasks:
+            give(handlers[queue], message)
+            stack.sqs.delete_message(QueueUrl=stack.queue[queue], ReceiptHandle=message["receiptHandle"])
+        stack.flow()
+        tallies = take(stack, "tallies")
+        if tallies:
+            assert give(stack.tally, *tallies) == {"batchItemFailures": []}
+            for message in tallies:
+                stack.sqs.delete_message(QueueUrl=stack.queue["tallies"], ReceiptHandle=message["receiptHandle"])
+        if not tasks and not tallies:
+            return
+
+
+def taken(stack: Stack, **order: Any) -> str:
+    """A batch that was just taken."""
+    answer = call(stack.batch, names.SUBMIT_BATCH, ORDER | order)
+    assert answer.status == 202, answer.body
+    batch_id: str = answer.body["batchID"]
+    assert answer.body == {"batchID": batch_id, "userID": USER, "state": "expanding", "total": None}
+    return batch_id
+
+
+def shown(stack: Stack, batch_id: str) -> dict[str, Any]:
+    found: dict[str, Any] = call(stack.batch, names.BATCH, parameters={"batchID": batch_id}).body
+    return found
+
+
+def manifest(stack: Stack, text: bytes | str) -> str:
+    stack.s3.put_object(Bucket="media", Key="lists/films.txt", Body=text)
+    return "s3://media/lists/films.txt"
+
+
+def uris(count: int) -> list[str]:
+    return [f"s3://media/in/{n}.mp4" for n in range(count)]
+
+
+def records(stack: Stack, batch_id: str) -> list[dict[str, Any]]:
+    """The records of a batch's jobs, from the table, by position."""
+    found = [item for item in stack.items() if item["item"]["S"] == "job" and ids.batch_of(item["jobID"]["S"])]
+    return sorted(
+        (item for item in found if item["batchID"]["S"] == batch_id), key=lambda item: str(item["jobID"]["S"])
+    )
+
+
+def ended(stack: Stack, batch_id: str) -> list[dict[str, Any]]:
+    """What BatchFinished has said."""
+    told = [json.loads(item["event"]["S"]) for item in stack.items() if item["jobID"]["S"] == batch_id]
+    assert {said["action"] for said in told} <= {"BatchFinished"}
+    return told
+
+
+def finish(stack: Stack, *job_ids: str, action: str = "JobFinished", **more: Any) -> None:
+    for job_id in job_ids:
+        assert stack.say(event(job_id, "JobStart"), event(job_id, action, **more)) == []
+
+
+def assert_counts_are_the_records(stack: Stack, batch_id: str) -> None:
+    found, record = Counter(item["state"]["S"] for item in records(stack, batch_id)), shown(stack, batch_id)
+    assert {state: record[state] for state in STATES} == {state: found[state] for state in STATES}
+
+
+def test_the_documented_batch_is_taken_and_comes_to_its_end(stack: Stack) -> None:
+    answer = call(stack.batch, names.SUBMIT_BATCH, contract("job_batch"))
+    assert answer.status == 202
+    batch_id = answer.body["batchID"]
+    work(stack)
+    made = records(stack, batch_id)
+    assert [item["jobID"]["S"] for item in made] == [f"{batch_id}-000000{n}" for n in range(3)]
+    assert [json.loads(item["job"]["S"])["input"] for item in made] == contract("job_batch")["batchInputs"]
+    messages = [json.loads(message["Body"]) for message in stack.messages("ffmpeg_job")]
+    assert messages == [json.loads(item["job"]["S"]) for item in made]
+    record = shown(stack, batch_id)
+    assert (record["state"], record["total"], record["queued"]) == ("running", 3, 3)
+    assert record["profile"] == json.loads(made[0]["job"]["S"])["profile"]
+    finish(stack, *(item["jobID"]["S"] for item in made))
+    work(stack)
+    record = shown(stack, batch_id)
+    assert (record["state"], record["total"], record["finished"], record["queued"]) == ("finished", 3, 3, 0)
+    assert record["progress"] == {"percent": 100.0, "jobsPerSecond": None, "etaSeconds": None}
+    (said,) = ended(stack, batch_id)
+    assert said["batch"] == {"state": "finished", "total": 3} | {
+        state: 3 if state == "finished" else 0 for state in STATES
+    }
+    assert (said["batchID"], said["userID"]) == (batch_id, USER)
+
+
+def test_a_manifest_may_have_blank_lines_crlf_a_bom_and_bad_lines_which_are_reported_by_their_number(
+    stack: Stack,
+) -> None:
+    lines = [
+        "\ufeffs3://media/in/a.mp4",
+        "",
+        "https://example.com/b.mp4",
+        "  s3://media/in/c.mp4  ",
+        "s3://media/in/a.mp4",
+        "s3://other/a.mp4",
+        "s3://media/in/",
+        f"s3://media/{'k' * 70_000}",
+        "s3://media/out/d.mp4",
+        "s3://media/in/e.mp4",
+    ]
+    text = "\r\n".join(lines).encode() + b"\ns3://media/\xff.mp4"
+    batch_id = taken(stack, manifest=manifest(stack, text))
+    work(stack)
+    record = shown(stack, batch_id)
+    assert [json.loads(item["job"]["S"])["input"] for item in records(stack, batch_id)] == [
+        f"s3://media/in/{name}.mp4" for name in "acae"
+    ]
+    faults = {fault["line"]: fault["detail"] for fault in record["faults"]}
+    assert sorted(faults) == [3, 6, 7, 8, 9, 11]
+    assert (record["total"], record["faultCount"], record["state"]) == (4, 6, "running")
+    assert "must be an s3://" in faults[3]
+    assert "overwrite that of line 1" in faults[6]
+    assert "its output would overwrite it" in faults[9]
+    assert max(map(len, faults.values())) < 400
+    assert [said.split(":")[0] for said in record["warnings"]] == ["1 input named again", "6 lines left out"]
+
+
+def test_a_prefix_is_looked_through_for_suffixes_in_any_case_and_keeps_its_folders(stack: Stack) -> None:
+    for key in ("in/a.mp4", "in/deep/er/a.MP4", "in/notes.txt", "in/deep/", "in/b.mov", "elsewhere/c.mp4"):
+        stack.s3.put_object(Bucket="media", Key=key, Body=b"x")
+    batch_id = taken(stack, prefix="s3://media/in/", suffixes=[".mp4", ".mov"])
+    work(stack)
+    made = [json.loads(item["job"]["S"]) for item in records(stack, batch_id)]
+    assert [(job["input"], job["output"]) for job in made] == [
+        ("s3://media/in/a.mp4", "s3://media/out/"),
+        ("s3://media/in/b.mov", "s3://media/out/"),
+        ("s3://media/in/deep/er/a.MP4", "s3://media/out/deep/er/"),
+    ]
+
+
+def test_a_prefix_of_more_than_one_page_of_s3_is_listed_to_its_end(stack: Stack) -> None:
+    for n in range(1_003):
+        stack.s3.put_object(Bucket="media", Key=f"in/{n:05d}.mp4", Body=b"")
+    batch_id = taken(stack, prefix="s3://media/in/")
+    work(stack)
+    assert shown(stack, batch_id)["total"] == 1_003
+    assert len({item["job"]["S"].split('"input":')[1] for item in records(stack, batch_id)}) == 1_003
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        (None, "manifest-not-found"),
+        (b"", "manifest-empty"),
+        (b"\r\n\n  \n", "manifest-empty"),
+        (b"\x1f\x8b\x08\0\0\0\0\0", "manifest-not-text"),
+        ("s3://media/in/a.mp4\n".encode("utf-16"), "manifest-not-text"),
+        (b"a\nb\n", "no-usable-input"),
+    ],
+)
+def test_a_manifest_that_is_none_fails_the_batch_with_a_code(stack: Stack, text: bytes | None, code: str) -> None:
+    uri = "s3://media/missing.txt" if text is None else manifest(stack, text)
+    batch_id = taken(stack, manifest=uri)
+    work(stack)
+    record = shown(stack, batch_id)
+    assert (record["state"], record["total"], record["error"]["code"]) == ("failed", 0, code)
+    assert record["endedAt"]
+    assert uri in record["error"]["message"] or code in ("manifest-not-text", "no-usable-input")
+    (said,) = ended(stack, batch_id)
+    assert said["error"]["code"] == code
+    assert records(stack, batch_id) == []
+    assert call(stack.batch, names.CANCEL_BATCH, parameters={"batchID": batch_id}).status == 409
+
+
+def test_a_bucket_without_access_and_one_that_is_not_there_are_told_apart(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def watch(operation: str, arguments: dict[str, Any]) -> Any:
+        if operation in ("GetObject", "ListObjectsV2") and arguments["Bucket"] == "private":
+            error = {"Error": {"Code": "AccessDenied"}, "ResponseMetadata": {"HTTPStatusCode": 403}}
+            raise ClientError(error, operation)  # type: ignore[arg-type]
+
+    codes = {}
+    for source in (
+        {"manifest": "s3://private/a"},
+        {"prefix": "s3://private/a/"},
+        {"prefix": "s3://nowhere/a/"},
+        {"prefix": "s3://media/none/", "suffixes": [".mp4"]},
+    ):
+        batch_id = taken(stack, **source)
+        with every_call(watch, monkeypatch):
+            work(stack)
+        error = shown(stack, batch_id)["error"]
+        codes[str(source)] = error["code"]
+        assert "batchBuckets" in error["message"] or "access" not in error["code"]
+    assert list(codes.values()) == [
+        "manifest-access-denied",
+        "prefix-access-denied",
+        "prefix-not-found",
+        "prefix-empty",
+    ]
+
+
+def test_limits_are_held_and_say_what_to_do(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objects, "MANIFEST_BYTES", 50)
+    large = taken(stack, manifest=manifest(stack, "\n".join(uris(10))))
+    work(stack)
+    monkeypatch.setattr(objects, "MANIFEST_BYTES", 10_000)
+    monkeypatch.setattr(batches, "JOBS_LIMIT", 9)
+    many = taken(stack, manifest=manifest(stack, "\n".join(uris(10))))
+    work(stack)
+    for batch_id, code in ((large, "manifest-too-large"), (many, "too-many-inputs")):
+        record = shown(stack, batch_id)
+        assert (record["state"], record["total"], record["error"]["code"]) == ("failed", 0, code)
+        assert "several batches" in record["error"]["message"]
+    assert [item for item in stack.items() if item["item"]["S"] == "job"] == []
+
+
+@pytest.mark.parametrize(
+    ("order", "pointer", "said"),
+    [
+        ({}, "", "none is given"),
+        ({"inputs": uris(1), "manifest": "s3://media/a"}, "", "not inputs and manifest"),
+        ({"inputs": []}, "/inputs", "at least 1"),
+        ({"inputs": uris(batches.INPUTS_LIMIT + 1)}, "/inputs", "at most 10000"),
+        ({"inputs": ["s3://a1b/x.mp4", "s3://c2d/x.mp4"]}, "/inputs/1", "overwrite that of /inputs/0"),
+        ({"inputs": ["s3://media/out/x.mp4"]}, "/inputs/0", "would overwrite it"),
+        ({"inputs": ["no"], "userid": ""}, "/inputs/0", "s3://"),
+        ({"manifest": "s3://media/"}, "/manifest", "one object"),
+        ({"prefix": "s3://media/in"}, "/prefix", "ends in '/'"),
+        ({"manifest": "s3://media/a", "suffixes": [".mp4"]}, "/suffixes", "goes with prefix"),
+        ({"prefix": "s3://media/"}, "/output", "lies under prefix"),
+        ({"prefix": "s3://media/", "suffixes": [".webm", ".mp4"]}, "/output", "lies under prefix"),
+        ({"inputs": uris(1), "inputz": 1}, "/inputz", "not a known field"),
+    ],
+)
+def test_a_bad_order_is_told_all_its_faults_and_changes_nothing(
+    stack: Stack, order: dict[str, Any], pointer: str, said: str
+) -> None:
+    answer = call(stack.batch, names.SUBMIT_BATCH, ORDER | order)
+    assert answer.status == 422
+    faults = {fault["pointer"]: fault["detail"] for fault in answer.body["errors"]}
+    assert said in faults[pointer]
+    assert take(stack, "surveys") == []
+    assert stack.dynamodb.scan(TableName="batches")["Count"] == 0
+
+
+def test_outputs_under_the_prefix_are_fine_where_they_can_be_no_inputs(stack: Stack) -> None:
+    taken(stack, prefix="s3://media/", suffixes=[".webm"])
+
+
+def test_a_list_with_the_same_input_twice_is_kept_and_said(stack: Stack) -> None:
+    batch_id = taken(stack, inputs=[*uris(2), *uris(1)])
+    work(stack)
+    record = shown(stack, batch_id)
+    assert record["total"] == 3
+    assert [said.split(":")[0] for said in record["warnings"]] == ["1 input named again"]
+
+
+def test_more_than_an_immediate_batch_takes_is_told_where_to_go(stack: Stack) -> None:
+    answer = call(stack.submit, names.SUBMIT, contract("job_batch") | {"batchInputs": uris(1001)})
+    assert "POST /v1/batches" in answer.body["errors"][0]["detail"]
+
+
+def test_the_same_idempotency_key_makes_one_batch(stack: Stack) -> None:
+    order = ORDER | {"inputs": uris(3)}
+    answers = [call(stack.batch, names.SUBMIT_BATCH, order, headers={"Idempotency-Key": "k"}) for _ in range(2)]
+    assert answers[0].body == answers[1].body
+    other = call(stack.batch, names.SUBMIT_BATCH, order | {"priority": 1}, headers={"Idempotency-Key": "k"})
+    assert other.status == 422
+    work(stack)
+    assert len([item for item in stack.items() if item["item"]["S"] == "job"]) == 3
+
+
+def test_a_batch_that_nobody_could_be_told_of_is_503_and_not_there(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+
+    def watch(operation: str, _: dict[str, Any]) -> Any:
+        if operation == "SendMessageBatch":
+            raise throttled(operation)
+
+    headers = {"Idempotency-Key": "k"}
+    with every_call(watch, monkeypatch):
+        assert call(stack.batch, names.SUBMIT_BATCH, ORDER | {"inputs": uris(3)}, headers=headers).status == 503
+    items = stack.dynamodb.scan(TableName="batches")["Items"]
+    assert [item for item in items if item["item"]["S"] == "batch"] == []
+    answer = call(stack.batch, names.SUBMIT_BATCH, ORDER | {"inputs": uris(3)}, headers=headers)
+    work(stack)
+    assert shown(stack, answer.body["batchID"])["queued"] == 3
+
+
+def test_an_expansion_killed_in_the_middle_is_taken_up_and_makes_no_job_twice(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch_id = taken(stack, inputs=uris(210))
+    for message in take(stack, "surveys"):
+        give(stack.survey, message)
+    first, second, third = take(stack, "pages")
+    written = JobsTable._write_batch
+    died: list[Any] = []
+
+    def die(table: JobsTable, items: Any) -> Any:
+        if len(died) < 2:
+            died.append(items)
+            return written(table, items)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(JobsTable, "_write_batch", die)
+        with pytest.raises(KeyboardInterrupt):
+            give(stack.expand, second)
+    stored = records(stack, batch_id)
+    assert 0 < len(stored) < 100
+    stack.flow()
+    finish(stack, stored[0]["jobID"]["S"])  # a worker was quick
+    with pytest.raises(Unavailable, match="Another invocation"):
+        give(stack.expand, second)
+    give(stack.expand, third)
+    give(stack.expand, first)
+    assert shown(stack, batch_id)["state"] == "expanding"
+    pass_time(monkeypatch, 40)
+    give(stack.expand, second)
+    give(stack.expand, second)
+    work(stack)
+    made = records(stack, batch_id)
+    assert [item["jobID"]["S"] for item in made] == [ids.job_id(batch_id, n) for n in range(210)]
+    assert Counter(item["state"]["S"] for item in made) == {"queued": 209, "finished": 1}
+    record = shown(stack, batch_id)
+    assert (record["state"], record["queued"], record["finished"]) == ("running", 209, 1)
+    sent = Counter(json.loads(message["Body"])["jobid"] for message in stack.messages("ffmpeg_job"))
+    assert (len(sent), sent.most_common(1)[0][1]) == (210, 1)
+
+
+def test_a_survey_that_was_cut_off_is_made_again_and_the_first_to_end_counts(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch_id = taken(stack, manifest=manifest(stack, "\n".join(uris(150))))
+    (message,) = take(stack, "surveys")
+
+    def watch(operation: str, _: dict[str, Any]) -> Any:
+        if operation == "UpdateItem":
+            raise KeyboardInterrupt
+
+    with every_call(watch, monkeypatch), pytest.raises(KeyboardInterrupt):
+        give(stack.survey, message)
+    give(stack.survey, message)
+    give(stack.survey, message)
+    work(stack)
+    assert len(records(stack, batch_id)) == shown(stack, batch_id)["total"] == 150
+
+
+def test_a_survey_that_kills_its_function_each_time_fails_the_batch(stack: Stack) -> None:
+    batch_id = taken(stack, manifest=manifest(stack, "\n".join(uris(3))))
+    (message,) = take(stack, "surveys")
+    give(stack.survey, message | {"attributes": {"ApproximateReceiveCount": "6"}})
+    work(stack)
+    assert shown(stack, batch_id)["error"]["code"] == "survey-failed"
+    assert len(ended(stack, batch_id)) == 1
+
+
+def test_counts_are_what_the_records_say_whatever_is_told_twice_late_or_in_another_order(stack: Stack) -> None:
+    rng = random.Random(8)
+    batch_id = taken(stack, inputs=uris(40))
+    for message in take(stack, "surveys"):
+        give(stack.survey, message)
+    for message in take(stack, "pages"):
+        give(stack.expand, message)
+    told = take(stack, "tallies")
+    names_ = [ids.job_id(batch_id, n) for n in range(40)]
+    for round_ in range(4):
+        for job_id in rng.sample(names_, 25):
+            action = rng.choice(["JobFinished", "JobFailed", "JobStart"])
+            error = {"error": {"code": rng.choice("abc"), "message": "m"}} if action == "JobFailed" else {}
+            stack.say(event(job_id, "JobStart"), event(job_id, action, **error))
+            if round_ % 2:
+                call(stack.jobs, names.RETRY, parameters={"jobID": job_id})
+            if rng.random() < 0.2:
+                call(stack.jobs, names.CANCEL, parameters={"jobID": job_id})
+        stack.flow()
+        told += take(stack, "tallies")
+    assert len(told) > 4
+    for _ in range(3):
+        rng.shuffle(told)
+        for some in batches_of(told, 3):
+            give(stack.tally, *some)
+        assert_counts_are_the_records(stack, batch_id)
+    failures = Counter(
+        json.loads(item["failure"]["S"])["code"] for item in records(stack, batch_id) if item["state"]["S"] == "failed"
+    )
+    assert shown(stack, batch_id)["failures"] == dict(failures)
+    assert len(failures) > 1
+
+
+def batches_of(things: list[Any], size: int) -> list[list[Any]]:
+    return [things[start : start + size] for start in range(0, len(things), size)]
+
+
+def test_two_who_count_at_once_lose_nothing(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch_id = taken(stack, inputs=uris(30))
+    work(stack)
+    finish(stack, *(ids.job_id(batch_id, n) for n in range(10)))
+    stack.flow()
+    first = take(stack, "tallies")
+    finish(stack, *(ids.job_id(batch_id, n) for n in range(10, 20)))
+    stack.flow()
+    second = take(stack, "tallies")
+    between = list(second)
+
+    def watch(operation: str, arguments: dict[str, Any]) -> Any:
+        if operation == "PutItem" and "cells" in arguments["Item"] and between:
+            messages = list(between)
+            between.clear()
+            give(stack.tally, *messages)
+
+    with every_call(watch, monkeypatch):
+        give(stack.tally, *first)
+    assert shown(stack, batch_id)["finished"] == 20
+
+
+def test_the_end_is_told_once_whoever_looks_for_it_how_often(stack: Stack) -> None:
+    batch_id = taken(stack, inputs=uris(5))
+    work(stack)
+    finish(stack, *(ids.job_id(batch_id, n) for n in range(4)))
+    finish(stack, ids.job_id(batch_id, 4), action="JobFailed", error={"code": "input-empty", "message": "m"})
+    stack.flow()
+    messages = take(stack, "tallies")
+    for _ in range(3):
+        give(stack.tally, *messages)
+    (said,) = ended(stack, batch_id)
+    assert said["batch"]["failures"] == {"input-empty": 1}
+    assert shown(stack, batch_id)["state"] == "finished"
+
+
+def test_a_batch_whose_jobs_end_before_its_last_page_is_settled_ends_all_the_same(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch_id = taken(stack, inputs=uris(3))
+    for message in take(stack, "surveys"):
+        give(stack.survey, message)
+    (page,) = take(stack, "pages")
+
+    def watch(operation: str, _: dict[str, Any]) -> Any:
+        if operation == "TransactWriteItems":
+            raise KeyboardInterrupt
+
+    with every_call(watch, monkeypatch), pytest.raises(KeyboardInterrupt):
+        give(stack.expand, page)
+    finish(stack, *(ids.job_id(batch_id, n) for n in range(3)))
+    work(stack)
+    assert (shown(stack, batch_id)["state"], ended(stack, batch_id)) == ("expanding", [])
+    pass_time(monkeypatch, 40)
+    give(stack.expand, page)
+    work(stack)
+    assert shown(stack, batch_id)["state"] == "finished"
+    assert len(ended(stack, batch_id)) == 1
+
+
+def test_a_cancelled_batch_ends_when_its_last_job_has(stack: Stack) -> None:
+    batch_id = taken(stack, inputs=uris(5))
+    work(stack)
+    finish(stack, ids.job_id(batch_id, 0))
+    answer = call(stack.batch, names.CANCEL_BATCH, parameters={"batchID": batch_id})
+    assert (answer.status, answer.body["state"]) == (202, "cancelled")
+    assert answer.body["endedAt"] is None
+    work(stack)
+    record = shown(stack, batch_id)
+    assert (record["state"], record["total"], record["finished"], record["cancelled"]) == ("cancelled", 5, 1, 4)
+    (said,) = ended(stack, batch_id)
+    assert said["batch"]["state"] == "cancelled"
+    assert call(stack.batch, names.CANCEL_BATCH, parameters={"batchID": batch_id}).status == 409
+    assert_counts_are_the_records(stack, batch_id)
+
+
+@pytest.mark.parametrize("pages_done", [0, 1, 2])
+def test_a_batch_cancelled_while_expanding_makes_no_more_jobs(stack: Stack, pages_done: int) -> None:
+    batch_id = taken(stack, inputs=uris(250))
+    for message in take(stack, "surveys"):
+        give(stack.survey, message)
+    pages = take(stack, "pages")
+    for page in pages[:pages_done]:
+        give(stack.expand, page)
+    assert call(stack.batch, names.CANCEL_BATCH, parameters={"batchID": batch_id}).status == 202
+    for page in pages[pages_done:]:
+        give(stack.expand, page)
+    work(stack)
+    record = shown(stack, batch_id)
+    assert (record["state"], record["total"], record["cancelled"]) == (
+        "cancelled",
+        100 * pages_done,
+        100 * pages_done,
+    )
+    left = 250 - 100 * pages_done
+    assert [said.split(":")[0] for said in record["warnings"]] == [f"{left} inputs without a job"]
+    assert len(ended(stack, batch_id)) == 1
+    assert_counts_are_the_records(stack, batch_id)
+
+
+def test_a_page_that_was_cut_off_and_then_cancelled_is_counted_as_far_as_it_was_made(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch_id = taken(stack, inputs=uris(90))
+    for message in take(stack, "surveys"):
+        give(stack.survey, message)
+    (page,) = take(stack, "pages")
+    written, count = JobsTable._write_batch, iter(range(100))
+
+    def die(table: JobsTable, items: Any) -> Any:
+        if next(count) > 1:
+            raise KeyboardInterrupt
+        return written(table, items)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(JobsTable, "_write_batch", die)
+        with pytest.raises(KeyboardInterrupt):
+            give(stack.expand, page)
+    call(stack.batch, names.CANCEL_BATCH, parameters={"batchID": batch_id})
+    pass_time(monkeypatch, 40)
+    work(stack)
+    give(stack.expand, page)
+    work(stack)
+    record = shown(stack, batch_id)
+    assert record["total"] == record["cancelled"] == len(records(stack, batch_id)) > 0
+    assert record["endedAt"]
+    assert len(ended(stack, batch_id)) == 1
+
+
+def test_a_batch_cancelled_before_anything_was_looked_at_has_no_job(stack: Stack) -> None:
+    batch_id = taken(stack, manifest=manifest(stack, "\n".join(uris(3))))
+    assert call(stack.batch, names.CANCEL_BATCH, parameters={"batchID": batch_id}).status == 202
+    work(stack)
+    record = shown(stack, batch_id)
+    assert (record["state"], record["total"], bool(record["endedAt"])) == ("cancelled", 0, True)
+    assert len(ended(stack, batch_id)) == 1
+    assert records(stack, batch_id) == []
+
+
+def test_the_failed_ones_of_a_batch_are_retried_and_its_new_end_is_told(stack: Stack) -> None:
+    other = taken(stack, inputs=uris(2))
+    batch_id = taken(stack, inputs=uris(6))
+    work(stack)
+    failing = [ids.job_id(batch_id, n) for n in (1, 3)] + [ids.job_id(other, 0)]
+    finish(stack, *failing, action="JobFailed", error={"code": "encoder-failed", "message": "m"})
+    finish(stack, *(ids.job_id(batch_id, n) for n in (0, 2, 4, 5)))
+    work(stack)
+    assert shown(stack, batch_id)["state"] == "finished"
+    answer = call(stack.jobs, names.RETRY_FAILED, {"userID": USER, "batchID": batch_id})
+    assert (answer.status, answer.body) == (202, {"retried": 2})
+    work(stack)
+    record = shown(stack, batch_id)
+    assert (record["state"], record["queued"], record["failed"], record["endedAt"]) == ("running", 2, 0, None)
+    assert shown(stack, other)["failed"] == 1
+    finish(stack, *failing[:2])
+    work(stack)
+    assert (shown(stack, batch_id)["state"], shown(stack, batch_id)["finished"]) == ("finished", 6)
+    assert len({said["eventID"] for said in ended(stack, batch_id)}) == 2
+    assert call(stack.jobs, names.RETRY_FAILED, {"userID": "eve", "batchID": other}).body == {"retried": 0}
+
+
+def test_the_records_of_a_batch_are_listed_by_state_page_by_page(stack: Stack) -> None:
+    batch_id = taken(stack, inputs=uris(25))
+    taken(stack, inputs=uris(5))
+    work(stack)
+    finish(stack, *(ids.job_id(batch_id, n) for n in range(12)))
+    work(stack)
+
+    def listed(**query: str) -> list[int]:
+        found: list[int] = []
+        asked = {"userID": USER, "batchID": batch_id, "limit": "7"} | query
+        while asked:
+            answer = call(stack.jobs, names.JOBS, query=asked)
+            assert all(record["batchID"] == batch_id for record in answer.body)
+            found += [ids.position(record["jobID"]) for record in answer.body]
+            url = urlsplit(answer.headers.get("Link", "<>").split(">")[0].lstrip("<"))
+            asked = {name: value for name, (value,) in parse_qs(url.query).items()}
+        return found
+
+    assert listed() == [*range(24, -1, -1)]
+    assert listed(state="finished") == [*range(11, -1, -1)]
+    assert listed(state="failed") == []
+    assert listed(userID="eve") == []
+    assert call(stack.jobs, names.JOBS, query={"userID": USER, "batchID": batch_id, "after": "x"}).status == 400
+
+
+def test_progress_tells_how_fast_jobs_have_ended_lately(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch_id = taken(stack, inputs=uris(10))
+    work(stack)
+    pass_time(monkeypatch, 60)
+    finish(stack, *(ids.job_id(batch_id, n) for n in range(4)))
+    work(stack)
+    progress = shown(stack, batch_id)["progress"]
+    assert progress["percent"] == 40.0
+    assert progress["jobsPerSecond"] == pytest.approx(4 / 60, rel=0.2)
+    assert progress["etaSeconds"] == pytest.approx(90, rel=0.2)
+
+
+def test_while_all_queues_are_paused_jobs_are_made_and_held(stack: Stack) -> None:
+    stack.registry.pause("ffmpeg_job")
+    batch_id = taken(stack, inputs=uris(3))
+    work(stack)
+    assert shown(stack, batch_id)["accepted"] == 3
+    assert stack.messages("ffmpeg_job") == []
+
+
+def test_a_batch_that_no_queue_would_take_is_refused(stack: Stack) -> None:
+    gpu = {"ffmpeg": contract("job")["profile"]["ffmpeg"] | {"platform": "gpu"}}
+    answer = call(stack.batch, names.SUBMIT_BATCH, ORDER | {"inputs": uris(1), "profile": gpu})
+    assert answer.status == 409
+    assert stack.dynamodb.scan(TableName="batches")["Count"] == 0
+
+
+def test_there_is_no_such_batch(stack: Stack) -> None:
+    for route in (names.BATCH, names.CANCEL_BATCH):
+        assert call(stack.batch, route, parameters={"batchID": "nothing"}).status == 404
+
+
+def test_an_extended_lease_is_no_change_that_is_counted(stack: Stack) -> None:
+    batch_id = taken(stack, inputs=uris(1))
+    work(stack)
+    finish(stack, ids.job_id(batch_id, 0))
+    work(stack)
+    (item,) = records(stack, batch_id)
+    stack.dynamodb.put_item(TableName="jobs", Item=item | {"lease": {"N": "1"}})
+    stack.flow()
+    assert take(stack, "tallies") == []
+
+
+def test_a_strip_takes_over_the_latest_move_and_survives_being_packed() -> None:
+    strip = Strip(2)
+    place = 2 * SIZE + 7
+    assert strip.merge([Change(place, 3, "failed", "a"), Change(place + 1, 0, "queued")])
+    assert not strip.merge([Change(place, 2, "running"), Change(place, 3, "failed", "a")])
+    again = Strip(2, strip.pack(), strip.codes)
+    assert again.counts() == {"failed": 1, "queued": 1}
+    assert again.failures() == {"a": 1}
+    assert list(again.positions("failed")) == [place]
+    assert again.merge([Change(place, 70_000, "finished")])
+    assert again.counts() == {"finished": 1, "queued": 1}
+
+
+def test_a_strip_with_too_many_kinds_of_failure_still_counts_each_job() -> None:
+    strip = Strip(0)
+    strip.merge(Change(n, 2, "failed", f"code-{n}") for n in range(400))
+    assert strip.counts() == {"failed": 400}
+    assert sum(strip.failures().values()) == 400
+    assert strip.failures()["other"] > 1
