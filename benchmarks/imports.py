@@ -18,7 +18,7 @@ _ROOT = Path(__file__).resolve().parent.parent
 _RUNS = 9
 _QUEUES: names.Queues = {"cpu": {"q": "http://localhost/q"}, "gpu": {}, "vmaf": {}}
 _SUBMIT = names.SubmitSettings(
-    cors=True, jobs_table="t", registry_table="r", queues=_QUEUES, retention_days=1, idempotency_days=1
+    cors=True, jobs_table="t", registry_table="r", queues=_QUEUES, presets={}, retention_days=1, idempotency_days=1
 )
 _WATCHERS = names.WatchersSettings(
     jobs_table="t", feed_table="f", connections_table="c", socket_management_url="http://localhost/ws"
@@ -58,6 +58,7 @@ _FUNCTIONS: dict[str, tuple[names.Settings, tuple[str, ...]]] = {
 }
 _FREE: dict[str, names.Settings] = {
     "schema": names.SchemaSettings(cors=True, build="b", commit="c"),
+    "presets": names.PresetsSettings(cors=True, registry_table="r", presets={}),
     "workers": names.WorkersSettings(cors=True, registry_table="r", queues=_QUEUES, discovery=True),
 }
 _USUAL = """

@@ -55,6 +55,7 @@ class ControlPlane(Stack):
             jobs_table=jobs,
             registry_table=registry,
             queues=queues,
+            presets=options.presets,
             retention_days=options.retentionDays,
             idempotency_days=options.idempotencyDays,
         )
@@ -66,6 +67,10 @@ class ControlPlane(Stack):
             "workers",
             settings.WorkersSettings(cors=cors, registry_table=registry, queues=queues, discovery=options.discovery),
         )
+        presets = make(
+            "presets",
+            settings.PresetsSettings(cors=cors, registry_table=registry, presets=options.presets),
+        )
         manage = make(
             "jobs",
             settings.JobsSettings(
@@ -76,18 +81,19 @@ class ControlPlane(Stack):
                 retention_days=options.retentionDays,
             ),
         )
-        keyed = ("dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:BatchGetItem")
+        keyed = ("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:BatchGetItem")
         storage.jobs.grant(submit, "dynamodb:BatchWriteItem", *keyed)
         storage.jobs.grant(vmaf, *keyed)
         storage.jobs.grant(manage, "dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:UpdateItem", "dynamodb:PutItem")
         storage.jobs.grant(logs, "dynamodb:Query", "dynamodb:BatchGetItem")
         for routing in (submit, vmaf, manage):
             storage.registry.grant(routing, "dynamodb:Query")
-        storage.registry.grant(workers, "dynamodb:Query", "dynamodb:PutItem", "dynamodb:DeleteItem")
+        for writing in (workers, presets):
+            storage.registry.grant(writing, "dynamodb:Query", "dynamodb:PutItem", "dynamodb:DeleteItem")
         storage.grant_worker_queues(workers, "sqs:GetQueueAttributes")
         webhooks = Webhooks(self, "Webhooks", options, storage, functions)
         served = {"schema": schema, "submit": submit, "vmaf": vmaf, "logs": logs, "jobs": manage, "workers": workers}
-        served["webhooks"] = webhooks.function
+        served |= {"webhooks": webhooks.function, "presets": presets}
         rest = RestApi(self, "Api", {served[name]: routes for name, routes in settings.ROUTES.items()}, cors=cors)
 
         dispatching = settings.DispatchSettings(jobs_table=jobs, registry_table=registry, queues=queues)

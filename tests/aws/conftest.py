@@ -15,6 +15,12 @@ from tests.support import function
 
 Handler = Callable[[dict[str, Any], Any], Any]
 
+PRESETS: names.Presets = {
+    "house": {"ffmpeg": {"codec": "h265", "scale": "480p", "bitrate": "2M"}},
+    "h264-360p": {"ffmpeg": {"codec": "h264", "scale": "360p", "bitrate": "1200K"}},
+}
+"""The deployment's: one of its own, and one in place of one that is built in."""
+
 
 class Stack:
     """What is deployed, in memory. `calls` lists every AWS call as (service, operation)."""
@@ -47,7 +53,9 @@ class Stack:
             place = {"ShardIteratorType": "TRIM_HORIZON", "StreamArn": stream, "ShardId": shard["ShardId"]}
             self._behind[table] = place
         tables = {"jobs_table": "jobs", "registry_table": "registry"}
-        submitting = names.SubmitSettings(cors=True, queues=self.queues, retention_days=7, idempotency_days=1, **tables)
+        submitting = names.SubmitSettings(
+            cors=True, queues=self.queues, presets=PRESETS, retention_days=7, idempotency_days=1, **tables
+        )
         self.submit = self._build("submit", submitting)
         self.vmaf = self._build("vmaf", submitting)
         self.schema = self._build("schema", names.SchemaSettings(cors=True, build="2026.01.02.030405", commit="c"))
@@ -56,6 +64,9 @@ class Stack:
         self.workers = self._build(
             "workers",
             names.WorkersSettings(cors=True, registry_table="registry", queues=self.queues, discovery=True),
+        )
+        self.presets = self._build(
+            "presets", names.PresetsSettings(cors=True, registry_table="registry", presets=PRESETS)
         )
         self.registry = Registry("registry", self.queues)
         self._dispatch = self._build("dispatch", names.DispatchSettings(queues=self.queues, **tables))

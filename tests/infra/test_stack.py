@@ -74,6 +74,9 @@ def faults(**changes: Any) -> dict[str, str]:
         ({"discoveredQueues": "*"}, "patterns of SQS queue names"),
         ({"accessEntries": "perhaps"}, "boolean"),
         ({"webhookNetworks": "10.0.0.1/8"}, "CIDR"),
+        ({"presets": '{"a": '}, "a JSON object"),
+        ({"presets": "[]"}, "an object"),
+        ({"presets": 7}, "an object"),
     ],
 )
 def test_a_wrong_option_is_named(changes: dict[str, Any], said: str) -> None:
@@ -236,11 +239,14 @@ DISCOVERING = {"discovery": True, "clusters": "prod,arn:aws:eks:eu-west-1:123456
 GRANTS = {
     "schema": set(),
     "workers": {"dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:Query", "sqs:GetQueueAttributes"},
+    "presets": {"dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:Query"},
     "submit": {
-        "dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:PutItem", "dynamodb:Query",
+        "dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query",
         "dynamodb:UpdateItem",
     },
-    "vmaf": {"dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"},
+    "vmaf": {
+        "dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
+    },
     "logs": {"dynamodb:BatchGetItem", "dynamodb:Query"},
     "jobs": {"dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"},
     "dispatch": {"dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "sqs:SendMessage"},

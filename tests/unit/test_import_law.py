@@ -11,8 +11,8 @@ from tests.conftest import ROOT
 
 CORE = ROOT / "layers" / "core" / "python" / "elasticrecode"
 PURE = {
-    "addresses", "deployments", "errors", "events", "fleet", "jobs", "lifecycle", "profiles", "records", "routing",
-    "streams", "validation", "watching",
+    "addresses", "deployments", "errors", "events", "fleet", "jobs", "lifecycle", "presets", "profiles", "records",
+    "routing", "streams", "validation", "watching",
 }  # fmt: skip
 AWS = {
     "aws", "bus", "claims", "clusters", "connections", "feed", "idempotency", "posting", "queues", "registry",
