@@ -1,6 +1,7 @@
 """A preset stands for its profile, and a fault of it is told where it was named."""
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from elasticrecode.jobs import Job
 from elasticrecode.presets import BUILT_IN, Profiles
 from elasticrecode.profiles import BITRATE_MBITS, bits
 from elasticrecode.validation import Body
-from tests.conftest import contract
+from tests.conftest import ROOT, contract
 
 Read = Callable[..., list[Job]]
 TRANSCODES = [name for name, profile in BUILT_IN.items() if "ffmpeg" in profile]
@@ -49,6 +50,19 @@ def test_each_that_is_built_in_is_valid_and_called_as_it_may_be(name: str) -> No
         low, high = BITRATE_MBITS
         assert low * 1e6 <= bits(resolved.ffmpeg.bitrate) <= high * 1e6
         assert (resolved.ffmpeg.platform == "gpu") is name.endswith("-gpu")
+
+
+def test_the_docs_tell_of_each_with_its_bitrate() -> None:
+    rows = re.findall(r"^\| (`[a-z0-9-]+`[^|]*) \| ([^|]+) \|$", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE)
+    told = {name: text for listed, text in rows for name in re.findall(r"`([^`]+)`", listed)}
+    assert set(BUILT_IN) <= set(told)
+    for listed, text in rows:
+        names = re.findall(r"`([^`]+)`", listed)
+        rates = re.findall(r"\b\d+[KM]\b", text)
+        if rates and set(names) <= set(BUILT_IN):
+            assert rates == [BUILT_IN[name]["ffmpeg"]["bitrate"] for name in names]
+    for name in ("h264-1080p", "h264-720p"):
+        assert BUILT_IN[f"{name}-vmaf"]["ffmpeg"] == BUILT_IN[name]["ffmpeg"]
 
 
 def test_the_names_tell_what_is_in_them() -> None:
