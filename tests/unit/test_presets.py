@@ -129,6 +129,8 @@ def test_faults_of_a_preset_come_with_all_others() -> None:
 def test_a_preset_named_twice_is_a_fault() -> None:
     body = asking("job", {"preset": "h264-720p"}).replace(b'{"preset"', b'{"preset": "h264-480p", "preset"')
     assert faults(jobs.read_jobs, body) == [("/profile/preset", "is given more than once")]
+    body = asking("job", {"preset": "h264-720p"}).replace(b'"profile"', b'"profile": {}, "profile"')
+    assert faults(jobs.read_jobs, body) == [("/profile", "is given more than once")]
 
 
 @pytest.mark.parametrize("name", TRANSCODES)

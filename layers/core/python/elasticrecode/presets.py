@@ -82,16 +82,13 @@ class Asked(Body):
 
     def placed(self, fault: Fault) -> Fault | None:
         """What is wrong in a preset's profile is told of the preset. Of a preset that is not known, nothing is."""
-        _, *path = fault.pointer.split("/")
-        if (
-            self._given is None
-            or path[:1] != ["profile"]
-            or path[1].replace("~1", "/").replace("~0", "~") in self._given
-        ):
+        where = fault.pointer.removeprefix("/profile/")
+        part = where.split("/")[0].replace("~1", "/").replace("~0", "~")
+        if self._given is None or where == fault.pointer or part in self._given:
             return fault
         if not self._preset:
             return None
-        return Fault(POINTER, f"is {self._preset}, which can't be used here: {'/'.join(path[1:])} {fault.detail}")
+        return Fault(POINTER, f"is {self._preset}, which can't be used here: {where} {fault.detail}")
 
 
 def _unknown(name: object, presets: Profiles) -> str:
