@@ -31,6 +31,7 @@ _FUNCTIONS: dict[str, tuple[names.Settings, tuple[str, ...]]] = {
         names.JobsSettings(cors=True, jobs_table="t", registry_table="r", queues=_QUEUES, retention_days=1),
         ("dynamodb",),
     ),
+    "presets": (names.PresetsSettings(cors=True, registry_table="r", presets={}), ("dynamodb",)),
     "dispatch": (names.DispatchSettings(jobs_table="t", registry_table="r", queues=_QUEUES), ("dynamodb", "sqs")),
     "events": (
         names.EventsSettings(
@@ -58,7 +59,6 @@ _FUNCTIONS: dict[str, tuple[names.Settings, tuple[str, ...]]] = {
 }
 _FREE: dict[str, names.Settings] = {
     "schema": names.SchemaSettings(cors=True, build="b", commit="c"),
-    "presets": names.PresetsSettings(cors=True, registry_table="r", presets={}),
     "workers": names.WorkersSettings(cors=True, registry_table="r", queues=_QUEUES, discovery=True),
 }
 _USUAL = """
