@@ -12,13 +12,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from msgspec.structs import asdict
+
 from elasticrecode import settings as names
 
 _ROOT = Path(__file__).resolve().parent.parent
 _RUNS = 9
 _QUEUES: names.Queues = {"cpu": {"q": "http://localhost/q"}, "gpu": {}, "vmaf": {}}
 _SUBMIT = names.SubmitSettings(
-    cors=True, jobs_table="t", registry_table="r", queues=_QUEUES, retention_days=1, idempotency_days=1
+    cors=True, jobs_table="t", registry_table="r", queues=_QUEUES, presets={}, retention_days=1, idempotency_days=1
 )
 _WATCHERS = names.WatchersSettings(
     jobs_table="t", feed_table="f", connections_table="c", socket_management_url="http://localhost/ws"
@@ -38,17 +40,7 @@ _FUNCTIONS: dict[str, tuple[names.Settings, tuple[str, ...]]] = {
         ("dynamodb", "sqs"),
     ),
     "batch": (
-        names.BatchSettings(
-            cors=True,
-            jobs_table="t",
-            batches_table="b",
-            registry_table="r",
-            queues=_QUEUES,
-            surveys_queue="http://q",
-            pages_queue="http://q",
-            retention_days=1,
-            idempotency_days=1,
-        ),
+        names.BatchSettings(**asdict(_SUBMIT), batches_table="b", surveys_queue="http://q", pages_queue="http://q"),
         ("dynamodb", "sqs"),
     ),
     "survey": (
@@ -83,6 +75,7 @@ _FUNCTIONS: dict[str, tuple[names.Settings, tuple[str, ...]]] = {
         names.WorkersSettings(cors=True, registry_table="r", queues=_QUEUES, discovery=True),
         ("dynamodb", "sqs"),
     ),
+    "presets": (names.PresetsSettings(cors=True, registry_table="r", presets={}), ("dynamodb",)),
     "events": (
         names.EventsSettings(
             jobs_table="t", events_dead_letter_queue="http://q", event_retention_seconds=1, max_strikes=3

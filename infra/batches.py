@@ -12,6 +12,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_event_sources as sources
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
+from msgspec.structs import asdict
 
 from elasticrecode import settings
 from infra.functions import Functions
@@ -35,7 +36,7 @@ class Batches(Construct):
         storage: Storage,
         functions: Functions,
         *,
-        queues: settings.Queues,
+        submitting: settings.SubmitSettings,
         event_retention_seconds: int,
     ) -> None:
         super().__init__(scope, id_)
@@ -49,18 +50,10 @@ class Batches(Construct):
         self.function = functions.make(
             "batch",
             settings.BatchSettings(
-                cors=options.cors,
-                jobs_table=jobs,
-                batches_table=table.table_name,
-                registry_table=storage.registry.table_name,
-                queues=queues,
-                surveys_queue=surveys,
-                pages_queue=pages,
-                retention_days=options.retentionDays,
-                idempotency_days=options.idempotencyDays,
+                **asdict(submitting), batches_table=table.table_name, surveys_queue=surveys, pages_queue=pages
             ),
         )
-        storage.jobs.grant(self.function, "dynamodb:PutItem", "dynamodb:UpdateItem")
+        storage.jobs.grant(self.function, "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
         storage.registry.grant(self.function, "dynamodb:Query")
         table.grant(
             self.function,
@@ -93,7 +86,7 @@ class Batches(Construct):
                 jobs_table=jobs,
                 batches_table=table.table_name,
                 registry_table=storage.registry.table_name,
-                queues=queues,
+                queues=submitting.queues,
                 pages_queue=pages,
                 tally_queue=tallies,
                 retention_days=options.retentionDays,

@@ -58,6 +58,7 @@ class ControlPlane(Stack):
             jobs_table=jobs,
             registry_table=registry,
             queues=queues,
+            presets=options.presets,
             retention_days=options.retentionDays,
             idempotency_days=options.idempotencyDays,
         )
@@ -68,6 +69,10 @@ class ControlPlane(Stack):
         workers = make(
             "workers",
             settings.WorkersSettings(cors=cors, registry_table=registry, queues=queues, discovery=options.discovery),
+        )
+        presets = make(
+            "presets",
+            settings.PresetsSettings(cors=cors, registry_table=registry, presets=options.presets),
         )
         manage = make(
             "jobs",
@@ -80,21 +85,24 @@ class ControlPlane(Stack):
                 retention_days=options.retentionDays,
             ),
         )
-        keyed = ("dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:BatchGetItem")
+        keyed = ("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:BatchGetItem")
         storage.jobs.grant(submit, "dynamodb:BatchWriteItem", *keyed)
         storage.jobs.grant(vmaf, *keyed)
         storage.jobs.grant(manage, "dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:UpdateItem", "dynamodb:PutItem")
         storage.jobs.grant(logs, "dynamodb:Query", "dynamodb:BatchGetItem")
         for routing in (submit, vmaf, manage):
             storage.registry.grant(routing, "dynamodb:Query")
-        storage.registry.grant(workers, "dynamodb:Query", "dynamodb:PutItem", "dynamodb:DeleteItem")
+        for writing in (workers, presets):
+            storage.registry.grant(writing, "dynamodb:Query", "dynamodb:PutItem", "dynamodb:DeleteItem")
         storage.grant_worker_queues(workers, "sqs:GetQueueAttributes")
         storage.batches.grant(manage, "dynamodb:Query")
         keep = options.retentionDays * 86400 if options.jobLogs else _WITHOUT_LOGS_SECONDS
-        batches = Batches(self, "Batches", options, storage, functions, queues=queues, event_retention_seconds=keep)
+        batches = Batches(
+            self, "Batches", options, storage, functions, submitting=submitting, event_retention_seconds=keep
+        )
         webhooks = Webhooks(self, "Webhooks", options, storage, functions)
         served = {"schema": schema, "submit": submit, "vmaf": vmaf, "logs": logs, "jobs": manage, "workers": workers}
-        served |= {"batch": batches.function, "webhooks": webhooks.function}
+        served |= {"batch": batches.function, "presets": presets, "webhooks": webhooks.function}
         rest = RestApi(self, "Api", {served[name]: routes for name, routes in settings.ROUTES.items()}, cors=cors)
 
         dispatching = settings.DispatchSettings(

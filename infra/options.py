@@ -1,16 +1,18 @@
 """Deployment options: the context keys of cdk.json, each overridden with `cdk deploy -c name=value`."""
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from elasticrecode import addresses
-from elasticrecode.errors import Fault, Invalid
-from elasticrecode.validation import Reader
+from elasticrecode import addresses, presets
+from elasticrecode.errors import Fault, Invalid, Malformed
+from elasticrecode.jobs import read_preset
+from elasticrecode.validation import Body, Reader
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -106,6 +108,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     idempotencyDays: Annotated[int, Meta(ge=1, le=365)]
     maxAttempts: Annotated[int, Meta(ge=1, le=20)]
     batchBuckets: Annotated[str, Meta(extra_json_schema={"format": "bucket-list"})]
+    presets: dict[str, Any]
     webhookNetworks: Annotated[str, Meta(extra_json_schema={"format": "network-list"})]
     alarmTopic: Annotated[str, Meta(extra_json_schema={"format": "topic"})]
     keepData: bool
@@ -123,13 +126,21 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
 
 _QUEUE_LISTS = ("cpuQueues", "gpuQueues", "vmafQueues")
 _NUMBERS = ("retentionDays", "idempotencyDays", "maxAttempts")
+_ENVIRONMENT_BYTES = 4096 - 1000
+"""What a Lambda function's environment may have, less what it has beside presets and queues."""
+_QUEUE_BYTES = 64
+"""A queue's place in it, beside its name, which stands there twice."""
 _reader = Reader(Options, FORMATS)
 
 
 def read(context: Mapping[str, Any]) -> Options:
     """The options in an app's context. Invalid with every fault; CDK's own keys, with ':' or '/', are left out."""
     given = {name: _typed(name, value) for name, value in context.items() if not re.search("[:/]", name)}
-    return _reader.convert(given, _faults(given))
+    faults = _faults(given)
+    if isinstance(given.get("presets"), str):
+        faults += _parse_presets(given)
+    faults += _preset_faults(given)
+    return _reader.convert(given, faults)
 
 
 def explain(error: Invalid) -> str:
@@ -146,6 +157,38 @@ def _typed(name: str, value: Any) -> Any:
     if name in _NUMBERS and isinstance(value, str) and value.isdigit():
         return int(value)
     return value
+
+
+def _parse_presets(given: dict[str, Any]) -> list[Fault]:
+    """Presets from the command line, which are JSON, put in their place."""
+    try:
+        body = Body(given["presets"].encode())
+    except Malformed as error:
+        given["presets"] = {}
+        return [Fault("/presets", f"must be a JSON object, name to profile: {error.detail}")]
+    given["presets"] = body.content
+    return [Fault(f"/presets{fault.pointer}", fault.detail) for fault in body.faults]
+
+
+def _preset_faults(given: Mapping[str, Any]) -> Iterator[Fault]:
+    """What is wrong with the deployment's presets."""
+    named = given.get("presets")
+    if not isinstance(named, dict):
+        return
+    for name, profile in named.items():
+        if not presets.NAME.fullmatch(name):
+            yield Fault(f"/presets/{name}", f"must be called by {presets.NAME_RULE}")
+        try:
+            read_preset(Body(json.dumps({"profile": profile}).encode()))
+        except Invalid as error:
+            for fault in error.faults:
+                yield Fault(f"/presets/{name}{fault.pointer.removeprefix('/profile')}", fault.detail)
+    size = len(json.dumps(named, separators=(",", ":")))
+    queues = {entry.rsplit(":", 1)[-1] for option in _QUEUE_LISTS for entry in listed(str(given.get(option, "")))}
+    room = _ENVIRONMENT_BYTES - sum(_QUEUE_BYTES + 2 * len(queue) for queue in queues)
+    if named and size > room:
+        detail = f"are {size} bytes, and Lambda's environment has room for {room} beside the queues"
+        yield Fault("/presets", f"{detail}: store some with PUT /api/v1/presets/{{name}} instead")
 
 
 def _faults(given: Mapping[str, Any]) -> list[Fault]:

@@ -4,48 +4,35 @@ import time
 
 from msgspec import structs
 
-from elasticrecode import batches, http, idempotency, ids
-from elasticrecode.batches import Batch, BatchRecord, Search, Standing, Task, read_batch
+from elasticrecode import batches, http, ids
+from elasticrecode.batches import BatchRecord, Order, Search, Standing, Task, read_batch
 from elasticrecode.errors import NotFound, Refused, Unavailable
-from elasticrecode.idempotency import Begun, Keys
-from elasticrecode.jobs import BODY_LIMIT
+from elasticrecode.idempotency import Begun, identity
+from elasticrecode.intake import Intake, Way
 from elasticrecode.ledger import Ledger
 from elasticrecode.observe import logger
+from elasticrecode.presets import Profiles
 from elasticrecode.queues import Sender
 from elasticrecode.registry import Registry
 from elasticrecode.routing import wanted
 from elasticrecode.settings import BATCH, CANCEL_BATCH, SUBMIT_BATCH, BatchSettings, compose
 
-_DAY_SECONDS = 86_400
-
 
 def build(settings: BatchSettings) -> http.LambdaHandler:
     """The handler over the batches table and the queues of what is done in the background."""
-    ledger = Ledger(settings.batches_table, settings.retention_days * _DAY_SECONDS)
-    keys = Keys(settings.jobs_table, settings.idempotency_days * _DAY_SECONDS)
+    ledger = Ledger(settings.batches_table, settings.retention_days * 86_400)
     registry, sender = Registry(settings.registry_table, settings.queues), Sender()
+    intake = Intake(settings)
 
     def submit(request: http.Request) -> http.Response:
-        key = request.headers.get("idempotency-key")
-        checked = key if key is None else idempotency.checked(key)
-        body = request.body(BODY_LIMIT)
-        batch, listed = read_batch(body, ids.new(), _now_ms())
-        if checked is None:
-            _begin(batch, listed)
-            return _taken(batch)
+        way = Way[Order](lambda order: (order.batch.userID, order.batch.profile), _named, _begin)
+        (batch, _), _ = intake.take(request, _read, way)
+        answer = {"batchID": batch.batchID, "userID": batch.userID, "state": "expanding", "total": None}
+        return http.Response(answer, 202)
 
-        def named(begun: Begun) -> Batch:
-            return structs.replace(batch, batchID=idempotency.identity(batch.userID, checked, begun.since))
-
-        def make(begun: Begun) -> tuple[()]:
-            _begin(named(begun), listed)
-            return ()
-
-        begun = keys.once(batch.userID, checked, request.path.encode() + body, make)
-        return _taken(named(begun))
-
-    def _begin(batch: Batch, listed: list[str]) -> None:
+    def _begin(order: Order, again: bool) -> tuple[()]:
         """Store a batch and let its inputs be looked through. Refused where no queue would ever take its jobs."""
+        batch, listed = order
         registry.choose([wanted(batch.job(0, batch.output))])
         ledger.create(batch, ledger.save(batch, enumerate(listed, 1)) if listed else None)
         try:
@@ -53,7 +40,8 @@ def build(settings: BatchSettings) -> http.LambdaHandler:
         except Unavailable:
             ledger.withdraw(batch.batchID)
             raise
-        logger.info("taken", extra={"batch": batch.batchID, "listed": len(listed)})
+        logger.info("taken", extra={"batch": batch.batchID, "listed": len(listed), "again": again})
+        return ()
 
     def show(request: http.Request) -> http.Response:
         return http.Response(_record(_existing(request.parameters["batchID"])))
@@ -81,9 +69,14 @@ def build(settings: BatchSettings) -> http.LambdaHandler:
     return http.handler({SUBMIT_BATCH: submit, BATCH: show, CANCEL_BATCH: cancel}, cors=settings.cors)
 
 
-def _taken(batch: Batch) -> http.Response:
-    """The answer at once: what there is to say before anything was looked at."""
-    return http.Response({"batchID": batch.batchID, "userID": batch.userID, "state": "expanding", "total": None}, 202)
+def _read(text: bytes, presets: Profiles) -> Order:
+    return read_batch(text, ids.new(), _now_ms(), presets)
+
+
+def _named(order: Order, key: str, begun: Begun) -> Order:
+    """A batch with the id and the profile that an Idempotency-Key gives it."""
+    batch_id = identity(order.batch.userID, key, begun)
+    return order._replace(batch=structs.replace(order.batch, batchID=batch_id, profile=begun.profile))
 
 
 def _now_ms() -> int:

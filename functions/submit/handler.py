@@ -1,7 +1,7 @@
 """POST /v1/jobs: one transcode, or several with one profile."""
 
 from elasticrecode import http
-from elasticrecode.intake import Intake
+from elasticrecode.intake import JobsIntake
 from elasticrecode.jobs import read_jobs
 from elasticrecode.observe import logger
 from elasticrecode.settings import SUBMIT, SubmitSettings, compose
@@ -9,7 +9,7 @@ from elasticrecode.settings import SUBMIT, SubmitSettings, compose
 
 def build(settings: SubmitSettings) -> http.LambdaHandler:
     """The handler over one table."""
-    intake = Intake(settings)
+    intake = JobsIntake(settings)
 
     def submit(request: http.Request) -> http.Response:
         taken = intake.take(request, read_jobs)

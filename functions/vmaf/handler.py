@@ -3,7 +3,7 @@
 import msgspec
 
 from elasticrecode import http
-from elasticrecode.intake import Intake
+from elasticrecode.intake import JobsIntake
 from elasticrecode.jobs import read_vmaf
 from elasticrecode.observe import logger
 from elasticrecode.settings import SUBMIT_VMAF, SubmitSettings, compose
@@ -11,7 +11,7 @@ from elasticrecode.settings import SUBMIT_VMAF, SubmitSettings, compose
 
 def build(settings: SubmitSettings) -> http.LambdaHandler:
     """The handler over one table."""
-    intake = Intake(settings)
+    intake = JobsIntake(settings)
 
     def submit(request: http.Request) -> http.Response:
         taken = intake.take(request, read_vmaf)

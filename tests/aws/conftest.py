@@ -9,6 +9,7 @@ import boto3
 import pytest
 from moto import mock_aws
 from moto.dynamodb.models import DynamoDBBackend
+from msgspec.structs import asdict
 
 from elasticrecode import settings as names
 from elasticrecode import streams
@@ -16,6 +17,12 @@ from elasticrecode.registry import Registry
 from tests.support import function
 
 Handler = Callable[[dict[str, Any], Any], Any]
+
+PRESETS: names.Presets = {
+    "house": {"ffmpeg": {"codec": "h265", "scale": "480p", "bitrate": "2M"}},
+    "h264-360p": {"ffmpeg": {"codec": "h264", "scale": "360p", "bitrate": "1200K"}},
+}
+"""The deployment's: one of its own, and one in place of one that is built in."""
 
 
 class Stack:
@@ -53,7 +60,9 @@ class Stack:
             place = {"ShardIteratorType": "TRIM_HORIZON", "StreamArn": stream, "ShardId": shard["ShardId"]}
             self._behind[table] = place
         tables = {"jobs_table": "jobs", "registry_table": "registry"}
-        submitting = names.SubmitSettings(cors=True, queues=self.queues, retention_days=7, idempotency_days=1, **tables)
+        submitting = names.SubmitSettings(
+            cors=True, queues=self.queues, presets=PRESETS, retention_days=7, idempotency_days=1, **tables
+        )
         self.submit = self._build("submit", submitting)
         self.vmaf = self._build("vmaf", submitting)
         self.schema = self._build("schema", names.SchemaSettings(cors=True, build="2026.01.02.030405", commit="c"))
@@ -65,14 +74,10 @@ class Stack:
         self.batch = self._build(
             "batch",
             names.BatchSettings(
-                cors=True,
+                **asdict(submitting),
                 batches_table="batches",
-                queues=self.queues,
                 surveys_queue=queue["surveys"],
                 pages_queue=queue["pages"],
-                retention_days=7,
-                idempotency_days=1,
-                **tables,
             ),
         )
         self.survey = self._build(
@@ -105,6 +110,9 @@ class Stack:
         self.workers = self._build(
             "workers",
             names.WorkersSettings(cors=True, registry_table="registry", queues=self.queues, discovery=True),
+        )
+        self.presets = self._build(
+            "presets", names.PresetsSettings(cors=True, registry_table="registry", presets=PRESETS)
         )
         self.registry = Registry("registry", self.queues)
         self._dispatch = self._build(

@@ -75,6 +75,9 @@ def faults(**changes: Any) -> dict[str, str]:
         ({"accessEntries": "perhaps"}, "boolean"),
         ({"webhookNetworks": "10.0.0.1/8"}, "CIDR"),
         ({"batchBuckets": "films, s3://films"}, "names of S3 buckets"),
+        ({"presets": '{"a": '}, "a JSON object"),
+        ({"presets": "[]"}, "an object"),
+        ({"presets": 7}, "an object"),
     ],
 )
 def test_a_wrong_option_is_named(changes: dict[str, Any], said: str) -> None:
@@ -119,6 +122,91 @@ def test_a_wrong_option_stops_synth_with_a_sentence(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert "option cors: must be boolean" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+HOUSE = {"house.v2": {"ffmpeg": {"codec": "h265", "scale": "720p", "bitrate": "2M"}, "vmaf": {"scale": "720p"}}}
+
+
+def environment(name: str, **changes: Any) -> dict[str, Any]:
+    """The environment of a function."""
+    found: dict[str, Any] = template(**changes)["Resources"][function(name, **changes)]["Properties"]["Environment"]
+    return dict(found["Variables"])
+
+
+@pytest.mark.parametrize("name", ["submit", "vmaf", "presets"])
+def test_the_deployments_presets_reach_the_functions_that_need_them(name: str) -> None:
+    told = environment(name, presets=json.dumps(HOUSE))
+    assert json.loads(told["PRESETS"]) == HOUSE
+    assert json.loads(environment(name)["PRESETS"]) == {}
+
+
+def test_presets_are_json_on_the_command_line_and_plain_in_cdk_json() -> None:
+    assert options.read(CONTEXT | {"presets": json.dumps(HOUSE)}).presets == HOUSE
+    assert options.read(CONTEXT | {"presets": HOUSE}).presets == HOUSE
+
+
+def test_every_fault_of_every_preset_is_named_at_once() -> None:
+    encode = {"codec": "vp9", "scale": "720p", "bitrate": "99M"}
+    wrong = {
+        "Big": {"ffmpeg": encode},
+        "both": {"preset": "h264-720p"},
+        "none": {"ec2": {"platform": "cpu"}},
+        "word": "h264-720p",
+        "fine": HOUSE["house.v2"],
+    }
+    found = faults(presets=wrong, cors="maybe")
+    assert {name for name in found if name.startswith("presets/")} == {
+        "presets/Big", "presets/Big/ffmpeg/codec", "presets/Big/ffmpeg/bitrate", "presets/both/preset",
+        "presets/none", "presets/word",
+    }  # fmt: skip
+    assert "lower-case" in found["presets/Big"]
+    assert "boolean" in found["cors"]
+    fine = json.dumps(HOUSE["house.v2"])
+    assert faults(presets=f'{{"a": {fine}, "a": {fine}}}') == {"presets/a": "is given more than once"}
+
+
+def test_presets_that_lambdas_environment_has_no_room_for_are_refused_with_a_way_out() -> None:
+    many = {f"house-{n}": HOUSE["house.v2"] for n in range(40)}
+    said = faults(presets=many)["presets"]
+    assert "room for" in said
+    assert "PUT /api/v1/presets/{name}" in said
+    few = {name: many[name] for name in list(many)[:20]}
+    queues = ",".join(f"queue-{n}-{'q' * 60}" for n in range(9))
+    assert options.read(CONTEXT | {"presets": few}).presets == few
+    assert "room for" in faults(presets=few, cpuQueues=queues)["presets"]
+
+
+def test_what_fits_is_what_lambda_takes() -> None:
+    """With the longest names of tables, and addresses of queues as they are on AWS."""
+
+    def longest(value: Any) -> str:
+        match value:
+            case {"Ref": _}:
+                return "t" * 255
+            case {"Fn::Join": [_, parts]}:
+                host = "https://sqs.ap-southeast-1.amazonaws.com/123456789012/"
+                return "".join(part if isinstance(part, str) else host + "q" * 20 for part in parts)
+        return str(value)
+
+    queues = {"cpuQueues": f"a{'q' * 19},b{'q' * 19}"}
+    chosen: dict[str, Any] = {}
+    for n in range(100):
+        more = chosen | {f"house-{n}": HOUSE["house.v2"]}
+        try:
+            options.read(CONTEXT | queues | {"presets": more})
+        except Invalid:
+            break
+        chosen = more
+    told = environment("submit", presets=json.dumps(chosen), **queues)
+    assert 3600 < sum(len(name) + len(longest(value)) for name, value in told.items()) <= 4096
+
+
+def test_a_wrong_preset_stops_synth_with_a_sentence(tmp_path: Path) -> None:
+    done = synth(tmp_path, presets={"house": {"ffmpeg": HOUSE["house.v2"]["ffmpeg"] | {"codec": "vp9"}}})
+    assert done.returncode != 0
+    assert "option presets/house/ffmpeg/codec: must be one of" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert synth(tmp_path, presets=HOUSE).returncode == 0
 
 
 def synth(out: Path, **changes: Any) -> subprocess.CompletedProcess[str]:
@@ -237,11 +325,14 @@ DISCOVERING = {"discovery": True, "clusters": "prod,arn:aws:eks:eu-west-1:123456
 GRANTS = {
     "schema": set(),
     "workers": {"dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:Query", "sqs:GetQueueAttributes"},
+    "presets": {"dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:Query"},
     "submit": {
-        "dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:PutItem", "dynamodb:Query",
+        "dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query",
         "dynamodb:UpdateItem",
     },
-    "vmaf": {"dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"},
+    "vmaf": {
+        "dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
+    },
     "logs": {"dynamodb:BatchGetItem", "dynamodb:Query"},
     "jobs": {"dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"},
     "batch": {

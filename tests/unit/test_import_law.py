@@ -11,13 +11,12 @@ from tests.conftest import ROOT
 
 CORE = ROOT / "layers" / "core" / "python" / "elasticrecode"
 PURE = {
-    "addresses", "batches", "deployments", "errors", "events", "fleet", "ids", "jobs", "lifecycle", "profiles",
-    "records", "routing", "streams", "strips", "validation", "watching",
+    "addresses", "batches", "deployments", "errors", "events", "fleet", "ids", "jobs", "lifecycle", "presets",
+    "profiles", "records", "routing", "streams", "strips", "validation", "watching",
 }  # fmt: skip
 AWS = {
     "aws", "bus", "claims", "clusters", "connections", "feed", "idempotency", "ledger", "objects", "posting", "queues",
-    "registry",
-    "table", "webhooks",
+    "registry", "table", "webhooks",
 }  # fmt: skip
 SHARED = {"delivery", "settings", "http", "observe", "intake"}
 SDK = {"boto3", "botocore"}

@@ -16,7 +16,13 @@ QUEUES = {"cpu": {"a": "http://x/a"}, "gpu": {}, "vmaf": {}}
     "told",
     [
         SubmitSettings(
-            cors=True, jobs_table="t", registry_table="r", queues=QUEUES, retention_days=3, idempotency_days=1
+            cors=True,
+            jobs_table="t",
+            registry_table="r",
+            queues=QUEUES,
+            presets={"a": {"vmaf": {"scale": "720p", "min": 90.5}}},
+            retention_days=3,
+            idempotency_days=1,
         ),
         LogsSettings(cors=False, jobs_table="t", job_logs=False),
         DispatchSettings(jobs_table="t", registry_table="r", queues=QUEUES, tally_queue="http://q"),

@@ -14,6 +14,7 @@ from elasticrecode.errors import Fault, Unreadable
 from elasticrecode.events import Failure
 from elasticrecode.jobs import Job, ObjectURI, PrefixURI, Priority, UserID, output_name
 from elasticrecode.lifecycle import ENDED, STATES
+from elasticrecode.presets import BUILT_IN, Asked, Profiles
 from elasticrecode.profiles import FfmpegProfile, Profile, resolve
 from elasticrecode.strips import Change, Strip
 from elasticrecode.validation import Body, Reader
@@ -43,7 +44,7 @@ Inputs = Annotated[list[ObjectURI], Meta(min_length=1, max_length=INPUTS_LIMIT)]
 Suffix = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^/\x00-\x1f]+$")]
 
 
-class BatchOrder(Struct, forbid_unknown_fields=True):
+class BatchRequest(Struct, forbid_unknown_fields=True):
     """Many transcodes with one profile into one output prefix."""
 
     userid: UserID
@@ -187,28 +188,36 @@ class BatchRecord(Struct, kw_only=True):
     error: Failure | None
 
 
-_order = Reader(BatchOrder, jobs.FORMATS)
+_request = Reader(BatchRequest, jobs.FORMATS)
 _SOURCES = ("inputs", "batchInputs", "manifest", "prefix")
 
 
-def read_batch(text: bytes, batch_id: str, now_ms: int) -> tuple[Batch, list[str]]:
-    """The batch of a POST /v1/batches body, and the inputs that it lists. Malformed or Invalid."""
-    body = Body(text, {"inputs": INPUTS_LIMIT, "batchInputs": INPUTS_LIMIT})
-    order = _order.read(body, [*jobs.profile_faults(body), *_source_faults(body)])
-    listed = order.inputs or order.batchInputs or []
+class Order(NamedTuple):
+    """A batch, and the inputs that its request lists."""
+
+    batch: Batch
+    listed: list[str]
+
+
+def read_batch(text: bytes, batch_id: str, now_ms: int, presets: Profiles = BUILT_IN) -> Order:
+    """What a POST /v1/batches body asks for. Malformed or Invalid."""
+    limits = {"inputs": INPUTS_LIMIT, "batchInputs": INPUTS_LIMIT}
+    body = Asked(text, presets, limits, "; list more in a manifest")
+    asked = _request.read(body, [*jobs.profile_faults(body), *_source_faults(body)])
+    listed = asked.inputs or asked.batchInputs or []
     batch = Batch(
         batchID=batch_id,
-        userID=order.userid,
-        output=order.output,
-        priority=order.priority,
-        profile=resolve(order.profile),
-        manifest=order.manifest or "",
-        prefix=order.prefix or "",
-        suffixes=tuple(order.suffixes or ()),
+        userID=asked.userid,
+        output=asked.output,
+        priority=asked.priority,
+        profile=resolve(asked.profile),
+        manifest=asked.manifest or "",
+        prefix=asked.prefix or "",
+        suffixes=tuple(asked.suffixes or ()),
         listed=len(listed),
         createdMs=now_ms,
     )
-    return batch, listed
+    return Order(batch, listed)
 
 
 def _source_faults(body: Body) -> Iterator[Fault]:

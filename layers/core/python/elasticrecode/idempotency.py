@@ -2,13 +2,13 @@
 
 Job ids follow from user, key and the time the key was first seen, so a second run can only make the jobs of the first,
 and one after the key was forgotten makes others. What is kept is small: a fingerprint of the request, that time,
-whether it is done, and which of its jobs could not be stored.
+the profile it was taken with, as presets change, whether it is done, and which of its jobs could not be stored.
 """
 
 import hashlib
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from msgspec import structs
 from elasticrecode.aws import client, refusals
 from elasticrecode.errors import BadParameter, Busy, KeyReused
 from elasticrecode.jobs import Job
+from elasticrecode.profiles import Profile
 from elasticrecode.settings import TTL
 
 _NAMESPACE = uuid.UUID("6f8a0f5e-7a0e-5b0c-9c58-0d8a5e2d7b11")
@@ -28,12 +29,13 @@ _LOCK_MS = 30_000
 
 
 class Begun(NamedTuple):
-    """A request under a key that was first seen at `since`, in milliseconds.
+    """A request under a key that was first seen at `since`, in milliseconds, with the profile it has since then.
 
     `refused` is set when it was answered before; `again` when an earlier try was cut off.
     """
 
     since: int
+    profile: Profile
     refused: set[str] | None = None
     again: bool = False
 
@@ -46,31 +48,25 @@ class Keys:
         self._retention_seconds = retention_seconds
         self._dynamodb = client("dynamodb")
 
-    def once(self, user_id: str, key: str, request: bytes, make: Callable[[Begun], Collection[str]]) -> Begun:
-        """Make what a request under the key asks for, unless that is done; what came of it is in `refused`.
+    def profile(self, user_id: str, key: str, request: bytes) -> Profile | None:
+        """The profile that this request was taken with, under this key; None when it was not."""
+        with refusals("reading the Idempotency-Key"):
+            answer = self._dynamodb.get_item(TableName=self._table, Key=_key(user_id, key), ConsistentRead=True)
+        known = answer.get("Item")
+        if not known or int(known[TTL]["N"]) < time.time() or known["fingerprint"]["S"] != _fingerprint(request):
+            return None
+        return _profile(known)
 
-        `make` answers with the ids of what could not be stored. KeyReused and Busy as in `begin`.
-        """
-        begun = self.begin(user_id, key, request)
-        if begun.refused is not None:
-            return begun
-        try:
-            refused = set(make(begun))
-        except Exception:
-            self.release(user_id, key)
-            raise
-        self.finish(user_id, key, refused)
-        return begun._replace(refused=refused)
-
-    def begin(self, user_id: str, key: str, request: bytes) -> Begun:
+    def begin(self, user_id: str, key: str, request: bytes, profile: Profile) -> Begun:
         """Take the key for this request. KeyReused when it was another request's, Busy while that is at work."""
         now = time.time_ns() // 1_000_000
-        fingerprint = hashlib.sha256(request).hexdigest()
+        fingerprint = _fingerprint(request)
         locked = {"N": str(now + _LOCK_MS)}
         item = {
             **_key(user_id, key),
             "fingerprint": {"S": fingerprint},
             "since": {"N": str(now)},
+            "profile": {"S": msgspec.json.encode(profile).decode()},
             "locked": locked,
             TTL: {"N": str(now // 1000 + self._retention_seconds)},
         }
@@ -86,14 +82,14 @@ class Keys:
         except self._dynamodb.exceptions.ConditionalCheckFailedException as error:
             known = error.response["Item"]
         else:
-            return Begun(now)
+            return Begun(now, profile)
         if known["fingerprint"]["S"] != fingerprint:
             raise KeyReused("This Idempotency-Key came with another request before. Use a new one.")
-        since = int(known["since"]["N"])
+        since, profile = int(known["since"]["N"]), _profile(known) or profile
         if "refused" in known:
-            return Begun(since, set(msgspec.json.decode(known["refused"]["S"], type=list[str])))
+            return Begun(since, profile, set(msgspec.json.decode(known["refused"]["S"], type=list[str])))
         self._take_over(user_id, key, known["locked"], locked, now)
-        return Begun(since, again=True)
+        return Begun(since, profile, again=True)
 
     def _take_over(self, user_id: str, key: str, held: dict[str, str], locked: dict[str, str], now: int) -> None:
         """Go on with a request whose first try was cut off. Busy while that may still be at work."""
@@ -133,14 +129,17 @@ class Keys:
             )
 
 
-def identified(jobs: Iterable[Job], key: str, since: int) -> list[Job]:
-    """The jobs with the ids that a key first seen at `since` gives them."""
-    return [structs.replace(job, jobid=identity(job.userid, key, since, n)) for n, job in enumerate(jobs)]
+def identified(jobs: Iterable[Job], key: str, begun: Begun) -> list[Job]:
+    """The jobs with the ids and the profile that a key gives them which was first seen then."""
+    return [
+        structs.replace(job, jobid=identity(job.userid, key, begun, n), profile=begun.profile)
+        for n, job in enumerate(jobs)
+    ]
 
 
-def identity(user_id: str, key: str, since: int, n: int = 0) -> str:
-    """The id of the nth thing that a user's request made under a key first seen at `since`."""
-    return str(uuid.uuid5(_NAMESPACE, f"{user_id}\n{key}\n{since}\n{n}"))
+def identity(user_id: str, key: str, begun: Begun, n: int = 0) -> str:
+    """The id of the nth thing that a user's request made under a key that was first seen then."""
+    return str(uuid.uuid5(_NAMESPACE, f"{user_id}\n{key}\n{begun.since}\n{n}"))
 
 
 def checked(key: str) -> str:
@@ -148,6 +147,15 @@ def checked(key: str) -> str:
     if not (0 < len(key) <= _KEY_LENGTH and key.isascii() and key.isprintable()):
         raise BadParameter(f"Idempotency-Key must be 1 to {_KEY_LENGTH} printable ASCII characters.")
     return key
+
+
+def _fingerprint(request: bytes) -> str:
+    return hashlib.sha256(request).hexdigest()
+
+
+def _profile(known: Mapping[str, Mapping[str, str]]) -> Profile | None:
+    """The profile that is kept with a key; None where an earlier version kept none."""
+    return msgspec.json.decode(known["profile"]["S"], type=Profile) if "profile" in known else None
 
 
 def _key(user_id: str, key: str) -> dict[str, dict[str, str]]:

@@ -1,19 +1,87 @@
-"""Taking jobs in: the part that POST /v1/jobs and POST /v1/vmaf share."""
+"""Taking in what requests ask for: the part that POST /v1/jobs, /v1/vmaf and /v1/batches share."""
 
 import time
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Collection
+from typing import Generic, NamedTuple, TypeVar
+
+import msgspec
 
 from elasticrecode import idempotency
+from elasticrecode.errors import Invalid
 from elasticrecode.http import Request
-from elasticrecode.idempotency import Begun, Keys
+from elasticrecode.idempotency import Begun, Keys, identified
 from elasticrecode.jobs import BODY_LIMIT, Job
-from elasticrecode.registry import Registry
+from elasticrecode.presets import POINTER, Profiles
+from elasticrecode.profiles import Profile
+from elasticrecode.registry import Presets, Registry
 from elasticrecode.routing import wanted
 from elasticrecode.settings import SubmitSettings
 from elasticrecode.table import Accepted, JobsTable
+from elasticrecode.validation import Body
+
+T = TypeVar("T")
+Read = Callable[[bytes, Profiles], T]
+"""Reads a body with the presets that it may name. Malformed or Invalid."""
 
 _DAY_SECONDS = 86_400
+
+
+class Way(NamedTuple, Generic[T]):
+    """What becomes of a request: whose it is and with what profile, its names under a key, and making it.
+
+    `make` answers with the ids of what could not be stored; it is told whether an earlier try was cut off.
+    """
+
+    owner: Callable[[T], tuple[str, Profile]]
+    named: Callable[[T, str, Begun], T]
+    make: Callable[[T, bool], Collection[str]]
+
+
+class Intake:
+    """Reads requests, whose profile may be a preset, and makes what they ask for, once for each Idempotency-Key."""
+
+    def __init__(self, settings: SubmitSettings) -> None:
+        self._presets = Presets(settings.registry_table, settings.presets)
+        self._keys = Keys(settings.jobs_table, settings.idempotency_days * _DAY_SECONDS)
+
+    def take(self, request: Request, read: Read[T], way: Way[T]) -> tuple[T, set[str]]:
+        """What was asked for, made, and the ids of what could not be stored.
+
+        A Problem means that nothing was made, or that it is not known.
+        """
+        key = request.headers.get("idempotency-key")
+        checked = key if key is None else idempotency.checked(key)
+        body = request.body(BODY_LIMIT)
+        if checked is None:
+            asked = read(body, self._presets)
+            return asked, set(way.make(asked, False))
+        text = request.path.encode() + body
+        asked = self._read(body, read, checked, text)
+        user_id, profile = way.owner(asked)
+        begun = self._keys.begin(user_id, checked, text, profile)
+        asked = way.named(asked, checked, begun)
+        if begun.refused is not None:
+            return asked, begun.refused
+        try:
+            refused = set(way.make(asked, begun.again))
+        except Exception:
+            self._keys.release(user_id, checked)
+            raise
+        self._keys.finish(user_id, checked, refused)
+        return asked, refused
+
+    def _read(self, body: bytes, read: Read[T], key: str, text: bytes) -> T:
+        """What a request asks for, with the preset as it was when the key came first, should it be gone since."""
+        try:
+            return read(body, self._presets)
+        except Invalid as error:
+            if any(fault.pointer != POINTER for fault in error.faults):
+                raise
+            fields = Body(body).fields
+            kept = self._keys.profile(fields["userid"], key, text)
+            if kept is None:
+                raise
+            return read(body, {fields["profile"]["preset"]: msgspec.to_builtins(kept)})
 
 
 class Taken(NamedTuple):
@@ -27,34 +95,21 @@ class Taken(NamedTuple):
         return {"event": "JobSummit", "status": "failed" if job.jobid in self.refused else "success"}
 
 
-class Intake:
-    """Checks a request, chooses queues and stores the jobs, once for each Idempotency-Key.
-
-    The table's stream hands what is stored to `dispatch`, so nothing is sent here.
-    """
+class JobsIntake:
+    """Chooses queues and stores jobs. The table's stream hands them to `dispatch`, so nothing is sent here."""
 
     def __init__(self, settings: SubmitSettings) -> None:
+        self._intake = Intake(settings)
         self._registry = Registry(settings.registry_table, settings.queues)
         self._retention_seconds = settings.retention_days * _DAY_SECONDS
         self._table = JobsTable(settings.jobs_table)
-        self._keys = Keys(settings.jobs_table, settings.idempotency_days * _DAY_SECONDS)
+        self._way = Way[list[Job]](lambda jobs: (jobs[0].userid, jobs[0].profile), identified, self._accept)
 
-    def take(self, request: Request, read: Callable[[bytes], list[Job]]) -> Taken:
+    def take(self, request: Request, read: Read[list[Job]]) -> Taken:
         """The jobs of a request, stored. A Problem means that nothing was, or that it is not known."""
-        key = request.headers.get("idempotency-key")
-        checked = key if key is None else idempotency.checked(key)
-        body = request.body(BODY_LIMIT)
-        jobs = read(body)
-        if checked is None:
-            return Taken(jobs, self._accept(jobs))
+        return Taken(*self._intake.take(request, read, self._way))
 
-        def make(begun: Begun) -> set[str]:
-            return self._accept(idempotency.identified(jobs, checked, begun.since), again=begun.again)
-
-        begun = self._keys.once(jobs[0].userid, checked, request.path.encode() + body, make)
-        return Taken(idempotency.identified(jobs, checked, begun.since), begun.refused or set())
-
-    def _accept(self, jobs: list[Job], *, again: bool = False) -> set[str]:
+    def _accept(self, jobs: list[Job], again: bool) -> set[str]:
         choices = self._registry.choose([wanted(job) for job in jobs])
         now = time.time_ns() // 1_000_000
         accepted = [Accepted(job, choice, now) for job, choice in zip(jobs, choices, strict=True)]

@@ -5,12 +5,14 @@ Requests are checked here, whole, before anything happens: a reader gives resolv
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from elasticrecode import ids, profiles
 from elasticrecode.errors import Fault
+from elasticrecode.presets import BUILT_IN, POINTER, Asked, Profiles
 from elasticrecode.profiles import ENCODERS, PRIORITIES, FfmpegProfile, Profile, VmafProfile, container, resolve
 from elasticrecode.validation import Body, Reader
 
@@ -108,6 +110,12 @@ class VmafRequest(Struct, forbid_unknown_fields=True):
     priority: Priority | UnsetType = UNSET
 
 
+class PresetRequest(Struct, forbid_unknown_fields=True):
+    """A profile to be called by a name."""
+
+    profile: Profile
+
+
 class Job(Struct, frozen=True, kw_only=True):
     """A resolved job: the message a worker takes from its queue, fields in the documented order."""
 
@@ -145,9 +153,9 @@ _batch = Reader(BatchRequest, FORMATS)
 _vmaf = Reader(VmafRequest, FORMATS)
 
 
-def read_jobs(text: bytes) -> list[Job]:
+def read_jobs(text: bytes, presets: Profiles = BUILT_IN) -> list[Job]:
     """The resolved jobs of a POST /v1/jobs body, single or batch, with new ids. Malformed or Invalid."""
-    body = Body(text, {"batchInputs": BATCH_LIMIT}, "; POST /v1/batches takes batches of any size")
+    body = Asked(text, presets, {"batchInputs": BATCH_LIMIT}, "; POST /v1/batches takes batches of any size")
     request: JobRequest | BatchRequest
     if "input" in body.fields or "batchInputs" not in body.fields:
         faults = [*profile_faults(body), *output_faults(body, [("/input", body.fields.get("input"))])]
@@ -173,9 +181,9 @@ def read_jobs(text: bytes) -> list[Job]:
     ]
 
 
-def read_vmaf(text: bytes) -> list[Job]:
+def read_vmaf(text: bytes, presets: Profiles = BUILT_IN) -> list[Job]:
     """The one resolved job of a POST /v1/vmaf body, with a new id. Malformed or Invalid."""
-    body = Body(text)
+    body = Asked(text, presets)
     request = _vmaf.read(body, _scoring_faults(body))
     return [
         Job(
@@ -188,6 +196,25 @@ def read_vmaf(text: bytes) -> list[Job]:
             profile=resolve(request.profile),
         )
     ]
+
+
+def read_preset(body: Body) -> Profile:
+    """The resolved profile of `{"profile": …}`, which is to be a preset. Invalid when a request could not say it."""
+    profile = body.fields.get("profile")
+    if isinstance(profile, dict):
+        parts = {part: value for part, value in profile.items() if f"/profile/{part}" != POINTER}
+        if len(parts) < len(profile):
+            body.faults.append(Fault(POINTER, "is not for a preset's own profile: write that out"))
+        elif not {"ffmpeg", "vmaf"} & parts.keys():
+            body.faults.append(Fault("/profile", "must hold ffmpeg, vmaf or both"))
+        body.content = {**body.fields, "profile": parts}
+    return resolve(_preset().read(body, profile_faults(body)).profile)
+
+
+@cache
+def _preset() -> Reader[PresetRequest]:
+    """Made when it is asked for: only few functions read presets."""
+    return Reader(PresetRequest, FORMATS)
 
 
 def _part(body: Body, name: str) -> dict[str, Any] | None:

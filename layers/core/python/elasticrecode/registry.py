@@ -6,15 +6,18 @@
     registry  queues           where the queues of those workers are        discovery
     registry  loads            what each queue held when it was looked at   dispatch, reconcile, workers
     registry  pause#<queue>    its operator wants it to get no new work     workers
+    preset    <name>           the profile that a preset stands for         presets
 
-All of it is one partition, read by one query. Documents are compressed JSON.
+What is known of workers is one partition, read by one query; presets are another, read where one is named that is
+neither built in nor the deployment's. Documents are compressed JSON, profiles JSON as it was given.
 """
 
 import logging
 import time
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -22,8 +25,9 @@ import msgspec
 
 from elasticrecode import fleet
 from elasticrecode.aws import client, refusals, side_by_side
-from elasticrecode.errors import Unavailable
+from elasticrecode.errors import Refused, Unavailable
 from elasticrecode.fleet import ClusterView, Known, Load, Queue, Registered, least_looked
+from elasticrecode.presets import BUILT_IN
 from elasticrecode.queues import Receiver
 from elasticrecode.routing import Choice, Router, Want
 from elasticrecode.settings import REGISTRY_KEYS, TTL, Queues
@@ -39,7 +43,10 @@ LOOK_SECONDS = 5.0
 _KEPT_SECONDS = 14 * 86_400
 """How long something is remembered that nobody writes any more: longer than a message lives."""
 
-_PART = "registry"
+PRESETS_STORED = 200
+"""Stored presets at the most: so few are one small read."""
+
+_PART, _PRESETS = "registry", "preset"
 _PART_MARK = "~"
 """What is too large for an item lies in several, the others behind this mark; clusters' names have none."""
 _ITEM_BYTES = 380_000
@@ -150,6 +157,97 @@ class Registry:
             self._dynamodb.delete_item(TableName=self._table, Key=_key(name))
 
 
+class Presets(Mapping[str, Any]):
+    """Name of a preset → its profile as it was given: the deployment's, built in, or stored, the first that there is.
+
+    Stored ones are as they were at most REFRESH_SECONDS ago, or longer where AWS refuses. Raises Unavailable when it
+    does and nothing is known.
+    """
+
+    def __init__(self, table: str, deployment: Mapping[str, Any]) -> None:
+        self._table = table
+        self._deployment = deployment
+        self._fixed = {**BUILT_IN, **deployment}
+        self._stored: dict[str, Any] = {}
+        self._read_at = 0.0
+
+    @cached_property
+    def _dynamodb(self) -> Any:
+        """Made when a stored preset is first asked for, as most requests name none."""
+        return client("dynamodb")
+
+    def source(self, name: str) -> str:
+        """Where a preset is from: `deployment`, `built-in` or `stored`."""
+        if name in self._fixed:
+            return "deployment" if name in self._deployment else "built-in"
+        return "stored"
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self._fixed:
+            return self._fixed[name]
+        self._refresh(anew=name not in self._stored)
+        return self._stored[name]
+
+    def __iter__(self) -> Iterator[str]:
+        self._refresh()
+        return iter({**self._stored, **self._fixed})
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def read(self) -> dict[str, Any]:
+        """All presets, with those that are stored now."""
+        pages = self._dynamodb.get_paginator("query").paginate(
+            TableName=self._table,
+            KeyConditionExpression=f"{REGISTRY_KEYS[0]} = :part",
+            ExpressionAttributeValues={":part": {"S": _PRESETS}},
+            ConsistentRead=True,
+        )
+        with refusals("reading the presets"):
+            rows = [row for page in pages for row in page["Items"]]
+        self._stored = {row[REGISTRY_KEYS[1]]["S"]: msgspec.json.decode(row["profile"]["S"]) for row in rows}
+        self._read_at = time.time()
+        return {**self._stored, **self._fixed}
+
+    def put(self, name: str, profile: Mapping[str, Any]) -> bool:
+        """Store a preset; whether there was none of that name. Refused where it can't be."""
+        self._check_own(name)
+        self.read()
+        if name not in self._stored and len(self._stored) >= PRESETS_STORED:
+            raise Refused(f"At most {PRESETS_STORED} presets are stored; remove one first.")
+        item = {**_key(name, _PRESETS), "profile": {"S": msgspec.json.encode(profile).decode()}}
+        with refusals("storing the preset"):
+            before = self._dynamodb.put_item(TableName=self._table, Item=item, ReturnValues="ALL_OLD")
+        self._stored[name] = profile
+        return "Attributes" not in before
+
+    def remove(self, name: str) -> bool:
+        """Remove a stored preset; False when there is none. Refused where it is not a stored one."""
+        self._check_own(name)
+        with refusals("removing the preset"):
+            before = self._dynamodb.delete_item(TableName=self._table, Key=_key(name, _PRESETS), ReturnValues="ALL_OLD")
+        self._stored.pop(name, None)
+        return "Attributes" in before
+
+    def _check_own(self, name: str) -> None:
+        """Refused where a name is not for presets that are stored."""
+        if name in self._deployment:
+            raise Refused(f"{name} is a preset of the deployment, which its option presets changes.")
+        if name in self._fixed:
+            raise Refused(f"{name} is built in; choose another name. The deployment's option presets can replace it.")
+
+    def _refresh(self, *, anew: bool = False) -> None:
+        if not anew and self._read_at >= time.time() - REFRESH_SECONDS:
+            return
+        try:
+            self.read()
+        except Unavailable:
+            if anew or not self._read_at:
+                raise
+            _log.exception("presets could not be read; what was known of them is used")
+            self._read_at = time.time()
+
+
 class Lookout:
     """Looks at what queues hold, and keeps the measure of what is sent to them and how long their jobs take."""
 
@@ -200,8 +298,8 @@ class Lookout:
             return None
 
 
-def _key(name: str) -> dict[str, Any]:
-    return {REGISTRY_KEYS[0]: {"S": _PART}, REGISTRY_KEYS[1]: {"S": name}}
+def _key(name: str, part: str = _PART) -> dict[str, Any]:
+    return {REGISTRY_KEYS[0]: {"S": part}, REGISTRY_KEYS[1]: {"S": name}}
 
 
 def _part(name: str, n: int) -> str:

@@ -37,6 +37,9 @@ WEBHOOKS = "GET /v1/webhooks"
 REMOVE_WEBHOOK = "DELETE /v1/webhooks/{webhookID}"
 WEBHOOK_FAILURES = "GET /v1/webhooks/{webhookID}/failures"
 RETRY_WEBHOOK = "POST /v1/webhooks/{webhookID}/failures/retry"
+PRESETS = "GET /v1/presets"
+PUT_PRESET = "PUT /v1/presets/{name}"
+REMOVE_PRESET = "DELETE /v1/presets/{name}"
 
 ROUTES = {
     "schema": (SERVER, VERSION, SCHEMA),
@@ -47,6 +50,7 @@ ROUTES = {
     "jobs": (JOB_STATUS, JOBS, CANCEL, RETRY, RETRY_FAILED),
     "workers": (WORKER_QUEUES, WORKER_DEPLOYMENTS, WORKER_BACKLOG, PAUSE_QUEUE, RESUME_QUEUE),
     "webhooks": (ADD_WEBHOOK, WEBHOOKS, REMOVE_WEBHOOK, WEBHOOK_FAILURES, RETRY_WEBHOOK),
+    "presets": (PRESETS, PUT_PRESET, REMOVE_PRESET),
 }
 """Function → the routes it answers, below the stage `api`."""
 
@@ -84,6 +88,9 @@ EVENT_SOURCE = "elasticrecode"
 
 Queues = dict[str, dict[str, str]]
 """Group (`cpu`, `gpu`, `vmaf`) → name of a queue → its URL."""
+
+Presets = dict[str, Any]
+"""Name of a preset that the deployment brings → its profile."""
 
 S = TypeVar("S", bound="Settings")
 T = TypeVar("T")
@@ -123,11 +130,12 @@ class SchemaSettings(ApiSettings, frozen=True, kw_only=True):
 
 
 class SubmitSettings(ApiSettings, frozen=True, kw_only=True):
-    """For `submit` and `vmaf`."""
+    """For what takes jobs in: `submit`, `vmaf`, and with more of it `batch`."""
 
     jobs_table: str
     registry_table: str
     queues: Queues
+    presets: Presets
     retention_days: int
     idempotency_days: int
 
@@ -142,17 +150,12 @@ class JobsSettings(ApiSettings, frozen=True, kw_only=True):
     retention_days: int
 
 
-class BatchSettings(ApiSettings, frozen=True, kw_only=True):
+class BatchSettings(SubmitSettings, frozen=True, kw_only=True):
     """For the routes about batches."""
 
-    jobs_table: str
     batches_table: str
-    registry_table: str
-    queues: Queues
     surveys_queue: str
     pages_queue: str
-    retention_days: int
-    idempotency_days: int
 
 
 class SurveySettings(Settings, frozen=True, kw_only=True):
@@ -283,6 +286,13 @@ class WebhooksSettings(ApiSettings, frozen=True, kw_only=True):
     webhooks_table: str
     deliveries_queue: str
     networks: list[str]
+
+
+class PresetsSettings(ApiSettings, frozen=True, kw_only=True):
+    """For the routes about presets."""
+
+    registry_table: str
+    presets: Presets
 
 
 class AnnounceSettings(Settings, frozen=True, kw_only=True):

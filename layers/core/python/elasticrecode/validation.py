@@ -6,7 +6,7 @@ schema cannot say are named formats: a test, and the words that finish the sente
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Generic, TypeVar
 
 import jsonschema_rs
@@ -61,6 +61,10 @@ class Body:
         """The body's own fields; empty when it is no object."""
         return self.content if isinstance(self.content, dict) else {}
 
+    def placed(self, fault: Fault) -> Fault | None:
+        """A fault as it is told to who sent the body; None where it is nothing to them."""
+        return fault
+
     def _find_repeated(self, node: object, pointer: str, depth: int) -> None:
         if depth > _DEPTH:
             raise RecursionError
@@ -96,12 +100,17 @@ class Reader(Generic[T]):
 
     def read(self, body: Body, also: Iterable[Fault] = ()) -> T:
         """The body as the type. Invalid with the schema's faults, repeated keys and the faults in `also`."""
-        return self.convert(body.content, [*body.faults, *also])
+        return self.convert(body.content, [*body.faults, *also], body.placed)
 
-    def convert(self, content: object, also: Iterable[Fault] = ()) -> T:
-        """Parsed content as the type. Invalid with the schema's faults and those in `also`."""
+    def convert(
+        self,
+        content: object,
+        also: Iterable[Fault] = (),
+        placed: Callable[[Fault], Fault | None] = lambda fault: fault,
+    ) -> T:
+        """Parsed content as the type. Invalid with the schema's faults and those in `also`, each where it is placed."""
         found = (fault for error in self._schema.iter_errors(content) for fault in self._explain(error))
-        faults = {*islice(also, _MOST), *islice(found, _MOST)}
+        faults = {told for fault in chain(islice(also, _MOST), islice(found, _MOST)) if (told := placed(fault))}
         if faults:
             raise Invalid([Fault(_shorter(where), detail) for where, detail in sorted(faults)[:_MOST]])
         return msgspec.convert(content, self._type, strict=False)

@@ -1,0 +1,106 @@
+"""Presets: profiles that are called by a name.
+
+A request with `"profile": {"preset": NAME}` is checked and taken as if the preset's profile stood there, so neither
+records nor workers know of presets.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from elasticrecode.errors import Fault
+from elasticrecode.validation import Body
+
+Profiles = Mapping[str, Any]
+"""Name of a preset → its profile, as a request would say it."""
+
+NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}", re.ASCII)
+NAME_RULE = "1 to 64 lower-case letters, digits, '-' and '.', the first a letter or digit"
+POINTER = "/profile/preset"
+"""Where everything is told that is wrong with a preset or comes of it."""
+
+_PART = POINTER.rpartition("/")[2]
+_LISTED = 30
+"""Names in a fault; of more only the closest are told."""
+_SHOWN = 80
+
+
+def _encode(codec: str, scale: str, bitrate: str, platform: str = "cpu") -> dict[str, str]:
+    return {"codec": codec, "scale": scale, "bitrate": bitrate, "profile": "quality", "platform": platform}
+
+
+def _score(scale: str) -> dict[str, str]:
+    return {"scale": scale, "psnr": "enable", "ssim": "enable"}
+
+
+BUILT_IN: Profiles = {
+    "h264-1080p": {"ffmpeg": _encode("h264", "1080p", "5M")},
+    "h264-720p": {"ffmpeg": _encode("h264", "720p", "3M")},
+    "h264-480p": {"ffmpeg": _encode("h264", "480p", "1500K")},
+    "h264-360p": {"ffmpeg": _encode("h264", "360p", "1M")},
+    "h265-1080p": {"ffmpeg": _encode("h265", "1080p", "3M")},
+    "h265-720p": {"ffmpeg": _encode("h265", "720p", "1800K")},
+    # At the same bitrate encoders in hardware look a little worse.
+    "h264-1080p-gpu": {"ffmpeg": _encode("h264", "1080p", "6M", "gpu")},
+    "h264-720p-gpu": {"ffmpeg": _encode("h264", "720p", "3500K", "gpu")},
+    "h265-1080p-gpu": {"ffmpeg": _encode("h265", "1080p", "4M", "gpu")},
+    "h265-720p-gpu": {"ffmpeg": _encode("h265", "720p", "2500K", "gpu")},
+    "h264-1080p-vmaf": {"ffmpeg": _encode("h264", "1080p", "5M"), "vmaf": _score("1080p")},
+    "h264-720p-vmaf": {"ffmpeg": _encode("h264", "720p", "3M"), "vmaf": _score("720p")},
+    "vmaf-1080p": {"vmaf": _score("1080p")},
+    "vmaf-720p": {"vmaf": _score("720p")},
+}
+"""What every deployment has, in the words of requests."""
+
+
+class Asked(Body):
+    """The body of a request whose profile may be a preset. What is checked, then, is the preset's profile."""
+
+    def __init__(
+        self, text: bytes, presets: Profiles, lists: Mapping[str, int] | None = None, beyond: str = ""
+    ) -> None:
+        """As a Body; `presets` is asked for the name that is given, and for all where it does not have that."""
+        super().__init__(text, lists, beyond)
+        self._given: set[str] | None = None
+        self._preset = ""
+        profile = self.fields.get("profile")
+        if isinstance(profile, dict) and _PART in profile:
+            self._fill(dict(profile), presets)
+
+    def _fill(self, profile: dict[str, Any], presets: Profiles) -> None:
+        """Put the preset's profile in its place."""
+        self._given = set(profile)
+        name = profile.pop(_PART)
+        found = presets.get(name) if isinstance(name, str) else None
+        if found is None:
+            self.faults.append(Fault(POINTER, _unknown(name, presets)))
+        else:
+            self._preset = name
+        if profile:
+            beside = ", ".join(map(str, sorted(profile)))
+            detail = f"must stand alone, without {beside:.{_SHOWN}}: use the preset as it is, or write out the profile"
+            self.faults.append(Fault(POINTER, detail))
+        self.content = {**self.fields, "profile": {**(found or {}), **profile}}
+
+    def placed(self, fault: Fault) -> Fault | None:
+        """What is wrong in a preset's profile is told of the preset. Of a preset that is not known, nothing is."""
+        where = fault.pointer.removeprefix("/profile/")
+        part = where.split("/")[0].replace("~1", "/").replace("~0", "~")
+        if self._given is None or where == fault.pointer or part in self._given:
+            return fault
+        if not self._preset:
+            return None
+        return Fault(POINTER, f"is {self._preset}, which can't be used here: {where} {fault.detail}")
+
+
+def _unknown(name: object, presets: Profiles) -> str:
+    """What to say of a name that no preset has."""
+    if not isinstance(name, str):
+        return "must be a string: the name of a preset"
+    known, shown = sorted(presets), repr(name[:_SHOWN])
+    if len(known) <= _LISTED:
+        return f"must be one of {', '.join(known)}, not {shown}"
+    from difflib import get_close_matches  # weighed: only this fault has a use for it
+
+    close = get_close_matches(name[:_SHOWN].lower(), known, cutoff=0.4) or known[:3]
+    return f"must name one of {len(known)} presets, such as {', '.join(close)}, not {shown}; GET /v1/presets lists them"
