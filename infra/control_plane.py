@@ -21,6 +21,7 @@ from elasticrecode import settings, streams
 from infra import version
 from infra.alarms import Alarms
 from infra.clusters import Clusters
+from infra.drops import Drops
 from infra.front_door import FrontDoor
 from infra.functions import Functions
 from infra.options import Options, listed
@@ -215,16 +216,21 @@ class ControlPlane(Stack):
         self._follow(push, storage.feed, streams.CHUNKS)
         self._follow(replay, storage.connections, streams.REPLAY, at_once=10)
 
+        drops = Drops(self, "Drops", options, storage, functions) if options.drops else None
+
         alarms = Alarms(self, "Alarms", options.alarmTopic)
         alarms.when_given_up(reconcile)
         if discovery:
             alarms.when_blind()
+        if drops:
+            alarms.when_left_out()
         alarms.when_late(
             {
                 "Control": storage.control,
                 "DeadLetters": storage.dead_letters,
                 "EventDeadLetters": storage.event_dead_letters,
                 "WebhookEvents": webhooks.events,
+                **(drops.queues if drops else {}),
             },
             {"Dispatch": dispatch, "Feed": feed, "Push": push, "Replay": replay, "Publish": publish},
         )

@@ -1,14 +1,17 @@
 """Deployment options: the context keys of cdk.json, each overridden with `cdk deploy -c name=value`."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import msgspec
 from msgspec import Meta, Struct
 
-from elasticrecode import addresses
+from elasticrecode import addresses, drops, jobs
+from elasticrecode.drops import Drop
 from elasticrecode.errors import Fault, Invalid
 from elasticrecode.validation import Reader
 
@@ -41,6 +44,8 @@ def listed(text: str) -> list[str]:
 
 
 FORMATS = {
+    **jobs.FORMATS,
+    **drops.FORMATS,
     "queue-name": (lambda text: _QUEUE_NAME.fullmatch(text) is not None, "an SQS queue name"),
     "queue-list": (
         _is_queue_list,
@@ -100,6 +105,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     retentionDays: Annotated[int, Meta(ge=1, le=3650)]
     idempotencyDays: Annotated[int, Meta(ge=1, le=365)]
     maxAttempts: Annotated[int, Meta(ge=1, le=20)]
+    drops: list[Drop]
     webhookNetworks: Annotated[str, Meta(extra_json_schema={"format": "network-list"})]
     alarmTopic: Annotated[str, Meta(extra_json_schema={"format": "topic"})]
     keepData: bool
@@ -115,6 +121,11 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
         return {"cpu": listed(self.cpuQueues), "gpu": listed(self.gpuQueues), "vmaf": listed(self.vmafQueues)}
 
 
+_ENVIRONMENT_BYTES = 4096 - 1024
+"""What Lambda takes as a function's environment, less its other settings."""
+_BUCKET_NAME = 63
+_QUEUE_BYTES = 80
+"""About what a queue's address takes beside its name, twice."""
 _QUEUE_LISTS = ("cpuQueues", "gpuQueues", "vmafQueues")
 _NUMBERS = ("retentionDays", "idempotencyDays", "maxAttempts")
 _reader = Reader(Options, FORMATS)
@@ -139,6 +150,9 @@ def _typed(name: str, value: Any) -> Any:
         return value == "true"
     if name in _NUMBERS and isinstance(value, str) and value.isdigit():
         return int(value)
+    if name == "drops" and isinstance(value, str):
+        with suppress(msgspec.DecodeError):  # what is no JSON is no list, which the schema tells
+            return msgspec.json.decode(value)
     return value
 
 
@@ -163,4 +177,19 @@ def _faults(given: Mapping[str, Any]) -> list[Fault]:
             other = taken.setdefault(name, option)
             if other != option:
                 faults.append(Fault(f"/{option}", f"must not name {name}, which is {other}'s already"))
-    return faults
+    return faults + [Fault(f"/drops{fault.pointer}", fault.detail) for fault in _drop_faults(given)]
+
+
+def _drop_faults(given: Mapping[str, Any]) -> Iterator[Fault]:
+    """Drops that can't stand beside each other, or that don't fit into the environment of their function."""
+    yield from drops.faults(given.get("drops"))
+    try:
+        asked = msgspec.convert(given.get("drops", []), list[Drop])
+    except msgspec.ValidationError:
+        return  # told by the schema
+    named = [entry.rsplit(":", 1)[-1] for option in _QUEUE_LISTS for entry in listed(str(given.get(option, "")))]
+    size = len(msgspec.json.encode([drop.placed("-" * _BUCKET_NAME) for drop in asked]))
+    size += sum(2 * len(name) + _QUEUE_BYTES for name in named)
+    if asked and size > _ENVIRONMENT_BYTES:
+        detail = f"take {size} bytes with the addresses of queues; a function's settings take {_ENVIRONMENT_BYTES}"
+        yield Fault("", f"{detail}: name fewer, or with shorter profiles")

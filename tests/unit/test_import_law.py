@@ -11,12 +11,12 @@ from tests.conftest import ROOT
 
 CORE = ROOT / "layers" / "core" / "python" / "elasticrecode"
 PURE = {
-    "addresses", "deployments", "errors", "events", "fleet", "jobs", "lifecycle", "profiles", "records", "routing",
-    "streams", "validation", "watching",
+    "addresses", "deployments", "drops", "errors", "events", "fleet", "jobs", "lifecycle", "profiles", "records",
+    "routing", "streams", "validation", "watching",
 }  # fmt: skip
 AWS = {
-    "aws", "bus", "claims", "clusters", "connections", "feed", "idempotency", "posting", "queues", "registry",
-    "table", "webhooks",
+    "aws", "buckets", "bus", "claims", "clusters", "connections", "feed", "idempotency", "posting", "queues",
+    "registry", "table", "webhooks",
 }  # fmt: skip
 SHARED = {"delivery", "settings", "http", "observe", "intake"}
 SDK = {"boto3", "botocore"}

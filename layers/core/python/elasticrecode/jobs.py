@@ -151,13 +151,13 @@ def read_jobs(text: bytes) -> list[Job]:
     body = Body(text, {"batchInputs": BATCH_LIMIT})
     request: JobRequest | BatchRequest
     if "input" in body.fields or "batchInputs" not in body.fields:
-        faults = [*_profile_faults(body), *_output_faults(body, [("/input", body.fields.get("input"))])]
+        faults = [*profile_faults(body), *_output_faults(body, [("/input", body.fields.get("input"))])]
         request = _job.read(body, faults)
         inputs = [request.input]
     else:
         listed = body.fields["batchInputs"]
         numbered = enumerate(listed[:BATCH_LIMIT] if isinstance(listed, list) else ())
-        faults = [*_profile_faults(body), *_output_faults(body, ((f"/batchInputs/{n}", uri) for n, uri in numbered))]
+        faults = [*profile_faults(body), *_output_faults(body, ((f"/batchInputs/{n}", uri) for n, uri in numbered))]
         request = _batch.read(body, faults)
         inputs = request.batchInputs
     profile = resolve(request.profile)
@@ -219,7 +219,7 @@ def _minimum_faults(body: Body) -> Iterator[Fault]:
         )
 
 
-def _profile_faults(body: Body) -> Iterator[Fault]:
+def profile_faults(body: Body) -> Iterator[Fault]:
     """Faults between fields of a profile: an encoder of the other platform, two platforms that disagree."""
     yield from _minimum_faults(body)
     encode, ec2 = _part(body, "ffmpeg"), _part(body, "ec2")
