@@ -61,7 +61,6 @@ def build(settings: DropsSettings) -> Callable[[dict[str, Any], Any], dict[str, 
         failed = {file.message_id for file, is_wanted in zip(files, looked, strict=True) if is_wanted is None}
         failed |= {file.message_id for file in chosen if file.job.jobid not in stored}
         logger.info("taken", extra={"jobs": len(stored - {None}), "again": len(failed)})
-        metrics.flush_metrics()
         return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in sorted(failed)]}
 
     def _files(message_id: str, body: str) -> list[_File]:
@@ -79,7 +78,7 @@ def build(settings: DropsSettings) -> Callable[[dict[str, Any], Any], dict[str, 
             return None
         drop = next((drop for drop in known if drop.covers(put.bucket, put.key)), None)
         if not drop:
-            _leave_out("no drop is there any more", uri=put.uri)
+            _leave_out("no drop covers it any more", uri=put.uri)
             return None
         try:
             return drop.job(put)
@@ -113,6 +112,7 @@ def build(settings: DropsSettings) -> Callable[[dict[str, Any], Any], dict[str, 
     def _leave_out(why: str, **told: str) -> None:
         logger.error(f"left out: {why}", extra=told)
         metrics.add_metric(names.FILES_LEFT_OUT, MetricUnit.Count, 1)
+        metrics.flush_metrics()
 
     return take
 
