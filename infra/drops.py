@@ -72,12 +72,13 @@ class Drops(Construct):
             function.add_to_role_policy(iam.PolicyStatement(actions=["s3:GetObject"], resources=covered))
             # Only who may list is told that an object is gone, and not that it is forbidden.
             function.add_to_role_policy(iam.PolicyStatement(actions=["s3:ListBucket"], resources=[bucket.bucket_arn]))
-            if drop.bucket:
-                for end in drop.ends:
-                    chosen = s3.NotificationKeyFilter(prefix=drop.prefix or None, suffix=end or None)
-                    bucket.add_event_notification(
-                        s3.EventType.OBJECT_CREATED, notifications.SqsDestination(queue), chosen
-                    )
+            for end in drop.ends if drop.bucket else ():
+                chosen = {name: value for name, value in (("prefix", drop.prefix), ("suffix", end)) if value}
+                bucket.add_event_notification(
+                    s3.EventType.OBJECT_CREATED,
+                    notifications.SqsDestination(queue),
+                    *([s3.NotificationKeyFilter(**chosen)] if chosen else ()),
+                )
         self._notify(own, queue, [drop for drop in options.drops if not drop.bucket])
         function.add_event_source(
             sources.SqsEventSource(

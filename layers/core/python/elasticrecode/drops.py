@@ -274,4 +274,5 @@ def _end_alike(one: str, other: str) -> bool:
 def _shown(drop: Drop) -> str:
     """What a drop covers, for people."""
     ends = f" with {', '.join(drop.suffixes)}" if drop.suffixes else ""
-    return f"{f's3://{drop.bucket}/' if drop.bucket else ''}{drop.prefix or 'the whole bucket'}{ends}"
+    where = f"s3://{drop.bucket}/{drop.prefix}" if drop.bucket else drop.prefix or "the whole bucket"
+    return where + ends
