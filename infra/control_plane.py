@@ -1,5 +1,6 @@
 """The stack: the whole data path and every grant.
 
+             S3 ─▶ drops ──────┐
 client ─▶ submit, vmaf ─▶ jobs table ─stream─▶ dispatch ─▶ worker queues ─▶ workers
               ▲               ▲    └───stream─▶ feed ─stream─▶ push ─▶ WebSocket connections
               │               │                   └────────▶ replay ────▲        ▲
