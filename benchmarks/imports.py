@@ -96,6 +96,10 @@ _FUNCTIONS: dict[str, tuple[names.Settings, tuple[str, ...]]] = {
         names.DeliverSettings(webhooks_table="w", deliveries_queue="http://q", networks=[]),
         ("dynamodb", "sqs"),
     ),
+    "drops": (
+        names.DropsSettings(jobs_table="t", registry_table="r", queues=_QUEUES, retention_days=1, drops=[]),
+        ("dynamodb", "s3"),
+    ),
     "publish": (names.PublishSettings(jobs_table="t", event_bus="b"), ("dynamodb", "events")),
     "push": (_WATCHERS, ("dynamodb", "apigatewaymanagementapi")),
     "replay": (_WATCHERS, ("dynamodb", "apigatewaymanagementapi")),

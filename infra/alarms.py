@@ -50,6 +50,12 @@ class Alarms(Construct):
         )
         self._alarm(settings.CLUSTERS_UNREACHABLE, metric, 3, meaning)
 
+    def when_left_out(self) -> None:
+        """Files that were put where a drop is and can't be jobs."""
+        metric = _own(settings.FILES_LEFT_OUT, "drops")
+        meaning = "A file that was put where a drop is could not become a job; the log of drops says which and why."
+        self._alarm(settings.FILES_LEFT_OUT, metric, 1, meaning)
+
     def when_late(self, queues: Mapping[str, sqs.Queue], followers: Mapping[str, lambda_.Function]) -> None:
         """Messages of queues, or records of the table's stream, that nobody takes."""
         for name, queue in queues.items():

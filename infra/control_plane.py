@@ -1,5 +1,6 @@
 """The stack: the whole data path and every grant.
 
+             S3 ─▶ drops ──────┐
 client ─▶ submit, vmaf ─▶ jobs table ─stream─▶ dispatch ─▶ worker queues ─▶ workers
               ▲               ▲    └───stream─▶ feed ─stream─▶ push ─▶ WebSocket connections
               │               │                   └────────▶ replay ────▲        ▲
@@ -24,6 +25,7 @@ from infra import version
 from infra.alarms import Alarms
 from infra.batches import Batches
 from infra.clusters import Clusters
+from infra.drops import Drops
 from infra.front_door import FrontDoor
 from infra.functions import Functions
 from infra.options import Options, listed
@@ -232,10 +234,14 @@ class ControlPlane(Stack):
         self._follow(push, storage.feed, streams.CHUNKS)
         self._follow(replay, storage.connections, streams.REPLAY, at_once=10)
 
+        drops = Drops(self, "Drops", options, storage, functions) if options.drops else None
+
         alarms = Alarms(self, "Alarms", options.alarmTopic)
         alarms.when_given_up(reconcile)
         if discovery:
             alarms.when_blind()
+        if drops:
+            alarms.when_left_out()
         alarms.when_late(
             {
                 "Control": storage.control,
@@ -245,6 +251,7 @@ class ControlPlane(Stack):
                 "Surveys": batches.surveys,
                 "Pages": batches.pages,
                 "Tallies": batches.tallies,
+                **(drops.queues if drops else {}),
             },
             {"Dispatch": dispatch, "Feed": feed, "Push": push, "Replay": replay, "Publish": publish},
         )

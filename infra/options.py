@@ -3,15 +3,19 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import msgspec
 from msgspec import Meta, Struct
 
-from elasticrecode import addresses, presets
+from elasticrecode import addresses, drops, jobs, presets
+from elasticrecode.drops import Drop
 from elasticrecode.errors import Fault, Invalid, Malformed
 from elasticrecode.jobs import read_preset
+from elasticrecode.presets import BUILT_IN, Asked
 from elasticrecode.validation import Body, Reader
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,6 +48,8 @@ def listed(text: str) -> list[str]:
 
 
 FORMATS = {
+    **jobs.FORMATS,
+    **drops.FORMATS,
     "queue-name": (lambda text: _QUEUE_NAME.fullmatch(text) is not None, "an SQS queue name"),
     "queue-list": (
         _is_queue_list,
@@ -109,6 +115,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     maxAttempts: Annotated[int, Meta(ge=1, le=20)]
     batchBuckets: Annotated[str, Meta(extra_json_schema={"format": "bucket-list"})]
     presets: dict[str, Any]
+    drops: list[Drop]
     webhookNetworks: Annotated[str, Meta(extra_json_schema={"format": "network-list"})]
     alarmTopic: Annotated[str, Meta(extra_json_schema={"format": "topic"})]
     keepData: bool
@@ -124,22 +131,23 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
         return {"cpu": listed(self.cpuQueues), "gpu": listed(self.gpuQueues), "vmaf": listed(self.vmafQueues)}
 
 
+_ENVIRONMENT_BYTES = 4096 - 1024
+"""What Lambda takes as a function's environment, less what it has beside drops, presets and queues."""
+_BUCKET_NAME = 63
+_QUEUE_BYTES = 80
+"""About what a queue's address takes beside its name, twice."""
 _QUEUE_LISTS = ("cpuQueues", "gpuQueues", "vmafQueues")
 _NUMBERS = ("retentionDays", "idempotencyDays", "maxAttempts")
-_ENVIRONMENT_BYTES = 4096 - 1000
-"""What a Lambda function's environment may have, less what it has beside presets and queues."""
-_QUEUE_BYTES = 64
-"""A queue's place in it, beside its name, which stands there twice."""
 _reader = Reader(Options, FORMATS)
 
 
 def read(context: Mapping[str, Any]) -> Options:
     """The options in an app's context. Invalid with every fault; CDK's own keys, with ':' or '/', are left out."""
     given = {name: _typed(name, value) for name, value in context.items() if not re.search("[:/]", name)}
-    faults = _faults(given)
+    faults: list[Fault] = []
     if isinstance(given.get("presets"), str):
         faults += _parse_presets(given)
-    faults += _preset_faults(given)
+    faults += [*_preset_faults(given), *_name_presets(given), *_faults(given)]
     return _reader.convert(given, faults)
 
 
@@ -156,6 +164,9 @@ def _typed(name: str, value: Any) -> Any:
         return value == "true"
     if name in _NUMBERS and isinstance(value, str) and value.isdigit():
         return int(value)
+    if name == "drops" and isinstance(value, str):
+        with suppress(msgspec.DecodeError):  # what is no JSON is no list, which the schema tells
+            return msgspec.json.decode(value)
     return value
 
 
@@ -191,6 +202,23 @@ def _preset_faults(given: Mapping[str, Any]) -> Iterator[Fault]:
         yield Fault("/presets", f"{detail}: store some with PUT /api/v1/presets/{{name}} instead")
 
 
+def _name_presets(given: dict[str, Any]) -> Iterator[Fault]:
+    """Put the profiles of presets in the place of their names in drops; what is wrong with the names."""
+    named, asked = given.get("presets"), given.get("drops")
+    known = {**BUILT_IN, **(named if isinstance(named, dict) else {})}
+    if not isinstance(asked, list):
+        return
+    given["drops"] = [dict(entry) if isinstance(entry, dict) else entry for entry in asked]
+    for n, entry in enumerate(given["drops"]):
+        profile = entry.get("profile") if isinstance(entry, dict) else None
+        if not (isinstance(profile, dict) and "preset" in profile):
+            continue
+        body = Asked(json.dumps({"profile": profile}).encode(), known)
+        yield from (Fault(f"/drops/{n}{fault.pointer}", fault.detail) for fault in body.faults)
+        # With a name that is wrong all else is still looked at, as if it were right.
+        entry["profile"] = next(iter(BUILT_IN.values())) if body.faults else body.fields["profile"]
+
+
 def _faults(given: Mapping[str, Any]) -> list[Fault]:
     """What no single option can say of itself."""
     faults = []
@@ -212,4 +240,19 @@ def _faults(given: Mapping[str, Any]) -> list[Fault]:
             other = taken.setdefault(name, option)
             if other != option:
                 faults.append(Fault(f"/{option}", f"must not name {name}, which is {other}'s already"))
-    return faults
+    return faults + [Fault(f"/drops{fault.pointer}", fault.detail) for fault in _drop_faults(given)]
+
+
+def _drop_faults(given: Mapping[str, Any]) -> Iterator[Fault]:
+    """Drops that can't stand beside each other, or that don't fit into the environment of their function."""
+    yield from drops.faults(given.get("drops"))
+    try:
+        asked = msgspec.convert(given.get("drops", []), list[Drop])
+    except msgspec.ValidationError:
+        return  # told by the schema
+    named = [entry.rsplit(":", 1)[-1] for option in _QUEUE_LISTS for entry in listed(str(given.get(option, "")))]
+    size = len(msgspec.json.encode([drop.placed("-" * _BUCKET_NAME) for drop in asked]))
+    size += sum(2 * len(name) + _QUEUE_BYTES for name in named)
+    if asked and size > _ENVIRONMENT_BYTES:
+        detail = f"take {size} bytes with the addresses of queues; a function's settings take {_ENVIRONMENT_BYTES}"
+        yield Fault("", f"{detail}: name fewer, or with shorter profiles")

@@ -14,6 +14,14 @@ REGION = "us-east-1"
 ACCOUNT = "000000000000"
 CLUSTER_NAME = "local"
 
+_DROP = {
+    "prefix": "drop/",
+    "userid": "local",
+    "output": "dropped/",
+    "profile": {"ffmpeg": {"codec": "h264", "scale": "720p", "bitrate": "2M", "profile": "quality"}},
+}
+"""What is put there in the media bucket becomes a job here."""
+
 _NUMBERS = {
     "PORT": (8080, 1, 65535),
     "AWS_PORT": (4566, 1, 65535),
@@ -141,5 +149,6 @@ class Place(NamedTuple):
             "discovery": "true",
             "clusters": CLUSTER_NAME,
             "accessEntries": "false",
+            "drops": json.dumps([_DROP]),
             "webhookNetworks": "127.0.0.0/8,::1/128",
         }

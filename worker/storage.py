@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import BotoCoreError, ClientError
 
 from elasticrecode import jobs
+from elasticrecode.drops import MARK
 from worker.failures import Hopeless, Passing
 
 _MISSING = {"404", "NoSuchKey", "NoSuchBucket", "InvalidBucketName"}
@@ -31,12 +33,14 @@ class Storage:
         if target.stat().st_size == 0:
             raise Hopeless(f"{side}-empty", f"{uri} has no bytes.")
 
-    def upload(self, source: Path, uri: str) -> None:
-        """Publish a file. Hopeless when it may not be written, Passing otherwise."""
+    def upload(self, source: Path, uri: str, job_id: str) -> None:
+        """Publish a file, marked as what a job made. Hopeless when it may not be written, Passing otherwise."""
         bucket, key = jobs.split(uri)
         with _explained("output", uri):
             kind = mimetypes.guess_type(key)[0] or "application/octet-stream"
-            self._s3.upload_file(str(source), bucket, key, ExtraArgs={"ContentType": kind})
+            # Metadata is ASCII, which ids of other origins than the API need not be.
+            told = {"ContentType": kind, "Metadata": {MARK: quote(job_id)}}
+            self._s3.upload_file(str(source), bucket, key, ExtraArgs=told)
 
     def remove(self, uris: list[str]) -> None:
         """Take published files back."""

@@ -85,7 +85,7 @@ def perform(
                 outputs.append(Output(uri=uri, bytes=written.stat().st_size))
         work.check()
         may_publish()
-        _publish(storage, files, may_publish)
+        _publish(storage, files, job.jobid, may_publish)
     result = Result(outputs=outputs, quality=quality or UNSET)
     if quality and scoring and quality.passed is False and scoring.onFail == "fail":
         below = f"VMAF is {quality.vmaf.mean:.2f}, below the minimum of {scoring.min:g}. What was made is kept."
@@ -95,10 +95,10 @@ def perform(
     return result
 
 
-def _publish(storage: Storage, files: list[tuple[Path, str]], is_wanted: Callable[[], None]) -> None:
+def _publish(storage: Storage, files: list[tuple[Path, str]], job_id: str, is_wanted: Callable[[], None]) -> None:
     """Upload the files. A job that is cancelled meanwhile leaves none; one that another worker has is left to that."""
     for written, uri in files:
-        storage.upload(written, uri)
+        storage.upload(written, uri, job_id)
     try:
         is_wanted()
     except ClaimLost as lost:

@@ -169,7 +169,7 @@ class Shelf:
     def __init__(self) -> None:
         self.there: list[str] = []
 
-    def upload(self, _: Path, uri: str) -> None:
+    def upload(self, _: Path, uri: str, job_id: str) -> None:
         self.there.append(uri)
 
     def remove(self, uris: list[str]) -> None:
@@ -186,7 +186,7 @@ def test_a_job_cancelled_while_it_is_published_leaves_nothing_and_one_lost_leave
     shelf = Shelf()
     files = [(Path("output"), "s3://bucket/a.mp4"), (Path("report"), "s3://bucket/a.mp4.vmaf.json")]
     with pytest.raises(ClaimLost):
-        task._publish(cast(Storage, shelf), files, lost)
+        task._publish(cast(Storage, shelf), files, "j", lost)
     assert len(shelf.there) == left
 
 

@@ -1,4 +1,4 @@
-"""S3, as far as batches read it: the lines of a manifest, and what lies under a prefix."""
+"""S3, as far as it is read here: the lines of a manifest, what lies under a prefix, and who has made an object."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +13,7 @@ from elasticrecode.jobs import split
 _CHUNK_BYTES = 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
 _SHOWN = 80
+_MISSING = "404"
 _CAUSES = {
     "NoSuchKey": "not-found",
     "NoSuchBucket": "not-found",
@@ -30,7 +31,7 @@ _WORDS = {
 
 
 class Objects:
-    """Reads S3. Raises Unavailable when AWS refuses, Unreadable when what is asked for can't be read."""
+    """Reads S3. Raises Unavailable when AWS refuses, Unreadable when the inputs of a batch can't be read."""
 
     def __init__(self) -> None:
         self._s3 = client("s3")
@@ -76,6 +77,17 @@ class Objects:
             if not answer.get("IsTruncated"):
                 return
             asked["ContinuationToken"] = answer["NextContinuationToken"]
+
+    def metadata(self, bucket: str, key: str) -> dict[str, str] | None:
+        """The metadata that an object was put with; None when it is gone. ClientError where looking is forbidden."""
+        try:
+            with refusals("looking at a file"):
+                found: dict[str, str] = self._s3.head_object(Bucket=bucket, Key=key)["Metadata"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] == _MISSING:
+                return None
+            raise
+        return found
 
 
 @contextmanager

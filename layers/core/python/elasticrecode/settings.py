@@ -82,6 +82,7 @@ JOBS_MOVED = "JobsMoved"
 CLUSTERS_UNREACHABLE = "ClustersUnreachable"
 WORKERS_DISCOVERED = "WorkersDiscovered"
 DELIVERIES_GIVEN_UP = "DeliveriesGivenUp"
+FILES_LEFT_OUT = "FilesLeftOut"
 
 EVENT_SOURCE = "elasticrecode"
 """Source of the product's events on the EventBridge bus."""
@@ -308,6 +309,16 @@ class DeliverSettings(Settings, frozen=True, kw_only=True):
     webhooks_table: str
     deliveries_queue: str
     networks: list[str]
+
+
+class DropsSettings(Settings, frozen=True, kw_only=True):
+    """For the function that makes jobs of files. `drops` are each an `elasticrecode.drops.Drop` with buckets named."""
+
+    jobs_table: str
+    registry_table: str
+    queues: Queues
+    retention_days: int
+    drops: list[dict[str, Any]]
 
 
 def compose(build: Callable[[S], Callable[[Any, Any], T]], settings: type[S]) -> Callable[[Any, Any], T]:

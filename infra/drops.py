@@ -1,0 +1,129 @@
+"""Drops: files that become jobs by themselves.
+
+bucket ─notification─▶ queue ─▶ drops ─▶ jobs table
+                         └─▶ dead letters
+"""
+
+from typing import cast
+
+import msgspec
+from aws_cdk import Aws, Duration, RemovalPolicy
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda_event_sources as sources
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_s3_notifications as notifications
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from elasticrecode import settings
+from elasticrecode.drops import Drop
+from infra.functions import Functions
+from infra.options import Options
+from infra.storage import Storage
+
+_SECONDS = 20
+_TRIES = 720
+"""Receives before a notification is a dead letter: a day of them."""
+_CREATED = "s3:ObjectCreated:*"
+
+
+class Drops(Construct):
+    """`queues` are by the name that alarms call them by."""
+
+    def __init__(self, scope: Construct, id_: str, options: Options, storage: Storage, functions: Functions) -> None:
+        super().__init__(scope, id_)
+        outlives = RemovalPolicy.RETAIN if options.keepData else RemovalPolicy.DESTROY
+        dead_letters = sqs.Queue(self, "DeadLetters", retention_period=Duration.days(14), removal_policy=outlives)
+        queue = sqs.Queue(
+            self,
+            "Files",
+            visibility_timeout=Duration.seconds(6 * _SECONDS),
+            retention_period=Duration.days(10),
+            dead_letter_queue=sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=_TRIES),
+            removal_policy=outlives,
+        )
+        self.queues = {"Drops": queue, "DropDeadLetters": dead_letters}
+
+        own = storage.media
+        drops = [drop.placed(own.bucket_name) for drop in options.drops]
+        function = functions.make(
+            "drops",
+            settings.DropsSettings(
+                jobs_table=storage.jobs.table_name,
+                registry_table=storage.registry.table_name,
+                queues={
+                    group: {name: queue.queue_url for name, queue in members.items()}
+                    for group, members in storage.queues.items()
+                },
+                retention_days=options.retentionDays,
+                drops=[msgspec.to_builtins(drop) for drop in drops],
+            ),
+            seconds=_SECONDS,
+        )
+        storage.jobs.grant(function, "dynamodb:PutItem")
+        storage.registry.grant(function, "dynamodb:Query")
+        buckets = {"": own} | {
+            name: s3.Bucket.from_bucket_name(self, name, name)
+            for name in sorted({drop.bucket for drop in options.drops if drop.bucket})
+        }
+        for drop in options.drops:
+            bucket = buckets[drop.bucket]
+            covered = [bucket.arn_for_objects(f"{drop.prefix}*{end}") for end in drop.ends]
+            function.add_to_role_policy(iam.PolicyStatement(actions=["s3:GetObject"], resources=covered))
+            # Only who may list is told that an object is gone, and not that it is forbidden.
+            function.add_to_role_policy(iam.PolicyStatement(actions=["s3:ListBucket"], resources=[bucket.bucket_arn]))
+            for end in drop.ends if drop.bucket else ():
+                chosen = {name: value for name, value in (("prefix", drop.prefix), ("suffix", end)) if value}
+                bucket.add_event_notification(
+                    s3.EventType.OBJECT_CREATED,
+                    notifications.SqsDestination(queue),
+                    *([s3.NotificationKeyFilter(**chosen)] if chosen else ()),
+                )
+        self._notify(own, queue, [drop for drop in options.drops if not drop.bucket])
+        function.add_event_source(
+            sources.SqsEventSource(
+                queue,
+                batch_size=100,
+                max_batching_window=Duration.seconds(1),
+                report_batch_item_failures=True,
+            )
+        )
+
+    def _notify(self, own: s3.Bucket, queue: sqs.Queue, drops: list[Drop]) -> None:
+        """Let the product's own bucket tell of files.
+
+        It stands in its template, which needs no function that puts it there. S3 tries the queue while the bucket is
+        made, so the queue can't name the bucket as whose messages it takes; it names the account.
+        """
+        if not drops:
+            return
+        allowed = iam.PolicyStatement(
+            principals=[iam.ServicePrincipal("s3.amazonaws.com")],
+            actions=["sqs:SendMessage"],
+            resources=[queue.queue_arn],
+            conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
+        )
+        policy = queue.add_to_resource_policy(allowed).policy_dependable
+        bucket = cast(s3.CfnBucket, own.node.default_child)
+        bucket.notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(
+            queue_configurations=[
+                s3.CfnBucket.QueueConfigurationProperty(
+                    event=_CREATED, queue=queue.queue_arn, filter=_filter(drop, end)
+                )
+                for drop in drops
+                for end in drop.ends
+            ]
+        )
+        if policy:
+            bucket.node.add_dependency(policy)
+
+
+def _filter(drop: Drop, end: str) -> s3.CfnBucket.NotificationFilterProperty | None:
+    rules = [
+        s3.CfnBucket.FilterRuleProperty(name=name, value=value)
+        for name, value in (("prefix", drop.prefix), ("suffix", end))
+        if value
+    ]
+    return (
+        s3.CfnBucket.NotificationFilterProperty(s3_key=s3.CfnBucket.S3KeyFilterProperty(rules=rules)) if rules else None
+    )

@@ -1,0 +1,82 @@
+"""Drops on the deployed stack: a file that is put becomes a job by itself, and what the product makes does not."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from elasticrecode.drops import MARK
+from local.processes import AWS
+from tests.conftest import contract
+from tests.e2e.conftest import Deployed, wait_for
+
+USER = "local"
+DROP, OUTPUT = "drop/", "dropped/"
+TESTSRC = ("-f", "lavfi", "-i", "testsrc=duration=1:size=320x240:rate=10", "-pix_fmt", "yuv420p")
+
+
+def jobs_of(deployed: Deployed, uri: str) -> list[dict[str, Any]]:
+    """The jobs that came of an object."""
+    status, found, headers = deployed.call("GET", f"/api/v1/jobs?userID={USER}&limit=1000")
+    assert status == 200
+    assert "Link" not in headers
+    return [record for record in found if record["input"] == uri]
+
+
+def until_jobs(deployed: Deployed, uri: str, count: int) -> list[dict[str, Any]]:
+    """The jobs of an object once there are so many and all have ended."""
+
+    def ended() -> list[dict[str, Any]] | None:
+        found = jobs_of(deployed, uri)
+        return found if len(found) >= count and all(record["endedAt"] for record in found) else None
+
+    found: list[dict[str, Any]] = wait_for(ended, f"{count} jobs of {uri}")
+    return found
+
+
+def until_left_alone(deployed: Deployed, uri: str) -> None:
+    """Wait until the function has heard of an object and said that a job made it."""
+
+    def said() -> bool:
+        lines = deployed.supervisor.log(AWS).read_text(errors="replace").splitlines()
+        return any("left alone: a job made it" in line and f'"{uri}"' in line for line in lines)
+
+    wait_for(said, f"{uri} left alone")
+
+
+def test_a_file_becomes_one_job_each_time_it_is_put(
+    deployed: Deployed, clips: Callable[..., Path], tmp_path: Path
+) -> None:
+    clip = clips("dropped.mp4", *TESTSRC)
+    uri = deployed.put(clip, f"{DROP}films/one two+ü.mp4")
+    (record,) = until_jobs(deployed, uri, 1)
+    assert record["state"] == "finished", record["error"]
+    (output,) = record["outputs"]
+    assert output["uri"] == f"s3://{deployed.bucket}/{OUTPUT}films/one two+ü.mp4"
+    (stream,) = deployed.probe(output["uri"], tmp_path)["streams"]
+    assert (stream["codec_name"], stream["height"]) == ("h264", 720)
+    head = deployed.s3.head_object(Bucket=deployed.bucket, Key=f"{OUTPUT}films/one two+ü.mp4")
+    assert head["Metadata"] == {MARK: record["jobID"]}
+    assert deployed.actions(record["jobID"]) == ["JobSummit", "JobStart", "JobFinished"]
+
+    deployed.put(clip, f"{DROP}films/one two+ü.mp4")
+    records = until_jobs(deployed, uri, 2)
+    assert [found["state"] for found in records] == ["finished"] * 2
+    assert record["jobID"] in {found["jobID"] for found in records}
+    assert jobs_of(deployed, output["uri"]) == []
+
+
+def test_what_a_job_of_the_api_puts_into_a_drop_becomes_none_nor_do_reports_of_its_score(
+    deployed: Deployed, clips: Callable[..., Path]
+) -> None:
+    uri = deployed.put(clips("dropped.mp4", *TESTSRC), "in/scored.mp4")
+    body = contract("job") | {"input": uri, "output": f"s3://{deployed.bucket}/{DROP}made/"}
+    body["profile"] = {"ffmpeg": body["profile"]["ffmpeg"] | {"scale": "240p"}, "vmaf": {"scale": "240p"}}
+    status, answer, _ = deployed.call("POST", "/api/v1/jobs", body)
+    assert status == 200, answer
+    record = deployed.until(answer[0]["jobid"], "finished", "failed")
+    assert record["state"] == "finished", record["error"]
+    made = [output["uri"] for output in record["outputs"]]
+    assert len(made) == 3
+    for output in made:
+        until_left_alone(deployed, output)
+        assert jobs_of(deployed, output) == []
