@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from local.place import ACCOUNT, CLUSTER_NAME, REGION, TOOLS
+from local.place import ACCOUNT, CLUSTER_NAME, REGION, ROOT, TOOLS
 
 _EKS_FORMAT = 3
 _OURS = {"PYTHONPATH", "K8S_PORT", "K8S_AUTHORITY"}
@@ -75,7 +75,7 @@ if __name__ == "__main__":
     state = Path(os.environ["STATE_DIR"])
     forget_stream_positions(state)
     know_cluster(state, int(os.environ["K8S_PORT"]), Path(os.environ["K8S_AUTHORITY"]).read_bytes())
-    program = str(TOOLS / "aws" / "bin" / "ministack")
+    program = str(TOOLS / "aws" / "bin" / "python")
     # Functions run with this environment; they must find what their layers hold and nothing else.
     environment = {name: value for name, value in os.environ.items() if name not in _OURS}
-    os.execve(program, [program, *sys.argv[1:]], environment)
+    os.execve(program, [program, str(ROOT / "local" / "fair_queues.py"), *sys.argv[1:]], environment)

@@ -19,7 +19,7 @@ from elasticrecode.lifecycle import ENDED, JOB_LOST, JOB_RETURNED
 from worker.failures import ClaimLost, Hopeless, Passing, Stopping
 from worker.lease import Lease
 from worker.reporter import Reporter
-from worker.settings import ConfigurationError, Settings
+from worker.settings import DEBUG, ConfigurationError, Settings
 from worker.storage import Storage
 from worker.task import perform, sweep
 from worker.work import Work
@@ -94,13 +94,14 @@ class Worker:
     def _handle(self, message: Mapping[str, Any], work: Work) -> None:
         body = message["Body"]
         lease = Lease(self._sqs, self._queue_url, message["ReceiptHandle"], self._settings.lease_seconds, work)
-        if self._settings.kind == "debug":
+        if self._settings.kind == DEBUG:
             print(body, flush=True)
-            lease.settle()
-            return
         try:
             job = msgspec.json.decode(body, type=Job)
         except msgspec.DecodeError as error:
+            if self._settings.kind == DEBUG:
+                lease.settle()
+                return
             _log.error("a message is no job and is left to the dead-letter queue: %s: %.500s", error, body)
             lease.come_back(_SOON_SECONDS)
             return

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, Self
 
-_KINDS = ("ffmpeg", "vmaf", "debug")
+DEBUG = "debug"
+_KINDS = ("ffmpeg", "vmaf", DEBUG)
 _CORES = ("CPU", "GPU")
 
 

@@ -30,7 +30,15 @@ _RETRY_PAGE = 100
 _TIMES = ("createdMs", "failingSinceMs", "pausedUntilMs", "lastSuccessMs", "lastFailureMs")
 
 Action = Literal[
-    "JobSummit", "JobStart", "JobFinished", "JobFailed", "JobReturned", "JobLost", "JobRetried", "JobCancelled"
+    "JobSummit",
+    "JobStart",
+    "JobFinished",
+    "JobFailed",
+    "JobReturned",
+    "JobLost",
+    "JobRetried",
+    "JobCancelled",
+    "BatchFinished",
 ]
 """The product's events but JobProgress."""
 

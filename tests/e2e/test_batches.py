@@ -1,0 +1,172 @@
+"""Batches on the deployed stack: many jobs with a function killed among them, and real clips under a prefix."""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.sync.client import connect
+
+from elasticrecode import ids
+from elasticrecode.lifecycle import STATES
+from local.place import TOOLS
+from local.processes import Program, programs
+from tests.conftest import contract
+from tests.e2e.conftest import Deployed, wait_for
+from tests.e2e.test_deployed import PICTURE, SOUND, Clips
+
+JOBS = 2_000
+DEBUGGERS = 3
+
+
+def order(deployed: Deployed, **more: Any) -> dict[str, Any]:
+    body = {name: contract("job_batch")[name] for name in ("userid", "priority", "profile")}
+    return body | {"output": f"s3://{deployed.bucket}/batch-out/"} | more
+
+
+def take(deployed: Deployed, **more: Any) -> str:
+    status, answer, _ = deployed.call("POST", "/api/v1/batches", order(deployed, **more))
+    assert (status, answer["state"], answer["total"]) == (202, "expanding", None)
+    batch_id: str = answer["batchID"]
+    return batch_id
+
+
+def shown(deployed: Deployed, batch_id: str) -> dict[str, Any]:
+    found: dict[str, Any] = deployed.call("GET", f"/api/v1/batches/{batch_id}")[1]
+    return found
+
+
+def function_pids(name: str, deployed: Deployed) -> list[int]:
+    """The processes of this environment that run a function."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            environment = dict(entry.split("=", 1) for entry in path.read_text().split("\0") if "=" in entry)
+        except OSError:
+            continue
+        called = environment.get("AWS_LAMBDA_FUNCTION_NAME", "")
+        if f"Functions{name.capitalize()}" in called and str(deployed.place.aws_port) in str(environment):
+            found.append(int(path.parent.name))
+    return found
+
+
+def stored(deployed: Deployed, batch_id: str) -> list[dict[str, Any]]:
+    """The records of a batch's jobs, as the table has them."""
+    pages = deployed.dynamodb.get_paginator("scan").paginate(
+        TableName=deployed.stack["JobsTable"],
+        FilterExpression="batchID = :batch AND #item = :record",
+        ExpressionAttributeNames={"#item": "item"},
+        ExpressionAttributeValues={":batch": {"S": batch_id}, ":record": {"S": "job"}},
+        ConsistentRead=True,
+    )
+    return [item for page in pages for item in page["Items"]]
+
+
+@contextmanager
+def workers(deployed: Deployed, kind: str, count: int) -> Iterator[None]:
+    """Other workers for the time of a test."""
+    usual = programs(deployed.place, deployed.stack)
+    model = next(program for program in usual if program.name == "worker-ffmpeg-0")
+    others = [program for program in usual if not program.name.startswith("worker-ffmpeg")]
+    chosen = [
+        Program(f"{kind}-{n}", model.command, {**model.environment, "WORKER_TYPE": kind, "POD_NAME": f"{kind}-{n}"})
+        for n in range(count)
+    ]
+    deployed.supervisor.keep([*others, *chosen])
+    try:
+        yield
+    finally:
+        deployed.supervisor.keep(usual)
+
+
+@pytest.mark.timeout(1200)
+def test_a_batch_of_2000_comes_to_2000_finished_and_one_end_though_its_expansion_is_killed(deployed: Deployed) -> None:
+    lines = "".join(f"s3://{deployed.bucket}/many/{n}.mp4\r\n" for n in range(JOBS))
+    deployed.s3.put_object(Bucket=deployed.bucket, Key="lists/many.txt", Body=lines)
+    warm = take(deployed, inputs=[f"s3://{deployed.bucket}/warm.mp4"])
+    ends = f"ws://localhost:{deployed.place.port}/ws?actions=BatchFinished"
+    with workers(deployed, "debug", DEBUGGERS), connect(ends) as socket:
+        wait_for(lambda: shown(deployed, warm)["state"] == "finished", "the end of a batch of one")
+        batch_id = take(deployed, manifest=f"s3://{deployed.bucket}/lists/many.txt")
+        first = {"jobID": {"S": ids.job_id(batch_id, 0)}, "item": {"S": "job"}}
+        wait_for(
+            lambda: "Item" in deployed.dynamodb.get_item(TableName=deployed.stack["JobsTable"], Key=first),
+            "the first job",
+        )
+        for pid in function_pids("expand", deployed):
+            os.kill(pid, signal.SIGKILL)
+        assert 0 < len(stored(deployed, batch_id)) < JOBS, "the expansion was done before it could be killed"
+        wait_for(lambda: shown(deployed, batch_id)["state"] == "finished", "the end of the batch", 900)
+        record = shown(deployed, batch_id)
+        assert record["total"] == record["finished"] == JOBS
+        assert [record[state] for state in STATES if state != "finished"] == [0] * (len(STATES) - 1)
+        assert record["progress"]["percent"] == 100.0
+        said = [json.loads(socket.recv(timeout=60)) for _ in range(2)]
+    assert [(event["action"], event["batchID"]) for event in said] == [
+        ("BatchFinished", warm),
+        ("BatchFinished", batch_id),
+    ]
+    assert said[1]["batch"] == {"state": "finished", "total": JOBS} | {
+        state: JOBS if state == "finished" else 0 for state in STATES
+    }
+    made = stored(deployed, batch_id)
+    assert sorted(item["jobID"]["S"] for item in made) == [ids.job_id(batch_id, n) for n in range(JOBS)]
+    assert {item["state"]["S"] for item in made} == {"finished"}
+    assert {item["attempt"]["N"] for item in made} == {"1"}
+    _, events, _ = deployed.call("GET", f"/api/v1/jobs/{batch_id}")
+    assert [said["action"] for said in events] == ["BatchFinished"]
+
+
+@pytest.mark.timeout(600)
+def test_another_users_single_job_does_not_wait_for_a_batch(deployed: Deployed) -> None:
+    with workers(deployed, "debug", 1):
+        deployed.call("POST", "/api/v1/worker/queues/ffmpeg_job/pause")
+        batch_id = take(deployed, inputs=[f"s3://{deployed.bucket}/fair/{n}.mp4" for n in range(400)])
+        wait_for(lambda: shown(deployed, batch_id)["accepted"] == 400, "all jobs of the batch, held")
+        deployed.call("POST", "/api/v1/worker/queues/ffmpeg_job/resume")
+        wait_for(lambda: shown(deployed, batch_id)["finished"] > 0, "the first of the batch", 200)
+        wait_for(lambda: shown(deployed, batch_id)["accepted"] == 0, "all others on the queue", 200)
+        single = contract("job") | {"userid": "somebody-else", "input": f"s3://{deployed.bucket}/fair/one.mp4"}
+        (job,) = deployed.call("POST", "/api/v1/jobs", single)[1]
+        ended = deployed.until(job["jobid"], "finished")["endedAt"]
+        wait_for(lambda: shown(deployed, batch_id)["state"] == "finished", "the end of the batch", 300)
+    records = stored(deployed, batch_id)
+    started = deployed.record(job["jobid"])["createdAt"]
+    between = sum(started * 1000 < int(item["endedMs"]["N"]) < ended * 1000 for item in records)
+    assert sum(int(item["endedMs"]["N"]) > ended * 1000 for item in records) > 50, "there was no backlog to pass"
+    assert between < 100
+
+
+@pytest.mark.timeout(600)
+def test_a_prefix_with_three_real_clips_is_transcoded(deployed: Deployed, clips: Clips, tmp_path: Path) -> None:
+    real = [TOOLS / "media" / "bigbuckbunny.mp4", clips("one.mp4", *PICTURE, *SOUND, "-shortest")]
+    real.append(clips("two.mkv", *PICTURE))
+    for path, key in zip(real, ("a.mp4", "deep/b.mp4", "deep/er/c.MKV"), strict=True):
+        deployed.put(path, f"library/{key}")
+    deployed.s3.put_object(Bucket=deployed.bucket, Key="library/notes.txt", Body=b"no clip")
+    batch_id = take(
+        deployed,
+        prefix=f"s3://{deployed.bucket}/library/",
+        suffixes=[".mp4", ".mkv"],
+        profile={"preset": "h264-360p"},
+    )
+    wait_for(lambda: shown(deployed, batch_id)["endedAt"], "the end of the batch", 300)
+    record = shown(deployed, batch_id)
+    assert (record["state"], record["total"], record["finished"]) == ("finished", 3, 3), record
+    assert deployed.keys("batch-out/") == ["batch-out/a.mp4", "batch-out/deep/b.mp4", "batch-out/deep/er/c.MKV"]
+    for key in deployed.keys("batch-out/"):
+        probed = deployed.probe(f"s3://{deployed.bucket}/{key}", tmp_path)
+        video = next(stream for stream in probed["streams"] if stream["codec_type"] == "video")
+        assert (video["codec_name"], video["width"], video["height"]) == ("h264", 640, 360)
+
+
+def test_a_manifest_that_is_not_there_is_told_on_the_deployed_stack_too(deployed: Deployed) -> None:
+    batch_id = take(deployed, manifest=f"s3://{deployed.bucket}/lists/none.txt")
+    wait_for(lambda: shown(deployed, batch_id)["state"] == "failed", "the failure")
+    assert shown(deployed, batch_id)["error"]["code"] == "manifest-not-found"
+    status, problem, _ = deployed.call("DELETE", f"/api/v1/batches/{batch_id}")
+    assert (status, problem["status"]) == (409, 409)
