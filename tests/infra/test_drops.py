@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from elasticrecode import settings
@@ -53,6 +54,17 @@ def test_drops_may_stand_in_a_file_or_on_the_command_line() -> None:
     told = options.read(CONTEXT | {"drops": OWN})
     assert told == options.read(CONTEXT | {"drops": as_text(*OWN)})
     assert [(drop.prefix, drop.suffixes, drop.priority) for drop in told.drops] == [("in/", [".mp4", ".mov"], 0)]
+
+
+def test_a_drop_may_name_a_preset_and_is_told_when_there_is_none_of_that_name() -> None:
+    named = given_drop(profile={"preset": "ours"}), given_drop(prefix="more/", profile={"preset": "h264-360p"})
+    ours = {"ours": PROFILE}
+    (first, second) = options.read(CONTEXT | {"drops": as_text(*named), "presets": ours}).drops
+    assert msgspec.to_builtins(first.profile) == PROFILE | msgspec.to_builtins(first.profile)
+    assert second.profile.ffmpeg.scale == "360p"
+    found = faults(drops=as_text(*named))
+    assert list(found) == ["drops/0/profile/preset"]
+    assert "must be one of" in found["drops/0/profile/preset"]
 
 
 def test_the_products_own_bucket_tells_its_queue_and_needs_no_function_for_that() -> None:
