@@ -42,7 +42,7 @@ class Batches(Construct):
         super().__init__(scope, id_)
         self._outlives = RemovalPolicy.RETAIN if options.keepData else RemovalPolicy.DESTROY
         self.surveys = self._queue("Surveys", _SURVEY_SECONDS)
-        self.pages = self._queue("Pages", _EXPAND_SECONDS + 6)
+        self.pages = self._queue("Pages", _EXPAND_SECONDS + 10)
         self.tallies = self._queue("Tallies", 6 * _TALLY_SECONDS)
 
         table, jobs = storage.batches, storage.jobs.table_name

@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import chain, islice
 from typing import Annotated, TypeVar, get_args
 
 import msgspec
@@ -20,12 +21,12 @@ from elasticrecode.records import JobRecord
 from elasticrecode.registry import Registry
 from elasticrecode.routing import Choice, wanted
 from elasticrecode.settings import CANCEL, JOB_STATUS, JOBS, RETRY, RETRY_FAILED, JobsSettings, compose
-from elasticrecode.table import JobsTable
+from elasticrecode.table import LOOKED_THROUGH, JobsTable
 from elasticrecode.validation import Body, Reader
 
 _BODY_LIMIT = 4096
 _RETRY_SECONDS = 15
-_RETRY_PAGE = 100
+_RETRY_PAGE = 500
 
 C = TypeVar("C", bound=str)
 
@@ -80,12 +81,10 @@ def build(settings: JobsSettings) -> http.LambdaHandler:
     def retry_failed(request: http.Request) -> http.Response:
         asked = _retry_request.read(Body(request.body(_BODY_LIMIT)))
         matches = partial(_matches, {"userID": asked.userID, "state": "failed"})
-        of_batch = _of_batch(asked.batchID, "failed", "") if asked.batchID else []
         until, retried, after = time.monotonic() + _RETRY_SECONDS, 0, ""
         while True:
             if asked.batchID:
-                failed, after = table.records_among(of_batch, _RETRY_PAGE, matches)
-                of_batch = of_batch[of_batch.index(after) + 1 :] if after else []
+                failed, after = table.records_among(_of_batch(asked.batchID, "failed", after), _RETRY_PAGE, matches)
             else:
                 failed, after = table.records(asked.userID, _RETRY_PAGE, after, matches)
             retried += _retry_all(failed)
@@ -94,16 +93,20 @@ def build(settings: JobsSettings) -> http.LambdaHandler:
         return http.Response({"retried": retried, **({"more": True} if after else {})}, 202)
 
     def _of_batch(batch_id: str, state: State | None, after: str) -> list[str]:
-        """The jobs of a batch, the last ones first, from behind one of them; with a state, those counted in it."""
-        first = ids.position(after) if after else JOBS_LIMIT
+        """Jobs of a batch, the last ones first, from behind one of them; with a state, those counted in it.
+
+        One more than are looked through at a time, so that it shows whether there are more.
+        """
+        end = ids.position(after) if after else JOBS_LIMIT
         found = (
             position
-            for strip in ledger.strips(batch_id)
-            for each in ([state] if state else STATES)
-            for position in strip.positions(each)
-            if position < first
+            for strip in reversed(ledger.strips(batch_id))
+            for position in sorted(
+                chain.from_iterable(map(strip.positions, [state] if state else STATES)), reverse=True
+            )
+            if position < end
         )
-        return [ids.job_id(batch_id, position) for position in sorted(found, reverse=True)]
+        return [ids.job_id(batch_id, position) for position in islice(found, LOOKED_THROUGH + 1)]
 
     def _existing(job_id: str) -> JobRecord:
         record = table.record(job_id)

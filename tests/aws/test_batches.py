@@ -555,6 +555,28 @@ def test_a_batch_cancelled_while_expanding_makes_no_more_jobs(stack: Stack, page
     assert_counts_are_the_records(stack, batch_id)
 
 
+def test_the_end_is_found_when_nothing_but_the_last_page_was_missing(stack: Stack) -> None:
+    batch_id = taken(stack, inputs=uris(150))
+    for message in take(stack, "surveys"):
+        give(stack.survey, message)
+    first, second = take(stack, "pages")
+    give(stack.expand, first)
+    call(stack.batch, names.CANCEL_BATCH, parameters={"batchID": batch_id})
+    for message in take(stack, "pages"):
+        give(stack.expand, message)
+    sweeps = take(stack, "pages")
+    give(stack.expand, sweeps[0])
+    stack.flow()
+    give(stack.tally, *take(stack, "tallies"))
+    assert shown(stack, batch_id)["endedAt"] is None
+    give(stack.expand, sweeps[1])
+    give(stack.tally, *take(stack, "tallies"))
+    assert shown(stack, batch_id)["endedAt"]
+    give(stack.expand, second)
+    work(stack)
+    assert len(ended(stack, batch_id)) == 1
+
+
 def test_a_page_that_was_cut_off_and_then_cancelled_is_counted_as_far_as_it_was_made(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,15 +4,16 @@ import json
 from typing import Any
 
 import pytest
-from msgspec import UNSET, Raw
+from msgspec import UNSET, Raw, structs
 
-from elasticrecode import watching
+from elasticrecode import ids, watching
 from elasticrecode.errors import BadParameter
 from elasticrecode.events import Event, Failure, Output, Result
 from elasticrecode.watching import Cursor, Start, Told, Watch, frames, gap, read, told, topics
 
 LIMIT = 128 * 1024
 """What API Gateway takes."""
+BATCH = "3b241101-e2bb-4255-8caf-4136c566a962"
 
 
 def event(user: str = "ann", job_id: str = "j1", action: str = "JobStart", **more: Any) -> Event:
@@ -110,12 +111,21 @@ def test_cursors_lie_in_the_order_of_the_feed() -> None:
         (Watch(userID="ann", actions=("B", "C")), "userID#ann", ["ann j2 B"]),
         (Watch(actions=("A",)), "everything", ["ann j1 A", "bob j3 A"]),
         (Watch(userID="ann", batchID="b"), "batchID#b", []),
+        (Watch(batchID=BATCH), f"batchID#{BATCH}", [f"bob {ids.job_id(BATCH, 7)} A", f"bob {BATCH} BatchFinished"]),
+        (
+            Watch(jobID=ids.job_id(BATCH, 7), batchID=BATCH),
+            f"jobID#{ids.job_id(BATCH, 7)}",
+            [f"bob {ids.job_id(BATCH, 7)} A"],
+        ),
     ],
 )
 def test_a_watcher_wants_what_fits_all_its_filters_and_is_found_under_the_narrowest(
     watch: Watch, topic: str, wanted: list[str]
 ) -> None:
     events = [event("ann", "j1", "A"), event("ann", "j2", "B"), event("bob", "j3", "A")]
+    if watch.batchID:
+        end = structs.replace(event("bob", BATCH, "BatchFinished"), batchID=BATCH)
+        events += [event("bob", ids.job_id(BATCH, 7), "A"), end]
     assert watch.topic == topic
     chosen = [said for said in events if watch.wants(said)]
     assert [f"{said.userID} {said.jobID} {said.action}" for said in chosen] == wanted

@@ -47,6 +47,8 @@ _ROUNDS = 6
 _BACKOFF_SECONDS = 0.05
 _PAGES = 20
 """Index pages read for one page of records at the most; a rarer kind of job comes with the next page."""
+LOOKED_THROUGH = _PAGES * _READ_LIMIT
+"""Records read for one page of records at the most."""
 
 _PAGE_BYTES = 3_500_000
 """A function may answer 6 MB, in which the quotes of our JSON are escaped."""
@@ -216,12 +218,17 @@ class JobsTable:
     def records_among(
         self, job_ids: Sequence[str], limit: int, matches: Callable[[JobRecord], bool]
     ) -> tuple[list[JobRecord], str]:
-        """The same of some jobs, in the order given; what leads to the next is the last job that was looked at."""
+        """The same of some jobs, in the order given; what leads to the next is the last job that was looked at.
 
-        def find(count: int, after: str) -> tuple[list[str], str]:
-            first = job_ids.index(after) + 1 if after else 0
-            some = job_ids[first : first + count]
-            return list(some), some[-1] if first + count < len(job_ids) else ""
+        Of more than LOOKED_THROUGH the rest is left for later, if so many don't match.
+        """
+        looked = 0
+
+        def find(count: int, _: str) -> tuple[list[str], str]:
+            nonlocal looked
+            some = job_ids[looked : looked + count]
+            looked += count
+            return list(some), some[-1] if looked < len(job_ids) else ""
 
         return self._chosen(find, limit, "", matches)
 
