@@ -14,7 +14,7 @@ from elasticrecode.errors import Refused
 from elasticrecode.fleet import Load, Queue
 from elasticrecode.jobs import Job
 from elasticrecode.profiles import Ec2
-from elasticrecode.routing import Choice, Router, Want, wanted
+from elasticrecode.routing import STALL_SECONDS, Choice, Router, Want, wanted
 from tests.conftest import contract
 
 NOW = 1_700_000_000.0
@@ -470,7 +470,10 @@ def test_what_leaves_ends_elsewhere_and_does_not_come_back(queues: list[Queue], 
     again = Router(after, random.Random(seed)).surplus(NOW)
     deserted = {name for name in too_many if there[name].ready == 0}
     assert not deserted & again.keys()
-    if not deserted:  # what they held may well have to be spread a second time
+    # What deserted queues held may well have to be spread a second time. And a queue that stalled looks as good as new
+    # once its jobs are gone.
+    stalled = {name for name in too_many if there[name].load.oldest > STALL_SECONDS}
+    if not deserted | stalled:
         assert sum(again.values()) <= sum(too_many.values()) / 2 + 2
 
 
