@@ -1,5 +1,6 @@
 """Clients of AWS services, and its errors in the product's own terms."""
 
+import random
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ R = TypeVar("R")
 
 PARALLEL = 16
 """Calls in flight at once from one function."""
+_ROUNDS = 6
+_BACKOFF_SECONDS = 0.05
 
 _CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 4},
@@ -66,6 +69,11 @@ def refusals(doing: str) -> Iterator[None]:
         raise
     except BotoCoreError as error:
         raise Unavailable(f"AWS could not be reached while {doing}. Try again in a moment.") from error
+
+
+def pauses() -> Iterator[float]:
+    """Growing, jittered pauses between the rounds of a call that succeeded in part, or met others at the same thing."""
+    return (random.uniform(0.5, 1) * _BACKOFF_SECONDS * 2**round_ for round_ in range(_ROUNDS))  # noqa: S311
 
 
 def side_by_side(do: Callable[[T], R], things: Sequence[T]) -> list[R]:

@@ -9,7 +9,6 @@
 A page is one function's at a time, by a lease that ends later than the function can run. Everything has a TTL.
 """
 
-import random
 import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,7 +19,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from elasticrecode import ids
-from elasticrecode.aws import client, refusals
+from elasticrecode.aws import client, pauses, refusals
 from elasticrecode.batches import Batch, Counts, Findings, Page, Sample, Standing, Survey, Task, counted
 from elasticrecode.errors import Unavailable
 from elasticrecode.events import Failure
@@ -30,8 +29,6 @@ from elasticrecode.strips import Change, Strip
 _BATCH = "batch"
 _STRIP = "strip#"
 _WRITE_LIMIT = 25
-_ROUNDS = 6
-_BACKOFF_SECONDS = 0.05
 _TRY_AGAIN = "Try again in a moment."
 
 Item = dict[str, dict[str, Any]]
@@ -208,7 +205,7 @@ class Ledger:
             "UpdateExpression": "ADD settled :one, unmade :unmade",
             "ExpressionAttributeValues": {":one": _number(1), ":unmade": _number(unmade)},
         }
-        for pause in _pauses():
+        for pause in pauses():
             try:
                 with refusals("settling a page of the batch"):
                     self._dynamodb.transact_write_items(TransactItems=[{"Update": page}, {"Update": batch}])
@@ -225,7 +222,7 @@ class Ledger:
     def count(self, batch_id: str, number: int, changes: Sequence[Change]) -> Strip:
         """Let a strip take over changes; the strip as it is then."""
         key = _key(batch_id, f"{_STRIP}{number:03d}")
-        for pause in _pauses():
+        for pause in pauses():
             with refusals("reading the counts of the batch"):
                 item = self._dynamodb.get_item(TableName=self._name, Key=key, ConsistentRead=True).get("Item")
             strip = _strip(item) if item else Strip(number)
@@ -293,7 +290,7 @@ class Ledger:
 
     def _write(self, items: Sequence[Item]) -> None:
         requests: list[Any] = [{"PutRequest": {"Item": item}} for item in items]
-        for pause in _pauses():
+        for pause in pauses():
             with refusals("storing the inputs of the batch"):
                 answer = self._dynamodb.batch_write_item(RequestItems={self._name: requests})
             requests = answer["UnprocessedItems"].get(self._name, [])
@@ -344,8 +341,3 @@ def _number(number: int) -> dict[str, str]:
 
 def _json(content: object) -> dict[str, str]:
     return {"S": msgspec.json.encode(content).decode()}
-
-
-def _pauses() -> Iterable[float]:
-    """Growing, jittered pauses between tries that others were in the way of."""
-    return (random.uniform(0.5, 1) * _BACKOFF_SECONDS * 2**round_ for round_ in range(_ROUNDS))  # noqa: S311

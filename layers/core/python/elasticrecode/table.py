@@ -15,7 +15,7 @@ time from which `reconcile` may look at it. Every item has a TTL, and no read sh
 import random
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, structs
 
 from elasticrecode import lifecycle
-from elasticrecode.aws import batched, client, refusals, side_by_side
+from elasticrecode.aws import batched, client, pauses, refusals, side_by_side
 from elasticrecode.errors import Unavailable
 from elasticrecode.events import BATCH_FINISHED, JOB_PROGRESS, Event, Failure, submitted
 from elasticrecode.fleet import Group
@@ -43,8 +43,6 @@ _LOG = "log#"
 
 _WRITE_LIMIT = 25
 _READ_LIMIT = 100
-_ROUNDS = 6
-_BACKOFF_SECONDS = 0.05
 _PAGES = 20
 """Index pages read for one page of records at the most; a rarer kind of job comes with the next page."""
 LOOKED_THROUGH = _PAGES * _READ_LIMIT
@@ -340,7 +338,7 @@ class JobsTable:
         shape |= {"ExpressionAttributeNames": names} if names else {}
         for some in batched(keys, _READ_LIMIT):
             asked: Any = {self._name: {"Keys": some, "ConsistentRead": True, **shape}}
-            for pause in _pauses():
+            for pause in pauses():
                 with refusals("reading jobs"):
                     answer = self._dynamodb.batch_get_item(RequestItems=asked)
                 found += answer["Responses"].get(self._name, [])
@@ -359,7 +357,7 @@ class JobsTable:
 
     def _write_batch(self, items: Sequence[Item]) -> list[Item]:
         requests: list[Any] = [{"PutRequest": {"Item": item}} for item in items]
-        for pause in _pauses():
+        for pause in pauses():
             try:
                 with refusals("storing"):
                     answer = self._dynamodb.batch_write_item(RequestItems={self._name: requests})
@@ -547,9 +545,3 @@ def _record(item: Item, progress: Item | None, now: float) -> JobRecord:
         quality=Raw(item["quality"]["S"].encode()) if "quality" in item else None,
         error=msgspec.json.decode(item["failure"]["S"], type=Failure) if "failure" in item else None,
     )
-
-
-def _pauses() -> Iterator[float]:
-    """Growing, jittered pauses between rounds of a batch call that succeeded in part."""
-    for round_ in range(_ROUNDS):
-        yield random.uniform(0.5, 1) * _BACKOFF_SECONDS * 2**round_  # noqa: S311
