@@ -34,11 +34,12 @@ def build(settings: BatchSettings) -> http.LambdaHandler:
         """Store a batch and let its inputs be looked through. Refused where no queue would ever take its jobs."""
         batch, listed = order
         registry.choose([wanted(batch.job(0, batch.output))])
-        ledger.create(batch, ledger.save(batch, enumerate(listed, 1)) if listed else None)
+        is_new = ledger.create(batch, ledger.save(batch, enumerate(listed, 1)) if listed else None)
         try:
             sender.hand(settings.surveys_queue, [Search(batch.batchID)], batch.userID)
         except Unavailable:
-            ledger.withdraw(batch.batchID)
+            if is_new:
+                ledger.withdraw(batch.batchID)
             raise
         logger.info("taken", extra={"batch": batch.batchID, "listed": len(listed), "again": again})
         return ()

@@ -349,6 +349,27 @@ def test_a_batch_that_nobody_could_be_told_of_is_503_and_not_there(
     assert shown(stack, answer.body["batchID"])["queued"] == 3
 
 
+def test_a_batch_that_was_begun_is_not_withdrawn_by_a_second_try(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    order, headers = ORDER | {"inputs": uris(3)}, {"Idempotency-Key": "k"}
+    failing = {"UpdateItem"}  # the answer that would be kept
+
+    def watch(operation: str, _: dict[str, Any]) -> Any:
+        if operation in failing:
+            raise throttled(operation)
+
+    with every_call(watch, monkeypatch):
+        assert call(stack.batch, names.SUBMIT_BATCH, order, headers=headers).status == 503
+        failing.clear()
+        failing.add("SendMessageBatch")
+        pass_time(monkeypatch, 60)
+        assert call(stack.batch, names.SUBMIT_BATCH, order, headers=headers).status == 503
+    answer = call(stack.batch, names.SUBMIT_BATCH, order, headers=headers)
+    work(stack)
+    assert shown(stack, answer.body["batchID"])["queued"] == 3
+    assert stack.dynamodb.scan(TableName="batches", FilterExpression="attribute_exists(asked)")["Count"] == 1
+
+
 def test_an_expansion_killed_in_the_middle_is_taken_up_and_makes_no_job_twice(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,8 +59,8 @@ class Ledger:
 
     # The batch
 
-    def create(self, batch: Batch, survey: Saved | None = None) -> None:
-        """Store a new batch, with its pages where they are saved already. One that there is stays as it is."""
+    def create(self, batch: Batch, survey: Saved | None = None) -> bool:
+        """Store a new batch, with its pages where they are saved already; False where it is there, and stays so."""
         item = {**_key(batch.batchID, _BATCH), "asked": _json(batch), "settled": _number(0)}
         item |= {"unmade": _number(0), "round": _number(0)}
         item |= {"run": _text(survey.run), "findings": _json(survey.found)} if survey else {}
@@ -70,6 +70,8 @@ class Ledger:
                 Item={**item, **self._ttl()},
                 ConditionExpression=f"attribute_not_exists({BATCHES_KEYS[0]})",
             )
+            return True
+        return False
 
     def standing(self, batch_id: str) -> Standing | None:
         """How far a batch is; None when there is none, or its time of retention has passed."""
