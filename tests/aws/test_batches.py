@@ -364,10 +364,10 @@ def test_a_batch_that_was_begun_is_not_withdrawn_by_a_second_try(stack: Stack, m
         failing.add("SendMessageBatch")
         pass_time(monkeypatch, 60)
         assert call(stack.batch, names.SUBMIT_BATCH, order, headers=headers).status == 503
-    answer = call(stack.batch, names.SUBMIT_BATCH, order, headers=headers)
-    work(stack)
-    assert shown(stack, answer.body["batchID"])["queued"] == 3
     assert stack.dynamodb.scan(TableName="batches", FilterExpression="attribute_exists(asked)")["Count"] == 1
+    work(stack)
+    answer = call(stack.batch, names.SUBMIT_BATCH, order, headers=headers)
+    assert shown(stack, answer.body["batchID"])["queued"] == 3
 
 
 def test_an_expansion_killed_in_the_middle_is_taken_up_and_makes_no_job_twice(
