@@ -584,6 +584,31 @@ def test_a_page_that_was_cut_off_and_then_cancelled_is_counted_as_far_as_it_was_
     assert len(ended(stack, batch_id)) == 1
 
 
+def test_the_end_is_found_when_the_last_page_is_settled_behind_the_last_count(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "_SAMPLE_MS", 10**9)  # as if all this took no time
+    batch_id = taken(stack, inputs=uris(110))
+    for message in take(stack, "surveys"):
+        give(stack.survey, message)
+    page, left = take(stack, "pages")
+    give(stack.expand, left)
+    assert call(stack.batch, names.CANCEL_BATCH, parameters={"batchID": batch_id}).status == 202
+    (cancel,) = take(stack, "pages")
+    give(stack.expand, cancel)
+    for sweep in take(stack, "pages"):
+        if json.loads(sweep["body"])["page"] == 1:
+            give(stack.expand, sweep)
+    stack.flow()
+    give(stack.tally, *take(stack, "tallies"))
+    assert shown(stack, batch_id)["cancelled"] == 10
+    assert ended(stack, batch_id) == []
+    give(stack.expand, page)
+    give(stack.tally, *take(stack, "tallies"))
+    assert shown(stack, batch_id)["total"] == 10
+    assert len(ended(stack, batch_id)) == 1
+
+
 def test_a_batch_cancelled_before_anything_was_looked_at_has_no_job(stack: Stack) -> None:
     batch_id = taken(stack, manifest=manifest(stack, "\n".join(uris(3))))
     assert call(stack.batch, names.CANCEL_BATCH, parameters={"batchID": batch_id}).status == 202
