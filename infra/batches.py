@@ -20,8 +20,8 @@ from infra.options import Options, listed
 from infra.storage import Storage
 
 _SURVEY_SECONDS, _EXPAND_SECONDS, _TALLY_SECONDS = 600, 30, 30
-_SURVEY_MIB = 512
-_SURVEYING, _EXPANDING, _TALLYING = 10, 4, 2
+SURVEY_MIB = 512
+_SURVEYING, EXPANDING, TALLYING = 10, 4, 2
 """Invocations at once. More of `expand` would store jobs faster than `dispatch` sends them, and keep others waiting."""
 
 
@@ -73,7 +73,7 @@ class Batches(Construct):
                 tally_queue=tallies,
                 retention_days=options.retentionDays,
             ),
-            memory_mib=_SURVEY_MIB,
+            memory_mib=SURVEY_MIB,
             seconds=_SURVEY_SECONDS,
         )
         table.grant(survey, "dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:UpdateItem")
@@ -100,7 +100,7 @@ class Batches(Construct):
         )
         storage.registry.grant(expand, "dynamodb:Query")
         table.grant(expand, "dynamodb:GetItem", "dynamodb:UpdateItem")
-        expand.add_event_source(sources.SqsEventSource(self.pages, batch_size=1, max_concurrency=_EXPANDING))
+        expand.add_event_source(sources.SqsEventSource(self.pages, batch_size=1, max_concurrency=EXPANDING))
 
         tally = functions.make(
             "tally",
@@ -116,7 +116,7 @@ class Batches(Construct):
                 self.tallies,
                 batch_size=100,
                 max_batching_window=Duration.seconds(1),
-                max_concurrency=_TALLYING,
+                max_concurrency=TALLYING,
                 report_batch_item_failures=True,
             )
         )
