@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from benchmarks import calls, events, imports, live, push, routing, score, transcode
+from benchmarks import batches, calls, events, imports, live, push, routing, score, transcode
 
 
 class Row(NamedTuple):
@@ -21,6 +21,7 @@ class Row(NamedTuple):
 _SECTIONS: dict[str, Callable[[], Iterator[tuple[str, str, str, float, float]]]] = {
     "imports": imports.rows,
     "calls": calls.rows,
+    "batches": batches.rows,
     "events": events.rows,
     "push": push.rows,
     "live": live.rows,

@@ -119,7 +119,7 @@ def _without_feed(spent: "_Spent") -> "_Spent":
     return spent._replace(requests=[asked for asked in spent.requests if asked[0] != "TransactWriteItems"])
 
 
-_PRICES = {
+PRICES = {
     "write": 0.625,
     "read": 0.125,
     "sqs": 0.40,
@@ -127,6 +127,8 @@ _PRICES = {
     "gb-second": 13.33,
     "message": 1.0,
     "bus": 1.0,
+    "fair": 0.10,
+    "get": 0.40,
 }
 """US dollars a million, us-east-1, on demand, arm64."""
 
@@ -152,7 +154,7 @@ def _cost(watchers: int) -> tuple[str, str, str, float, float]:
         "message": posts / _EVENTS,
         "bus": told,
     }
-    dollars = {name: amount * _PRICES[name] for name, amount in amounts.items()}
+    dollars = {name: amount * PRICES[name] for name, amount in amounts.items()}
     most = ", ".join(f"{name} {dollars[name]:.2f}" for name in sorted(dollars, key=dollars.__getitem__)[:-4:-1])
     total = sum(dollars.values())
     return f"$ a million events, {watchers} watchers", f"${total:.2f}", most, total, math.inf
@@ -367,12 +369,12 @@ def _units(spent: _Spent) -> int:
             claims.claim(job.jobid, _POD)
         for operation, body in spent.requests:
             in_transaction = operation == "TransactWriteItems"
-            units += sum(_written({}, item) for item in _put(operation, body)) * (2 if in_transaction else 1)
+            units += sum(written({}, item) for item in _put(operation, body)) * (2 if in_transaction else 1)
             units += 2 * in_transaction  # the feed's head
             if operation == "UpdateItem":
                 record: Any = dynamodb.get_item(TableName="jobs", Key=body["Key"])["Item"]
                 made: Any = dynamodb.update_item(**body, ReturnValues="ALL_NEW")["Attributes"]
-                units += _written(record, made)
+                units += written(record, made)
     return units
 
 
@@ -390,27 +392,28 @@ def _put(operation: str, body: Any) -> list[Item]:
     raise ValueError(f"nobody counts what {operation} writes")
 
 
-def _written(old: Item, new: Item) -> int:
+def written(old: Item, new: Item) -> int:
     """Units of a write that makes one item of another: in the table, and in each index where that shows.
 
     An entry whose keys change is deleted and put.
     """
-    units = max(_begun(old), _begun(new))
+    units = max(begun(old), begun(new))
     for keys, projected in _INDEXES:
-        before, after = (_entry(item, keys, projected) for item in (old, new))
+        before, after = (entry(item, keys, projected) for item in (old, new))
         if before != after:
             moved = any(before.get(key) != after.get(key) for key in keys)
-            units += (sum if moved else max)((_begun(before), _begun(after)))
+            units += (sum if moved else max)((begun(before), begun(after)))
     return units
 
 
-def _entry(item: Item, keys: tuple[str, str], projected: Sequence[str]) -> Item:
+def entry(item: Item, keys: tuple[str, str], projected: Sequence[str]) -> Item:
+    """What of an item shows in an index."""
     if not all(key in item for key in keys):
         return {}
     return {name: item[name] for name in (*names.JOBS_KEYS, *keys, *projected) if name in item}
 
 
-def _begun(item: Item) -> int:
+def begun(item: Item) -> int:
     """The KiB an item begins: names and texts in UTF-8, a number in a byte for two digits and one more."""
     size = 0
     for name, value in item.items():

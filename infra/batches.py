@@ -20,9 +20,11 @@ from infra.options import Options, listed
 from infra.storage import Storage
 
 _SURVEY_SECONDS, _EXPAND_SECONDS, _TALLY_SECONDS = 600, 30, 30
-_SURVEY_MIB = 512
-_SURVEYING, _EXPANDING, _TALLYING = 10, 4, 2
-"""Invocations at once. More of `expand` would store jobs faster than `dispatch` sends them, and keep others waiting."""
+SURVEY_MIB = 512
+EXPAND_MIB = 256
+"""The CPU that comes with it stores some 1,200 jobs a second. Two at once leave room for others in a new table."""
+_SURVEYING, EXPANDING, TALLYING = 10, 2, 2
+"""Invocations at once."""
 
 
 class Batches(Construct):
@@ -73,7 +75,7 @@ class Batches(Construct):
                 tally_queue=tallies,
                 retention_days=options.retentionDays,
             ),
-            memory_mib=_SURVEY_MIB,
+            memory_mib=SURVEY_MIB,
             seconds=_SURVEY_SECONDS,
         )
         table.grant(survey, "dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:UpdateItem")
@@ -93,6 +95,7 @@ class Batches(Construct):
                 event_retention_seconds=event_retention_seconds,
                 time_limit=_EXPAND_SECONDS,
             ),
+            memory_mib=EXPAND_MIB,
             seconds=_EXPAND_SECONDS,
         )
         storage.jobs.grant(
@@ -100,7 +103,7 @@ class Batches(Construct):
         )
         storage.registry.grant(expand, "dynamodb:Query")
         table.grant(expand, "dynamodb:GetItem", "dynamodb:UpdateItem")
-        expand.add_event_source(sources.SqsEventSource(self.pages, batch_size=1, max_concurrency=_EXPANDING))
+        expand.add_event_source(sources.SqsEventSource(self.pages, batch_size=1, max_concurrency=EXPANDING))
 
         tally = functions.make(
             "tally",
@@ -116,7 +119,7 @@ class Batches(Construct):
                 self.tallies,
                 batch_size=100,
                 max_batching_window=Duration.seconds(1),
-                max_concurrency=_TALLYING,
+                max_concurrency=TALLYING,
                 report_batch_item_failures=True,
             )
         )

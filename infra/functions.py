@@ -9,6 +9,8 @@ from elasticrecode.settings import Settings
 from infra import layers
 from infra.options import ROOT, Options
 
+MEMORY_MIB = 1024
+
 
 class Functions(Construct):
     """Makes functions from `functions/<name>` on the two layers they share."""
@@ -32,7 +34,9 @@ class Functions(Construct):
                 )
             )
 
-    def make(self, name: str, settings: Settings, *, memory_mib: int = 1024, seconds: int = 20) -> lambda_.Function:
+    def make(
+        self, name: str, settings: Settings, *, memory_mib: int = MEMORY_MIB, seconds: int = 20
+    ) -> lambda_.Function:
         """A function with its settings in its environment and a log group that forgets after a month."""
         return lambda_.Function(
             self,

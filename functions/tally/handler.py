@@ -51,7 +51,7 @@ def build(settings: TallySettings) -> Callable[[dict[str, Any], Any], dict[str, 
         if standing.endedMs and any(map(_has_open, touched)):
             ledger.reopen(batch_id)
             return
-        may_have_ended = not standing.endedMs and (not touched or not all(map(_has_open, touched)))
+        may_have_ended = not standing.endedMs and not (touched and all(map(_has_open, touched)))
         now = time.time_ns() // 1_000_000
         if may_have_ended or batches.is_sample_due(standing, now):
             counts = ledger.counts(batch_id)

@@ -576,28 +576,6 @@ def test_a_batch_cancelled_while_expanding_makes_no_more_jobs(stack: Stack, page
     assert_counts_are_the_records(stack, batch_id)
 
 
-def test_the_end_is_found_when_nothing_but_the_last_page_was_missing(stack: Stack) -> None:
-    batch_id = taken(stack, inputs=uris(150))
-    for message in take(stack, "surveys"):
-        give(stack.survey, message)
-    first, second = take(stack, "pages")
-    give(stack.expand, first)
-    call(stack.batch, names.CANCEL_BATCH, parameters={"batchID": batch_id})
-    for message in take(stack, "pages"):
-        give(stack.expand, message)
-    sweeps = take(stack, "pages")
-    give(stack.expand, sweeps[0])
-    stack.flow()
-    give(stack.tally, *take(stack, "tallies"))
-    assert shown(stack, batch_id)["endedAt"] is None
-    give(stack.expand, sweeps[1])
-    give(stack.tally, *take(stack, "tallies"))
-    assert shown(stack, batch_id)["endedAt"]
-    give(stack.expand, second)
-    work(stack)
-    assert len(ended(stack, batch_id)) == 1
-
-
 def test_a_page_that_was_cut_off_and_then_cancelled_is_counted_as_far_as_it_was_made(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -624,6 +602,31 @@ def test_a_page_that_was_cut_off_and_then_cancelled_is_counted_as_far_as_it_was_
     record = shown(stack, batch_id)
     assert record["total"] == record["cancelled"] == len(records(stack, batch_id)) > 0
     assert record["endedAt"]
+    assert len(ended(stack, batch_id)) == 1
+
+
+def test_the_end_is_found_when_the_last_page_is_settled_behind_the_last_count(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "_SAMPLE_MS", 10**9)  # as if all this took no time
+    batch_id = taken(stack, inputs=uris(110))
+    for message in take(stack, "surveys"):
+        give(stack.survey, message)
+    page, left = take(stack, "pages")
+    give(stack.expand, left)
+    assert call(stack.batch, names.CANCEL_BATCH, parameters={"batchID": batch_id}).status == 202
+    (cancel,) = take(stack, "pages")
+    give(stack.expand, cancel)
+    for sweep in take(stack, "pages"):
+        if json.loads(sweep["body"])["page"] == 1:
+            give(stack.expand, sweep)
+    stack.flow()
+    give(stack.tally, *take(stack, "tallies"))
+    assert shown(stack, batch_id)["cancelled"] == 10
+    assert ended(stack, batch_id) == []
+    give(stack.expand, page)
+    give(stack.tally, *take(stack, "tallies"))
+    assert shown(stack, batch_id)["total"] == 10
     assert len(ended(stack, batch_id)) == 1
 
 

@@ -71,9 +71,9 @@ def refusals(doing: str) -> Iterator[None]:
         raise Unavailable(f"AWS could not be reached while {doing}. Try again in a moment.") from error
 
 
-def pauses() -> Iterator[float]:
+def pauses(rounds: int = _ROUNDS) -> Iterator[float]:
     """Growing, jittered pauses between the rounds of a call that succeeded in part, or met others at the same thing."""
-    return (random.uniform(0.5, 1) * _BACKOFF_SECONDS * 2**round_ for round_ in range(_ROUNDS))  # noqa: S311
+    return (random.uniform(0.5, 1) * _BACKOFF_SECONDS * 2**round_ for round_ in range(rounds))  # noqa: S311
 
 
 def side_by_side(do: Callable[[T], R], things: Sequence[T]) -> list[R]:

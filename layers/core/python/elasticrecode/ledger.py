@@ -29,6 +29,8 @@ from elasticrecode.strips import Change, Strip
 _BATCH = "batch"
 _STRIP = "strip#"
 _WRITE_LIMIT = 25
+_SAVING_ROUNDS = 10
+"""The pages of a large batch may be more than a partition takes at once."""
 _TRY_AGAIN = "Try again in a moment."
 
 Item = dict[str, dict[str, Any]]
@@ -292,7 +294,7 @@ class Ledger:
 
     def _write(self, items: Sequence[Item]) -> None:
         requests: list[Any] = [{"PutRequest": {"Item": item}} for item in items]
-        for pause in pauses():
+        for pause in pauses(_SAVING_ROUNDS):
             with refusals("storing the inputs of the batch"):
                 answer = self._dynamodb.batch_write_item(RequestItems={self._name: requests})
             requests = answer["UnprocessedItems"].get(self._name, [])
