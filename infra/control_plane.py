@@ -97,7 +97,7 @@ class ControlPlane(Stack):
         for writing in (workers, presets):
             storage.registry.grant(writing, "dynamodb:Query", "dynamodb:PutItem", "dynamodb:DeleteItem")
         storage.grant_worker_queues(workers, "sqs:GetQueueAttributes")
-        storage.batches.grant(manage, "dynamodb:Query")
+        storage.batches.grant(manage, "dynamodb:GetItem", "dynamodb:Query")
         keep = options.retentionDays * 86400 if options.jobLogs else _WITHOUT_LOGS_SECONDS
         batches = Batches(
             self, "Batches", options, storage, functions, submitting=submitting, event_retention_seconds=keep

@@ -1,11 +1,12 @@
 """Batches of any size: taking them in, how they stand, and cancelling them."""
 
 import time
+from itertools import starmap
 
 from msgspec import structs
 
 from elasticrecode import batches, http, ids
-from elasticrecode.batches import BatchRecord, Order, Search, Standing, Task, read_batch
+from elasticrecode.batches import BatchRecord, Line, Order, Search, Standing, Task, read_batch
 from elasticrecode.errors import NotFound, Refused, Unavailable
 from elasticrecode.idempotency import Begun, identity
 from elasticrecode.intake import Intake, Way
@@ -34,7 +35,7 @@ def build(settings: BatchSettings) -> http.LambdaHandler:
         """Store a batch and let its inputs be looked through. Refused where no queue would ever take its jobs."""
         batch, listed = order
         registry.choose([wanted(batch.job(0, batch.output))])
-        is_new = ledger.create(batch, ledger.save(batch, enumerate(listed, 1)) if listed else None)
+        is_new = ledger.create(batch, ledger.save(batch, starmap(Line, enumerate(listed, 1))) if listed else None)
         try:
             sender.hand(settings.surveys_queue, [Search(batch.batchID)], batch.userID)
         except Unavailable:
@@ -53,7 +54,7 @@ def build(settings: BatchSettings) -> http.LambdaHandler:
         if not ledger.cancel(batch_id, _now_ms()):
             standing = _existing(batch_id)
             if standing.endedMs or standing.failure:
-                raise Refused(f"The batch can't be cancelled: it is {standing.state} and all its jobs have ended.")
+                raise Refused(f"The batch can't be cancelled: it has ended, and is {standing.state}.")
         # A cancellation is not taken before its message is, and asking for it again sends that again.
         sender.hand(settings.pages_queue, [Task(batch_id, "cancel")], standing.batch.userID)
         return http.Response(_record(_existing(batch_id)), 202)

@@ -52,6 +52,8 @@ def build(settings: JobsSettings) -> http.LambdaHandler:
 
     def listing(request: http.Request) -> http.Response:
         batch_id, user_id = request.query.get("batchID"), request.query.get("userID")
+        if batch_id == "":
+            raise BadParameter("batchID must be the id of a batch.")
         limit, after = request.page(cursor=ids.JOB) if batch_id else request.page()
         if not user_id:
             raise BadParameter("userID is required: records are listed for one user.")
@@ -81,6 +83,9 @@ def build(settings: JobsSettings) -> http.LambdaHandler:
     def retry_failed(request: http.Request) -> http.Response:
         asked = _retry_request.read(Body(request.body(_BODY_LIMIT)))
         matches = partial(_matches, {"userID": asked.userID, "state": "failed"})
+        batch = ledger.standing(asked.batchID) if asked.batchID else None
+        if asked.batchID and (not batch or batch.batch.userID != asked.userID):
+            raise NotFound(f"There is no batch {asked.batchID} of this user, or its time of retention has passed.")
         until, retried, after = time.monotonic() + _RETRY_SECONDS, 0, ""
         while True:
             if asked.batchID:

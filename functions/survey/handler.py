@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from elasticrecode import batches
-from elasticrecode.batches import Batch, Findings, Search, Tally
+from elasticrecode.batches import Batch, Findings, Line, Search, Tally
 from elasticrecode.errors import Unreadable
 from elasticrecode.events import Failure
 from elasticrecode.ledger import Ledger
@@ -62,10 +62,10 @@ def build(settings: SurveySettings) -> Callable[[dict[str, Any], Any], None]:
         else:
             _fail(batch.batchID, *_nothing(batch, saved.found), saved.found)
 
-    def _inputs(batch: Batch) -> Iterable[tuple[int, str]]:
+    def _inputs(batch: Batch) -> Iterable[Line]:
         if batch.manifest:
             return objects.lines(batch.manifest)
-        return ((n, uri) for n, uri in objects.listing(batch.prefix) if batches.is_wanted(uri, batch.suffixes))
+        return (found for found in objects.listing(batch.prefix) if batches.is_wanted(found.text, batch.suffixes))
 
     def _fail(batch_id: str, code: str, message: str, found: Findings | None = None) -> None:
         logger.warning("a batch failed", extra={"batch": batch_id, "code": code})
@@ -89,7 +89,10 @@ def build(settings: SurveySettings) -> Callable[[dict[str, Any], Any], None]:
 def _nothing(batch: Batch, found: Findings) -> tuple[str, str]:
     """The code and the sentence of a batch without a job."""
     if found.faultCount:
-        return "no-usable-input", f"None of {found.faultCount} inputs can be one; faults has the reasons."
+        return (
+            "no-usable-input",
+            f"Nothing of what is named can be transcoded, {found.faultCount} in all; faults says why.",
+        )
     if batch.manifest:
         return "manifest-empty", f"{batch.manifest} has no line that is not blank."
     called = f" called …{' or …'.join(batch.suffixes)}" if batch.suffixes else ""

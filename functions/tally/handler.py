@@ -48,17 +48,22 @@ def build(settings: TallySettings) -> Callable[[dict[str, Any], Any], dict[str, 
         standing = ledger.standing(batch_id)
         if not standing:
             return
-        if standing.endedMs and any(map(_has_open, touched)):
-            ledger.reopen(batch_id)
-            return
-        may_have_ended = not standing.endedMs and not (touched and all(map(_has_open, touched)))
+        may_have_ended = not (touched and all(map(_has_open, touched)))
         now = time.time_ns() // 1_000_000
-        if may_have_ended or batches.is_sample_due(standing, now):
+        if standing.endedMs:
             counts = ledger.counts(batch_id)
-            if batches.has_ended(standing, counts):
-                _end(standing, counts, now)
-            elif batches.is_sample_due(standing, now):
-                ledger.sample(batch_id, batches.sampled(standing, counts, now))
+            if counts.moves > standing.moves:  # a job was retried since
+                ledger.reopen(standing)
+                _look(structs.replace(standing, endedMs=None), counts, now)
+        elif may_have_ended or batches.is_sample_due(standing, now):
+            _look(standing, ledger.counts(batch_id), now)
+
+    def _look(standing: Standing, counts: Counts, now: int) -> None:
+        """Look whether the end has come."""
+        if batches.has_ended(standing, counts):
+            _end(standing, counts, now)
+        elif batches.is_sample_due(standing, now):
+            ledger.sample(standing.batch.batchID, batches.sampled(standing, counts, now))
 
     def _end(standing: Standing, counts: Counts, now: int) -> None:
         batch = standing.batch
@@ -69,7 +74,7 @@ def build(settings: TallySettings) -> Callable[[dict[str, Any], Any], dict[str, 
             batch=Raw(msgspec.json.encode(batches.summary(ended, counts))),
             error=standing.failure or msgspec.UNSET,
         )
-        if ledger.end(standing, now, table.put_of(event, settings.event_retention_seconds)):
+        if ledger.end(standing, counts, now, table.put_of(event, settings.event_retention_seconds)):
             logger.info("ended", extra={"batch": batch.batchID, **counts.states})
 
     return tally

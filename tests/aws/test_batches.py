@@ -179,6 +179,8 @@ def test_a_manifest_may_have_blank_lines_crlf_a_bom_and_bad_lines_which_are_repo
     assert "must be an s3://" in faults[3]
     assert "overwrite that of line 1" in faults[6]
     assert "its output would overwrite it" in faults[9]
+    assert "more than 65536 bytes" in faults[8]
+    assert "is not UTF-8" in faults[11]
     assert max(map(len, faults.values())) < 400
     assert [said.split(":")[0] for said in record["warnings"]] == ["1 input named again", "6 lines left out"]
 
@@ -285,7 +287,12 @@ def test_limits_are_held_and_say_what_to_do(stack: Stack, monkeypatch: pytest.Mo
         ({"inputs": ["s3://media/out/x.mp4"]}, "/inputs/0", "would overwrite it"),
         ({"inputs": ["no"], "userid": ""}, "/inputs/0", "s3://"),
         ({"manifest": "s3://media/"}, "/manifest", "one object"),
-        ({"prefix": "s3://media/in"}, "/prefix", "ends in '/'"),
+        ({"prefix": "s3://media/in"}, "/prefix", "an s3://bucket/prefix/ URI that ends in '/', not"),
+        ({"prefix": "s3://media/in/", "suffixes": ["a/b"]}, "/suffixes/0", "without '/'"),
+        ({"prefix": "s3://media/in/", "suffixes": [""]}, "/suffixes/0", "1 to 64 characters"),
+        ({"prefix": "s3://media/", "suffixes": ["mov"]}, "/output", "lies under prefix"),
+        ({"prefix": "s3://media/", "suffixes": ["V"]}, "/output", "lies under prefix"),
+        ({"inputs": ["s3://media/in/a\0.mp4"]}, "/inputs/0", "s3://"),
         ({"manifest": "s3://media/a", "suffixes": [".mp4"]}, "/suffixes", "goes with prefix"),
         ({"prefix": "s3://media/"}, "/output", "lies under prefix"),
         ({"prefix": "s3://media/", "suffixes": [".webm", ".mp4"]}, "/output", "lies under prefix"),
@@ -659,7 +666,88 @@ def test_the_failed_ones_of_a_batch_are_retried_and_its_new_end_is_told(stack: S
     work(stack)
     assert (shown(stack, batch_id)["state"], shown(stack, batch_id)["finished"]) == ("finished", 6)
     assert len({said["eventID"] for said in ended(stack, batch_id)}) == 2
-    assert call(stack.jobs, names.RETRY_FAILED, {"userID": "eve", "batchID": other}).body == {"retried": 0}
+    assert call(stack.jobs, names.RETRY_FAILED, {"userID": "eve", "batchID": other}).status == 404
+    assert call(stack.jobs, names.RETRY_FAILED, {"userID": USER, "batchID": "nothing"}).status == 404
+
+
+def test_a_retry_that_has_ended_before_it_was_counted_is_a_new_end(stack: Stack) -> None:
+    batch_id = taken(stack, inputs=uris(3))
+    work(stack)
+    failing = ids.job_id(batch_id, 1)
+    finish(stack, failing, action="JobFailed", error={"code": "encoder-failed", "message": "m"})
+    finish(stack, ids.job_id(batch_id, 0), ids.job_id(batch_id, 2))
+    work(stack)
+    first = shown(stack, batch_id)
+    assert (first["state"], first["failures"]) == ("finished", {"encoder-failed": 1})
+    assert call(stack.jobs, names.RETRY, parameters={"jobID": failing}).status == 202
+    finish(stack, failing)
+    stack.flow()
+    late = take(stack, "tallies")
+    give(stack.tally, *late)
+    give(stack.tally, *late)
+    record = shown(stack, batch_id)
+    assert (record["state"], record["finished"], record["failures"]) == ("finished", 3, {})
+    assert record["endedAt"] > first["endedAt"]
+    assert len(ended(stack, batch_id)) == 2
+
+
+def test_what_is_told_again_after_the_end_is_no_new_end(stack: Stack) -> None:
+    batch_id = taken(stack, inputs=uris(3))
+    for message in take(stack, "surveys"):
+        give(stack.survey, message)
+    for message in take(stack, "pages"):
+        give(stack.expand, message)
+    stack.flow()
+    finish(stack, *(ids.job_id(batch_id, n) for n in range(3)))
+    stack.flow()
+    told = take(stack, "tallies")
+    for message in told[::-1]:
+        give(stack.tally, message)
+    assert shown(stack, batch_id)["state"] == "finished"
+    give(stack.tally, *told)
+    assert shown(stack, batch_id)["state"] == "finished"
+    assert len(ended(stack, batch_id)) == 1
+
+
+def test_a_job_retried_in_a_cancelled_batch_opens_it_until_it_has_ended(stack: Stack) -> None:
+    batch_id = taken(stack, inputs=uris(3))
+    work(stack)
+    call(stack.batch, names.CANCEL_BATCH, parameters={"batchID": batch_id})
+    work(stack)
+    assert call(stack.jobs, names.RETRY, parameters={"jobID": ids.job_id(batch_id, 1)}).status == 202
+    work(stack)
+    record = shown(stack, batch_id)
+    assert (record["state"], record["queued"], record["endedAt"]) == ("cancelled", 1, None)
+    assert call(stack.batch, names.CANCEL_BATCH, parameters={"batchID": batch_id}).status == 202
+    work(stack)
+    assert shown(stack, batch_id)["cancelled"] == 3
+    assert len(ended(stack, batch_id)) == 2
+
+
+def test_a_page_of_the_longest_keys_there_are_fits(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "PAGE_JOBS", 1000)
+    rng = random.Random(1)
+    keys = ["".join(chr(rng.randrange(0x4E00, 0x9FA5)) for _ in range(330)) for _ in range(860)]
+    batch_id = taken(stack, inputs=[f"s3://media/in/{key}.mp4" for key in keys])
+    sizes = [len(item["inputs"]["B"]) for item in stack.dynamodb.scan(TableName="batches")["Items"] if "inputs" in item]
+    assert 100_000 < max(sizes) < 350_000
+    assert shown(stack, batch_id)["total"] == 860
+
+
+def test_a_key_keeps_white_space_at_its_end_but_in_a_manifest(stack: Stack) -> None:
+    stack.s3.put_object(Bucket="media", Key="in/a.mp4 ", Body=b"x")
+    batch_id = taken(stack, prefix="s3://media/in/")
+    work(stack)
+    (item,) = records(stack, batch_id)
+    assert json.loads(item["job"]["S"])["input"] == "s3://media/in/a.mp4 "
+
+
+def test_lines_that_end_with_cr_alone_are_no_input(stack: Stack) -> None:
+    batch_id = taken(stack, manifest=manifest(stack, "\r".join(uris(3))))
+    work(stack)
+    record = shown(stack, batch_id)
+    assert record["error"]["code"] == "no-usable-input"
+    assert "control character" in record["faults"][0]["detail"]
 
 
 def test_the_records_of_a_batch_are_listed_by_state_page_by_page(stack: Stack) -> None:
@@ -684,7 +772,8 @@ def test_the_records_of_a_batch_are_listed_by_state_page_by_page(stack: Stack) -
     assert listed(state="finished") == [*range(11, -1, -1)]
     assert listed(state="failed") == []
     assert listed(userID="eve") == []
-    assert call(stack.jobs, names.JOBS, query={"userID": USER, "batchID": batch_id, "after": "x"}).status == 400
+    for wrong in ({"batchID": batch_id, "after": "x"}, {"batchID": ""}):
+        assert call(stack.jobs, names.JOBS, query={"userID": USER} | wrong).status == 400
 
 
 def test_progress_tells_how_fast_jobs_have_ended_lately(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:

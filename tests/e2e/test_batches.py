@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -153,13 +154,18 @@ def test_a_prefix_with_three_real_clips_is_transcoded(deployed: Deployed, clips:
     for path, key in zip(real, ("a.mp4", "deep/b.mp4", "deep/er/c.MKV"), strict=True):
         deployed.put(path, f"library/{key}")
     deployed.s3.put_object(Bucket=deployed.bucket, Key="library/notes.txt", Body=b"no clip")
+    began = time.time()
     batch_id = take(
         deployed,
         prefix=f"s3://{deployed.bucket}/library/",
         suffixes=[".mp4", ".mkv"],
         profile={"preset": "h264-360p"},
     )
-    wait_for(lambda: shown(deployed, batch_id)["endedAt"], "the end of the batch", 300)
+    with deployed.wscat(f"/ws?lastMod={began}&batchID={batch_id}") as printed:
+        wait_for(lambda: any('"BatchFinished"' in line for line in printed()), "the end of the batch", 300)
+        told = [json.loads(line) for line in printed()]
+    assert {said["batchID"] for said in told} == {batch_id}
+    assert sum(said["action"] == "JobFinished" for said in told) == 3
     record = shown(deployed, batch_id)
     assert (record["state"], record["total"], record["finished"]) == ("finished", 3, 3), record
     assert deployed.keys("batch-out/") == ["batch-out/a.mp4", "batch-out/deep/b.mp4", "batch-out/deep/er/c.MKV"]

@@ -4,6 +4,8 @@ A batch names its inputs in one of three ways: in the request, in an object with
 they lie under. They are looked through once, before any job is made; then each page becomes jobs by itself.
 """
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -12,7 +14,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from elasticrecode import ids, jobs
 from elasticrecode.errors import Fault, Unreadable
 from elasticrecode.events import Failure
-from elasticrecode.jobs import Job, ObjectURI, PrefixURI, Priority, UserID, output_name
+from elasticrecode.jobs import Job, ObjectURI, PrefixURI, Priority, UserID, end_alike, output_ends, output_name
 from elasticrecode.lifecycle import ENDED, STATES
 from elasticrecode.presets import BUILT_IN, Asked, Profiles
 from elasticrecode.profiles import FfmpegProfile, Profile, resolve
@@ -41,7 +43,8 @@ _SAMPLE_MS = 10_000
 
 BatchState = Literal["expanding", "running", "finished", "cancelled", "failed"]
 Inputs = Annotated[list[ObjectURI], Meta(min_length=1, max_length=INPUTS_LIMIT)]
-Suffix = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^/\x00-\x1f]+$")]
+Suffix = Annotated[str, Meta(extra_json_schema={"format": "suffix"})]
+FolderURI = Annotated[str, Meta(extra_json_schema={"format": "s3-folder"})]
 
 
 class BatchRequest(Struct, forbid_unknown_fields=True):
@@ -54,7 +57,7 @@ class BatchRequest(Struct, forbid_unknown_fields=True):
     inputs: Inputs | UnsetType = UNSET
     batchInputs: Inputs | UnsetType = UNSET
     manifest: ObjectURI | UnsetType = UNSET
-    prefix: PrefixURI | UnsetType = UNSET
+    prefix: FolderURI | UnsetType = UNSET
     suffixes: Annotated[list[Suffix], Meta(min_length=1, max_length=50)] | UnsetType = UNSET
 
 
@@ -82,6 +85,14 @@ class Batch(Struct, frozen=True, kw_only=True):
             priority=self.priority,
             profile=self.profile,
         )
+
+
+class Line(NamedTuple):
+    """What may be an input: where it stands, counted from 1, its text, and what is wrong with that already."""
+
+    number: int
+    text: str
+    fault: str = ""
 
 
 class LineFault(Struct, frozen=True):
@@ -113,7 +124,7 @@ class Standing(Struct, kw_only=True):
 
     `run` names the look through its inputs that counts, and `found` what it brought. Of its pages `settled` have been
     made jobs, or will not be; `unmade` are the inputs that a cancellation came before. Times are in milliseconds.
-    `round` counts how often all of its jobs have ended.
+    `round` counts how often all of its jobs have ended, and `moves` are those they had made when they last had.
     """
 
     batch: Batch
@@ -125,6 +136,7 @@ class Standing(Struct, kw_only=True):
     endedMs: int | None = None
     failure: Failure | None = None
     round: int = 0
+    moves: int = 0
     samples: tuple[Sample, ...] = ()
 
     @property
@@ -188,7 +200,12 @@ class BatchRecord(Struct, kw_only=True):
     error: Failure | None
 
 
-_request = Reader(BatchRequest, jobs.FORMATS)
+_SUFFIX = re.compile(r"[^/\x00-\x1f]{1,64}")
+FORMATS = jobs.FORMATS | {
+    "s3-folder": (jobs.FORMATS["s3-prefix"][0], "an s3://bucket/prefix/ URI that ends in '/'"),
+    "suffix": (lambda text: _SUFFIX.fullmatch(text) is not None, "1 to 64 characters that names end with, without '/'"),
+}
+_request = Reader(BatchRequest, FORMATS)
 _SOURCES = ("inputs", "batchInputs", "manifest", "prefix")
 
 
@@ -240,8 +257,9 @@ def _source_faults(body: Body) -> Iterator[Fault]:
 
 def loops(prefix: str, suffixes: Sequence[str], output: str) -> bool:
     """Whether what is written to an output prefix would be found under an input prefix."""
+    made = [end.lower() for suffix in suffixes for end in output_ends(suffix)]
     return output.startswith(prefix) and (
-        not suffixes or any(is_wanted(output_name(f"x{suffix}"), suffixes) for suffix in suffixes)
+        not suffixes or any(end_alike(end, suffix.lower()) for end in made for suffix in suffixes)
     )
 
 
@@ -274,26 +292,21 @@ class Survey:
         self._outputs: dict[int, int] = {}
         self.found = Findings()
 
-    def pages(self, lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, Page]]:
-        """Pages, numbered, of those texts that can be inputs; each comes with the number of its line.
-
-        Blank lines are passed over. Unreadable where there are more than a batch may have.
-        """
+    def pages(self, lines: Iterable[Line]) -> Iterator[tuple[int, Page]]:
+        """Pages, numbered, of the lines that can be inputs. Unreadable where they are more than a batch may have."""
         page: list[str] = []
         size = 0
-        for number, line in lines:
-            uri = line.strip()
-            if not uri:
+        for number, uri, fault in lines:
+            wrong = fault or self._fault(number, uri)
+            if wrong:
+                self._reject(number, wrong)
                 continue
-            fault = self._fault(number, uri)
-            if fault:
-                self._reject(number, fault)
-                continue
-            if page and (len(page) == PAGE_JOBS or size + len(uri) > _PAGE_BYTES):
+            length = len(uri) if uri.isascii() else len(uri.encode())
+            if page and (len(page) == PAGE_JOBS or size + length > _PAGE_BYTES):
                 yield self._cut(page)
                 page, size = [], 0
             page.append(uri)
-            size += len(uri)
+            size += length
         if page:
             yield self._cut(page)
 
@@ -336,10 +349,11 @@ def _shown(text: str) -> str:
 
 
 class Counts(NamedTuple):
-    """What the strips of a batch come to."""
+    """What the strips of a batch come to; `moves` are those of all jobs together, which never get fewer."""
 
     states: Mapping[str, int]
     failures: Mapping[str, int]
+    moves: int
 
     @property
     def ended(self) -> int:
@@ -350,13 +364,14 @@ class Counts(NamedTuple):
 def counted(strips: Iterable[Strip]) -> Counts:
     """The jobs of all strips together."""
     states: dict[str, int] = dict.fromkeys(STATES, 0)
-    failures: dict[str, int] = {}
+    failures: Counter[str] = Counter()
+    moves = 0
     for strip in strips:
         for state, count in strip.counts().items():
             states[state] += count
-        for code, count in strip.failures().items():
-            failures[code] = failures.get(code, 0) + count
-    return Counts(states, dict(sorted(failures.items(), key=lambda pair: (-pair[1], pair[0]))))
+        failures += strip.failures()
+        moves += strip.moves
+    return Counts(states, dict(failures.most_common()), moves)
 
 
 def has_ended(standing: Standing, counts: Counts) -> bool:

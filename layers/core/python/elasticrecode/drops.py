@@ -15,8 +15,8 @@ from msgspec import Meta, Struct, structs
 
 from elasticrecode import jobs
 from elasticrecode.errors import Fault, Malformed
-from elasticrecode.jobs import SCORE_FILES, Job, Priority, UserID, output_name
-from elasticrecode.profiles import CONTAINERS, FfmpegProfile, resolve
+from elasticrecode.jobs import SCORE_FILES, Job, Priority, UserID, end_alike, output_ends, output_name
+from elasticrecode.profiles import FfmpegProfile, resolve
 from elasticrecode.validation import Body
 
 MARK = "elasticrecode-job"
@@ -230,7 +230,7 @@ def _overlap(one: Drop, other: Drop) -> bool:
     return (
         one.bucket == other.bucket
         and _begin_alike(one.prefix, other.prefix)
-        and any(_end_alike(mine, theirs) for mine in one.ends for theirs in other.ends)
+        and any(end_alike(mine, theirs) for mine in one.ends for theirs in other.ends)
     )
 
 
@@ -240,7 +240,7 @@ def _lands(drop: Drop, target: Drop) -> bool:
     return (
         bucket == target.bucket
         and _begin_alike(prefix, target.prefix)
-        and any(_end_alike(made.lower(), end.lower()) for made in _made(drop) for end in target.ends)
+        and any(end_alike(made.lower(), end.lower()) for made in _made(drop) for end in target.ends)
     )
 
 
@@ -255,20 +255,13 @@ def _output(drop: Drop) -> tuple[str, str]:
 def _made(drop: Drop) -> Iterator[str]:
     """How the names of what a drop's jobs make may end, see `output_name`."""
     for end in drop.ends:
-        if "." in end:
-            yield output_name(end)
-        else:
-            yield from (f"{end}.mp4", *(word for word in CONTAINERS if word.endswith(end.lower())))
+        yield from output_ends(end)
         if drop.profile.vmaf:
             yield from (end + made for made in SCORE_FILES)
 
 
 def _begin_alike(one: str, other: str) -> bool:
     return one.startswith(other) or other.startswith(one)
-
-
-def _end_alike(one: str, other: str) -> bool:
-    return one.endswith(other) or other.endswith(one)
 
 
 def _shown(drop: Drop) -> str:

@@ -13,7 +13,16 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from elasticrecode import ids, profiles
 from elasticrecode.errors import Fault
 from elasticrecode.presets import BUILT_IN, POINTER, Asked, Profiles
-from elasticrecode.profiles import ENCODERS, PRIORITIES, FfmpegProfile, Profile, VmafProfile, container, resolve
+from elasticrecode.profiles import (
+    CONTAINERS,
+    ENCODERS,
+    PRIORITIES,
+    FfmpegProfile,
+    Profile,
+    VmafProfile,
+    container,
+    resolve,
+)
 from elasticrecode.validation import Body, Reader
 
 BATCH_LIMIT = 1000
@@ -53,8 +62,22 @@ def output_name(uri: str) -> str:
     return known if container(known) else f"{known}.mp4"
 
 
+def output_ends(end: str) -> Iterator[str]:
+    """How the outputs of objects may end that end so themselves, if with the dot and all of their last part."""
+    if "." in end:
+        yield output_name(end)
+    else:
+        yield f"{end}.mp4"
+        yield from (word for word in CONTAINERS if word.endswith(end.lower()))
+
+
+def end_alike(one: str, other: str) -> bool:
+    """Whether something could end with both."""
+    return one.endswith(other) or other.endswith(one)
+
+
 def _is_object(uri: str) -> bool:
-    match = _OBJECT.fullmatch(uri)
+    match = None if "\0" in uri else _OBJECT.fullmatch(uri)
     return match is not None and name(uri) not in ("", ".", "..") and len(match[2].encode()) <= _KEY_BYTES
 
 

@@ -20,7 +20,7 @@ import msgspec
 
 from elasticrecode import ids
 from elasticrecode.aws import client, pauses, refusals
-from elasticrecode.batches import Batch, Counts, Findings, Page, Sample, Standing, Survey, Task, counted
+from elasticrecode.batches import Batch, Counts, Findings, Line, Page, Sample, Standing, Survey, Task, counted
 from elasticrecode.errors import Unavailable
 from elasticrecode.events import Failure
 from elasticrecode.settings import BATCHES_KEYS, TTL
@@ -119,18 +119,19 @@ class Ledger:
         """Note how many jobs had ended when."""
         self._update(batch_id, "SET samples = :samples", "", {":samples": _json(samples)})
 
-    def end(self, standing: Standing, now_ms: int, event: Mapping[str, Any]) -> bool:
+    def end(self, standing: Standing, counts: Counts, now_ms: int, event: Mapping[str, Any]) -> bool:
         """Let a batch have ended and store the event that tells of it, both or neither; False where it has before."""
         update = {
             "TableName": self._name,
             "Key": _key(standing.batch.batchID, _BATCH),
-            "UpdateExpression": "SET endedMs = :now REMOVE samples ADD #round :one",
+            "UpdateExpression": "SET endedMs = :now, moves = :moves REMOVE samples ADD #round :one",
             "ConditionExpression": "attribute_not_exists(endedMs) AND #round = :round",
             "ExpressionAttributeNames": {"#round": "round"},
             "ExpressionAttributeValues": {
                 ":now": _number(now_ms),
                 ":one": _number(1),
                 ":round": _number(standing.round),
+                ":moves": _number(counts.moves),
             },
         }
         try:
@@ -143,14 +144,20 @@ class Ledger:
             raise Unavailable(f"The batch is being changed by others. {_TRY_AGAIN}") from error
         return True
 
-    def reopen(self, batch_id: str) -> bool:
+    def reopen(self, standing: Standing) -> None:
         """Let a batch that had ended go on, as jobs of it do again."""
-        return self._update(batch_id, "REMOVE endedMs", "attribute_exists(endedMs)", {})
+        self._update(
+            standing.batch.batchID,
+            "REMOVE endedMs",
+            "attribute_exists(endedMs) AND #round = :round",
+            {":round": _number(standing.round)},
+            {"#round": "round"},
+        )
 
     # Pages
 
-    def save(self, batch: Batch, lines: Iterable[tuple[int, str]], beat: Callable[[], None] = lambda: None) -> Saved:
-        """Look through inputs, with the numbers of their lines, and store them page by page, under a name of their own.
+    def save(self, batch: Batch, lines: Iterable[Line], beat: Callable[[], None] = lambda: None) -> Saved:
+        """Look through inputs and store them page by page, under a name of their own.
 
         `beat` is called now and then. Unreadable where they are more than a batch may have.
         """
@@ -224,7 +231,7 @@ class Ledger:
     # Strips
 
     def count(self, batch_id: str, number: int, changes: Sequence[Change]) -> Strip:
-        """Let a strip take over changes; the strip as it is then."""
+        """Let a strip take over changes; the strip as it is then, whoever was first to tell of them."""
         key = _key(batch_id, f"{_STRIP}{number:03d}")
         for pause in pauses():
             with refusals("reading the counts of the batch"):
@@ -318,6 +325,7 @@ def _standing(item: Item) -> Standing:
         endedMs=int(item["endedMs"]["N"]) if "endedMs" in item else None,
         failure=msgspec.json.decode(item["failure"]["S"], type=Failure) if "failure" in item else None,
         round=int(item["round"]["N"]),
+        moves=int(item["moves"]["N"]) if "moves" in item else 0,
         samples=msgspec.json.decode(item["samples"]["S"], type=tuple[Sample, ...]) if "samples" in item else (),
     )
 

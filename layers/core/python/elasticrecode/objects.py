@@ -1,18 +1,19 @@
 """S3, as far as it is read here: the lines of a manifest, what lies under a prefix, and who has made an object."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from botocore.exceptions import ClientError
 
 from elasticrecode.aws import client, refusals
-from elasticrecode.batches import LINE_BYTES, MANIFEST_BYTES
+from elasticrecode.batches import LINE_BYTES, MANIFEST_BYTES, Line
 from elasticrecode.errors import Unreadable
 from elasticrecode.jobs import split
 
 _CHUNK_BYTES = 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
-_SHOWN = 80
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _MISSING = "404"
 _CAUSES = {
     "NoSuchKey": "not-found",
@@ -36,8 +37,8 @@ class Objects:
     def __init__(self) -> None:
         self._s3 = client("s3")
 
-    def lines(self, uri: str) -> Iterator[tuple[int, str]]:
-        """The lines of a text, with their numbers from 1. They end with LF or CRLF; a line too long is cut short."""
+    def lines(self, uri: str) -> Iterator[Line]:
+        """The lines of a text that are not blank, without white space around them. They end with LF or CRLF."""
         bucket, key = split(uri)
         with _readable("manifest", uri):
             answer = self._s3.get_object(Bucket=bucket, Key=key)
@@ -55,16 +56,17 @@ class Objects:
                 if newline:
                     for line in (rest + whole).split(b"\n"):
                         number += 1
-                        yield number, _text(line, first=number == 1)
+                        if found := _line(number, line):
+                            yield found
                     rest = tail
                 else:
                     rest += tail
                 rest = rest[: LINE_BYTES + 1]
-            if rest:
-                yield number + 1, _text(rest, first=number == 0)
+            if found := _line(number + 1, rest):
+                yield found
 
-    def listing(self, uri: str) -> Iterator[tuple[int, str]]:
-        """The URIs of what lies under a prefix, in the order of their keys, with their numbers from 1."""
+    def listing(self, uri: str) -> Iterator[Line]:
+        """The URIs of what lies under a prefix, in the order of their keys."""
         bucket, _, prefix = uri.removeprefix("s3://").partition("/")
         asked = {"Bucket": bucket, "Prefix": prefix}
         number = 0
@@ -73,7 +75,7 @@ class Objects:
                 answer = self._s3.list_objects_v2(**asked)
             for found in answer.get("Contents", ()):
                 number += 1
-                yield number, f"s3://{bucket}/{found['Key']}"
+                yield Line(number, f"s3://{bucket}/{found['Key']}")
             if not answer.get("IsTruncated"):
                 return
             asked["ContinuationToken"] = answer["NextContinuationToken"]
@@ -103,12 +105,14 @@ def _readable(what: str, uri: str) -> Iterator[None]:
         raise Unreadable(f"{what}-{cause}", _WORDS[cause].format(uri)) from error
 
 
-def _text(line: bytes, *, first: bool) -> str:
-    """A line as text. One that is no UTF-8 or too long becomes text that no URI can be."""
-    line = line.removeprefix(_BOM) if first else line
+def _line(number: int, raw: bytes) -> Line | None:
+    """A line, with what no line may be; None where it is blank."""
+    if len(raw) > LINE_BYTES:
+        return Line(number, "", f"has more than {LINE_BYTES} bytes")
     try:
-        if len(line) <= LINE_BYTES:
-            return line.decode()
+        text = (raw.removeprefix(_BOM) if number == 1 else raw).decode().strip()
     except UnicodeDecodeError:
-        pass
-    return "\ufffd" + line[:_SHOWN].decode(errors="replace")
+        return Line(number, "", "is not UTF-8")
+    if _CONTROL.search(text):
+        return Line(number, "", "holds a control character; lines end with LF or CRLF")
+    return Line(number, text) if text else None

@@ -67,7 +67,12 @@ class Strip:
 
     def failures(self) -> Counter[str]:
         """How many jobs have failed with each code."""
-        return Counter({code: self._states.count(self._first_code + n) for n, code in enumerate(self.codes)})
+        return +Counter({code: self._states.count(self._first_code + n) for n, code in enumerate(self.codes)})
+
+    @property
+    def moves(self) -> int:
+        """How many moves all jobs have made together, being stored included."""
+        return sum(self._moves)
 
     def positions(self, state: State) -> Iterator[int]:
         """The jobs in a state, in order."""
