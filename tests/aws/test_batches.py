@@ -560,8 +560,11 @@ def test_a_cancelled_batch_ends_when_its_last_job_has(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("pages_done", [0, 1, 2])
-def test_a_batch_cancelled_while_expanding_makes_no_more_jobs(stack: Stack, pages_done: int) -> None:
-    batch_id = taken(stack, inputs=uris(250))
+def test_a_batch_cancelled_while_expanding_makes_no_more_jobs(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, pages_done: int
+) -> None:
+    monkeypatch.setattr(batches, "PAGE_JOBS", 20)
+    batch_id = taken(stack, inputs=uris(50))
     for message in take(stack, "surveys"):
         give(stack.survey, message)
     pages = take(stack, "pages")
@@ -574,10 +577,10 @@ def test_a_batch_cancelled_while_expanding_makes_no_more_jobs(stack: Stack, page
     record = shown(stack, batch_id)
     assert (record["state"], record["total"], record["cancelled"]) == (
         "cancelled",
-        100 * pages_done,
-        100 * pages_done,
+        20 * pages_done,
+        20 * pages_done,
     )
-    left = 250 - 100 * pages_done
+    left = 50 - 20 * pages_done
     assert [said.split(":")[0] for said in record["warnings"]] == [f"{left} inputs without a job"]
     assert len(ended(stack, batch_id)) == 1
     assert_counts_are_the_records(stack, batch_id)
