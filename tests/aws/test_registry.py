@@ -234,6 +234,7 @@ def test_a_new_container_routes_by_what_others_measured(stack: Stack) -> None:
 
 
 def test_what_waits_on_a_deserted_queue_goes_where_workers_are(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aws, "_threads", InTurn())
     discovered(stack, ("ffmpeg_job", 0), ("ffmpeg_two", 1))
     pause(stack, "ffmpeg_two")
     job_ids = [submitted(stack) for _ in range(12)]

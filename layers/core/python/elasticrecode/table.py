@@ -273,10 +273,11 @@ class JobsTable:
         Jobs that run lie among those that wait. Where only such are found, the latest of them: none waits longer.
         """
         shards = (_Query(DUE_INDEX, DUE_KEYS, f"{queue}#{shard}", "") for shard in range(SHARDS))
-        rows = [row for query in shards for row in self._query(query, _READ_LIMIT // SHARDS)[0]]
+        pages = [self._query(query, _READ_LIMIT // SHARDS) for query in shards]
+        rows = [row for page, _ in pages for row in page]
         found = self._get([_key(row["jobID"]["S"]) for row in rows], "#state, queuedMs", {"#state": "state"})
         waiting = [int(item["queuedMs"]["N"]) for item in found if item["state"]["S"] == "queued"]
-        if waiting or len(rows) < _READ_LIMIT:
+        if waiting or not any(more for _, more in pages):
             return min(waiting, default=None)
         return max((int(item["queuedMs"]["N"]) for item in found), default=None)
 
