@@ -120,6 +120,8 @@ class World:
         self.cancelling: set[str] = set()
         """Batches whose cancellation was asked for and not answered."""
         self.cancelled: set[str] = set()
+        self.unanswered: set[str] = set()
+        """Batches that were cancelled, or not: a client got no answer."""
         self.batches = [self.submit(n) for n in range(rng.randint(1, 2))]
 
     # The machinery
@@ -348,7 +350,9 @@ class World:
 
     def ask_to_cancel(self, batch_id: str) -> None:
         answer = self.ask(self.stack.batch, names.CANCEL_BATCH, parameters={"batchID": batch_id})
-        if answer:
+        if not answer:
+            self.unanswered.add(batch_id)
+        else:
             self.cancelling.discard(batch_id)
             assert answer.status in (202, 409), answer
             if answer.status == 202:
@@ -425,7 +429,8 @@ class World:
         for n, job in made.items():
             assert found[ids.job_id(batch.id, n)]["batchID"]["S"] == batch.id
             assert (job["userid"], job["profile"]) == (_USER, shown["profile"])
-        is_cancelled, is_failed = batch.id in self.cancelled, shown["error"] is not None
+        is_failed = shown["error"] is not None
+        is_cancelled = shown["state"] == "cancelled" if batch.id in self.unanswered else batch.id in self.cancelled
         assert shown["state"] == ("failed" if is_failed else "cancelled" if is_cancelled else "finished")
         if is_failed:
             self.counts["batches failed"] += 1
