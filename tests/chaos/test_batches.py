@@ -30,11 +30,15 @@ from tests.support import Answer, call
 
 WORLDS = 3_000 if FULL else 60
 _AT_ONCE = 0.04
+_SAME_AT_ONCE = 0.3
+_STEPS_AT_ONCE = (1, 1, 3, 15)
 _DEEP = 3
 _AGAIN = 0.15
 _PATIENCE = 60
 _PAGE_SECONDS = 36
 """Longer than a page's lease."""
+_TIME_LIMIT = 30
+"""Seconds that a function may run; a page's lease is longer."""
 _EXPECTED = (Unavailable, ClientError, BotoCoreError, RuntimeError)
 """What an invocation may end with when AWS fails: its messages come again."""
 _CODES = ("input-corrupt", "encoder-failed", "disk-full")
@@ -43,10 +47,16 @@ _ORDER = {name: contract("job_batch")[name] for name in ("userid", "profile", "p
 T = TypeVar("T")
 
 
-class Twice(Faults):
-    """Faults, among them a conditional write that botocore makes again because its answer got lost."""
+class Invocation(Faults):
+    """Faults, among them a conditional write that botocore makes again because its answer got lost; and its time."""
+
+    def __init__(self, rng: random.Random, clock: Clock) -> None:
+        super().__init__(rng)
+        self._clock = clock
+        self._until = clock.ahead + _TIME_LIMIT
 
     def __call__(self, real: Aws, client: Any, operation: str, arguments: dict[str, Any]) -> Any:
+        self._dead = self._dead or self._clock.ahead > self._until
         if "ConditionExpression" in arguments and not self._dead and self.rng.random() < self.rate:
             self.counts["writes made twice"] += 1
             real(client, operation, arguments)
@@ -86,7 +96,9 @@ class World:
         self.counts: Counter[str] = Counter()
         self.rate = 0.0
         self.at_once = 0.0
-        self.running: list[Faults] = []
+        self.running: list[Invocation] = []
+        self.at: list[tuple[str, list[Message]]] = []
+        """What functions are at, one in the middle of another."""
         self.aws = Aws(rng)
         patch.setattr(BaseClient, "_make_api_call", lambda *asked: self.call(*asked))
         patch.setattr(product, "_threads", self)
@@ -136,12 +148,23 @@ class World:
         faults = self.running[-1]
         if len(self.running) < _DEEP and not faults._dead and self.rng.random() < self.at_once:
             self.counts["at once"] += 1
-            self.step()
+            self.meanwhile()
         return faults(self.aws, client, operation, arguments)
+
+    def meanwhile(self) -> None:
+        """Things happen while a function runs: any, or its messages come to another one, and what it does goes on."""
+        if self.at and self.rng.random() < _SAME_AT_ONCE:
+            self.deliver(*self.at[-1])
+            for act in (self.dispatch, self.dispatch, self.work, self.hear, self.hear):
+                self.look()
+                act()
+        else:
+            for _ in range(self.rng.choice(_STEPS_AT_ONCE)):
+                self.step()
 
     def run(self, do: Callable[[], T]) -> T | None:
         """Let something be done that may fail, or die; None when it does."""
-        faults = Twice(self.rng)
+        faults = Invocation(self.rng, self.clock)
         faults.rate, faults.counts = self.rate, self.counts
         self.running.append(faults)
         try:
@@ -255,7 +278,9 @@ class World:
         if not messages:
             return
         event = {"Records": [message.delivered() for message in messages]}
+        self.at.append((queue, messages))
         done = self.run(lambda: (self.handlers[queue](event, None),))
+        self.at.pop()
         if done is None:
             return
         failed = {failure["itemIdentifier"] for failure in (done[0] or {}).get("batchItemFailures", ())}
