@@ -152,9 +152,12 @@ class World:
         return faults(self.aws, client, operation, arguments)
 
     def meanwhile(self) -> None:
-        """Things happen while a function runs: any, or its messages come to another one, and what it does goes on."""
+        """Things happen while a function runs: any, or others are at the same messages, or at all else."""
         if self.at and self.rng.random() < _SAME_AT_ONCE:
-            self.deliver(*self.at[-1])
+            queue, messages = self.at[-1]
+            others = [message for message in self.inbox[queue] if message not in messages][:10]
+            for message in self.rng.choice((messages, others)):
+                self.deliver(queue, [message])
             for act in (self.dispatch, self.dispatch, self.work, self.hear, self.hear):
                 self.look()
                 act()
@@ -226,7 +229,7 @@ class World:
         """Things happen in any order, then all is brought to an end in peace."""
         self.rate = self.rng.choice((0.0, 0.01, 0.03, 0.1))
         self.at_once = self.rng.choice((0.0, _AT_ONCE, 3 * _AT_ONCE))
-        for _ in range(self.rng.choice((30, 100, 250))):
+        for _ in range(self.rng.choice((30, 100, 300))):
             self.step()
         self.rate = self.at_once = 0.0
         self.finish()
