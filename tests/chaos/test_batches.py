@@ -63,6 +63,10 @@ class Invocation(Faults):
         return super().__call__(real, client, operation, arguments)
 
 
+class Broken(BaseException):
+    """A promise was broken while a function ran, whose own handling of errors must not keep that."""
+
+
 class Ordered(NamedTuple):
     """A batch that was taken, and the inputs that its jobs are to have, by position."""
 
@@ -134,7 +138,9 @@ class World:
         self.cancelled: set[str] = set()
         self.unanswered: set[str] = set()
         """Batches that were cancelled, or not: a client got no answer."""
-        self.batches = [self.submit(n) for n in range(rng.randint(1, 2))]
+        self.batches: list[Ordered] = []
+        for n in range(rng.randint(1, 2)):
+            self.batches.append(self.submit(n))
 
     # The machinery
 
@@ -148,7 +154,10 @@ class World:
         faults = self.running[-1]
         if len(self.running) < _DEEP and not faults._dead and self.rng.random() < self.at_once:
             self.counts["at once"] += 1
-            self.meanwhile()
+            try:
+                self.meanwhile()
+            except AssertionError as error:
+                raise Broken(str(error)) from error
         return faults(self.aws, client, operation, arguments)
 
     def meanwhile(self) -> None:
@@ -261,7 +270,7 @@ class World:
             for uri in [*uris, f"s3://media/in{n}/07.txt"]:
                 self.stack.s3.put_object(Bucket="media", Key=uri.removeprefix("s3://media/"), Body=b"")
             source = {"prefix": f"s3://media/in{n}/", "suffixes": [".mp4"]}
-        self.rate = self.rng.choice((0.0, 0.05))
+        self.rate, self.at_once = self.rng.choice(((0.0, 0.0), (0.05, 3 * _AT_ONCE)))
         order, key = _ORDER | {"output": f"s3://media/out{n}/"} | source, {"Idempotency-Key": f"key-{n}"}
         while True:
             answer = self.ask(self.stack.batch, names.SUBMIT_BATCH, order, headers=key)
