@@ -51,10 +51,12 @@ def build(settings: BatchSettings) -> http.LambdaHandler:
     def cancel(request: http.Request) -> http.Response:
         standing = _existing(request.parameters["batchID"])
         batch_id = standing.batch.batchID
-        if not ledger.cancel(batch_id, _now_ms()):
+        while not ledger.cancel(batch_id, _now_ms()):
             standing = _existing(batch_id)
             if standing.endedMs or standing.failure:
                 raise Refused(f"The batch can't be cancelled: it has ended, and is {standing.state}.")
+            if standing.cancelledMs:
+                break  # else it had ended, and a job that was retried lets it go on
         # A cancellation is not taken before its message is, and asking for it again sends that again.
         sender.hand(settings.pages_queue, [Task(batch_id, "cancel")], standing.batch.userID)
         return http.Response(_record(_existing(batch_id)), 202)

@@ -559,6 +559,32 @@ def test_a_cancelled_batch_ends_when_its_last_job_has(stack: Stack) -> None:
     assert_counts_are_the_records(stack, batch_id)
 
 
+def test_a_batch_that_goes_on_while_it_is_being_cancelled_is_cancelled(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch_id = taken(stack, inputs=uris(2))
+    work(stack)
+    finish(stack, ids.job_id(batch_id, 0))
+    finish(stack, ids.job_id(batch_id, 1), action="JobFailed")
+    work(stack)
+    assert call(stack.jobs, names.RETRY, parameters={"jobID": ids.job_id(batch_id, 1)}).status == 202
+    stack.flow()
+    late, refused = take(stack, "tallies"), []
+
+    def watch(operation: str, arguments: dict[str, Any]) -> Any:
+        if "cancelledMs" in arguments.get("UpdateExpression", ""):
+            refused.append(operation)
+        elif operation == "GetItem" and refused and late:
+            give(stack.tally, late.pop())
+
+    with every_call(watch, monkeypatch):
+        answer = call(stack.batch, names.CANCEL_BATCH, parameters={"batchID": batch_id})
+    assert (answer.status, answer.body["state"]) == (202, "cancelled")
+    work(stack)
+    record = shown(stack, batch_id)
+    assert (record["state"], record["finished"], record["cancelled"]) == ("cancelled", 1, 1)
+
+
 @pytest.mark.parametrize("pages_done", [0, 1, 2])
 def test_a_batch_cancelled_while_expanding_makes_no_more_jobs(
     stack: Stack, monkeypatch: pytest.MonkeyPatch, pages_done: int

@@ -1,0 +1,519 @@
+"""(d) Batches hold what they promise, whoever dies when.
+
+Clients, workers, `survey`, `expand`, `tally`, `dispatch` and time take turns in any order, and one in the middle of
+another: before any AWS call, another whole invocation may run. Then AWS is kind again, until nothing is left to do.
+"""
+
+import json
+import random
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+import pytest
+from botocore.client import BaseClient
+from botocore.exceptions import BotoCoreError, ClientError
+
+from elasticrecode import aws as product
+from elasticrecode import batches, ids, ledger, streams, strips, table
+from elasticrecode import settings as names
+from elasticrecode.claims import Claims
+from elasticrecode.errors import Unavailable
+from elasticrecode.lifecycle import ENDED, STATES
+from tests.aws.conftest import Stack, selected
+from tests.chaos.aws import Aws
+from tests.chaos.conftest import Clock
+from tests.chaos.world import LEASE_SECONDS, LEGAL, Faults
+from tests.conftest import FULL, SEED, Tell, contract
+from tests.support import Answer, call
+
+WORLDS = 3_000 if FULL else 60
+_AT_ONCE = 0.04
+_SAME_AT_ONCE = 0.3
+_STEPS_AT_ONCE = (1, 1, 3, 15)
+_DEEP = 3
+_AGAIN = 0.15
+_PATIENCE = 60
+_PAGE_SECONDS = 36
+"""Longer than a page's lease."""
+_TIME_LIMIT = 30
+"""Seconds that a function may run; a page's lease is longer."""
+_EXPECTED = (Unavailable, ClientError, BotoCoreError, RuntimeError)
+"""What an invocation may end with when AWS fails: its messages come again."""
+_CODES = ("input-corrupt", "encoder-failed", "disk-full")
+_USER = contract("job")["userid"]
+_ORDER = {name: contract("job_batch")[name] for name in ("userid", "profile", "priority")}
+T = TypeVar("T")
+
+
+class Invocation(Faults):
+    """Faults, among them a conditional write that botocore makes again because its answer got lost; and its time."""
+
+    def __init__(self, rng: random.Random, clock: Clock) -> None:
+        super().__init__(rng)
+        self._clock = clock
+        self._until = clock.ahead + _TIME_LIMIT
+
+    def __call__(self, real: Aws, client: Any, operation: str, arguments: dict[str, Any]) -> Any:
+        self._dead = self._dead or self._clock.ahead > self._until
+        if "ConditionExpression" in arguments and not self._dead and self.rng.random() < self.rate:
+            self.counts["writes made twice"] += 1
+            real(client, operation, arguments)
+        return super().__call__(real, client, operation, arguments)
+
+
+class Broken(BaseException):
+    """A promise was broken while a function ran, whose own handling of errors must not keep that."""
+
+
+class Ordered(NamedTuple):
+    """A batch that was taken, and the inputs that its jobs are to have, by position."""
+
+    id: str
+    inputs: list[str]
+
+
+class Message:
+    """What lies on a queue, until Lambda hears that it is done."""
+
+    def __init__(self, found: dict[str, Any]) -> None:
+        self.found = found
+        self.receives = 0
+
+    def delivered(self) -> dict[str, Any]:
+        """As a function gets it, once more."""
+        self.receives += 1
+        return {
+            "messageId": self.found["MessageId"],
+            "receiptHandle": self.found["ReceiptHandle"],
+            "body": self.found["Body"],
+            "attributes": {"ApproximateReceiveCount": str(self.receives)},
+        }
+
+
+class World:
+    """One deployment, with a few batches at once."""
+
+    def __init__(self, rng: random.Random, clock: Clock, patch: pytest.MonkeyPatch) -> None:
+        self.rng, self.clock = rng, clock
+        self.counts: Counter[str] = Counter()
+        self.rate = 0.0
+        self.at_once = 0.0
+        self.running: list[Invocation] = []
+        self.at: list[tuple[str, list[Message]]] = []
+        """What functions are at, one in the middle of another."""
+        self.aws = Aws(rng)
+        patch.setattr(BaseClient, "_make_api_call", lambda *asked: self.call(*asked))
+        patch.setattr(product, "_threads", self)
+        patch.setattr(uuid, "uuid4", lambda: uuid.UUID(int=rng.getrandbits(128), version=4))
+        random.seed(rng.random())
+        patch.setattr(batches, "PAGE_JOBS", rng.randint(3, 10))
+        patch.setattr(strips, "SIZE", rng.randint(3, 15))
+        patch.setattr(table, "_WRITE_LIMIT", rng.randint(2, 6))
+        patch.setattr(ledger, "_WRITE_LIMIT", rng.randint(1, 3))
+        patch.setattr(batches, "_SAMPLE_MS", rng.choice((10_000, 10**9)))
+        self.own: tuple[Any, ...] = ()
+        self.stack = stack = Stack()
+        self.own = (stack.dynamodb, stack.sqs, stack.s3, stack._streams)
+        self.claims = Claims("jobs", LEASE_SECONDS)
+        self.handlers: dict[str, Callable[[dict[str, Any], Any], Any]] = {
+            "surveys": stack.survey,
+            "pages": stack.expand,
+            "tallies": stack.tally,
+            "control_plane": stack._events,
+        }
+        self.inbox: dict[str, list[Message]] = {queue: [] for queue in self.handlers}
+        self.pending: list[dict[str, Any]] = []
+        self.past: list[dict[str, Any]] = []
+        self.reading = False
+        self.records: dict[str, dict[str, Any]] = {}
+        self.sent: set[str] = set()
+        self.retried: set[str] = set()
+        self.retried_batches: set[str] = set()
+        self.moved_again: Counter[str] = Counter()
+        """Of each batch: jobs that went on after they had ended."""
+        self.cancelling: set[str] = set()
+        """Batches whose cancellation was asked for and not answered."""
+        self.cancelled: set[str] = set()
+        self.unanswered: set[str] = set()
+        """Batches that were cancelled, or not: a client got no answer."""
+        self.batches: list[Ordered] = []
+        for n in range(rng.randint(1, 2)):
+            self.batches.append(self.submit(n))
+
+    # The machinery
+
+    map = staticmethod(map)
+    """Threads take turns, so that a seed always gives the same world."""
+
+    def call(self, client: Any, operation: str, arguments: dict[str, Any]) -> Any:
+        """An AWS call."""
+        if not self.running or client in self.own:
+            return self.aws(client, operation, arguments)
+        faults = self.running[-1]
+        if len(self.running) < _DEEP and not faults._dead and self.rng.random() < self.at_once:
+            self.counts["at once"] += 1
+            try:
+                self.meanwhile()
+            except AssertionError as error:
+                raise Broken(str(error)) from error
+        return faults(self.aws, client, operation, arguments)
+
+    def meanwhile(self) -> None:
+        """Things happen while a function runs: any, or others are at the same messages, or at all else."""
+        if self.at and self.rng.random() < _SAME_AT_ONCE:
+            queue, messages = self.at[-1]
+            others = [message for message in self.inbox[queue] if message not in messages][:10]
+            for message in self.rng.choice((messages, others)):
+                self.deliver(queue, [message])
+            for act in (self.dispatch, self.dispatch, self.work, self.hear, self.hear):
+                self.look()
+                act()
+        else:
+            for _ in range(self.rng.choice(_STEPS_AT_ONCE)):
+                self.step()
+
+    def run(self, do: Callable[[], T]) -> T | None:
+        """Let something be done that may fail, or die; None when it does."""
+        faults = Invocation(self.rng, self.clock)
+        faults.rate, faults.counts = self.rate, self.counts
+        self.running.append(faults)
+        try:
+            with faults.process():
+                return do()
+        except _EXPECTED:
+            self.counts["failed invocations"] += 1
+        finally:
+            self.running.pop()
+        return None
+
+    def ask(self, handler: Callable[..., Any], route: str, body: Any = None, **more: Any) -> Answer | None:
+        """A client's request; None when there is no answer."""
+        answer = self.run(lambda: call(handler, route, body, **more))
+        assert answer is None or answer.status in (200, 202, 404, 409, 503), answer
+        return None if answer is None or answer.status == 503 else answer
+
+    def look(self) -> None:
+        """Read what there is: the stream, judging every change of a job, and the queues."""
+        for record in self.stack.changes():
+            self.pending.append(record)
+            stored = record["dynamodb"]
+            if stored["Keys"]["item"]["S"] == table.RECORD:
+                self.judge(stored["Keys"]["jobID"]["S"], stored.get("OldImage"), stored["NewImage"])
+        for queue, inbox in self.inbox.items():
+            inbox += map(Message, self.receive(queue))
+        self.sent |= {json.loads(message["Body"])["jobid"] for message in self.receive("ffmpeg_job")}
+
+    def receive(self, queue: str) -> list[dict[str, Any]]:
+        """What has come on a queue; it stays there, in flight."""
+        taken: list[dict[str, Any]] = []
+        asked: Any = {"QueueUrl": self.stack.queue[queue], "MaxNumberOfMessages": 10, "VisibilityTimeout": 10**8}
+        while found := self.stack.sqs.receive_message(**asked).get("Messages"):
+            taken += map(dict, found)
+        return taken
+
+    def judge(self, job_id: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+        """A record has changed: only as a job may move, and on from where it was."""
+        self.records[job_id] = new
+        if old is None:
+            assert "moves" not in new, f"{job_id} is made and has moved"
+            return
+        was, is_ = old["state"]["S"], new["state"]["S"]
+        moves, attempts = (
+            int(new.get(name, {"N": "0"})["N"]) - int(old.get(name, {"N": "0"})["N"]) for name in ("moves", "attempt")
+        )
+        story = f"{job_id} went from {was} to {is_} by {moves} moves and {attempts} attempts"
+        assert new["job"] == old["job"], story
+        assert (moves, attempts) in ((0, 0), (1, 0), (1, 1)), story
+        assert was == is_ or (moves == 1 and (was, is_) in LEGAL), story
+        if was in ENDED and moves:
+            batch_id = ids.batch_of(job_id) or ""
+            self.moved_again[batch_id] += 1
+            assert job_id in self.retried or (was == "failed" and batch_id in self.retried_batches), story
+
+    # What happens
+
+    def live(self) -> None:
+        """Things happen in any order, then all is brought to an end in peace."""
+        self.rate = self.rng.choice((0.0, 0.01, 0.03, 0.1))
+        self.at_once = self.rng.choice((0.0, _AT_ONCE, 3 * _AT_ONCE))
+        for _ in range(self.rng.choice((30, 100, 300))):
+            self.step()
+        self.rate = self.at_once = 0.0
+        self.finish()
+        for batch in self.batches:
+            self.judge_batch(batch)
+
+    def step(self) -> None:
+        """One thing happens."""
+        weights = {self.survey: 3, self.expand: 8, self.tally: 6, self.dispatch: 8, self.hear: 8, self.work: 20,
+                   self.claim: 2, self.retry: 2, self.retry_batch: 1, self.cancel: 1, self.cancel_batch: 0.3,
+                   self.show: 1, self.wait: 3, self.reconcile: 1, self.late: 0.5}  # fmt: skip
+        (act,) = self.rng.choices(list(weights), list(weights.values()))
+        self.look()
+        act()
+
+    def submit(self, n: int) -> Ordered:
+        """A client asks for a batch under a key, and asks again until it has an answer; some things go on meanwhile."""
+        uris = [f"s3://media/in{n}/{k:02d}.mp4" for k in range(self.rng.randint(3, 40))]
+        source: dict[str, Any]
+        kind = self.rng.choice(("inputs", "manifest", "prefix"))
+        if kind == "inputs":
+            uris += self.rng.sample(uris, self.rng.randint(0, 2))
+            source = {"inputs": uris}
+        elif kind == "manifest":
+            lines = [line for uri in uris for line in (*self.rng.choice(((), ("",), ("no input",))), uri)]
+            self.stack.s3.put_object(Bucket="media", Key=f"lists/{n}", Body="\n".join(lines).encode())
+            source = {"manifest": f"s3://media/lists/{n}"}
+        else:
+            for uri in [*uris, f"s3://media/in{n}/07.txt"]:
+                self.stack.s3.put_object(Bucket="media", Key=uri.removeprefix("s3://media/"), Body=b"")
+            source = {"prefix": f"s3://media/in{n}/", "suffixes": [".mp4"]}
+        self.rate, self.at_once = self.rng.choice(((0.0, 0.0), (0.05, 3 * _AT_ONCE)))
+        order, key = _ORDER | {"output": f"s3://media/out{n}/"} | source, {"Idempotency-Key": f"key-{n}"}
+        while True:
+            answer = self.ask(self.stack.batch, names.SUBMIT_BATCH, order, headers=key)
+            if answer and answer.status == 202:
+                self.counts[kind] += 1
+                return Ordered(answer.body["batchID"], uris)
+            self.counts["orders repeated"] += 1
+            self.clock.ahead += LEASE_SECONDS + 1
+            for act in self.rng.choices(
+                (self.survey, self.expand, self.dispatch, self.work, self.hear, self.tally), k=9
+            ):
+                self.look()
+                act()
+
+    def deliver(self, queue: str, messages: list[Message]) -> None:
+        """Messages come to their function. Those that are done are sometimes delivered again all the same."""
+        if not messages:
+            return
+        event = {"Records": [message.delivered() for message in messages]}
+        self.at.append((queue, messages))
+        done = self.run(lambda: (self.handlers[queue](event, None),))
+        self.at.pop()
+        if done is None:
+            return
+        failed = {failure["itemIdentifier"] for failure in (done[0] or {}).get("batchItemFailures", ())}
+        for message in messages:
+            is_done = message.found["MessageId"] not in failed
+            if is_done and message in self.inbox[queue] and not (self.rate and self.rng.random() < _AGAIN):
+                self.inbox[queue].remove(message)
+
+    def some(self, queue: str, most: int) -> list[Message]:
+        """Some messages, in any order."""
+        return self.rng.sample(self.inbox[queue], min(len(self.inbox[queue]), self.rng.randint(1, most)))
+
+    def survey(self) -> None:
+        self.deliver("surveys", self.some("surveys", 1))
+
+    def expand(self) -> None:
+        self.deliver("pages", self.some("pages", 1))
+
+    def tally(self) -> None:
+        self.deliver("tallies", self.some("tallies", 5))
+
+    def hear(self) -> None:
+        """The consumer of what workers say."""
+        self.deliver("control_plane", self.some("control_plane", 4))
+
+    def dispatch(self) -> None:
+        """The stream delivers in order, one batch at a time; what its reader did not finish comes again."""
+        if self.reading:
+            return
+        some = self.pending[: self.rng.randint(1, 30)]
+        self.reading = True
+        done = self.hand(some)
+        self.reading = False
+        if done and not (self.rate and self.rng.random() < _AGAIN):
+            self.past += some
+            del self.pending[: len(some)]
+
+    def late(self) -> None:
+        """What was delivered before comes again."""
+        if self.past:
+            start = self.rng.randrange(len(self.past))
+            self.hand(self.past[start : start + 10])
+
+    def hand(self, some: list[dict[str, Any]]) -> bool:
+        chosen = selected(some, streams.DISPATCH)
+        return not chosen or self.run(lambda: (self.stack._dispatch({"Records": chosen}, None),)) is not None
+
+    def work(self) -> None:
+        """Workers tell of some jobs that they have a message of; sometimes they tell it twice."""
+        for job_id in self.any_of(self.open() & self.sent, 4):
+            self.tell(job_id, self.rng.choice(("JobStart", "JobFinished", "JobFinished", "JobFailed", "JobReturned")))
+
+    def tell(self, job_id: str, action: str) -> None:
+        """A worker tells what it does; one that has claimed its job names its attempt."""
+        record, code = self.records[job_id], self.rng.choice(_CODES)
+        now = self.clock.ms()
+        said = contract("worker_event") | {
+            "action": action,
+            "eventID": str(uuid.uuid4()),
+            "ts": now // 1000,
+            "tsMs": now,
+            **({"attempt": int(record["attempt"]["N"])} if "lease" in record else {}),
+            **({"error": {"code": code, "message": "m"}} if action in ("JobFailed", "JobReturned") else {}),
+        }
+        said["job"] = said["job"] | {"jobid": job_id}
+        for _ in range(1 + (self.rate > 0 and self.rng.random() < _AGAIN)):
+            self.stack.sqs.send_message(QueueUrl=self.stack.queue["control_plane"], MessageBody=json.dumps(said))
+
+    def claim(self) -> None:
+        """A worker takes a job; what comes of it is told later, or never."""
+        for job_id in self.any_of(self.open() & self.sent, 2):
+            self.run(lambda job_id=job_id: self.claims.claim(job_id, "w"))  # type: ignore[misc]
+
+    def retry(self) -> None:
+        for job_id in self.any_of({i for i, item in self.records.items() if item["state"]["S"] in ENDED}, 1):
+            self.retried.add(job_id)
+            self.ask(self.stack.jobs, names.RETRY, parameters={"jobID": job_id})
+
+    def retry_batch(self) -> None:
+        for batch_id in self.any_of({batch.id for batch in self.batches}, 1):
+            self.retried_batches.add(batch_id)
+            self.ask(self.stack.jobs, names.RETRY_FAILED, {"userID": _USER, "batchID": batch_id})
+
+    def cancel(self) -> None:
+        for job_id in self.any_of(self.open(), 1):
+            self.ask(self.stack.jobs, names.CANCEL, parameters={"jobID": job_id})
+
+    def cancel_batch(self) -> None:
+        for batch_id in self.any_of({batch.id for batch in self.batches}, 1):
+            self.cancelling.add(batch_id)
+            self.ask_to_cancel(batch_id)
+
+    def ask_to_cancel(self, batch_id: str) -> None:
+        answer = self.ask(self.stack.batch, names.CANCEL_BATCH, parameters={"batchID": batch_id})
+        if not answer:
+            self.unanswered.add(batch_id)
+        else:
+            self.cancelling.discard(batch_id)
+            assert answer.status in (202, 409), answer
+            if answer.status == 202:
+                assert answer.body["state"] == "cancelled"
+                self.cancelled.add(batch_id)
+
+    def show(self) -> None:
+        """A client looks at a batch: it has never more jobs than are to be."""
+        for batch_id in self.any_of({batch.id for batch in self.batches}, 1):
+            answer = self.ask(self.stack.batch, names.BATCH, parameters={"batchID": batch_id})
+            if answer:
+                assert answer.status == 200
+                assert answer.body["total"] is None or sum(map(answer.body.get, STATES)) <= answer.body["total"]
+                assert answer.body["progress"]["percent"] <= 100
+
+    def wait(self) -> None:
+        self.clock.ahead += self.rng.choice((0.1, 1, 10, _PAGE_SECONDS))
+
+    def reconcile(self) -> None:
+        self.run(lambda: self.stack.reconcile({}, None))
+
+    def open(self) -> set[str]:
+        """Jobs that have not ended."""
+        return {job_id for job_id, item in self.records.items() if item["state"]["S"] not in ENDED}
+
+    def any_of(self, ids_: set[str], most: int) -> list[str]:
+        """A few of them."""
+        return self.rng.sample(sorted(ids_), min(len(ids_), self.rng.randint(1, most)))
+
+    # The end
+
+    def finish(self) -> None:
+        """AWS is kind: what is to be done is done, once. Cancelled batches end, then workers end what is left."""
+        for batch_id in sorted(self.cancelling):
+            self.ask_to_cancel(batch_id)
+        for turn in range(_PATIENCE):
+            while self.settle():
+                pass
+            self.reconcile()
+            self.clock.ahead += _PAGE_SECONDS
+            if any(self.inbox.values()) or turn < 2:
+                continue
+            left = {job_id for job_id in self.open() if ids.batch_of(job_id) in self.cancelled} - self.retried
+            assert not {i for i in left if ids.batch_of(i) not in self.retried_batches}, f"not cancelled: {left}"
+            for job_id in sorted(self.open() & self.sent):
+                self.tell(job_id, self.rng.choice(("JobFinished", "JobFinished", "JobFailed")))
+            self.look()
+            if not self.open() and not self.pending and not any(self.inbox.values()):
+                return
+        raise AssertionError(f"never done: {self.open()}, {[(q, len(m)) for q, m in self.inbox.items()]}")
+
+    def settle(self) -> bool:
+        """Deliver all there is, each once; whether there was anything that could be done."""
+        self.look()
+        before = len(self.pending) + sum(map(len, self.inbox.values()))
+        for queue, inbox in self.inbox.items():
+            for message in self.rng.sample(inbox, len(inbox)):
+                self.deliver(queue, [message])
+        while self.pending:
+            self.dispatch()
+        self.look()
+        return before > 0 and before != len(self.pending) + sum(map(len, self.inbox.values()))
+
+    def judge_batch(self, batch: Ordered) -> None:
+        """What is promised of a batch that is done."""
+        found = {job_id: item for job_id, item in self.records.items() if ids.batch_of(job_id) == batch.id}
+        states = Counter(item["state"]["S"] for item in found.values())
+        answer = self.ask(self.stack.batch, names.BATCH, parameters={"batchID": batch.id})
+        assert answer
+        shown = answer.body
+        made = {ids.position(job_id): json.loads(item["job"]["S"]) for job_id, item in found.items()}
+        inputs = dict(enumerate(batch.inputs))
+        assert {n: job["input"] for n, job in made.items()} == {n: inputs.get(n) for n in made}
+        for n, job in made.items():
+            assert found[ids.job_id(batch.id, n)]["batchID"]["S"] == batch.id
+            assert (job["userid"], job["profile"]) == (_USER, shown["profile"])
+        is_failed = shown["error"] is not None
+        is_cancelled = shown["state"] == "cancelled" if batch.id in self.unanswered else batch.id in self.cancelled
+        assert shown["state"] == ("failed" if is_failed else "cancelled" if is_cancelled else "finished")
+        if is_failed:
+            self.counts["batches failed"] += 1
+            assert (shown["error"]["code"], len(made)) == ("survey-failed", 0)
+        elif not is_cancelled:
+            assert made.keys() == inputs.keys(), "inputs without a job"
+        assert {state: shown[state] for state in STATES} == {state: states[state] for state in STATES}
+        assert shown["total"] == len(made)
+        assert sum(states[state] for state in ENDED) == len(made)
+        codes = [json.loads(item["failure"]["S"])["code"] for item in found.values() if item["state"]["S"] == "failed"]
+        assert shown["failures"] == dict(Counter(codes))
+        assert shown["endedAt"] is not None
+        assert shown["progress"]["percent"] == 100
+        told = {
+            said["eventID"]: said["batch"]
+            for item in self.stack.items()
+            if item["jobID"]["S"] == batch.id and "event" in item
+            for said in [json.loads(item["event"]["S"])]
+        }
+        stored = [item for item in self.stack.items() if item["jobID"]["S"] == batch.id]
+        assert len(stored) == len(told), "an end told twice"
+        assert sorted(told) == sorted(f"{batch.id}-{n}" for n in range(len(told)))
+        assert 1 <= len(told) <= 1 + self.moved_again[batch.id]
+        last = told[f"{batch.id}-{len(told) - 1}"]
+        assert {state: last[state] for state in STATES} == {state: states[state] for state in STATES}
+        assert (last["total"], last["state"]) == (len(made), shown["state"])
+        unsent = {job_id for job_id, item in found.items() if item["state"]["S"] != "cancelled"} - self.sent
+        assert not unsent, f"never sent: {unsent}"
+        self.counts["batches"] += 1
+        self.counts["jobs"] += len(made)
+        self.counts["ends"] += len(told)
+        self.counts["batches cancelled"] += is_cancelled
+        self.counts["inputs not made"] += len(inputs) - len(made)
+
+
+@pytest.mark.timeout(3600 if FULL else 300)
+def test_batches_hold_what_they_promise_whoever_dies_when(clock: Clock, tell: Tell) -> None:
+    counts: Counter[str] = Counter()
+    for n in range(WORLDS):
+        clock.ahead = 0.0
+        with pytest.MonkeyPatch.context() as patch:
+            try:
+                world = World(random.Random(SEED + n), clock, patch)
+                world.live()
+            except BaseException as error:
+                error.add_note(f"CHAOS_SEED={SEED + n} shows it again")
+                raise
+            counts += world.counts
+    tell("batches", {"worlds": WORLDS} | {name: counts[name] for name in sorted(counts)})
