@@ -60,7 +60,6 @@ class Batches(Construct):
         table.grant(
             self.function,
             "dynamodb:BatchWriteItem",
-            "dynamodb:DeleteItem",
             "dynamodb:GetItem",
             "dynamodb:PutItem",
             "dynamodb:Query",

@@ -7,7 +7,7 @@ from msgspec import structs
 
 from elasticrecode import batches, http, ids
 from elasticrecode.batches import BatchRecord, Line, Order, Search, Standing, Task, read_batch
-from elasticrecode.errors import NotFound, Refused, Unavailable
+from elasticrecode.errors import NotFound, Refused
 from elasticrecode.idempotency import Begun, identity
 from elasticrecode.intake import Intake, Way
 from elasticrecode.ledger import Ledger
@@ -35,13 +35,9 @@ def build(settings: BatchSettings) -> http.LambdaHandler:
         """Store a batch and let its inputs be looked through. Refused where no queue would ever take its jobs."""
         batch, listed = order
         registry.choose([wanted(batch.job(0, batch.output))])
-        is_new = ledger.create(batch, ledger.save(batch, starmap(Line, enumerate(listed, 1))) if listed else None)
-        try:
-            sender.hand(settings.surveys_queue, [Search(batch.batchID)], batch.userID)
-        except Unavailable:
-            if is_new:
-                ledger.withdraw(batch.batchID)
-            raise
+        ledger.create(batch, ledger.save(batch, starmap(Line, enumerate(listed, 1))) if listed else None)
+        # Where this fails, the message may have come all the same: the batch stays, for who asks again with its key.
+        sender.hand(settings.surveys_queue, [Search(batch.batchID)], batch.userID)
         logger.info("taken", extra={"batch": batch.batchID, "listed": len(listed), "again": again})
         return ()
 

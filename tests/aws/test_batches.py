@@ -337,44 +337,24 @@ def test_the_same_idempotency_key_makes_one_batch(stack: Stack) -> None:
     assert len([item for item in stack.items() if item["item"]["S"] == "job"]) == 3
 
 
-def test_a_batch_that_nobody_could_be_told_of_is_503_and_not_there(
+def test_a_batch_whose_message_may_have_got_lost_is_503_and_goes_on_when_asked_again(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(time, "sleep", lambda _: None)
+    order, headers = ORDER | {"inputs": uris(3)}, {"Idempotency-Key": "k"}
 
     def watch(operation: str, _: dict[str, Any]) -> Any:
         if operation == "SendMessageBatch":
             raise throttled(operation)
 
-    headers = {"Idempotency-Key": "k"}
-    with every_call(watch, monkeypatch):
-        assert call(stack.batch, names.SUBMIT_BATCH, ORDER | {"inputs": uris(3)}, headers=headers).status == 503
-    items = stack.dynamodb.scan(TableName="batches")["Items"]
-    assert [item for item in items if item["item"]["S"] == "batch"] == []
-    answer = call(stack.batch, names.SUBMIT_BATCH, ORDER | {"inputs": uris(3)}, headers=headers)
-    work(stack)
-    assert shown(stack, answer.body["batchID"])["queued"] == 3
-
-
-def test_a_batch_that_was_begun_is_not_withdrawn_by_a_second_try(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(time, "sleep", lambda _: None)
-    order, headers = ORDER | {"inputs": uris(3)}, {"Idempotency-Key": "k"}
-    failing = {"UpdateItem"}  # the answer that would be kept
-
-    def watch(operation: str, _: dict[str, Any]) -> Any:
-        if operation in failing:
-            raise throttled(operation)
-
     with every_call(watch, monkeypatch):
         assert call(stack.batch, names.SUBMIT_BATCH, order, headers=headers).status == 503
-        failing.clear()
-        failing.add("SendMessageBatch")
-        pass_time(monkeypatch, 60)
-        assert call(stack.batch, names.SUBMIT_BATCH, order, headers=headers).status == 503
-    assert stack.dynamodb.scan(TableName="batches", FilterExpression="attribute_exists(asked)")["Count"] == 1
     work(stack)
+    assert [item for item in stack.items() if item["item"]["S"] == "job"] == []
     answer = call(stack.batch, names.SUBMIT_BATCH, order, headers=headers)
+    work(stack)
     assert shown(stack, answer.body["batchID"])["queued"] == 3
+    assert stack.dynamodb.scan(TableName="batches", FilterExpression="attribute_exists(asked)")["Count"] == 1
 
 
 def test_an_expansion_killed_in_the_middle_is_taken_up_and_makes_no_job_twice(

@@ -61,8 +61,8 @@ class Ledger:
 
     # The batch
 
-    def create(self, batch: Batch, survey: Saved | None = None) -> bool:
-        """Store a new batch, with its pages where they are saved already; False where it is there, and stays so."""
+    def create(self, batch: Batch, survey: Saved | None = None) -> None:
+        """Store a new batch, with its pages where they are saved already. One that is there stays as it is."""
         item = {**_key(batch.batchID, _BATCH), "asked": _json(batch), "settled": _number(0)}
         item |= {"unmade": _number(0), "round": _number(0)}
         item |= {"run": _text(survey.run), "findings": _json(survey.found)} if survey else {}
@@ -72,8 +72,6 @@ class Ledger:
                 Item={**item, **self._ttl()},
                 ConditionExpression=f"attribute_not_exists({BATCHES_KEYS[0]})",
             )
-            return True
-        return False
 
     def standing(self, batch_id: str) -> Standing | None:
         """How far a batch is; None when there is none, or its time of retention has passed."""
@@ -81,11 +79,6 @@ class Ledger:
             answer = self._dynamodb.get_item(TableName=self._name, Key=_key(batch_id, _BATCH), ConsistentRead=True)
         item = answer.get("Item")
         return _standing(item) if item and float(item[TTL]["N"]) > time.time() else None
-
-    def withdraw(self, batch_id: str) -> None:
-        """Forget a batch that nobody was told of."""
-        with refusals("withdrawing the batch"):
-            self._dynamodb.delete_item(TableName=self._name, Key=_key(batch_id, _BATCH))
 
     def surveyed(self, batch_id: str, saved: Saved) -> bool:
         """Note what a look through the inputs has brought; False where another was first, or it is not wanted."""
