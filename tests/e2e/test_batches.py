@@ -149,8 +149,8 @@ def test_another_users_single_job_does_not_wait_for_a_batch(deployed: Deployed, 
 
 @pytest.mark.timeout(600)
 def test_a_prefix_with_three_real_clips_is_transcoded(deployed: Deployed, clips: Clips, tmp_path: Path) -> None:
-    real = [TOOLS / "media" / "bigbuckbunny.mp4", clips("one.mp4", *PICTURE, *SOUND, "-shortest")]
-    real.append(clips("two.mkv", *PICTURE))
+    real = [TOOLS / "media" / "bigbuckbunny.mp4", clips("batched.mp4", *PICTURE, *SOUND, "-shortest")]
+    real.append(clips("batched.mkv", *PICTURE))
     for path, key in zip(real, ("a.mp4", "deep/b.mp4", "deep/er/c.MKV"), strict=True):
         deployed.put(path, f"library/{key}")
     deployed.s3.put_object(Bucket=deployed.bucket, Key="library/notes.txt", Body=b"no clip")
