@@ -20,12 +20,12 @@ from elasticrecode.lifecycle import ENDED
 from elasticrecode.observe import logger
 from elasticrecode.settings import TallySettings, compose
 from elasticrecode.strips import Change, Strip
-from elasticrecode.table import JobsTable
+from elasticrecode.table import put_of
 
 
 def build(settings: TallySettings) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
     """The handler; it reports the messages to be delivered again."""
-    table, ledger = JobsTable(settings.jobs_table), Ledger(settings.batches_table)
+    ledger = Ledger(settings.batches_table)
 
     def tally(event: dict[str, Any], context: Any) -> dict[str, Any]:
         told: dict[str, list[Change]] = {}
@@ -74,7 +74,7 @@ def build(settings: TallySettings) -> Callable[[dict[str, Any], Any], dict[str, 
             batch=Raw(msgspec.json.encode(batches.summary(ended, counts))),
             error=standing.failure or msgspec.UNSET,
         )
-        if ledger.end(standing, counts, now, table.put_of(event, settings.event_retention_seconds)):
+        if ledger.end(standing, counts, now, put_of(settings.jobs_table, event, settings.event_retention_seconds)):
             logger.info("ended", extra={"batch": batch.batchID, **counts.states})
 
     return tally

@@ -7,6 +7,7 @@ they lie under. They are looked through once, before any job is made; then each 
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -205,7 +206,14 @@ FORMATS = jobs.FORMATS | {
     "s3-folder": (jobs.FORMATS["s3-prefix"][0], "an s3://bucket/prefix/ URI that ends in '/'"),
     "suffix": (lambda text: _SUFFIX.fullmatch(text) is not None, "1 to 64 characters that names end with, without '/'"),
 }
-_request = Reader(BatchRequest, FORMATS)
+
+
+@cache
+def _reader() -> Reader[BatchRequest]:
+    """Made when a request is read, which few of those that import this ever do."""
+    return Reader(BatchRequest, FORMATS)
+
+
 _SOURCES = ("inputs", "batchInputs", "manifest", "prefix")
 
 
@@ -220,7 +228,7 @@ def read_batch(text: bytes, batch_id: str, now_ms: int, presets: Profiles = BUIL
     """What a POST /v1/batches body asks for. Malformed or Invalid."""
     limits = {"inputs": INPUTS_LIMIT, "batchInputs": INPUTS_LIMIT}
     body = Asked(text, presets, limits, "; list more in a manifest")
-    asked = _request.read(body, [*jobs.profile_faults(body), *_source_faults(body)])
+    asked = _reader().read(body, [*jobs.profile_faults(body), *_source_faults(body)])
     listed = asked.inputs or asked.batchInputs or []
     batch = Batch(
         batchID=batch_id,

@@ -145,10 +145,6 @@ class JobsTable:
             return False
         return True
 
-    def put_of(self, event: Event, retention_seconds: int) -> dict[str, Any]:
-        """The part of a transaction that stores an event."""
-        return {"Put": {"TableName": self._name, "Item": _event_item(event, retention_seconds)}}
-
     def move_and_log(self, action: str, event: Event, retention_seconds: int, choice: Choice | None = None) -> bool:
         """Make a move that names no attempt and store the event that tells of it, both or neither.
 
@@ -158,7 +154,7 @@ class JobsTable:
         details |= _goes_to(choice) if choice else {}
         update = lifecycle.write(action, None, event.tsMs, details)
         change = {"TableName": self._name, "Key": _key(event.jobID), **update}
-        put = self.put_of(event, retention_seconds)
+        put = put_of(self._name, event, retention_seconds)
         try:
             with refusals("changing the job's state"):
                 self._dynamodb.transact_write_items(TransactItems=[{"Update": change}, put])
@@ -397,6 +393,11 @@ class _Query(NamedTuple):
             names["#item"], values[":record"] = "item", {"S": RECORD}
             arguments["FilterExpression"] = "#item = :record"
         return arguments | {"ExpressionAttributeNames": names, "ExpressionAttributeValues": values}
+
+
+def put_of(table: str, event: Event, retention_seconds: int) -> dict[str, Any]:
+    """The part of a transaction that stores an event."""
+    return {"Put": {"TableName": table, "Item": _event_item(event, retention_seconds)}}
 
 
 def fill(events: list[Event], table: JobsTable, known: dict[str, Raw] | None = None) -> list[Event]:
