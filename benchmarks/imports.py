@@ -68,7 +68,7 @@ _FUNCTIONS: dict[str, tuple[names.Settings, tuple[str, ...]]] = {
         ("dynamodb", "sqs"),
     ),
     "tally": (
-        names.TallySettings(jobs_table="t", batches_table="b", event_retention_seconds=1),
+        names.TallySettings(jobs_table="t", batches_table="b", retention_days=7, event_retention_seconds=1),
         ("dynamodb",),
     ),
     "workers": (

@@ -107,7 +107,10 @@ class Batches(Construct):
         tally = functions.make(
             "tally",
             settings.TallySettings(
-                jobs_table=jobs, batches_table=table.table_name, event_retention_seconds=event_retention_seconds
+                jobs_table=jobs,
+                batches_table=table.table_name,
+                retention_days=options.retentionDays,
+                event_retention_seconds=event_retention_seconds,
             ),
             seconds=_TALLY_SECONDS,
         )

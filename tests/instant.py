@@ -244,7 +244,9 @@ def handlers() -> dict[str, Handler]:
         "dispatch": names.DispatchSettings(
             jobs_table="jobs", registry_table="registry", queues=queues, tally_queue=TALLIES
         ),
-        "tally": names.TallySettings(jobs_table="jobs", batches_table="batches", event_retention_seconds=86_400),
+        "tally": names.TallySettings(
+            jobs_table="jobs", batches_table="batches", retention_days=7, event_retention_seconds=86_400
+        ),
     }
     return {name: function(name).build(settings) for name, settings in found.items()}
 

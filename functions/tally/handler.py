@@ -25,7 +25,7 @@ from elasticrecode.table import put_of
 
 def build(settings: TallySettings) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
     """The handler; it reports the messages to be delivered again."""
-    ledger = Ledger(settings.batches_table)
+    ledger = Ledger(settings.batches_table, settings.retention_days * 86_400)
 
     def tally(event: dict[str, Any], context: Any) -> dict[str, Any]:
         told: dict[str, list[Change]] = {}

@@ -105,7 +105,9 @@ class Stack:
         )
         self.tally = self._build(
             "tally",
-            names.TallySettings(jobs_table="jobs", batches_table="batches", event_retention_seconds=86_400),
+            names.TallySettings(
+                jobs_table="jobs", batches_table="batches", retention_days=7, event_retention_seconds=86_400
+            ),
         )
         self.workers = self._build(
             "workers",

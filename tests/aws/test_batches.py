@@ -327,6 +327,14 @@ def test_more_than_an_immediate_batch_takes_is_told_where_to_go(stack: Stack) ->
     assert "POST /v1/batches" in answer.body["errors"][0]["detail"]
 
 
+def test_everything_of_a_batch_is_kept_as_long_as_its_jobs(stack: Stack) -> None:
+    batch_id = taken(stack, inputs=uris(3))
+    work(stack)
+    items = [*stack.dynamodb.scan(TableName="batches")["Items"], *records(stack, batch_id)]
+    assert len(items) == 6
+    assert all(float(item["expires"]["N"]) > time.time() + 7 * 86_400 - 300 for item in items)
+
+
 def test_the_same_idempotency_key_makes_one_batch(stack: Stack) -> None:
     order = ORDER | {"inputs": uris(3)}
     answers = [call(stack.batch, names.SUBMIT_BATCH, order, headers={"Idempotency-Key": "k"}) for _ in range(2)]

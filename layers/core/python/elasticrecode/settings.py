@@ -188,6 +188,7 @@ class TallySettings(Settings, frozen=True, kw_only=True):
 
     jobs_table: str
     batches_table: str
+    retention_days: int
     event_retention_seconds: int
 
 
