@@ -27,7 +27,7 @@ from local.cluster import administrator_token
 from local.place import TOOLS, Place
 from local.processes import Supervisor
 from tests.conftest import ROOT, contract
-from worker.work import environment
+from worker.sandbox import environment
 
 FFMPEG, FFPROBE = TOOLS / "bin" / "ffmpeg", TOOLS / "bin" / "ffprobe"
 LEASE_SECONDS = 6

@@ -9,9 +9,10 @@ import pytest
 from elasticrecode import jobs, profiles
 from elasticrecode.events import Progress
 from elasticrecode.profiles import Ffmpeg
-from worker import ffmpeg, probe, task, work
+from worker import ffmpeg, probe, sandbox, task
 from worker.failures import ClaimLost, Hopeless
-from worker.settings import ConfigurationError, Settings, cores
+from worker.machine import cores
+from worker.settings import ConfigurationError, Settings
 from worker.storage import Storage
 
 
@@ -46,6 +47,10 @@ def test_the_vector_of_a_cpu_transcode_is_fixed() -> None:
         "file",
         "-format_whitelist",
         "mov,mp4,matroska,webm,mpegts,mpeg,avi,flv,ogg,asf,mxf",
+        "-max_pixels",
+        "67108864",
+        "-max_streams",
+        "257",
         "-f",
         "mov",
         "-i",
@@ -203,8 +208,8 @@ def test_what_an_earlier_life_left_is_swept_away_and_nothing_else(
 
 def test_programs_that_read_users_files_know_nothing_of_aws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    assert not any(name.startswith("AWS_") for name in work.environment())
-    assert work.environment()["PATH"]
+    assert not any(name.startswith("AWS_") for name in sandbox.environment())
+    assert sandbox.environment()["PATH"]
 
 
 @pytest.mark.parametrize(
