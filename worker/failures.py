@@ -73,4 +73,4 @@ def last_lines(log: Path, folder: Path) -> list[str]:
     with log.open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_BYTES))
         end = file.read().decode(errors="replace")
-    return end.replace(str(folder), "").splitlines()[-_LINES:]
+    return end.replace(str(folder), "").splitlines()

@@ -7,8 +7,9 @@ A job that meets one of these would meet it again: it is hopeless.
 """
 
 import math
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -22,6 +23,7 @@ _BASE_SECONDS = 600
 _KERNELS_SECONDS = 60
 """How much later than the clock the kernel's own limit ends what nobody else has ended."""
 _SHARE_OF_MEMORY = 0.75
+_LARGE = re.compile(r"size ([1-9]\d*x[1-9]\d*) (?:exceeds specified max pixel count|is invalid)")
 
 
 class Limits(NamedTuple):
@@ -96,6 +98,17 @@ class Limits(NamedTuple):
         if duration and duration > self.duration_seconds:
             told = f"The {side} says that it lasts {duration:.0f} s; the limit is {self.duration_seconds} s."
             raise Hopeless(f"{side}-too-long", told)
+
+    def met(self, side: str, lines: Iterable[str]) -> Hopeless | None:
+        """The limit that a program has met while it read a file, from what it says; None where it was none of these."""
+        for line in lines:
+            if size := _LARGE.search(line):
+                told = f"The {side} has pictures of {size[1]}; the limit is {self.pixels} pixels."
+                return Hopeless(f"{side}-too-many-pixels", told)
+            if "exceeds max_streams" in line:
+                told = f"The {side} has more than {self.streams} streams, which is the limit."
+                return Hopeless(f"{side}-too-many-streams", told)
+        return None
 
     def _disk(self, folder: Path) -> int:
         return self.disk_bytes or shutil.disk_usage(folder).total

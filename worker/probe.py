@@ -68,11 +68,13 @@ def video(ffprobe: str, work: Work, path: Path, side: str = "input", *, count: b
     Hopeless when there is no video to be had, or more of it than may be, with a code that begins with `side`.
     """
     shown = ["-show_entries", _SHOWN, "-print_format", "json", *(("-count_packets",) if count else ())]
-    said = _ask(ffprobe, work, path, side, shown, _SECONDS_A_FILE if count else _SECONDS, _SAID_BYTES)
     try:
+        said = _ask(ffprobe, work, path, side, shown, _SECONDS_A_FILE if count else _SECONDS, _SAID_BYTES)
         found = read(msgspec.json.decode(said.read_bytes()), side)
     except msgspec.DecodeError as error:
         raise Hopeless(f"{side}-corrupt", f"What ffprobe says of the {side} is no JSON: {error}.") from error
+    except Hopeless as error:
+        raise work.limits.met(side, last_lines(_log(path), path.parent)) or error from None
     work.limits.refuse(side, duration=found.duration, width=found.width, height=found.height, streams=found.streams)
     return found
 
@@ -110,7 +112,7 @@ def shown_at(packets: Sequence[tuple[float | None, str]], rate: float) -> list[f
 
 def _ask(ffprobe: str, work: Work, path: Path, side: str, shown: list[str], seconds: int, most: int) -> Path:
     """The file with what ffprobe says, which may have so many bytes."""
-    said, log = path.with_name(f"{path.name}.probe"), path.with_name(f"{path.name}.log")
+    said, log = path.with_name(f"{path.name}.probe"), _log(path)
     arguments = [ffprobe, "-v", "error", *reading(work.limits), *shown, "-i", f"file:{path}"]
     status = work.run(arguments, path.parent, log, seconds=seconds, file_bytes=most, output=said)
     if status < 0:
@@ -119,6 +121,10 @@ def _ask(ffprobe: str, work: Work, path: Path, side: str, shown: list[str], seco
         why = f"The {side} is no video in a container that is read ({', '.join(DEMUXERS)})."
         raise Hopeless(f"{side}-not-video", why, last_lines(log, path.parent))
     return said
+
+
+def _log(path: Path) -> Path:
+    return path.with_name(f"{path.name}.log")
 
 
 def read(probed: object, side: str = "input") -> Video:

@@ -8,6 +8,7 @@
 None of it needs a privilege, and all of it works inside containers. Kernels that lack a part do without: `check` tells.
 """
 
+import errno
 import os
 import shutil
 import subprocess
@@ -52,7 +53,10 @@ def command(arguments: Sequence[str], folder: Path, bounds: Bounds, *, sealed: b
 
     It dies with this process, even by SIGKILL. Unless it is `sealed` it reaches what this process may reach.
     """
-    program = Path(shutil.which(arguments[0]) or arguments[0]).resolve()
+    found = shutil.which(arguments[0])
+    if not found:
+        raise FileNotFoundError(errno.ENOENT, "there is no such program", arguments[0])
+    program = Path(found).resolve()
     numbers = os.getpid(), bounds.cpu_seconds, bounds.memory_bytes, bounds.file_bytes, int(sealed)
     return [*_CONFINE, *map(str, numbers), str(folder.resolve()), str(program), *arguments[1:]]
 

@@ -172,6 +172,8 @@ class _Scorer(NamedTuple):
             on_line=on_line,
         )
         lines = last_lines(log, self.folder)
+        if met := self.work.limits.met("input", lines):
+            raise met
         if status:
             raise encoder_error(lines, status)
         return lines

@@ -20,6 +20,8 @@ from worker.sandbox import Bounds
 
 _TICK_SECONDS = 1.0
 _WATCH_SECONDS = 0.5
+_CLOCKS_APART = 1.0
+"""The kernel limits CPU seconds by a finer clock than it tells them by."""
 _NO_MEMORY = re.compile(
     r"cannot allocate memory|out of memory|malloc of size|bad_alloc|failed to allocate", re.IGNORECASE
 )
@@ -130,7 +132,7 @@ class Work:
                 raise self.limits.no_room(folder)
             told = f"The work on it writes a file of more than {bounds.file_bytes} bytes, which is the limit."
             raise Hopeless("disk-limit", told, lines)
-        if status == -signal.SIGKILL and cpu_seconds >= bounds.cpu_seconds:
+        if status == -signal.SIGKILL and cpu_seconds > bounds.cpu_seconds - _CLOCKS_APART:
             told = f"The work on it takes more than {bounds.cpu_seconds} s of CPU time, which is the limit."
             raise Hopeless("time-limit", told, last_lines(log, folder))
         if status and any(_NO_MEMORY.search(line) for line in last_lines(log, folder)):
