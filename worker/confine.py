@@ -100,6 +100,8 @@ _CREATE, _ADD, _RESTRICT = 444, 445, 446
 _EXECUTE, _WRITE, _READ, _LIST = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 _CHANGE = sum(1 << bit for bit in range(4, 13))
 """Removing and making files of every kind."""
+_MAKE_FILE = 1 << 8
+"""Plain files only: a link or a pipe would be a trap for the worker, which reads what is left in the folder."""
 _REFER, _TRUNCATE, _IOCTL = 1 << 13, 1 << 14, 1 << 15
 _ON_FILES = _EXECUTE | _WRITE | _READ | _TRUNCATE | _IOCTL
 _SINCE = {2: _REFER, 3: _TRUNCATE, 5: _IOCTL}
@@ -133,12 +135,12 @@ def _seal_files(folder: str, program: str) -> None:
         **dict.fromkeys((*_TOLD, *(_GPU_TOLD if nvidia else ())), look),
         **dict.fromkeys(("/dev/null", *nvidia), look | _WRITE | _IOCTL),
         program: _READ | _EXECUTE,
-        folder: look | _WRITE | _CHANGE | _TRUNCATE,
+        folder: look | _WRITE | _MAKE_FILE | _TRUNCATE,
     }
     for path, rights in granted.items():
         try:
             place = os.open(path, os.O_PATH | os.O_CLOEXEC)
-        except FileNotFoundError:
+        except OSError:  # what is not there need not be granted
             continue
         rights &= handled if os.path.isdir(path) else handled & _ON_FILES  # noqa: PTH112
         call(_ADD, rules, 1, struct.pack("=Qi", rights, place), 0)
@@ -147,28 +149,29 @@ def _seal_files(folder: str, program: str) -> None:
     os.close(rules)
 
 
-def _seal(folder: str, program: str) -> None:
-    """All that the kernel offers; what it does not, `sandbox.check` has told."""
-    if sys.platform != "linux":
+def _seal(folder: str, program: str, wanted: str) -> None:
+    """All that the kernel offers, which `sandbox.check` has told, or all there is."""
+    if sys.platform != "linux" and wanted != "required":
         return
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     try:
         _seal_files(folder, program)
     except OSError as error:
-        _pass_over(error)
+        _pass_over(error, wanted)
     try:
         _seal_calls()
     except OSError as error:
-        _pass_over(error)
+        _pass_over(error, wanted)
 
 
-def _pass_over(error: OSError) -> None:
+def _pass_over(error: OSError, wanted: str) -> None:
     """Go on where a kernel, or a container's filter before this one, does not offer what was asked for."""
-    if error.errno not in (errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM, errno.EACCES):
+    lacking = (errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM, errno.EACCES)
+    if wanted == "required" or error.errno not in lacking:
         raise error
 
 
-def _become(parent: str, cpu: str, memory: str, size: str, sealed: str, folder: str, program: str, *rest: str) -> None:
+def _become(parent: str, cpu: str, memory: str, size: str, wanted: str, folder: str, program: str, *rest: str) -> None:
     """Bind this process, seal it, and become the program."""
     if sys.platform == "linux":
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -176,8 +179,8 @@ def _become(parent: str, cpu: str, memory: str, size: str, sealed: str, folder: 
         sys.exit("the worker died before its program began")
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and what it becomes would, too
         signal.signal(number, signal.SIG_DFL)
-    if int(sealed):
-        _seal(folder, program)
+    if wanted != "off":
+        _seal(folder, program, wanted)
     _bind(int(cpu), int(memory), int(size))
     os.execv(program, (program, *rest))  # noqa: S606
 
@@ -186,7 +189,7 @@ def _try(folder: str, beside: str) -> None:
     """Seal this process and print what it then can't reach."""
     import socket
 
-    _seal(folder, sys.executable)
+    _seal(folder, sys.executable, "auto")
     for name in ("network", "files"):
         try:
             socket.socket() if name == "network" else os.open(beside, os.O_WRONLY)

@@ -87,7 +87,7 @@ class Worker:
             AttributeNames=["ApproximateReceiveCount"],
         )
         for message in answer.get("Messages", ()):
-            self._work = Work(self._settings.limits, sealed=self._settings.sandbox != "off")
+            self._work = Work(self._settings.limits, self._settings.sandbox)
             try:
                 self._handle(message, self._work)
             finally:

@@ -48,16 +48,17 @@ def environment() -> dict[str, str]:
     return kept | {"GCONV_PATH": os.devnull}
 
 
-def command(arguments: Sequence[str], folder: Path, bounds: Bounds, *, sealed: bool = True) -> list[str]:
+def command(arguments: Sequence[str], folder: Path, bounds: Bounds, wanted: str = "auto") -> list[str]:
     """The command line that runs a program in bounds; it can write below the folder and nowhere else.
 
-    It dies with this process, even by SIGKILL. Unless it is `sealed` it reaches what this process may reach.
+    It dies with this process, even by SIGKILL. `wanted` is the variable SANDBOX: `auto`; `required`, and it does not start
+    where the kernel can't keep it in; or `off`, and it reaches what this process may reach.
     """
     found = shutil.which(arguments[0])
     if not found:
         raise FileNotFoundError(errno.ENOENT, "there is no such program", arguments[0])
     program = Path(found).resolve()
-    numbers = os.getpid(), bounds.cpu_seconds, bounds.memory_bytes, bounds.file_bytes, int(sealed)
+    numbers = os.getpid(), bounds.cpu_seconds, bounds.memory_bytes, bounds.file_bytes, wanted
     return [*_CONFINE, *map(str, numbers), str(folder.resolve()), str(program), *arguments[1:]]
 
 

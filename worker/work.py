@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -30,9 +31,9 @@ _NO_MEMORY = re.compile(
 class Work:
     """One job's work, from now on. After `stop` no program of it runs, and `check` raises what it was stopped with."""
 
-    def __init__(self, limits: Limits = Limits(), *, sealed: bool = True) -> None:  # noqa: B008
+    def __init__(self, limits: Limits = Limits(), wanted: str = "auto") -> None:  # noqa: B008
         self.limits = limits
-        self._sealed = sealed
+        self._sandbox = wanted
         self._until = time.monotonic() + limits.job_seconds
         self._running: set[subprocess.Popen[str]] = set()
         self._reason: Interrupted | None = None
@@ -72,7 +73,7 @@ class Work:
         with ExitStack() as stack:
             started = time.monotonic()
             process = subprocess.Popen(
-                sandbox.command(arguments, folder, bounds, sealed=self._sealed),
+                sandbox.command(arguments, folder, bounds, self._sandbox),
                 cwd=folder,
                 env=sandbox.environment(),
                 stdin=subprocess.DEVNULL,
@@ -103,6 +104,7 @@ class Work:
         if met:
             raise met[0]
         self._raise_limit(status, bounds, cpu_seconds, folder, log)
+        _refuse_traps(folder)
         return status
 
     def _watch(
@@ -138,6 +140,13 @@ class Work:
         if status and any(_NO_MEMORY.search(line) for line in last_lines(log, folder)):
             told = f"The work on it takes more than {bounds.memory_bytes} bytes of memory, which is the limit."
             raise Hopeless("memory-limit", told, last_lines(log, folder))
+
+
+def _refuse_traps(folder: Path) -> None:
+    """Hopeless where a program left what is no file, such as a link to one that it may not read but the worker may."""
+    for path in folder.iterdir():
+        if not stat.S_ISREG(mode := path.lstat().st_mode) and not stat.S_ISDIR(mode):
+            raise Hopeless("encoder-failed", f"The encoder left something that is no file, {path.name}.")
 
 
 def _late(seconds: float) -> Hopeless:

@@ -77,7 +77,7 @@ def test_files_that_are_too_much_together_end_the_work(tmp_path: Path) -> None:
     work = Work(Limits(disk_bytes=4 * MIB))
     writing = "i=0; while :; do head -c 3000000 /dev/zero > part$i; i=$((i+1)); sleep 0.1; done"
     with pytest.raises(Hopeless) as caught:
-        Work(work.limits, sealed=False).run(["sh", "-c", writing], tmp_path, tmp_path / "log", seconds=60)
+        Work(work.limits, "off").run(["sh", "-c", writing], tmp_path, tmp_path / "log", seconds=60)
     assert caught.value.failure.code == "disk-limit"
 
 

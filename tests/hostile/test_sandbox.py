@@ -14,9 +14,11 @@ import pytest
 
 from tests.conftest import ROOT
 from worker import confine, sandbox
+from worker.failures import Hopeless
 from worker.loop import _tell_of_sandbox
 from worker.sandbox import Bounds, Held
 from worker.settings import ConfigurationError
+from worker.work import Work
 
 HELD = sandbox.check()
 PYTHON = shutil.which("python3", path="/usr/bin:/usr/local/bin")
@@ -46,7 +48,9 @@ def attempt(tmp_path: Path) -> Try:
     folder.mkdir()
 
     def run(code: str) -> str:
-        command = sandbox.command([PYTHON or "", "-I", "-S", "-c", textwrap.dedent(code)], folder, BOUNDS)
+        command = sandbox.command(
+            [PYTHON or "", "-I", "-S", "-c", textwrap.dedent(code)], folder, BOUNDS, "required" if all(HELD) else "auto"
+        )
         said = subprocess.run(
             command, cwd=folder, env=sandbox.environment(), capture_output=True, text=True, check=False
         )
@@ -56,7 +60,7 @@ def attempt(tmp_path: Path) -> Try:
 
 
 def test_a_sealed_program_does_its_work(attempt: Try) -> None:
-    assert attempt("open('new', 'w').write('x'); import os; os.rename('new', 'old'); print(open('old').read())") == "x"
+    assert attempt("open('new', 'w').write('x'); open('new', 'a').write('y'); print(open('new').read())") == "xy"
     assert attempt("from threading import Thread as T; t = T(target=print, args=('y',)); t.start(); t.join()") == "y"
     assert attempt("import os; os.kill(os.getpid(), 0); print('z')") == "z"
 
@@ -98,7 +102,9 @@ def test_it_makes_no_processes_and_signals_none(attempt: Try) -> None:
 
 
 @files
-@pytest.mark.parametrize("path", ["/etc/passwd", "/proc/1/environ", "{beside}", "/etc", "/"])
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", "/proc/1/environ", "/proc/self/root/etc/passwd", "../beside", "{beside}", "/etc", "/"]
+)
 def test_nothing_else_is_read(attempt: Try, tmp_path: Path, path: str) -> None:
     (tmp_path / "beside").write_text("secret")
     place = path.format(beside=tmp_path / "beside")
@@ -110,6 +116,19 @@ def test_nothing_else_is_read(attempt: Try, tmp_path: Path, path: str) -> None:
 def test_the_workers_secrets_are_not_read(attempt: Try) -> None:
     assert attempt("import os; open(f'/proc/{os.getppid()}/environ').read()").startswith("PermissionError")
     assert attempt("import os; open(f'/proc/{os.getppid()}/mem', 'rb').read(1)").startswith("PermissionError")
+
+
+@files
+@pytest.mark.parametrize("do", ["symlink('/etc/passwd', 'x')", "mkfifo('x')", "link('../beside', 'x')", "mkdir('x')"])
+def test_it_leaves_the_worker_no_traps(attempt: Try, tmp_path: Path, do: str) -> None:
+    (tmp_path / "beside").write_text("secret")
+    assert attempt(f"import os; os.{do}").startswith(("PermissionError", "OSError: [Errno 18]"))
+    assert list((tmp_path / "job").iterdir()) == []
+
+
+def test_what_is_no_file_is_not_touched_where_the_kernel_lets_it_be_made(tmp_path: Path) -> None:
+    with pytest.raises(Hopeless, match="no file, output"):
+        Work(wanted="off").run(["ln", "-s", "/etc/passwd", "output"], tmp_path, tmp_path / "log", seconds=10)
 
 
 @files
