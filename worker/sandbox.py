@@ -51,8 +51,8 @@ def environment() -> dict[str, str]:
 def command(arguments: Sequence[str], folder: Path, bounds: Bounds, wanted: str = "auto") -> list[str]:
     """The command line that runs a program in bounds; it can write below the folder and nowhere else.
 
-    It dies with this process, even by SIGKILL. `wanted` is the variable SANDBOX: `auto`; `required`, and it does not start
-    where the kernel can't keep it in; or `off`, and it reaches what this process may reach.
+    It dies with this process, even by SIGKILL. `wanted` is the variable SANDBOX: with `required` it does not start
+    where the kernel can't keep it in, with `off` it reaches what this process may reach.
     """
     found = shutil.which(arguments[0])
     if not found:
