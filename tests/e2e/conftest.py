@@ -203,6 +203,7 @@ def deployed() -> Iterator[Deployed]:
         "K8S_PORT": str(k8s_port),
         "WORKERS": "1",
         "LEASE_SECONDS": str(LEASE_SECONDS),
+        "IAM": "enforced",
         "PYTHONPATH": f"{ROOT / 'layers' / 'core' / 'python'}:{ROOT}",
     }
     local = [sys.executable, "-m", "local"]
