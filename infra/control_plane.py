@@ -21,7 +21,7 @@ from aws_cdk import aws_lambda_event_sources as sources
 from constructs import Construct
 
 from elasticrecode import settings, streams
-from infra import version
+from infra import kept, version
 from infra.alarms import Alarms
 from infra.batches import Batches
 from infra.clusters import Clusters
@@ -105,7 +105,7 @@ class ControlPlane(Stack):
         webhooks = Webhooks(self, "Webhooks", options, storage, functions)
         served = {"schema": schema, "submit": submit, "vmaf": vmaf, "logs": logs, "jobs": manage, "workers": workers}
         served |= {"batch": batches.function, "presets": presets, "webhooks": webhooks.function}
-        rest = RestApi(self, "Api", {served[name]: routes for name, routes in settings.ROUTES.items()}, cors=cors)
+        rest = RestApi(self, "Api", options, {served[name]: routes for name, routes in settings.ROUTES.items()})
 
         dispatching = settings.DispatchSettings(
             jobs_table=jobs, registry_table=registry, queues=queues, tally_queue=batches.tallies.queue_url
@@ -194,7 +194,7 @@ class ControlPlane(Stack):
             Clusters(self, "Clusters", options).let_look(discovery)
             each_minute.add_target(targets.LambdaFunction(discovery, retry_attempts=0))
 
-        socket_api = SocketApi(self, "SocketApi")
+        socket_api = SocketApi(self, "SocketApi", options, rest.api)
         rest_url = _address(options.executeApi, rest.api.rest_api_id, "api")
         management_url = _address(options.executeApi, socket_api.api.api_id, "ws")
         socket_url = "ws" + management_url.removeprefix("http")
@@ -258,7 +258,12 @@ class ControlPlane(Stack):
 
         if options.frontDoor == "cloudfront":
             front = FrontDoor(
-                self, "FrontDoor", site_folder=options.siteFolder, rest_url=rest_url, socket_url=socket_url
+                self,
+                "FrontDoor",
+                options,
+                rest_url=rest_url,
+                socket_url=socket_url,
+                access_logs=storage.access_logs,
             )
             CfnOutput(self, "Url", value=front.url)
         outputs = {
@@ -279,6 +284,7 @@ class ControlPlane(Stack):
             outputs["DiscoveryFunction"] = discovery.function_name
         for name, value in outputs.items():
             CfnOutput(self, name, value=value)
+        kept.bound_helpers(self)
 
     def _follow(
         self,

@@ -109,6 +109,9 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     jobLogs: bool
     jobsTable: Annotated[str, Meta(extra_json_schema={"format": "table-name"})]
     cors: bool  # -disableCORS
+    requestsPerSecond: Annotated[int, Meta(ge=1, le=10_000)]
+    requestsBurst: Annotated[int, Meta(ge=1, le=5_000)]
+    accessLogs: bool
     verbose: bool  # -verbose
     retentionDays: Annotated[int, Meta(ge=1, le=3650)]
     idempotencyDays: Annotated[int, Meta(ge=1, le=365)]
@@ -137,7 +140,7 @@ _BUCKET_NAME = 63
 _QUEUE_BYTES = 80
 """About what a queue's address takes beside its name, twice."""
 _QUEUE_LISTS = ("cpuQueues", "gpuQueues", "vmafQueues")
-_NUMBERS = ("retentionDays", "idempotencyDays", "maxAttempts")
+_NUMBERS = ("retentionDays", "idempotencyDays", "maxAttempts", "requestsPerSecond", "requestsBurst")
 _reader = Reader(Options, FORMATS)
 
 

@@ -4,7 +4,6 @@ from aws_cdk import ArnFormat, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
@@ -24,6 +23,7 @@ from elasticrecode.settings import (
     USER_PROJECTION,
     WEBHOOKS_KEYS,
 )
+from infra import kept
 from infra.options import Options, listed
 
 _EVENTS_TIMEOUT_SECONDS = 20
@@ -69,7 +69,11 @@ class Storage(Construct):
             sort=dynamodb.AttributeType.NUMBER,
         )
         self.connections = self._table(
-            "Connections", CONNECTIONS_KEYS, RemovalPolicy.DESTROY, stream=dynamodb.StreamViewType.NEW_IMAGE
+            "Connections",
+            CONNECTIONS_KEYS,
+            RemovalPolicy.DESTROY,
+            stream=dynamodb.StreamViewType.NEW_IMAGE,
+            recoverable=False,
         )
         self.connections.add_global_secondary_index(
             index_name=CONNECTION_INDEX,
@@ -100,12 +104,13 @@ class Storage(Construct):
             for pattern in patterns
         ]
 
-        self.media = s3.Bucket(
+        self.access_logs = kept.log_bucket(self, "AccessLogs", self._outlives)
+        # Not versioned: what is overwritten is another try at the same film, and each would be kept and paid for.
+        self.media = kept.bucket(
             self,
             "Media",
-            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
-            encryption=s3.BucketEncryption.S3_MANAGED,
-            enforce_ssl=True,
+            server_access_logs_bucket=self.access_logs,
+            server_access_logs_prefix="media/",
             removal_policy=self._outlives,
         )
 
@@ -130,6 +135,7 @@ class Storage(Construct):
         name: str | None = None,
         stream: dynamodb.StreamViewType | None = None,
         sort: dynamodb.AttributeType = dynamodb.AttributeType.STRING,
+        recoverable: bool = True,
     ) -> dynamodb.Table:
         return dynamodb.Table(
             self,
@@ -141,7 +147,7 @@ class Storage(Construct):
             time_to_live_attribute=TTL,
             stream=stream,
             point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
-                point_in_time_recovery_enabled=outlives is RemovalPolicy.RETAIN
+                point_in_time_recovery_enabled=recoverable
             ),
             removal_policy=outlives,
         )
@@ -167,7 +173,7 @@ class Storage(Construct):
     ) -> sqs.Queue:
         """A dead-letter queue keeps the time of the first sending, so the others forget sooner than it does."""
         redrive = sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=_MAX_RECEIVES) if dead_letters else None
-        return sqs.Queue(
+        return kept.queue(
             self,
             id_,
             queue_name=name,

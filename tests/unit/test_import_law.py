@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 
 CORE = ROOT / "layers" / "core" / "python" / "elasticrecode"
 PURE = {
-    "addresses", "batches", "deployments", "drops", "errors", "events", "fleet", "ids", "jobs", "lifecycle", "presets",
+    "addresses", "batches", "deployments", "drops", "errors", "events", "fleet", "headers", "ids", "jobs", "lifecycle", "presets",
     "profiles", "records", "routing", "streams", "strips", "validation", "watching",
 }  # fmt: skip
 AWS = {
