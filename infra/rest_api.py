@@ -9,7 +9,7 @@ from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from elasticrecode import headers
+from elasticrecode import headers, settings
 from infra import kept
 from infra.options import Options
 
@@ -20,13 +20,13 @@ _PROBLEM = (
 _GATEWAY_PROBLEMS = {
     "DEFAULT_4XX": (400, "The request was not understood", "API Gateway refused it before it reached the product."),
     "DEFAULT_5XX": (500, "Internal error", "The fault is ours; try again, and name the id in instance if it stays."),
-    "UNAUTHORIZED": (401, "Not signed in", "Send Authorization: Bearer with a token that is valid now."),
-    "EXPIRED_TOKEN": (401, "Not signed in", "What the request was signed with has expired; sign it anew."),
-    "INVALID_SIGNATURE": (401, "Not signed in", "The request's signature is not valid; sign it anew."),
-    "ACCESS_DENIED": (403, "Not allowed", "You are known, but may not do this. Ask who runs this deployment."),
+    "UNAUTHORIZED": (401, "Unauthorized", "Send a token that has not expired in the header Authorization."),
+    "EXPIRED_TOKEN": (401, "Unauthorized", "What the request was signed with has expired; sign it anew."),
+    "INVALID_SIGNATURE": (401, "Unauthorized", "The request's signature is not valid; sign it anew."),
+    "ACCESS_DENIED": (403, "Forbidden", "You are known, but may not do this. Ask who runs this deployment."),
     "MISSING_AUTHENTICATION_TOKEN": (404, "Not found", "No such path, or not with this method."),
-    "INVALID_API_KEY": (403, "Not allowed", "The API key is not one that this deployment knows."),
-    "WAF_FILTERED": (403, "Not allowed", "A rule of this deployment's firewall refused the request."),
+    "INVALID_API_KEY": (403, "Forbidden", "The API key is not one that this deployment knows."),
+    "WAF_FILTERED": (403, "Forbidden", "A rule of this deployment's firewall refused the request."),
     "REQUEST_TOO_LARGE": (413, "The body is too large", "At most 10 MB are taken."),
     "UNSUPPORTED_MEDIA_TYPE": (415, "Not this media type", "Send JSON, as Content-Type: application/json."),
     "THROTTLED": (429, "Too many requests", "More came than this deployment takes at once. Try again in a moment."),
@@ -65,6 +65,7 @@ class RestApi(Construct):
         id_: str,
         options: Options,
         routes: Mapping[lambda_.Function, Sequence[str]],
+        protection: apigateway.MethodOptions,
     ) -> None:
         super().__init__(scope, id_)
         self.api = apigateway.RestApi(
@@ -87,7 +88,13 @@ class RestApi(Construct):
             integration = apigateway.LambdaIntegration(function, allow_test_invoke=False)
             for route in served:
                 method, path = route.split(" ")
-                self.api.root.resource_for_path(path).add_method(method, integration)
+                authorizer = None if route in settings.PUBLIC_ROUTES else protection.authorizer
+                self.api.root.resource_for_path(path).add_method(
+                    method,
+                    integration,
+                    authorizer=authorizer,
+                    authorization_type=protection.authorization_type if route not in settings.PUBLIC_ROUTES else None,
+                )
         for type_, (status, title, detail) in _GATEWAY_PROBLEMS.items():
             self._tell(type_, status, title, detail, options)
 
