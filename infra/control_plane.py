@@ -57,6 +57,7 @@ class ControlPlane(Stack):
         commit, build = version.current()
         submitting = settings.SubmitSettings(
             **options.api,
+            rate=storage.rate,
             jobs_table=jobs,
             registry_table=registry,
             queues=queues,
@@ -82,6 +83,7 @@ class ControlPlane(Stack):
             "jobs",
             settings.JobsSettings(
                 **options.api,
+                rate=storage.rate,
                 jobs_table=jobs,
                 batches_table=storage.batches.table_name,
                 registry_table=registry,
@@ -107,8 +109,11 @@ class ControlPlane(Stack):
         webhooks = Webhooks(self, "Webhooks", options, storage, functions)
         served = {"schema": schema, "submit": submit, "vmaf": vmaf, "logs": logs, "jobs": manage, "workers": workers}
         served |= {"batch": batches.function, "presets": presets, "webhooks": webhooks.function}
-        served["tickets"] = make("tickets", settings.TicketsSettings(**options.api, connections_table=connections))
+        served["tickets"] = make(
+            "tickets", settings.TicketsSettings(**options.api, rate=storage.rate, connections_table=connections)
+        )
         storage.connections.grant(served["tickets"], "dynamodb:PutItem")
+        storage.let_count(submit, vmaf, batches.function, manage, webhooks.function, served["tickets"])
         auth = Auth(self, "Auth", options, storage, functions)
         by_function = {served[name]: routes for name, routes in settings.ROUTES.items()}
         rest = RestApi(self, "Api", options, by_function, auth.methods)
@@ -207,11 +212,15 @@ class ControlPlane(Stack):
         sockets = make(
             "sockets",
             settings.SocketsSettings(
-                auth=options.asked, connections_table=connections, socket_management_url=management_url
+                auth=options.asked,
+                rate=storage.rate,
+                connections_table=connections,
+                socket_management_url=management_url,
             ),
         )
         storage.connections.grant(sockets, "dynamodb:PutItem", "dynamodb:DeleteItem", "dynamodb:Query")
         sockets.add_to_role_policy(socket_api.may_post())
+        storage.let_count(sockets)
         socket_api.serve(sockets, auth.socket)
         if options.auth in ("cognito", "jwt"):
             hangup = make(

@@ -1,6 +1,7 @@
 """One origin on AWS: CloudFront before the site's bucket, the REST API and the WebSocket API."""
 
 from aws_cdk import Duration, Fn, RemovalPolicy
+from aws_cdk import aws_certificatemanager as acm
 from aws_cdk import aws_cloudfront as cloudfront
 from aws_cdk import aws_cloudfront_origins as origins
 from aws_cdk import aws_s3 as s3
@@ -9,7 +10,7 @@ from constructs import Construct
 
 from elasticrecode import headers
 from infra import kept
-from infra.options import ROOT, Options
+from infra.options import ROOT, Options, listed
 
 _INDEX = """
 function handler(event) {
@@ -42,10 +43,18 @@ class FrontDoor(Construct):
             auto_delete_objects=True,
         )
         api = _to(rest_url)
+        domains = listed(options.domains)
+        certificate = (
+            acm.Certificate.from_certificate_arn(self, "Certificate", options.certificate) if domains else None
+        )
         distribution = cloudfront.Distribution(
             self,
             "Distribution",
             default_root_object="index.html",
+            web_acl_id=options.web_acl("global"),
+            domain_names=domains or None,
+            certificate=certificate,
+            minimum_protocol_version=cloudfront.SecurityPolicyProtocol.TLS_V1_2_2021 if domains else None,
             default_behavior=cloudfront.BehaviorOptions(
                 origin=origins.S3BucketOrigin.with_origin_access_control(site),
                 viewer_protocol_policy=cloudfront.ViewerProtocolPolicy.REDIRECT_TO_HTTPS,
@@ -71,7 +80,7 @@ class FrontDoor(Construct):
             destination_bucket=site,
             distribution=distribution,
         )
-        self.url = f"https://{distribution.distribution_domain_name}"
+        self.url = f"https://{domains[0] if domains else distribution.distribution_domain_name}"
 
 
 def _headers_policy(scope: Construct) -> cloudfront.ResponseHeadersPolicy:

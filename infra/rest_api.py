@@ -7,6 +7,7 @@ from typing import cast
 from aws_cdk import RemovalPolicy
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_wafv2 as waf
 from constructs import Construct
 
 from elasticrecode import headers, settings
@@ -76,7 +77,6 @@ class RestApi(Construct):
             # Writing logs is a setting of the account, which stays: other APIs may have come to live by it.
             cloud_watch_role=options.accessLogs,
             cloud_watch_role_removal_policy=RemovalPolicy.RETAIN if options.accessLogs else None,
-            default_cors_preflight_options=_PREFLIGHT if options.cors else None,
         )
         if options.accessLogs:
             name = f"API-Gateway-Execution-Logs_{self.api.rest_api_id}/{STAGE}"
@@ -84,17 +84,26 @@ class RestApi(Construct):
             self.api.deployment_stage.node.add_dependency(kept.log_group(self, "ExecutionLog", name))
         api = cast(apigateway.CfnRestApi, self.api.node.default_child)
         api.security_policy, api.endpoint_access_mode = _TLS, "BASIC"
+        asked: dict[str, apigateway.LambdaIntegration] = {}
         for function, served in routes.items():
             integration = apigateway.LambdaIntegration(function, allow_test_invoke=False)
             for route in served:
                 method, path = route.split(" ")
-                authorizer = None if route in settings.PUBLIC_ROUTES else protection.authorizer
+                public = route in settings.PUBLIC_ROUTES
                 self.api.root.resource_for_path(path).add_method(
                     method,
                     integration,
-                    authorizer=authorizer,
-                    authorization_type=protection.authorization_type if route not in settings.PUBLIC_ROUTES else None,
+                    authorizer=None if public else protection.authorizer,
+                    authorization_type=None if public else protection.authorization_type,
                 )
+                asked.setdefault(path, integration)
+        for path, integration in asked.items() if options.cors else ():
+            # Whether a page may ask is for the function to say, which the page is about to ask.
+            self.api.root.resource_for_path(path).add_method("OPTIONS", integration)
+        if acl := options.web_acl("regional"):
+            waf.CfnWebACLAssociation(
+                self, "Firewall", resource_arn=self.api.deployment_stage.stage_arn, web_acl_arn=acl
+            )
         for type_, (status, title, detail) in _GATEWAY_PROBLEMS.items():
             self._tell(type_, status, title, detail, options)
 
@@ -128,10 +137,3 @@ class RestApi(Construct):
         if self.api.latest_deployment:
             # A deployment takes along the responses that exist when it is made.
             self.api.latest_deployment.node.add_dependency(response)
-
-
-_PREFLIGHT = apigateway.CorsOptions(
-    allow_origins=["*"],
-    allow_methods=["GET", "POST", "PUT", "DELETE", "OPTIONS"],
-    allow_headers=["Content-Type", "Authorization", "Idempotency-Key"],
-)

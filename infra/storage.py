@@ -18,12 +18,14 @@ from elasticrecode.settings import (
     ENDING_KEYS,
     FEED_KEYS,
     JOBS_KEYS,
+    RATES_KEYS,
     REGISTRY_KEYS,
     TTL,
     USER_INDEX,
     USER_KEYS,
     USER_PROJECTION,
     WEBHOOKS_KEYS,
+    Rate,
 )
 from infra import kept
 from infra.options import Options, listed
@@ -36,7 +38,7 @@ what kills its workers ends sooner, by the option maxAttempts."""
 
 
 class Storage(Construct):
-    """`queues` maps a group of workers to its queues by name."""
+    """`queues` maps a group of workers to its queues by name, `rate` is for those that count what users ask for."""
 
     def __init__(self, scope: Construct, id_: str, options: Options) -> None:
         super().__init__(scope, id_)
@@ -92,6 +94,10 @@ class Storage(Construct):
         self.registry = self._table("Registry", REGISTRY_KEYS, RemovalPolicy.DESTROY)
         self.webhooks = self._table("Webhooks", WEBHOOKS_KEYS, self._outlives)
 
+        counting = options.auth != "none" and options.requestsPerMinute > 0
+        self._rates = self._table("Rates", RATES_KEYS, RemovalPolicy.DESTROY, recoverable=False) if counting else None
+        self.rate = Rate(self._rates.table_name, options.requestsPerMinute) if self._rates else Rate()
+
         self.dead_letters = self._queue("DeadLetters")
         self.event_dead_letters = self._queue("EventDeadLetters")
         self.control = self._queue(
@@ -128,6 +134,12 @@ class Storage(Construct):
             queue.grant(function, *actions)
         if self._discovered:
             function.add_to_role_policy(iam.PolicyStatement(actions=list(actions), resources=self._discovered))
+
+    def let_count(self, *functions: lambda_.Function) -> None:
+        """Let functions count what users ask for, where that is done: where users are known and a number is set."""
+        if self._rates:
+            for function in functions:
+                self._rates.grant(function, "dynamodb:UpdateItem")
 
     @property
     def events_timeout_seconds(self) -> int:

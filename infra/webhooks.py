@@ -46,7 +46,11 @@ class Webhooks(Construct):
         self.function = functions.make(
             "webhooks",
             settings.WebhooksSettings(
-                **options.api, webhooks_table=table.table_name, deliveries_queue=queue, networks=networks
+                **options.api,
+                rate=storage.rate,
+                webhooks_table=table.table_name,
+                deliveries_queue=queue,
+                networks=networks,
             ),
         )
         table.grant(

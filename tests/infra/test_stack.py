@@ -55,7 +55,19 @@ def faults(**changes: Any) -> dict[str, str]:
     ("changes", "said"),
     [
         ({"cpuQueue": "a"}, "not a known field"),
-        ({"cors": "maybe"}, "boolean"),
+        ({"cors": "maybe"}, "origins of web pages"),
+        ({"cors": "https://app.example.com/"}, "origins"),
+        ({"cors": "*,https://app.example.com"}, "origins"),
+        ({"cors": "https://App.example.com"}, "origins"),
+        ({"cors": "http://a.example:x"}, "origins"),
+        ({"cors": "https://a.example?b"}, "origins"),
+        ({"requestsPerMinute": -1}, "at least 0"),
+        ({"requestsPerSecond": 0}, "at least 1"),
+        ({"requestsBurst": "5001"}, "at most 5000"),
+        ({"accessLogs": "some"}, "boolean"),
+        ({"webAcls": "arn:aws:wafv2:us-east-1:123456789012:webacl"}, "WAF web ACLs"),
+        ({"domains": "v.example.com"}, "must be empty while certificate is"),
+        ({"certificate": "arn:aws:acm:us-east-1:123456789012:certificate/a"}, "must be empty while domains is"),
         ({"cpuQueues": "a b"}, "SQS queue names"),
         ({"cpuQueues": "a,a"}, "different"),
         ({"retentionDays": 0}, "at least 1"),
@@ -86,6 +98,37 @@ def test_a_wrong_option_is_named(changes: dict[str, Any], said: str) -> None:
     assert said in found[next(iter(changes))]
 
 
+CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/0a-1b"
+GLOBAL = "arn:aws:wafv2:us-east-1:123456789012:global/webacl/front/0a-1b"
+REGIONAL = "arn:aws:wafv2:eu-west-1:123456789012:regional/webacl/api/0a-1b"
+
+
+def test_a_front_door_has_domains_with_a_certificate_where_cloudfront_looks_for_it() -> None:
+    elsewhere = CERTIFICATE.replace("us-east-1", "eu-west-1")
+    found = faults(domains="video example", certificate=elsewhere)
+    assert "domain names" in found["domains"]
+    assert "us-east-1" in found["certificate"]
+    assert "frontDoor" in faults(domains="v.example.com", certificate=CERTIFICATE, frontDoor="none")["domains"]
+    (distribution,) = resources(
+        "AWS::CloudFront::Distribution", domains="v.example.com,w.example.com", certificate=CERTIFICATE
+    )
+    told = distribution["Properties"]["DistributionConfig"]
+    assert told["Aliases"] == ["v.example.com", "w.example.com"]
+    assert told["ViewerCertificate"] == {
+        "AcmCertificateArn": CERTIFICATE, "MinimumProtocolVersion": "TLSv1.2_2021", "SslSupportMethod": "sni-only",
+    }  # fmt: skip
+
+
+def test_firewalls_stand_before_what_they_are_for() -> None:
+    assert "WAF web ACLs" in faults(webAcls=f"{REGIONAL},{REGIONAL}")["webAcls"]
+    asked = {"webAcls": f"{GLOBAL},{REGIONAL}"}
+    (distribution,) = resources("AWS::CloudFront::Distribution", **asked)
+    assert distribution["Properties"]["DistributionConfig"]["WebACLId"] == GLOBAL
+    (association,) = resources("AWS::WAFv2::WebACLAssociation", **asked)
+    assert association["Properties"]["WebACLArn"] == REGIONAL
+    assert not resources("AWS::WAFv2::WebACLAssociation", webAcls=GLOBAL)
+
+
 def test_discovery_off_and_no_queue_named_is_refused() -> None:
     assert "at least one of cpuQueues" in faults(cpuQueues="", gpuQueues="", vmafQueues="")["discovery"]
 
@@ -113,14 +156,14 @@ def test_all_wrong_options_are_named_at_once() -> None:
 
 
 def test_options_from_the_command_line_are_strings() -> None:
-    told = options.read(CONTEXT | {"cors": "false", "retentionDays": "30", "gpuQueues": "a, b"})
-    assert (told.cors, told.retentionDays, told.queues["gpu"]) == (False, 30, ["a", "b"])
+    told = options.read(CONTEXT | {"cors": "https://b, http://c:81", "retentionDays": "30", "gpuQueues": "a, b"})
+    assert (told.api["cors"], told.retentionDays, told.queues["gpu"]) == (("https://b", "http://c:81"), 30, ["a", "b"])
 
 
 def test_a_wrong_option_stops_synth_with_a_sentence(tmp_path: Path) -> None:
     done = synth(tmp_path, cors="maybe")
     assert done.returncode != 0
-    assert "option cors: must be boolean" in done.stderr
+    assert "option cors: must be origins" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -160,7 +203,7 @@ def test_every_fault_of_every_preset_is_named_at_once() -> None:
         "presets/none", "presets/word",
     }  # fmt: skip
     assert "lower-case" in found["presets/Big"]
-    assert "boolean" in found["cors"]
+    assert "origins" in found["cors"]
     fine = json.dumps(HOUSE["house.v2"])
     assert faults(presets=f'{{"a": {fine}, "a": {fine}}}') == {"presets/a": "is given more than once"}
 

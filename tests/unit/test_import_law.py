@@ -16,7 +16,7 @@ PURE = {
 }  # fmt: skip
 AWS = {
     "aws", "bus", "claims", "clusters", "connections", "feed", "idempotency", "ledger", "objects", "posting", "queues",
-    "registry", "table", "tickets", "webhooks",
+    "rates", "registry", "table", "tickets", "webhooks",
 }  # fmt: skip
 SHARED = {"delivery", "settings", "http", "observe", "intake", "tokens"}
 SDK = {"boto3", "botocore"}
