@@ -122,6 +122,11 @@ class Place(NamedTuple):
         return self.cluster / "kubeconfig"
 
     @property
+    def users(self) -> Path:
+        """Names and passwords of the users of this machine."""
+        return self.state / "users.json"
+
+    @property
     def stack_file(self) -> Path:
         """What was deployed, one flat object."""
         return self.state / "stack.json"
