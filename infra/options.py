@@ -272,7 +272,7 @@ def _preset_faults(given: Mapping[str, Any]) -> Iterator[Fault]:
                 yield Fault(f"/presets/{name}{fault.pointer.removeprefix('/profile')}", fault.detail)
     size = len(json.dumps(named, separators=(",", ":")))
     queues = {entry.rsplit(":", 1)[-1] for option in _QUEUE_LISTS for entry in listed(str(given.get(option, "")))}
-    room = _ENVIRONMENT_BYTES - sum(_QUEUE_BYTES + 2 * len(queue) for queue in queues)
+    room = _ENVIRONMENT_BYTES - len(str(given.get("cors", ""))) - sum(_QUEUE_BYTES + 2 * len(queue) for queue in queues)
     if named and size > room:
         detail = f"are {size} bytes, and Lambda's environment has room for {room} beside the queues"
         yield Fault("/presets", f"{detail}: store some with PUT /api/v1/presets/{{name}} instead")

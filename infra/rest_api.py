@@ -45,7 +45,6 @@ _LOGGED = {
     "method": "$context.httpMethod",
     "path": "$context.path",
     "status": "$context.status",
-    "user": "$context.authorizer.principalId",
     "from": "$context.identity.sourceIp",
     "bytes": "$context.responseLength",
     "ms": "$context.responseLatency",
@@ -53,6 +52,12 @@ _LOGGED = {
     "refused": "$context.error.responseType",
 }
 """A line of the access log. Neither headers nor the query are in it: a token or a ticket may stand there."""
+_USER = {
+    "cognito": "$context.authorizer.claims.sub",
+    "jwt": "$context.authorizer.userID",
+    "iam": "$context.identity.caller",
+    "none": "-",
+}
 _TLS = "SecurityPolicy_TLS13_1_2_2021_06"
 STAGE = "api"
 
@@ -117,7 +122,9 @@ class RestApi(Construct):
             access_log_destination=apigateway.LogGroupLogDestination(kept.log_group(self, "AccessLog"))
             if logging
             else None,
-            access_log_format=apigateway.AccessLogFormat.custom(json.dumps(_LOGGED)) if logging else None,
+            access_log_format=apigateway.AccessLogFormat.custom(json.dumps({**_LOGGED, "user": _USER[options.auth]}))
+            if logging
+            else None,
             logging_level=apigateway.MethodLoggingLevel.ERROR if logging else None,
             data_trace_enabled=False,
         )

@@ -20,7 +20,7 @@ _LOGGED = {
     "event": "$context.eventType",
     "connection": "$context.connectionId",
     "status": "$context.status",
-    "user": "$context.authorizer.principalId",
+    "user": "$context.authorizer.userID",
     "from": "$context.identity.sourceIp",
     "refused": "$context.error.responseType",
 }

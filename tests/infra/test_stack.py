@@ -12,7 +12,7 @@ import pytest
 from aws_cdk import App
 from aws_cdk.assertions import Template
 
-from elasticrecode import settings
+from elasticrecode import headers, settings
 from elasticrecode.errors import Invalid
 from infra import options
 from infra.clusters import GROUP
@@ -278,14 +278,13 @@ def test_two_syntheses_give_the_same_bytes_without_network_or_credentials(tmp_pa
 
 
 def test_every_route_has_its_method_and_its_preflight() -> None:
-    methods = [resource["Properties"]["HttpMethod"] for resource in resources("AWS::ApiGateway::Method")]
+    named = {"cors": "https://app.example.com"}
+    methods = [resource["Properties"]["HttpMethod"] for resource in resources("AWS::ApiGateway::Method", **named)]
     routes = [route for served in settings.ROUTES.values() for route in served]
     assert sorted(method for method in methods if method != "OPTIONS") == sorted(r.split(" ")[0] for r in routes)
     paths = {route.split(" ")[1] for route in routes}
-    assert methods.count("OPTIONS") >= len(paths)
-    assert "OPTIONS" not in [
-        resource["Properties"]["HttpMethod"] for resource in resources("AWS::ApiGateway::Method", cors=False)
-    ]
+    assert methods.count("OPTIONS") == len(paths)
+    assert "OPTIONS" not in [resource["Properties"]["HttpMethod"] for resource in resources("AWS::ApiGateway::Method")]
 
 
 def test_the_stages_make_the_paths() -> None:
@@ -315,7 +314,7 @@ def test_what_holds_users_data_outlives_the_stack_unless_an_option_says_otherwis
         for table in resources("AWS::DynamoDB::Table", keepData=keep, frontDoor="none")
         if table["Properties"].get("TableName") == "elasticrecode_logs"
     ]
-    assert len(kept) == 12
+    assert len(kept) == 13
     assert {resource["DeletionPolicy"] for resource in kept} == {policy}
 
 
@@ -399,8 +398,12 @@ GRANTS = {
     },
     "events": {"dynamodb:BatchWriteItem", "dynamodb:UpdateItem", "sqs:SendMessage"},
     "sockets": {
-        "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:Query", "execute-api:ManageConnections",
+        "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
+        "execute-api:ManageConnections",
     },
+    "tickets": {"dynamodb:PutItem", "dynamodb:UpdateItem"},
+    "authorize": {"dynamodb:DeleteItem"},
+    "hangup": {"dynamodb:DeleteItem", "dynamodb:Query", "execute-api:ManageConnections"},
     "publish": {"dynamodb:BatchGetItem", "events:PutEvents"},
     "feed": {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"},
     "push": {
@@ -422,6 +425,7 @@ GRANTS = {
         "sqs:ReceiveMessage", "sqs:SendMessage",
     },
 }  # fmt: skip
+LOGGING = {"logs:CreateLogStream", "logs:PutLogEvents"}
 FROM_SOURCES = {
     "dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams",
     "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes", "sqs:GetQueueUrl",
@@ -431,7 +435,7 @@ FROM_SOURCES = {
 
 @pytest.mark.parametrize("name", GRANTS)
 def test_each_function_may_do_exactly_what_it_does(name: str) -> None:
-    granted = {action for statement in statements(name) for action in statement["Action"]} - FROM_SOURCES
+    granted = {action for statement in statements(name) for action in statement["Action"]} - FROM_SOURCES - LOGGING
     if name in ("events", "announce", "deliver", "survey", "expand", "tally"):
         granted -= {"sqs:ReceiveMessage", "sqs:DeleteMessage"}
     assert granted == GRANTS[name] - FROM_SOURCES
@@ -453,6 +457,155 @@ def statements(name: str, **changes: Any) -> list[dict[str, Any]]:
         }
         for statement in (entry for policy in policies for entry in policy)
     ]
+
+
+@pytest.mark.parametrize("name", GRANTS)
+def test_each_function_writes_its_own_log_and_no_managed_policy_lets_it_do_more(name: str) -> None:
+    found = template(**DISCOVERING)["Resources"]
+    made = found[function(name, **DISCOVERING)]["Properties"]
+    role = found[made["Role"]["Fn::GetAtt"][0]]["Properties"]
+    assert "ManagedPolicyArns" not in role
+    group = made["LoggingConfig"]["LogGroup"]["Ref"]
+    assert found[group]["Properties"]["RetentionInDays"] <= 31
+    (writing,) = [entry for entry in statements(name) if set(entry["Action"]) & LOGGING]
+    assert writing == {"Action": sorted(LOGGING), "Resource": [{"Fn::GetAtt": [group, "Arn"]}]}
+
+
+MODES: list[dict[str, Any]] = [
+    {},
+    {
+        "discovery": True,
+        "clusters": "prod",
+        "drops": json.dumps(
+            [
+                {"prefix": "in/", "userid": "ann", "output": "s3://out/", "profile": {"preset": "h264-360p"}},
+                {
+                    "bucket": "theirs",
+                    "prefix": "",
+                    "userid": "ann",
+                    "output": "s3://out/",
+                    "profile": {"preset": "h264-360p"},
+                },
+            ]
+        ),
+        "batchBuckets": "films",
+        "cors": "https://app.example.com",
+    },
+]
+"""What is deployed by itself, and with everything that brings resources along."""
+
+
+@pytest.mark.parametrize("changes", MODES, ids=["default", "more"])
+def test_everything_is_encrypted_at_rest_and_on_its_way_and_logs_are_forgotten(changes: dict[str, Any]) -> None:
+    found = template(**changes)["Resources"]
+    over_http = [
+        json.dumps(statement["Resource"])
+        for resource in found.values()
+        if resource["Type"] in ("AWS::SQS::QueuePolicy", "AWS::S3::BucketPolicy")
+        for statement in resource["Properties"]["PolicyDocument"]["Statement"]
+        if statement["Effect"] == "Deny"
+        and statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+        and statement["Principal"] == {"AWS": "*"}
+        and statement["Action"] in ("sqs:*", "s3:*")
+    ]
+    for key, resource in found.items():
+        told = resource.get("Properties", {})
+        match resource["Type"]:
+            case "AWS::SQS::Queue":
+                assert told["SqsManagedSseEnabled"] is True, key
+                assert any(f'"{key}"' in text for text in over_http), key
+            case "AWS::S3::Bucket":
+                assert told["BucketEncryption"], key
+                assert set(told["PublicAccessBlockConfiguration"].values()) == {True}, key
+                assert any(f'"{key}"' in text for text in over_http), key
+            case "AWS::Logs::LogGroup":
+                assert told["RetentionInDays"] <= 31, key
+            case "AWS::Lambda::Function":
+                assert "LoggingConfig" in told, key
+            case "AWS::CloudFront::Distribution":
+                config = told["DistributionConfig"]
+                behaviors = [config["DefaultCacheBehavior"], *config["CacheBehaviors"]]
+                assert {each["ViewerProtocolPolicy"] for each in behaviors} <= {"https-only", "redirect-to-https"}
+                own = [origin["CustomOriginConfig"] for origin in config["Origins"] if "CustomOriginConfig" in origin]
+                assert own
+                for origin in own:
+                    assert (origin["OriginProtocolPolicy"], origin["OriginSSLProtocols"]) == ("https-only", ["TLSv1.2"])
+            case "AWS::ApiGateway::RestApi":
+                assert told["SecurityPolicy"] == "SecurityPolicy_TLS13_1_2_2021_06"
+
+
+def test_what_users_entrusted_can_be_brought_back_to_any_second() -> None:
+    passing = {"Connections", "Rates"}
+    tables = {
+        key: resource["Properties"]["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"]
+        for key, resource in template()["Resources"].items()
+        if resource["Type"] == "AWS::DynamoDB::Table"
+    }
+    assert len(tables) > len(passing)
+    for key, recoverable in tables.items():
+        assert recoverable is not any(name in key for name in passing), key
+
+
+def test_apis_take_so_much_at_once_and_tell_of_each_request_without_what_is_secret_in_it() -> None:
+    changes = {"requestsPerSecond": "7", "requestsBurst": "9"}
+    (rest,), (sockets,) = (
+        [each["Properties"] for each in resources(kind, **changes)]
+        for kind in ("AWS::ApiGateway::Stage", "AWS::ApiGatewayV2::Stage")
+    )
+    (everything,) = rest["MethodSettings"]
+    assert (everything["ResourcePath"], everything["HttpMethod"]) == ("/*", "*")
+    for throttled in (everything, sockets["DefaultRouteSettings"]):
+        assert (throttled["ThrottlingRateLimit"], throttled["ThrottlingBurstLimit"]) == (7, 9)
+    assert (everything["LoggingLevel"], everything["DataTraceEnabled"]) == ("ERROR", False)
+    for logged in (rest["AccessLogSetting"], sockets["AccessLogSettings"]):
+        told = json.loads(logged["Format"])
+        assert told["request"] == "$context.requestId"
+        for secret in ("header", "query", "token", "$context.error.message", 'claims"', 'authorizer"'):
+            assert secret not in logged["Format"].replace("$context.tlsVersion", "").lower()
+    (execution,) = [
+        group
+        for group in resources("AWS::Logs::LogGroup")
+        if "API-Gateway-Execution-Logs_" in json.dumps(group["Properties"].get("LogGroupName", ""))
+    ]
+    assert execution["Properties"]["RetentionInDays"] <= 31
+
+
+def test_without_access_logs_the_accounts_settings_are_left_alone() -> None:
+    assert len(resources("AWS::ApiGateway::Account")) == 1
+    assert not resources("AWS::ApiGateway::Account", accessLogs=False)
+    (rest,) = resources("AWS::ApiGateway::Stage", accessLogs=False)
+    (sockets,) = resources("AWS::ApiGatewayV2::Stage", accessLogs=False)
+    assert "AccessLogSetting" not in rest["Properties"]
+    assert "AccessLogSettings" not in sockets["Properties"]
+
+
+CHANGING = {"submit", "vmaf", "batch", "jobs", "webhooks", "tickets", "sockets"}
+
+
+@pytest.mark.parametrize("changes", [{}, {"auth": "none"}, {"requestsPerMinute": 0}], ids=["default", "none", "zero"])
+def test_users_are_counted_where_they_are_known_and_a_number_is_set(changes: dict[str, Any]) -> None:
+    counting = not changes
+    found = template(**changes)["Resources"]
+    tables = [key for key in found if key.startswith("StorageRates")]
+    assert len(tables) == counting
+    for name in CHANGING:
+        rate = json.dumps(environment(name, **changes)["RATE"])
+        assert (tables[0] in rate) if tables else ('"perMinute\\":0' in rate.replace(" ", "")), rate
+
+
+def test_a_page_gets_the_headers_that_both_front_doors_give() -> None:
+    (policy,) = resources("AWS::CloudFront::ResponseHeadersPolicy")
+    config = policy["Properties"]["ResponseHeadersPolicyConfig"]
+    security = config["SecurityHeadersConfig"]
+    told = {item["Header"]: item["Value"] for item in config["CustomHeadersConfig"]["Items"]} | {
+        headers.CONTENT_SECURITY_POLICY: security["ContentSecurityPolicy"]["ContentSecurityPolicy"],
+        headers.CONTENT_TYPE_OPTIONS: "nosniff",
+        headers.FRAME_OPTIONS: security["FrameOptions"]["FrameOption"],
+        headers.REFERRER_POLICY: security["ReferrerPolicy"]["ReferrerPolicy"],
+        headers.HSTS: f"max-age={security['StrictTransportSecurity']['AccessControlMaxAgeSec']}",
+    }
+    assert told == headers.page()
+    assert security["ContentTypeOptions"] == {"Override": True}
 
 
 def resources_of(name: str, action: str, **changes: Any) -> str:
