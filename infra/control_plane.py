@@ -11,13 +11,8 @@ client ─▶ submit, vmaf ─▶ jobs table ─stream─▶ dispatch ─▶ wor
 Batches come into the jobs table by `infra/batches.py`, events leave for users' addresses by `infra/webhooks.py`.
 """
 
-from collections.abc import Mapping, Sequence
-
 from aws_cdk import Aws, CfnOutput, Duration, Stack, aws_events
-from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events_targets as targets
-from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_lambda_event_sources as sources
 from constructs import Construct
 
 from elasticrecode import settings, streams
@@ -32,8 +27,10 @@ from infra.functions import Functions
 from infra.options import Options, listed
 from infra.rest_api import RestApi
 from infra.socket_api import SocketApi
+from infra.sources import follow, take_from
 from infra.storage import Storage
 from infra.webhooks import Webhooks
+from infra.workers import worker_policy
 
 _WITHOUT_LOGS_SECONDS = 3600
 """How long an event is kept when job logs are off: long enough to be pushed."""
@@ -94,8 +91,10 @@ class ControlPlane(Stack):
         keyed = ("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:BatchGetItem")
         storage.jobs.grant(submit, "dynamodb:BatchWriteItem", *keyed)
         storage.jobs.grant(vmaf, *keyed)
-        storage.jobs.grant(manage, "dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:UpdateItem", "dynamodb:PutItem")
+        storage.jobs.grant(manage, "dynamodb:BatchGetItem", "dynamodb:UpdateItem", "dynamodb:PutItem")
         storage.jobs.grant(logs, "dynamodb:Query", "dynamodb:BatchGetItem")
+        for listing in (manage, logs):
+            storage.jobs.let_query(listing, settings.USER_INDEX)
         for routing in (submit, vmaf, manage):
             storage.registry.grant(routing, "dynamodb:Query")
         for writing in (workers, presets):
@@ -126,7 +125,7 @@ class ControlPlane(Stack):
         storage.registry.grant(dispatch, "dynamodb:Query", "dynamodb:PutItem")
         storage.grant_worker_queues(dispatch, "sqs:SendMessage", "sqs:GetQueueAttributes")
         batches.tallies.grant(dispatch, "sqs:SendMessage")
-        self._follow(dispatch, storage.jobs, streams.DISPATCH)
+        follow(dispatch, storage.jobs, streams.DISPATCH)
 
         events = make(
             "events",
@@ -140,14 +139,7 @@ class ControlPlane(Stack):
         )
         storage.jobs.grant(events, "dynamodb:BatchWriteItem", "dynamodb:UpdateItem")
         storage.event_dead_letters.grant(events, "sqs:SendMessage")
-        events.add_event_source(
-            sources.SqsEventSource(
-                storage.control,
-                batch_size=100,
-                max_batching_window=Duration.seconds(1),
-                report_batch_item_failures=True,
-            )
-        )
+        take_from(events, storage.control, batch_size=100, window=Duration.seconds(1))
 
         reconcile = make(
             "reconcile",
@@ -162,9 +154,8 @@ class ControlPlane(Stack):
             ),
             seconds=50,
         )
-        storage.jobs.grant(
-            reconcile, "dynamodb:Query", "dynamodb:BatchGetItem", "dynamodb:UpdateItem", "dynamodb:PutItem"
-        )
+        storage.jobs.grant(reconcile, "dynamodb:BatchGetItem", "dynamodb:UpdateItem", "dynamodb:PutItem")
+        storage.jobs.let_query(reconcile, settings.DUE_INDEX)
         storage.registry.grant(reconcile, "dynamodb:Query", "dynamodb:PutItem")
         storage.grant_worker_queues(
             reconcile,
@@ -218,7 +209,8 @@ class ControlPlane(Stack):
                 socket_management_url=management_url,
             ),
         )
-        storage.connections.grant(sockets, "dynamodb:PutItem", "dynamodb:DeleteItem", "dynamodb:Query")
+        storage.connections.grant(sockets, "dynamodb:PutItem", "dynamodb:DeleteItem")
+        storage.connections.let_query(sockets, settings.CONNECTION_INDEX)
         sockets.add_to_role_policy(socket_api.may_post())
         storage.let_count(sockets)
         socket_api.serve(sockets, auth.socket)
@@ -234,7 +226,7 @@ class ControlPlane(Stack):
 
         feed = make("feed", settings.FeedSettings(feed_table=storage.feed.table_name, event_retention_seconds=keep))
         storage.feed.grant(feed, "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
-        self._follow(feed, storage.jobs, streams.FEED)
+        follow(feed, storage.jobs, streams.FEED)
         watching = settings.WatchersSettings(
             jobs_table=jobs,
             feed_table=storage.feed.table_name,
@@ -257,11 +249,13 @@ class ControlPlane(Stack):
         )
         storage.jobs.grant(publish, "dynamodb:BatchGetItem")
         webhooks.let_tell(publish)
-        self._follow(publish, storage.feed, streams.CHUNKS)
-        self._follow(push, storage.feed, streams.CHUNKS)
-        self._follow(replay, storage.connections, streams.REPLAY, at_once=10)
+        follow(publish, storage.feed, streams.CHUNKS)
+        follow(push, storage.feed, streams.CHUNKS)
+        follow(replay, storage.connections, streams.REPLAY, at_once=10)
 
         drops = Drops(self, "Drops", options, storage, functions) if options.drops else None
+
+        workers_policy = worker_policy(storage)
 
         alarms = Alarms(self, "Alarms", options.alarmTopic)
         alarms.when_given_up(reconcile)
@@ -302,6 +296,7 @@ class ControlPlane(Stack):
             "BatchesTable": storage.batches.table_name,
             "ConnectionsTable": connections,
             "RegistryTable": registry,
+            "WorkerPolicy": workers_policy.managed_policy_arn,
             "EventBus": webhooks.bus.event_bus_name,
             "ControlQueue": storage.control.queue_url,
             "DeadLetterQueue": storage.dead_letters.queue_url,
@@ -313,26 +308,6 @@ class ControlPlane(Stack):
         for name, value in outputs.items():
             CfnOutput(self, name, value=value)
         kept.bound_helpers(self)
-
-    def _follow(
-        self,
-        function: lambda_.Function,
-        table: dynamodb.ITable,
-        filters: Sequence[Mapping[str, object]],
-        at_once: int = 1,
-    ) -> None:
-        """Let a function read a table's stream from now on, in order of each partition, again until it succeeds."""
-        function.add_event_source(
-            sources.DynamoEventSource(
-                table,
-                starting_position=lambda_.StartingPosition.TRIM_HORIZON,
-                batch_size=500,
-                parallelization_factor=at_once,
-                bisect_batch_on_error=True,
-                report_batch_item_failures=True,
-                filters=[lambda_.FilterCriteria.filter(pattern) for pattern in filters],
-            )
-        )
 
 
 def _address(template: str, api_id: str, stage: str) -> str:

@@ -5,7 +5,7 @@ import shutil
 import sys
 from collections.abc import Callable
 
-from local import cluster, deployment, processes, users
+from local import cluster, deployment, identities, processes, users
 from local.demo import demonstrate
 from local.deployment import step
 from local.place import LocalError, Place
@@ -20,12 +20,15 @@ def up(place: Place, supervisor: Supervisor) -> None:
     known = place.stack() if place.stack_file.exists() else None
     cluster.prepare(place)
     with step("Starting the embedded AWS"):
-        supervisor.keep(processes.programs(place, known if supervisor.running() else None))
+        running = known if supervisor.running() else None
+        supervisor.keep(processes.programs(place, running, deploying=not deployment.is_current(place)))
         deployment.wait_for_aws(place, supervisor)
     stack = deployment.deploy(place)
     users.prepare(place)
+    identities.prepare(place, stack["WorkerPolicy"])
     with step("Starting the front door, the cluster and the workers"):
         supervisor.keep(processes.programs(place, stack))
+        deployment.wait_for_aws(place, supervisor)
         deployment.wait_for_front(place, supervisor)
         deployment.wait_for_cluster(place, supervisor)
         deployment.discover(place)

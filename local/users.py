@@ -17,25 +17,25 @@ def prepare(place: Place) -> None:
     """Make the two, once."""
     if place.auth == "none":
         return
-    cognito, pool = _cognito(place), place.stack()["UserPool"]
+    pool = place.stack()["UserPool"]
     known = _passwords(place)
     for name in (USER, OPERATOR):
         known.setdefault(name, f"{secrets.token_urlsafe(18)}-aA1")
     with os.fdopen(os.open(place.users, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         json.dump(known, file, indent=2)
     for name, password in known.items():
-        make(cognito, pool, name, password, [OPERATORS] if name == OPERATOR else [])
+        make(cognito(place), pool, name, password, [OPERATORS] if name == OPERATOR else [])
 
 
-def make(cognito: Any, pool: str, name: str, password: str, groups: list[str]) -> None:
+def make(client: Any, pool: str, name: str, password: str, groups: list[str]) -> None:
     """A user with a password, who need not change it."""
     try:
-        cognito.admin_create_user(UserPoolId=pool, Username=name, MessageAction="SUPPRESS")
-    except cognito.exceptions.UsernameExistsException:
+        client.admin_create_user(UserPoolId=pool, Username=name, MessageAction="SUPPRESS")
+    except client.exceptions.UsernameExistsException:
         return
-    cognito.admin_set_user_password(UserPoolId=pool, Username=name, Password=password, Permanent=True)
+    client.admin_set_user_password(UserPoolId=pool, Username=name, Password=password, Permanent=True)
     for group in groups:
-        cognito.admin_add_user_to_group(UserPoolId=pool, Username=name, GroupName=group)
+        client.admin_add_user_to_group(UserPoolId=pool, Username=name, GroupName=group)
 
 
 def token(place: Place, name: str, password: str = "") -> str:
@@ -43,7 +43,7 @@ def token(place: Place, name: str, password: str = "") -> str:
     known = _passwords(place)
     if not password and name not in known:
         raise LocalError(f"There is no user {name}: `make up AUTH=cognito` makes {USER} and {OPERATOR}.")
-    answer = _cognito(place).initiate_auth(
+    answer = cognito(place).initiate_auth(
         ClientId=place.stack()["UserPoolClient"],
         AuthFlow="USER_PASSWORD_AUTH",
         AuthParameters={"USERNAME": name, "PASSWORD": password or known[name]},
@@ -62,7 +62,8 @@ def _passwords(place: Place) -> dict[str, str]:
     return found
 
 
-def _cognito(place: Place) -> Any:
+def cognito(place: Place) -> Any:
+    """A client of the embedded AWS's Cognito, as its administrator."""
     return boto3.client(
         "cognito-idp",
         endpoint_url=place.aws_url,
