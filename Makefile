@@ -20,15 +20,15 @@ export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := 1
 export CDK_DISABLE_VERSION_CHECK := 1
 export UV_SYSTEM_CERTS := 1
 
-.PHONY: audit help licences run sbom up down clean logs token test check format lock synth deploy destroy bench chaos
+.PHONY: audit help licences run sbom up down clean logs token test iam-proof check format lock synth deploy destroy bench chaos
 
 help: ## list these commands
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
 
 run: $(TOOLS)/local ## everything on this machine: deploy, transcode a real clip, watch it, check it
 	@python -m local run
 
-up: $(TOOLS)/local ## start what is missing and leave it running (PORT, AWS_PORT, K8S_PORT, WORKERS, AUTH=cognito)
+up: $(TOOLS)/local ## start what is missing and leave it running (PORT, AWS_PORT, K8S_PORT, WORKERS, AUTH=cognito, IAM=enforced)
 	@python -m local up
 
 down: $(TOOLS)/local ## stop everything, keep the data
@@ -48,6 +48,9 @@ test: $(TOOLS)/dev $(TOOLS)/local ## all tests, the deployed stack with real ffm
 
 chaos: $(TOOLS)/dev $(TOOLS)/local ## faults in bulk: 100,000 jobs on an AWS that fails, workers and AWS killed (CHAOS_SEED)
 	@CHAOS=full python -m pytest tests/chaos tests/e2e/test_chaos.py $(ARGS)
+
+iam-proof: $(TOOLS)/dev $(TOOLS)/local ## take each grant away in turn, name the test that then fails; docs/grants.md
+	@python -m pytest tests/grants/prove.py $(ARGS)
 
 check: $(TOOLS)/dev $(TOOLS)/aws/.installed ## formatter, linter, types, licences
 	@ruff format --check $(CHECKED)

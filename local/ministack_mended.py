@@ -6,12 +6,16 @@
   asks for actions of that name, which IAM does not know.
 - Lambda reads a queue or a stream for a function with the rights of the function's role. ministack asks for none.
 - Credentials of a role are good until they expire. ministack forgets them when it stops.
+- `*` in a policy stands for any characters. ministack's stops at the end of a line, which a key may have in it.
+- What is denied is logged, as CloudTrail tells it on AWS. ministack says it to nobody but the caller.
 - A loopback connection leaves no machine and can't be listened to, so it counts as encrypted: buckets refuse what is
   not (`aws:SecureTransport`), and ministack takes plain http here.
 """
 
 import ipaddress
 import json
+import logging
+import re
 import sys
 import time
 from collections import Counter
@@ -36,7 +40,8 @@ _LISTING = {"dynamodb": "dynamodb:ListStreams"}
 """What Lambda asks for on its source, and on everything."""
 _in_order = sqs._collect_msgs  # noqa: SLF001
 _action, _pin_origin = iam_actions.extract_iam_action, app.pin_request_origin
-_sources = lambda_svc._iter_all_esms  # noqa: SLF001
+_sources, _enforce = lambda_svc._iter_all_esms, iam_evaluator.enforce  # noqa: SLF001
+_log = logging.getLogger("ministack")
 
 
 def _fairly(queue: dict[str, Any], most: int, hidden_seconds: int) -> Any:
@@ -59,6 +64,26 @@ def _action_asked(*request: Any) -> Any:
     return _BATCHES.get(action, action)
 
 
+@lru_cache(maxsize=4096)
+def _pattern(text: str, ignore_case: bool) -> re.Pattern[str]:
+    """A pattern of IAM as a regular expression."""
+    words = {"*": ".*", "?": "."}
+    regex = "".join(words.get(character) or re.escape(character) for character in text)
+    return re.compile(rf"{regex}\Z", re.DOTALL | (re.IGNORECASE if ignore_case else 0))
+
+
+def _enforced(key: str, action: str, service: str, region: str, resource_arn: str = "*", **context: Any) -> Any:
+    """Why a request is not allowed; None where it is."""
+    denied = _enforce(key, action, service, region, resource_arn=resource_arn, **context)
+    if isinstance(denied, iam_evaluator.EvalResult):
+        _tell_denied(denied.principal_arn.split("/")[-2:][0], action, resource_arn)
+    return denied
+
+
+def _tell_denied(who: str, action: str, resource: str) -> None:
+    _log.info("denied: %s may not %s on %s", who, action, resource)
+
+
 def _readable_sources() -> Iterator[tuple[str, str, dict[str, Any]]]:
     """The event source mappings whose function's role may read what they read, with account and region."""
     for account, region, mapping in _sources():
@@ -77,17 +102,20 @@ def _may_read(account: str, region: str, mapping: dict[str, Any]) -> bool:
         for arn in role.get("AttachedPolicies", ())
     ]
     texts = tuple(text if isinstance(text, str) else json.dumps(text) for text in documents if text)
-    return _allow_reading(texts, mapping["EventSourceArn"], account, region)
+    return _allow_reading(role["RoleName"], texts, mapping["EventSourceArn"], account, region)
 
 
 @lru_cache(maxsize=256)
-def _allow_reading(documents: tuple[str, ...], source: str, account: str, region: str) -> bool:
+def _allow_reading(role: str, documents: tuple[str, ...], source: str, account: str, region: str) -> bool:
     policies = [iam_evaluator.parse_policy_document(document) for document in documents]
     service = source.split(":")[2]
     asked = [(action, source) for action in _READING.get(service, ())]
     asked += [(_LISTING[service], "*")] if service in _LISTING else []
     contexts = (iam_evaluator.EvalContext("", "AssumedRole", account, *each, region) for each in asked)
-    return all(iam_evaluator.evaluate(context, policies).decision == "Allow" for context in contexts)
+    denied = [context for context in contexts if iam_evaluator.evaluate(context, policies).decision != "Allow"]
+    for context in denied:
+        _tell_denied(role, context.action, context.resource_arn)
+    return not denied
 
 
 def _pin(address: str, encrypted: bool) -> None:
@@ -97,6 +125,8 @@ def _pin(address: str, encrypted: bool) -> None:
 
 sqs._collect_msgs = _fairly  # noqa: SLF001
 iam_actions.extract_iam_action = _action_asked
+iam_evaluator._fnmatch_compile = _pattern  # noqa: SLF001
+iam_evaluator.enforce = _enforced
 app.pin_request_origin = _pin
 lambda_svc._iter_all_esms = _readable_sources  # noqa: SLF001
 sts.get_state = lambda: {"sessions": sts._sessions}  # noqa: SLF001

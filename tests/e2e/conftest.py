@@ -225,6 +225,7 @@ def deployed() -> Iterator[Deployed]:
         "WORKERS": "1",
         "LEASE_SECONDS": str(LEASE_SECONDS),
         "AUTH": "cognito",
+        "IAM": "enforced",
         "PYTHONPATH": f"{ROOT / 'layers' / 'core' / 'python'}:{ROOT}",
     }
     local = [sys.executable, "-m", "local"]

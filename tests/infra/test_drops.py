@@ -10,8 +10,8 @@ from elasticrecode import settings
 from infra import options
 from tests.infra.test_stack import (
     CONTEXT,
-    FROM_SOURCES,
-    LOGGING,
+    QUEUES,
+    WRITING_LOGS,
     faults,
     function,
     resources,
@@ -120,7 +120,7 @@ def test_the_function_may_look_at_what_its_drops_cover_and_do_nothing_else() -> 
     changes = {"drops": as_text(*MIXED)}
     granted = {action for entry in statements("drops", **changes) for action in entry["Action"]}
     used = {"dynamodb:PutItem", "dynamodb:Query", "s3:GetObject", "s3:ListBucket"}
-    assert granted - FROM_SOURCES - LOGGING == used | {"sqs:ReceiveMessage", "sqs:DeleteMessage"}
+    assert granted == used | QUEUES | WRITING_LOGS
     looked = [entry["Resource"] for entry in statements("drops", **changes) if "s3:GetObject" in entry["Action"]]
     ends = sorted(json.dumps(resource).rsplit('"', 2)[1] for resources in looked for resource in resources)
     assert ends == sorted(["/in/*.mp4", "/in/*.mov", ":s3:::theirs/*", "/more/*"])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from functools import cache
@@ -385,14 +386,16 @@ GRANTS = {
     },
     "survey": {
         "dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:UpdateItem", "s3:GetObject", "s3:ListBucket",
-        "sqs:SendMessage",
+        "sqs:ChangeMessageVisibility", "sqs:SendMessage",
     },
     "expand": {
         "dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query",
         "dynamodb:UpdateItem", "sqs:SendMessage",
     },
     "tally": {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"},
-    "dispatch": {"dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "sqs:SendMessage"},
+    "dispatch": {
+        "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "sqs:GetQueueAttributes", "sqs:SendMessage",
+    },
     "discovery": {
         "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:Query", "eks:DescribeCluster", "sqs:GetQueueUrl",
     },
@@ -419,26 +422,74 @@ GRANTS = {
         "sqs:SendMessage",
     },
     "announce": {"dynamodb:Query", "sqs:SendMessage"},
-    "deliver": {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"},
+    "deliver": {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "sqs:ChangeMessageVisibility"},
     "reconcile": {
-        "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "sqs:DeleteMessage",
-        "sqs:ReceiveMessage", "sqs:SendMessage",
+        "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
+        "sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage",
+        "sqs:SendMessage",
     },
 }  # fmt: skip
-LOGGING = {"logs:CreateLogStream", "logs:PutLogEvents"}
-FROM_SOURCES = {
-    "dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams",
-    "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes", "sqs:GetQueueUrl",
-}  # fmt: skip
-"""What CDK grants for reading an event source, beside receiving and deleting where that is a queue."""
+WRITING_LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
+STREAMS = {"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"}
+QUEUES = {"sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"}
+SOURCES = dict.fromkeys(("dispatch", "feed", "publish", "push", "replay"), STREAMS) | dict.fromkeys(
+    ("announce", "deliver", "events", "expand", "survey", "tally"), QUEUES
+)
+"""What Lambda needs to read what a function is started by."""
 
 
 @pytest.mark.parametrize("name", GRANTS)
 def test_each_function_may_do_exactly_what_it_does(name: str) -> None:
-    granted = {action for statement in statements(name) for action in statement["Action"]} - FROM_SOURCES - LOGGING
-    if name in ("events", "announce", "deliver", "survey", "expand", "tally"):
-        granted -= {"sqs:ReceiveMessage", "sqs:DeleteMessage"}
-    assert granted == GRANTS[name] - FROM_SOURCES
+    granted = {action for statement in statements(name) for action in statement["Action"]}
+    assert granted == GRANTS[name] | SOURCES.get(name, set()) | WRITING_LOGS
+
+
+def test_no_function_has_a_policy_of_others() -> None:
+    roles = [found["Properties"] for found in resources("AWS::IAM::Role", frontDoor="none", accessLogs=False)]
+    assert [role for role in roles if "ManagedPolicyArns" in role] == []
+
+
+def test_no_function_may_do_what_it_does_on_everything() -> None:
+    wide = {
+        action
+        for name in GRANTS
+        for statement in statements(name)
+        for action in statement["Action"]
+        if "*" in statement["Resource"]
+    }
+    assert wide == {"dynamodb:ListStreams"}
+
+
+def test_indexes_are_queried_by_those_who_need_them() -> None:
+    asking = {
+        name: sorted(set(re.findall(r"/index/(\w+|\*)", json.dumps([entry["Resource"] for entry in statements(name)]))))
+        for name in GRANTS
+    }
+    assert {name: found for name, found in asking.items() if found} == {
+        "logs": ["user"], "jobs": ["user"], "reconcile": ["due"], "sockets": ["connection"],
+    }  # fmt: skip
+
+
+def test_workers_may_do_what_is_documented_on_what_is_the_stacks() -> None:
+    (policy,) = resources("AWS::IAM::ManagedPolicy", **DISCOVERING)
+    granted = policy["Properties"]["PolicyDocument"]["Statement"]
+    (told,) = re.findall(r"## What it may do\n(.*?)\n## ", (ROOT / "docs" / "workers.md").read_text(), re.DOTALL)
+    actions = {action for statement in granted for action in listed(statement["Action"])}
+    assert actions == set(re.findall(r"`([a-z0-9]+:\w+)`", told))
+    assert '"*"' not in json.dumps([statement["Resource"] for statement in granted])
+
+
+def test_a_queue_that_workers_may_bring_along_is_not_granted_twice() -> None:
+    told = resources_of("dispatch", "sqs:SendMessage", cpuQueues="ffmpeg_job,film", vmafQueues="vmaf_job")
+    assert ":ffmpeg*" in told
+    assert "StorageCpufilm" in told
+    assert "StorageCpuffmpegjob" not in told
+    assert "StorageCpuffmpegjob" in resources_of("dispatch", "sqs:SendMessage", discovery=False, clusters="")
+
+
+def listed(value: str | list[str]) -> list[str]:
+    """One or several, as several."""
+    return [value] if isinstance(value, str) else value
 
 
 def statements(name: str, **changes: Any) -> list[dict[str, Any]]:
@@ -451,10 +502,7 @@ def statements(name: str, **changes: Any) -> list[dict[str, Any]]:
         if resource["Type"] == "AWS::IAM::Policy" and {"Ref": role} in resource["Properties"]["Roles"]
     ]
     return [
-        {
-            key: statement[key] if isinstance(statement[key], list) else [statement[key]]
-            for key in ("Action", "Resource")
-        }
+        {key: listed(statement[key]) for key in ("Action", "Resource")}
         for statement in (entry for policy in policies for entry in policy)
     ]
 
@@ -467,8 +515,8 @@ def test_each_function_writes_its_own_log_and_no_managed_policy_lets_it_do_more(
     assert "ManagedPolicyArns" not in role
     group = made["LoggingConfig"]["LogGroup"]["Ref"]
     assert found[group]["Properties"]["RetentionInDays"] <= 31
-    (writing,) = [entry for entry in statements(name) if set(entry["Action"]) & LOGGING]
-    assert writing == {"Action": sorted(LOGGING), "Resource": [{"Fn::GetAtt": [group, "Arn"]}]}
+    (writing,) = [entry for entry in statements(name) if set(entry["Action"]) & WRITING_LOGS]
+    assert writing == {"Action": sorted(WRITING_LOGS), "Resource": [{"Fn::GetAtt": [group, "Arn"]}]}
 
 
 MODES: list[dict[str, Any]] = [
