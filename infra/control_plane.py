@@ -16,7 +16,7 @@ from aws_cdk import aws_events_targets as targets
 from constructs import Construct
 
 from elasticrecode import settings, streams
-from infra import version
+from infra import kept, version
 from infra.alarms import Alarms
 from infra.auth import Auth
 from infra.batches import Batches
@@ -54,6 +54,7 @@ class ControlPlane(Stack):
         commit, build = version.current()
         submitting = settings.SubmitSettings(
             **options.api,
+            rate=storage.rate,
             jobs_table=jobs,
             registry_table=registry,
             queues=queues,
@@ -79,6 +80,7 @@ class ControlPlane(Stack):
             "jobs",
             settings.JobsSettings(
                 **options.api,
+                rate=storage.rate,
                 jobs_table=jobs,
                 batches_table=storage.batches.table_name,
                 registry_table=registry,
@@ -106,11 +108,14 @@ class ControlPlane(Stack):
         webhooks = Webhooks(self, "Webhooks", options, storage, functions)
         served = {"schema": schema, "submit": submit, "vmaf": vmaf, "logs": logs, "jobs": manage, "workers": workers}
         served |= {"batch": batches.function, "presets": presets, "webhooks": webhooks.function}
-        served["tickets"] = make("tickets", settings.TicketsSettings(**options.api, connections_table=connections))
+        served["tickets"] = make(
+            "tickets", settings.TicketsSettings(**options.api, rate=storage.rate, connections_table=connections)
+        )
         storage.connections.grant(served["tickets"], "dynamodb:PutItem")
+        storage.let_count(submit, vmaf, batches.function, manage, webhooks.function, served["tickets"])
         auth = Auth(self, "Auth", options, storage, functions)
         by_function = {served[name]: routes for name, routes in settings.ROUTES.items()}
-        rest = RestApi(self, "Api", by_function, auth.methods, cors=options.cors)
+        rest = RestApi(self, "Api", options, by_function, auth.methods)
 
         dispatching = settings.DispatchSettings(
             jobs_table=jobs, registry_table=registry, queues=queues, tally_queue=batches.tallies.queue_url
@@ -191,19 +196,23 @@ class ControlPlane(Stack):
             Clusters(self, "Clusters", options).let_look(discovery)
             each_minute.add_target(targets.LambdaFunction(discovery, retry_attempts=0))
 
-        socket_api = SocketApi(self, "SocketApi")
+        socket_api = SocketApi(self, "SocketApi", options, rest.api)
         rest_url = _address(options.executeApi, rest.api.rest_api_id, "api")
         management_url = _address(options.executeApi, socket_api.api.api_id, "ws")
         socket_url = "ws" + management_url.removeprefix("http")
         sockets = make(
             "sockets",
             settings.SocketsSettings(
-                auth=options.asked, connections_table=connections, socket_management_url=management_url
+                auth=options.asked,
+                rate=storage.rate,
+                connections_table=connections,
+                socket_management_url=management_url,
             ),
         )
         storage.connections.grant(sockets, "dynamodb:PutItem", "dynamodb:DeleteItem")
         storage.connections.let_query(sockets, settings.CONNECTION_INDEX)
         sockets.add_to_role_policy(socket_api.may_post())
+        storage.let_count(sockets)
         socket_api.serve(sockets, auth.socket)
         if options.auth in ("cognito", "jwt"):
             hangup = make(
@@ -270,7 +279,12 @@ class ControlPlane(Stack):
 
         if options.frontDoor == "cloudfront":
             front = FrontDoor(
-                self, "FrontDoor", site_folder=options.siteFolder, rest_url=rest_url, socket_url=socket_url
+                self,
+                "FrontDoor",
+                options,
+                rest_url=rest_url,
+                socket_url=socket_url,
+                access_logs=storage.access_logs,
             )
             CfnOutput(self, "Url", value=front.url)
         outputs = {
@@ -293,6 +307,7 @@ class ControlPlane(Stack):
             outputs["DiscoveryFunction"] = discovery.function_name
         for name, value in outputs.items():
             CfnOutput(self, name, value=value)
+        kept.bound_helpers(self)
 
 
 def _address(template: str, api_id: str, stage: str) -> str:

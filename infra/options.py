@@ -23,6 +23,10 @@ ROOT = Path(__file__).resolve().parent.parent
 _QUEUE_ARN = re.compile(r"arn:aws[a-z-]*:sqs:[a-z0-9-]+:\d{12}:[\w-]{1,80}", re.ASCII)
 _CLUSTER = re.compile(r"(arn:aws[a-z-]*:eks:[a-z0-9-]+:\d{12}:cluster/)?[0-9A-Za-z][\w-]{0,99}", re.ASCII)
 _TAG = re.compile(r"tag:[^=,]{1,128}=[^,]{0,256}")
+_ORIGIN = re.compile(r"https?://([a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:]+\])(:\d{1,5})?", re.ASCII)
+"""As browsers write it, in small letters; a port only where it is not the scheme's own."""
+_DOMAIN = re.compile(r"(\*\.)?([a-z0-9-]+\.)+[a-z0-9-]+", re.ASCII)
+_WEB_ACL = re.compile(r"arn:aws[a-z-]*:wafv2:[a-z0-9-]+:\d{12}:(global|regional)/webacl/[\w-]+/[\w-]+", re.ASCII)
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 _QUEUE_NAME = re.compile(r"[\w-]{1,80}", re.ASCII)
 
@@ -40,6 +44,12 @@ def _is_network_list(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_acl_list(text: str) -> bool:
+    found = [_WEB_ACL.fullmatch(entry) for entry in listed(text)]
+    scopes = [match.group(1) for match in found if match]
+    return None not in found and len(set(scopes)) == len(scopes)
 
 
 def listed(text: str) -> list[str]:
@@ -69,6 +79,24 @@ FORMATS = {
     "topic": (
         lambda text: re.fullmatch(r"(arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[\w-]{1,256})?", text, re.ASCII) is not None,
         "the ARN of an SNS topic, or empty",
+    ),
+    "origin-list": (
+        lambda text: listed(text) == ["*"] or all(map(_ORIGIN.fullmatch, listed(text))),
+        "origins of web pages, such as https://app.example.com, with commas between; * for any, or empty for none",
+    ),
+    "domain-list": (
+        lambda text: all(_DOMAIN.fullmatch(entry) for entry in listed(text)),
+        "domain names such as video.example.com, with commas between",
+    ),
+    "certificate": (
+        lambda text: (
+            re.fullmatch(r"(arn:aws[a-z-]*:acm:us-east-1:\d{12}:certificate/[\w-]+)?", text, re.ASCII) is not None
+        ),
+        "the ARN of a certificate of ACM in us-east-1, or empty",
+    ),
+    "web-acls": (
+        _is_acl_list,
+        "ARNs of WAF web ACLs, at most a global and a regional one, with a comma between",
     ),
     "bucket-list": (
         lambda text: all(_BUCKET.fullmatch(entry) for entry in listed(text)),
@@ -120,7 +148,11 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     discoveredQueues: Annotated[str, Meta(extra_json_schema={"format": "queue-patterns"})]
     jobLogs: bool
     jobsTable: Annotated[str, Meta(extra_json_schema={"format": "table-name"})]
-    cors: bool  # -disableCORS
+    cors: Annotated[str, Meta(extra_json_schema={"format": "origin-list"})]  # -disableCORS
+    requestsPerMinute: Annotated[int, Meta(ge=0, le=1_000_000)]
+    requestsPerSecond: Annotated[int, Meta(ge=1, le=10_000)]
+    requestsBurst: Annotated[int, Meta(ge=1, le=5_000)]
+    accessLogs: bool
     auth: callers.Kind
     userPool: Annotated[str, Meta(extra_json_schema={"format": "user-pool"})]
     jwtIssuer: Annotated[str, Meta(extra_json_schema={"format": "issuer"})]
@@ -139,6 +171,9 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     alarmTopic: Annotated[str, Meta(extra_json_schema={"format": "topic"})]
     keepData: bool
     frontDoor: Literal["cloudfront", "none"]
+    domains: Annotated[str, Meta(extra_json_schema={"format": "domain-list"})]
+    certificate: Annotated[str, Meta(extra_json_schema={"format": "certificate"})]
+    webAcls: Annotated[str, Meta(extra_json_schema={"format": "web-acls"})]
     siteFolder: Annotated[str, Meta(extra_json_schema={"format": "site-folder"})]
     executeApi: Annotated[str, Meta(extra_json_schema={"format": "execute-api"})]
     cognitoIdp: Annotated[str, Meta(pattern="^https?://[^/]+$")]
@@ -150,10 +185,14 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
         """Group of workers → the queues named for it."""
         return {"cpu": listed(self.cpuQueues), "gpu": listed(self.gpuQueues), "vmaf": listed(self.vmafQueues)}
 
+    def web_acl(self, scope: Literal["global", "regional"]) -> str | None:
+        """The ARN of the web ACL of a scope."""
+        return next((arn for arn in listed(self.webAcls) if f":{scope}/" in arn), None)
+
     @property
     def api(self) -> dict[str, Any]:
         """What every function behind the REST API is told."""
-        return {"cors": self.cors, "auth": self.asked}
+        return {"cors": tuple(listed(self.cors)), "auth": self.asked}
 
     @property
     def asked(self) -> callers.Auth:
@@ -167,7 +206,14 @@ _BUCKET_NAME = 63
 _QUEUE_BYTES = 80
 """About what a queue's address takes beside its name, twice."""
 _QUEUE_LISTS = ("cpuQueues", "gpuQueues", "vmafQueues")
-_NUMBERS = ("retentionDays", "idempotencyDays", "maxAttempts")
+_NUMBERS = (
+    "retentionDays",
+    "idempotencyDays",
+    "maxAttempts",
+    "requestsPerMinute",
+    "requestsPerSecond",
+    "requestsBurst",
+)
 _reader = Reader(Options, FORMATS)
 
 
@@ -226,7 +272,7 @@ def _preset_faults(given: Mapping[str, Any]) -> Iterator[Fault]:
                 yield Fault(f"/presets/{name}{fault.pointer.removeprefix('/profile')}", fault.detail)
     size = len(json.dumps(named, separators=(",", ":")))
     queues = {entry.rsplit(":", 1)[-1] for option in _QUEUE_LISTS for entry in listed(str(given.get(option, "")))}
-    room = _ENVIRONMENT_BYTES - sum(_QUEUE_BYTES + 2 * len(queue) for queue in queues)
+    room = _ENVIRONMENT_BYTES - len(str(given.get("cors", ""))) - sum(_QUEUE_BYTES + 2 * len(queue) for queue in queues)
     if named and size > room:
         detail = f"are {size} bytes, and Lambda's environment has room for {room} beside the queues"
         yield Fault("/presets", f"{detail}: store some with PUT /api/v1/presets/{{name}} instead")
@@ -265,6 +311,11 @@ def _faults(given: Mapping[str, Any]) -> list[Fault]:
             Fault("/discovery", "is false, so at least one of cpuQueues, gpuQueues and vmafQueues must name a queue")
         )
     faults += _auth_faults(given)
+    for option, other in (("domains", "certificate"), ("certificate", "domains")):
+        if given.get(option) and not given.get(other):
+            faults.append(Fault(f"/{option}", f"must be empty while {other} is"))
+    if given.get("frontDoor") == "none" and given.get("domains"):
+        faults.append(Fault("/domains", "must be empty while frontDoor is none"))
     taken = {str(given.get("controlQueue")): "controlQueue"}
     for option in _QUEUE_LISTS:
         for name in {entry.rsplit(":", 1)[-1] for entry in listed(str(given.get(option, "")))}:

@@ -15,6 +15,7 @@ from elasticrecode.ledger import Ledger
 from elasticrecode.observe import logger
 from elasticrecode.presets import Profiles
 from elasticrecode.queues import Sender
+from elasticrecode.rates import Rates
 from elasticrecode.registry import Registry
 from elasticrecode.routing import wanted
 from elasticrecode.settings import BATCH, CANCEL_BATCH, SUBMIT_BATCH, BatchSettings, compose
@@ -71,7 +72,7 @@ def build(settings: BatchSettings) -> http.LambdaHandler:
     def _record(standing: Standing) -> BatchRecord:
         return batches.record(standing, ledger.counts(standing.batch.batchID), _now_ms())
 
-    return http.handler({SUBMIT_BATCH: submit, BATCH: show, CANCEL_BATCH: cancel}, settings)
+    return http.handler({SUBMIT_BATCH: submit, BATCH: show, CANCEL_BATCH: cancel}, settings, Rates(settings.rate).count)
 
 
 def _read(text: bytes, presets: Profiles) -> Order:

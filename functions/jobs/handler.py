@@ -18,6 +18,7 @@ from elasticrecode.errors import BadParameter, NotFound, Refused
 from elasticrecode.jobs import Job, Kind, UserID
 from elasticrecode.ledger import Ledger
 from elasticrecode.lifecycle import JOB_CANCELLED, JOB_RETRIED, STATES, State
+from elasticrecode.rates import Rates
 from elasticrecode.records import JobRecord
 from elasticrecode.registry import Registry
 from elasticrecode.routing import Choice, wanted
@@ -148,6 +149,7 @@ def build(settings: JobsSettings) -> http.LambdaHandler:
     return http.handler(
         {JOB_STATUS: status, JOBS: listing, CANCEL: cancel, RETRY: retry, RETRY_FAILED: retry_failed},
         settings,
+        Rates(settings.rate).count,
     )
 
 

@@ -10,6 +10,7 @@ from elasticrecode.addresses import URL_LENGTH
 from elasticrecode.delivery import Undeliverable
 from elasticrecode.errors import BadParameter, Fault, NotFound, Refused, Unavailable
 from elasticrecode.jobs import UserID
+from elasticrecode.rates import Rates
 from elasticrecode.settings import (
     ADD_WEBHOOK,
     REMOVE_WEBHOOK,
@@ -157,6 +158,7 @@ def build(settings: WebhooksSettings) -> http.LambdaHandler:
             RETRY_WEBHOOK: retry,
         },
         settings,
+        Rates(settings.rate).count,
     )
 
 

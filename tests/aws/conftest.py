@@ -63,15 +63,15 @@ class Stack:
             self._behind[table] = place
         tables: Any = {"jobs_table": "jobs", "registry_table": "registry"}
         submitting = names.SubmitSettings(
-            cors=True, queues=self.queues, presets=PRESETS, retention_days=7, idempotency_days=1, **tables
+            queues=self.queues, presets=PRESETS, retention_days=7, idempotency_days=1, **tables
         )
         self.submit = self._build("submit", submitting)
         self.vmaf = self._build("vmaf", submitting)
-        self.schema = self._build("schema", names.SchemaSettings(cors=True, build="2026.01.02.030405", commit="c"))
-        self.logs = self._build("logs", names.LogsSettings(cors=True, jobs_table="jobs", job_logs=True))
+        self.schema = self._build("schema", names.SchemaSettings(build="2026.01.02.030405", commit="c"))
+        self.logs = self._build("logs", names.LogsSettings(jobs_table="jobs", job_logs=True))
         self.jobs = self._build(
             "jobs",
-            names.JobsSettings(cors=True, batches_table="batches", queues=self.queues, retention_days=7, **tables),
+            names.JobsSettings(batches_table="batches", queues=self.queues, retention_days=7, **tables),
         )
         self.batch = self._build(
             "batch",
@@ -113,11 +113,9 @@ class Stack:
         )
         self.workers = self._build(
             "workers",
-            names.WorkersSettings(cors=True, registry_table="registry", queues=self.queues, discovery=True),
+            names.WorkersSettings(registry_table="registry", queues=self.queues, discovery=True),
         )
-        self.presets = self._build(
-            "presets", names.PresetsSettings(cors=True, registry_table="registry", presets=PRESETS)
-        )
+        self.presets = self._build("presets", names.PresetsSettings(registry_table="registry", presets=PRESETS))
         self.registry = Registry("registry", self.queues)
         self._dispatch = self._build(
             "dispatch", names.DispatchSettings(queues=self.queues, tally_queue=queue["tallies"], **tables)

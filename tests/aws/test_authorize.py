@@ -254,7 +254,7 @@ def test_a_ticket_ends_after_a_minute_and_with_the_token_it_was_bought_with(stac
 
 
 def test_the_route_gives_the_caller_a_ticket(stack: Stack) -> None:
-    handler = function("tickets").build(names.TicketsSettings(cors=False, connections_table="connections"))
+    handler = function("tickets").build(names.TicketsSettings(connections_table="connections"))
     answer = call(handler, names.SOCKET_TICKET)
     assert (answer.status, set(answer.body)) == (200, {"ticket", "expiresAt"})
     assert Tickets("connections").redeem(answer.body["ticket"]) == ANYBODY

@@ -16,7 +16,6 @@ QUEUES = {"cpu": {"a": "http://x/a"}, "gpu": {}, "vmaf": {}}
     "told",
     [
         SubmitSettings(
-            cors=True,
             jobs_table="t",
             registry_table="r",
             queues=QUEUES,
@@ -24,7 +23,7 @@ QUEUES = {"cpu": {"a": "http://x/a"}, "gpu": {}, "vmaf": {}}
             retention_days=3,
             idempotency_days=1,
         ),
-        LogsSettings(cors=False, jobs_table="t", job_logs=False),
+        LogsSettings(jobs_table="t", job_logs=False),
         DispatchSettings(jobs_table="t", registry_table="r", queues=QUEUES, tally_queue="http://q"),
         WatchersSettings(jobs_table="t", feed_table="f", connections_table="c", socket_management_url="http://x"),
     ],

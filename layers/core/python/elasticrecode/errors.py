@@ -10,12 +10,15 @@ ElasticRecodeError
 │   ├── NotFound     404
 │   ├── Refused      409  the request is sound, the deployment or the job's state forbids it
 │   ├── TooLarge     413
+│   ├── TooManyRequests 429  this user has asked for enough this minute
 │   └── Unavailable  503  AWS refused or throttled after retries, or no queue serves the request
 ├── Unreadable            what a batch names as its inputs can't be read; the batch fails with its code
 └── UnreadableEvent       a control-queue message that is no worker event
 """
 
 from typing import NamedTuple
+
+_SOON = 5
 
 
 class Fault(NamedTuple):
@@ -34,6 +37,8 @@ class Problem(ElasticRecodeError):
 
     status = 500
     title = "Internal error"
+    retry_after = 0
+    """Seconds after which the same request may fare better, 0 when it will not."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -98,6 +103,7 @@ class Busy(Refused):
     """An earlier request with the same Idempotency-Key is still at work."""
 
     title = "Still at work"
+    retry_after = _SOON
 
 
 class KeyReused(Problem):
@@ -114,11 +120,23 @@ class TooLarge(Problem):
     title = "The body is too large"
 
 
+class TooManyRequests(Problem):
+    """The user has asked for as much as one user may, until so many seconds have passed."""
+
+    status = 429
+    title = "Too many requests"
+
+    def __init__(self, detail: str, retry_after: int) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+
 class Unavailable(Problem):
     """Nothing can take the request now. Nothing the answer does not name was stored."""
 
     status = 503
     title = "Not available now"
+    retry_after = _SOON
 
 
 class UnreadableEvent(ElasticRecodeError):

@@ -74,6 +74,7 @@ CONNECTION_KEYS = ("connectionID", "topic")
 ENDING_INDEX = "ending"
 BATCHES_KEYS = ("batchID", "item")
 FEED_KEYS = ("feed", "seq")
+RATES_KEYS = ("user", "minute")
 REGISTRY_KEYS = ("part", "name")
 WEBHOOKS_KEYS = ("owner", "item")
 TTL = "expires"
@@ -128,10 +129,23 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 class ApiSettings(Settings, frozen=True, kw_only=True):
-    """What every function behind the REST API needs."""
+    """What every function behind the REST API needs. `cors` are the origins whose pages may ask; `*` is any."""
 
-    cors: bool
+    cors: tuple[str, ...] = ()
     auth: Auth = Auth()
+
+
+class Rate(Struct, frozen=True):
+    """How often a user may ask for something to be done in a minute, 0 for as often as he likes; who counts it."""
+
+    table: str = ""
+    perMinute: int = 0
+
+
+class ChangingSettings(ApiSettings, frozen=True, kw_only=True):
+    """What those of them need through which users have something done."""
+
+    rate: Rate = Rate()
 
 
 class SchemaSettings(ApiSettings, frozen=True, kw_only=True):
@@ -141,7 +155,7 @@ class SchemaSettings(ApiSettings, frozen=True, kw_only=True):
     commit: str
 
 
-class SubmitSettings(ApiSettings, frozen=True, kw_only=True):
+class SubmitSettings(ChangingSettings, frozen=True, kw_only=True):
     """For what takes jobs in: `submit`, `vmaf`, and with more of it `batch`."""
 
     jobs_table: str
@@ -152,7 +166,7 @@ class SubmitSettings(ApiSettings, frozen=True, kw_only=True):
     idempotency_days: int
 
 
-class JobsSettings(ApiSettings, frozen=True, kw_only=True):
+class JobsSettings(ChangingSettings, frozen=True, kw_only=True):
     """For the routes about where jobs stand, and for cancelling and retrying them."""
 
     jobs_table: str
@@ -267,6 +281,7 @@ class SocketsSettings(Settings, frozen=True, kw_only=True):
     """For `$connect`, `$disconnect` and what clients say."""
 
     auth: Auth = Auth()
+    rate: Rate = Rate()
     connections_table: str
     socket_management_url: str
 
@@ -292,7 +307,7 @@ class AuthorizeSettings(Settings, frozen=True, kw_only=True):
     groups_claim: str
 
 
-class TicketsSettings(ApiSettings, frozen=True, kw_only=True):
+class TicketsSettings(ChangingSettings, frozen=True, kw_only=True):
     """For the route about tickets."""
 
     connections_table: str
@@ -321,7 +336,7 @@ class WatchersSettings(Settings, frozen=True, kw_only=True):
     socket_management_url: str
 
 
-class WebhooksSettings(ApiSettings, frozen=True, kw_only=True):
+class WebhooksSettings(ChangingSettings, frozen=True, kw_only=True):
     """For the routes about webhooks. `networks`, in CIDR notation, may be sent to although they are not public."""
 
     webhooks_table: str
