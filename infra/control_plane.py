@@ -28,6 +28,7 @@ from infra.clusters import Clusters
 from infra.drops import Drops
 from infra.front_door import FrontDoor
 from infra.functions import Functions
+from infra.job_role import JobRole, user_prefixes
 from infra.options import Options, listed
 from infra.rest_api import RestApi
 from infra.socket_api import SocketApi
@@ -61,6 +62,7 @@ class ControlPlane(Stack):
             registry_table=registry,
             queues=queues,
             presets=options.presets,
+            user_prefixes=user_prefixes(options, storage),
             retention_days=options.retentionDays,
             idempotency_days=options.idempotencyDays,
         )
@@ -236,6 +238,8 @@ class ControlPlane(Stack):
 
         drops = Drops(self, "Drops", options, storage, functions) if options.drops else None
 
+        job_role = JobRole(self, "JobAccess", options, storage)
+
         alarms = Alarms(self, "Alarms", options.alarmTopic)
         alarms.when_given_up(reconcile)
         if discovery:
@@ -274,6 +278,7 @@ class ControlPlane(Stack):
             "ControlQueue": storage.control.queue_url,
             "DeadLetterQueue": storage.dead_letters.queue_url,
             "EventDeadLetterQueue": storage.event_dead_letters.queue_url,
+            "JobRole": job_role.role.role_arn,
         } | {f"{group.capitalize()}Queue": next(iter(urls.values())) for group, urls in queues.items() if urls}
         if discovery:
             outputs["DiscoveryFunction"] = discovery.function_name

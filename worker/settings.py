@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import NamedTuple, Self
 DEBUG = "debug"
 _KINDS = ("ffmpeg", "vmaf", DEBUG)
 _CORES = ("CPU", "GPU")
+_ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,512}", re.ASCII)
 
 
 class ConfigurationError(Exception):
@@ -19,8 +21,9 @@ class ConfigurationError(Exception):
 class Settings(NamedTuple):
     """A worker's settings.
 
-    `jobs_table` is empty where jobs are not claimed, as in the first generation. `lease_seconds` bounds how long a
-    vanished worker can hold a job; cancelling stops an encoder within a sixth of it.
+    `jobs_table` is empty where jobs are not claimed, as in the first generation, `job_role` where the worker's own
+    credentials read and write files. `lease_seconds` bounds how long a vanished worker can hold a job; cancelling stops
+    an encoder within a sixth of it.
     """
 
     kind: str
@@ -33,6 +36,7 @@ class Settings(NamedTuple):
     pod: str
     ffmpeg: str
     ffprobe: str
+    job_role: str = ""
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Self:
@@ -48,6 +52,11 @@ class Settings(NamedTuple):
         lease = environ.get("LEASE_SECONDS", "30")
         if not (lease.isdigit() and 3 <= int(lease) <= 3600):
             faults.append(f"LEASE_SECONDS must be a whole number from 3 to 3600, not {lease!r}")
+        role = environ.get("JOB_ROLE", "")
+        if role and not _ROLE.fullmatch(role):
+            faults.append(f"JOB_ROLE must be the ARN of a role, not {role!r}")
+        if role and not environ.get("JOBS_TABLE"):
+            faults.append("JOB_ROLE needs JOBS_TABLE, which says whose a job is")
         if faults:
             raise ConfigurationError("; ".join(faults))
         host = socket.gethostname()
@@ -62,6 +71,7 @@ class Settings(NamedTuple):
             pod=environ.get("POD_NAME", host),
             ffmpeg=environ.get("FFMPEG", "ffmpeg"),
             ffprobe=environ.get("FFPROBE", "ffprobe"),
+            job_role=role,
         )
 
 

@@ -28,7 +28,8 @@ PRESETS: names.Presets = {
 class Stack:
     """What is deployed, in memory. `calls` lists every AWS call as (service, operation)."""
 
-    def __init__(self) -> None:
+    def __init__(self, user_prefixes: names.UserPrefixes | None = None) -> None:
+        allowed = user_prefixes or []
         self.dynamodb = boto3.client("dynamodb")
         self.sqs = boto3.client("sqs")
         jobs_indexes = {names.USER_INDEX: names.USER_KEYS, names.DUE_INDEX: names.DUE_KEYS}
@@ -61,7 +62,13 @@ class Stack:
             self._behind[table] = place
         tables = {"jobs_table": "jobs", "registry_table": "registry"}
         submitting = names.SubmitSettings(
-            cors=True, queues=self.queues, presets=PRESETS, retention_days=7, idempotency_days=1, **tables
+            cors=True,
+            queues=self.queues,
+            presets=PRESETS,
+            user_prefixes=allowed,
+            retention_days=7,
+            idempotency_days=1,
+            **tables,
         )
         self.submit = self._build("submit", submitting)
         self.vmaf = self._build("vmaf", submitting)
@@ -87,6 +94,7 @@ class Stack:
                 surveys_queue=queue["surveys"],
                 pages_queue=queue["pages"],
                 tally_queue=queue["tallies"],
+                user_prefixes=allowed,
                 retention_days=7,
             ),
         )
