@@ -23,6 +23,7 @@ from constructs import Construct
 from elasticrecode import settings, streams
 from infra import version
 from infra.alarms import Alarms
+from infra.auth import Auth
 from infra.batches import Batches
 from infra.clusters import Clusters
 from infra.drops import Drops
@@ -49,7 +50,6 @@ class ControlPlane(Stack):
         make = functions.make
         jobs, connections = storage.jobs.table_name, storage.connections.table_name
         registry = storage.registry.table_name
-        cors = options.cors
         queues = {
             group: {name: queue.queue_url for name, queue in members.items()}
             for group, members in storage.queues.items()
@@ -57,7 +57,7 @@ class ControlPlane(Stack):
 
         commit, build = version.current()
         submitting = settings.SubmitSettings(
-            cors=cors,
+            **options.api,
             jobs_table=jobs,
             registry_table=registry,
             queues=queues,
@@ -66,22 +66,24 @@ class ControlPlane(Stack):
             retention_days=options.retentionDays,
             idempotency_days=options.idempotencyDays,
         )
-        schema = make("schema", settings.SchemaSettings(cors=cors, build=build, commit=commit), memory_mib=512)
+        schema = make("schema", settings.SchemaSettings(**options.api, build=build, commit=commit), memory_mib=512)
         submit = make("submit", submitting)
         vmaf = make("vmaf", submitting)
-        logs = make("logs", settings.LogsSettings(cors=cors, jobs_table=jobs, job_logs=options.jobLogs))
+        logs = make("logs", settings.LogsSettings(**options.api, jobs_table=jobs, job_logs=options.jobLogs))
         workers = make(
             "workers",
-            settings.WorkersSettings(cors=cors, registry_table=registry, queues=queues, discovery=options.discovery),
+            settings.WorkersSettings(
+                **options.api, registry_table=registry, queues=queues, discovery=options.discovery
+            ),
         )
         presets = make(
             "presets",
-            settings.PresetsSettings(cors=cors, registry_table=registry, presets=options.presets),
+            settings.PresetsSettings(**options.api, registry_table=registry, presets=options.presets),
         )
         manage = make(
             "jobs",
             settings.JobsSettings(
-                cors=cors,
+                **options.api,
                 jobs_table=jobs,
                 batches_table=storage.batches.table_name,
                 registry_table=registry,
@@ -107,7 +109,11 @@ class ControlPlane(Stack):
         webhooks = Webhooks(self, "Webhooks", options, storage, functions)
         served = {"schema": schema, "submit": submit, "vmaf": vmaf, "logs": logs, "jobs": manage, "workers": workers}
         served |= {"batch": batches.function, "presets": presets, "webhooks": webhooks.function}
-        rest = RestApi(self, "Api", {served[name]: routes for name, routes in settings.ROUTES.items()}, cors=cors)
+        served["tickets"] = make("tickets", settings.TicketsSettings(**options.api, connections_table=connections))
+        storage.connections.grant(served["tickets"], "dynamodb:PutItem")
+        auth = Auth(self, "Auth", options, storage, functions)
+        by_function = {served[name]: routes for name, routes in settings.ROUTES.items()}
+        rest = RestApi(self, "Api", by_function, auth.methods, cors=options.cors)
 
         dispatching = settings.DispatchSettings(
             jobs_table=jobs, registry_table=registry, queues=queues, tally_queue=batches.tallies.queue_url
@@ -201,11 +207,23 @@ class ControlPlane(Stack):
         management_url = _address(options.executeApi, socket_api.api.api_id, "ws")
         socket_url = "ws" + management_url.removeprefix("http")
         sockets = make(
-            "sockets", settings.SocketsSettings(connections_table=connections, socket_management_url=management_url)
+            "sockets",
+            settings.SocketsSettings(
+                auth=options.asked, connections_table=connections, socket_management_url=management_url
+            ),
         )
         storage.connections.grant(sockets, "dynamodb:PutItem", "dynamodb:DeleteItem", "dynamodb:Query")
         sockets.add_to_role_policy(socket_api.may_post())
-        socket_api.serve(sockets)
+        socket_api.serve(sockets, auth.socket)
+        if options.auth in ("cognito", "jwt"):
+            hangup = make(
+                "hangup",
+                settings.HangupSettings(connections_table=connections, socket_management_url=management_url),
+                seconds=50,
+            )
+            storage.connections.grant(hangup, "dynamodb:Query", "dynamodb:DeleteItem")
+            hangup.add_to_role_policy(socket_api.may_end())
+            each_minute.add_target(targets.LambdaFunction(hangup, retry_attempts=0))
 
         feed = make("feed", settings.FeedSettings(feed_table=storage.feed.table_name, event_retention_seconds=keep))
         storage.feed.grant(feed, "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
@@ -279,6 +297,7 @@ class ControlPlane(Stack):
             "DeadLetterQueue": storage.dead_letters.queue_url,
             "EventDeadLetterQueue": storage.event_dead_letters.queue_url,
             "JobRole": job_role.role.role_arn,
+            **auth.outputs,
         } | {f"{group.capitalize()}Queue": next(iter(urls.values())) for group, urls in queues.items() if urls}
         if discovery:
             outputs["DiscoveryFunction"] = discovery.function_name

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from elasticrecode import addresses, drops, jobs, prefixes, presets
+from elasticrecode import addresses, callers, drops, jobs, prefixes, presets
 from elasticrecode.drops import Drop
 from elasticrecode.errors import Fault, Invalid, Malformed
 from elasticrecode.jobs import read_preset
@@ -86,6 +86,18 @@ FORMATS = {
         lambda text: (ROOT / text / "index.html").is_file() and (ROOT / text / "static").is_dir(),
         "a folder with index.html and static/ in it",
     ),
+    "user-pool": (
+        lambda text: re.fullmatch(r"([a-z]{2}(-[a-z]+)+-\d_[0-9A-Za-z]{1,55})?", text, re.ASCII) is not None,
+        "the id of a Cognito user pool of this Region, or empty",
+    ),
+    "issuer": (
+        lambda text: re.fullmatch(r"(https://[^\s?#/]+(/[^\s?#]*)?)?", text, re.ASCII) is not None,
+        "the https URL of an OpenID issuer as its tokens have it, or empty",
+    ),
+    "principal-list": (
+        lambda text: all(re.fullmatch(r"[\w+=,.@-]{1,64}", entry, re.ASCII) for entry in listed(text)),
+        "names of IAM roles and users, with commas between",
+    ),
     "execute-api": (
         lambda text: re.fullmatch(r"https?://\S*\{apiId\}\S*", text) is not None,
         "a URL with {apiId} where an API's id belongs",
@@ -111,6 +123,13 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     jobLogs: bool
     jobsTable: Annotated[str, Meta(extra_json_schema={"format": "table-name"})]
     cors: bool  # -disableCORS
+    auth: callers.Kind
+    userPool: Annotated[str, Meta(extra_json_schema={"format": "user-pool"})]
+    jwtIssuer: Annotated[str, Meta(extra_json_schema={"format": "issuer"})]
+    jwtAudience: Annotated[str, Meta(max_length=256)]
+    jwtUserClaim: Annotated[str, Meta(min_length=1, max_length=128)]
+    jwtGroupsClaim: Annotated[str, Meta(min_length=1, max_length=128)]
+    operators: Annotated[str, Meta(extra_json_schema={"format": "principal-list"})]
     verbose: bool  # -verbose
     retentionDays: Annotated[int, Meta(ge=1, le=3650)]
     idempotencyDays: Annotated[int, Meta(ge=1, le=365)]
@@ -125,6 +144,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     frontDoor: Literal["cloudfront", "none"]
     siteFolder: Annotated[str, Meta(extra_json_schema={"format": "site-folder"})]
     executeApi: Annotated[str, Meta(extra_json_schema={"format": "execute-api"})]
+    cognitoIdp: Annotated[str, Meta(pattern="^https?://[^/]+$")]
     lambdaRuntime: Literal["python3.11", "python3.12", "python3.13", "python3.14"]
     lambdaPlatform: Annotated[str, Meta(pattern="^(aarch64|x86_64)-[a-z0-9_-]+$")]
 
@@ -132,6 +152,16 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     def queues(self) -> dict[str, list[str]]:
         """Group of workers → the queues named for it."""
         return {"cpu": listed(self.cpuQueues), "gpu": listed(self.gpuQueues), "vmaf": listed(self.vmafQueues)}
+
+    @property
+    def api(self) -> dict[str, Any]:
+        """What every function behind the REST API is told."""
+        return {"cors": self.cors, "auth": self.asked}
+
+    @property
+    def asked(self) -> callers.Auth:
+        """What callers are asked for."""
+        return callers.Auth(self.auth, tuple(listed(self.operators)))
 
 
 _ENVIRONMENT_BYTES = 4096 - 1024
@@ -240,6 +270,7 @@ def _faults(given: Mapping[str, Any]) -> list[Fault]:
         faults.append(
             Fault("/discovery", "is false, so at least one of cpuQueues, gpuQueues and vmafQueues must name a queue")
         )
+    faults += _auth_faults(given)
     taken = {str(given.get("controlQueue")): "controlQueue"}
     for option in _QUEUE_LISTS:
         for name in {entry.rsplit(":", 1)[-1] for entry in listed(str(given.get(option, "")))}:
@@ -259,6 +290,17 @@ def _prefix_bytes(given: Mapping[str, Any]) -> int:
     """What prefixes take of a function's environment."""
     named = prefixes.read(given.get("userPrefixes")).values()
     return len(msgspec.json.encode([each.placed("-" * _BUCKET_NAME) for each in named]))
+
+
+def _auth_faults(given: Mapping[str, Any]) -> Iterator[Fault]:
+    """Options of one way to ask who calls, beside another."""
+    auth = given.get("auth")
+    for option, kind in (("userPool", "cognito"), ("jwtIssuer", "jwt"), ("jwtAudience", "jwt"), ("operators", "iam")):
+        if given.get(option) and auth != kind:
+            yield Fault(f"/{option}", f"is for auth={kind}, and auth is {auth}")
+    for option in ("jwtIssuer", "jwtAudience"):
+        if auth == "jwt" and not given.get(option):
+            yield Fault(f"/{option}", "must be given with auth=jwt")
 
 
 def _drop_faults(given: Mapping[str, Any]) -> Iterator[Fault]:

@@ -6,6 +6,8 @@ from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
+from elasticrecode import settings
+
 _PROBLEM = (
     '{{"type": "about:blank", "title": "{title}", "status": {status}, "detail": "{detail}",'
     ' "instance": "$context.requestId"}}'
@@ -13,6 +15,8 @@ _PROBLEM = (
 _GATEWAY_PROBLEMS = {
     "DEFAULT_4XX": (400, "The request was not understood", "API Gateway refused it before it reached the product."),
     "DEFAULT_5XX": (500, "Internal error", "The fault is ours; try again, and name the id in instance if it stays."),
+    "UNAUTHORIZED": (401, "Unauthorized", "Send a token that has not expired in the header Authorization."),
+    "ACCESS_DENIED": (403, "Forbidden", "You may not do this."),
     "MISSING_AUTHENTICATION_TOKEN": (404, "Not found", "No such path, or not with this method."),
     "REQUEST_TOO_LARGE": (413, "The body is too large", "At most 10 MB are taken."),
     "THROTTLED": (429, "Too many requests", "Slow down and try again."),
@@ -24,7 +28,13 @@ class RestApi(Construct):
     """Routes are `METHOD /path` strings below the stage."""
 
     def __init__(
-        self, scope: Construct, id_: str, routes: Mapping[lambda_.Function, Sequence[str]], *, cors: bool
+        self,
+        scope: Construct,
+        id_: str,
+        routes: Mapping[lambda_.Function, Sequence[str]],
+        protection: apigateway.MethodOptions,
+        *,
+        cors: bool,
     ) -> None:
         super().__init__(scope, id_)
         self.api = apigateway.RestApi(
@@ -39,7 +49,13 @@ class RestApi(Construct):
             integration = apigateway.LambdaIntegration(function, allow_test_invoke=False)
             for route in served:
                 method, path = route.split(" ")
-                self.api.root.resource_for_path(path).add_method(method, integration)
+                authorizer = None if route in settings.PUBLIC_ROUTES else protection.authorizer
+                self.api.root.resource_for_path(path).add_method(
+                    method,
+                    integration,
+                    authorizer=authorizer,
+                    authorization_type=protection.authorization_type if route not in settings.PUBLIC_ROUTES else None,
+                )
         for type_, (status, title, detail) in _GATEWAY_PROBLEMS.items():
             response = self.api.add_gateway_response(
                 type_.title().replace("_", ""),

@@ -18,11 +18,12 @@ class SocketApi(Construct):
             self, "Stage", web_socket_api=self.api, stage_name="ws", auto_deploy=True
         )
 
-    def serve(self, function: lambda_.Function) -> None:
-        """Let a function see who comes, who leaves and what is said."""
+    def serve(self, function: lambda_.Function, authorizer: apigateway.IWebSocketRouteAuthorizer | None) -> None:
+        """Let a function see who comes, who leaves and what is said; who may come is the authorizer's to say."""
         for name in ("connect", "disconnect", "default"):
             integration = integrations.WebSocketLambdaIntegration(f"To{name.capitalize()}", function)
-            self.api.add_route(f"${name}", integration=integration)
+            asked = authorizer if name == "connect" else None
+            self.api.add_route(f"${name}", integration=integration, authorizer=asked)
 
     def may_post(self) -> iam.PolicyStatement:
         """Sending to connections."""

@@ -15,6 +15,8 @@ from elasticrecode.settings import (
     CONNECTIONS_KEYS,
     DUE_INDEX,
     DUE_KEYS,
+    ENDING_INDEX,
+    ENDING_KEYS,
     FEED_KEYS,
     JOBS_KEYS,
     REGISTRY_KEYS,
@@ -75,6 +77,12 @@ class Storage(Construct):
             index_name=CONNECTION_INDEX,
             partition_key=_string(CONNECTION_KEYS[0]),
             sort_key=_string(CONNECTION_KEYS[1]),
+            projection_type=dynamodb.ProjectionType.KEYS_ONLY,
+        )
+        self.connections.add_global_secondary_index(
+            index_name=ENDING_INDEX,
+            partition_key=_string(ENDING_KEYS[0]),
+            sort_key=dynamodb.Attribute(name=ENDING_KEYS[1], type=dynamodb.AttributeType.NUMBER),
             projection_type=dynamodb.ProjectionType.KEYS_ONLY,
         )
         self.registry = self._table("Registry", REGISTRY_KEYS, RemovalPolicy.DESTROY)

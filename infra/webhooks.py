@@ -45,7 +45,7 @@ class Webhooks(Construct):
         self.function = functions.make(
             "webhooks",
             settings.WebhooksSettings(
-                cors=options.cors, webhooks_table=table.table_name, deliveries_queue=queue, networks=networks
+                **options.api, webhooks_table=table.table_name, deliveries_queue=queue, networks=networks
             ),
         )
         table.grant(

@@ -32,6 +32,10 @@ _NUMBERS = {
 """Variable → its default, the least and the most it may be."""
 
 
+_AUTHS = ("none", "cognito")
+"""How callers prove who they are here; `cognito` with the embedded AWS's users."""
+
+
 class LocalError(Exception):
     """One sentence for the person at the terminal, and the log that says more."""
 
@@ -41,9 +45,13 @@ class LocalError(Exception):
 
 
 class Place(NamedTuple):
-    """One embedded environment: its folder, its ports, its workers of each kind and their lease."""
+    """One embedded environment.
+
+    Its folder, how callers prove who they are, its ports, its workers of each kind and their lease.
+    """
 
     state: Path
+    auth: str
     port: int
     aws_port: int
     k8s_port: int
@@ -63,7 +71,10 @@ class Place(NamedTuple):
         if len({numbers[name] for name in ports}) < len(ports):
             raise LocalError(f"{', '.join(ports[:-1])} and {ports[-1]} must be different.")
         state = (ROOT / environ.get("LOCAL_DIR", ".local")).absolute()
-        return cls(state, *numbers.values())
+        auth = environ.get("AUTH") or _AUTHS[0]
+        if auth not in _AUTHS:
+            raise LocalError(f"AUTH must be one of {', '.join(_AUTHS)}, not {auth!r}.")
+        return cls(state, auth, *numbers.values())
 
     @property
     def logs(self) -> Path:
@@ -149,6 +160,8 @@ class Place(NamedTuple):
             "discovery": "true",
             "clusters": CLUSTER_NAME,
             "accessEntries": "false",
+            "auth": self.auth,
+            "cognitoIdp": self.aws_url,
             "drops": json.dumps([_DROP]),
             "webhookNetworks": "127.0.0.0/8,::1/128",
         }

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from elasticrecode import http, watching
+from elasticrecode import callers, http, watching
 from elasticrecode.connections import ConnectionsTable
 from elasticrecode.errors import Problem
 from elasticrecode.observe import logger
@@ -24,8 +24,9 @@ def build(settings: SocketsSettings) -> Callable[[dict[str, Any], Any], dict[str
         request = event["requestContext"]
         try:
             if request["eventType"] == "CONNECT":
-                watch, start = watching.read(event.get("queryStringParameters") or {})
-                connections.add(request["connectionId"], watch, start)
+                caller = callers.of_connection(settings.auth, request)
+                watch, start = watching.read(event.get("queryStringParameters") or {}, caller)
+                connections.add(request["connectionId"], watch, start, caller.expires)
             elif request["eventType"] == "DISCONNECT":
                 connections.remove(request["connectionId"])
             else:

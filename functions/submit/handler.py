@@ -27,7 +27,7 @@ def build(settings: SubmitSettings) -> http.LambdaHandler:
             ]
         )
 
-    return http.handler({SUBMIT: submit}, cors=settings.cors)
+    return http.handler({SUBMIT: submit}, settings)
 
 
 handler = compose(build, SubmitSettings)

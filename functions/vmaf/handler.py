@@ -19,7 +19,7 @@ def build(settings: SubmitSettings) -> http.LambdaHandler:
         (job,) = taken.jobs
         return http.Response({**msgspec.to_builtins(job), "status": taken.status(job)})
 
-    return http.handler({SUBMIT_VMAF: submit}, cors=settings.cors)
+    return http.handler({SUBMIT_VMAF: submit}, settings)
 
 
 handler = compose(build, SubmitSettings)

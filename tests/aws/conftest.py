@@ -60,7 +60,7 @@ class Stack:
             (shard,) = self._streams.describe_stream(StreamArn=stream)["StreamDescription"]["Shards"]
             place = {"ShardIteratorType": "TRIM_HORIZON", "StreamArn": stream, "ShardId": shard["ShardId"]}
             self._behind[table] = place
-        tables = {"jobs_table": "jobs", "registry_table": "registry"}
+        tables: Any = {"jobs_table": "jobs", "registry_table": "registry"}
         submitting = names.SubmitSettings(
             cors=True,
             queues=self.queues,

@@ -8,6 +8,7 @@ import pytest
 
 from elasticrecode import http
 from elasticrecode.errors import Unavailable
+from elasticrecode.settings import ApiSettings
 from tests.support import call
 
 
@@ -24,7 +25,7 @@ def busy(_: http.Request) -> http.Response:
     raise Unavailable("AWS could not take it.")
 
 
-handler = http.handler({"GET /v1/x": paged, "GET /v1/crash": crash, "GET /v1/busy": busy}, cors=True)
+handler = http.handler({"GET /v1/x": paged, "GET /v1/crash": crash, "GET /v1/busy": busy}, ApiSettings(cors=True))
 
 
 def test_a_link_leads_to_the_next_page_and_keeps_the_query() -> None:
@@ -49,7 +50,7 @@ def test_a_limit_out_of_range_is_a_problem(limit: str) -> None:
 
 @pytest.mark.parametrize("where", ["parameters", "query"])
 def test_a_parameter_longer_than_any_name_is_a_problem(where: str) -> None:
-    handler = http.handler({"GET /v1/{jobID}": lambda _: http.Response("ok")}, cors=False)
+    handler = http.handler({"GET /v1/{jobID}": lambda _: http.Response("ok")}, ApiSettings(cors=False))
     given: dict[str, Any] = {"parameters": {"jobID": "j"}, "query": None}
     assert call(handler, "GET /v1/{jobID}", **given).status == 200
     answer = call(handler, "GET /v1/{jobID}", **given | {where: {"jobID": "j" * 257}})
@@ -76,7 +77,7 @@ def test_a_crash_is_logged_and_tells_nothing(caplog: pytest.LogCaptureFixture) -
 
 @pytest.mark.parametrize("cors", [True, False])
 def test_cors_can_be_switched_off(cors: bool) -> None:
-    answer = call(http.handler({"GET /v1/x": paged}, cors=cors), "GET /v1/x")
+    answer = call(http.handler({"GET /v1/x": paged}, ApiSettings(cors=cors)), "GET /v1/x")
     assert ("Access-Control-Allow-Origin" in answer.headers) is cors
 
 
@@ -89,7 +90,7 @@ def test_a_base64_body_is_decoded_and_measured() -> None:
             "httpMethod": "POST", "resource": "/v1/x", "path": "/v1/x", "body": text, "isBase64Encoded": base64,
             "requestContext": {},
         }  # fmt: skip
-        return http.handler({"POST /v1/x": size}, cors=False)(event, None)["statusCode"]
+        return http.handler({"POST /v1/x": size}, ApiSettings(cors=False))(event, None)["statusCode"]
 
     assert post("aGVsbG8=", True) == 200
     assert post("hello", False) == 200

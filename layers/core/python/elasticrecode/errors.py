@@ -5,6 +5,8 @@ ElasticRecodeError
 │   ├── Malformed    400  the body is not JSON
 │   ├── Invalid      422  the body is JSON and says something impossible; carries every fault
 │   ├── BadParameter 400  a path or query parameter is out of range
+│   ├── Unauthorized 401  nobody knows who asks
+│   ├── Forbidden    403  it is known who asks, and not theirs to ask for
 │   ├── NotFound     404
 │   ├── Refused      409  the request is sound, the deployment or the job's state forbids it
 │   ├── TooLarge     413
@@ -64,8 +66,22 @@ class BadParameter(Problem):
     title = "A parameter is not valid"
 
 
+class Unauthorized(Problem):
+    """Nobody knows who asks."""
+
+    status = 401
+    title = "Unauthorized"
+
+
+class Forbidden(Problem):
+    """The caller is known, and may not do this."""
+
+    status = 403
+    title = "Forbidden"
+
+
 class NotFound(Problem):
-    """There is no such thing, or it has expired."""
+    """There is no such thing, it has expired, or it is not the caller's."""
 
     status = 404
     title = "Not found"

@@ -3,13 +3,17 @@
 import base64
 import logging
 import re
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 import msgspec
 
+from elasticrecode import callers
+from elasticrecode.callers import ANYBODY, Caller
 from elasticrecode.errors import BadParameter, Busy, Invalid, Malformed, Problem, TooLarge, Unavailable
+from elasticrecode.settings import OPERATOR_ROUTES, PUBLIC_ROUTES, ApiSettings
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +36,7 @@ class Request(NamedTuple):
     headers: Mapping[str, str]
     text: str | None
     base64: bool
+    caller: Caller = ANYBODY
 
     def body(self, limit: int) -> bytes:
         """The body's bytes. TooLarge over `limit` bytes, Malformed when there is none."""
@@ -75,10 +80,10 @@ Endpoint = Callable[[Request], Response]
 LambdaHandler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
 
-def handler(routes: Mapping[str, Endpoint], *, cors: bool) -> LambdaHandler:
+def handler(routes: Mapping[str, Endpoint], settings: ApiSettings) -> LambdaHandler:
     """A Lambda handler for `METHOD /resource` routes. Problems become problem+json, and so does a crash."""
     shared = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-    if cors:
+    if settings.cors:
         shared["Access-Control-Allow-Origin"] = "*"
         shared["Access-Control-Expose-Headers"] = "Link, Retry-After"
 
@@ -95,7 +100,14 @@ def handler(routes: Mapping[str, Endpoint], *, cors: bool) -> LambdaHandler:
         content_type = "application/json"
         try:
             _check_lengths(request)
-            answer = routes[f"{event['httpMethod']} {event['resource']}"](request)
+            route = f"{event['httpMethod']} {event['resource']}"
+            if route not in PUBLIC_ROUTES:
+                request = request._replace(
+                    caller=callers.of_request(settings.auth, event["requestContext"], time.time())
+                )
+            if route in OPERATOR_ROUTES:
+                request.caller.operate()
+            answer = routes[route](request)
         except Problem as error:
             answer, content_type = problem(error, request.id), "application/problem+json"
         except Exception:  # noqa: BLE001

@@ -11,6 +11,8 @@ from typing import Any, Self, TypeVar, get_type_hints
 import msgspec
 from msgspec import Struct
 
+from elasticrecode.callers import Auth
+
 SERVER = "GET /"
 VERSION = "GET /v1"
 SCHEMA = "GET /v1/schema"
@@ -40,6 +42,7 @@ RETRY_WEBHOOK = "POST /v1/webhooks/{webhookID}/failures/retry"
 PRESETS = "GET /v1/presets"
 PUT_PRESET = "PUT /v1/presets/{name}"
 REMOVE_PRESET = "DELETE /v1/presets/{name}"
+SOCKET_TICKET = "POST /v1/socket-tickets"
 
 ROUTES = {
     "schema": (SERVER, VERSION, SCHEMA),
@@ -51,8 +54,13 @@ ROUTES = {
     "workers": (WORKER_QUEUES, WORKER_DEPLOYMENTS, WORKER_BACKLOG, PAUSE_QUEUE, RESUME_QUEUE),
     "webhooks": (ADD_WEBHOOK, WEBHOOKS, REMOVE_WEBHOOK, WEBHOOK_FAILURES, RETRY_WEBHOOK),
     "presets": (PRESETS, PUT_PRESET, REMOVE_PRESET),
+    "tickets": (SOCKET_TICKET,),
 }
 """Function → the routes it answers, below the stage `api`."""
+PUBLIC_ROUTES: frozenset[str] = frozenset()
+"""What anybody may ask."""
+OPERATOR_ROUTES = frozenset({WORKER_DEPLOYMENTS, WORKER_BACKLOG, PAUSE_QUEUE, RESUME_QUEUE, PUT_PRESET, REMOVE_PRESET})
+"""What concerns everybody, and only operators may ask."""
 
 JOBS_KEYS = ("jobID", "item")
 USER_INDEX = "user"
@@ -63,12 +71,14 @@ DUE_KEYS = ("dueShard", "due")
 CONNECTIONS_KEYS = ("topic", "connectionID")
 CONNECTION_INDEX = "connection"
 CONNECTION_KEYS = ("connectionID", "topic")
+ENDING_INDEX = "ending"
 BATCHES_KEYS = ("batchID", "item")
 FEED_KEYS = ("feed", "seq")
 REGISTRY_KEYS = ("part", "name")
 WEBHOOKS_KEYS = ("owner", "item")
 TTL = "expires"
 """Attribute with the Unix second from which an item is no longer shown."""
+ENDING_KEYS = ("endShard", TTL)
 
 METRICS = "ElasticRecode"
 """Namespace of the product's own CloudWatch metrics."""
@@ -124,6 +134,7 @@ class ApiSettings(Settings, frozen=True, kw_only=True):
     """What every function behind the REST API needs."""
 
     cors: bool
+    auth: Auth = Auth()
 
 
 class SchemaSettings(ApiSettings, frozen=True, kw_only=True):
@@ -260,8 +271,36 @@ class ReconcileSettings(Settings, frozen=True, kw_only=True):
 class SocketsSettings(Settings, frozen=True, kw_only=True):
     """For `$connect`, `$disconnect` and what clients say."""
 
+    auth: Auth = Auth()
     connections_table: str
     socket_management_url: str
+
+
+class HangupSettings(Settings, frozen=True, kw_only=True):
+    """For the function that ends connections."""
+
+    connections_table: str
+    socket_management_url: str
+
+
+class AuthorizeSettings(Settings, frozen=True, kw_only=True):
+    """For the function that says who is there. Without an issuer it knows only tickets.
+
+    The issuer's keys are at `jwks_url`, or where its OpenID document says. Any audience fits where none is named.
+    """
+
+    connections_table: str
+    issuer: str
+    jwks_url: str
+    audience: list[str]
+    user_claim: str
+    groups_claim: str
+
+
+class TicketsSettings(ApiSettings, frozen=True, kw_only=True):
+    """For the route about tickets."""
+
+    connections_table: str
 
 
 class FeedSettings(Settings, frozen=True, kw_only=True):
