@@ -46,13 +46,10 @@ class Enforced(NamedTuple):
     worker: dict[str, str]
     roles: dict[str, str]
 
-    def client(self, service: str) -> Any:
+    def own_s3(self) -> Any:
         """A client with the worker's own credentials."""
-        return boto3.session.Session().client(service, endpoint_url=self.url, **_keys(self.worker))
-
-
-def _keys(environment: dict[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in environment.items() if name.startswith("AWS_") and "URL" not in name}
+        keys: Any = {name.lower(): value for name, value in self.worker.items()}
+        return boto3.client("s3", endpoint_url=self.url, **keys)
 
 
 def plain(value: Any) -> Any:
@@ -118,9 +115,8 @@ def answers(url: str) -> bool:
 
 def made(url: str) -> Enforced:
     """What a deployment makes, as far as workers have to do with it."""
-    s3, sqs, iam, sts, dynamodb = (
-        boto3.client(name, endpoint_url=url) for name in ("s3", "sqs", "iam", "sts", "dynamodb")
-    )
+    names: tuple[Any, ...] = ("s3", "sqs", "iam", "sts", "dynamodb")
+    s3, sqs, iam, sts, dynamodb = (boto3.client(name, endpoint_url=url) for name in names)
     for bucket in (MEDIA, ELSEWHERE):
         s3.create_bucket(Bucket=bucket)
     roles = {
@@ -189,7 +185,7 @@ def denied(call: Callable[..., Any], key: str, bucket: str = MEDIA, **more: Any)
 
 def test_a_worker_itself_reads_and_writes_no_file(aws: Enforced) -> None:
     aws.s3.put_object(Bucket=MEDIA, Key="users/ann/in.mp4", Body=b"film")
-    own = aws.client("s3")
+    own = aws.own_s3()
     assert denied(own.get_object, "users/ann/in.mp4")
     assert denied(own.put_object, "users/ann/out/in.mp4", Body=b"")
     assert denied(own.delete_object, "users/ann/in.mp4")
