@@ -18,7 +18,7 @@ export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := 1
 export CDK_DISABLE_VERSION_CHECK := 1
 export UV_SYSTEM_CERTS := 1
 
-.PHONY: help run up down clean logs test check format lock synth deploy destroy bench chaos
+.PHONY: help run up down clean logs token test check format lock synth deploy destroy bench chaos
 
 help: ## list these commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -26,7 +26,7 @@ help: ## list these commands
 run: $(TOOLS)/local ## everything on this machine: deploy, transcode a real clip, watch it, check it
 	@python -m local run
 
-up: $(TOOLS)/local ## start what is missing and leave it running (PORT, AWS_PORT, K8S_PORT, WORKERS)
+up: $(TOOLS)/local ## start what is missing and leave it running (PORT, AWS_PORT, K8S_PORT, WORKERS, AUTH=cognito)
 	@python -m local up
 
 down: $(TOOLS)/local ## stop everything, keep the data
@@ -34,6 +34,9 @@ down: $(TOOLS)/local ## stop everything, keep the data
 
 clean: $(TOOLS)/local ## stop everything, forget the data
 	@python -m local clean
+
+token: $(TOOLS)/local ## print a token for the header Authorization, after `make up AUTH=cognito` (AS=operator or local)
+	@python -m local token
 
 logs: $(TOOLS)/local ## follow all logs
 	@python -m local logs

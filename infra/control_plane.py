@@ -11,13 +11,8 @@ client ─▶ submit, vmaf ─▶ jobs table ─stream─▶ dispatch ─▶ wor
 Batches come into the jobs table by `infra/batches.py`, events leave for users' addresses by `infra/webhooks.py`.
 """
 
-from collections.abc import Mapping, Sequence
-
 from aws_cdk import Aws, CfnOutput, Duration, Stack, aws_events
-from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events_targets as targets
-from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_lambda_event_sources as sources
 from constructs import Construct
 
 from elasticrecode import settings, streams
@@ -33,8 +28,10 @@ from infra.job_role import JobRole, user_prefixes
 from infra.options import Options, listed
 from infra.rest_api import RestApi
 from infra.socket_api import SocketApi
+from infra.sources import follow, take_from
 from infra.storage import Storage
 from infra.webhooks import Webhooks
+from infra.workers import worker_policy
 
 _WITHOUT_LOGS_SECONDS = 3600
 """How long an event is kept when job logs are off: long enough to be pushed."""
@@ -94,8 +91,10 @@ class ControlPlane(Stack):
         keyed = ("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:BatchGetItem")
         storage.jobs.grant(submit, "dynamodb:BatchWriteItem", *keyed)
         storage.jobs.grant(vmaf, *keyed)
-        storage.jobs.grant(manage, "dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:UpdateItem", "dynamodb:PutItem")
+        storage.jobs.grant(manage, "dynamodb:BatchGetItem", "dynamodb:UpdateItem", "dynamodb:PutItem")
         storage.jobs.grant(logs, "dynamodb:Query", "dynamodb:BatchGetItem")
+        for listing in (manage, logs):
+            storage.jobs.let_query(listing, settings.USER_INDEX)
         for routing in (submit, vmaf, manage):
             storage.registry.grant(routing, "dynamodb:Query")
         for writing in (workers, presets):
@@ -123,7 +122,7 @@ class ControlPlane(Stack):
         storage.registry.grant(dispatch, "dynamodb:Query", "dynamodb:PutItem")
         storage.grant_worker_queues(dispatch, "sqs:SendMessage", "sqs:GetQueueAttributes")
         batches.tallies.grant(dispatch, "sqs:SendMessage")
-        self._follow(dispatch, storage.jobs, streams.DISPATCH)
+        follow(dispatch, storage.jobs, streams.DISPATCH)
 
         events = make(
             "events",
@@ -137,14 +136,7 @@ class ControlPlane(Stack):
         )
         storage.jobs.grant(events, "dynamodb:BatchWriteItem", "dynamodb:UpdateItem")
         storage.event_dead_letters.grant(events, "sqs:SendMessage")
-        events.add_event_source(
-            sources.SqsEventSource(
-                storage.control,
-                batch_size=100,
-                max_batching_window=Duration.seconds(1),
-                report_batch_item_failures=True,
-            )
-        )
+        take_from(events, storage.control, batch_size=100, window=Duration.seconds(1))
 
         reconcile = make(
             "reconcile",
@@ -159,9 +151,8 @@ class ControlPlane(Stack):
             ),
             seconds=50,
         )
-        storage.jobs.grant(
-            reconcile, "dynamodb:Query", "dynamodb:BatchGetItem", "dynamodb:UpdateItem", "dynamodb:PutItem"
-        )
+        storage.jobs.grant(reconcile, "dynamodb:BatchGetItem", "dynamodb:UpdateItem", "dynamodb:PutItem")
+        storage.jobs.let_query(reconcile, settings.DUE_INDEX)
         storage.registry.grant(reconcile, "dynamodb:Query", "dynamodb:PutItem")
         storage.grant_worker_queues(
             reconcile,
@@ -212,7 +203,8 @@ class ControlPlane(Stack):
                 auth=options.asked, connections_table=connections, socket_management_url=management_url
             ),
         )
-        storage.connections.grant(sockets, "dynamodb:PutItem", "dynamodb:DeleteItem", "dynamodb:Query")
+        storage.connections.grant(sockets, "dynamodb:PutItem", "dynamodb:DeleteItem")
+        storage.connections.let_query(sockets, settings.CONNECTION_INDEX)
         sockets.add_to_role_policy(socket_api.may_post())
         socket_api.serve(sockets, auth.socket)
         if options.auth in ("cognito", "jwt"):
@@ -227,7 +219,7 @@ class ControlPlane(Stack):
 
         feed = make("feed", settings.FeedSettings(feed_table=storage.feed.table_name, event_retention_seconds=keep))
         storage.feed.grant(feed, "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
-        self._follow(feed, storage.jobs, streams.FEED)
+        follow(feed, storage.jobs, streams.FEED)
         watching = settings.WatchersSettings(
             jobs_table=jobs,
             feed_table=storage.feed.table_name,
@@ -250,13 +242,14 @@ class ControlPlane(Stack):
         )
         storage.jobs.grant(publish, "dynamodb:BatchGetItem")
         webhooks.let_tell(publish)
-        self._follow(publish, storage.feed, streams.CHUNKS)
-        self._follow(push, storage.feed, streams.CHUNKS)
-        self._follow(replay, storage.connections, streams.REPLAY, at_once=10)
+        follow(publish, storage.feed, streams.CHUNKS)
+        follow(push, storage.feed, streams.CHUNKS)
+        follow(replay, storage.connections, streams.REPLAY, at_once=10)
 
         drops = Drops(self, "Drops", options, storage, functions) if options.drops else None
 
-        job_role = JobRole(self, "JobAccess", options, storage)
+        job_role = JobRole(self, "JobAccess", options, storage).role
+        workers_policy = worker_policy(storage, job_role)
 
         alarms = Alarms(self, "Alarms", options.alarmTopic)
         alarms.when_given_up(reconcile)
@@ -292,37 +285,18 @@ class ControlPlane(Stack):
             "BatchesTable": storage.batches.table_name,
             "ConnectionsTable": connections,
             "RegistryTable": registry,
+            "WorkerPolicy": workers_policy.managed_policy_arn,
             "EventBus": webhooks.bus.event_bus_name,
             "ControlQueue": storage.control.queue_url,
             "DeadLetterQueue": storage.dead_letters.queue_url,
             "EventDeadLetterQueue": storage.event_dead_letters.queue_url,
-            "JobRole": job_role.role.role_arn,
+            "JobRole": job_role.role_arn,
             **auth.outputs,
         } | {f"{group.capitalize()}Queue": next(iter(urls.values())) for group, urls in queues.items() if urls}
         if discovery:
             outputs["DiscoveryFunction"] = discovery.function_name
         for name, value in outputs.items():
             CfnOutput(self, name, value=value)
-
-    def _follow(
-        self,
-        function: lambda_.Function,
-        table: dynamodb.ITable,
-        filters: Sequence[Mapping[str, object]],
-        at_once: int = 1,
-    ) -> None:
-        """Let a function read a table's stream from now on, in order of each partition, again until it succeeds."""
-        function.add_event_source(
-            sources.DynamoEventSource(
-                table,
-                starting_position=lambda_.StartingPosition.TRIM_HORIZON,
-                batch_size=500,
-                parallelization_factor=at_once,
-                bisect_batch_on_error=True,
-                report_batch_item_failures=True,
-                filters=[lambda_.FilterCriteria.filter(pattern) for pattern in filters],
-            )
-        )
 
 
 def _address(template: str, api_id: str, stage: str) -> str:

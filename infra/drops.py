@@ -9,7 +9,6 @@ from typing import cast
 import msgspec
 from aws_cdk import Aws, Duration, RemovalPolicy
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_lambda_event_sources as sources
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_notifications as notifications
 from aws_cdk import aws_sqs as sqs
@@ -19,6 +18,7 @@ from elasticrecode import settings
 from elasticrecode.drops import Drop
 from infra.functions import Functions
 from infra.options import Options
+from infra.sources import take_from
 from infra.storage import Storage
 
 _SECONDS = 20
@@ -80,14 +80,7 @@ class Drops(Construct):
                     *([s3.NotificationKeyFilter(**chosen)] if chosen else ()),
                 )
         self._notify(own, queue, [drop for drop in options.drops if not drop.bucket])
-        function.add_event_source(
-            sources.SqsEventSource(
-                queue,
-                batch_size=100,
-                max_batching_window=Duration.seconds(1),
-                report_batch_item_failures=True,
-            )
-        )
+        take_from(function, queue, batch_size=100, window=Duration.seconds(1))
 
     def _notify(self, own: s3.Bucket, queue: sqs.Queue, drops: list[Drop]) -> None:
         """Let the product's own bucket tell of files.

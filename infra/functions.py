@@ -1,6 +1,7 @@
 """The one way a Lambda function is made."""
 
 from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
@@ -37,10 +38,20 @@ class Functions(Construct):
     def make(
         self, name: str, settings: Settings, *, memory_mib: int = MEMORY_MIB, seconds: int = 20
     ) -> lambda_.Function:
-        """A function with its settings in its environment and a log group that forgets after a month."""
+        """A function with its settings in its environment, and a log group that forgets after a month.
+
+        Its role may write there, and nothing else yet.
+        """
+        id_ = name.capitalize()
+        log_group = logs.LogGroup(
+            self, f"{id_}Logs", retention=logs.RetentionDays.ONE_MONTH, removal_policy=RemovalPolicy.DESTROY
+        )
+        role = iam.Role(self, f"{id_}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+        log_group.grant_write(role)
         return lambda_.Function(
             self,
-            name.capitalize(),
+            id_,
+            role=role,
             runtime=self._runtime,
             architecture=self._architecture,
             handler="handler.handler",
@@ -49,10 +60,5 @@ class Functions(Construct):
             memory_size=memory_mib,
             timeout=Duration.seconds(seconds),
             environment={**settings.environ(), "POWERTOOLS_LOG_LEVEL": "DEBUG" if self._options.verbose else "INFO"},
-            log_group=logs.LogGroup(
-                self,
-                f"{name.capitalize()}Logs",
-                retention=logs.RetentionDays.ONE_MONTH,
-                removal_policy=RemovalPolicy.DESTROY,
-            ),
+            log_group=log_group,
         )

@@ -1,5 +1,7 @@
 """Tables, queues and the media bucket: everything that holds users' data."""
 
+from fnmatch import fnmatchcase
+
 from aws_cdk import ArnFormat, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
@@ -35,8 +37,24 @@ _MAX_RECEIVES = 20
 what kills its workers ends sooner, by the option maxAttempts."""
 
 
+class Table(dynamodb.Table):
+    """A table that is granted without its indexes, which few read."""
+
+    def grant(self, grantee: iam.IGrantable, *actions: str) -> iam.Grant:
+        """Let somebody take actions on the table itself."""
+        return iam.Grant.add_to_principal(grantee=grantee, actions=list(actions), resource_arns=[self.table_arn])
+
+    def let_query(self, grantee: iam.IGrantable, index: str) -> None:
+        """Let somebody query an index."""
+        arn = f"{self.table_arn}/index/{index}"
+        iam.Grant.add_to_principal(grantee=grantee, actions=["dynamodb:Query"], resource_arns=[arn])
+
+
 class Storage(Construct):
-    """`queues` maps a group of workers to its queues by name."""
+    """`queues` maps a group of workers to its queues by name, `worker_queue_arns` are theirs, each once.
+
+    Those that workers may bring along are among these ARNs, as patterns.
+    """
 
     def __init__(self, scope: Construct, id_: str, options: Options) -> None:
         super().__init__(scope, id_)
@@ -101,9 +119,13 @@ class Storage(Construct):
             for group, entries in options.queues.items()
         }
 
-        self._worker_queues = [queue for members in self.queues.values() for queue in members.values()]
         patterns = listed(options.discoveredQueues) if options.discovery else []
-        self._discovered = [
+        entries = [entry for named in options.queues.values() for entry in named]
+        covered = {entry for entry in entries if any(fnmatchcase(entry, pattern) for pattern in patterns)}
+        named = [queue for members in self.queues.values() for queue in members.values()]
+        self.worker_queue_arns = [
+            queue.queue_arn for entry, queue in zip(entries, named, strict=True) if entry not in covered
+        ] + [
             Stack.of(self).format_arn(service="sqs", resource=pattern, arn_format=ArnFormat.NO_RESOURCE_NAME)
             for pattern in patterns
         ]
@@ -118,11 +140,8 @@ class Storage(Construct):
         )
 
     def grant_worker_queues(self, function: lambda_.Function, *actions: str) -> None:
-        """Let a function do something with every queue that workers take from, those they may bring along included."""
-        for queue in self._worker_queues:
-            queue.grant(function, *actions)
-        if self._discovered:
-            function.add_to_role_policy(iam.PolicyStatement(actions=list(actions), resources=self._discovered))
+        """Let a function do something with every queue that workers take from."""
+        function.add_to_role_policy(iam.PolicyStatement(actions=list(actions), resources=self.worker_queue_arns))
 
     @property
     def events_timeout_seconds(self) -> int:
@@ -138,8 +157,8 @@ class Storage(Construct):
         name: str | None = None,
         stream: dynamodb.StreamViewType | None = None,
         sort: dynamodb.AttributeType = dynamodb.AttributeType.STRING,
-    ) -> dynamodb.Table:
-        return dynamodb.Table(
+    ) -> Table:
+        return Table(
             self,
             id_,
             table_name=name,

@@ -8,13 +8,13 @@ bus ─rule─▶ queue ─▶ announce ─▶ deliveries (FIFO by webhook and j
 from aws_cdk import Duration, RemovalPolicy, Stack, aws_events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_lambda_event_sources as sources
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from elasticrecode import settings
 from infra.functions import Functions
 from infra.options import Options, listed
+from infra.sources import take_from
 from infra.storage import Storage
 
 _ANNOUNCE_SECONDS, _DELIVER_SECONDS = 20, 60
@@ -64,26 +64,15 @@ class Webhooks(Construct):
         table.grant(announce, "dynamodb:Query")
         for sending in (self.function, announce):
             self.deliveries.grant(sending, "sqs:SendMessage")
-        announce.add_event_source(
-            sources.SqsEventSource(
-                self.events,
-                batch_size=100,
-                max_batching_window=Duration.seconds(1),
-                max_concurrency=_ANNOUNCING,
-                report_batch_item_failures=True,
-            )
-        )
+        take_from(announce, self.events, batch_size=100, window=Duration.seconds(1), at_once=_ANNOUNCING)
         deliver = functions.make(
             "deliver",
             settings.DeliverSettings(webhooks_table=table.table_name, deliveries_queue=queue, networks=networks),
             seconds=_DELIVER_SECONDS,
         )
         table.grant(deliver, "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
-        deliver.add_event_source(
-            sources.SqsEventSource(
-                self.deliveries, batch_size=2, max_concurrency=_DELIVERING, report_batch_item_failures=True
-            )
-        )
+        self.deliveries.grant(deliver, "sqs:ChangeMessageVisibility")
+        take_from(deliver, self.deliveries, batch_size=2, at_once=_DELIVERING)
 
     def let_tell(self, function: lambda_.Function) -> None:
         """Let a function put events on the bus."""

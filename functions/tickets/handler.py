@@ -11,7 +11,7 @@ def build(settings: TicketsSettings) -> http.LambdaHandler:
 
     def issue(request: http.Request) -> http.Response:
         ticket, expires = tickets.issue(request.caller)
-        return http.Response({"ticket": ticket, "expiresAt": expires}, 201)
+        return http.Response({"ticket": ticket, "expiresAt": expires})
 
     return http.handler({SOCKET_TICKET: issue}, settings)
 

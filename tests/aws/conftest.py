@@ -37,7 +37,9 @@ class Stack:
             "jobs": self._table("jobs", names.JOBS_KEYS, jobs_indexes),
             "feed": self._table("feed", names.FEED_KEYS, {}),
             "connections": self._table(
-                "connections", names.CONNECTIONS_KEYS, {names.CONNECTION_INDEX: names.CONNECTION_KEYS}
+                "connections",
+                names.CONNECTIONS_KEYS,
+                {names.CONNECTION_INDEX: names.CONNECTION_KEYS, names.ENDING_INDEX: names.ENDING_KEYS},
             ),
         }
         self._table("registry", names.REGISTRY_KEYS, {})
@@ -201,7 +203,7 @@ class Stack:
             behind |= {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": last}
 
     def _table(self, name: str, keys: tuple[str, str], indexes: dict[str, tuple[str, str]]) -> str:
-        numbers = {names.DUE_KEYS[1], names.FEED_KEYS[1]}
+        numbers = {names.DUE_KEYS[1], names.FEED_KEYS[1], names.ENDING_KEYS[1]}
         attributes = {key for pair in (keys, *indexes.values()) for key in pair}
         extra: dict[str, Any] = {}
         if indexes:

@@ -358,6 +358,9 @@ GRANTS = {
     "sockets": {
         "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:Query", "execute-api:ManageConnections",
     },
+    "authorize": {"dynamodb:DeleteItem"},
+    "tickets": {"dynamodb:PutItem"},
+    "hangup": {"dynamodb:DeleteItem", "dynamodb:Query", "execute-api:ManageConnections"},
     "publish": {"dynamodb:BatchGetItem", "events:PutEvents"},
     "feed": {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"},
     "push": {

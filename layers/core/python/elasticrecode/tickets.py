@@ -28,19 +28,20 @@ class Tickets:
         expires = min(expires, caller.expires or expires)
         told = {"caller": {"M": {name: {"S": value} for name, value in caller.context().items()}}}
         with refusals("making the ticket"):
-            self._dynamodb.put_item(TableName=self._table, Item={**_key(ticket), **told, TTL: {"N": str(expires)}})
+            self._dynamodb.put_item(TableName=self._table, Item={**key(ticket), **told, TTL: {"N": str(expires)}})
         return ticket, expires
 
     def redeem(self, ticket: str) -> Caller:
         """Whose ticket it is, this once. Unauthorized when it is none, has been used or has ended."""
         with refusals("reading the ticket"):
-            answer = self._dynamodb.delete_item(TableName=self._table, Key=_key(ticket), ReturnValues="ALL_OLD")
+            answer = self._dynamodb.delete_item(TableName=self._table, Key=key(ticket), ReturnValues="ALL_OLD")
         item = answer.get("Attributes")
         if not item or float(item[TTL]["N"]) <= time.time():
             raise Unauthorized("The ticket is none, has been used, or has ended.")
         return Caller.of_context({name: value["S"] for name, value in item["caller"]["M"].items()})
 
 
-def _key(ticket: str) -> dict[str, Any]:
+def key(ticket: str) -> dict[str, Any]:
+    """Under which a ticket lies: its hash, so that who reads the table can't use it."""
     digest = hashlib.sha256(ticket.encode()).hexdigest()
     return {CONNECTIONS_KEYS[0]: {"S": f"{_ITEM}#{digest}"}, CONNECTIONS_KEYS[1]: {"S": _ITEM}}
