@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 CORE = ROOT / "layers" / "core" / "python" / "elasticrecode"
 PURE = {
     "addresses", "batches", "callers", "deployments", "drops", "errors", "events", "fleet", "headers", "ids", "jobs",
-    "lifecycle", "presets", "profiles", "records", "routing", "streams", "strips", "validation", "watching",
+    "lifecycle", "prefixes", "presets", "profiles", "records", "routing", "streams", "strips", "validation", "watching",
 }  # fmt: skip
 AWS = {
     "aws", "bus", "claims", "clusters", "connections", "feed", "idempotency", "ledger", "objects", "posting", "queues",
