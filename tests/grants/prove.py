@@ -116,9 +116,9 @@ def test_each_grant_is_needed(stage: Stage, capsys: pytest.CaptureFixture[str]) 
             proved[grant] = failing
             if not failing:
                 unneeded.append(f"{grant.owner}: {grant.action} on {grant.resource}")
-            tell(
-                f"{time.monotonic() - began:6.0f} s  {grant.owner:<11} {grant.action:<30} {grant.resource:<42} {failing or 'NOT NEEDED'}"
-            )
+            test = failing or "NOT NEEDED"
+            seconds = time.monotonic() - began
+            tell(f"{seconds:5.0f} s  {grant.owner:<11} {grant.action:<30} {grant.resource:<42} {test}")
         _all_pass(owner, stage)
     minutes = (time.monotonic() - began) / 60
     tell(f"{len(proved)} grants, {len(unneeded)} not needed, {minutes:.1f} minutes")
@@ -138,9 +138,9 @@ def _of(stage: Stage, function: str) -> Role:
 
 def _failing(role: Role, pair: tuple[str, str], exercises: Sequence[Exercise], stage: Stage) -> str:
     """The exercise that fails without a grant, as the action is denied; empty where none does."""
+    size = stage.log.stat().st_size
     with role.without(pair):
         for exercise in exercises:
-            size = stage.log.stat().st_size
             if not _passes(exercise, stage) and stage.denied_since(size, role.name, pair[0]):
                 return exercise.__name__
     return ""
