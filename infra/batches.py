@@ -14,6 +14,7 @@ from constructs import Construct
 from msgspec.structs import asdict
 
 from elasticrecode import settings
+from infra import kept
 from infra.functions import Functions
 from infra.options import Options, listed
 from infra.sources import take_from
@@ -72,6 +73,7 @@ class Batches(Construct):
                 surveys_queue=surveys,
                 pages_queue=pages,
                 tally_queue=tallies,
+                user_prefixes=submitting.user_prefixes,
                 retention_days=options.retentionDays,
             ),
             memory_mib=SURVEY_MIB,
@@ -141,7 +143,7 @@ class Batches(Construct):
 
     def _queue(self, id_: str, seconds: int) -> sqs.Queue:
         """A queue whose messages another takes up so long after one has taken them, until it is done."""
-        return sqs.Queue(
+        return kept.queue(
             self,
             id_,
             visibility_timeout=Duration.seconds(seconds),

@@ -16,13 +16,15 @@ from aws_cdk import aws_events_targets as targets
 from constructs import Construct
 
 from elasticrecode import settings, streams
-from infra import version
+from infra import kept, version
 from infra.alarms import Alarms
+from infra.auth import Auth
 from infra.batches import Batches
 from infra.clusters import Clusters
 from infra.drops import Drops
 from infra.front_door import FrontDoor
 from infra.functions import Functions
+from infra.job_role import JobRole, user_prefixes
 from infra.options import Options, listed
 from infra.rest_api import RestApi
 from infra.socket_api import SocketApi
@@ -45,7 +47,6 @@ class ControlPlane(Stack):
         make = functions.make
         jobs, connections = storage.jobs.table_name, storage.connections.table_name
         registry = storage.registry.table_name
-        cors = options.cors
         queues = {
             group: {name: queue.queue_url for name, queue in members.items()}
             for group, members in storage.queues.items()
@@ -53,30 +54,35 @@ class ControlPlane(Stack):
 
         commit, build = version.current()
         submitting = settings.SubmitSettings(
-            cors=cors,
+            **options.api,
+            rate=storage.rate,
             jobs_table=jobs,
             registry_table=registry,
             queues=queues,
             presets=options.presets,
+            user_prefixes=user_prefixes(options, storage),
             retention_days=options.retentionDays,
             idempotency_days=options.idempotencyDays,
         )
-        schema = make("schema", settings.SchemaSettings(cors=cors, build=build, commit=commit), memory_mib=512)
+        schema = make("schema", settings.SchemaSettings(**options.api, build=build, commit=commit), memory_mib=512)
         submit = make("submit", submitting)
         vmaf = make("vmaf", submitting)
-        logs = make("logs", settings.LogsSettings(cors=cors, jobs_table=jobs, job_logs=options.jobLogs))
+        logs = make("logs", settings.LogsSettings(**options.api, jobs_table=jobs, job_logs=options.jobLogs))
         workers = make(
             "workers",
-            settings.WorkersSettings(cors=cors, registry_table=registry, queues=queues, discovery=options.discovery),
+            settings.WorkersSettings(
+                **options.api, registry_table=registry, queues=queues, discovery=options.discovery
+            ),
         )
         presets = make(
             "presets",
-            settings.PresetsSettings(cors=cors, registry_table=registry, presets=options.presets),
+            settings.PresetsSettings(**options.api, registry_table=registry, presets=options.presets),
         )
         manage = make(
             "jobs",
             settings.JobsSettings(
-                cors=cors,
+                **options.api,
+                rate=storage.rate,
                 jobs_table=jobs,
                 batches_table=storage.batches.table_name,
                 registry_table=registry,
@@ -104,7 +110,14 @@ class ControlPlane(Stack):
         webhooks = Webhooks(self, "Webhooks", options, storage, functions)
         served = {"schema": schema, "submit": submit, "vmaf": vmaf, "logs": logs, "jobs": manage, "workers": workers}
         served |= {"batch": batches.function, "presets": presets, "webhooks": webhooks.function}
-        rest = RestApi(self, "Api", {served[name]: routes for name, routes in settings.ROUTES.items()}, cors=cors)
+        served["tickets"] = make(
+            "tickets", settings.TicketsSettings(**options.api, rate=storage.rate, connections_table=connections)
+        )
+        storage.connections.grant(served["tickets"], "dynamodb:PutItem")
+        storage.let_count(submit, vmaf, batches.function, manage, webhooks.function, served["tickets"])
+        auth = Auth(self, "Auth", options, storage, functions)
+        by_function = {served[name]: routes for name, routes in settings.ROUTES.items()}
+        rest = RestApi(self, "Api", options, by_function, auth.methods)
 
         dispatching = settings.DispatchSettings(
             jobs_table=jobs, registry_table=registry, queues=queues, tally_queue=batches.tallies.queue_url
@@ -185,17 +198,33 @@ class ControlPlane(Stack):
             Clusters(self, "Clusters", options).let_look(discovery)
             each_minute.add_target(targets.LambdaFunction(discovery, retry_attempts=0))
 
-        socket_api = SocketApi(self, "SocketApi")
+        socket_api = SocketApi(self, "SocketApi", options, rest.api)
         rest_url = _address(options.executeApi, rest.api.rest_api_id, "api")
         management_url = _address(options.executeApi, socket_api.api.api_id, "ws")
         socket_url = "ws" + management_url.removeprefix("http")
         sockets = make(
-            "sockets", settings.SocketsSettings(connections_table=connections, socket_management_url=management_url)
+            "sockets",
+            settings.SocketsSettings(
+                auth=options.asked,
+                rate=storage.rate,
+                connections_table=connections,
+                socket_management_url=management_url,
+            ),
         )
         storage.connections.grant(sockets, "dynamodb:PutItem", "dynamodb:DeleteItem")
         storage.connections.let_query(sockets, settings.CONNECTION_INDEX)
         sockets.add_to_role_policy(socket_api.may_post())
-        socket_api.serve(sockets)
+        storage.let_count(sockets)
+        socket_api.serve(sockets, auth.socket)
+        if options.auth in ("cognito", "jwt"):
+            hangup = make(
+                "hangup",
+                settings.HangupSettings(connections_table=connections, socket_management_url=management_url),
+                seconds=50,
+            )
+            storage.connections.grant(hangup, "dynamodb:Query", "dynamodb:DeleteItem")
+            hangup.add_to_role_policy(socket_api.may_end())
+            each_minute.add_target(targets.LambdaFunction(hangup, retry_attempts=0))
 
         feed = make("feed", settings.FeedSettings(feed_table=storage.feed.table_name, event_retention_seconds=keep))
         storage.feed.grant(feed, "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
@@ -228,7 +257,8 @@ class ControlPlane(Stack):
 
         drops = Drops(self, "Drops", options, storage, functions) if options.drops else None
 
-        workers_policy = worker_policy(storage)
+        job_role = JobRole(self, "JobAccess", options, storage).role
+        workers_policy = worker_policy(storage, job_role)
 
         alarms = Alarms(self, "Alarms", options.alarmTopic)
         alarms.when_given_up(reconcile)
@@ -252,7 +282,12 @@ class ControlPlane(Stack):
 
         if options.frontDoor == "cloudfront":
             front = FrontDoor(
-                self, "FrontDoor", site_folder=options.siteFolder, rest_url=rest_url, socket_url=socket_url
+                self,
+                "FrontDoor",
+                options,
+                rest_url=rest_url,
+                socket_url=socket_url,
+                access_logs=storage.access_logs,
             )
             CfnOutput(self, "Url", value=front.url)
         outputs = {
@@ -269,11 +304,14 @@ class ControlPlane(Stack):
             "ControlQueue": storage.control.queue_url,
             "DeadLetterQueue": storage.dead_letters.queue_url,
             "EventDeadLetterQueue": storage.event_dead_letters.queue_url,
+            "JobRole": job_role.role_arn,
+            **auth.outputs,
         } | {f"{group.capitalize()}Queue": next(iter(urls.values())) for group, urls in queues.items() if urls}
         if discovery:
             outputs["DiscoveryFunction"] = discovery.function_name
         for name, value in outputs.items():
             CfnOutput(self, name, value=value)
+        kept.bound_helpers(self)
 
 
 def _address(template: str, api_id: str, stage: str) -> str:

@@ -16,6 +16,7 @@ from constructs import Construct
 
 from elasticrecode import settings
 from elasticrecode.drops import Drop
+from infra import kept
 from infra.functions import Functions
 from infra.options import Options
 from infra.sources import take_from
@@ -33,8 +34,8 @@ class Drops(Construct):
     def __init__(self, scope: Construct, id_: str, options: Options, storage: Storage, functions: Functions) -> None:
         super().__init__(scope, id_)
         outlives = RemovalPolicy.RETAIN if options.keepData else RemovalPolicy.DESTROY
-        dead_letters = sqs.Queue(self, "DeadLetters", retention_period=Duration.days(14), removal_policy=outlives)
-        queue = sqs.Queue(
+        dead_letters = kept.queue(self, "DeadLetters", retention_period=Duration.days(14), removal_policy=outlives)
+        queue = kept.queue(
             self,
             "Files",
             visibility_timeout=Duration.seconds(6 * _SECONDS),

@@ -1,13 +1,12 @@
 """The one way a Lambda function is made."""
 
-from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import Duration
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from elasticrecode.settings import Settings
-from infra import layers
+from infra import kept, layers
 from infra.options import ROOT, Options
 
 MEMORY_MIB = 1024
@@ -38,20 +37,14 @@ class Functions(Construct):
     def make(
         self, name: str, settings: Settings, *, memory_mib: int = MEMORY_MIB, seconds: int = 20
     ) -> lambda_.Function:
-        """A function with its settings in its environment, and a log group that forgets after a month.
-
-        Its role may write there, and nothing else yet.
-        """
-        id_ = name.capitalize()
-        log_group = logs.LogGroup(
-            self, f"{id_}Logs", retention=logs.RetentionDays.ONE_MONTH, removal_policy=RemovalPolicy.DESTROY
-        )
-        role = iam.Role(self, f"{id_}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
-        log_group.grant_write(role)
+        """A function with its settings in its environment, and a role that may do nothing yet but write its log."""
+        title = name.capitalize()
+        log = kept.log_group(self, f"{title}Logs")
+        role = iam.Role(self, f"{title}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+        log.grant_write(role)
         return lambda_.Function(
             self,
-            id_,
-            role=role,
+            title,
             runtime=self._runtime,
             architecture=self._architecture,
             handler="handler.handler",
@@ -60,5 +53,6 @@ class Functions(Construct):
             memory_size=memory_mib,
             timeout=Duration.seconds(seconds),
             environment={**settings.environ(), "POWERTOOLS_LOG_LEVEL": "DEBUG" if self._options.verbose else "INFO"},
-            log_group=log_group,
+            role=role,
+            log_group=log,
         )

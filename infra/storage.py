@@ -6,7 +6,6 @@ from aws_cdk import ArnFormat, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
@@ -17,15 +16,20 @@ from elasticrecode.settings import (
     CONNECTIONS_KEYS,
     DUE_INDEX,
     DUE_KEYS,
+    ENDING_INDEX,
+    ENDING_KEYS,
     FEED_KEYS,
     JOBS_KEYS,
+    RATES_KEYS,
     REGISTRY_KEYS,
     TTL,
     USER_INDEX,
     USER_KEYS,
     USER_PROJECTION,
     WEBHOOKS_KEYS,
+    Rate,
 )
+from infra import kept
 from infra.options import Options, listed
 
 _EVENTS_TIMEOUT_SECONDS = 20
@@ -51,7 +55,8 @@ class Table(dynamodb.Table):
 class Storage(Construct):
     """`queues` maps a group of workers to its queues by name, `worker_queue_arns` are theirs, each once.
 
-    Those that workers may bring along are among these ARNs, as patterns.
+    Those that workers may bring along are among these ARNs, as patterns. `rate` is for those that count what users ask
+    for.
     """
 
     def __init__(self, scope: Construct, id_: str, options: Options) -> None:
@@ -87,7 +92,11 @@ class Storage(Construct):
             sort=dynamodb.AttributeType.NUMBER,
         )
         self.connections = self._table(
-            "Connections", CONNECTIONS_KEYS, RemovalPolicy.DESTROY, stream=dynamodb.StreamViewType.NEW_IMAGE
+            "Connections",
+            CONNECTIONS_KEYS,
+            RemovalPolicy.DESTROY,
+            stream=dynamodb.StreamViewType.NEW_IMAGE,
+            recoverable=False,
         )
         self.connections.add_global_secondary_index(
             index_name=CONNECTION_INDEX,
@@ -95,8 +104,18 @@ class Storage(Construct):
             sort_key=_string(CONNECTION_KEYS[1]),
             projection_type=dynamodb.ProjectionType.KEYS_ONLY,
         )
+        self.connections.add_global_secondary_index(
+            index_name=ENDING_INDEX,
+            partition_key=_string(ENDING_KEYS[0]),
+            sort_key=dynamodb.Attribute(name=ENDING_KEYS[1], type=dynamodb.AttributeType.NUMBER),
+            projection_type=dynamodb.ProjectionType.KEYS_ONLY,
+        )
         self.registry = self._table("Registry", REGISTRY_KEYS, RemovalPolicy.DESTROY)
         self.webhooks = self._table("Webhooks", WEBHOOKS_KEYS, self._outlives)
+
+        counting = options.auth != "none" and options.requestsPerMinute > 0
+        self._rates = self._table("Rates", RATES_KEYS, RemovalPolicy.DESTROY, recoverable=False) if counting else None
+        self.rate = Rate(self._rates.table_name, options.requestsPerMinute) if self._rates else Rate()
 
         self.dead_letters = self._queue("DeadLetters")
         self.event_dead_letters = self._queue("EventDeadLetters")
@@ -122,18 +141,25 @@ class Storage(Construct):
             for pattern in patterns
         ]
 
-        self.media = s3.Bucket(
+        self.access_logs = kept.log_bucket(self, "AccessLogs", self._outlives)
+        # Not versioned: what is overwritten is another try at the same film, and each would be kept and paid for.
+        self.media = kept.bucket(
             self,
             "Media",
-            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
-            encryption=s3.BucketEncryption.S3_MANAGED,
-            enforce_ssl=True,
+            server_access_logs_bucket=self.access_logs,
+            server_access_logs_prefix="media/",
             removal_policy=self._outlives,
         )
 
     def grant_worker_queues(self, function: lambda_.Function, *actions: str) -> None:
         """Let a function do something with every queue that workers take from."""
         function.add_to_role_policy(iam.PolicyStatement(actions=list(actions), resources=self.worker_queue_arns))
+
+    def let_count(self, *functions: lambda_.Function) -> None:
+        """Let functions count what users ask for, where that is done: where users are known and a number is set."""
+        if self._rates:
+            for function in functions:
+                self._rates.grant(function, "dynamodb:UpdateItem")
 
     @property
     def events_timeout_seconds(self) -> int:
@@ -149,6 +175,7 @@ class Storage(Construct):
         name: str | None = None,
         stream: dynamodb.StreamViewType | None = None,
         sort: dynamodb.AttributeType = dynamodb.AttributeType.STRING,
+        recoverable: bool = True,
     ) -> Table:
         return Table(
             self,
@@ -160,7 +187,7 @@ class Storage(Construct):
             time_to_live_attribute=TTL,
             stream=stream,
             point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
-                point_in_time_recovery_enabled=outlives is RemovalPolicy.RETAIN
+                point_in_time_recovery_enabled=recoverable
             ),
             removal_policy=outlives,
         )
@@ -186,7 +213,7 @@ class Storage(Construct):
     ) -> sqs.Queue:
         """A dead-letter queue keeps the time of the first sending, so the others forget sooner than it does."""
         redrive = sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=_MAX_RECEIVES) if dead_letters else None
-        return sqs.Queue(
+        return kept.queue(
             self,
             id_,
             queue_name=name,

@@ -12,6 +12,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from elasticrecode import settings
+from infra import kept
 from infra.functions import Functions
 from infra.options import Options, listed
 from infra.sources import take_from
@@ -45,7 +46,11 @@ class Webhooks(Construct):
         self.function = functions.make(
             "webhooks",
             settings.WebhooksSettings(
-                cors=options.cors, webhooks_table=table.table_name, deliveries_queue=queue, networks=networks
+                **options.api,
+                rate=storage.rate,
+                webhooks_table=table.table_name,
+                deliveries_queue=queue,
+                networks=networks,
             ),
         )
         table.grant(
@@ -80,7 +85,7 @@ class Webhooks(Construct):
 
     def _queue(self, id_: str, seconds: int, *, fifo: bool = False) -> sqs.Queue:
         """A queue whose consumer takes so long at most. A delivery is tried for a day, so all is kept for longer."""
-        return sqs.Queue(
+        return kept.queue(
             self,
             id_,
             visibility_timeout=Duration.seconds(6 * seconds),

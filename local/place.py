@@ -30,7 +30,7 @@ _NUMBERS = {
     "LEASE_SECONDS": (30, 3, 3600),
 }
 """Variable → its default, the least and the most it may be."""
-_WORDS = {"IAM": ("open", "enforced")}
+_WORDS = {"IAM": ("open", "enforced"), "AUTH": ("none", "cognito")}
 """Variable → the words it may be, its default first."""
 
 
@@ -45,7 +45,8 @@ class LocalError(Exception):
 class Place(NamedTuple):
     """One embedded environment: its folder, its ports, its workers of each kind and their lease, and who may do what.
 
-    With `iam` "enforced" each function and worker may do what its role says, with "open" anything.
+    With `iam` "enforced" each function and worker may do what its role says, with "open" anything. `auth` is how
+    callers prove who they are.
     """
 
     state: Path
@@ -55,6 +56,7 @@ class Place(NamedTuple):
     workers: int
     lease_seconds: int
     iam: str
+    auth: str
 
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -121,6 +123,11 @@ class Place(NamedTuple):
         return self.cluster / "kubeconfig"
 
     @property
+    def users(self) -> Path:
+        """Names and passwords of the users of this machine."""
+        return self.state / "users.json"
+
+    @property
     def worker_profile(self) -> Path:
         """For SDKs, whose profile `worker` has the rights of workers."""
         return self.state / "worker.config"
@@ -174,6 +181,8 @@ class Place(NamedTuple):
             "discovery": "true",
             "clusters": CLUSTER_NAME,
             "accessEntries": "false",
+            "auth": self.auth,
+            "cognitoIdp": self.aws_url,
             "drops": json.dumps([_DROP]),
             "webhookNetworks": "127.0.0.0/8,::1/128",
         }

@@ -2,8 +2,9 @@
 
 import errno
 import mimetypes
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from elasticrecode import jobs
 from elasticrecode.drops import MARK
 from worker.failures import Hopeless, Passing
+from worker.work import Work
 
 _MISSING = {"404", "NoSuchKey", "NoSuchBucket", "InvalidBucketName"}
 _FORBIDDEN = {"403", "AccessDenied", "Forbidden", "AllAccessDisabled"}
@@ -22,14 +24,30 @@ _FORBIDDEN = {"403", "AccessDenied", "Forbidden", "AllAccessDisabled"}
 class Storage:
     """Whole files in and out; S3 shows an object only when all of it is there."""
 
-    def __init__(self, s3: Any) -> None:
-        self._s3 = s3
+    def __init__(self, connect: Callable[[], Any]) -> None:
+        """`connect` makes the S3 client, when it is needed first."""
+        self._connect = connect
 
-    def download(self, uri: str, target: Path, side: str = "input") -> None:
-        """Fetch an object. Hopeless when it is not there, may not be read or is empty; Passing otherwise."""
+    @cached_property
+    def _s3(self) -> Any:
+        return self._connect()
+
+    def download(self, uri: str, target: Path, work: Work, side: str = "input") -> None:
+        """Fetch an object. Hopeless when it is not there, may not be read, is empty or too large; Passing otherwise."""
         bucket, key = jobs.split(uri)
         with _explained(side, uri):
-            self._s3.download_file(bucket, key, str(target))
+            told = self._s3.head_object(Bucket=bucket, Key=key)["ContentLength"]
+            work.limits.refuse_bytes(side, told, target.parent)
+            left = told
+
+            def came(count: int) -> None:
+                nonlocal left
+                left -= count
+                work.check()
+                if left < 0:
+                    raise Passing("storage-unavailable", f"{uri} was replaced by a larger object meanwhile.")
+
+            self._s3.download_file(bucket, key, str(target), Callback=came)
         if target.stat().st_size == 0:
             raise Hopeless(f"{side}-empty", f"{uri} has no bytes.")
 

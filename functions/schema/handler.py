@@ -16,7 +16,7 @@ def build(settings: SchemaSettings) -> http.LambdaHandler:
     )
     schema = http.Response(profiles.SCHEMA)
     routes = {SERVER: lambda _: version, VERSION: lambda _: version, SCHEMA: lambda _: schema}
-    return http.handler(routes, cors=settings.cors)
+    return http.handler(routes, settings)
 
 
 handler = compose(build, SchemaSettings)

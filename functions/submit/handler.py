@@ -4,6 +4,7 @@ from elasticrecode import http
 from elasticrecode.intake import JobsIntake
 from elasticrecode.jobs import read_jobs
 from elasticrecode.observe import logger
+from elasticrecode.rates import Rates
 from elasticrecode.settings import SUBMIT, SubmitSettings, compose
 
 
@@ -27,7 +28,7 @@ def build(settings: SubmitSettings) -> http.LambdaHandler:
             ]
         )
 
-    return http.handler({SUBMIT: submit}, cors=settings.cors)
+    return http.handler({SUBMIT: submit}, settings, Rates(settings.rate).count)
 
 
 handler = compose(build, SubmitSettings)

@@ -11,14 +11,14 @@ from tests.conftest import ROOT
 
 CORE = ROOT / "layers" / "core" / "python" / "elasticrecode"
 PURE = {
-    "addresses", "batches", "deployments", "drops", "errors", "events", "fleet", "ids", "jobs", "lifecycle", "presets",
-    "profiles", "records", "routing", "streams", "strips", "validation", "watching",
+    "addresses", "batches", "callers", "deployments", "drops", "errors", "events", "fleet", "headers", "ids", "jobs",
+    "lifecycle", "prefixes", "presets", "profiles", "records", "routing", "streams", "strips", "validation", "watching",
 }  # fmt: skip
 AWS = {
     "aws", "bus", "claims", "clusters", "connections", "feed", "idempotency", "ledger", "objects", "posting", "queues",
-    "registry", "table", "webhooks",
+    "rates", "registry", "table", "tickets", "webhooks",
 }  # fmt: skip
-SHARED = {"delivery", "settings", "http", "observe", "intake"}
+SHARED = {"delivery", "settings", "http", "observe", "intake", "tokens"}
 SDK = {"boto3", "botocore"}
 
 
