@@ -15,7 +15,7 @@ import pytest
 from local.identities import WORKER as WORKER_ROLE
 from tests.conftest import ROOT
 from tests.grants.conftest import deployed, stage
-from tests.grants.exercises import EXERCISES, WORKER, Exercise
+from tests.grants.exercises import EXERCISES, JOB, WORKER, Exercise
 from tests.grants.stage import Stage
 
 __all__ = ["deployed", "stage"]
@@ -104,8 +104,8 @@ def test_each_grant_is_needed(stage: Stage, capsys: pytest.CaptureFixture[str]) 
             print(text, flush=True)
 
     tell("")
-    for owner in (*sorted(stage.functions), WORKER):
-        role = Role(stage, WORKER_ROLE, stage.stack["WorkerPolicy"]) if owner == WORKER else _of(stage, owner)
+    for owner in (*sorted(stage.functions), WORKER, JOB):
+        role = _role_of(owner, stage)
         exercises = EXERCISES.get(owner, [])
         _all_pass(owner, stage)
         for pair in role.pairs():
@@ -132,8 +132,11 @@ def _all_pass(owner: str, stage: Stage) -> None:
     assert not wrong, f"with all its grants {owner} fails {', '.join(wrong)}"
 
 
-def _of(stage: Stage, function: str) -> Role:
-    return Role(stage, stage.role(function))
+def _role_of(owner: str, stage: Stage) -> Role:
+    """What a function, a worker, or a worker for one job may do."""
+    if owner == WORKER:
+        return Role(stage, WORKER_ROLE, stage.stack["WorkerPolicy"])
+    return Role(stage, stage.stack["JobRole"].rsplit("/", 1)[-1] if owner == JOB else stage.role(owner))
 
 
 def _failing(role: Role, pair: tuple[str, str], exercises: Sequence[Exercise], stage: Stage) -> str:
