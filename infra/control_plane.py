@@ -222,7 +222,8 @@ class ControlPlane(Stack):
                 settings.HangupSettings(connections_table=connections, socket_management_url=management_url),
                 seconds=50,
             )
-            storage.connections.grant(hangup, "dynamodb:Query", "dynamodb:DeleteItem")
+            storage.connections.grant(hangup, "dynamodb:DeleteItem")
+            storage.connections.let_query(hangup, settings.ENDING_INDEX)
             hangup.add_to_role_policy(socket_api.may_end())
             each_minute.add_target(targets.LambdaFunction(hangup, retry_attempts=0))
 

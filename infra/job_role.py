@@ -31,8 +31,12 @@ class JobRole(Construct):
         )
         most = _most(options, storage)
         for access, actions in _ACTIONS.items():
-            objects = [self._objects(each.prefix.removeprefix("s3://")) for each in most if each.allows(access)]
-            if objects:
+            prefixes = {each.prefix.removeprefix("s3://") for each in most if each.allows(access)}
+            widest = sorted(
+                one for one in prefixes if not any(one != other and one.startswith(other) for other in prefixes)
+            )
+            if widest:
+                objects = [self._objects(prefix) for prefix in widest]
                 self.role.add_to_policy(iam.PolicyStatement(actions=list(actions), resources=objects))
 
     def _objects(self, prefix: str) -> str:

@@ -7,6 +7,7 @@
 - Lambda reads a queue or a stream for a function with the rights of the function's role. ministack asks for none.
 - Credentials of a role are good until they expire. ministack forgets them when it stops.
 - `*` in a policy stands for any characters. ministack's stops at the end of a line, which a key may have in it.
+- Who takes a role with tags needs `sts:TagSession` too. ministack asks for it in the role's trust policy alone.
 - What is denied is logged, as CloudTrail tells it on AWS. ministack says it to nobody but the caller.
 - Resources in policies may hold variables, such as tags of a session, and what stands for itself (`policy_patterns`).
 - A loopback connection leaves no machine and can't be listened to, so it counts as encrypted: buckets refuse what is
@@ -78,6 +79,8 @@ def _pattern(text: str, ignore_case: bool) -> re.Pattern[str]:
 def _enforced(key: str, action: str, service: str, region: str, resource_arn: str = "*", **context: Any) -> Any:
     """Why a request is not allowed; None where it is."""
     denied = _enforce(key, action, service, region, resource_arn=resource_arn, **context)
+    if denied is None and action == "sts:AssumeRole" and (context.get("service_context") or {}).get("aws:TagKeys"):
+        return _enforced(key, "sts:TagSession", service, region, resource_arn, **context)
     if isinstance(denied, iam_evaluator.EvalResult):
         _tell_denied(denied.principal_arn.split("/")[-2:][0], action, resource_arn)
     return denied

@@ -11,7 +11,7 @@ __all__ = ["stage"]
 
 @pytest.mark.parametrize(
     "exercise",
-    [exercise for exercises in EXERCISES.values() for exercise in exercises],
+    list(dict.fromkeys(exercise for exercises in EXERCISES.values() for exercise in exercises)),
     ids=lambda exercise: exercise.__name__,
 )
 def test_everything_is_allowed_that_is_needed(stage: Stage, exercise: Exercise) -> None:

@@ -14,15 +14,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-import boto3
-import botocore.session
 import msgspec
+from botocore.config import Config
 from msgspec import Raw
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection, connect
+from websockets.protocol import State
+from websockets.sync.client import ClientConnection
 
-from elasticrecode import ids
+from elasticrecode import ids, jobs
 from elasticrecode.batches import Line, Tally, Task, read_batch
+from elasticrecode.callers import Caller
 from elasticrecode.connections import Watcher
 from elasticrecode.events import WorkerEvent
 from elasticrecode.fleet import ClusterView, Registered
@@ -36,12 +37,14 @@ from elasticrecode.table import Accepted, _record_item
 from elasticrecode.watching import Cursor, Start, Watch
 from elasticrecode.webhooks import Delivery, Webhook
 from elasticrecode.webhooks import new as new_webhook
+from local import users
 from local.processes import Program, programs
-from tests.conftest import ROOT
+from tests.conftest import ROOT, contract
 from tests.e2e.conftest import FFMPEG
 from tests.e2e.test_webhooks import Receiver
 from tests.grants.stage import Missed, Stage, new, now_ms
 from worker.failures import ClaimLost, JobError
+from worker.job_role import JobRole
 from worker.storage import Storage
 from worker.task import _publish
 
@@ -49,7 +52,7 @@ Exercise = Callable[[Stage], None]
 
 EXERCISES: dict[str, list[Exercise]] = {}
 _SLOW: list[Exercise] = []
-WORKER = "worker"
+WORKER, JOB = "worker", "job role"
 
 
 def of(owner: str, *, slow: bool = False) -> Callable[[Exercise], Exercise]:
@@ -93,7 +96,7 @@ def _intake(function: str, way: Callable[[Stage, Intake], None]) -> Exercise:
         way(stage, _intakes(stage)[function])
 
     exercise.__name__ = f"{function}_{way.__name__}"
-    return of(function, slow=way is not goes_on_with_a_request_that_was_cut_off)(exercise)
+    return of(function, slow=way in (takes_a_request_with_a_key, remembers_a_preset_that_is_gone))(exercise)
 
 
 def takes_a_request_with_a_key(stage: Stage, intake: Intake) -> None:
@@ -125,7 +128,12 @@ def remembers_a_preset_that_is_gone(stage: Stage, intake: Intake) -> None:
     stage.call("POST", intake.path, body, {"Idempotency-Key": key})
 
 
+def counts_what_a_user_asks_for(stage: Stage, intake: Intake) -> None:
+    stage.call("POST", intake.path, intake.body | {"userid": users.USER}, user=users.USER)
+
+
 for _function in ("submit", "vmaf", "batch"):
+    _intake(_function, counts_what_a_user_asks_for)
     _intake(_function, takes_a_request_with_a_key)
     _intake(_function, goes_on_with_a_request_that_was_cut_off)
     _intake(_function, remembers_a_preset_that_is_gone)
@@ -181,6 +189,11 @@ def jobs_retries_what_failed_of_a_batch(stage: Stage) -> None:
     batch_id, user = _expanded(stage, 1)
     stage.call("GET", f"/jobs?userID={user}&batchID={batch_id}")
     stage.call("POST", "/jobs/retry", {"userID": user, "batchID": batch_id})
+
+
+@of("jobs")
+def jobs_counts_what_a_user_asks_for(stage: Stage) -> None:
+    stage.call("DELETE", f"/jobs/{stage.job(user=users.USER).jobid}", user=users.USER)
 
 
 # Batches
@@ -657,7 +670,7 @@ def feed_follows_the_table(stage: Stage) -> None:
 
 @contextmanager
 def _watching(stage: Stage, user: str, query: str = "") -> Iterator[ClientConnection]:
-    with connect(f"ws://localhost:{stage.deployed.place.port}/ws?userID={user}{query}") as socket:
+    with stage.deployed.watch(f"userID={user}{query}") as socket:
         yield socket
 
 
@@ -680,15 +693,68 @@ def _receive(socket: ClientConnection, seconds: float = 6) -> dict[str, Any]:
     return found
 
 
+def _coming(user: str, operator: bool, connection: str) -> dict[str, Any]:
+    """A connection that a user opens, as API Gateway tells of it."""
+    context = {"connectionId": connection, "requestId": "exercise", "eventType": "CONNECT"}
+    authorizer = Caller(user, operator).context()
+    query = {"userID": user}
+    return {"requestContext": context | {"authorizer": authorizer}, "queryStringParameters": query}
+
+
 @of("sockets")
 def sockets_lets_come_and_go(stage: Stage) -> None:
     user, connection = new(), new()
-    context = {"connectionId": connection, "requestId": "exercise"}
-    query = {"userID": user}
-    stage.invoke("sockets", {"requestContext": context | {"eventType": "CONNECT"}, "queryStringParameters": query})
-    stage.invoke("sockets", {"requestContext": context | {"eventType": "DISCONNECT"}})
+    _is_let_in(stage, _coming(user, True, connection))
+    leaving = {"connectionId": connection, "requestId": "exercise", "eventType": "DISCONNECT"}
+    stage.invoke("sockets", {"requestContext": leaving})
     if _watcher(stage, user):
         raise Missed("who has left is still known")
+
+
+@of("sockets")
+def sockets_counts_who_comes(stage: Stage) -> None:
+    _is_let_in(stage, _coming(new(), False, new()))
+
+
+def _is_let_in(stage: Stage, coming: dict[str, Any]) -> None:
+    answer = stage.invoke("sockets", coming)
+    if answer["statusCode"] != 200:
+        raise Missed(f"sockets answers {answer}")
+
+
+@of("tickets")
+def tickets_makes_one_for_a_user(stage: Stage) -> None:
+    stage.call("POST", "/socket-tickets", user=users.USER)
+
+
+@of("authorize")
+def authorize_takes_a_ticket(stage: Stage) -> None:
+    ticket = stage.call("POST", "/socket-tickets")["ticket"]
+    with stage.deployed.watch(f"ticket={ticket}", user=None):
+        pass
+
+
+@of("hangup", slow=True)
+def hangup_ends_who_has_no_token_any_more(stage: Stage) -> None:
+    user = new()
+    with _watching(stage, user) as socket:
+        watcher = stage.until(lambda: _watcher(stage, user), "a watcher")
+        ended = int(time.time()) - 1
+        stage.connections.add(watcher.connection_id, watcher.watch, Start("now"), ended)
+        stage.invoke("hangup", {})
+        _until_closed(socket)
+    if _watcher(stage, user):
+        raise Missed("who has been hung up on is still known")
+
+
+def _until_closed(socket: ClientConnection) -> None:
+    until = time.monotonic() + 3
+    with suppress(ConnectionClosed, TimeoutError):
+        while time.monotonic() < until:
+            socket.recv(timeout=3)
+        raise Missed("the connection has not ended")
+    if socket.state is State.OPEN:
+        raise Missed("the connection has not ended")
 
 
 @of("sockets")
@@ -782,14 +848,7 @@ def replay_ends_the_connection_of_who_takes_nothing(stage: Stage) -> None:
         try:
             item = _known_watcher(stage, user, watcher.connection_id, "catching-up", before)
             stage.invoke("replay", {"Records": [{"dynamodb": {"NewImage": item}}]})
-            until = time.monotonic() + 4
-            while time.monotonic() < until:
-                socket.recv(timeout=1)
-            raise Missed("the connection has not ended")
-        except TimeoutError:
-            raise Missed("the connection has not ended") from None
-        except ConnectionClosed:
-            pass
+            _until_closed(socket)
         finally:
             stage.iam.delete_role_policy(RoleName=role, PolicyName="takes-nothing")
 
@@ -903,6 +962,13 @@ def webhooks_are_made_listed_and_removed(stage: Stage) -> None:
 
 
 @of("webhooks")
+def webhooks_counts_what_a_user_asks_for(stage: Stage) -> None:
+    body = {"userID": users.USER, "url": "http://localhost:9/hook", "actions": ["JobStart"]}
+    made = stage.call("POST", "/webhooks", body, user=users.USER)
+    stage.call("DELETE", f"/webhooks/{made['webhookID']}", user=users.USER)
+
+
+@of("webhooks")
 def webhooks_sends_again_what_was_given_up(stage: Stage) -> None:
     webhook = _webhook(stage, "http://localhost:9/hook")
     stage.webhooks.give_up(webhook.webhookID, msgspec.json.encode(_told_to(webhook)), "for an exercise")
@@ -959,6 +1025,7 @@ def _clip(stage: Stage) -> str:
         return stage.deployed.put(path, "grants/clip.mp4")
 
 
+@of(JOB, slow=True)
 @of(WORKER, slow=True)
 def worker_transcodes(stage: Stage) -> None:
     request = stage.request(new(), input=_clip(stage), output=f"s3://{stage.bucket}/grants/{new()}/")
@@ -966,6 +1033,7 @@ def worker_transcodes(stage: Stage) -> None:
     _works(stage, "ffmpeg", request)
 
 
+@of(JOB, slow=True)
 @of(WORKER, slow=True)
 def worker_scores(stage: Stage) -> None:
     clip = _clip(stage)
@@ -974,41 +1042,40 @@ def worker_scores(stage: Stage) -> None:
     _works(stage, "vmaf", request)
 
 
-def _as_worker(stage: Stage) -> Any:
-    """S3 with a worker's rights."""
-    session = botocore.session.Session()
-    session.set_config_variable("config_file", str(stage.deployed.place.worker_profile))
-    session.set_config_variable("profile", "worker")
-    return boto3.Session(botocore_session=session).client("s3")
+def _published(stage: Stage) -> tuple[Job, str]:
+    """A job, and where its film goes."""
+    places = {"input": f"s3://{stage.bucket}/grants/clip.mp4", "output": f"s3://{stage.bucket}/grants/{new()}/"}
+    job = msgspec.convert(contract("queue_message") | places | {"jobid": new(), "userid": new()}, Job)
+    return job, job.output + jobs.output_name(job.input)
 
 
-@of(WORKER)
+@of(JOB)
 def worker_takes_back_what_it_published_of_a_cancelled_job(stage: Stage) -> None:
     def is_cancelled() -> None:
         raise ClaimLost("the claim is lost: the job is cancelled", cancelled=True)
 
-    key = f"grants/{new()}.mp4"
+    job, uri = _published(stage)
+    s3 = JobRole(stage.stack["JobRole"], Config()).s3(job)
     with tempfile.NamedTemporaryFile() as file:
         file.write(b"-")
         file.flush()
         with suppress(ClaimLost):
-            files = [(Path(file.name), f"s3://{stage.bucket}/{key}")]
-            _publish(Storage(_as_worker(stage)), files, new(), is_cancelled)
-    if stage.deployed.keys(key):
+            _publish(Storage(lambda: s3), [(Path(file.name), uri)], job.jobid, is_cancelled)
+    if stage.deployed.keys(uri.split("/", 3)[3]):
         raise Missed("the object is still there")
 
 
-@of(WORKER)
+@of(JOB)
 def worker_leaves_no_part_of_an_upload_that_failed(stage: Stage) -> None:
     def fail(**_: Any) -> None:
         raise OSError("the disk can't be read")
 
-    key, s3 = f"grants/{new()}.mp4", _as_worker(stage)
+    job, uri = _published(stage)
+    s3 = JobRole(stage.stack["JobRole"], Config()).s3(job)
     s3.meta.events.register("before-call.s3.UploadPart", fail)
     with tempfile.NamedTemporaryFile() as file:
         file.truncate(9 * 1024 * 1024)
         with suppress(OSError, JobError):
-            Storage(s3).upload(Path(file.name), f"s3://{stage.bucket}/{key}", new())
-    left = stage.s3.list_multipart_uploads(Bucket=stage.bucket, Prefix=key).get("Uploads", ())
-    if left:
+            Storage(lambda: s3).upload(Path(file.name), uri, job.jobid)
+    if stage.s3.list_multipart_uploads(Bucket=stage.bucket, Prefix=uri.split("/", 3)[3]).get("Uploads"):
         raise Missed("parts of the upload are still there")

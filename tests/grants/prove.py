@@ -15,7 +15,7 @@ import pytest
 from local.identities import WORKER as WORKER_ROLE
 from tests.conftest import ROOT
 from tests.grants.conftest import deployed, stage
-from tests.grants.exercises import EXERCISES, WORKER, Exercise
+from tests.grants.exercises import EXERCISES, JOB, WORKER, Exercise
 from tests.grants.stage import Stage
 
 __all__ = ["deployed", "stage"]
@@ -104,8 +104,8 @@ def test_each_grant_is_needed(stage: Stage, capsys: pytest.CaptureFixture[str]) 
             print(text, flush=True)
 
     tell("")
-    for owner in (*sorted(stage.functions), WORKER):
-        role = Role(stage, WORKER_ROLE, stage.stack["WorkerPolicy"]) if owner == WORKER else _of(stage, owner)
+    for owner in (*sorted(stage.functions), WORKER, JOB):
+        role = _role_of(owner, stage)
         exercises = EXERCISES.get(owner, [])
         _all_pass(owner, stage)
         for pair in role.pairs():
@@ -116,8 +116,9 @@ def test_each_grant_is_needed(stage: Stage, capsys: pytest.CaptureFixture[str]) 
             proved[grant] = failing
             if not failing:
                 unneeded.append(f"{grant.owner}: {grant.action} on {grant.resource}")
-            seconds = f"{time.monotonic() - began:6.0f} s"
-            tell(f"{seconds}  {grant.owner:<11} {grant.action:<30} {grant.resource:<42} {failing or 'NOT NEEDED'}")
+            test = failing or "NOT NEEDED"
+            seconds = time.monotonic() - began
+            tell(f"{seconds:5.0f} s  {grant.owner:<11} {grant.action:<30} {grant.resource:<42} {test}")
         _all_pass(owner, stage)
     minutes = (time.monotonic() - began) / 60
     tell(f"{len(proved)} grants, {len(unneeded)} not needed, {minutes:.1f} minutes")
@@ -131,15 +132,18 @@ def _all_pass(owner: str, stage: Stage) -> None:
     assert not wrong, f"with all its grants {owner} fails {', '.join(wrong)}"
 
 
-def _of(stage: Stage, function: str) -> Role:
-    return Role(stage, stage.role(function))
+def _role_of(owner: str, stage: Stage) -> Role:
+    """What a function, a worker, or a worker for one job may do."""
+    if owner == WORKER:
+        return Role(stage, WORKER_ROLE, stage.stack["WorkerPolicy"])
+    return Role(stage, stage.stack["JobRole"].rsplit("/", 1)[-1] if owner == JOB else stage.role(owner))
 
 
 def _failing(role: Role, pair: tuple[str, str], exercises: Sequence[Exercise], stage: Stage) -> str:
     """The exercise that fails without a grant, as the action is denied; empty where none does."""
+    size = stage.log.stat().st_size
     with role.without(pair):
         for exercise in exercises:
-            size = stage.log.stat().st_size
             if not _passes(exercise, stage) and stage.denied_since(size, role.name, pair[0]):
                 return exercise.__name__
     return ""

@@ -22,6 +22,7 @@ from elasticrecode.registry import Registry
 from elasticrecode.routing import Choice
 from elasticrecode.table import Accepted, JobsTable
 from elasticrecode.webhooks import WebhooksTable
+from local import users
 from local.processes import AWS
 from tests.conftest import contract
 from tests.e2e.conftest import Deployed
@@ -132,9 +133,16 @@ class Stage:
         if answer and answer["batchItemFailures"]:
             raise Missed(f"{function} wants {len(answer['batchItemFailures'])} of {len(bodies)} messages again")
 
-    def call(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
-        """What the API answers. Missed unless it was done."""
-        status, answer, _ = self.deployed.call(method, f"/api/v1{path}", body, headers)
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: dict[str, str] | None = None,
+        user: str = users.OPERATOR,
+    ) -> Any:
+        """What the API answers a user. Missed unless it was done."""
+        status, answer, _ = self.deployed.call(method, f"/api/v1{path}", body, headers, user=user)
         if status >= 400:
             raise Missed(f"{method} {path} answers {status}: {answer}")
         return answer

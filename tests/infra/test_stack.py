@@ -466,7 +466,7 @@ def test_indexes_are_queried_by_those_who_need_them() -> None:
         for name in GRANTS
     }
     assert {name: found for name, found in asking.items() if found} == {
-        "logs": ["user"], "jobs": ["user"], "reconcile": ["due"], "sockets": ["connection"],
+        "logs": ["user"], "jobs": ["user"], "reconcile": ["due"], "sockets": ["connection"], "hangup": ["ending"],
     }  # fmt: skip
 
 
