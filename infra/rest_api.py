@@ -1,10 +1,13 @@
 """The REST API, stage `api`, so that its own URL ends in the documented paths."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
+
+from infra import methods
 
 _PROBLEM = (
     '{{"type": "about:blank", "title": "{title}", "status": {status}, "detail": "{detail}",'
@@ -40,6 +43,7 @@ class RestApi(Construct):
             for route in served:
                 method, path = route.split(" ")
                 self.api.root.resource_for_path(path).add_method(method, integration)
+        methods.refuse_others(self.api, chain.from_iterable(routes.values()))
         for type_, (status, title, detail) in _GATEWAY_PROBLEMS.items():
             response = self.api.add_gateway_response(
                 type_.title().replace("_", ""),

@@ -11,14 +11,14 @@ from tests.conftest import ROOT
 
 CORE = ROOT / "layers" / "core" / "python" / "elasticrecode"
 PURE = {
-    "addresses", "batches", "deployments", "drops", "errors", "events", "fleet", "ids", "jobs", "lifecycle", "presets",
+    "addresses", "answers", "batches", "deployments", "drops", "errors", "events", "examples", "fleet", "hooks", "ids", "jobs", "lifecycle", "presets",
     "profiles", "records", "routing", "streams", "strips", "validation", "watching",
 }  # fmt: skip
 AWS = {
     "aws", "bus", "claims", "clusters", "connections", "feed", "idempotency", "ledger", "objects", "posting", "queues",
     "registry", "table", "webhooks",
 }  # fmt: skip
-SHARED = {"delivery", "settings", "http", "observe", "intake"}
+SHARED = {"delivery", "openapi", "settings", "http", "observe", "intake"}
 SDK = {"boto3", "botocore"}
 
 

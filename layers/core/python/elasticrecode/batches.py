@@ -164,12 +164,21 @@ class Standing(Struct, kw_only=True):
         return "running" if self.is_expanded else "expanding"
 
 
-class Progress(Struct):
+class BatchProgress(Struct):
     """Percent of the jobs that have ended; how many end a second, lately; seconds that the rest will take by that."""
 
     percent: float
     jobsPerSecond: float | None = None
     etaSeconds: float | None = None
+
+
+class BatchTaken(Struct):
+    """A batch that was taken in; how many jobs it has is not known before its inputs were looked through."""
+
+    batchID: str
+    userID: str
+    state: BatchState = "expanding"
+    total: int | None = None
 
 
 class BatchRecord(Struct, kw_only=True):
@@ -185,7 +194,7 @@ class BatchRecord(Struct, kw_only=True):
     finished: int
     failed: int
     cancelled: int
-    progress: Progress
+    progress: BatchProgress
     failures: dict[str, int]
     manifest: str | None
     prefix: str | None
@@ -214,7 +223,7 @@ def _reader() -> Reader[BatchRequest]:
     return Reader(BatchRequest, FORMATS)
 
 
-_SOURCES = ("inputs", "batchInputs", "manifest", "prefix")
+SOURCES = ("inputs", "batchInputs", "manifest", "prefix")
 
 
 class Order(NamedTuple):
@@ -247,7 +256,7 @@ def read_batch(text: bytes, batch_id: str, now_ms: int, presets: Profiles = BUIL
 
 def _source_faults(body: Body) -> Iterator[Fault]:
     """Not one source, or one whose outputs would overwrite an input, one another, or be inputs themselves."""
-    given = [name for name in _SOURCES if name in body.fields]
+    given = [name for name in SOURCES if name in body.fields]
     if len(given) != 1:
         said = f"not {' and '.join(given)}" if given else "none is given"
         yield Fault("", f"must have one of inputs, manifest and prefix, {said}")
@@ -397,11 +406,11 @@ def sampled(standing: Standing, counts: Counts, now_ms: int) -> tuple[Sample, ..
     return (*standing.samples[1 - _SAMPLES :], Sample(now_ms, counts.ended))
 
 
-def progress(standing: Standing, counts: Counts, now_ms: int) -> Progress:
+def progress(standing: Standing, counts: Counts, now_ms: int) -> BatchProgress:
     """How far a batch is, and how fast it has been since the oldest sample."""
     if standing.endedMs or not standing.total:
-        return Progress(100.0 if standing.endedMs else 0.0)
-    done = Progress(round(100 * counts.ended / standing.total, 1))
+        return BatchProgress(100.0 if standing.endedMs else 0.0)
+    done = BatchProgress(round(100 * counts.ended / standing.total, 1))
     since = next(iter(standing.samples), None)
     if since and now_ms - since.at_ms >= _SHORTEST_RATE_MS and counts.ended > since.ended:
         rate = (counts.ended - since.ended) * 1000 / (now_ms - since.at_ms)

@@ -34,6 +34,9 @@ SCORE_FILES = (".vmaf.json", ".vmaf.html")
 BODY_LIMIT = 2 * 1024 * 1024
 """Bytes of a request body: a full batch of the longest keys S3 allows fits."""
 
+IDEMPOTENCY_KEY = re.compile(r"[ -~]{1,255}")
+"""What a client may call a request that it may make again."""
+
 Kind = Literal["ffmpeg", "vmaf"]
 
 _BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
@@ -112,7 +115,7 @@ class JobRequest(Struct, forbid_unknown_fields=True):
     batchInputs: Any = UNSET
 
 
-class BatchRequest(Struct, forbid_unknown_fields=True):
+class JobsRequest(Struct, forbid_unknown_fields=True):
     """Several transcodes with one profile into one output prefix."""
 
     userid: UserID
@@ -131,6 +134,13 @@ class VmafRequest(Struct, forbid_unknown_fields=True):
     output: PrefixURI
     profile: VmafProfile
     priority: Priority | UnsetType = UNSET
+
+
+class RetryRequest(Struct, forbid_unknown_fields=True):
+    """Whose failed jobs are to run again; with `batchID` those of that batch."""
+
+    userID: UserID
+    batchID: Annotated[str, Meta(min_length=1, max_length=128)] | UnsetType = UNSET
 
 
 class PresetRequest(Struct, forbid_unknown_fields=True):
@@ -156,6 +166,36 @@ class Job(Struct, frozen=True, kw_only=True):
         return "ffmpeg" if self.profile.ffmpeg else "vmaf"
 
 
+class Outcome(Struct):
+    """What became of a job that was submitted, as the contract says it; one that failed was not stored."""
+
+    event: Literal["JobSummit"]
+    status: Literal["success", "failed"]
+
+
+class SubmittedJob(Struct):
+    """A transcode that was submitted."""
+
+    userid: str
+    jobid: str
+    input: str
+    output: str
+    status: Outcome
+
+
+class SubmittedScore(Job, frozen=True, kw_only=True):
+    """A quality score that was submitted, its profile resolved."""
+
+    status: Outcome
+
+
+class Retried(Struct):
+    """How many jobs run again; `more` where there are more that failed."""
+
+    retried: int
+    more: Literal[True] | UnsetType = UNSET
+
+
 def flaws(job: Job) -> list[str]:
     """What is wrong in a job that may not have come through the API, as sentences."""
     texts: dict[str, list[object]] = {"s3-object": [job.input, job.origin], "s3-prefix": [job.output]}
@@ -172,14 +212,14 @@ def flaws(job: Job) -> list[str]:
 
 
 _job = Reader(JobRequest, FORMATS)
-_batch = Reader(BatchRequest, FORMATS)
+_batch = Reader(JobsRequest, FORMATS)
 _vmaf = Reader(VmafRequest, FORMATS)
 
 
 def read_jobs(text: bytes, presets: Profiles = BUILT_IN) -> list[Job]:
     """The resolved jobs of a POST /v1/jobs body, single or batch, with new ids. Malformed or Invalid."""
     body = Asked(text, presets, {"batchInputs": BATCH_LIMIT}, "; POST /v1/batches takes batches of any size")
-    request: JobRequest | BatchRequest
+    request: JobRequest | JobsRequest
     if "input" in body.fields or "batchInputs" not in body.fields:
         faults = [*profile_faults(body), *output_faults(body, [("/input", body.fields.get("input"))])]
         request = _job.read(body, faults)

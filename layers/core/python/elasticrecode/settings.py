@@ -14,6 +14,8 @@ from msgspec import Struct
 SERVER = "GET /"
 VERSION = "GET /v1"
 SCHEMA = "GET /v1/schema"
+HEALTH = "GET /v1/health"
+OPENAPI = "GET /v1/openapi.json"
 SUBMIT = "POST /v1/jobs"
 SUBMIT_VMAF = "POST /v1/vmaf"
 JOB_EVENTS = "GET /v1/jobs/{jobID}"
@@ -42,7 +44,7 @@ PUT_PRESET = "PUT /v1/presets/{name}"
 REMOVE_PRESET = "DELETE /v1/presets/{name}"
 
 ROUTES = {
-    "schema": (SERVER, VERSION, SCHEMA),
+    "schema": (SERVER, VERSION, SCHEMA, HEALTH, OPENAPI),
     "submit": (SUBMIT,),
     "vmaf": (SUBMIT_VMAF,),
     "logs": (JOB_EVENTS, USER_EVENTS, USER_LOGS),

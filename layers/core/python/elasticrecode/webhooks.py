@@ -23,6 +23,7 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import asdict
 
+from elasticrecode.answers import GivenUp
 from elasticrecode.aws import batched, client, refusals, side_by_side
 from elasticrecode.delivery import SECRET_PREFIX, pause
 from elasticrecode.events import Event
@@ -89,14 +90,6 @@ class Delivery(Struct, kw_only=True):
     webhookID: str
     event: Raw
     again: int = 0
-
-
-class GivenUp(Struct, kw_only=True):
-    """A delivery that was given up, as its owner sees it."""
-
-    event: Raw
-    reason: str
-    failedMs: int
 
 
 class Failures(NamedTuple):
