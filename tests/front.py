@@ -46,9 +46,8 @@ class Front:
             for name, value in environ.items()
             if name.startswith("HTTP_") or name in ("CONTENT_TYPE", "CONTENT_LENGTH")
         }
-        status, told, body = self.answer(
-            environ["REQUEST_METHOD"], environ["REQUEST_URI"], headers, environ["wsgi.input"].read(length)
-        )
+        uri = f"{environ['REQUEST_URI'].partition('?')[0]}?{environ['QUERY_STRING']}"
+        status, told, body = self.answer(environ["REQUEST_METHOD"], uri, headers, environ["wsgi.input"].read(length))
         start_response(f"{status} {HTTPStatus(status).phrase}", list(told.items()))
         return [body]
 

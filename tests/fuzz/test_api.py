@@ -12,6 +12,8 @@ def test_every_request_is_answered_as_described(front: Front) -> None:
     t = time.time()
     outcome = api.run(schema)
     print(time.time() - t, outcome._replace(failures=[]))
-    for f in outcome.failures: print(f)
+    for f in outcome.failures:
+        print(f)
     print(len(outcome.failures))
+    print("LONG", api._long)
     assert not outcome.failures

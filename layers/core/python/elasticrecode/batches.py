@@ -24,6 +24,7 @@ from elasticrecode.validation import Body, Reader
 
 INPUTS_LIMIT = 10_000
 """Inputs that a request may list itself."""
+SUFFIXES_LIMIT = 50
 JOBS_LIMIT = 1_000_000
 """Jobs in one batch."""
 MANIFEST_BYTES = 512 * 1024 * 1024
@@ -59,7 +60,7 @@ class BatchRequest(Struct, forbid_unknown_fields=True):
     batchInputs: Inputs | UnsetType = UNSET
     manifest: ObjectURI | UnsetType = UNSET
     prefix: FolderURI | UnsetType = UNSET
-    suffixes: Annotated[list[Suffix], Meta(min_length=1, max_length=50)] | UnsetType = UNSET
+    suffixes: Annotated[list[Suffix], Meta(min_length=1, max_length=SUFFIXES_LIMIT)] | UnsetType = UNSET
 
 
 class Batch(Struct, frozen=True, kw_only=True):
@@ -267,7 +268,9 @@ def _source_faults(body: Body) -> Iterator[Fault]:
     prefix, output, suffixes = (body.fields.get(name) for name in ("prefix", "output", "suffixes"))
     if suffixes is not None and prefix is None:
         yield Fault("/suffixes", "goes with prefix only")
-    chosen = [text for text in suffixes if isinstance(text, str)] if isinstance(suffixes, list) else []
+    is_suffix = FORMATS["suffix"][0]
+    listed = suffixes[:SUFFIXES_LIMIT] if isinstance(suffixes, list) else ()
+    chosen = [text for text in listed if isinstance(text, str) and is_suffix(text)]
     if isinstance(prefix, str) and isinstance(output, str) and loops(prefix, chosen, output):
         yield Fault("/output", "lies under prefix, where the outputs would be inputs of the next batch: choose another")
 

@@ -328,9 +328,11 @@ def profile_faults(body: Body) -> Iterator[Fault]:
 def output_faults(body: Body, inputs: Iterable[tuple[str, object]]) -> Iterator[Fault]:
     """Outputs that would overwrite an input, or one another."""
     output = body.fields.get("output")
+    if not (isinstance(output, str) and _is_prefix(output)):
+        return  # which is told by the schema; of a longer one there would be a copy for each input
     taken: dict[str, tuple[str, str]] = {}
     for pointer, uri in inputs:
-        if not (isinstance(uri, str) and isinstance(output, str)):
+        if not (isinstance(uri, str) and _is_object(uri)):
             continue
         target = output + output_name(uri)
         if target == uri:

@@ -429,8 +429,8 @@ def _paging(told: _Operation) -> Iterator[_Query]:
     low, high = PAGE
     limit = {"type": "integer", "minimum": low, "maximum": high, "default": told.limit}
     yield _Query("limit", "The most entries on a page.", limit)
-    after = {"type": "string", "maxLength": CURSOR_LENGTH, "pattern": _whole(told.cursor)}
-    yield _Query("after", "Where the page begins, from the Link header of the one before.", after)
+    after = {"type": "string", "maxLength": CURSOR_LENGTH, "pattern": _whole(f"{told.cursor}|")}
+    yield _Query("after", "Where the page begins, from the Link header of the one before; empty for the first.", after)
 
 
 def _request(body: _Body) -> Json:
