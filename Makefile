@@ -9,7 +9,9 @@ ARGS ?=
 TOOLS := .tools
 BIN := $(TOOLS)/python/bin
 CHECKED := app.py infra functions layers/core/python worker local benchmarks tests
-LOCK := $(BIN)/uv pip compile --quiet --universal --no-header --python-version 3.11
+LOCKS := layers/deps/requirements.txt worker/requirements.txt worker/media-requirements.txt requirements.txt \
+	local/requirements.txt local/aws-requirements.txt requirements-dev.txt
+LOCK := $(BIN)/uv pip compile --quiet --universal --no-header --generate-hashes --python-version 3.11
 
 export PATH := $(CURDIR)/$(TOOLS)/bin:$(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
 export PYTHONPATH := $(CURDIR)/layers/core/python:$(CURDIR)
@@ -18,15 +20,15 @@ export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := 1
 export CDK_DISABLE_VERSION_CHECK := 1
 export UV_SYSTEM_CERTS := 1
 
-.PHONY: help run up down clean logs test check format lock synth deploy destroy bench chaos
+.PHONY: audit help licences run sbom up down clean logs token test iam-proof check format lock synth deploy destroy bench chaos
 
 help: ## list these commands
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
 
 run: $(TOOLS)/local ## everything on this machine: deploy, transcode a real clip, watch it, check it
 	@python -m local run
 
-up: $(TOOLS)/local ## start what is missing and leave it running (PORT, AWS_PORT, K8S_PORT, WORKERS)
+up: $(TOOLS)/local ## start what is missing and leave it running (PORT, AWS_PORT, K8S_PORT, WORKERS, AUTH=cognito, IAM=enforced)
 	@python -m local up
 
 down: $(TOOLS)/local ## stop everything, keep the data
@@ -34,6 +36,9 @@ down: $(TOOLS)/local ## stop everything, keep the data
 
 clean: $(TOOLS)/local ## stop everything, forget the data
 	@python -m local clean
+
+token: $(TOOLS)/local ## print a token for the header Authorization, after `make up AUTH=cognito` (AS=operator or local)
+	@python -m local token
 
 logs: $(TOOLS)/local ## follow all logs
 	@python -m local logs
@@ -44,11 +49,28 @@ test: $(TOOLS)/dev $(TOOLS)/local ## all tests, the deployed stack with real ffm
 chaos: $(TOOLS)/dev $(TOOLS)/local ## faults in bulk: 100,000 jobs on an AWS that fails, workers and AWS killed (CHAOS_SEED)
 	@CHAOS=full python -m pytest tests/chaos tests/e2e/test_chaos.py $(ARGS)
 
-check: $(TOOLS)/dev ## formatter, linter, types
+iam-proof: $(TOOLS)/dev $(TOOLS)/local ## take each grant away in turn, name the test that then fails; docs/grants.md
+	@python -m pytest tests/grants/prove.py $(ARGS)
+
+check: $(TOOLS)/dev $(TOOLS)/aws/.installed ## formatter, linter, types, licences
 	@ruff format --check $(CHECKED)
 	@ruff check $(CHECKED)
 	@mypy app.py infra layers/core/python worker local benchmarks tests
 	@for handler in functions/*/handler.py; do mypy $$handler; done
+	@python -m local.licences --check
+
+licences: $(TOOLS)/dev $(TOOLS)/aws/.installed ## write docs/licences.md
+	@python -m local.licences
+
+audit: $(TOOLS)/dev node_modules/.installed ## known flaws of what is used, asked of PyPI and npm, so with a network alone
+	@for lock in $(LOCKS); do echo "$$lock"; pip-audit --strict --disable-pip --require-hashes -r $$lock; done
+	@npm audit --omit dev
+
+sbom: $(TOOLS)/dev node_modules/.installed ## bills of materials as CycloneDX, one for each lock, in .build/sbom
+	@mkdir -p .build/sbom
+	@for lock in $(LOCKS); do cyclonedx-py requirements --output-reproducible -o ".build/sbom/$${lock//\//-}.cdx.json" $$lock; done
+	@npm sbom --package-lock-only --sbom-format cyclonedx > .build/sbom/npm.cdx.json
+	@ls .build/sbom
 
 format: $(TOOLS)/dev ## let the formatter and the linter mend what they can
 	@ruff format $(CHECKED)
@@ -59,6 +81,7 @@ lock: $(TOOLS)/python/.installed ## pin the dependencies of pyproject.toml again
 	@$(LOCK) --group deploy -c requirements-dev.txt -o requirements.txt
 	@$(LOCK) --group runtime -c requirements-dev.txt -o layers/deps/requirements.txt
 	@$(LOCK) --group worker -c requirements-dev.txt -o worker/requirements.txt
+	@$(LOCK) --group media -c requirements-dev.txt -o worker/media-requirements.txt
 	@$(LOCK) --group local -c requirements-dev.txt -o local/requirements.txt
 	@$(LOCK) --group aws -o local/aws-requirements.txt
 

@@ -20,7 +20,7 @@ _ROOT = Path(__file__).resolve().parent.parent
 _RUNS = 9
 _QUEUES: names.Queues = {"cpu": {"q": "http://localhost/q"}, "gpu": {}, "vmaf": {}}
 _SUBMIT = names.SubmitSettings(
-    cors=True, jobs_table="t", registry_table="r", queues=_QUEUES, presets={}, retention_days=1, idempotency_days=1
+    jobs_table="t", registry_table="r", queues=_QUEUES, presets={}, retention_days=1, idempotency_days=1
 )
 _WATCHERS = names.WatchersSettings(
     jobs_table="t", feed_table="f", connections_table="c", socket_management_url="http://localhost/ws"
@@ -28,11 +28,9 @@ _WATCHERS = names.WatchersSettings(
 _FUNCTIONS: dict[str, tuple[names.Settings, tuple[str, ...]]] = {
     "submit": (_SUBMIT, ("dynamodb",)),
     "vmaf": (_SUBMIT, ("dynamodb",)),
-    "logs": (names.LogsSettings(cors=True, jobs_table="t", job_logs=True), ("dynamodb",)),
+    "logs": (names.LogsSettings(jobs_table="t", job_logs=True), ("dynamodb",)),
     "jobs": (
-        names.JobsSettings(
-            cors=True, jobs_table="t", batches_table="b", registry_table="r", queues=_QUEUES, retention_days=1
-        ),
+        names.JobsSettings(jobs_table="t", batches_table="b", registry_table="r", queues=_QUEUES, retention_days=1),
         ("dynamodb",),
     ),
     "dispatch": (
@@ -72,10 +70,10 @@ _FUNCTIONS: dict[str, tuple[names.Settings, tuple[str, ...]]] = {
         ("dynamodb",),
     ),
     "workers": (
-        names.WorkersSettings(cors=True, registry_table="r", queues=_QUEUES, discovery=True),
+        names.WorkersSettings(registry_table="r", queues=_QUEUES, discovery=True),
         ("dynamodb", "sqs"),
     ),
-    "presets": (names.PresetsSettings(cors=True, registry_table="r", presets={}), ("dynamodb",)),
+    "presets": (names.PresetsSettings(registry_table="r", presets={}), ("dynamodb",)),
     "events": (
         names.EventsSettings(
             jobs_table="t", events_dead_letter_queue="http://q", event_retention_seconds=1, max_strikes=3
@@ -88,7 +86,7 @@ _FUNCTIONS: dict[str, tuple[names.Settings, tuple[str, ...]]] = {
     ),
     "feed": (names.FeedSettings(feed_table="f", event_retention_seconds=1), ("dynamodb",)),
     "webhooks": (
-        names.WebhooksSettings(cors=True, webhooks_table="w", deliveries_queue="http://q", networks=[]),
+        names.WebhooksSettings(webhooks_table="w", deliveries_queue="http://q", networks=[]),
         ("dynamodb", "sqs"),
     ),
     "announce": (names.AnnounceSettings(webhooks_table="w", deliveries_queue="http://q"), ("dynamodb", "sqs")),
@@ -105,7 +103,7 @@ _FUNCTIONS: dict[str, tuple[names.Settings, tuple[str, ...]]] = {
     "replay": (_WATCHERS, ("dynamodb", "apigatewaymanagementapi")),
 }
 _FREE: dict[str, names.Settings] = {
-    "schema": names.SchemaSettings(cors=True, build="b", commit="c"),
+    "schema": names.SchemaSettings(build="b", commit="c"),
 }
 _USUAL = """
 import boto3, pydantic

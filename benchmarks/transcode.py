@@ -22,6 +22,7 @@ from worker.work import Work
 
 _RUNS = 5
 _QUARTER = 25
+_SECONDS = 600
 _FFMPEG, _FFPROBE = str(TOOLS / "bin" / "ffmpeg"), str(TOOLS / "bin" / "ffprobe")
 
 
@@ -44,7 +45,7 @@ def rows() -> Iterator[tuple[str, str, str, float, float]]:
             output="s3://bench/out/",
             profile=Profile(ffmpeg=asked),
         )
-        found = probe.video(_FFPROBE, clip)
+        found = probe.video(_FFPROBE, Work(), clip)
         raw = ffmpeg.arguments(asked, found.demuxer, found.stream, "mp4", str(clip), str(Path(folder, "raw.mp4")))
 
         def ours() -> None:
@@ -72,7 +73,7 @@ def _eta(arguments: list[str], found: probe.Video, folder: Path) -> tuple[float,
         if progress:
             said.append((elapsed, progress))
 
-    Work().run([_FFMPEG, *arguments], folder / "log", read, folder)
+    Work().run([_FFMPEG, *arguments], folder, folder / "log", seconds=_SECONDS, on_line=read)
     told_at, quarter = next((at, progress) for at, progress in said if (progress.percent or 0) >= _QUARTER)
     told, true = quarter.etaSeconds or 0.0, said[-1][0] - told_at
     return told, true, abs(told - true) / true

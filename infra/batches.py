@@ -9,14 +9,15 @@ batch ─▶ surveys ─▶ survey ─▶ pages ─▶ expand ─▶ jobs table 
 from aws_cdk import ArnFormat, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_lambda_event_sources as sources
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 from msgspec.structs import asdict
 
 from elasticrecode import settings
+from infra import kept
 from infra.functions import Functions
 from infra.options import Options, listed
+from infra.sources import take_from
 from infra.storage import Storage
 
 _SURVEY_SECONDS, _EXPAND_SECONDS, _TALLY_SECONDS = 600, 30, 30
@@ -79,7 +80,8 @@ class Batches(Construct):
         )
         table.grant(survey, "dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:UpdateItem")
         self._let_read(survey, storage, listed(options.batchBuckets))
-        survey.add_event_source(sources.SqsEventSource(self.surveys, batch_size=1, max_concurrency=_SURVEYING))
+        take_from(survey, self.surveys, batch_size=1, at_once=_SURVEYING, reports_failures=False)
+        self.surveys.grant(survey, "sqs:ChangeMessageVisibility")
 
         expand = functions.make(
             "expand",
@@ -102,7 +104,7 @@ class Batches(Construct):
         )
         storage.registry.grant(expand, "dynamodb:Query")
         table.grant(expand, "dynamodb:GetItem", "dynamodb:UpdateItem")
-        expand.add_event_source(sources.SqsEventSource(self.pages, batch_size=1, max_concurrency=EXPANDING))
+        take_from(expand, self.pages, batch_size=1, at_once=EXPANDING, reports_failures=False)
 
         tally = functions.make(
             "tally",
@@ -116,15 +118,7 @@ class Batches(Construct):
         )
         storage.jobs.grant(tally, "dynamodb:PutItem")
         table.grant(tally, "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem")
-        tally.add_event_source(
-            sources.SqsEventSource(
-                self.tallies,
-                batch_size=100,
-                max_batching_window=Duration.seconds(1),
-                max_concurrency=TALLYING,
-                report_batch_item_failures=True,
-            )
-        )
+        take_from(tally, self.tallies, batch_size=100, window=Duration.seconds(1), at_once=TALLYING)
 
         self.surveys.grant(self.function, "sqs:SendMessage")
         for sending in (self.function, survey, expand):
@@ -148,7 +142,7 @@ class Batches(Construct):
 
     def _queue(self, id_: str, seconds: int) -> sqs.Queue:
         """A queue whose messages another takes up so long after one has taken them, until it is done."""
-        return sqs.Queue(
+        return kept.queue(
             self,
             id_,
             visibility_timeout=Duration.seconds(seconds),

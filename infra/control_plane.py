@@ -11,18 +11,14 @@ client ─▶ submit, vmaf ─▶ jobs table ─stream─▶ dispatch ─▶ wor
 Batches come into the jobs table by `infra/batches.py`, events leave for users' addresses by `infra/webhooks.py`.
 """
 
-from collections.abc import Mapping, Sequence
-
 from aws_cdk import Aws, CfnOutput, Duration, Stack, aws_events
-from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events_targets as targets
-from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_lambda_event_sources as sources
 from constructs import Construct
 
 from elasticrecode import settings, streams
-from infra import version
+from infra import kept, version
 from infra.alarms import Alarms
+from infra.auth import Auth
 from infra.batches import Batches
 from infra.clusters import Clusters
 from infra.drops import Drops
@@ -31,8 +27,10 @@ from infra.functions import Functions
 from infra.options import Options, listed
 from infra.rest_api import RestApi
 from infra.socket_api import SocketApi
+from infra.sources import follow, take_from
 from infra.storage import Storage
 from infra.webhooks import Webhooks
+from infra.workers import worker_policy
 
 _WITHOUT_LOGS_SECONDS = 3600
 """How long an event is kept when job logs are off: long enough to be pushed."""
@@ -48,7 +46,6 @@ class ControlPlane(Stack):
         make = functions.make
         jobs, connections = storage.jobs.table_name, storage.connections.table_name
         registry = storage.registry.table_name
-        cors = options.cors
         queues = {
             group: {name: queue.queue_url for name, queue in members.items()}
             for group, members in storage.queues.items()
@@ -56,7 +53,8 @@ class ControlPlane(Stack):
 
         commit, build = version.current()
         submitting = settings.SubmitSettings(
-            cors=cors,
+            **options.api,
+            rate=storage.rate,
             jobs_table=jobs,
             registry_table=registry,
             queues=queues,
@@ -64,22 +62,25 @@ class ControlPlane(Stack):
             retention_days=options.retentionDays,
             idempotency_days=options.idempotencyDays,
         )
-        schema = make("schema", settings.SchemaSettings(cors=cors, build=build, commit=commit), memory_mib=512)
+        schema = make("schema", settings.SchemaSettings(**options.api, build=build, commit=commit), memory_mib=512)
         submit = make("submit", submitting)
         vmaf = make("vmaf", submitting)
-        logs = make("logs", settings.LogsSettings(cors=cors, jobs_table=jobs, job_logs=options.jobLogs))
+        logs = make("logs", settings.LogsSettings(**options.api, jobs_table=jobs, job_logs=options.jobLogs))
         workers = make(
             "workers",
-            settings.WorkersSettings(cors=cors, registry_table=registry, queues=queues, discovery=options.discovery),
+            settings.WorkersSettings(
+                **options.api, registry_table=registry, queues=queues, discovery=options.discovery
+            ),
         )
         presets = make(
             "presets",
-            settings.PresetsSettings(cors=cors, registry_table=registry, presets=options.presets),
+            settings.PresetsSettings(**options.api, registry_table=registry, presets=options.presets),
         )
         manage = make(
             "jobs",
             settings.JobsSettings(
-                cors=cors,
+                **options.api,
+                rate=storage.rate,
                 jobs_table=jobs,
                 batches_table=storage.batches.table_name,
                 registry_table=registry,
@@ -90,8 +91,10 @@ class ControlPlane(Stack):
         keyed = ("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:BatchGetItem")
         storage.jobs.grant(submit, "dynamodb:BatchWriteItem", *keyed)
         storage.jobs.grant(vmaf, *keyed)
-        storage.jobs.grant(manage, "dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:UpdateItem", "dynamodb:PutItem")
+        storage.jobs.grant(manage, "dynamodb:BatchGetItem", "dynamodb:UpdateItem", "dynamodb:PutItem")
         storage.jobs.grant(logs, "dynamodb:Query", "dynamodb:BatchGetItem")
+        for listing in (manage, logs):
+            storage.jobs.let_query(listing, settings.USER_INDEX)
         for routing in (submit, vmaf, manage):
             storage.registry.grant(routing, "dynamodb:Query")
         for writing in (workers, presets):
@@ -105,7 +108,14 @@ class ControlPlane(Stack):
         webhooks = Webhooks(self, "Webhooks", options, storage, functions)
         served = {"schema": schema, "submit": submit, "vmaf": vmaf, "logs": logs, "jobs": manage, "workers": workers}
         served |= {"batch": batches.function, "presets": presets, "webhooks": webhooks.function}
-        rest = RestApi(self, "Api", {served[name]: routes for name, routes in settings.ROUTES.items()}, cors=cors)
+        served["tickets"] = make(
+            "tickets", settings.TicketsSettings(**options.api, rate=storage.rate, connections_table=connections)
+        )
+        storage.connections.grant(served["tickets"], "dynamodb:PutItem")
+        storage.let_count(submit, vmaf, batches.function, manage, webhooks.function, served["tickets"])
+        auth = Auth(self, "Auth", options, storage, functions)
+        by_function = {served[name]: routes for name, routes in settings.ROUTES.items()}
+        rest = RestApi(self, "Api", options, by_function, auth.methods)
 
         dispatching = settings.DispatchSettings(
             jobs_table=jobs, registry_table=registry, queues=queues, tally_queue=batches.tallies.queue_url
@@ -115,7 +125,7 @@ class ControlPlane(Stack):
         storage.registry.grant(dispatch, "dynamodb:Query", "dynamodb:PutItem")
         storage.grant_worker_queues(dispatch, "sqs:SendMessage", "sqs:GetQueueAttributes")
         batches.tallies.grant(dispatch, "sqs:SendMessage")
-        self._follow(dispatch, storage.jobs, streams.DISPATCH)
+        follow(dispatch, storage.jobs, streams.DISPATCH)
 
         events = make(
             "events",
@@ -129,14 +139,7 @@ class ControlPlane(Stack):
         )
         storage.jobs.grant(events, "dynamodb:BatchWriteItem", "dynamodb:UpdateItem")
         storage.event_dead_letters.grant(events, "sqs:SendMessage")
-        events.add_event_source(
-            sources.SqsEventSource(
-                storage.control,
-                batch_size=100,
-                max_batching_window=Duration.seconds(1),
-                report_batch_item_failures=True,
-            )
-        )
+        take_from(events, storage.control, batch_size=100, window=Duration.seconds(1))
 
         reconcile = make(
             "reconcile",
@@ -151,9 +154,8 @@ class ControlPlane(Stack):
             ),
             seconds=50,
         )
-        storage.jobs.grant(
-            reconcile, "dynamodb:Query", "dynamodb:BatchGetItem", "dynamodb:UpdateItem", "dynamodb:PutItem"
-        )
+        storage.jobs.grant(reconcile, "dynamodb:BatchGetItem", "dynamodb:UpdateItem", "dynamodb:PutItem")
+        storage.jobs.let_query(reconcile, settings.DUE_INDEX)
         storage.registry.grant(reconcile, "dynamodb:Query", "dynamodb:PutItem")
         storage.grant_worker_queues(
             reconcile,
@@ -194,20 +196,37 @@ class ControlPlane(Stack):
             Clusters(self, "Clusters", options).let_look(discovery)
             each_minute.add_target(targets.LambdaFunction(discovery, retry_attempts=0))
 
-        socket_api = SocketApi(self, "SocketApi")
+        socket_api = SocketApi(self, "SocketApi", options, rest.api)
         rest_url = _address(options.executeApi, rest.api.rest_api_id, "api")
         management_url = _address(options.executeApi, socket_api.api.api_id, "ws")
         socket_url = "ws" + management_url.removeprefix("http")
         sockets = make(
-            "sockets", settings.SocketsSettings(connections_table=connections, socket_management_url=management_url)
+            "sockets",
+            settings.SocketsSettings(
+                auth=options.asked,
+                rate=storage.rate,
+                connections_table=connections,
+                socket_management_url=management_url,
+            ),
         )
-        storage.connections.grant(sockets, "dynamodb:PutItem", "dynamodb:DeleteItem", "dynamodb:Query")
+        storage.connections.grant(sockets, "dynamodb:PutItem", "dynamodb:DeleteItem")
+        storage.connections.let_query(sockets, settings.CONNECTION_INDEX)
         sockets.add_to_role_policy(socket_api.may_post())
-        socket_api.serve(sockets)
+        storage.let_count(sockets)
+        socket_api.serve(sockets, auth.socket)
+        if options.auth in ("cognito", "jwt"):
+            hangup = make(
+                "hangup",
+                settings.HangupSettings(connections_table=connections, socket_management_url=management_url),
+                seconds=50,
+            )
+            storage.connections.grant(hangup, "dynamodb:Query", "dynamodb:DeleteItem")
+            hangup.add_to_role_policy(socket_api.may_end())
+            each_minute.add_target(targets.LambdaFunction(hangup, retry_attempts=0))
 
         feed = make("feed", settings.FeedSettings(feed_table=storage.feed.table_name, event_retention_seconds=keep))
         storage.feed.grant(feed, "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
-        self._follow(feed, storage.jobs, streams.FEED)
+        follow(feed, storage.jobs, streams.FEED)
         watching = settings.WatchersSettings(
             jobs_table=jobs,
             feed_table=storage.feed.table_name,
@@ -230,11 +249,13 @@ class ControlPlane(Stack):
         )
         storage.jobs.grant(publish, "dynamodb:BatchGetItem")
         webhooks.let_tell(publish)
-        self._follow(publish, storage.feed, streams.CHUNKS)
-        self._follow(push, storage.feed, streams.CHUNKS)
-        self._follow(replay, storage.connections, streams.REPLAY, at_once=10)
+        follow(publish, storage.feed, streams.CHUNKS)
+        follow(push, storage.feed, streams.CHUNKS)
+        follow(replay, storage.connections, streams.REPLAY, at_once=10)
 
         drops = Drops(self, "Drops", options, storage, functions) if options.drops else None
+
+        workers_policy = worker_policy(storage)
 
         alarms = Alarms(self, "Alarms", options.alarmTopic)
         alarms.when_given_up(reconcile)
@@ -258,7 +279,12 @@ class ControlPlane(Stack):
 
         if options.frontDoor == "cloudfront":
             front = FrontDoor(
-                self, "FrontDoor", site_folder=options.siteFolder, rest_url=rest_url, socket_url=socket_url
+                self,
+                "FrontDoor",
+                options,
+                rest_url=rest_url,
+                socket_url=socket_url,
+                access_logs=storage.access_logs,
             )
             CfnOutput(self, "Url", value=front.url)
         outputs = {
@@ -270,35 +296,18 @@ class ControlPlane(Stack):
             "BatchesTable": storage.batches.table_name,
             "ConnectionsTable": connections,
             "RegistryTable": registry,
+            "WorkerPolicy": workers_policy.managed_policy_arn,
             "EventBus": webhooks.bus.event_bus_name,
             "ControlQueue": storage.control.queue_url,
             "DeadLetterQueue": storage.dead_letters.queue_url,
             "EventDeadLetterQueue": storage.event_dead_letters.queue_url,
+            **auth.outputs,
         } | {f"{group.capitalize()}Queue": next(iter(urls.values())) for group, urls in queues.items() if urls}
         if discovery:
             outputs["DiscoveryFunction"] = discovery.function_name
         for name, value in outputs.items():
             CfnOutput(self, name, value=value)
-
-    def _follow(
-        self,
-        function: lambda_.Function,
-        table: dynamodb.ITable,
-        filters: Sequence[Mapping[str, object]],
-        at_once: int = 1,
-    ) -> None:
-        """Let a function read a table's stream from now on, in order of each partition, again until it succeeds."""
-        function.add_event_source(
-            sources.DynamoEventSource(
-                table,
-                starting_position=lambda_.StartingPosition.TRIM_HORIZON,
-                batch_size=500,
-                parallelization_factor=at_once,
-                bisect_batch_on_error=True,
-                report_batch_item_failures=True,
-                filters=[lambda_.FilterCriteria.filter(pattern) for pattern in filters],
-            )
-        )
+        kept.bound_helpers(self)
 
 
 def _address(template: str, api_id: str, stage: str) -> str:

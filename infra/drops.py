@@ -9,7 +9,6 @@ from typing import cast
 import msgspec
 from aws_cdk import Aws, Duration, RemovalPolicy
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_lambda_event_sources as sources
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_notifications as notifications
 from aws_cdk import aws_sqs as sqs
@@ -17,8 +16,10 @@ from constructs import Construct
 
 from elasticrecode import settings
 from elasticrecode.drops import Drop
+from infra import kept
 from infra.functions import Functions
 from infra.options import Options
+from infra.sources import take_from
 from infra.storage import Storage
 
 _SECONDS = 20
@@ -33,8 +34,8 @@ class Drops(Construct):
     def __init__(self, scope: Construct, id_: str, options: Options, storage: Storage, functions: Functions) -> None:
         super().__init__(scope, id_)
         outlives = RemovalPolicy.RETAIN if options.keepData else RemovalPolicy.DESTROY
-        dead_letters = sqs.Queue(self, "DeadLetters", retention_period=Duration.days(14), removal_policy=outlives)
-        queue = sqs.Queue(
+        dead_letters = kept.queue(self, "DeadLetters", retention_period=Duration.days(14), removal_policy=outlives)
+        queue = kept.queue(
             self,
             "Files",
             visibility_timeout=Duration.seconds(6 * _SECONDS),
@@ -80,14 +81,7 @@ class Drops(Construct):
                     *([s3.NotificationKeyFilter(**chosen)] if chosen else ()),
                 )
         self._notify(own, queue, [drop for drop in options.drops if not drop.bucket])
-        function.add_event_source(
-            sources.SqsEventSource(
-                queue,
-                batch_size=100,
-                max_batching_window=Duration.seconds(1),
-                report_batch_item_failures=True,
-            )
-        )
+        take_from(function, queue, batch_size=100, window=Duration.seconds(1))
 
     def _notify(self, own: s3.Bucket, queue: sqs.Queue, drops: list[Drop]) -> None:
         """Let the product's own bucket tell of files.

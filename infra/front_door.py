@@ -1,13 +1,16 @@
 """One origin on AWS: CloudFront before the site's bucket, the REST API and the WebSocket API."""
 
-from aws_cdk import Fn, RemovalPolicy
+from aws_cdk import Duration, Fn, RemovalPolicy
+from aws_cdk import aws_certificatemanager as acm
 from aws_cdk import aws_cloudfront as cloudfront
 from aws_cdk import aws_cloudfront_origins as origins
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_deployment as deployment
 from constructs import Construct
 
-from infra.options import ROOT
+from elasticrecode import headers
+from infra import kept
+from infra.options import ROOT, Options, listed
 
 _INDEX = """
 function handler(event) {
@@ -20,26 +23,42 @@ function handler(event) {
 class FrontDoor(Construct):
     """`url` is the product's address: `/`, `/static/*`, `/api/*` and `/ws`."""
 
-    def __init__(self, scope: Construct, id_: str, *, site_folder: str, rest_url: str, socket_url: str) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        options: Options,
+        *,
+        rest_url: str,
+        socket_url: str,
+        access_logs: s3.Bucket,
+    ) -> None:
         super().__init__(scope, id_)
-        site = s3.Bucket(
+        site = kept.bucket(
             self,
             "Site",
-            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
-            encryption=s3.BucketEncryption.S3_MANAGED,
-            enforce_ssl=True,
+            server_access_logs_bucket=access_logs,
+            server_access_logs_prefix="site/",
             removal_policy=RemovalPolicy.DESTROY,
             auto_delete_objects=True,
         )
         api = _to(rest_url)
+        domains = listed(options.domains)
+        certificate = (
+            acm.Certificate.from_certificate_arn(self, "Certificate", options.certificate) if domains else None
+        )
         distribution = cloudfront.Distribution(
             self,
             "Distribution",
             default_root_object="index.html",
+            web_acl_id=options.web_acl("global"),
+            domain_names=domains or None,
+            certificate=certificate,
+            minimum_protocol_version=cloudfront.SecurityPolicyProtocol.TLS_V1_2_2021 if domains else None,
             default_behavior=cloudfront.BehaviorOptions(
                 origin=origins.S3BucketOrigin.with_origin_access_control(site),
                 viewer_protocol_policy=cloudfront.ViewerProtocolPolicy.REDIRECT_TO_HTTPS,
-                response_headers_policy=cloudfront.ResponseHeadersPolicy.SECURITY_HEADERS,
+                response_headers_policy=_headers_policy(self),
                 function_associations=[
                     cloudfront.FunctionAssociation(
                         event_type=cloudfront.FunctionEventType.VIEWER_REQUEST,
@@ -57,11 +76,45 @@ class FrontDoor(Construct):
         deployment.BucketDeployment(
             self,
             "SiteFiles",
-            sources=[deployment.Source.asset(str(ROOT / site_folder))],
+            sources=[deployment.Source.asset(str(ROOT / options.siteFolder))],
             destination_bucket=site,
             distribution=distribution,
         )
-        self.url = f"https://{distribution.distribution_domain_name}"
+        self.url = f"https://{domains[0] if domains else distribution.distribution_domain_name}"
+
+
+def _headers_policy(scope: Construct) -> cloudfront.ResponseHeadersPolicy:
+    """The headers of the home page. Those of security CloudFront wants one by one, the rest by name."""
+    told = headers.page()
+    security = cloudfront.ResponseSecurityHeadersBehavior(
+        content_security_policy=cloudfront.ResponseHeadersContentSecurityPolicy(
+            content_security_policy=told.pop(headers.CONTENT_SECURITY_POLICY), override=True
+        ),
+        content_type_options=cloudfront.ResponseHeadersContentTypeOptions(override=True),
+        frame_options=cloudfront.ResponseHeadersFrameOptions(
+            frame_option=cloudfront.HeadersFrameOption[told.pop(headers.FRAME_OPTIONS)], override=True
+        ),
+        referrer_policy=cloudfront.ResponseHeadersReferrerPolicy(
+            referrer_policy=cloudfront.HeadersReferrerPolicy[
+                told.pop(headers.REFERRER_POLICY).upper().replace("-", "_")
+            ],
+            override=True,
+        ),
+        strict_transport_security=cloudfront.ResponseHeadersStrictTransportSecurity(
+            access_control_max_age=Duration.seconds(headers.HSTS_SECONDS), override=True
+        ),
+    )
+    del told[headers.CONTENT_TYPE_OPTIONS], told[headers.HSTS]  # which CloudFront spells itself
+    return cloudfront.ResponseHeadersPolicy(
+        scope,
+        "Headers",
+        security_headers_behavior=security,
+        custom_headers_behavior=cloudfront.ResponseCustomHeadersBehavior(
+            custom_headers=[
+                cloudfront.ResponseCustomHeader(header=name, value=value, override=True) for name, value in told.items()
+            ]
+        ),
+    )
 
 
 def _to(url: str) -> cloudfront.BehaviorOptions:

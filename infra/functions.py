@@ -1,12 +1,12 @@
 """The one way a Lambda function is made."""
 
-from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import Duration
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from elasticrecode.settings import Settings
-from infra import layers
+from infra import kept, layers
 from infra.options import ROOT, Options
 
 MEMORY_MIB = 1024
@@ -37,10 +37,14 @@ class Functions(Construct):
     def make(
         self, name: str, settings: Settings, *, memory_mib: int = MEMORY_MIB, seconds: int = 20
     ) -> lambda_.Function:
-        """A function with its settings in its environment and a log group that forgets after a month."""
+        """A function with its settings in its environment, and a role that may do nothing yet but write its log."""
+        title = name.capitalize()
+        log = kept.log_group(self, f"{title}Logs")
+        role = iam.Role(self, f"{title}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+        log.grant_write(role)
         return lambda_.Function(
             self,
-            name.capitalize(),
+            title,
             runtime=self._runtime,
             architecture=self._architecture,
             handler="handler.handler",
@@ -49,10 +53,6 @@ class Functions(Construct):
             memory_size=memory_mib,
             timeout=Duration.seconds(seconds),
             environment={**settings.environ(), "POWERTOOLS_LOG_LEVEL": "DEBUG" if self._options.verbose else "INFO"},
-            log_group=logs.LogGroup(
-                self,
-                f"{name.capitalize()}Logs",
-                retention=logs.RetentionDays.ONE_MONTH,
-                removal_policy=RemovalPolicy.DESTROY,
-            ),
+            role=role,
+            log_group=log,
         )

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 from aws_cdk import aws_apigateway as apigateway
 
+from elasticrecode import headers
+
 STATUS, TITLE, DETAIL = 405, "Not this method", "The header Allow lists the methods of this path."
 
 
@@ -23,8 +25,8 @@ def refuse_others(api: apigateway.RestApi, routes: Iterable[str]) -> None:
                     apigateway.IntegrationResponse(
                         status_code=str(STATUS),
                         response_parameters={
-                            "method.response.header.Allow": f"'{', '.join(methods)}'",
-                            "method.response.header.Content-Type": "'application/problem+json'",
+                            f"method.response.header.{name}": f"'{value}'"
+                            for name, value in {**_HEADERS, "Allow": ", ".join(methods)}.items()
                         },
                         response_templates={"application/json": _PROBLEM},
                     )
@@ -34,10 +36,7 @@ def refuse_others(api: apigateway.RestApi, routes: Iterable[str]) -> None:
             method_responses=[
                 apigateway.MethodResponse(
                     status_code=str(STATUS),
-                    response_parameters={
-                        "method.response.header.Allow": True,
-                        "method.response.header.Content-Type": True,
-                    },
+                    response_parameters={f"method.response.header.{name}": True for name in (*_HEADERS, "Allow")},
                 )
             ],
         )
@@ -52,6 +51,7 @@ def allowed(routes: Iterable[str]) -> dict[str, list[str]]:
     return {path: sorted(methods) for path, methods in found.items()}
 
 
+_HEADERS = {"Content-Type": "application/problem+json", **headers.ANSWER}
 _PROBLEM = json.dumps(
     {"type": "about:blank", "title": TITLE, "status": STATUS, "detail": DETAIL, "instance": "$context.requestId"}
 )

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from elasticrecode import addresses, drops, jobs, presets
+from elasticrecode import addresses, callers, drops, jobs, presets
 from elasticrecode.drops import Drop
 from elasticrecode.errors import Fault, Invalid, Malformed
 from elasticrecode.jobs import read_preset
@@ -23,6 +23,10 @@ ROOT = Path(__file__).resolve().parent.parent
 _QUEUE_ARN = re.compile(r"arn:aws[a-z-]*:sqs:[a-z0-9-]+:\d{12}:[\w-]{1,80}", re.ASCII)
 _CLUSTER = re.compile(r"(arn:aws[a-z-]*:eks:[a-z0-9-]+:\d{12}:cluster/)?[0-9A-Za-z][\w-]{0,99}", re.ASCII)
 _TAG = re.compile(r"tag:[^=,]{1,128}=[^,]{0,256}")
+_ORIGIN = re.compile(r"https?://([a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:]+\])(:\d{1,5})?", re.ASCII)
+"""As browsers write it, in small letters; a port only where it is not the scheme's own."""
+_DOMAIN = re.compile(r"(\*\.)?([a-z0-9-]+\.)+[a-z0-9-]+", re.ASCII)
+_WEB_ACL = re.compile(r"arn:aws[a-z-]*:wafv2:[a-z0-9-]+:\d{12}:(global|regional)/webacl/[\w-]+/[\w-]+", re.ASCII)
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 _QUEUE_NAME = re.compile(r"[\w-]{1,80}", re.ASCII)
 
@@ -40,6 +44,12 @@ def _is_network_list(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_acl_list(text: str) -> bool:
+    found = [_WEB_ACL.fullmatch(entry) for entry in listed(text)]
+    scopes = [match.group(1) for match in found if match]
+    return None not in found and len(set(scopes)) == len(scopes)
 
 
 def listed(text: str) -> list[str]:
@@ -70,6 +80,24 @@ FORMATS = {
         lambda text: re.fullmatch(r"(arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[\w-]{1,256})?", text, re.ASCII) is not None,
         "the ARN of an SNS topic, or empty",
     ),
+    "origin-list": (
+        lambda text: listed(text) == ["*"] or all(map(_ORIGIN.fullmatch, listed(text))),
+        "origins of web pages, such as https://app.example.com, with commas between; * for any, or empty for none",
+    ),
+    "domain-list": (
+        lambda text: all(_DOMAIN.fullmatch(entry) for entry in listed(text)),
+        "domain names such as video.example.com, with commas between",
+    ),
+    "certificate": (
+        lambda text: (
+            re.fullmatch(r"(arn:aws[a-z-]*:acm:us-east-1:\d{12}:certificate/[\w-]+)?", text, re.ASCII) is not None
+        ),
+        "the ARN of a certificate of ACM in us-east-1, or empty",
+    ),
+    "web-acls": (
+        _is_acl_list,
+        "ARNs of WAF web ACLs, at most a global and a regional one, with a comma between",
+    ),
     "bucket-list": (
         lambda text: all(_BUCKET.fullmatch(entry) for entry in listed(text)),
         "names of S3 buckets, with commas between",
@@ -83,6 +111,18 @@ FORMATS = {
     "site-folder": (
         lambda text: (ROOT / text / "index.html").is_file() and (ROOT / text / "static").is_dir(),
         "a folder with index.html and static/ in it",
+    ),
+    "user-pool": (
+        lambda text: re.fullmatch(r"([a-z]{2}(-[a-z]+)+-\d_[0-9A-Za-z]{1,55})?", text, re.ASCII) is not None,
+        "the id of a Cognito user pool of this Region, or empty",
+    ),
+    "issuer": (
+        lambda text: re.fullmatch(r"(https://[^\s?#/]+(/[^\s?#]*)?)?", text, re.ASCII) is not None,
+        "the https URL of an OpenID issuer as its tokens have it, or empty",
+    ),
+    "principal-list": (
+        lambda text: all(re.fullmatch(r"[\w+=,.@-]{1,64}", entry, re.ASCII) for entry in listed(text)),
+        "names of IAM roles and users, with commas between",
     ),
     "execute-api": (
         lambda text: re.fullmatch(r"https?://\S*\{apiId\}\S*", text) is not None,
@@ -108,7 +148,18 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     discoveredQueues: Annotated[str, Meta(extra_json_schema={"format": "queue-patterns"})]
     jobLogs: bool
     jobsTable: Annotated[str, Meta(extra_json_schema={"format": "table-name"})]
-    cors: bool  # -disableCORS
+    cors: Annotated[str, Meta(extra_json_schema={"format": "origin-list"})]  # -disableCORS
+    requestsPerMinute: Annotated[int, Meta(ge=0, le=1_000_000)]
+    requestsPerSecond: Annotated[int, Meta(ge=1, le=10_000)]
+    requestsBurst: Annotated[int, Meta(ge=1, le=5_000)]
+    accessLogs: bool
+    auth: callers.Kind
+    userPool: Annotated[str, Meta(extra_json_schema={"format": "user-pool"})]
+    jwtIssuer: Annotated[str, Meta(extra_json_schema={"format": "issuer"})]
+    jwtAudience: Annotated[str, Meta(max_length=256)]
+    jwtUserClaim: Annotated[str, Meta(min_length=1, max_length=128)]
+    jwtGroupsClaim: Annotated[str, Meta(min_length=1, max_length=128)]
+    operators: Annotated[str, Meta(extra_json_schema={"format": "principal-list"})]
     verbose: bool  # -verbose
     retentionDays: Annotated[int, Meta(ge=1, le=3650)]
     idempotencyDays: Annotated[int, Meta(ge=1, le=365)]
@@ -120,8 +171,12 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     alarmTopic: Annotated[str, Meta(extra_json_schema={"format": "topic"})]
     keepData: bool
     frontDoor: Literal["cloudfront", "none"]
+    domains: Annotated[str, Meta(extra_json_schema={"format": "domain-list"})]
+    certificate: Annotated[str, Meta(extra_json_schema={"format": "certificate"})]
+    webAcls: Annotated[str, Meta(extra_json_schema={"format": "web-acls"})]
     siteFolder: Annotated[str, Meta(extra_json_schema={"format": "site-folder"})]
     executeApi: Annotated[str, Meta(extra_json_schema={"format": "execute-api"})]
+    cognitoIdp: Annotated[str, Meta(pattern="^https?://[^/]+$")]
     lambdaRuntime: Literal["python3.11", "python3.12", "python3.13", "python3.14"]
     lambdaPlatform: Annotated[str, Meta(pattern="^(aarch64|x86_64)-[a-z0-9_-]+$")]
 
@@ -130,6 +185,20 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
         """Group of workers → the queues named for it."""
         return {"cpu": listed(self.cpuQueues), "gpu": listed(self.gpuQueues), "vmaf": listed(self.vmafQueues)}
 
+    def web_acl(self, scope: Literal["global", "regional"]) -> str | None:
+        """The ARN of the web ACL of a scope."""
+        return next((arn for arn in listed(self.webAcls) if f":{scope}/" in arn), None)
+
+    @property
+    def api(self) -> dict[str, Any]:
+        """What every function behind the REST API is told."""
+        return {"cors": tuple(listed(self.cors)), "auth": self.asked}
+
+    @property
+    def asked(self) -> callers.Auth:
+        """What callers are asked for."""
+        return callers.Auth(self.auth, tuple(listed(self.operators)))
+
 
 _ENVIRONMENT_BYTES = 4096 - 1024
 """What Lambda takes as a function's environment, less what it has beside drops, presets and queues."""
@@ -137,7 +206,14 @@ _BUCKET_NAME = 63
 _QUEUE_BYTES = 80
 """About what a queue's address takes beside its name, twice."""
 _QUEUE_LISTS = ("cpuQueues", "gpuQueues", "vmafQueues")
-_NUMBERS = ("retentionDays", "idempotencyDays", "maxAttempts")
+_NUMBERS = (
+    "retentionDays",
+    "idempotencyDays",
+    "maxAttempts",
+    "requestsPerMinute",
+    "requestsPerSecond",
+    "requestsBurst",
+)
 _reader = Reader(Options, FORMATS)
 
 
@@ -196,7 +272,7 @@ def _preset_faults(given: Mapping[str, Any]) -> Iterator[Fault]:
                 yield Fault(f"/presets/{name}{fault.pointer.removeprefix('/profile')}", fault.detail)
     size = len(json.dumps(named, separators=(",", ":")))
     queues = {entry.rsplit(":", 1)[-1] for option in _QUEUE_LISTS for entry in listed(str(given.get(option, "")))}
-    room = _ENVIRONMENT_BYTES - sum(_QUEUE_BYTES + 2 * len(queue) for queue in queues)
+    room = _ENVIRONMENT_BYTES - len(str(given.get("cors", ""))) - sum(_QUEUE_BYTES + 2 * len(queue) for queue in queues)
     if named and size > room:
         detail = f"are {size} bytes, and Lambda's environment has room for {room} beside the queues"
         yield Fault("/presets", f"{detail}: store some with PUT /api/v1/presets/{{name}} instead")
@@ -234,6 +310,12 @@ def _faults(given: Mapping[str, Any]) -> list[Fault]:
         faults.append(
             Fault("/discovery", "is false, so at least one of cpuQueues, gpuQueues and vmafQueues must name a queue")
         )
+    faults += _auth_faults(given)
+    for option, other in (("domains", "certificate"), ("certificate", "domains")):
+        if given.get(option) and not given.get(other):
+            faults.append(Fault(f"/{option}", f"must be empty while {other} is"))
+    if given.get("frontDoor") == "none" and given.get("domains"):
+        faults.append(Fault("/domains", "must be empty while frontDoor is none"))
     taken = {str(given.get("controlQueue")): "controlQueue"}
     for option in _QUEUE_LISTS:
         for name in {entry.rsplit(":", 1)[-1] for entry in listed(str(given.get(option, "")))}:
@@ -241,6 +323,17 @@ def _faults(given: Mapping[str, Any]) -> list[Fault]:
             if other != option:
                 faults.append(Fault(f"/{option}", f"must not name {name}, which is {other}'s already"))
     return faults + [Fault(f"/drops{fault.pointer}", fault.detail) for fault in _drop_faults(given)]
+
+
+def _auth_faults(given: Mapping[str, Any]) -> Iterator[Fault]:
+    """Options of one way to ask who calls, beside another."""
+    auth = given.get("auth")
+    for option, kind in (("userPool", "cognito"), ("jwtIssuer", "jwt"), ("jwtAudience", "jwt"), ("operators", "iam")):
+        if given.get(option) and auth != kind:
+            yield Fault(f"/{option}", f"is for auth={kind}, and auth is {auth}")
+    for option in ("jwtIssuer", "jwtAudience"):
+        if auth == "jwt" and not given.get(option):
+            yield Fault(f"/{option}", "must be given with auth=jwt")
 
 
 def _drop_faults(given: Mapping[str, Any]) -> Iterator[Fault]:

@@ -1,13 +1,19 @@
 """The REST API, stage `api`, so that its own URL ends in the documented paths."""
 
+import json
 from collections.abc import Mapping, Sequence
 from itertools import chain
+from typing import cast
 
+from aws_cdk import RemovalPolicy
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_wafv2 as waf
 from constructs import Construct
 
-from infra import methods
+from elasticrecode import headers, settings
+from infra import kept, methods
+from infra.options import Options
 
 _PROBLEM = (
     '{{"type": "about:blank", "title": "{title}", "status": {status}, "detail": "{detail}",'
@@ -16,50 +22,127 @@ _PROBLEM = (
 _GATEWAY_PROBLEMS = {
     "DEFAULT_4XX": (400, "The request was not understood", "API Gateway refused it before it reached the product."),
     "DEFAULT_5XX": (500, "Internal error", "The fault is ours; try again, and name the id in instance if it stays."),
+    "UNAUTHORIZED": (401, "Unauthorized", "Send a token that has not expired in the header Authorization."),
+    "EXPIRED_TOKEN": (401, "Unauthorized", "What the request was signed with has expired; sign it anew."),
+    "INVALID_SIGNATURE": (401, "Unauthorized", "The request's signature is not valid; sign it anew."),
+    "ACCESS_DENIED": (403, "Forbidden", "You are known, but may not do this. Ask who runs this deployment."),
     "MISSING_AUTHENTICATION_TOKEN": (404, "Not found", "No such path, or not with this method."),
+    "INVALID_API_KEY": (403, "Forbidden", "The API key is not one that this deployment knows."),
+    "WAF_FILTERED": (403, "Forbidden", "A rule of this deployment's firewall refused the request."),
     "REQUEST_TOO_LARGE": (413, "The body is too large", "At most 10 MB are taken."),
-    "THROTTLED": (429, "Too many requests", "Slow down and try again."),
+    "UNSUPPORTED_MEDIA_TYPE": (415, "Not this media type", "Send JSON, as Content-Type: application/json."),
+    "THROTTLED": (429, "Too many requests", "More came than this deployment takes at once. Try again in a moment."),
+    "QUOTA_EXCEEDED": (429, "Too many requests", "The quota of this API key is used up."),
+    "AUTHORIZER_FAILURE": (500, "Internal error", "Who you are could not be found out; try again in a moment."),
+    "INTEGRATION_FAILURE": (502, "Internal error", "The fault is ours; try again, and name the id in instance."),
     "INTEGRATION_TIMEOUT": (504, "No answer in time", "What was asked may have happened; look before you try again."),
 }
+"""API Gateway's own answers. Its own words, which may name an ARN with its account, are not passed on."""
+_MORE: dict[int, dict[str, str]] = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "1"}}
+"""Headers that a status has beside those of every answer."""
+_LOGGED = {
+    "time": "$context.requestTime",
+    "request": "$context.requestId",
+    "method": "$context.httpMethod",
+    "path": "$context.path",
+    "status": "$context.status",
+    "from": "$context.identity.sourceIp",
+    "bytes": "$context.responseLength",
+    "ms": "$context.responseLatency",
+    "tls": "$context.tlsVersion",
+    "refused": "$context.error.responseType",
+}
+"""A line of the access log. Neither headers nor the query are in it: a token or a ticket may stand there."""
+_USER = {
+    "cognito": "$context.authorizer.claims.sub",
+    "jwt": "$context.authorizer.userID",
+    "iam": "$context.identity.caller",
+    "none": "-",
+}
+_TLS = "SecurityPolicy_TLS13_1_2_2021_06"
+STAGE = "api"
 
 
 class RestApi(Construct):
     """Routes are `METHOD /path` strings below the stage."""
 
     def __init__(
-        self, scope: Construct, id_: str, routes: Mapping[lambda_.Function, Sequence[str]], *, cors: bool
+        self,
+        scope: Construct,
+        id_: str,
+        options: Options,
+        routes: Mapping[lambda_.Function, Sequence[str]],
+        protection: apigateway.MethodOptions,
     ) -> None:
         super().__init__(scope, id_)
         self.api = apigateway.RestApi(
             self,
             "Rest",
-            deploy_options=apigateway.StageOptions(stage_name="api"),
+            deploy_options=self._stage(options),
             endpoint_types=[apigateway.EndpointType.REGIONAL],
-            cloud_watch_role=False,
-            default_cors_preflight_options=_PREFLIGHT if cors else None,
+            # Writing logs is a setting of the account, which stays: other APIs may have come to live by it.
+            cloud_watch_role=options.accessLogs,
+            cloud_watch_role_removal_policy=RemovalPolicy.RETAIN if options.accessLogs else None,
         )
+        if options.accessLogs:
+            name = f"API-Gateway-Execution-Logs_{self.api.rest_api_id}/{STAGE}"
+            # By itself it would keep what it writes there for ever.
+            self.api.deployment_stage.node.add_dependency(kept.log_group(self, "ExecutionLog", name))
+        api = cast(apigateway.CfnRestApi, self.api.node.default_child)
+        api.security_policy, api.endpoint_access_mode = _TLS, "BASIC"
+        asked: dict[str, apigateway.LambdaIntegration] = {}
         for function, served in routes.items():
             integration = apigateway.LambdaIntegration(function, allow_test_invoke=False)
             for route in served:
                 method, path = route.split(" ")
-                self.api.root.resource_for_path(path).add_method(method, integration)
+                public = route in settings.PUBLIC_ROUTES
+                self.api.root.resource_for_path(path).add_method(
+                    method,
+                    integration,
+                    authorizer=None if public else protection.authorizer,
+                    authorization_type=None if public else protection.authorization_type,
+                )
+                asked.setdefault(path, integration)
+        for path, integration in asked.items() if options.cors else ():
+            # Whether a page may ask is for the function to say, which the page is about to ask.
+            self.api.root.resource_for_path(path).add_method("OPTIONS", integration)
         methods.refuse_others(self.api, chain.from_iterable(routes.values()))
-        for type_, (status, title, detail) in _GATEWAY_PROBLEMS.items():
-            response = self.api.add_gateway_response(
-                type_.title().replace("_", ""),
-                type=apigateway.ResponseType.of(type_),
-                status_code=str(status),
-                response_headers={"Content-Type": "'application/problem+json'"}
-                | ({"Access-Control-Allow-Origin": "'*'"} if cors else {}),
-                templates={"application/json": _PROBLEM.format(title=title, status=status, detail=detail)},
+        if acl := options.web_acl("regional"):
+            waf.CfnWebACLAssociation(
+                self, "Firewall", resource_arn=self.api.deployment_stage.stage_arn, web_acl_arn=acl
             )
-            if self.api.latest_deployment:
-                # A deployment takes along the responses that exist when it is made.
-                self.api.latest_deployment.node.add_dependency(response)
+        for type_, (status, title, detail) in _GATEWAY_PROBLEMS.items():
+            self._tell(type_, status, title, detail, options)
 
+    def _stage(self, options: Options) -> apigateway.StageOptions:
+        """Bounded, and with logs: a line for each request, and of API Gateway's own doings what goes wrong."""
+        logging = options.accessLogs
+        return apigateway.StageOptions(
+            stage_name=STAGE,
+            throttling_rate_limit=options.requestsPerSecond,
+            throttling_burst_limit=options.requestsBurst,
+            access_log_destination=apigateway.LogGroupLogDestination(kept.log_group(self, "AccessLog"))
+            if logging
+            else None,
+            access_log_format=apigateway.AccessLogFormat.custom(json.dumps({**_LOGGED, "user": _USER[options.auth]}))
+            if logging
+            else None,
+            logging_level=apigateway.MethodLoggingLevel.ERROR if logging else None,
+            data_trace_enabled=False,
+        )
 
-_PREFLIGHT = apigateway.CorsOptions(
-    allow_origins=["*"],
-    allow_methods=["GET", "POST", "PUT", "DELETE", "OPTIONS"],
-    allow_headers=["Content-Type", "Authorization", "Idempotency-Key"],
-)
+    def _tell(self, type_: str, status: int, title: str, detail: str, options: Options) -> None:
+        """Let API Gateway give one of its own answers in the product's words."""
+        told = {"Content-Type": "application/problem+json", **headers.ANSWER, **_MORE.get(status, {})}
+        if options.cors:
+            told["Access-Control-Allow-Origin"] = "*"  # it has nothing of anybody in it
+        response = self.api.add_gateway_response(
+            type_.title().replace("_", ""),
+            type=apigateway.ResponseType.of(type_),
+            status_code=str(status),
+            response_headers={name: f"'{value}'" for name, value in told.items()},
+            templates={"application/json": _PROBLEM.format(title=title, status=status, detail=detail)},
+        )
+        if self.api.latest_deployment:
+            # A deployment takes along the responses that exist when it is made.
+            self.api.latest_deployment.node.add_dependency(response)

@@ -1,28 +1,62 @@
 """The WebSocket API, stage `ws`."""
 
+import json
+from typing import cast
+
 from aws_cdk import Stack
 from aws_cdk import aws_apigatewayv2 as apigateway
 from aws_cdk import aws_apigatewayv2_integrations as integrations
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
+from aws_cdk.aws_apigateway import RestApi
 from constructs import Construct
+
+from infra import kept
+from infra.options import Options
+
+_LOGGED = {
+    "time": "$context.requestTime",
+    "request": "$context.requestId",
+    "event": "$context.eventType",
+    "connection": "$context.connectionId",
+    "status": "$context.status",
+    "user": "$context.authorizer.userID",
+    "from": "$context.identity.sourceIp",
+    "refused": "$context.error.responseType",
+}
+"""A line of the access log. Neither headers nor the query are in it: a token or a ticket may stand there."""
 
 
 class SocketApi(Construct):
     """Its routes come last: the function behind them answers over the API."""
 
-    def __init__(self, scope: Construct, id_: str) -> None:
+    def __init__(self, scope: Construct, id_: str, options: Options, rest: RestApi) -> None:
+        """`rest` brings along what lets APIs write logs."""
         super().__init__(scope, id_)
         self.api = apigateway.WebSocketApi(self, "Sockets")
         self.stage = apigateway.WebSocketStage(
-            self, "Stage", web_socket_api=self.api, stage_name="ws", auto_deploy=True
+            self,
+            "Stage",
+            web_socket_api=self.api,
+            stage_name="ws",
+            auto_deploy=True,
+            throttle=apigateway.ThrottleSettings(
+                rate_limit=options.requestsPerSecond, burst_limit=options.requestsBurst
+            ),
         )
+        if options.accessLogs:
+            stage = cast(apigateway.CfnStage, self.stage.node.default_child)
+            stage.access_log_settings = apigateway.CfnStage.AccessLogSettingsProperty(
+                destination_arn=kept.log_group(self, "AccessLog").log_group_arn, format=json.dumps(_LOGGED)
+            )
+            self.stage.node.add_dependency(rest.deployment_stage)
 
-    def serve(self, function: lambda_.Function) -> None:
-        """Let a function see who comes, who leaves and what is said."""
+    def serve(self, function: lambda_.Function, authorizer: apigateway.IWebSocketRouteAuthorizer | None) -> None:
+        """Let a function see who comes, who leaves and what is said; who may come is the authorizer's to say."""
         for name in ("connect", "disconnect", "default"):
             integration = integrations.WebSocketLambdaIntegration(f"To{name.capitalize()}", function)
-            self.api.add_route(f"${name}", integration=integration)
+            asked = authorizer if name == "connect" else None
+            self.api.add_route(f"${name}", integration=integration, authorizer=asked)
 
     def may_post(self) -> iam.PolicyStatement:
         """Sending to connections."""

@@ -1,10 +1,11 @@
 """Tables, queues and the media bucket: everything that holds users' data."""
 
+from fnmatch import fnmatchcase
+
 from aws_cdk import ArnFormat, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
@@ -15,15 +16,20 @@ from elasticrecode.settings import (
     CONNECTIONS_KEYS,
     DUE_INDEX,
     DUE_KEYS,
+    ENDING_INDEX,
+    ENDING_KEYS,
     FEED_KEYS,
     JOBS_KEYS,
+    RATES_KEYS,
     REGISTRY_KEYS,
     TTL,
     USER_INDEX,
     USER_KEYS,
     USER_PROJECTION,
     WEBHOOKS_KEYS,
+    Rate,
 )
+from infra import kept
 from infra.options import Options, listed
 
 _EVENTS_TIMEOUT_SECONDS = 20
@@ -33,8 +39,25 @@ _MAX_RECEIVES = 20
 what kills its workers ends sooner, by the option maxAttempts."""
 
 
+class Table(dynamodb.Table):
+    """A table that is granted without its indexes, which few read."""
+
+    def grant(self, grantee: iam.IGrantable, *actions: str) -> iam.Grant:
+        """Let somebody take actions on the table itself."""
+        return iam.Grant.add_to_principal(grantee=grantee, actions=list(actions), resource_arns=[self.table_arn])
+
+    def let_query(self, grantee: iam.IGrantable, index: str) -> None:
+        """Let somebody query an index."""
+        arn = f"{self.table_arn}/index/{index}"
+        iam.Grant.add_to_principal(grantee=grantee, actions=["dynamodb:Query"], resource_arns=[arn])
+
+
 class Storage(Construct):
-    """`queues` maps a group of workers to its queues by name."""
+    """`queues` maps a group of workers to its queues by name, `worker_queue_arns` are theirs, each once.
+
+    Those that workers may bring along are among these ARNs, as patterns. `rate` is for those that count what users ask
+    for.
+    """
 
     def __init__(self, scope: Construct, id_: str, options: Options) -> None:
         super().__init__(scope, id_)
@@ -69,7 +92,11 @@ class Storage(Construct):
             sort=dynamodb.AttributeType.NUMBER,
         )
         self.connections = self._table(
-            "Connections", CONNECTIONS_KEYS, RemovalPolicy.DESTROY, stream=dynamodb.StreamViewType.NEW_IMAGE
+            "Connections",
+            CONNECTIONS_KEYS,
+            RemovalPolicy.DESTROY,
+            stream=dynamodb.StreamViewType.NEW_IMAGE,
+            recoverable=False,
         )
         self.connections.add_global_secondary_index(
             index_name=CONNECTION_INDEX,
@@ -77,8 +104,18 @@ class Storage(Construct):
             sort_key=_string(CONNECTION_KEYS[1]),
             projection_type=dynamodb.ProjectionType.KEYS_ONLY,
         )
+        self.connections.add_global_secondary_index(
+            index_name=ENDING_INDEX,
+            partition_key=_string(ENDING_KEYS[0]),
+            sort_key=dynamodb.Attribute(name=ENDING_KEYS[1], type=dynamodb.AttributeType.NUMBER),
+            projection_type=dynamodb.ProjectionType.KEYS_ONLY,
+        )
         self.registry = self._table("Registry", REGISTRY_KEYS, RemovalPolicy.DESTROY)
         self.webhooks = self._table("Webhooks", WEBHOOKS_KEYS, self._outlives)
+
+        counting = options.auth != "none" and options.requestsPerMinute > 0
+        self._rates = self._table("Rates", RATES_KEYS, RemovalPolicy.DESTROY, recoverable=False) if counting else None
+        self.rate = Rate(self._rates.table_name, options.requestsPerMinute) if self._rates else Rate()
 
         self.dead_letters = self._queue("DeadLetters")
         self.event_dead_letters = self._queue("EventDeadLetters")
@@ -93,28 +130,36 @@ class Storage(Construct):
             for group, entries in options.queues.items()
         }
 
-        self._worker_queues = [queue for members in self.queues.values() for queue in members.values()]
         patterns = listed(options.discoveredQueues) if options.discovery else []
-        self._discovered = [
+        entries = [entry for named in options.queues.values() for entry in named]
+        covered = {entry for entry in entries if any(fnmatchcase(entry, pattern) for pattern in patterns)}
+        named = [queue for members in self.queues.values() for queue in members.values()]
+        self.worker_queue_arns = [
+            queue.queue_arn for entry, queue in zip(entries, named, strict=True) if entry not in covered
+        ] + [
             Stack.of(self).format_arn(service="sqs", resource=pattern, arn_format=ArnFormat.NO_RESOURCE_NAME)
             for pattern in patterns
         ]
 
-        self.media = s3.Bucket(
+        self.access_logs = kept.log_bucket(self, "AccessLogs", self._outlives)
+        # Not versioned: what is overwritten is another try at the same film, and each would be kept and paid for.
+        self.media = kept.bucket(
             self,
             "Media",
-            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
-            encryption=s3.BucketEncryption.S3_MANAGED,
-            enforce_ssl=True,
+            server_access_logs_bucket=self.access_logs,
+            server_access_logs_prefix="media/",
             removal_policy=self._outlives,
         )
 
     def grant_worker_queues(self, function: lambda_.Function, *actions: str) -> None:
-        """Let a function do something with every queue that workers take from, those they may bring along included."""
-        for queue in self._worker_queues:
-            queue.grant(function, *actions)
-        if self._discovered:
-            function.add_to_role_policy(iam.PolicyStatement(actions=list(actions), resources=self._discovered))
+        """Let a function do something with every queue that workers take from."""
+        function.add_to_role_policy(iam.PolicyStatement(actions=list(actions), resources=self.worker_queue_arns))
+
+    def let_count(self, *functions: lambda_.Function) -> None:
+        """Let functions count what users ask for, where that is done: where users are known and a number is set."""
+        if self._rates:
+            for function in functions:
+                self._rates.grant(function, "dynamodb:UpdateItem")
 
     @property
     def events_timeout_seconds(self) -> int:
@@ -130,8 +175,9 @@ class Storage(Construct):
         name: str | None = None,
         stream: dynamodb.StreamViewType | None = None,
         sort: dynamodb.AttributeType = dynamodb.AttributeType.STRING,
-    ) -> dynamodb.Table:
-        return dynamodb.Table(
+        recoverable: bool = True,
+    ) -> Table:
+        return Table(
             self,
             id_,
             table_name=name,
@@ -141,7 +187,7 @@ class Storage(Construct):
             time_to_live_attribute=TTL,
             stream=stream,
             point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
-                point_in_time_recovery_enabled=outlives is RemovalPolicy.RETAIN
+                point_in_time_recovery_enabled=recoverable
             ),
             removal_policy=outlives,
         )
@@ -167,7 +213,7 @@ class Storage(Construct):
     ) -> sqs.Queue:
         """A dead-letter queue keeps the time of the first sending, so the others forget sooner than it does."""
         redrive = sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=_MAX_RECEIVES) if dead_letters else None
-        return sqs.Queue(
+        return kept.queue(
             self,
             id_,
             queue_name=name,

@@ -8,13 +8,14 @@ bus ─rule─▶ queue ─▶ announce ─▶ deliveries (FIFO by webhook and j
 from aws_cdk import Duration, RemovalPolicy, Stack, aws_events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_lambda_event_sources as sources
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from elasticrecode import settings
+from infra import kept
 from infra.functions import Functions
 from infra.options import Options, listed
+from infra.sources import take_from
 from infra.storage import Storage
 
 _ANNOUNCE_SECONDS, _DELIVER_SECONDS = 20, 60
@@ -45,7 +46,11 @@ class Webhooks(Construct):
         self.function = functions.make(
             "webhooks",
             settings.WebhooksSettings(
-                cors=options.cors, webhooks_table=table.table_name, deliveries_queue=queue, networks=networks
+                **options.api,
+                rate=storage.rate,
+                webhooks_table=table.table_name,
+                deliveries_queue=queue,
+                networks=networks,
             ),
         )
         table.grant(
@@ -64,26 +69,15 @@ class Webhooks(Construct):
         table.grant(announce, "dynamodb:Query")
         for sending in (self.function, announce):
             self.deliveries.grant(sending, "sqs:SendMessage")
-        announce.add_event_source(
-            sources.SqsEventSource(
-                self.events,
-                batch_size=100,
-                max_batching_window=Duration.seconds(1),
-                max_concurrency=_ANNOUNCING,
-                report_batch_item_failures=True,
-            )
-        )
+        take_from(announce, self.events, batch_size=100, window=Duration.seconds(1), at_once=_ANNOUNCING)
         deliver = functions.make(
             "deliver",
             settings.DeliverSettings(webhooks_table=table.table_name, deliveries_queue=queue, networks=networks),
             seconds=_DELIVER_SECONDS,
         )
         table.grant(deliver, "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
-        deliver.add_event_source(
-            sources.SqsEventSource(
-                self.deliveries, batch_size=2, max_concurrency=_DELIVERING, report_batch_item_failures=True
-            )
-        )
+        self.deliveries.grant(deliver, "sqs:ChangeMessageVisibility")
+        take_from(deliver, self.deliveries, batch_size=2, at_once=_DELIVERING)
 
     def let_tell(self, function: lambda_.Function) -> None:
         """Let a function put events on the bus."""
@@ -91,7 +85,7 @@ class Webhooks(Construct):
 
     def _queue(self, id_: str, seconds: int, *, fifo: bool = False) -> sqs.Queue:
         """A queue whose consumer takes so long at most. A delivery is tried for a day, so all is kept for longer."""
-        return sqs.Queue(
+        return kept.queue(
             self,
             id_,
             visibility_timeout=Duration.seconds(6 * seconds),

@@ -1,11 +1,11 @@
-"""`python -m local up|run|down|clean|logs`."""
+"""`python -m local up|run|down|clean|logs|token`."""
 
 import os
 import shutil
 import sys
 from collections.abc import Callable
 
-from local import cluster, deployment, processes
+from local import cluster, deployment, identities, processes, users
 from local.demo import demonstrate
 from local.deployment import step
 from local.place import LocalError, Place
@@ -20,11 +20,15 @@ def up(place: Place, supervisor: Supervisor) -> None:
     known = place.stack() if place.stack_file.exists() else None
     cluster.prepare(place)
     with step("Starting the embedded AWS"):
-        supervisor.keep(processes.programs(place, known if supervisor.running() else None))
+        running = known if supervisor.running() else None
+        supervisor.keep(processes.programs(place, running, deploying=not deployment.is_current(place)))
         deployment.wait_for_aws(place, supervisor)
     stack = deployment.deploy(place)
+    users.prepare(place)
+    identities.prepare(place, stack["WorkerPolicy"])
     with step("Starting the front door, the cluster and the workers"):
         supervisor.keep(processes.programs(place, stack))
+        deployment.wait_for_aws(place, supervisor)
         deployment.wait_for_front(place, supervisor)
         deployment.wait_for_cluster(place, supervisor)
         deployment.discover(place)
@@ -34,6 +38,12 @@ def up_and_say(place: Place, supervisor: Supervisor) -> None:
     """Start, and say where it is."""
     up(place, supervisor)
     print(f"Up: {place.url}/ (what was deployed: {place.stack_file})")
+    if place.auth != "none":
+        print(
+            f"Users and passwords: {place.users}\n"
+            f'  curl -H "Authorization: $(make -s token)" {place.url}/api/v1   (as {users.OPERATOR};'
+            f" AS={users.USER} for the other)"
+        )
 
 
 def run(place: Place, supervisor: Supervisor) -> None:
@@ -55,6 +65,12 @@ def clean(place: Place, supervisor: Supervisor) -> None:
         shutil.rmtree(place.state)
 
 
+def token(place: Place, supervisor: Supervisor) -> None:
+    """Print an ID token of the user that AS names."""
+    del supervisor
+    print(users.token(place, os.environ.get("AS") or users.OPERATOR))
+
+
 def logs(place: Place, supervisor: Supervisor) -> None:
     """Follow all logs, those of processes that start later too."""
     del supervisor
@@ -70,6 +86,7 @@ _COMMANDS: dict[str, Callable[[Place, Supervisor], None]] = {
     "down": down,
     "clean": clean,
     "logs": logs,
+    "token": token,
 }
 
 

@@ -11,12 +11,14 @@ from typing import Any
 import boto3
 from websockets.sync.client import ClientConnection, connect
 
+from local import users
 from local.place import TOOLS, LocalError, Place
 from local.processes import AWS, FRONT, Supervisor
 
 _CLIP = TOOLS / "media" / "bigbuckbunny.mp4"
 _USER = "8242d788-3577-455b-9927-12fa48c52fe7"
 _SECONDS = 120
+_QUOTED = ' -H "Authorization: $(make -s token)"'
 _SCORING = {"vmaf": {"scale": "240p", "psnr": "enable", "ssim": "enable"}}
 
 
@@ -43,14 +45,15 @@ def demonstrate(place: Place, supervisor: Supervisor) -> None:
         },
     }
     started = supervisor.pids()
-    with connect(f"ws://localhost:{place.port}/ws?lastMod=0") as socket:
-        job_id = _submit(place, "jobs", body)
+    told = users.headers(place)
+    with connect(f"ws://localhost:{place.port}/ws?lastMod=0", additional_headers=told) as socket:
+        job_id = _submit(place, told, "jobs", body)
         print(f"Submitted job {job_id}")
         finished = _follow(socket, job_id, supervisor, started)
         (output,) = finished["result"]["outputs"]
         _check(s3, bucket, output["uri"])
         scoring = {**body, "input": output["uri"], "origin": body["input"], "profile": _SCORING}
-        score_id = _submit(place, "vmaf", scoring)
+        score_id = _submit(place, told, "vmaf", scoring)
         print(f"Submitted job {score_id}, its quality score")
         scored = _follow(socket, score_id, supervisor, started)["result"]
     quality = scored["quality"]
@@ -58,18 +61,19 @@ def demonstrate(place: Place, supervisor: Supervisor) -> None:
         f"VMAF {quality['vmaf']['mean']:.1f}, PSNR {quality['psnr']['mean']:.1f} dB, SSIM {quality['ssim']['mean']:.3f}"
     )
     page = next(made["uri"] for made in scored["outputs"] if made["uri"].endswith(".html"))
+    asking = f"curl{_QUOTED if told else ''}"
     print(f"""
 The output is {output["uri"]}
   fetch it      curl -O {stack["AwsEndpoint"]}/{output["uri"].removeprefix("s3://")}
   its quality   {stack["AwsEndpoint"]}/{page.removeprefix("s3://")}
-  its events    curl {place.url}/api/v1/jobs/{job_id}
-  all events    npx wscat -c ws://localhost:{place.port}/ws?lastMod=0
+  its events    {asking} {place.url}/api/v1/jobs/{job_id}
+  all events    npx wscat{_QUOTED if told else ""} -c ws://localhost:{place.port}/ws?lastMod=0
 The home page is {place.url}/ and everything stays up; `make down` stops it.""")
 
 
-def _submit(place: Place, route: str, body: dict[str, Any]) -> str:
+def _submit(place: Place, told: dict[str, str], route: str, body: dict[str, Any]) -> str:
     request = urllib.request.Request(
-        f"{place.url}/api/v1/{route}", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        f"{place.url}/api/v1/{route}", json.dumps(body).encode(), {"Content-Type": "application/json", **told}
     )
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:

@@ -85,11 +85,17 @@ def refuse_other_port(place: Place) -> None:
         )
 
 
+def is_current(place: Place) -> bool:
+    """Whether what is deployed is what would be."""
+    marker = _marker(place)
+    return marker.exists() and marker.read_text() == _fingerprint(place) and place.stack_file.exists()
+
+
 def deploy(place: Place) -> dict[str, str]:
     """Deploy unless what is deployed is what would be; the stack's outputs. LocalError when CDK fails."""
-    fingerprint, marker = _fingerprint(place), place.state / "deployed"
-    if marker.exists() and marker.read_text() == fingerprint and place.stack_file.exists():
+    if is_current(place):
         return _noted(place, place.stack())
+    fingerprint, marker = _fingerprint(place), _marker(place)
     marker.unlink(missing_ok=True)
     log = place.logs / "deploy.log"
     log.unlink(missing_ok=True)
@@ -135,6 +141,11 @@ def _cdk(place: Place, log: Path, *arguments: str) -> None:
         )
     if done.returncode:
         raise LocalError(f"`cdk {arguments[0]}` failed.", log)
+
+
+def _marker(place: Place) -> Path:
+    """What tells of which deployment is there."""
+    return place.state / "deployed"
 
 
 def _fingerprint(place: Place) -> str:

@@ -10,6 +10,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from aiohttp.typedefs import Handler
 from yarl import URL
 
+from elasticrecode import headers
 from local.place import ROOT, Place
 
 _BODY_LIMIT = 10 * 1024 * 1024
@@ -18,21 +19,17 @@ _HOP_BY_HOP = {
     "transfer-encoding", "upgrade",
 }  # fmt: skip
 _PASSED_ON = ("authorization", "origin", "user-agent", "sec-websocket-protocol")
-_SECURITY = {
-    "Content-Security-Policy": "default-src 'self'; connect-src 'self' ws: wss:; object-src 'none'; base-uri 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
+_API = "/api"
 
 
 def application(site: Path, rest_url: str, socket_url: str) -> web.Application:
     """The front door's routes."""
 
     async def index(_: web.Request) -> web.FileResponse:
-        return web.FileResponse(site / "index.html", headers={**_SECURITY, "Cache-Control": "no-cache"})
+        return web.FileResponse(site / "index.html", headers={"Cache-Control": "no-cache"})
 
     async def api(request: web.Request) -> web.Response:
-        path = request.raw_path.removeprefix("/api")
+        path = request.raw_path.removeprefix(_API)
         try:
             async with sessions[0].request(
                 request.method,
@@ -52,10 +49,10 @@ def application(site: Path, rest_url: str, socket_url: str) -> web.Application:
             return _unreachable()
 
     async def socket(request: web.Request) -> web.StreamResponse:
-        headers = {name: value for name, value in request.headers.items() if name.lower() in _PASSED_ON}
+        passed_on = {name: value for name, value in request.headers.items() if name.lower() in _PASSED_ON}
         target = URL(f"{socket_url}?{request.rel_url.raw_query_string}", encoded=True)
         try:
-            behind = await sessions[0].ws_connect(target, headers=headers, max_msg_size=0)
+            behind = await sessions[0].ws_connect(target, headers=passed_on, max_msg_size=0)
         except aiohttp.WSServerHandshakeError as error:
             return web.Response(status=error.status)
         except (aiohttp.ClientError, TimeoutError):
@@ -89,12 +86,13 @@ def application(site: Path, rest_url: str, socket_url: str) -> web.Application:
 
     app = web.Application(client_max_size=_BODY_LIMIT, middlewares=[_as_problems])
     app.cleanup_ctx.append(session)
+    app.on_response_prepare.append(_guard)
     app.on_shutdown.append(close_sockets)
     app.router.add_get("/", index)
     app.router.add_get("/index", index)
     app.router.add_static("/static", site / "static")
     app.router.add_get("/ws", socket)
-    for path in ("/api", "/api/{rest:.*}"):
+    for path in (_API, f"{_API}/{{rest:.*}}"):
         app.router.add_route("*", path, api)
     return app
 
@@ -140,6 +138,12 @@ async def _as_problems(request: web.Request, handler: Handler) -> web.StreamResp
         return _problem(error.status, error.reason, error.text or "")
 
 
+async def _guard(request: web.Request, response: web.StreamResponse) -> None:
+    """Give answers the headers that CloudFront gives them: all but the API's, which have theirs."""
+    if request.path != _API and not request.path.startswith(f"{_API}/"):
+        response.headers.update(headers.page())
+
+
 def main() -> None:
     """Serve on loopback until stopped."""
     place = Place.read()
@@ -150,6 +154,7 @@ def main() -> None:
         host="127.0.0.1",
         port=place.port,
         print=None,
+        access_log=None,  # what is asked for may have a ticket in it
         shutdown_timeout=2,
     )
 

@@ -6,7 +6,7 @@ import platform
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / ".tools"
@@ -30,6 +30,8 @@ _NUMBERS = {
     "LEASE_SECONDS": (30, 3, 3600),
 }
 """Variable → its default, the least and the most it may be."""
+_WORDS = {"IAM": ("open", "enforced"), "AUTH": ("none", "cognito")}
+"""Variable → the words it may be, its default first."""
 
 
 class LocalError(Exception):
@@ -41,7 +43,11 @@ class LocalError(Exception):
 
 
 class Place(NamedTuple):
-    """One embedded environment: its folder, its ports, its workers of each kind and their lease."""
+    """One embedded environment: its folder, its ports, its workers of each kind and their lease, and who may do what.
+
+    With `iam` "enforced" each function and worker may do what its role says, with "open" anything. `auth` is how
+    callers prove who they are.
+    """
 
     state: Path
     port: int
@@ -49,21 +55,27 @@ class Place(NamedTuple):
     k8s_port: int
     workers: int
     lease_seconds: int
+    iam: str
+    auth: str
 
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """From LOCAL_DIR and the variables of `_NUMBERS`. LocalError when one of them can't be."""
-        numbers = {}
+        """From LOCAL_DIR and the variables of `_NUMBERS` and `_WORDS`. LocalError when one of them can't be."""
+        chosen: dict[str, Any] = {}
         for name, (default, low, high) in _NUMBERS.items():
             text = environ.get(name) or str(default)
             if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
                 raise LocalError(f"{name} must be a whole number from {low} to {high}, not {text!r}.")
-            numbers[name] = int(text)
-        ports = [name for name in numbers if name.endswith("PORT")]
-        if len({numbers[name] for name in ports}) < len(ports):
+            chosen[name.lower()] = int(text)
+        ports = [name for name in _NUMBERS if name.endswith("PORT")]
+        if len({chosen[name.lower()] for name in ports}) < len(ports):
             raise LocalError(f"{', '.join(ports[:-1])} and {ports[-1]} must be different.")
-        state = (ROOT / environ.get("LOCAL_DIR", ".local")).absolute()
-        return cls(state, *numbers.values())
+        for name, known in _WORDS.items():
+            word = environ.get(name) or known[0]
+            if word not in known:
+                raise LocalError(f"{name} must be {' or '.join(known)}, not {word!r}.")
+            chosen[name.lower()] = word
+        return cls((ROOT / environ.get("LOCAL_DIR", ".local")).absolute(), **chosen)
 
     @property
     def logs(self) -> Path:
@@ -111,6 +123,16 @@ class Place(NamedTuple):
         return self.cluster / "kubeconfig"
 
     @property
+    def users(self) -> Path:
+        """Names and passwords of the users of this machine."""
+        return self.state / "users.json"
+
+    @property
+    def worker_profile(self) -> Path:
+        """For SDKs, whose profile `worker` has the rights of workers."""
+        return self.state / "worker.config"
+
+    @property
     def stack_file(self) -> Path:
         """What was deployed, one flat object."""
         return self.state / "stack.json"
@@ -124,14 +146,24 @@ class Place(NamedTuple):
         return found
 
     def aws_environment(self) -> dict[str, str]:
-        """What SDKs and the CDK CLI need to reach the embedded AWS, and nothing of the user's own account."""
+        """What SDKs and the CDK CLI need to reach the embedded AWS as its account's root."""
         return {
-            "AWS_ENDPOINT_URL": self.aws_url,
+            **self._reach(),
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_CONFIG_FILE": os.devnull,
+        }
+
+    def worker_environment(self) -> dict[str, str]:
+        """What SDKs need to reach it as a worker."""
+        return {**self._reach(), "AWS_CONFIG_FILE": str(self.worker_profile), "AWS_PROFILE": "worker"}
+
+    def _reach(self) -> dict[str, str]:
+        """The way to the embedded AWS, and nothing of the user's own account."""
+        return {
+            "AWS_ENDPOINT_URL": self.aws_url,
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
-            "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
@@ -149,6 +181,8 @@ class Place(NamedTuple):
             "discovery": "true",
             "clusters": CLUSTER_NAME,
             "accessEntries": "false",
+            "auth": self.auth,
+            "cognitoIdp": self.aws_url,
             "drops": json.dumps([_DROP]),
             "webhookNetworks": "127.0.0.0/8,::1/128",
         }

@@ -59,7 +59,11 @@ class Supervisor:
         if not self.running():
             self._socket.unlink(missing_ok=True)
             subprocess.run(
-                [sys.executable, "-m", "supervisor.supervisord", "-c", str(self._conf)], check=True, cwd=ROOT
+                [sys.executable, "-m", "supervisor.supervisord", "-c", str(self._conf)],
+                check=True,
+                cwd=ROOT,
+                # What it runs inherits nothing of the user's own account.
+                env={name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
             )
             wait_for(self.running, _START_SECONDS, "supervisord did not start", self.log("supervisord"))
         subprocess.run(
@@ -164,8 +168,11 @@ class Supervisor:
         return "\n".join(lines) + "\n"
 
 
-def programs(place: Place, stack: Mapping[str, str] | None) -> list[Program]:
-    """What an environment runs: the embedded AWS, and once the stack is deployed all that stands around it."""
+def programs(place: Place, stack: Mapping[str, str] | None, *, deploying: bool = False) -> list[Program]:
+    """What an environment runs: the embedded AWS, and once the stack is deployed all that stands around it.
+
+    While the CDK CLI is deploying, IAM is not enforced: it could not publish its assets.
+    """
     python = {"PYTHONPATH": f"{ROOT / 'layers' / 'core' / 'python'}:{ROOT}", "PYTHONUNBUFFERED": "1"}
     aws = Program(
         AWS,
@@ -174,7 +181,7 @@ def programs(place: Place, stack: Mapping[str, str] | None) -> list[Program]:
             **python,
             "BIND_HOST": "127.0.0.1",
             "GATEWAY_PORT": str(place.aws_port),
-            "AUTH": "false",
+            "AUTH": "true" if place.iam == "enforced" and not deploying else "false",
             "PERSIST_STATE": "1",
             "STATE_DIR": str(place.state / "aws"),
             "S3_PERSIST": "1",
@@ -197,7 +204,7 @@ def programs(place: Place, stack: Mapping[str, str] | None) -> list[Program]:
     cluster = Program(CLUSTER, (sys.executable, "-m", "local.cluster"), {**python, **here, **fleet})
     worker = {
         **python,
-        **place.aws_environment(),
+        **place.worker_environment(),
         "PATH": f"{TOOLS / 'bin'}:{os.defpath}",
         "TMPDIR": str(place.scratch),
         "CORE": "CPU",

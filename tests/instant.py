@@ -216,7 +216,6 @@ def handlers() -> dict[str, Handler]:
     queues: names.Queues = {"cpu": {"ffmpeg_job": WORK}, "gpu": {}, "vmaf": {}}
     found: dict[str, names.Settings] = {
         "batch": names.BatchSettings(
-            cors=True,
             jobs_table="jobs",
             batches_table="batches",
             registry_table="registry",

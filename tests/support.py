@@ -54,4 +54,4 @@ def call(
         },
         None,
     )
-    return Answer(answer["statusCode"], answer["headers"], json.loads(answer["body"]))
+    return Answer(answer["statusCode"], answer["headers"], json.loads(answer["body"] or "null"))

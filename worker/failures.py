@@ -9,17 +9,19 @@
 
 Codes of hopeless failures: input-not-found, input-access-denied, input-empty, input-not-video (no container that is
 allowed), input-no-video (audio only), input-corrupt, encoder-failed, output-invalid, output-access-denied,
-worker-cannot (a profile of another kind of worker), quality-below-minimum, and those of `alignment`. A score's origin
-has the codes of an input with `origin-` before them.
+worker-cannot (a profile of another kind of worker), quality-below-minimum, and those of `limits` and `alignment`. A
+score's origin has the codes of an input with `origin-` before them.
 Codes of passing ones: storage-unavailable, disk-full, worker-error.
 """
 
+import os
 from pathlib import Path
 
 from elasticrecode.events import Failure, Result
 
 _LINES = 20
 _LINE_LENGTH = 500
+_LOG_BYTES = 65_536
 
 
 class JobError(Exception):
@@ -67,5 +69,8 @@ def encoder_error(lines: list[str], status: int) -> JobError:
 
 
 def last_lines(log: Path, folder: Path) -> list[str]:
-    """The end of a program's log, without the path of the job's folder."""
-    return log.read_text(errors="replace").replace(str(folder), "").splitlines()[-_LINES:]
+    """The end of a program's log, without the path of the job's folder. A hostile file can make the log very long."""
+    with log.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_BYTES))
+        end = file.read().decode(errors="replace")
+    return end.replace(str(folder), "").splitlines()

@@ -2,6 +2,7 @@
 
 from elasticrecode.events import Progress
 from elasticrecode.profiles import Ffmpeg
+from worker.limits import Limits
 
 DEMUXERS = ("mov", "mp4", "matroska", "webm", "mpegts", "mpeg", "avi", "flv", "ogg", "asf", "mxf")
 """Containers that are read. None of them is a playlist, so none leads to another file or address."""
@@ -20,7 +21,26 @@ CODEC_NAMES = {"libx264": "h264", "h264_nvenc": "h264", "libx265": "hevc", "hevc
 """Encoder → what ffprobe calls its output."""
 
 
-def arguments(profile: Ffmpeg, demuxer: str, stream: int, muxer: str, source: str, target: str) -> list[str]:
+def reading(limits: Limits) -> tuple[str, ...]:
+    """What ffmpeg and ffprobe are told before every input: of whatever is in it they open no other file or address.
+
+    Pictures may change their size on the way, so that the limit of pixels is the decoder's, too.
+    """
+    return (
+        *("-protocol_whitelist", "file", "-format_whitelist", ",".join(DEMUXERS)),
+        *("-max_pixels", str(limits.pixels), "-max_streams", str(limits.streams + 1)),
+    )
+
+
+def arguments(
+    profile: Ffmpeg,
+    demuxer: str,
+    stream: int,
+    muxer: str,
+    source: str,
+    target: str,
+    limits: Limits = Limits(),  # noqa: B008
+) -> list[str]:
     """Ffmpeg's arguments, its own name not included. `stream` is the index of the video stream to encode."""
     gpu = profile.platform == "gpu"
     decoder = ["-c:v", profile.originCodec] if gpu and profile.originCodec else []
@@ -28,8 +48,8 @@ def arguments(profile: Ffmpeg, demuxer: str, stream: int, muxer: str, source: st
         *("-hide_banner", "-nostdin", "-y", "-loglevel", "warning", "-nostats", "-progress", "pipe:1"),
         *(("-hwaccel", "cuda") if gpu else ()),
         *decoder,
-        *("-protocol_whitelist", "file", "-format_whitelist", ",".join(DEMUXERS), "-f", demuxer),
-        *("-i", f"file:{source}"),
+        *reading(limits),
+        *("-f", demuxer, "-i", f"file:{source}"),
         *("-map", f"0:{stream}", "-map", "0:a:0?", "-sn", "-dn", "-map_chapters", "-1"),
         *("-vf", f"scale={profile.scale}", "-pix_fmt", "yuv420p"),
         *("-c:v", profile.codec, *_PURPOSES[profile.codec, profile.profile]),

@@ -16,6 +16,7 @@ from elasticrecode.errors import Unavailable
 from elasticrecode.events import JOB_FAILED, JOB_FINISHED, JOB_PROGRESS, JOB_START, Progress
 from elasticrecode.jobs import Job
 from elasticrecode.lifecycle import ENDED, JOB_LOST, JOB_RETURNED
+from worker import sandbox
 from worker.failures import ClaimLost, Hopeless, Passing, Stopping
 from worker.lease import Lease
 from worker.reporter import Reporter
@@ -60,7 +61,8 @@ class Worker:
             raise Terminated
 
     def run(self) -> None:
-        """Work until stopped. ConfigurationError when a queue does not exist."""
+        """Work until stopped. ConfigurationError when a queue does not exist, or the sandbox is less than required."""
+        _tell_of_sandbox(self._settings.sandbox)
         sweep(self._settings)
         _log.info("taking %s jobs from %s", self._settings.kind, self._settings.queue)
         try:
@@ -85,7 +87,7 @@ class Worker:
             AttributeNames=["ApproximateReceiveCount"],
         )
         for message in answer.get("Messages", ()):
-            self._work = Work()
+            self._work = Work(self._settings.limits, self._settings.sandbox)
             try:
                 self._handle(message, self._work)
             finally:
@@ -177,3 +179,17 @@ class Worker:
             return str(self._sqs.get_queue_url(QueueName=name)["QueueUrl"])
         except self._sqs.exceptions.QueueDoesNotExist:
             raise ConfigurationError(f"there is no queue called {name}") from None
+
+
+def _tell_of_sandbox(wanted: str) -> None:
+    """Say what programs that read users' files can reach here. ConfigurationError when that must be less."""
+    held = sandbox.check() if wanted != "off" else sandbox.Held(network=False, files=False)
+    kept = {"the network": held.network, "files that are not the job's": held.files}
+    free = " and ".join(name for name, is_kept in kept.items() if not is_kept)
+    if not free:
+        _log.info("programs that read users' files are kept from the network and from files that are not the job's")
+    elif wanted == "required":
+        raise ConfigurationError(f"SANDBOX is required, but here the kernel does not keep programs from {free}")
+    else:
+        why = "SANDBOX is off" if wanted == "off" else "this kernel, or the container's own filter, can't do it"
+        _log.warning("programs that read users' files are NOT kept from %s: %s", free, why)

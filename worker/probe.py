@@ -1,21 +1,33 @@
 """What is in a file, by ffprobe."""
 
-import subprocess
-from collections.abc import Sequence
+import math
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
-from worker.failures import Hopeless
-from worker.ffmpeg import DEMUXERS
-from worker.work import environment
+from worker.failures import Hopeless, last_lines
+from worker.ffmpeg import DEMUXERS, reading
+from worker.work import Work
 
 _SECONDS = 60
 _SECONDS_A_FILE = 600
+_SAID_BYTES = 1 << 22
+_PACKETS_BYTES = 1 << 27
 _USUAL_RATE = 25.0
 _HDR = ("smpte2084", "arib-std-b67")
 _FIELDS = ("tt", "bb", "tb", "bt")
+_FORMAT = "format_name,duration,bit_rate"
+_STREAM = (
+    "index,codec_type,codec_name,width,height,duration,nb_frames,nb_read_packets,avg_frame_rate,bit_rate,pix_fmt,"
+    "bits_per_raw_sample,color_range,color_transfer,field_order,sample_aspect_ratio"
+)
+_SHOWN = f"format={_FORMAT}:stream={_STREAM}:stream_disposition=attached_pic:stream_side_data=rotation,displaymatrix"
+"""What is asked of ffprobe: no more than is read, so that what people write into files is no part of it."""
+_LARGEST = 2**53
+_ASPECTS = (0.01, 100.0)
 
 
 class Video(NamedTuple):
@@ -41,33 +53,50 @@ class Video(NamedTuple):
     hdr: bool = False
     interlaced: bool = False
     pixel_aspect: float = 1.0
+    streams: int = 1
 
     @property
     def upright(self) -> tuple[int, int]:
         """Width and height as a player shows it, in square pixels."""
-        width, height = round(self.width * self.pixel_aspect), self.height
+        width, height = max(1, round(self.width * self.pixel_aspect)), self.height
         return (height, width) if self.rotation % 180 else (width, height)
 
 
-def video(ffprobe: str, path: Path, side: str = "input", *, count: bool = False) -> Video:
-    """Probe a local file; `count` reads all packets to count frames.
+def video(ffprobe: str, work: Work, path: Path, side: str = "input", *, count: bool = False) -> Video:
+    """Probe a file of the job; `count` reads all packets to count frames.
 
-    Hopeless when there is no video to be had, with a code that begins with `side`.
+    Hopeless when there is no video to be had, or more of it than may be, with a code that begins with `side`.
     """
-    shown = ("-show_format", "-show_streams", *(("-count_packets",) if count else ()))
-    said = _ask(ffprobe, path, side, ["-print_format", "json", *shown], _SECONDS)
-    return read(msgspec.json.decode(said), side)
+    shown = ["-show_entries", _SHOWN, "-print_format", "json", *(("-count_packets",) if count else ())]
+    try:
+        said = _ask(ffprobe, work, path, side, shown, _SECONDS_A_FILE if count else _SECONDS, _SAID_BYTES)
+        found = read(msgspec.json.decode(said.read_bytes()), side)
+    except msgspec.DecodeError as error:
+        raise Hopeless(f"{side}-corrupt", f"What ffprobe says of the {side} is no JSON: {error}.") from error
+    except Hopeless as error:
+        raise work.limits.met(side, last_lines(_log(path), path.parent)) or error from None
+    work.limits.refuse(side, duration=found.duration, width=found.width, height=found.height, streams=found.streams)
+    return found
 
 
-def times(ffprobe: str, path: Path, video: Video, side: str) -> list[float]:
+def times(ffprobe: str, work: Work, path: Path, video: Video, side: str) -> list[float]:
     """When the frames of a stream are shown, in seconds, in order.
 
     Left out is what an edit list leaves out, and what can't be decoded because the stream was cut into. A container
     that does not say when frames are shown, like avi, has them at equal distances.
     """
     shown = ["-select_streams", str(video.stream), "-show_entries", "packet=pts_time,flags", "-print_format", "csv=p=0"]
-    rows = [row.split(",") for row in _ask(ffprobe, path, side, shown, _SECONDS_A_FILE).decode().split()]
-    return shown_at([(_number(row[0]), row[1]) for row in rows if len(row) > 1], video.rate or _USUAL_RATE)
+    said = _ask(ffprobe, work, path, side, shown, _SECONDS_A_FILE, _PACKETS_BYTES)
+    with said.open(encoding="utf-8", errors="replace") as lines:
+        return shown_at(list(packets(lines)), video.rate or _USUAL_RATE)
+
+
+def packets(lines: Iterable[str]) -> Iterable[tuple[float | None, str]]:
+    """The times and flags in ffprobe's lines."""
+    for line in lines:
+        row = line.strip().split(",")
+        if len(row) > 1:
+            yield _number(row[0]), sys.intern(row[1])
 
 
 def shown_at(packets: Sequence[tuple[float | None, str]], rate: float) -> list[float]:
@@ -81,82 +110,123 @@ def shown_at(packets: Sequence[tuple[float | None, str]], rate: float) -> list[f
     return sorted(time for time in times if begin is None or time >= begin)
 
 
-def _ask(ffprobe: str, path: Path, side: str, shown: list[str], seconds: int) -> bytes:
-    safely = ["-v", "error", "-protocol_whitelist", "file", "-format_whitelist", ",".join(DEMUXERS)]
-    arguments = [ffprobe, *safely, *shown, "-i", f"file:{path}"]
-    try:
-        said = subprocess.run(
-            arguments,
-            env=environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=seconds,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise Hopeless(f"{side}-corrupt", f"The {side} could not be probed within {seconds} s.") from None
-    if said.returncode < 0:
-        raise Hopeless(f"{side}-corrupt", f"The {side} crashed ffprobe, by signal {-said.returncode}.")
-    if said.returncode:
-        log = said.stderr.decode(errors="replace").replace(str(path.parent), "").splitlines()
+def _ask(ffprobe: str, work: Work, path: Path, side: str, shown: list[str], seconds: int, most: int) -> Path:
+    """The file with what ffprobe says, which may have so many bytes."""
+    said, log = path.with_name(f"{path.name}.probe"), _log(path)
+    arguments = [ffprobe, "-v", "error", *reading(work.limits), *shown, "-i", f"file:{path}"]
+    status = work.run(arguments, path.parent, log, seconds=seconds, file_bytes=most, output=said)
+    if status < 0:
+        raise Hopeless(f"{side}-corrupt", f"The {side} crashed ffprobe, by signal {-status}.")
+    if status:
         why = f"The {side} is no video in a container that is read ({', '.join(DEMUXERS)})."
-        raise Hopeless(f"{side}-not-video", why, log)
-    return said.stdout
+        raise Hopeless(f"{side}-not-video", why, last_lines(log, path.parent))
+    return said
 
 
-def read(probed: dict[str, Any], side: str = "input") -> Video:
-    """The video in ffprobe's JSON. Cover art is a picture, not a video."""
-    pictures = [stream for stream in probed.get("streams", ()) if stream.get("codec_type") == "video"]
-    moving = [stream for stream in pictures if not stream.get("disposition", {}).get("attached_pic")]
-    if not moving or not moving[0].get("width"):
+def _log(path: Path) -> Path:
+    return path.with_name(f"{path.name}.log")
+
+
+def read(probed: object, side: str = "input") -> Video:
+    """The video in ffprobe's JSON. Cover art is a picture, not a video.
+
+    What a file says of itself is believed where it can be, and else taken for unknown. Hopeless when there is no video.
+    """
+    streams = [stream for stream in _list(_part(probed, "streams")) if isinstance(stream, dict)]
+    format_ = _part(probed, "format")
+    demuxer = _text(_part(format_, "format_name")).split(",")[0]
+    pictures = [stream for stream in streams if stream.get("codec_type") == "video"]
+    moving = [stream for stream in pictures if not _part(stream.get("disposition"), "attached_pic")]
+    sizes = [_whole(moving[0].get(name)) for name in ("index", "width", "height")] if moving else [None]
+    number, width, height = sizes if all(size is not None for size in sizes) else (None, None, None)
+    if number is None or not width or not height:
         raise Hopeless(f"{side}-no-video", f"The {side} holds no video stream that can be decoded.")
-    stream, format_ = moving[0], probed.get("format", {})
-    duration = _number(stream.get("duration")) or _number(format_.get("duration"))
-    frames = _number(stream.get("nb_read_packets")) or _number(stream.get("nb_frames"))
-    rate = _ratio(stream.get("avg_frame_rate", ""), "/")
-    turned = [_number(data.get("rotation")) or 0 for data in stream.get("side_data_list", ()) if "rotation" in data]
+    if demuxer not in DEMUXERS:
+        raise Hopeless(f"{side}-not-video", f"The {side} is no video in a container that is read.")
+    stream = moving[0]
+    duration = _positive(stream.get("duration")) or _positive(_part(format_, "duration"))
+    frames = _positive(stream.get("nb_read_packets")) or _positive(stream.get("nb_frames"))
+    rate = _ratio(stream.get("avg_frame_rate"), "/")
+    said = [data for data in _list(stream.get("side_data_list")) if isinstance(data, dict)]
+    turned = [_number(data.get("rotation")) or 0.0 for data in said if "rotation" in data]
     return Video(
-        demuxer=format_.get("format_name", "").split(",")[0],
-        stream=stream["index"],
-        codec=stream.get("codec_name", ""),
-        width=stream["width"],
-        height=stream["height"],
+        demuxer=demuxer,
+        stream=number,
+        codec=_text(stream.get("codec_name")),
+        width=width,
+        height=height,
         duration=duration,
-        bitrate=int(_number(stream.get("bit_rate")) or _number(format_.get("bit_rate")) or 0) or None,
-        frames=round(frames or (duration or 0) * rate) or None,
+        bitrate=_whole(stream.get("bit_rate")) or _whole(_part(format_, "bit_rate")) or None,
+        frames=_whole(frames or (duration or 0.0) * rate) or None,
         rate=rate,
         rotation=round(turned[0]) % 360 if turned else 0,
-        mirrored=any(_mirrors(data.get("displaymatrix", "")) for data in stream.get("side_data_list", ())),
+        mirrored=any(_mirrors(_text(data.get("displaymatrix"))) for data in said),
         bits=_bits(stream),
-        full_range=stream.get("color_range") == "pc" or stream.get("pix_fmt", "").startswith("yuvj"),
+        full_range=stream.get("color_range") == "pc" or _text(stream.get("pix_fmt")).startswith("yuvj"),
         hdr=stream.get("color_transfer") in _HDR,
         interlaced=stream.get("field_order") in _FIELDS,
-        pixel_aspect=_ratio(stream.get("sample_aspect_ratio", ""), ":") or 1.0,
+        pixel_aspect=_aspect(stream.get("sample_aspect_ratio")),
+        streams=len(streams),
     )
+
+
+def _part(whole: object, name: str) -> Any:
+    return whole.get(name) if isinstance(whole, dict) else None
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _mirrors(matrix: str) -> bool:
     """Whether ffprobe's print of a display matrix, three rows of three numbers, shows the picture in a mirror."""
-    rows = [[int(number) for number in row.split(":")[-1].split()] for row in matrix.strip().splitlines()]
-    return len(rows) == 3 and rows[0][0] * rows[1][1] - rows[0][1] * rows[1][0] < 0
+    rows = [[_number(number) for number in row.split(":")[-1].split()] for row in matrix.strip().splitlines()]
+    if len(rows) != 3 or any(len(row) != 3 or None in row for row in rows):
+        return False
+    (a, b, _), (c, d, _), _ = ([number or 0.0 for number in row] for row in rows)
+    return a * d - b * c < 0
 
 
 def _bits(stream: dict[str, Any]) -> int:
     """Bits of a sample: of the format's name, as in yuv420p10le, else what the stream says."""
-    said = _number(stream.get("bits_per_raw_sample"))
-    named = next((bits for bits in (16, 14, 12, 10, 9) if f"p{bits}" in stream.get("pix_fmt", "")), None)
-    return named or int(said or 8)
+    named = next((bits for bits in (16, 14, 12, 10, 9) if f"p{bits}" in _text(stream.get("pix_fmt"))), None)
+    return named or min(32, _whole(stream.get("bits_per_raw_sample")) or 8)
 
 
-def _ratio(text: str, sign: str) -> float:
+def _aspect(text: object) -> float:
+    """How wide pixels are for their height; square where that is unknown or absurd."""
+    found = _ratio(text, ":")
+    return found if _ASPECTS[0] <= found <= _ASPECTS[1] else 1.0
+
+
+def _ratio(text: object, sign: str) -> float:
     """The value of a fraction such as `30000/1001`; 0 where it is unknown."""
-    above, _, below = text.partition(sign)
-    top, bottom = _number(above), _number(below)
+    above, _, below = _text(text).partition(sign)
+    top, bottom = _positive(above), _positive(below)
     return top / bottom if top and bottom else 0.0
 
 
-def _number(text: object) -> float | None:
-    try:
-        return float(str(text))
-    except ValueError:
+def _positive(value: object) -> float | None:
+    number = _number(value)
+    return number if number and number > 0 else None
+
+
+def _whole(value: object) -> int | None:
+    """A whole number from 0."""
+    number = _number(value)
+    return round(number) if number is not None and number >= 0 else None
+
+
+def _number(value: object) -> float | None:
+    """A number, or one in a text; None for what is none, or none that a double holds exactly to its units."""
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
         return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) and abs(number) <= _LARGEST else None

@@ -1,5 +1,6 @@
 """One quality score: two local files in, the figures, a report and a page out."""
 
+import math
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
@@ -14,14 +15,17 @@ from elasticrecode.profiles import Vmaf
 from worker import alignment, page, probe, vmaf
 from worker.alignment import Film, Pairing
 from worker.failures import Hopeless, encoder_error, last_lines
+from worker.machine import cores
 from worker.page import Moment
-from worker.settings import Settings, cores
+from worker.settings import Settings
 from worker.work import Ticker, Work
 
 _DAMAGE = re.compile(
     r"error while decoding|conceal|corrupt|invalid data|missing picture|error submitting", re.IGNORECASE
 )
 """ffmpeg decodes on where data is damaged, and says so."""
+_FILE_BYTES = 1 << 29
+"""What each file that scoring writes may have, since they are read whole: enough for a million frames."""
 
 
 class Scored(NamedTuple):
@@ -62,14 +66,14 @@ def score(
     two can't be compared, and Interrupted.
     """
     with ThreadPoolExecutor(len(pair.paths)) as threads:
-        found = threads.map(lambda side: _film(settings, Path(pair.paths[side]), side), pair.paths)
+        found = threads.map(lambda side: _film(settings, work, Path(pair.paths[side]), side), pair.paths)
         films = dict(zip(pair.paths, found, strict=True))
     return _Scorer(pair, asked, settings, work, report, folder, before, films).scored()
 
 
-def _film(settings: Settings, path: Path, side: str) -> Film:
-    video = probe.video(settings.ffprobe, path, side)
-    return Film(video, probe.times(settings.ffprobe, path, video, side))
+def _film(settings: Settings, work: Work, path: Path, side: str) -> Film:
+    video = probe.video(settings.ffprobe, work, path, side)
+    return Film(video, probe.times(settings.ffprobe, work, path, video, side))
 
 
 class _Scorer(NamedTuple):
@@ -124,7 +128,7 @@ class _Scorer(NamedTuple):
         """The scores, the pairing as the pictures confirm it, and ffmpeg's last lines."""
         graph = vmaf.graph(self.asked, pairing, self.threads)
         ticker = Ticker(pairing.frames, self.films["input"].video.duration, self.report, before=self.before)
-        lines = self._run(vmaf.arguments(graph, pairing, self.films, self.pair.paths), ticker)
+        lines = self._run(vmaf.arguments(graph, pairing, self.films, self.pair.paths, self.work.limits), ticker)
         scores = vmaf.read(
             self._read(vmaf.VMAF_LOG),
             self._read(vmaf.PSNR_LOG).decode() if vmaf.is_on(self.asked.psnr) else None,
@@ -144,7 +148,8 @@ class _Scorer(NamedTuple):
         made = [number + pairing.skip_input for number in chosen]
         theirs = [_partner(number, self.films, pairing) for number in chosen]
         frames: dict[str, Sequence[int]] = {"input": made, "origin": theirs}
-        self._run(vmaf.picture_arguments(self.asked, pairing, self.films, self.pair.paths, frames), lambda *_: None)
+        arguments = vmaf.picture_arguments(self.asked, pairing, self.films, self.pair.paths, frames, self.work.limits)
+        self._run(arguments, lambda *_: None)
         found = []
         for number, here, there in zip(chosen, made, theirs, strict=True):
             pictures = _picture(self.folder, "origin", theirs, there), _picture(self.folder, "input", made, here)
@@ -156,8 +161,19 @@ class _Scorer(NamedTuple):
     def _run(self, arguments: Sequence[str], on_line: Callable[[str, float], None]) -> list[str]:
         """Run ffmpeg in the job's folder; its last lines. JobError when it fails."""
         log = self.folder / "score.log"
-        status = self.work.run([self.settings.ffmpeg, *arguments], log, on_line, self.folder)
+        longest = max(film.video.duration or math.inf for film in self.films.values())
+        seconds = self.work.limits.seconds(longest)
+        status = self.work.run(
+            [self.settings.ffmpeg, *arguments],
+            self.folder,
+            log,
+            seconds=seconds,
+            file_bytes=_FILE_BYTES,
+            on_line=on_line,
+        )
         lines = last_lines(log, self.folder)
+        if met := self.work.limits.met("input", lines):
+            raise met
         if status:
             raise encoder_error(lines, status)
         return lines

@@ -1,15 +1,15 @@
 """The worker's configuration, from the contract's environment variables."""
 
-import math
-import os
 import socket
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple, Self
+
+from worker.limits import Limits
 
 DEBUG = "debug"
 _KINDS = ("ffmpeg", "vmaf", DEBUG)
 _CORES = ("CPU", "GPU")
+_SANDBOXES = ("auto", "required", "off")
 
 
 class ConfigurationError(Exception):
@@ -20,7 +20,8 @@ class Settings(NamedTuple):
     """A worker's settings.
 
     `jobs_table` is empty where jobs are not claimed, as in the first generation. `lease_seconds` bounds how long a
-    vanished worker can hold a job; cancelling stops an encoder within a sixth of it.
+    vanished worker can hold a job; cancelling stops an encoder within a sixth of it. `sandbox` says whether the kernel
+    keeps in programs that read users' files: as far as it can, wholly or there is no work, or not.
     """
 
     kind: str
@@ -33,6 +34,8 @@ class Settings(NamedTuple):
     pod: str
     ffmpeg: str
     ffprobe: str
+    limits: Limits = Limits()
+    sandbox: str = "auto"
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Self:
@@ -48,6 +51,10 @@ class Settings(NamedTuple):
         lease = environ.get("LEASE_SECONDS", "30")
         if not (lease.isdigit() and 3 <= int(lease) <= 3600):
             faults.append(f"LEASE_SECONDS must be a whole number from 3 to 3600, not {lease!r}")
+        sandbox = environ.get("SANDBOX") or "auto"
+        if sandbox not in _SANDBOXES:
+            faults.append(f"SANDBOX must be one of {', '.join(_SANDBOXES)}, not {sandbox!r}")
+        limits = Limits.read(environ, faults)
         if faults:
             raise ConfigurationError("; ".join(faults))
         host = socket.gethostname()
@@ -62,14 +69,6 @@ class Settings(NamedTuple):
             pod=environ.get("POD_NAME", host),
             ffmpeg=environ.get("FFMPEG", "ffmpeg"),
             ffprobe=environ.get("FFPROBE", "ffprobe"),
+            limits=limits,
+            sandbox=sandbox,
         )
-
-
-def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """The cores at hand: those this process may run on, or fewer where its container's quota says so."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        granted, period = quota.read_text().split()
-    except (OSError, ValueError):
-        return allowed
-    return allowed if granted == "max" else max(1, min(allowed, math.ceil(int(granted) / int(period))))

@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from elasticrecode import jobs
 from elasticrecode.drops import MARK
 from worker.failures import Hopeless, Passing
+from worker.work import Work
 
 _MISSING = {"404", "NoSuchKey", "NoSuchBucket", "InvalidBucketName"}
 _FORBIDDEN = {"403", "AccessDenied", "Forbidden", "AllAccessDisabled"}
@@ -25,11 +26,22 @@ class Storage:
     def __init__(self, s3: Any) -> None:
         self._s3 = s3
 
-    def download(self, uri: str, target: Path, side: str = "input") -> None:
-        """Fetch an object. Hopeless when it is not there, may not be read or is empty; Passing otherwise."""
+    def download(self, uri: str, target: Path, work: Work, side: str = "input") -> None:
+        """Fetch an object. Hopeless when it is not there, may not be read, is empty or too large; Passing otherwise."""
         bucket, key = jobs.split(uri)
         with _explained(side, uri):
-            self._s3.download_file(bucket, key, str(target))
+            told = self._s3.head_object(Bucket=bucket, Key=key)["ContentLength"]
+            work.limits.refuse_bytes(side, told, target.parent)
+            left = told
+
+            def came(count: int) -> None:
+                nonlocal left
+                left -= count
+                work.check()
+                if left < 0:
+                    raise Passing("storage-unavailable", f"{uri} was replaced by a larger object meanwhile.")
+
+            self._s3.download_file(bucket, key, str(target), Callback=came)
         if target.stat().st_size == 0:
             raise Hopeless(f"{side}-empty", f"{uri} has no bytes.")
 

@@ -60,7 +60,7 @@ def perform(
         source, origin, target = folder / "input", folder / "origin", folder / "output"
         files: list[tuple[Path, str]] = []
         outputs: list[Output] = []
-        storage.download(job.input, source)
+        storage.download(job.input, source, work)
         work.check()
         pair, done = Pair(origin, source, job.origin or "", job.input), 0
         if encode:
@@ -75,7 +75,7 @@ def perform(
         elif not job.origin:
             raise Hopeless("origin-not-found", "The job names no origin to score against.")
         else:
-            storage.download(job.origin, origin, "origin")
+            storage.download(job.origin, origin, work, "origin")
             work.check()
         quality: Quality | None = None
         if scoring:

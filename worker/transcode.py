@@ -1,5 +1,6 @@
 """One transcode, from a local file to a verified local file."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from worker.failures import Hopeless, encoder_error, last_lines
 from worker.probe import Video
 from worker.settings import Settings
 from worker.work import Ticker, Work
+
+_NOTHING = re.compile(r"nothing was encoded|received no packets")
 
 
 def transcode(
@@ -30,15 +33,18 @@ def transcode(
     """
     if (profile.platform == "gpu") != (settings.core == "GPU"):
         raise Hopeless("worker-cannot", f"This worker has core {settings.core}; the job wants {profile.platform}.")
-    video = probe.video(settings.ffprobe, source)
-    arguments = ffmpeg.arguments(profile, video.demuxer, video.stream, muxer, str(source), str(target))
+    video = probe.video(settings.ffprobe, work, source)
+    arguments = ffmpeg.arguments(profile, video.demuxer, video.stream, muxer, str(source), str(target), work.limits)
     log = target.with_name("encode.log")
     ticker = Ticker(video.frames, video.duration, report, after=(video.frames or 0) if then_score else 0)
-    status = work.run([settings.ffmpeg, *arguments], log, ticker, target.parent)
+    seconds = work.limits.seconds(video.duration)
+    status = work.run([settings.ffmpeg, *arguments], target.parent, log, seconds=seconds, on_line=ticker)
     lines = last_lines(log, target.parent)
+    if met := work.limits.met("input", lines):
+        raise met
     if status:
         raise encoder_error(lines, status)
-    made = _verified(settings, target, video, profile, lines)
+    made = _verified(settings, work, target, video, profile, lines)
     return Output(
         uri=uri,
         bytes=target.stat().st_size,
@@ -51,13 +57,15 @@ def transcode(
     )
 
 
-def _verified(settings: Settings, target: Path, source: Video, profile: Ffmpeg, lines: list[str]) -> Video:
+def _verified(settings: Settings, work: Work, target: Path, source: Video, profile: Ffmpeg, lines: list[str]) -> Video:
     """The output as probed; Hopeless when it is not what was asked for."""
     try:
-        made = probe.video(settings.ffprobe, target, "output", count=True)
+        made = probe.video(settings.ffprobe, work, target, "output", count=True)
     except Hopeless as error:
-        if not target.exists() or error.failure.code == "output-no-video":
+        if not target.exists() or error.failure.code == "output-no-video" or any(map(_NOTHING.search, lines)):
             raise Hopeless("input-corrupt", "Not one frame of the input could be decoded.", lines) from error
+        if error.failure.code == "output-too-long":
+            raise Hopeless("input-too-long", f"What was made of the input tells of it: {error}", lines) from error
         raise Hopeless("output-invalid", f"The output can't be read back: {error}", lines) from error
     wanted = f"{profile.scale.replace(':', 'x')} {ffmpeg.CODEC_NAMES[profile.codec]}"
     got = f"{made.width}x{made.height} {made.codec}"

@@ -16,7 +16,8 @@ from msgspec import Raw, Struct
 from elasticrecode.events import MeanScore, Quality, VmafScore
 from elasticrecode.profiles import Vmaf, vmaf_model
 from worker.alignment import THUMB, WINDOW, Film, Pairing, period
-from worker.ffmpeg import DEMUXERS
+from worker.ffmpeg import reading
+from worker.limits import Limits
 
 VMAF_LOG, PSNR_LOG, SSIM_LOG, REVERSED_LOG = "vmaf.log", "psnr.log", "ssim.log", "reversed.log"
 THUMBS = {"input": "input.thumbs", "origin": "origin.thumbs"}
@@ -71,11 +72,13 @@ def graph(asked: Vmaf, pairing: Pairing, threads: int) -> str:
     return ";".join(chains)
 
 
-def arguments(graph_: str, pairing: Pairing, films: dict[str, Film], paths: dict[str, str]) -> list[str]:
+def arguments(
+    graph_: str, pairing: Pairing, films: dict[str, Film], paths: dict[str, str], limits: Limits
+) -> list[str]:
     """Ffmpeg's arguments, its own name not included, for the sides `input` and `origin`."""
     return [
         *("-hide_banner", "-nostdin", "-y", "-loglevel", "warning", "-nostats", "-progress", "pipe:1"),
-        *_inputs(films, paths, as_coded=pairing.as_coded),
+        *_inputs(films, paths, limits, as_coded=pairing.as_coded),
         *("-filter_complex", _placed(graph_, films)),
         *("-map", "[scored]", "-fps_mode", "passthrough", "-f", "null", "-"),
         *("-map", "[reversed]", "-fps_mode", "passthrough", "-f", "null", "-"),
@@ -84,12 +87,11 @@ def arguments(graph_: str, pairing: Pairing, films: dict[str, Film], paths: dict
     ]
 
 
-def _inputs(films: dict[str, Film], paths: dict[str, str], *, as_coded: bool) -> list[str]:
+def _inputs(films: dict[str, Film], paths: dict[str, str], limits: Limits, *, as_coded: bool) -> list[str]:
     found: list[str] = []
     for side in ("input", "origin"):
         found += ["-noautorotate"] if as_coded else []
-        found += ["-protocol_whitelist", "file", "-format_whitelist", ",".join(DEMUXERS)]
-        found += ["-f", films[side].video.demuxer, "-i", f"file:{paths[side]}"]
+        found += [*reading(limits), "-f", films[side].video.demuxer, "-i", f"file:{paths[side]}"]
     return found
 
 
@@ -204,7 +206,12 @@ def worst(scores: Scores, rate: float) -> list[int]:
 
 
 def picture_arguments(
-    asked: Vmaf, pairing: Pairing, films: dict[str, Film], paths: dict[str, str], frames: dict[str, Sequence[int]]
+    asked: Vmaf,
+    pairing: Pairing,
+    films: dict[str, Film],
+    paths: dict[str, str],
+    frames: dict[str, Sequence[int]],
+    limits: Limits,
 ) -> list[str]:
     """Ffmpeg's arguments that write these frames of each side as `<side>-1.jpg` and so on, in one decode of each."""
     width = min(_PICTURE_WIDTH, asked.size[0])
@@ -217,7 +224,7 @@ def picture_arguments(
         outputs += ["-map", f"[{side}]", "-fps_mode", "passthrough", *last, "-q:v", "4", f"{side}-%d.jpg"]
     return [
         *("-hide_banner", "-nostdin", "-y", "-loglevel", "warning"),
-        *_inputs(films, paths, as_coded=pairing.as_coded),
+        *_inputs(films, paths, limits, as_coded=pairing.as_coded),
         *("-filter_complex", _placed(";".join(chains), films)),
         *outputs,
     ]

@@ -1,87 +1,167 @@
-"""The process that is at work on a job, and how it is stopped from another thread or a signal."""
+"""The programs that are at work on a job, and how they are stopped: from another thread, a signal, or at a limit."""
 
 import os
-import shutil
+import re
+import signal
+import stat
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from elasticrecode.events import Progress
-from worker.failures import Interrupted
+from worker import sandbox
+from worker.failures import Hopeless, Interrupted, JobError, last_lines
 from worker.ffmpeg import ProgressReader
+from worker.limits import Limits
+from worker.sandbox import Bounds
 
 _TICK_SECONDS = 1.0
-_SETPRIV = shutil.which("setpriv")
-
-
-def environment() -> dict[str, str]:
-    """What programs that read users' files run with: nothing of AWS, and no character sets.
-
-    A static build would load those from the system's C library, which is another, and crash on a transport stream.
-    """
-    return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | {
-        "GCONV_PATH": os.devnull
-    }
-
-
-def mortal(arguments: Sequence[str]) -> list[str]:
-    """The command that runs a program which dies with this process, even by SIGKILL, where the system can do that."""
-    return [_SETPRIV, "--pdeathsig", "KILL", "--", *arguments] if _SETPRIV else list(arguments)
+_WATCH_SECONDS = 0.5
+_CLOCKS_APART = 1.0
+"""The kernel limits CPU seconds by a finer clock than it tells them by."""
+_NO_MEMORY = re.compile(
+    r"cannot allocate memory|out of memory|malloc of size|bad_alloc|failed to allocate", re.IGNORECASE
+)
 
 
 class Work:
-    """One job's work. After `stop` no process of it runs, and `check` raises what it was stopped with."""
+    """One job's work, from now on. After `stop` no program of it runs, and `check` raises what it was stopped with."""
 
-    def __init__(self) -> None:
-        self._process: subprocess.Popen[str] | None = None
+    def __init__(self, limits: Limits = Limits(), wanted: str = "auto") -> None:  # noqa: B008
+        self.limits = limits
+        self._sandbox = wanted
+        self._until = time.monotonic() + limits.job_seconds
+        self._running: set[subprocess.Popen[str]] = set()
         self._reason: Interrupted | None = None
 
     def stop(self, reason: Interrupted) -> None:
-        """Kill the process and let no other start. May be called from a thread or a signal handler, more than once."""
+        """Kill its programs and let no other start. May be called from a thread or a signal handler, more than once."""
         self._reason = self._reason or reason
-        process = self._process
-        if process is not None and process.poll() is None:
+        for process in tuple(self._running):
             process.kill()
 
     def check(self) -> None:
-        """Raise the reason when the work was stopped."""
+        """Raise the reason when the work was stopped, Hopeless when it takes too long."""
         if self._reason:
             raise self._reason
+        if time.monotonic() > self._until:
+            raise _late(self.limits.job_seconds)
 
-    def run(self, arguments: Sequence[str], log: Path, on_line: Callable[[str, float], None], folder: Path) -> int:
-        """Run a program in a folder, to its end; its exit status.
+    def run(
+        self,
+        arguments: Sequence[str],
+        folder: Path,
+        log: Path,
+        *,
+        seconds: float,
+        file_bytes: int | None = None,
+        output: Path | None = None,
+        on_line: Callable[[str, float], None] = lambda *_: None,
+    ) -> int:
+        """Run a program in the job's folder, to its end; its exit status. Hopeless when it meets a limit.
 
-        `on_line` gets its output line by line, with the seconds since its start.
+        It may be at work so many seconds, and write files of so many bytes. Its output goes to a file, or else to
+        `on_line`, line by line, with the seconds since its start.
         """
         self.check()
-        with log.open("wb") as errors:
+        bounds = self.limits.bounds(folder, seconds, file_bytes)
+        ended, met = threading.Event(), list[JobError]()
+        with ExitStack() as stack:
             started = time.monotonic()
             process = subprocess.Popen(
-                mortal(arguments),
+                sandbox.command(arguments, folder, bounds, self._sandbox),
                 cwd=folder,
-                env=environment(),
+                env=sandbox.environment(),
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=errors,
+                stdout=stack.enter_context(output.open("wb")) if output else subprocess.PIPE,
+                stderr=stack.enter_context(log.open("wb")),
                 text=True,
                 errors="replace",
             )
-            self._process = process
+            watch = threading.Thread(target=self._watch, args=(process, folder, bounds, ended, met), daemon=True)
+            self._running.add(process)
             try:
                 if self._reason:
                     process.kill()
+                watch.start()
                 for line in process.stdout or ():
                     on_line(line, time.monotonic() - started)
+                cpu_seconds = _cpu_seconds(process)
                 status = process.wait()
             finally:
+                ended.set()
                 process.kill()
                 process.wait()
+                watch.join()
                 if process.stdout:
                     process.stdout.close()
-                self._process = None
+                self._running.discard(process)
         self.check()
+        if met:
+            raise met[0]
+        self._raise_limit(status, bounds, cpu_seconds, folder, log)
+        _refuse_traps(folder)
         return status
+
+    def _watch(
+        self,
+        process: "subprocess.Popen[str]",
+        folder: Path,
+        bounds: Bounds,
+        ended: threading.Event,
+        met: list[JobError],
+    ) -> None:
+        """End a program that takes too long, or whose files take too much together."""
+        until = min(time.monotonic() + bounds.seconds, self._until)
+        while not ended.wait(_WATCH_SECONDS):
+            if time.monotonic() > until:
+                met.append(_late(bounds.seconds))
+            elif self.limits.room(folder) < 0:
+                met.append(self.limits.no_room(folder))
+            if met:
+                process.kill()
+                return
+
+    def _raise_limit(self, status: int, bounds: Bounds, cpu_seconds: float, folder: Path, log: Path) -> None:
+        """What the kernel has ended the program for, if it was that."""
+        if status == -signal.SIGXFSZ:
+            lines = last_lines(log, folder)
+            if self.limits.room(folder) <= 0:
+                raise self.limits.no_room(folder)
+            told = f"The work on it writes a file of more than {bounds.file_bytes} bytes, which is the limit."
+            raise Hopeless("disk-limit", told, lines)
+        if status == -signal.SIGKILL and cpu_seconds > bounds.cpu_seconds - _CLOCKS_APART:
+            told = f"The work on it takes more than {bounds.cpu_seconds} s of CPU time, which is the limit."
+            raise Hopeless("time-limit", told, last_lines(log, folder))
+        if status and any(_NO_MEMORY.search(line) for line in last_lines(log, folder)):
+            told = f"The work on it takes more than {bounds.memory_bytes} bytes of memory, which is the limit."
+            raise Hopeless("memory-limit", told, last_lines(log, folder))
+
+
+def _refuse_traps(folder: Path) -> None:
+    """Hopeless where a program left what is no file, such as a link to one that it may not read but the worker may."""
+    for path in folder.iterdir():
+        if not stat.S_ISREG(mode := path.lstat().st_mode) and not stat.S_ISDIR(mode):
+            raise Hopeless("encoder-failed", f"The encoder left something that is no file, {path.name}.")
+
+
+def _late(seconds: float) -> Hopeless:
+    return Hopeless("time-limit", f"The work on it takes more than {seconds:.0f} s, which is the limit.")
+
+
+def _cpu_seconds(process: "subprocess.Popen[str]") -> float:
+    """CPU seconds of a process once it has ended, before it is waited for; 0 where that can't be told."""
+    try:
+        if sys.platform == "linux":
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    except (ChildProcessError, FileNotFoundError):
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Ticker:

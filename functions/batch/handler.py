@@ -7,6 +7,7 @@ from msgspec import structs
 
 from elasticrecode import batches, http, ids
 from elasticrecode.batches import BatchRecord, BatchTaken, Line, Order, Search, Standing, Task, read_batch
+from elasticrecode.callers import ANYBODY, Caller
 from elasticrecode.errors import NotFound, Refused
 from elasticrecode.idempotency import Begun, identity
 from elasticrecode.intake import Intake, Way
@@ -14,6 +15,7 @@ from elasticrecode.ledger import Ledger
 from elasticrecode.observe import logger
 from elasticrecode.presets import Profiles
 from elasticrecode.queues import Sender
+from elasticrecode.rates import Rates
 from elasticrecode.registry import Registry
 from elasticrecode.routing import wanted
 from elasticrecode.settings import BATCH, CANCEL_BATCH, SUBMIT_BATCH, BatchSettings, compose
@@ -41,10 +43,10 @@ def build(settings: BatchSettings) -> http.LambdaHandler:
         return ()
 
     def show(request: http.Request) -> http.Response:
-        return http.Response(_record(_existing(request.parameters["batchID"])))
+        return http.Response(_record(_own(request)))
 
     def cancel(request: http.Request) -> http.Response:
-        standing = _existing(request.parameters["batchID"])
+        standing = _own(request)
         batch_id = standing.batch.batchID
         while not ledger.cancel(batch_id, _now_ms()):
             standing = _existing(batch_id)
@@ -56,16 +58,20 @@ def build(settings: BatchSettings) -> http.LambdaHandler:
         sender.hand(settings.pages_queue, [Task(batch_id, "cancel")], standing.batch.userID)
         return http.Response(_record(_existing(batch_id)), 202)
 
-    def _existing(batch_id: str) -> Standing:
+    def _own(request: http.Request) -> Standing:
+        """The batch of a request, which to others than its user and operators is not there."""
+        return _existing(request.parameters["batchID"], request.caller)
+
+    def _existing(batch_id: str, caller: Caller = ANYBODY) -> Standing:
         standing = ledger.standing(batch_id)
-        if not standing:
+        if not standing or not caller.may_act_for(standing.batch.userID):
             raise NotFound(f"There is no batch {batch_id}, or its time of retention has passed.")
         return standing
 
     def _record(standing: Standing) -> BatchRecord:
         return batches.record(standing, ledger.counts(standing.batch.batchID), _now_ms())
 
-    return http.handler({SUBMIT_BATCH: submit, BATCH: show, CANCEL_BATCH: cancel}, cors=settings.cors)
+    return http.handler({SUBMIT_BATCH: submit, BATCH: show, CANCEL_BATCH: cancel}, settings, Rates(settings.rate).count)
 
 
 def _read(text: bytes, presets: Profiles) -> Order:

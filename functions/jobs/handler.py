@@ -13,10 +13,12 @@ from msgspec import UNSET, Raw
 from elasticrecode import events, http, ids
 from elasticrecode.aws import side_by_side
 from elasticrecode.batches import JOBS_LIMIT
+from elasticrecode.callers import ANYBODY, Caller
 from elasticrecode.errors import BadParameter, NotFound, Refused
 from elasticrecode.jobs import FORMATS, Job, Kind, Retried, RetryRequest
 from elasticrecode.ledger import Ledger
 from elasticrecode.lifecycle import JOB_CANCELLED, JOB_RETRIED, STATES, State
+from elasticrecode.rates import Rates
 from elasticrecode.records import JobRecord
 from elasticrecode.registry import Registry
 from elasticrecode.routing import Choice, wanted
@@ -41,7 +43,7 @@ def build(settings: JobsSettings) -> http.LambdaHandler:
     retention_seconds = settings.retention_days * 86_400
 
     def status(request: http.Request) -> http.Response:
-        return http.Response(_existing(request.parameters["jobID"]))
+        return http.Response(_own(request))
 
     def listing(request: http.Request) -> http.Response:
         batch_id, user_id = request.query.get("batchID"), request.query.get("userID")
@@ -50,6 +52,7 @@ def build(settings: JobsSettings) -> http.LambdaHandler:
         limit, after = request.page(cursor=ids.JOB) if batch_id else request.page()
         if not user_id:
             raise BadParameter("userID is required: records are listed for one user.")
+        request.caller.act_for(user_id)
         state = _choice(request, "state", STATES)
         matches = partial(
             _matches, {"userID": user_id, "state": state, "kind": _choice(request, "kind", get_args(Kind))}
@@ -61,13 +64,13 @@ def build(settings: JobsSettings) -> http.LambdaHandler:
         return http.Response(records, headers=request.next_link(after))
 
     def cancel(request: http.Request) -> http.Response:
-        record = _existing(request.parameters["jobID"])
+        record = _own(request)
         if not _change(JOB_CANCELLED, record):
             raise Refused(f"The job can't be cancelled: it is {_existing(record.jobID).state}.")
         return http.Response(_existing(record.jobID), 202)
 
     def retry(request: http.Request) -> http.Response:
-        record = _existing(request.parameters["jobID"])
+        record = _own(request)
         if not _change(JOB_RETRIED, record, _choice_for(table.jobs([record.jobID])[record.jobID])):
             state = _existing(record.jobID).state
             raise Refused(f"Only failed and cancelled jobs can be retried; the job is {state}.")
@@ -75,6 +78,7 @@ def build(settings: JobsSettings) -> http.LambdaHandler:
 
     def retry_failed(request: http.Request) -> http.Response:
         asked = _retry_request.read(Body(request.body(_BODY_LIMIT)))
+        request.caller.act_for(asked.userID)
         matches = partial(_matches, {"userID": asked.userID, "state": "failed"})
         batch = ledger.standing(asked.batchID) if asked.batchID else None
         if asked.batchID and (not batch or batch.batch.userID != asked.userID):
@@ -106,9 +110,13 @@ def build(settings: JobsSettings) -> http.LambdaHandler:
         )
         return [ids.job_id(batch_id, position) for position in islice(found, LOOKED_THROUGH + 1)]
 
-    def _existing(job_id: str) -> JobRecord:
+    def _own(request: http.Request) -> JobRecord:
+        """The job of a request, which to others than its user and operators is not there."""
+        return _existing(request.parameters["jobID"], request.caller)
+
+    def _existing(job_id: str, caller: Caller = ANYBODY) -> JobRecord:
         record = table.record(job_id)
-        if not record:
+        if not record or not caller.may_act_for(record.userID):
             raise NotFound(f"There is no job {job_id}, or its time of retention has passed.")
         return record
 
@@ -133,7 +141,8 @@ def build(settings: JobsSettings) -> http.LambdaHandler:
 
     return http.handler(
         {JOB_STATUS: status, JOBS: listing, CANCEL: cancel, RETRY: retry, RETRY_FAILED: retry_failed},
-        cors=settings.cors,
+        settings,
+        Rates(settings.rate).count,
     )
 
 

@@ -59,7 +59,7 @@ def build(settings: PresetsSettings) -> http.LambdaHandler:
     def _shown(name: str, profile: dict[str, Any], resolved: Profile | None) -> PresetRecord:
         return PresetRecord(name, profile, resolved, presets.source(name))
 
-    return http.handler({PRESETS: listing, PUT_PRESET: put, REMOVE_PRESET: remove}, cors=settings.cors)
+    return http.handler({PRESETS: listing, PUT_PRESET: put, REMOVE_PRESET: remove}, settings)
 
 
 handler = compose(build, PresetsSettings)

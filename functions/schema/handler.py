@@ -19,7 +19,7 @@ def build(settings: SchemaSettings) -> http.LambdaHandler:
         """Made when it is first asked for: it takes all types, and few ask."""
         from elasticrecode.openapi import document
 
-        return http.Response(document("none"))
+        return http.Response(document(settings.auth.kind))
 
     routes = {
         SERVER: lambda _: server,
@@ -28,7 +28,7 @@ def build(settings: SchemaSettings) -> http.LambdaHandler:
         HEALTH: lambda _: health,
         OPENAPI: lambda _: described(),
     }
-    return http.handler(routes, cors=settings.cors)
+    return http.handler(routes, settings)
 
 
 handler = compose(build, SchemaSettings)

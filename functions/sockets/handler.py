@@ -5,11 +5,12 @@ from typing import Any
 
 import msgspec
 
-from elasticrecode import http, watching
+from elasticrecode import callers, http, watching
 from elasticrecode.connections import ConnectionsTable
 from elasticrecode.errors import Problem
 from elasticrecode.observe import logger
 from elasticrecode.posting import Poster
+from elasticrecode.rates import Rates
 from elasticrecode.settings import SocketsSettings, compose
 
 _PONG = b"pong"
@@ -19,13 +20,16 @@ _PONG_SECONDS = 5.0
 def build(settings: SocketsSettings) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
     """The handler over the table of connections. What comes before now is sent by `replay`, which follows the table."""
     connections, poster = ConnectionsTable(settings.connections_table), Poster(settings.socket_management_url)
+    rates = Rates(settings.rate)
 
     def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
         request = event["requestContext"]
         try:
             if request["eventType"] == "CONNECT":
-                watch, start = watching.read(event.get("queryStringParameters") or {})
-                connections.add(request["connectionId"], watch, start)
+                caller = callers.of_connection(settings.auth, request)
+                rates.count(caller)
+                watch, start = watching.read(event.get("queryStringParameters") or {}, caller)
+                connections.add(request["connectionId"], watch, start, caller.expires)
             elif request["eventType"] == "DISCONNECT":
                 connections.remove(request["connectionId"])
             else:

@@ -4,6 +4,7 @@ from elasticrecode import http
 from elasticrecode.intake import JobsIntake
 from elasticrecode.jobs import SubmittedJob, read_jobs
 from elasticrecode.observe import logger
+from elasticrecode.rates import Rates
 from elasticrecode.settings import SUBMIT, SubmitSettings, compose
 
 
@@ -18,7 +19,7 @@ def build(settings: SubmitSettings) -> http.LambdaHandler:
             [SubmittedJob(job.userid, job.jobid, job.input, job.output, taken.outcome(job)) for job in taken.jobs]
         )
 
-    return http.handler({SUBMIT: submit}, cors=settings.cors)
+    return http.handler({SUBMIT: submit}, settings, Rates(settings.rate).count)
 
 
 handler = compose(build, SubmitSettings)

@@ -6,6 +6,7 @@ from elasticrecode import http
 from elasticrecode.intake import JobsIntake
 from elasticrecode.jobs import SubmittedScore, read_vmaf
 from elasticrecode.observe import logger
+from elasticrecode.rates import Rates
 from elasticrecode.settings import SUBMIT_VMAF, SubmitSettings, compose
 
 
@@ -19,7 +20,7 @@ def build(settings: SubmitSettings) -> http.LambdaHandler:
         (job,) = taken.jobs
         return http.Response(SubmittedScore(**asdict(job), status=taken.outcome(job)))
 
-    return http.handler({SUBMIT_VMAF: submit}, cors=settings.cors)
+    return http.handler({SUBMIT_VMAF: submit}, settings, Rates(settings.rate).count)
 
 
 handler = compose(build, SubmitSettings)

@@ -11,6 +11,7 @@ from elasticrecode.answers import NewWebhook, Sent, WebhookRecord, WebhookRemove
 from elasticrecode.delivery import Undeliverable
 from elasticrecode.errors import BadParameter, Fault, NotFound, Refused, Unavailable
 from elasticrecode.hooks import FORMATS, WebhookRequest, is_url
+from elasticrecode.rates import Rates
 from elasticrecode.settings import (
     ADD_WEBHOOK,
     REMOVE_WEBHOOK,
@@ -40,6 +41,7 @@ def build(settings: WebhooksSettings) -> http.LambdaHandler:
     def add(request: http.Request) -> http.Response:
         body = Body(request.body(_BODY_LIMIT))
         asked = _webhook_request.read(body, _faults(body.fields))
+        request.caller.act_for(asked.userID)
         if len(table.of(asked.userID)) >= _MOST:
             raise Refused(f"A user has at most {_MOST} webhooks; remove one first.")
         webhook = webhooks.new(asked.userID, asked.url, asked.actions, asked.secret)
@@ -50,6 +52,7 @@ def build(settings: WebhooksSettings) -> http.LambdaHandler:
         user_id = request.query.get("userID")
         if not user_id:
             raise BadParameter("userID is required: webhooks are listed for one user.")
+        request.caller.act_for(user_id)
         return http.Response([_shown(webhook) for webhook in table.of(user_id)])
 
     def remove(request: http.Request) -> http.Response:
@@ -90,7 +93,7 @@ def build(settings: WebhooksSettings) -> http.LambdaHandler:
     def _existing(request: http.Request) -> Webhook:
         webhook_id = request.parameters["webhookID"]
         webhook = table.get(webhook_id)
-        if not webhook:
+        if not webhook or not request.caller.may_act_for(webhook.userID):
             raise NotFound(f"There is no webhook {webhook_id}.")
         return webhook
 
@@ -115,7 +118,8 @@ def build(settings: WebhooksSettings) -> http.LambdaHandler:
             WEBHOOK_FAILURES: failures,
             RETRY_WEBHOOK: retry,
         },
-        cors=settings.cors,
+        settings,
+        Rates(settings.rate).count,
     )
 
 

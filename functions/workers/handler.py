@@ -73,7 +73,7 @@ def build(settings: WorkersSettings) -> http.LambdaHandler:
             PAUSE_QUEUE: pause,
             RESUME_QUEUE: resume,
         },
-        cors=settings.cors,
+        settings,
     )
 
 

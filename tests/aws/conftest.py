@@ -36,7 +36,9 @@ class Stack:
             "jobs": self._table("jobs", names.JOBS_KEYS, jobs_indexes),
             "feed": self._table("feed", names.FEED_KEYS, {}),
             "connections": self._table(
-                "connections", names.CONNECTIONS_KEYS, {names.CONNECTION_INDEX: names.CONNECTION_KEYS}
+                "connections",
+                names.CONNECTIONS_KEYS,
+                {names.CONNECTION_INDEX: names.CONNECTION_KEYS, names.ENDING_INDEX: names.ENDING_KEYS},
             ),
         }
         self._table("registry", names.REGISTRY_KEYS, {})
@@ -59,17 +61,17 @@ class Stack:
             (shard,) = self._streams.describe_stream(StreamArn=stream)["StreamDescription"]["Shards"]
             place = {"ShardIteratorType": "TRIM_HORIZON", "StreamArn": stream, "ShardId": shard["ShardId"]}
             self._behind[table] = place
-        tables = {"jobs_table": "jobs", "registry_table": "registry"}
+        tables: Any = {"jobs_table": "jobs", "registry_table": "registry"}
         submitting = names.SubmitSettings(
-            cors=True, queues=self.queues, presets=PRESETS, retention_days=7, idempotency_days=1, **tables
+            queues=self.queues, presets=PRESETS, retention_days=7, idempotency_days=1, **tables
         )
         self.submit = self._build("submit", submitting)
         self.vmaf = self._build("vmaf", submitting)
-        self.schema = self._build("schema", names.SchemaSettings(cors=True, build="2026.01.02.030405", commit="c"))
-        self.logs = self._build("logs", names.LogsSettings(cors=True, jobs_table="jobs", job_logs=True))
+        self.schema = self._build("schema", names.SchemaSettings(build="2026.01.02.030405", commit="c"))
+        self.logs = self._build("logs", names.LogsSettings(jobs_table="jobs", job_logs=True))
         self.jobs = self._build(
             "jobs",
-            names.JobsSettings(cors=True, batches_table="batches", queues=self.queues, retention_days=7, **tables),
+            names.JobsSettings(batches_table="batches", queues=self.queues, retention_days=7, **tables),
         )
         self.batch = self._build(
             "batch",
@@ -111,11 +113,9 @@ class Stack:
         )
         self.workers = self._build(
             "workers",
-            names.WorkersSettings(cors=True, registry_table="registry", queues=self.queues, discovery=True),
+            names.WorkersSettings(registry_table="registry", queues=self.queues, discovery=True),
         )
-        self.presets = self._build(
-            "presets", names.PresetsSettings(cors=True, registry_table="registry", presets=PRESETS)
-        )
+        self.presets = self._build("presets", names.PresetsSettings(registry_table="registry", presets=PRESETS))
         self.registry = Registry("registry", self.queues)
         self._dispatch = self._build(
             "dispatch", names.DispatchSettings(queues=self.queues, tally_queue=queue["tallies"], **tables)
@@ -193,7 +193,7 @@ class Stack:
             behind |= {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": last}
 
     def _table(self, name: str, keys: tuple[str, str], indexes: dict[str, tuple[str, str]]) -> str:
-        numbers = {names.DUE_KEYS[1], names.FEED_KEYS[1]}
+        numbers = {names.DUE_KEYS[1], names.FEED_KEYS[1], names.ENDING_KEYS[1]}
         attributes = {key for pair in (keys, *indexes.values()) for key in pair}
         extra: dict[str, Any] = {}
         if indexes:

@@ -81,7 +81,7 @@ def test_what_the_api_says_of_itself(stack: Stack) -> None:
         assert said["build"] == "2026.01.02.030405"
     assert call(stack.schema, names.SCHEMA).body == contract("schema.response")
     assert call(stack.workers, names.WORKER_QUEUES).body == contract("queues.response")
-    without = names.WorkersSettings(cors=True, registry_table="registry", queues=stack.queues, discovery=False)
+    without = names.WorkersSettings(registry_table="registry", queues=stack.queues, discovery=False)
     refused = call(function("workers").build(without), names.WORKER_DEPLOYMENTS)
     assert refused.status == 409
     assert "Discovery is off" in refused.body["detail"]
@@ -197,7 +197,7 @@ def test_a_platform_without_a_queue_is_refused_by_name(stack: Stack) -> None:
 
 
 def test_log_routes_refuse_where_logs_are_off() -> None:
-    logs = function("logs").build(names.LogsSettings(cors=True, jobs_table="jobs", job_logs=False))
+    logs = function("logs").build(names.LogsSettings(jobs_table="jobs", job_logs=False))
     answer = call(logs, names.JOB_EVENTS, parameters={"jobID": "j"})
     assert answer.status == 409
     assert "jobLogs" in answer.body["detail"]

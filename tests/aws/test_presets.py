@@ -164,7 +164,7 @@ def test_a_deployments_preset_is_taken_in_place_of_one_that_is_built_in(stack: S
 def test_what_is_stored_is_hidden_by_what_came_to_be_built_in(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as before:
         before.delitem(presets.BUILT_IN, "h264-720p")
-        earlier = stack._build("presets", names.PresetsSettings(cors=True, registry_table="registry", presets={}))
+        earlier = stack._build("presets", names.PresetsSettings(registry_table="registry", presets={}))
         assert call(earlier, names.PUT_PRESET, {"profile": SMALL}, parameters={"name": "h264-720p"}).status == 201
     (found,) = [entry for entry in listed(stack).body if entry["name"] == "h264-720p"]
     assert (found["source"], found["profile"]) == ("built-in", presets.BUILT_IN["h264-720p"])

@@ -183,8 +183,8 @@ class Hooks:
                         "FifoThroughputLimit": "perMessageGroupId", "VisibilityTimeout": "360"},
         )["QueueUrl"]  # fmt: skip
         told: dict[str, Any] = {"webhooks_table": "webhooks", "deliveries_queue": self.queue}
-        self.api = function("webhooks").build(names.WebhooksSettings(cors=True, networks=LOOPBACK, **told))
-        self.strict = function("webhooks").build(names.WebhooksSettings(cors=True, networks=[], **told))
+        self.api = function("webhooks").build(names.WebhooksSettings(networks=LOOPBACK, **told))
+        self.strict = function("webhooks").build(names.WebhooksSettings(networks=[], **told))
         self._announce = function("announce").build(names.AnnounceSettings(**told))
         deliver: ModuleType = function("deliver")
         monkeypatch.setattr(deliver, "Courier", lambda allowed: Courier(allowed, LIMITS))

@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import secrets
 import shutil
 import socket
 import ssl
@@ -23,14 +24,18 @@ import boto3
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
+from local import users
 from local.cluster import administrator_token
 from local.place import TOOLS, Place
 from local.processes import Supervisor
 from tests.conftest import ROOT, contract
-from worker.work import environment
+from worker.sandbox import environment
 
 FFMPEG, FFPROBE = TOOLS / "bin" / "ffmpeg", TOOLS / "bin" / "ffprobe"
 LEASE_SECONDS = 6
+TENANTS = ("ann", "bob")
+"""Two users with the same rights."""
+PASSWORD = f"{secrets.token_urlsafe(18)}-aA1"
 _FRAME = re.compile(r"\{.*\}")
 _SECONDS = 90
 
@@ -57,13 +62,27 @@ class Deployed:
         self.sqs = boto3.client("sqs", endpoint_url=place.aws_url)
         self.dynamodb = boto3.client("dynamodb", endpoint_url=place.aws_url)
         self.bucket = self.stack["MediaBucket"]
+        self._tokens: dict[str, str] = {}
+
+    def signed(self, name: str = users.OPERATOR) -> dict[str, str]:
+        """The header that makes a request this user's."""
+        if name not in self._tokens:
+            self._tokens[name] = users.token(self.place, name, PASSWORD if name in TENANTS else "")
+        return {"Authorization": f"Bearer {self._tokens[name]}"}
 
     def call(
-        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, base: str = ""
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: dict[str, str] | None = None,
+        base: str = "",
+        user: str | None = users.OPERATOR,
     ) -> tuple[int, Any, dict[str, str]]:
-        """Status, body and headers of a request through the front door, or at another base."""
+        """Status, body and headers of a request of a user through the front door, or at another base."""
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        request = urllib.request.Request((base or self.place.url) + path, data, headers or {}, method=method)
+        told = {**(self.signed(user) if user else {}), **(headers or {})}
+        request = urllib.request.Request((base or self.place.url) + path, data, told, method=method)
         try:
             answer = urllib.request.urlopen(request, timeout=40)
         except urllib.error.HTTPError as error:
@@ -89,9 +108,10 @@ class Deployed:
         with answer:
             return answer.status, json.load(answer)
 
-    def watch(self) -> ClientConnection:
-        """A connection to `/ws?lastMod=0`."""
-        return connect(f"ws://localhost:{self.place.port}/ws?lastMod=0")
+    def watch(self, query: str = "lastMod=0", user: str | None = users.OPERATOR) -> ClientConnection:
+        """A user's connection to `/ws`."""
+        told = self.signed(user) if user else None
+        return connect(f"ws://localhost:{self.place.port}/ws?{query}", additional_headers=told)
 
     def watchers(self) -> int:
         """How many connections are known."""
@@ -103,6 +123,7 @@ class Deployed:
         """wscat in a terminal, connected; the frames it has printed so far."""
         terminal, end = pty.openpty()
         command = [str(ROOT / "node_modules" / ".bin" / "wscat"), "--no-color", "-c", self.place.url + path]
+        command += [word for name, value in self.signed().items() for word in ("-H", f"{name}: {value}")]
         with (
             os.fdopen(terminal, "rb", buffering=0) as screen,
             subprocess.Popen(command, stdin=end, stdout=end, stderr=end) as process,
@@ -203,13 +224,18 @@ def deployed() -> Iterator[Deployed]:
         "K8S_PORT": str(k8s_port),
         "WORKERS": "1",
         "LEASE_SECONDS": str(LEASE_SECONDS),
+        "AUTH": "cognito",
+        "IAM": "enforced",
         "PYTHONPATH": f"{ROOT / 'layers' / 'core' / 'python'}:{ROOT}",
     }
     local = [sys.executable, "-m", "local"]
     done = subprocess.run([*local, "up"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     try:
         assert done.returncode == 0, done.stdout + done.stderr
-        yield Deployed(Place.read(environment))
+        place = Place.read(environment)
+        for name in TENANTS:
+            users.make(users.cognito(place), place.stack()["UserPool"], name, PASSWORD, [])
+        yield Deployed(place)
     finally:
         ended = subprocess.run(
             [*local, "clean"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.sync.client import connect
 
 from elasticrecode import ids
 from elasticrecode.lifecycle import STATES
@@ -90,8 +89,7 @@ def test_a_batch_of_2000_comes_to_2000_finished_and_one_end_though_its_expansion
     lines = "".join(f"s3://{deployed.bucket}/many/{n}.mp4\r\n" for n in range(JOBS))
     deployed.s3.put_object(Bucket=deployed.bucket, Key="lists/many.txt", Body=lines)
     warm = take(deployed, inputs=[f"s3://{deployed.bucket}/warm.mp4"])
-    ends = f"ws://localhost:{deployed.place.port}/ws?actions=BatchFinished"
-    with workers(deployed, "debug", DEBUGGERS), connect(ends) as socket:
+    with workers(deployed, "debug", DEBUGGERS), deployed.watch("actions=BatchFinished") as socket:
         wait_for(lambda: shown(deployed, warm)["state"] == "finished", "the end of a batch of one")
         batch_id = take(deployed, manifest=f"s3://{deployed.bucket}/lists/many.txt")
         first = {"jobID": {"S": ids.job_id(batch_id, 0)}, "item": {"S": "job"}}

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
-from websockets.sync.client import connect
 
 from tests.conftest import FULL, contract
 from tests.e2e.conftest import Deployed, wait_for
@@ -25,7 +24,7 @@ class Follower:
     """A client that drops its connection every second and resumes behind the last event it saw."""
 
     def __init__(self, deployed: Deployed, **query: str) -> None:
-        self._base = f"ws://localhost:{deployed.place.port}/ws"
+        self._deployed = deployed
         self._query = query
         self.events: list[dict[str, Any]] = []
         self.connections = self.refused = 0
@@ -53,7 +52,7 @@ class Follower:
         while not self._over.is_set():
             rest = "".join(f"&{name}={value}" for name, value in self._query.items())
             try:
-                opened = connect(f"{self._base}?{start}{rest}")
+                opened = self._deployed.watch(f"{start}{rest}")
             except (OSError, InvalidHandshake):
                 self.refused += 1  # a busy machine's; who follows tries again
                 continue
@@ -144,9 +143,8 @@ def test_who_reconnects_every_second_under_a_running_batch_has_in_the_end_what_i
 def test_two_users_watchers_see_only_their_own(deployed: Deployed) -> None:
     users = ("ann", "bob")
     missing = f"s3://{deployed.bucket}/none/apart.mp4"
-    url = f"ws://localhost:{deployed.place.port}/ws?userID="
     with ExitStack() as opened:
-        sockets = {user: opened.enter_context(connect(url + user)) for user in users}
+        sockets = {user: opened.enter_context(deployed.watch(f"userID={user}")) for user in users}
         ids = {user: ask(deployed, user, missing)[0] for user in users}
         for user in users:
             seen: list[dict[str, Any]] = []
@@ -162,7 +160,7 @@ def test_a_time_in_the_past_gives_history_and_then_what_is_live(deployed: Deploy
     began = time.time() - 0.01
     (before,) = ask(deployed, "historian", missing)
     deployed.until(before, "failed")
-    with connect(f"ws://localhost:{deployed.place.port}/ws?userID=historian&lastMod={began:.3f}") as socket:
+    with deployed.watch(f"userID=historian&lastMod={began:.3f}") as socket:
         seen = [json.loads(socket.recv(timeout=60))]
         while seen[-1]["action"] != "JobFailed":
             seen.append(json.loads(socket.recv(timeout=60)))
@@ -188,12 +186,12 @@ def test_a_wrong_parameter_opens_no_connection(deployed: Deployed) -> None:
     # API Gateway passes the 400 on; the embedded one makes a 403 of it.
     with (
         pytest.raises(InvalidStatus, match=r"HTTP 40[03]"),
-        connect(f"ws://localhost:{deployed.place.port}/ws?lastMod=yesterday"),
+        deployed.watch("lastMod=yesterday"),
     ):
         pass
 
 
 def test_who_says_something_is_answered(deployed: Deployed) -> None:
-    with connect(f"ws://localhost:{deployed.place.port}/ws") as socket:
+    with deployed.watch("") as socket:
         socket.send("ping")
         assert socket.recv(timeout=30) == "pong"

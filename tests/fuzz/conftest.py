@@ -34,8 +34,9 @@ def _functions(stack: Stack) -> dict[str, Any]:
     fifo = stack.sqs.create_queue(
         QueueName="deliveries.fifo", Attributes={"FifoQueue": "true", "ContentBasedDeduplication": "true"}
     )["QueueUrl"]
-    webhooks = names.WebhooksSettings(
-        cors=True, webhooks_table="webhooks", deliveries_queue=fifo, networks=["127.0.0.0/8"]
-    )
-    made = {name: getattr(stack, name) for name in names.ROUTES if name != "webhooks"}
-    return made | {"webhooks": function("webhooks").build(webhooks)}
+    own = {
+        "webhooks": names.WebhooksSettings(webhooks_table="webhooks", deliveries_queue=fifo, networks=["127.0.0.0/8"]),
+        "tickets": names.TicketsSettings(connections_table="connections"),
+    }
+    made = {name: function(name).build(settings) for name, settings in own.items()}
+    return made | {name: getattr(stack, name) for name in names.ROUTES if name not in made}

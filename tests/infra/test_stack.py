@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from functools import cache
@@ -12,7 +13,7 @@ import pytest
 from aws_cdk import App
 from aws_cdk.assertions import Template
 
-from elasticrecode import settings
+from elasticrecode import headers, settings
 from elasticrecode.errors import Invalid
 from infra import options
 from infra.clusters import GROUP
@@ -55,7 +56,19 @@ def faults(**changes: Any) -> dict[str, str]:
     ("changes", "said"),
     [
         ({"cpuQueue": "a"}, "not a known field"),
-        ({"cors": "maybe"}, "boolean"),
+        ({"cors": "maybe"}, "origins of web pages"),
+        ({"cors": "https://app.example.com/"}, "origins"),
+        ({"cors": "*,https://app.example.com"}, "origins"),
+        ({"cors": "https://App.example.com"}, "origins"),
+        ({"cors": "http://a.example:x"}, "origins"),
+        ({"cors": "https://a.example?b"}, "origins"),
+        ({"requestsPerMinute": -1}, "at least 0"),
+        ({"requestsPerSecond": 0}, "at least 1"),
+        ({"requestsBurst": "5001"}, "at most 5000"),
+        ({"accessLogs": "some"}, "boolean"),
+        ({"webAcls": "arn:aws:wafv2:us-east-1:123456789012:webacl"}, "WAF web ACLs"),
+        ({"domains": "v.example.com"}, "must be empty while certificate is"),
+        ({"certificate": "arn:aws:acm:us-east-1:123456789012:certificate/a"}, "must be empty while domains is"),
         ({"cpuQueues": "a b"}, "SQS queue names"),
         ({"cpuQueues": "a,a"}, "different"),
         ({"retentionDays": 0}, "at least 1"),
@@ -86,6 +99,37 @@ def test_a_wrong_option_is_named(changes: dict[str, Any], said: str) -> None:
     assert said in found[next(iter(changes))]
 
 
+CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/0a-1b"
+GLOBAL = "arn:aws:wafv2:us-east-1:123456789012:global/webacl/front/0a-1b"
+REGIONAL = "arn:aws:wafv2:eu-west-1:123456789012:regional/webacl/api/0a-1b"
+
+
+def test_a_front_door_has_domains_with_a_certificate_where_cloudfront_looks_for_it() -> None:
+    elsewhere = CERTIFICATE.replace("us-east-1", "eu-west-1")
+    found = faults(domains="video example", certificate=elsewhere)
+    assert "domain names" in found["domains"]
+    assert "us-east-1" in found["certificate"]
+    assert "frontDoor" in faults(domains="v.example.com", certificate=CERTIFICATE, frontDoor="none")["domains"]
+    (distribution,) = resources(
+        "AWS::CloudFront::Distribution", domains="v.example.com,w.example.com", certificate=CERTIFICATE
+    )
+    told = distribution["Properties"]["DistributionConfig"]
+    assert told["Aliases"] == ["v.example.com", "w.example.com"]
+    assert told["ViewerCertificate"] == {
+        "AcmCertificateArn": CERTIFICATE, "MinimumProtocolVersion": "TLSv1.2_2021", "SslSupportMethod": "sni-only",
+    }  # fmt: skip
+
+
+def test_firewalls_stand_before_what_they_are_for() -> None:
+    assert "WAF web ACLs" in faults(webAcls=f"{REGIONAL},{REGIONAL}")["webAcls"]
+    asked = {"webAcls": f"{GLOBAL},{REGIONAL}"}
+    (distribution,) = resources("AWS::CloudFront::Distribution", **asked)
+    assert distribution["Properties"]["DistributionConfig"]["WebACLId"] == GLOBAL
+    (association,) = resources("AWS::WAFv2::WebACLAssociation", **asked)
+    assert association["Properties"]["WebACLArn"] == REGIONAL
+    assert not resources("AWS::WAFv2::WebACLAssociation", webAcls=GLOBAL)
+
+
 def test_discovery_off_and_no_queue_named_is_refused() -> None:
     assert "at least one of cpuQueues" in faults(cpuQueues="", gpuQueues="", vmafQueues="")["discovery"]
 
@@ -113,14 +157,14 @@ def test_all_wrong_options_are_named_at_once() -> None:
 
 
 def test_options_from_the_command_line_are_strings() -> None:
-    told = options.read(CONTEXT | {"cors": "false", "retentionDays": "30", "gpuQueues": "a, b"})
-    assert (told.cors, told.retentionDays, told.queues["gpu"]) == (False, 30, ["a", "b"])
+    told = options.read(CONTEXT | {"cors": "https://b, http://c:81", "retentionDays": "30", "gpuQueues": "a, b"})
+    assert (told.api["cors"], told.retentionDays, told.queues["gpu"]) == (("https://b", "http://c:81"), 30, ["a", "b"])
 
 
 def test_a_wrong_option_stops_synth_with_a_sentence(tmp_path: Path) -> None:
     done = synth(tmp_path, cors="maybe")
     assert done.returncode != 0
-    assert "option cors: must be boolean" in done.stderr
+    assert "option cors: must be origins" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -160,7 +204,7 @@ def test_every_fault_of_every_preset_is_named_at_once() -> None:
         "presets/none", "presets/word",
     }  # fmt: skip
     assert "lower-case" in found["presets/Big"]
-    assert "boolean" in found["cors"]
+    assert "origins" in found["cors"]
     fine = json.dumps(HOUSE["house.v2"])
     assert faults(presets=f'{{"a": {fine}, "a": {fine}}}') == {"presets/a": "is given more than once"}
 
@@ -235,14 +279,13 @@ def test_two_syntheses_give_the_same_bytes_without_network_or_credentials(tmp_pa
 
 
 def test_every_route_has_its_method_and_its_preflight() -> None:
-    methods = [resource["Properties"]["HttpMethod"] for resource in resources("AWS::ApiGateway::Method")]
+    named = {"cors": "https://app.example.com"}
+    methods = [resource["Properties"]["HttpMethod"] for resource in resources("AWS::ApiGateway::Method", **named)]
     routes = [route for served in settings.ROUTES.values() for route in served]
     assert sorted(method for method in methods if method != "OPTIONS") == sorted(r.split(" ")[0] for r in routes)
     paths = {route.split(" ")[1] for route in routes}
-    assert methods.count("OPTIONS") >= len(paths)
-    assert "OPTIONS" not in [
-        resource["Properties"]["HttpMethod"] for resource in resources("AWS::ApiGateway::Method", cors=False)
-    ]
+    assert methods.count("OPTIONS") == len(paths)
+    assert "OPTIONS" not in [resource["Properties"]["HttpMethod"] for resource in resources("AWS::ApiGateway::Method")]
 
 
 def test_the_stages_make_the_paths() -> None:
@@ -272,7 +315,7 @@ def test_what_holds_users_data_outlives_the_stack_unless_an_option_says_otherwis
         for table in resources("AWS::DynamoDB::Table", keepData=keep, frontDoor="none")
         if table["Properties"].get("TableName") == "elasticrecode_logs"
     ]
-    assert len(kept) == 12
+    assert len(kept) == 13
     assert {resource["DeletionPolicy"] for resource in kept} == {policy}
 
 
@@ -343,21 +386,27 @@ GRANTS = {
     },
     "survey": {
         "dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:UpdateItem", "s3:GetObject", "s3:ListBucket",
-        "sqs:SendMessage",
+        "sqs:ChangeMessageVisibility", "sqs:SendMessage",
     },
     "expand": {
         "dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query",
         "dynamodb:UpdateItem", "sqs:SendMessage",
     },
     "tally": {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"},
-    "dispatch": {"dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "sqs:SendMessage"},
+    "dispatch": {
+        "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "sqs:GetQueueAttributes", "sqs:SendMessage",
+    },
     "discovery": {
         "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:Query", "eks:DescribeCluster", "sqs:GetQueueUrl",
     },
     "events": {"dynamodb:BatchWriteItem", "dynamodb:UpdateItem", "sqs:SendMessage"},
     "sockets": {
-        "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:Query", "execute-api:ManageConnections",
+        "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
+        "execute-api:ManageConnections",
     },
+    "tickets": {"dynamodb:PutItem", "dynamodb:UpdateItem"},
+    "authorize": {"dynamodb:DeleteItem"},
+    "hangup": {"dynamodb:DeleteItem", "dynamodb:Query", "execute-api:ManageConnections"},
     "publish": {"dynamodb:BatchGetItem", "events:PutEvents"},
     "feed": {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"},
     "push": {
@@ -373,25 +422,74 @@ GRANTS = {
         "sqs:SendMessage",
     },
     "announce": {"dynamodb:Query", "sqs:SendMessage"},
-    "deliver": {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"},
+    "deliver": {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "sqs:ChangeMessageVisibility"},
     "reconcile": {
-        "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "sqs:DeleteMessage",
-        "sqs:ReceiveMessage", "sqs:SendMessage",
+        "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
+        "sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage",
+        "sqs:SendMessage",
     },
 }  # fmt: skip
-FROM_SOURCES = {
-    "dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams",
-    "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes", "sqs:GetQueueUrl",
-}  # fmt: skip
-"""What CDK grants for reading an event source, beside receiving and deleting where that is a queue."""
+WRITING_LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
+STREAMS = {"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"}
+QUEUES = {"sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"}
+SOURCES = dict.fromkeys(("dispatch", "feed", "publish", "push", "replay"), STREAMS) | dict.fromkeys(
+    ("announce", "deliver", "events", "expand", "survey", "tally"), QUEUES
+)
+"""What Lambda needs to read what a function is started by."""
 
 
 @pytest.mark.parametrize("name", GRANTS)
 def test_each_function_may_do_exactly_what_it_does(name: str) -> None:
-    granted = {action for statement in statements(name) for action in statement["Action"]} - FROM_SOURCES
-    if name in ("events", "announce", "deliver", "survey", "expand", "tally"):
-        granted -= {"sqs:ReceiveMessage", "sqs:DeleteMessage"}
-    assert granted == GRANTS[name] - FROM_SOURCES
+    granted = {action for statement in statements(name) for action in statement["Action"]}
+    assert granted == GRANTS[name] | SOURCES.get(name, set()) | WRITING_LOGS
+
+
+def test_no_function_has_a_policy_of_others() -> None:
+    roles = [found["Properties"] for found in resources("AWS::IAM::Role", frontDoor="none", accessLogs=False)]
+    assert [role for role in roles if "ManagedPolicyArns" in role] == []
+
+
+def test_no_function_may_do_what_it_does_on_everything() -> None:
+    wide = {
+        action
+        for name in GRANTS
+        for statement in statements(name)
+        for action in statement["Action"]
+        if "*" in statement["Resource"]
+    }
+    assert wide == {"dynamodb:ListStreams"}
+
+
+def test_indexes_are_queried_by_those_who_need_them() -> None:
+    asking = {
+        name: sorted(set(re.findall(r"/index/(\w+|\*)", json.dumps([entry["Resource"] for entry in statements(name)]))))
+        for name in GRANTS
+    }
+    assert {name: found for name, found in asking.items() if found} == {
+        "logs": ["user"], "jobs": ["user"], "reconcile": ["due"], "sockets": ["connection"],
+    }  # fmt: skip
+
+
+def test_workers_may_do_what_is_documented_on_what_is_the_stacks() -> None:
+    (policy,) = resources("AWS::IAM::ManagedPolicy", **DISCOVERING)
+    granted = policy["Properties"]["PolicyDocument"]["Statement"]
+    (told,) = re.findall(r"## What it may do\n(.*?)\n## ", (ROOT / "docs" / "workers.md").read_text(), re.DOTALL)
+    actions = {action for statement in granted for action in listed(statement["Action"])}
+    assert actions == set(re.findall(r"`([a-z0-9]+:\w+)`", told))
+    assert '"*"' not in json.dumps([statement["Resource"] for statement in granted])
+
+
+def test_a_queue_that_workers_may_bring_along_is_not_granted_twice() -> None:
+    told = resources_of("dispatch", "sqs:SendMessage", cpuQueues="ffmpeg_job,film", vmafQueues="vmaf_job")
+    assert ":ffmpeg*" in told
+    assert "StorageCpufilm" in told
+    assert "StorageCpuffmpegjob" not in told
+    assert "StorageCpuffmpegjob" in resources_of("dispatch", "sqs:SendMessage", discovery=False, clusters="")
+
+
+def listed(value: str | list[str]) -> list[str]:
+    """One or several, as several."""
+    return [value] if isinstance(value, str) else value
 
 
 def statements(name: str, **changes: Any) -> list[dict[str, Any]]:
@@ -404,12 +502,158 @@ def statements(name: str, **changes: Any) -> list[dict[str, Any]]:
         if resource["Type"] == "AWS::IAM::Policy" and {"Ref": role} in resource["Properties"]["Roles"]
     ]
     return [
-        {
-            key: statement[key] if isinstance(statement[key], list) else [statement[key]]
-            for key in ("Action", "Resource")
-        }
+        {key: listed(statement[key]) for key in ("Action", "Resource")}
         for statement in (entry for policy in policies for entry in policy)
     ]
+
+
+@pytest.mark.parametrize("name", GRANTS)
+def test_each_function_writes_its_own_log_and_no_managed_policy_lets_it_do_more(name: str) -> None:
+    found = template(**DISCOVERING)["Resources"]
+    made = found[function(name, **DISCOVERING)]["Properties"]
+    role = found[made["Role"]["Fn::GetAtt"][0]]["Properties"]
+    assert "ManagedPolicyArns" not in role
+    group = made["LoggingConfig"]["LogGroup"]["Ref"]
+    assert found[group]["Properties"]["RetentionInDays"] <= 31
+    (writing,) = [entry for entry in statements(name) if set(entry["Action"]) & WRITING_LOGS]
+    assert writing == {"Action": sorted(WRITING_LOGS), "Resource": [{"Fn::GetAtt": [group, "Arn"]}]}
+
+
+MODES: list[dict[str, Any]] = [
+    {},
+    {
+        "discovery": True,
+        "clusters": "prod",
+        "drops": json.dumps(
+            [
+                {"prefix": "in/", "userid": "ann", "output": "s3://out/", "profile": {"preset": "h264-360p"}},
+                {
+                    "bucket": "theirs",
+                    "prefix": "",
+                    "userid": "ann",
+                    "output": "s3://out/",
+                    "profile": {"preset": "h264-360p"},
+                },
+            ]
+        ),
+        "batchBuckets": "films",
+        "cors": "https://app.example.com",
+    },
+]
+"""What is deployed by itself, and with everything that brings resources along."""
+
+
+@pytest.mark.parametrize("changes", MODES, ids=["default", "more"])
+def test_everything_is_encrypted_at_rest_and_on_its_way_and_logs_are_forgotten(changes: dict[str, Any]) -> None:
+    found = template(**changes)["Resources"]
+    over_http = [
+        json.dumps(statement["Resource"])
+        for resource in found.values()
+        if resource["Type"] in ("AWS::SQS::QueuePolicy", "AWS::S3::BucketPolicy")
+        for statement in resource["Properties"]["PolicyDocument"]["Statement"]
+        if statement["Effect"] == "Deny"
+        and statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+        and statement["Principal"] == {"AWS": "*"}
+        and statement["Action"] in ("sqs:*", "s3:*")
+    ]
+    for key, resource in found.items():
+        told = resource.get("Properties", {})
+        match resource["Type"]:
+            case "AWS::SQS::Queue":
+                assert told["SqsManagedSseEnabled"] is True, key
+                assert any(f'"{key}"' in text for text in over_http), key
+            case "AWS::S3::Bucket":
+                assert told["BucketEncryption"], key
+                assert set(told["PublicAccessBlockConfiguration"].values()) == {True}, key
+                assert any(f'"{key}"' in text for text in over_http), key
+            case "AWS::Logs::LogGroup":
+                assert told["RetentionInDays"] <= 31, key
+            case "AWS::Lambda::Function":
+                assert "LoggingConfig" in told, key
+            case "AWS::CloudFront::Distribution":
+                config = told["DistributionConfig"]
+                behaviors = [config["DefaultCacheBehavior"], *config["CacheBehaviors"]]
+                assert {each["ViewerProtocolPolicy"] for each in behaviors} <= {"https-only", "redirect-to-https"}
+                own = [origin["CustomOriginConfig"] for origin in config["Origins"] if "CustomOriginConfig" in origin]
+                assert own
+                for origin in own:
+                    assert (origin["OriginProtocolPolicy"], origin["OriginSSLProtocols"]) == ("https-only", ["TLSv1.2"])
+            case "AWS::ApiGateway::RestApi":
+                assert told["SecurityPolicy"] == "SecurityPolicy_TLS13_1_2_2021_06"
+
+
+def test_what_users_entrusted_can_be_brought_back_to_any_second() -> None:
+    passing = {"Connections", "Rates"}
+    tables = {
+        key: resource["Properties"]["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"]
+        for key, resource in template()["Resources"].items()
+        if resource["Type"] == "AWS::DynamoDB::Table"
+    }
+    assert len(tables) > len(passing)
+    for key, recoverable in tables.items():
+        assert recoverable is not any(name in key for name in passing), key
+
+
+def test_apis_take_so_much_at_once_and_tell_of_each_request_without_what_is_secret_in_it() -> None:
+    changes = {"requestsPerSecond": "7", "requestsBurst": "9"}
+    (rest,), (sockets,) = (
+        [each["Properties"] for each in resources(kind, **changes)]
+        for kind in ("AWS::ApiGateway::Stage", "AWS::ApiGatewayV2::Stage")
+    )
+    (everything,) = rest["MethodSettings"]
+    assert (everything["ResourcePath"], everything["HttpMethod"]) == ("/*", "*")
+    for throttled in (everything, sockets["DefaultRouteSettings"]):
+        assert (throttled["ThrottlingRateLimit"], throttled["ThrottlingBurstLimit"]) == (7, 9)
+    assert (everything["LoggingLevel"], everything["DataTraceEnabled"]) == ("ERROR", False)
+    for logged in (rest["AccessLogSetting"], sockets["AccessLogSettings"]):
+        told = json.loads(logged["Format"])
+        assert told["request"] == "$context.requestId"
+        for secret in ("header", "query", "token", "$context.error.message", 'claims"', 'authorizer"'):
+            assert secret not in logged["Format"].replace("$context.tlsVersion", "").lower()
+    (execution,) = [
+        group
+        for group in resources("AWS::Logs::LogGroup")
+        if "API-Gateway-Execution-Logs_" in json.dumps(group["Properties"].get("LogGroupName", ""))
+    ]
+    assert execution["Properties"]["RetentionInDays"] <= 31
+
+
+def test_without_access_logs_the_accounts_settings_are_left_alone() -> None:
+    assert len(resources("AWS::ApiGateway::Account")) == 1
+    assert not resources("AWS::ApiGateway::Account", accessLogs=False)
+    (rest,) = resources("AWS::ApiGateway::Stage", accessLogs=False)
+    (sockets,) = resources("AWS::ApiGatewayV2::Stage", accessLogs=False)
+    assert "AccessLogSetting" not in rest["Properties"]
+    assert "AccessLogSettings" not in sockets["Properties"]
+
+
+CHANGING = {"submit", "vmaf", "batch", "jobs", "webhooks", "tickets", "sockets"}
+
+
+@pytest.mark.parametrize("changes", [{}, {"auth": "none"}, {"requestsPerMinute": 0}], ids=["default", "none", "zero"])
+def test_users_are_counted_where_they_are_known_and_a_number_is_set(changes: dict[str, Any]) -> None:
+    counting = not changes
+    found = template(**changes)["Resources"]
+    tables = [key for key in found if key.startswith("StorageRates")]
+    assert len(tables) == counting
+    for name in CHANGING:
+        rate = json.dumps(environment(name, **changes)["RATE"])
+        assert (tables[0] in rate) if tables else ('"perMinute\\":0' in rate.replace(" ", "")), rate
+
+
+def test_a_page_gets_the_headers_that_both_front_doors_give() -> None:
+    (policy,) = resources("AWS::CloudFront::ResponseHeadersPolicy")
+    config = policy["Properties"]["ResponseHeadersPolicyConfig"]
+    security = config["SecurityHeadersConfig"]
+    told = {item["Header"]: item["Value"] for item in config["CustomHeadersConfig"]["Items"]} | {
+        headers.CONTENT_SECURITY_POLICY: security["ContentSecurityPolicy"]["ContentSecurityPolicy"],
+        headers.CONTENT_TYPE_OPTIONS: "nosniff",
+        headers.FRAME_OPTIONS: security["FrameOptions"]["FrameOption"],
+        headers.REFERRER_POLICY: security["ReferrerPolicy"]["ReferrerPolicy"],
+        headers.HSTS: f"max-age={security['StrictTransportSecurity']['AccessControlMaxAgeSec']}",
+    }
+    assert told == headers.page()
+    assert security["ContentTypeOptions"] == {"Override": True}
 
 
 def resources_of(name: str, action: str, **changes: Any) -> str:

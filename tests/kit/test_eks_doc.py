@@ -72,14 +72,10 @@ def test_the_group_is_the_same_everywhere() -> None:
     assert set(re.findall(r"(?:--kubernetes-groups|--group|--as-group=|group) `?(\w+-discovery)", TEXT)) == {group}
 
 
-def test_workers_get_the_rights_that_they_need() -> None:
-    (told,) = re.findall(r"## What it may do\n(.*?)\n## ", (ROOT / "docs" / "workers.md").read_text(), re.DOTALL)
-    assert actions(here("/tmp/worker.json")) == set(re.findall(r"`([a-z0-9]+:\w+)`", told))
+def test_keda_and_workers_get_their_rights_by_roles() -> None:
     assert actions(here("/tmp/keda.json")) == {"sqs:GetQueueAttributes"}
     assert actions(here("/tmp/trust.json")) == {"sts:AssumeRole", "sts:TagSession"}
-    text = json.dumps(here("/tmp/worker.json"))
-    assert f":{CONTEXT['controlQueue']}" in text
-    assert f":table/{CONTEXT['jobsTable']}" in text
+    assert 'attach-role-policy --role-name elasticrecode-worker --policy-arn "$(output WorkerPolicy)"' in SHELL
 
 
 def test_each_variable_is_set_before_it_is_used() -> None:

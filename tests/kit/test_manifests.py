@@ -1,6 +1,7 @@
 """What the kit for Kubernetes promises, read from its manifests."""
 
 from fnmatch import fnmatchcase
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,40 @@ def test_a_worker_has_no_more_rights_than_it_needs(kind: str) -> None:
     assert pod["serviceAccountName"] == account["metadata"]["name"]
 
 
+def environment(container: Json) -> dict[str, str]:
+    return {entry["name"]: entry.get("value", "") for entry in container["env"]}
+
+
+def reaches(policy: Json, address: str, port: int, protocol: str = "TCP") -> bool:
+    """Whether a pod under the policy may open a connection there."""
+    there = ip_address(address)
+    return any(
+        {"protocol": protocol, "port": port} in rule["ports"]
+        and there in ip_network(block["ipBlock"]["cidr"])
+        and not any(there in ip_network(left) for left in block["ipBlock"].get("except", ()))
+        for rule in policy["spec"]["egress"]
+        for block in rule["to"]
+    )
+
+
+def test_workers_talk_to_aws_and_nobody_to_them() -> None:
+    (policy,) = (item for item in rendered(settings()) if item["kind"] == "NetworkPolicy")
+    spec = policy["spec"]
+    for kind in WORKERS:
+        deployment = worker(kind)
+        assert policy["metadata"]["namespace"] == deployment["metadata"]["namespace"]
+        labels = deployment["spec"]["template"]["metadata"]["labels"]
+        assert spec["podSelector"]["matchLabels"].items() <= labels.items()
+    assert set(spec["policyTypes"]) == {"Ingress", "Egress"}
+    assert spec["ingress"] == []
+    assert reaches(policy, "52.216.0.1", 443)
+    assert reaches(policy, "172.20.0.10", 53, "UDP")
+    assert reaches(policy, "169.254.170.23", 80)
+    for address, port in [("169.254.169.254", 80), ("169.254.169.254", 443), ("10.0.0.5", 5432), ("52.216.0.1", 80)]:
+        assert not reaches(policy, address, port)
+    assert not reaches(policy, "8.8.8.8", 53, "UDP")
+
+
 @every
 def test_a_job_has_room_where_the_rest_is_read_only(kind: str) -> None:
     pod = worker(kind)["spec"]["template"]["spec"]
@@ -121,7 +156,9 @@ def test_a_job_has_room_where_the_rest_is_read_only(kind: str) -> None:
     (volume,) = pod["volumes"]
     assert container["volumeMounts"] == [{"name": volume["name"], "mountPath": "/tmp"}]
     asked, bounded = container["resources"]["requests"], container["resources"]["limits"]
-    # What the volume may take is what the node was chosen for.
+    # What the volume may take is what the node was chosen for, and a job stays below it.
+    assert int(environment(container)["MAX_DISK_BYTES"]) == 18 * 2**30
+    assert volume["emptyDir"]["sizeLimit"] == "20Gi"
     assert volume["emptyDir"]["sizeLimit"] == asked["ephemeral-storage"]
     assert {name: asked[name] for name in ("cpu", "memory")} == {name: bounded[name] for name in ("cpu", "memory")}
     assert bounded.get("nvidia.com/gpu") == (1 if kind == "gpu" else None)

@@ -1,6 +1,7 @@
 """Real clips, real libvmaf, no AWS."""
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -48,8 +49,9 @@ def encoded(make: Make, source: Path) -> Path:
 
 
 def scored(origin: Path, made: Path, folder: Path, **asked: Any) -> Scored:
-    """What the product says."""
-    pair = Pair(origin, made, f"s3://films/{origin.name}", f"s3://films/{made.name}")
+    """What the product says of two files in a job's folder: nothing else can be read."""
+    here = {side: Path(shutil.copyfile(path, folder / side)) for side, path in (("origin", origin), ("input", made))}
+    pair = Pair(here["origin"], here["input"], f"s3://films/{origin.name}", f"s3://films/{made.name}")
     wanted = Vmaf(**({"scale": "480x270"} | {name.replace("-", "_"): value for name, value in asked.items()}))
     return score(pair, wanted, SETTINGS, Work(), lambda _: None, folder)
 

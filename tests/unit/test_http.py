@@ -7,7 +7,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from elasticrecode import http
-from elasticrecode.errors import Unavailable
+from elasticrecode.callers import ANYBODY, Caller
+from elasticrecode.errors import TooManyRequests, Unavailable
+from elasticrecode.settings import ApiSettings
 from tests.support import call
 
 
@@ -24,7 +26,7 @@ def busy(_: http.Request) -> http.Response:
     raise Unavailable("AWS could not take it.")
 
 
-handler = http.handler({"GET /v1/x": paged, "GET /v1/crash": crash, "GET /v1/busy": busy}, cors=True)
+handler = http.handler({"GET /v1/x": paged, "GET /v1/crash": crash, "GET /v1/busy": busy}, ApiSettings())
 
 
 def test_a_link_leads_to_the_next_page_and_keeps_the_query() -> None:
@@ -49,7 +51,7 @@ def test_a_limit_out_of_range_is_a_problem(limit: str) -> None:
 
 @pytest.mark.parametrize("where", ["parameters", "query"])
 def test_a_parameter_longer_than_any_name_is_a_problem(where: str) -> None:
-    handler = http.handler({"GET /v1/{jobID}": lambda _: http.Response("ok")}, cors=False)
+    handler = http.handler({"GET /v1/{jobID}": lambda _: http.Response("ok")}, ApiSettings())
     given: dict[str, Any] = {"parameters": {"jobID": "j"}, "query": None}
     assert call(handler, "GET /v1/{jobID}", **given).status == 200
     answer = call(handler, "GET /v1/{jobID}", **given | {where: {"jobID": "j" * 257}})
@@ -74,10 +76,69 @@ def test_a_crash_is_logged_and_tells_nothing(caplog: pytest.LogCaptureFixture) -
     assert "request-1" in caplog.text
 
 
-@pytest.mark.parametrize("cors", [True, False])
-def test_cors_can_be_switched_off(cors: bool) -> None:
-    answer = call(http.handler({"GET /v1/x": paged}, cors=cors), "GET /v1/x")
-    assert ("Access-Control-Allow-Origin" in answer.headers) is cors
+APP, OTHER = "https://app.example.com", "https://app.example.com.evil.example"
+
+
+@pytest.mark.parametrize(
+    ("named", "origin", "allowed"),
+    [
+        ((), APP, None),
+        ((), "", None),
+        ((APP,), APP, APP),
+        (("https://else.example", APP), APP, APP),
+        ((APP,), OTHER, None),
+        ((APP,), "null", None),
+        ((APP,), "", None),
+        (("*",), OTHER, "*"),
+        (("*",), "", "*"),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "OPTIONS"])
+def test_pages_of_named_origins_may_ask_and_no_others(
+    named: tuple[str, ...], origin: str, allowed: str | None, method: str
+) -> None:
+    handler = http.handler({"GET /v1/x": paged}, ApiSettings(cors=named))
+    answer = call(handler, f"{method} /v1/x", headers={"Origin": origin} if origin else None)
+    assert answer.status == (200 if method == "GET" else 204)
+    assert answer.headers.get("Access-Control-Allow-Origin") == allowed
+    assert answer.headers.get("Vary") == ("Origin" if named not in ((), ("*",)) else None)
+    if method == "OPTIONS":
+        assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
+        assert not answer.body
+
+
+def test_what_a_page_asks_first_reaches_no_endpoint_and_is_not_counted() -> None:
+    def never(_: Any) -> Any:
+        raise AssertionError
+
+    handler = http.handler({"POST /v1/x": never}, ApiSettings(cors=("*",)), never)
+    assert call(handler, "OPTIONS /v1/x").status == 204
+
+
+@pytest.mark.parametrize("route", ["GET /v1/x", "GET /v1/crash", "GET /v1/busy"])
+def test_every_answer_is_data_that_nobody_keeps_or_frames(route: str) -> None:
+    answer = call(handler, route)
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+    assert answer.headers["Strict-Transport-Security"].startswith("max-age=")
+
+
+def test_only_what_changes_something_is_counted_and_only_for_who_may() -> None:
+    counted: list[Caller] = []
+
+    def full(caller: Caller) -> None:
+        counted.append(caller)
+        raise TooManyRequests("Enough.", 7)
+
+    routes = {"GET /v1/x": paged, "POST /v1/x": paged, "DELETE /v1/x": paged}
+    handler = http.handler(routes, ApiSettings(), full)
+    assert call(handler, "GET /v1/x").status == 200
+    assert not counted
+    for route in ("POST /v1/x", "DELETE /v1/x"):
+        answer = call(handler, route)
+        assert (answer.status, answer.headers["Retry-After"], answer.body["detail"]) == (429, "7", "Enough.")
+    assert counted == [ANYBODY, ANYBODY]
 
 
 def test_a_base64_body_is_decoded_and_measured() -> None:
@@ -89,7 +150,7 @@ def test_a_base64_body_is_decoded_and_measured() -> None:
             "httpMethod": "POST", "resource": "/v1/x", "path": "/v1/x", "body": text, "isBase64Encoded": base64,
             "requestContext": {},
         }  # fmt: skip
-        return http.handler({"POST /v1/x": size}, cors=False)(event, None)["statusCode"]
+        return http.handler({"POST /v1/x": size}, ApiSettings())(event, None)["statusCode"]
 
     assert post("aGVsbG8=", True) == 200
     assert post("hello", False) == 200

@@ -11,14 +11,15 @@ from tests.conftest import ROOT
 
 CORE = ROOT / "layers" / "core" / "python" / "elasticrecode"
 PURE = {
-    "addresses", "answers", "batches", "deployments", "drops", "errors", "events", "examples", "fleet", "hooks", "ids", "jobs", "lifecycle", "presets",
-    "profiles", "records", "routing", "streams", "strips", "validation", "watching",
+    "addresses", "answers", "batches", "callers", "deployments", "drops", "errors", "events", "examples", "fleet",
+    "headers", "hooks", "ids", "jobs", "lifecycle", "presets", "profiles", "records", "routing", "streams", "strips",
+    "validation", "watching",
 }  # fmt: skip
 AWS = {
     "aws", "bus", "claims", "clusters", "connections", "feed", "idempotency", "ledger", "objects", "posting", "queues",
-    "registry", "table", "webhooks",
+    "rates", "registry", "table", "tickets", "webhooks",
 }  # fmt: skip
-SHARED = {"delivery", "openapi", "settings", "http", "observe", "intake"}
+SHARED = {"delivery", "openapi", "settings", "http", "observe", "intake", "tokens"}
 SDK = {"boto3", "botocore"}
 
 

@@ -20,6 +20,11 @@ def test_a_number_that_cannot_be_is_named(name: str, value: str) -> None:
         Place.read({name: value})
 
 
+def test_a_word_that_is_none_of_those_known_is_named() -> None:
+    with pytest.raises(LocalError, match="IAM must be open or enforced, not 'on'"):
+        Place.read({"IAM": "on"})
+
+
 @pytest.mark.parametrize("ports", [{"PORT": "4566"}, {"K8S_PORT": "8080"}, {"AWS_PORT": "9000", "K8S_PORT": "9000"}])
 def test_three_ports_are_three(ports: dict[str, str]) -> None:
     with pytest.raises(LocalError, match="PORT, AWS_PORT and K8S_PORT must be different"):

@@ -16,7 +16,6 @@ QUEUES = {"cpu": {"a": "http://x/a"}, "gpu": {}, "vmaf": {}}
     "told",
     [
         SubmitSettings(
-            cors=True,
             jobs_table="t",
             registry_table="r",
             queues=QUEUES,
@@ -24,7 +23,7 @@ QUEUES = {"cpu": {"a": "http://x/a"}, "gpu": {}, "vmaf": {}}
             retention_days=3,
             idempotency_days=1,
         ),
-        LogsSettings(cors=False, jobs_table="t", job_logs=False),
+        LogsSettings(jobs_table="t", job_logs=False),
         DispatchSettings(jobs_table="t", registry_table="r", queues=QUEUES, tally_queue="http://q"),
         WatchersSettings(jobs_table="t", feed_table="f", connections_table="c", socket_management_url="http://x"),
     ],
@@ -50,7 +49,7 @@ def test_every_option_is_explained_with_its_default() -> None:
     for name, told in rows.items():
         default = context[name]
         text = str(default).lower() if isinstance(default, bool) else str(default)
-        assert told.strip("`") == (text or "none") or name == "executeApi"
+        assert told.strip("`") == (text or "none") or name in ("executeApi", "cognitoIdp")
 
 
 def test_every_route_is_in_the_docs() -> None:

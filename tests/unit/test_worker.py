@@ -1,17 +1,23 @@
 """The worker's pure parts: its arguments, its names, its progress, its settings."""
 
+import math
+import re
 import tempfile
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
+import msgspec
 import pytest
 
 from elasticrecode import jobs, profiles
 from elasticrecode.events import Progress
 from elasticrecode.profiles import Ffmpeg
-from worker import ffmpeg, probe, task, work
-from worker.failures import ClaimLost, Hopeless
-from worker.settings import ConfigurationError, Settings, cores
+from tests.conftest import ROOT
+from worker import ffmpeg, probe, sandbox, task
+from worker.failures import ClaimLost, Hopeless, last_lines
+from worker.limits import Limits
+from worker.machine import cores, memory
+from worker.settings import ConfigurationError, Settings
 from worker.storage import Storage
 
 
@@ -46,6 +52,10 @@ def test_the_vector_of_a_cpu_transcode_is_fixed() -> None:
         "file",
         "-format_whitelist",
         "mov,mp4,matroska,webm,mpegts,mpeg,avi,flv,ogg,asf,mxf",
+        "-max_pixels",
+        "67108864",
+        "-max_streams",
+        "257",
         "-f",
         "mov",
         "-i",
@@ -203,8 +213,8 @@ def test_what_an_earlier_life_left_is_swept_away_and_nothing_else(
 
 def test_programs_that_read_users_files_know_nothing_of_aws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    assert not any(name.startswith("AWS_") for name in work.environment())
-    assert work.environment()["PATH"]
+    assert not any(name.startswith("AWS_") for name in sandbox.environment())
+    assert sandbox.environment()["PATH"]
 
 
 @pytest.mark.parametrize(
@@ -213,3 +223,85 @@ def test_programs_that_read_users_files_know_nothing_of_aws(monkeypatch: pytest.
 def test_the_cores_at_hand_are_those_of_the_container(tmp_path: Path, said: str, most: int) -> None:
     (tmp_path / "cpu.max").write_text(said)
     assert 1 <= cores(tmp_path / "cpu.max") <= most
+
+
+def test_limits_are_told_with_their_defaults() -> None:
+    told = (ROOT / "docs" / "workers.md").read_text()
+    rows = dict(re.findall(r"^\| `(MAX_\w+)` \| (\d+) \|", told, re.MULTILINE))
+    assert rows == {f"MAX_{name.upper()}": str(value) for name, value in Limits()._asdict().items()}
+
+
+def test_limits_come_from_the_environment_and_wrong_ones_are_all_named() -> None:
+    needed = {"WORKER_TYPE": "ffmpeg", "QUEUE_NAME": "q", "CONTROL_PLANE": "c"}
+    told = Settings.read(needed | {"MAX_PIXELS": "2073600", "MAX_CPU_SECONDS": "", "SANDBOX": "required"})
+    assert told.limits == Limits(pixels=2073600)
+    assert told.sandbox == "required"
+    wrong = {
+        "MAX_STREAMS": "0",
+        "MAX_DISK_BYTES": "20Gi",
+        "MAX_PIXELS": "-1",
+        "MAX_JOB_SECONDS": "9" * 30,
+        "SANDBOX": "no",
+    }
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.read(needed | wrong)
+    for name in wrong:
+        assert name in str(caught.value)
+
+
+VIDEO = {"index": 0, "codec_type": "video", "codec_name": "h264", "width": 320, "height": 180}
+PROBED: dict[str, Any] = {"streams": [VIDEO], "format": {"format_name": "mov,mp4,m4a", "duration": "8.0"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("index", "0"), ("index", -1), ("index", None), ("index", 10**400), ("width", "320"), ("width", 1e308),
+        ("width", float("nan")), ("width", True), ("height", 0), ("height", []), ("codec_name", 7), ("duration", "nan"),
+        ("duration", "1e999"), ("duration", -5), ("duration", {}), ("nb_frames", "9" * 5000), ("nb_frames", "N/A"),
+        ("avg_frame_rate", "1/0"), ("avg_frame_rate", "9e300/1e-300"), ("avg_frame_rate", 25), ("avg_frame_rate", "/"),
+        ("bit_rate", "inf"), ("bit_rate", -1), ("sample_aspect_ratio", "1:999999999"), ("sample_aspect_ratio", None),
+        ("pix_fmt", None), ("bits_per_raw_sample", 10**9), ("disposition", []), ("disposition", {"attached_pic": "x"}),
+        ("side_data_list", {}), ("side_data_list", [None, 1, {"rotation": "x"}, {"rotation": 1e300}]),
+        ("side_data_list", [{"displaymatrix": "1 2\n3"}, {"displaymatrix": "0: a b c\n1: d e f\n2: g h i"}]),
+        ("side_data_list", [{"displaymatrix": 5}]), ("color_transfer", []), ("field_order", {"a": 1}),
+    ],
+)  # fmt: skip
+def test_absurd_words_of_ffprobe_are_unknown_or_no_video(name: str, value: object) -> None:
+    try:
+        found = probe.read({**PROBED, "streams": [VIDEO | {name: value}]})
+    except Hopeless as error:
+        assert error.failure.code == "input-no-video"  # noqa: PT017
+        return
+    assert found.width > 0
+    assert min(found.upright) > 0
+    assert all(math.isfinite(number) for number in (found.rate, found.pixel_aspect, found.duration or 0.0))
+    msgspec.json.encode(found)  # what is no number of JSON, or of 64 bits, can't be told
+
+
+@pytest.mark.parametrize("probed", [None, [], 1, "x", {}, {"streams": 1}, {"streams": [1, None]}, {"format": []}])
+def test_what_is_no_report_of_ffprobe_holds_no_video(probed: object) -> None:
+    with pytest.raises(Hopeless) as caught:
+        probe.read(probed)
+    assert caught.value.failure.code == "input-no-video"
+
+
+@pytest.mark.parametrize("name", ["hls", "concat", "", "image2,mov", 5])
+def test_only_real_containers_are_read(name: object) -> None:
+    with pytest.raises(Hopeless) as caught:
+        probe.read({**PROBED, "format": {"format_name": name}})
+    assert caught.value.failure.code == "input-not-video"
+
+
+def test_the_memory_at_hand_is_that_of_the_container(tmp_path: Path) -> None:
+    (tmp_path / "memory.max").write_text("1048576\n")
+    assert memory(tmp_path / "memory.max") == 1 << 20
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory(tmp_path / "memory.max") == memory(tmp_path / "none") > 1 << 20
+
+
+def test_the_end_of_a_long_log_is_enough(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text(f"{tmp_path}/input: wrong\n" * 1_000_000)
+    assert len(last_lines(log, tmp_path)) < 10_000
+    assert last_lines(log, tmp_path)[-1] == "/input: wrong"

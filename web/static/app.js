@@ -4,11 +4,34 @@
 const SHOWN = 200;
 let pause = 500;
 let cursor = null;
+let token = sessionStorage.getItem("token");
 
-$.getJSON("/api/v1", (server) => {
-  $("#version").text(server.version);
-  $("#build").text(`build ${server.build}, commit ${server.commit.slice(0, 12)}`);
-});
+// Where the deployment asks who calls, a token is asked for here and kept until the tab is closed.
+async function ask(method, path) {
+  const answer = await fetch(path, { method, headers: token ? { Authorization: `Bearer ${token}` } : {} });
+  if (answer.status === 401) {
+    await signIn(token ? "This token is not taken, or not any more." : "");
+    return ask(method, path);
+  }
+  if (!answer.ok) throw new Error(`${path} answered ${answer.status}`);
+  return answer.json();
+}
+
+function signIn(refused) {
+  $("#refused").text(refused);
+  $("#connection").text("who are you?").removeClass("open");
+  $("#sign-in").prop("hidden", false);
+  return new Promise((resolve) => {
+    $("#sign-in").off("submit").on("submit", (submitted) => {
+      submitted.preventDefault();
+      token = $("#token").val().trim().replace(/^bearer /i, "");
+      sessionStorage.setItem("token", token);
+      $("#token").val("");
+      $("#sign-in").prop("hidden", true);
+      resolve();
+    });
+  });
+}
 
 function detail(event) {
   if (event.error) return `${event.error.code}: ${event.error.message}`;
@@ -39,18 +62,33 @@ function show(event) {
   $("#empty").hide();
 }
 
-function follow() {
+function again() {
+  $("#connection").text("reconnecting").removeClass("open");
+  setTimeout(follow, pause);
+  pause = Math.min(pause * 2, 30000);
+}
+
+async function follow() {
+  let ticket;
+  try {
+    const server = await ask("GET", "/api/v1");
+    $("#version").text(server.version);
+    $("#build").text(`build ${server.build}, commit ${server.commit.slice(0, 12)}`);
+    // A browser can send no header with a WebSocket, so it goes in by a ticket.
+    ticket = token && (await ask("POST", "/api/v1/socket-tickets")).ticket;
+  } catch (error) {
+    console.warn(error);
+    again();
+    return;
+  }
   const scheme = location.protocol === "https:" ? "wss" : "ws";
   // After a drop it goes on behind the last event that was shown, so none is missed.
   const start = cursor === null ? "lastMod=0" : `after=${encodeURIComponent(cursor)}`;
-  const socket = new WebSocket(`${scheme}://${location.host}/ws?${start}`);
+  const proof = ticket ? `&ticket=${encodeURIComponent(ticket)}` : "";
+  const socket = new WebSocket(`${scheme}://${location.host}/ws?${start}${proof}`);
   socket.onopen = () => { pause = 500; $("#connection").text("live").addClass("open"); };
   socket.onmessage = (message) => show(JSON.parse(message.data));
-  socket.onclose = () => {
-    $("#connection").text("reconnecting").removeClass("open");
-    setTimeout(follow, pause);
-    pause = Math.min(pause * 2, 30000);
-  };
+  socket.onclose = again;
 }
 
 follow();

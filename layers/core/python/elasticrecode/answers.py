@@ -60,6 +60,13 @@ class FfmpegWords(Struct):
     priority: tuple[int, int]
 
 
+class SocketTicket(Struct):
+    """A ticket with which a WebSocket can be opened once, until the Unix second `expiresAt`."""
+
+    ticket: str
+    expiresAt: int
+
+
 class Words(Struct):
     """The words that a profile may use."""
 

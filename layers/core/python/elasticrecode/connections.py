@@ -13,14 +13,21 @@ in order. Every change of state is a conditional write; the index `connection` f
 import logging
 import time
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
 
 from elasticrecode.aws import batched, client, refusals
-from elasticrecode.settings import CONNECTION_INDEX, CONNECTION_KEYS, CONNECTIONS_KEYS, TTL
+from elasticrecode.settings import (
+    CONNECTION_INDEX,
+    CONNECTION_KEYS,
+    CONNECTIONS_KEYS,
+    ENDING_INDEX,
+    ENDING_KEYS,
+    TTL,
+)
 from elasticrecode.watching import CATCHING_UP, EVERYTHING, JOINING, LIVE, Cursor, Start, State, Watch
 
 _log = logging.getLogger(__name__)
@@ -61,25 +68,31 @@ class ConnectionsTable:
         self._name = name
         self._dynamodb = client("dynamodb")
 
-    def add(self, connection_id: str, watch: Watch, start: Start) -> None:
-        """Remember a watcher that wants to begin somewhere."""
+    def add(self, connection_id: str, watch: Watch, start: Start, until: int = 0) -> None:
+        """Remember a watcher that wants to begin somewhere, until a Unix second, 0 for as long as API Gateway lets it.
+
+        From then on it is not found any more, and `ended` lists it.
+        """
         now_ms = time.time_ns() // 1_000_000
         now = now_ms // 1000
         if start.kind == "now":
             start = Start("now", f"{now_ms}")
         topic = _sharded(watch.topic, connection_id)
-        expires = {TTL: {"N": str(now + _LIFETIME_SECONDS)}}
+        lasting = now + _LIFETIME_SECONDS
+        ending = {ENDING_KEYS[0]: {"S": str(zlib.crc32(connection_id.encode()) % _SHARDS)}} if until else {}
         watcher = {
             **_key(topic, connection_id),
             "watch": {"S": msgspec.json.encode(watch).decode()},
             "state": {"S": CATCHING_UP},
             "at": {"S": str(start)},
             "connected": {"N": str(now)},
-            **expires,
+            TTL: {"N": str(min(lasting, until or lasting))},
+            **ending,
         }
         with refusals("opening the connection"):
             # Presence first: a watcher without it would not be found.
-            self._dynamodb.put_item(TableName=self._name, Item={**_key(_PRESENT, topic), **expires})
+            present = {**_key(_PRESENT, topic), TTL: {"N": str(lasting)}}
+            self._dynamodb.put_item(TableName=self._name, Item=present)
             self._dynamodb.put_item(TableName=self._name, Item=watcher)
 
     def remove(self, connection_id: str) -> None:
@@ -97,8 +110,30 @@ class ConnectionsTable:
 
     def forget(self, watcher: Watcher) -> None:
         """Forget a watcher that is known."""
-        with refusals("closing the connection"):
-            self._dynamodb.delete_item(TableName=self._name, Key=_key(watcher.topic, watcher.connection_id))
+        self.discard([(watcher.topic, watcher.connection_id)])
+
+    def ended(self) -> Iterator[list[tuple[str, str]]]:
+        """Topic and id of connections whose time has ended, some at a time."""
+        paginator = self._dynamodb.get_paginator("query")
+        for shard in range(_SHARDS):
+            pages = paginator.paginate(
+                TableName=self._name,
+                IndexName=ENDING_INDEX,
+                KeyConditionExpression="#shard = :shard AND #expires <= :now",
+                ExpressionAttributeNames={"#shard": ENDING_KEYS[0], "#expires": ENDING_KEYS[1]},
+                ExpressionAttributeValues={":shard": {"S": str(shard)}, ":now": {"N": str(int(time.time()))}},
+                PaginationConfig={"PageSize": _READS},
+            )
+            with refusals("looking for connections that have ended"):
+                for page in pages:
+                    if page["Items"]:
+                        yield [(row[CONNECTIONS_KEYS[0]]["S"], row[CONNECTIONS_KEYS[1]]["S"]) for row in page["Items"]]
+
+    def discard(self, keys: Iterable[tuple[str, str]]) -> None:
+        """Forget connections by topic and id."""
+        with refusals("closing connections"):
+            for key in keys:
+                self._dynamodb.delete_item(TableName=self._name, Key=_key(*key))
 
     def watching(self, topics: Iterable[str]) -> list[Watcher]:
         """Those who watch one of these topics and are not catching up. Topics without anybody cost a read in common."""

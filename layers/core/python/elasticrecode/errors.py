@@ -5,15 +5,20 @@ ElasticRecodeError
 │   ├── Malformed    400  the body is not JSON
 │   ├── Invalid      422  the body is JSON and says something impossible; carries every fault
 │   ├── BadParameter 400  a path or query parameter is out of range
+│   ├── Unauthorized 401  nobody knows who asks
+│   ├── Forbidden    403  it is known who asks, and not theirs to ask for
 │   ├── NotFound     404
 │   ├── Refused      409  the request is sound, the deployment or the job's state forbids it
 │   ├── TooLarge     413
+│   ├── TooManyRequests 429  this user has asked for enough this minute
 │   └── Unavailable  503  AWS refused or throttled after retries, or no queue serves the request
 ├── Unreadable            what a batch names as its inputs can't be read; the batch fails with its code
 └── UnreadableEvent       a control-queue message that is no worker event
 """
 
 from typing import NamedTuple
+
+_SOON = 5
 
 
 class Fault(NamedTuple):
@@ -32,6 +37,8 @@ class Problem(ElasticRecodeError):
 
     status = 500
     title = "Internal error"
+    retry_after = 0
+    """Seconds after which the same request may fare better, 0 when it will not."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -64,8 +71,22 @@ class BadParameter(Problem):
     title = "A parameter is not valid"
 
 
+class Unauthorized(Problem):
+    """Nobody knows who asks."""
+
+    status = 401
+    title = "Unauthorized"
+
+
+class Forbidden(Problem):
+    """The caller is known, and may not do this."""
+
+    status = 403
+    title = "Forbidden"
+
+
 class NotFound(Problem):
-    """There is no such thing, or it has expired."""
+    """There is no such thing, it has expired, or it is not the caller's."""
 
     status = 404
     title = "Not found"
@@ -82,6 +103,7 @@ class Busy(Refused):
     """An earlier request with the same Idempotency-Key is still at work."""
 
     title = "Still at work"
+    retry_after = _SOON
 
 
 class KeyReused(Problem):
@@ -98,11 +120,23 @@ class TooLarge(Problem):
     title = "The body is too large"
 
 
+class TooManyRequests(Problem):
+    """The user has asked for as much as one user may, until so many seconds have passed."""
+
+    status = 429
+    title = "Too many requests"
+
+    def __init__(self, detail: str, retry_after: int) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+
 class Unavailable(Problem):
     """Nothing can take the request now. Nothing the answer does not name was stored."""
 
     status = 503
     title = "Not available now"
+    retry_after = _SOON
 
 
 class UnreadableEvent(ElasticRecodeError):

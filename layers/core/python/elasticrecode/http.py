@@ -3,6 +3,7 @@
 import base64
 import logging
 import re
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlencode
@@ -10,8 +11,11 @@ from urllib.parse import quote, unquote, urlencode
 import msgspec
 from msgspec import UNSET
 
+from elasticrecode import callers, headers
 from elasticrecode.answers import BodyFault, ProblemDetails
-from elasticrecode.errors import BadParameter, Busy, Invalid, Malformed, Problem, TooLarge, Unavailable
+from elasticrecode.callers import ANYBODY, Caller
+from elasticrecode.errors import BadParameter, Invalid, Malformed, Problem, TooLarge
+from elasticrecode.settings import OPERATOR_ROUTES, PUBLIC_ROUTES, ApiSettings
 
 _log = logging.getLogger(__name__)
 
@@ -21,7 +25,6 @@ PARAMETER_LENGTH = 256
 CURSOR_LENGTH = 512
 CURSOR = re.compile(r"job|progress|(log#)?\d{14}#\d#[\w.:@=+-]{1,160}")
 """Where a page of jobs or events ended: a sort key of the jobs table or of its index by user."""
-RETRY_AFTER_SECONDS = 5
 
 
 class Request(NamedTuple):
@@ -34,6 +37,7 @@ class Request(NamedTuple):
     headers: Mapping[str, str]
     text: str | None
     base64: bool
+    caller: Caller = ANYBODY
 
     def body(self, limit: int) -> bytes:
         """The body's bytes. TooLarge over `limit` bytes, Malformed when there is none."""
@@ -77,12 +81,14 @@ Endpoint = Callable[[Request], Response]
 LambdaHandler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
 
-def handler(routes: Mapping[str, Endpoint], *, cors: bool) -> LambdaHandler:
-    """A Lambda handler for `METHOD /resource` routes. Problems become problem+json, and so does a crash."""
-    shared = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-    if cors:
-        shared["Access-Control-Allow-Origin"] = "*"
-        shared["Access-Control-Expose-Headers"] = "Link, Retry-After"
+def handler(
+    routes: Mapping[str, Endpoint], settings: ApiSettings, count: Callable[[Caller], None] | None = None
+) -> LambdaHandler:
+    """A Lambda handler for `METHOD /resource` routes. Problems become problem+json, and so does a crash.
+
+    Browsers' questions whether a page of another origin may ask are answered for all of them. Requests for something
+    to be done, and not just to be told, are counted for their caller where `count` is given.
+    """
 
     def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
         request = Request(
@@ -95,11 +101,23 @@ def handler(routes: Mapping[str, Endpoint], *, cors: bool) -> LambdaHandler:
             text=event.get("body"),
             base64=bool(event.get("isBase64Encoded")),
         )
+        shared = {**headers.ANSWER, **headers.cross_origin(settings.cors, request.headers.get("origin", ""))}
+        if event["httpMethod"] == "OPTIONS":
+            return {"statusCode": 204, "headers": {**shared, **headers.PREFLIGHT}, "body": ""}
         content_type = "application/json"
         try:
             _check_once(event.get("multiValueQueryStringParameters") or {})
             _check_lengths(request)
-            answer = routes[f"{event['httpMethod']} {event['resource']}"](request)
+            route = f"{event['httpMethod']} {event['resource']}"
+            if route not in PUBLIC_ROUTES:
+                request = request._replace(
+                    caller=callers.of_request(settings.auth, event["requestContext"], time.time())
+                )
+            if route in OPERATOR_ROUTES:
+                request.caller.operate()
+            if count and not route.startswith("GET "):
+                count(request.caller)
+            answer = routes[route](request)
         except Problem as error:
             answer, content_type = problem(error, request.id), "application/problem+json"
         except Exception:  # noqa: BLE001
@@ -134,5 +152,5 @@ def problem(error: Problem, request_id: str) -> Response:
     """RFC 9457 problem details of an error."""
     faults = [BodyFault(*fault) for fault in error.faults] if isinstance(error, Invalid) else UNSET
     content = ProblemDetails("about:blank", error.title, error.status, error.detail, request_id, faults)
-    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if isinstance(error, Unavailable | Busy) else {}
-    return Response(content, error.status, headers)
+    later = {"Retry-After": str(error.retry_after)} if error.retry_after else {}
+    return Response(content, error.status, later)

@@ -7,6 +7,7 @@ from typing import Generic, NamedTuple, TypeVar
 import msgspec
 
 from elasticrecode import idempotency
+from elasticrecode.callers import Caller
 from elasticrecode.errors import Invalid
 from elasticrecode.http import Request
 from elasticrecode.idempotency import Begun, Keys, identified
@@ -54,10 +55,12 @@ class Intake:
         body = request.body(BODY_LIMIT)
         if checked is None:
             asked = read(body, self._presets)
+            request.caller.act_for(way.owner(asked)[0])
             return asked, set(way.make(asked, False))
         text = request.path.encode() + body
-        asked = self._read(body, read, checked, text)
+        asked = self._read(request.caller, body, read, checked, text)
         user_id, profile = way.owner(asked)
+        request.caller.act_for(user_id)
         begun = self._keys.begin(user_id, checked, text, profile)
         asked = way.named(asked, checked, begun)
         if begun.refused is not None:
@@ -70,7 +73,7 @@ class Intake:
         self._keys.finish(user_id, checked, refused)
         return asked, refused
 
-    def _read(self, body: bytes, read: Read[T], key: str, text: bytes) -> T:
+    def _read(self, caller: Caller, body: bytes, read: Read[T], key: str, text: bytes) -> T:
         """What a request asks for, with the preset as it was when the key came first, should it be gone since."""
         try:
             return read(body, self._presets)
@@ -78,6 +81,7 @@ class Intake:
             if any(fault.pointer != POINTER for fault in error.faults):
                 raise
             fields = Body(body).fields
+            caller.act_for(fields["userid"])
             kept = self._keys.profile(fields["userid"], key, text)
             if kept is None:
                 raise

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from elasticrecode import ids, profiles
+from elasticrecode.callers import USER
 from elasticrecode.errors import Fault
 from elasticrecode.presets import BUILT_IN, POINTER, Asked, Profiles
 from elasticrecode.profiles import (
@@ -42,7 +43,6 @@ Kind = Literal["ffmpeg", "vmaf"]
 _BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _OBJECT = re.compile(rf"s3://({_BUCKET})/(.+)", re.ASCII | re.DOTALL)
 _PREFIX = re.compile(rf"s3://({_BUCKET})/(?:.+/)?", re.ASCII | re.DOTALL)
-_USER = re.compile(r"[^\s/?#%\x00-\x1f\x7f]{1,128}")
 _KEY_BYTES = 1024
 
 
@@ -91,7 +91,7 @@ def _is_prefix(uri: str) -> bool:
 FORMATS = {
     **profiles.FORMATS,
     "user": (
-        lambda text: _USER.fullmatch(text) is not None,
+        lambda text: USER.fullmatch(text) is not None,
         "1 to 128 characters without white space, '/', '?', '#' or '%'",
     ),
     "s3-object": (_is_object, f"an s3://bucket/key URI of one object, its key at most {_KEY_BYTES} bytes"),

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, get_args, get_origin
 import msgspec
 from msgspec import UNSET, structs
 
-from elasticrecode import __version__, answers, batches, examples, hooks, ids, jobs, settings
+from elasticrecode import __version__, answers, batches, callers, examples, hooks, ids, jobs, settings
 from elasticrecode.answers import ProblemDetails
 from elasticrecode.events import Event, Output, Quality
 from elasticrecode.fleet import LISTED, NAMED
@@ -39,10 +39,8 @@ _TAGS = {
     "Webhooks": "Events sent to addresses of users.",
     "Presets": "Profiles that are called by a name.",
 }
-_PUBLIC = (settings.HEALTH, settings.OPENAPI)
-"""Routes that ask nobody who they are."""
 _BEARER = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
-_SCHEMES: Mapping[str, Json] = {
+_SCHEMES: Mapping[callers.Kind, Json] = {
     "cognito": _BEARER,
     "jwt": _BEARER,
     "iam": {
@@ -57,13 +55,15 @@ _SCHEMES: Mapping[str, Json] = {
 _REFUSALS = {
     400: "Not understood: no JSON, or a parameter out of range.",
     401: "Nobody is known by the token, or there is none.",
-    403: "Not for this caller.",
+    403: "Not for this caller, or refused by the deployment's firewall.",
     404: "There is no such thing, or it has expired.",
     409: "Refused as things stand.",
     413: "The body is too large.",
+    415: "Not JSON, by its Content-Type.",
     422: "The body says something impossible; `errors` lists every fault. Nothing was stored or sent.",
     429: "Too many requests.",
     500: "The fault is ours.",
+    502: "The fault is ours.",
     503: "AWS could not take it. Nothing was stored that the answer does not name.",
     504: "No answer in time. What was asked may have happened.",
 }
@@ -75,7 +75,7 @@ _WORDS = {
     "score-preset": "A preset that only scores; GET /v1/presets lists them.",
     "webhook-secret": "Empty, or whsec_ and 24 to 64 bytes in base64.",
 }
-_EVERYWHERE = (400, 429, 500, 504)
+_EVERYWHERE = (400, 403, 429, 500, 502, 504)
 _RETRIED_AFTER = (409, 429, 503)
 
 
@@ -330,6 +330,13 @@ _OPERATIONS: Mapping[str, _Operation] = {
     settings.RETRY_WEBHOOK: _Operation(
         "retryFailures", "Webhooks", "Sends that again, and enables the webhook", {202: answers.Sent}, (503,)
     ),
+    settings.SOCKET_TICKET: _Operation(
+        "makeTicket",
+        "Events",
+        "A ticket with which a WebSocket can be opened, once and within a minute",
+        {200: answers.SocketTicket},
+        (503,),
+    ),
     settings.PRESETS: _Operation(
         "listPresets",
         "Presets",
@@ -359,7 +366,7 @@ _HELD: Mapping[type, Mapping[str, Any]] = {
 """What is in fields that are handed on as they were stored, unread."""
 
 
-def document(auth: str) -> Json:
+def document(auth: callers.Kind) -> Json:
     """The description of a deployment with this option `auth`: cognito, jwt, iam or none."""
     described = {route: _operation(route, auth) for route in _routes()}
     paths: dict[str, Json] = {}
@@ -392,7 +399,7 @@ def _routes() -> Iterator[str]:
     return (route for served in settings.ROUTES.values() for route in served)
 
 
-def _operation(route: str, auth: str) -> Json:
+def _operation(route: str, auth: callers.Kind) -> Json:
     told = _OPERATIONS[route]
     names = re.findall(r"{(\w+)}", route)
     parameters = [
@@ -409,15 +416,16 @@ def _operation(route: str, auth: str) -> Json:
     if names:
         refusals.add(404)
     if told.body:
-        refusals |= {413, 422}
-    public = route in _PUBLIC
-    if auth in _SCHEMES and not public:
-        refusals |= {401, 403}
+        refusals |= {413, 415, 422}
+    secured = auth in _SCHEMES and route not in settings.PUBLIC_ROUTES
+    if secured:
+        refusals.add(401)
     return {
         "operationId": told.id,
         "tags": [told.tag],
         "summary": told.summary,
-        **({"security": []} if auth in _SCHEMES and public else {}),
+        **({"description": "Operators only."} if secured and route in settings.OPERATOR_ROUTES else {}),
+        **({"security": []} if auth in _SCHEMES and not secured else {}),
         **({"parameters": parameters} if parameters else {}),
         **({"requestBody": _request(told.body)} if told.body else {}),
         "responses": {str(status): _answer(told, kind) for status, kind in told.answers.items()}

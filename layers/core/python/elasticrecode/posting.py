@@ -345,9 +345,10 @@ class Poster:
         """
         return self._all("POST", frames, seconds)
 
-    def delete(self, connection_id: str) -> None:
-        """End a connection, if it is still there. What fails is logged."""
-        self._all("DELETE", {connection_id: (b"",)}, _DELETE_SECONDS)
+    def delete(self, *connection_ids: str) -> set[str]:
+        """End connections that are still there; those that could not be. What fails is logged."""
+        outcomes = self._all("DELETE", dict.fromkeys(connection_ids, (b"",)), _DELETE_SECONDS)
+        return {connection_id for connection_id, outcome in outcomes.items() if outcome.ended == "late"}
 
     def close(self) -> None:
         """Close the HTTP connections."""

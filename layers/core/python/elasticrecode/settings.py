@@ -11,6 +11,8 @@ from typing import Any, Self, TypeVar, get_type_hints
 import msgspec
 from msgspec import Struct
 
+from elasticrecode.callers import Auth
+
 SERVER = "GET /"
 VERSION = "GET /v1"
 SCHEMA = "GET /v1/schema"
@@ -42,6 +44,7 @@ RETRY_WEBHOOK = "POST /v1/webhooks/{webhookID}/failures/retry"
 PRESETS = "GET /v1/presets"
 PUT_PRESET = "PUT /v1/presets/{name}"
 REMOVE_PRESET = "DELETE /v1/presets/{name}"
+SOCKET_TICKET = "POST /v1/socket-tickets"
 
 ROUTES = {
     "schema": (SERVER, VERSION, SCHEMA, HEALTH, OPENAPI),
@@ -53,8 +56,13 @@ ROUTES = {
     "workers": (WORKER_QUEUES, WORKER_DEPLOYMENTS, WORKER_BACKLOG, PAUSE_QUEUE, RESUME_QUEUE),
     "webhooks": (ADD_WEBHOOK, WEBHOOKS, REMOVE_WEBHOOK, WEBHOOK_FAILURES, RETRY_WEBHOOK),
     "presets": (PRESETS, PUT_PRESET, REMOVE_PRESET),
+    "tickets": (SOCKET_TICKET,),
 }
 """Function → the routes it answers, below the stage `api`."""
+PUBLIC_ROUTES = frozenset({HEALTH, OPENAPI})
+"""What anybody may ask."""
+OPERATOR_ROUTES = frozenset({WORKER_DEPLOYMENTS, WORKER_BACKLOG, PAUSE_QUEUE, RESUME_QUEUE, PUT_PRESET, REMOVE_PRESET})
+"""What concerns everybody, and only operators may ask."""
 
 JOBS_KEYS = ("jobID", "item")
 USER_INDEX = "user"
@@ -65,12 +73,15 @@ DUE_KEYS = ("dueShard", "due")
 CONNECTIONS_KEYS = ("topic", "connectionID")
 CONNECTION_INDEX = "connection"
 CONNECTION_KEYS = ("connectionID", "topic")
+ENDING_INDEX = "ending"
 BATCHES_KEYS = ("batchID", "item")
 FEED_KEYS = ("feed", "seq")
+RATES_KEYS = ("user", "minute")
 REGISTRY_KEYS = ("part", "name")
 WEBHOOKS_KEYS = ("owner", "item")
 TTL = "expires"
 """Attribute with the Unix second from which an item is no longer shown."""
+ENDING_KEYS = ("endShard", TTL)
 
 METRICS = "ElasticRecode"
 """Namespace of the product's own CloudWatch metrics."""
@@ -120,9 +131,23 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 class ApiSettings(Settings, frozen=True, kw_only=True):
-    """What every function behind the REST API needs."""
+    """What every function behind the REST API needs. `cors` are the origins whose pages may ask; `*` is any."""
 
-    cors: bool
+    cors: tuple[str, ...] = ()
+    auth: Auth = Auth()
+
+
+class Rate(Struct, frozen=True):
+    """How often a user may ask for something to be done in a minute, 0 for as often as he likes; who counts it."""
+
+    table: str = ""
+    perMinute: int = 0
+
+
+class ChangingSettings(ApiSettings, frozen=True, kw_only=True):
+    """What those of them need through which users have something done."""
+
+    rate: Rate = Rate()
 
 
 class SchemaSettings(ApiSettings, frozen=True, kw_only=True):
@@ -132,7 +157,7 @@ class SchemaSettings(ApiSettings, frozen=True, kw_only=True):
     commit: str
 
 
-class SubmitSettings(ApiSettings, frozen=True, kw_only=True):
+class SubmitSettings(ChangingSettings, frozen=True, kw_only=True):
     """For what takes jobs in: `submit`, `vmaf`, and with more of it `batch`."""
 
     jobs_table: str
@@ -143,7 +168,7 @@ class SubmitSettings(ApiSettings, frozen=True, kw_only=True):
     idempotency_days: int
 
 
-class JobsSettings(ApiSettings, frozen=True, kw_only=True):
+class JobsSettings(ChangingSettings, frozen=True, kw_only=True):
     """For the routes about where jobs stand, and for cancelling and retrying them."""
 
     jobs_table: str
@@ -257,8 +282,37 @@ class ReconcileSettings(Settings, frozen=True, kw_only=True):
 class SocketsSettings(Settings, frozen=True, kw_only=True):
     """For `$connect`, `$disconnect` and what clients say."""
 
+    auth: Auth = Auth()
+    rate: Rate = Rate()
     connections_table: str
     socket_management_url: str
+
+
+class HangupSettings(Settings, frozen=True, kw_only=True):
+    """For the function that ends connections."""
+
+    connections_table: str
+    socket_management_url: str
+
+
+class AuthorizeSettings(Settings, frozen=True, kw_only=True):
+    """For the function that says who is there. Without an issuer it knows only tickets.
+
+    The issuer's keys are at `jwks_url`, or where its OpenID document says. Any audience fits where none is named.
+    """
+
+    connections_table: str
+    issuer: str
+    jwks_url: str
+    audience: list[str]
+    user_claim: str
+    groups_claim: str
+
+
+class TicketsSettings(ChangingSettings, frozen=True, kw_only=True):
+    """For the route about tickets."""
+
+    connections_table: str
 
 
 class FeedSettings(Settings, frozen=True, kw_only=True):
@@ -284,7 +338,7 @@ class WatchersSettings(Settings, frozen=True, kw_only=True):
     socket_management_url: str
 
 
-class WebhooksSettings(ApiSettings, frozen=True, kw_only=True):
+class WebhooksSettings(ChangingSettings, frozen=True, kw_only=True):
     """For the routes about webhooks. `networks`, in CIDR notation, may be sent to although they are not public."""
 
     webhooks_table: str

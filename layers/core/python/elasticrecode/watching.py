@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, Self
 import msgspec
 from msgspec import UNSET, Struct, structs
 
+from elasticrecode.callers import ANYBODY, Caller
 from elasticrecode.errors import BadParameter
 from elasticrecode.events import Event, Failure
 from elasticrecode.ids import batch_of
@@ -110,8 +111,11 @@ def topics(events: Iterable[Event]) -> set[str]:
     return found
 
 
-def read(query: Mapping[str, str]) -> tuple[Watch, Start]:
-    """What the query of a connection asks for. BadParameter names what can't be."""
+def read(query: Mapping[str, str], caller: Caller = ANYBODY) -> tuple[Watch, Start]:
+    """What the query of a connection asks for. BadParameter names what can't be.
+
+    Who is no operator watches his own events. Forbidden when he asks for another user's.
+    """
     unknown = sorted(set(query) - set(_PARAMETERS))
     if unknown:
         raise BadParameter(f"{unknown[0][:40]!r} is no parameter; there are {', '.join(_PARAMETERS)}.")
@@ -119,6 +123,8 @@ def read(query: Mapping[str, str]) -> tuple[Watch, Start]:
     for name, value in names.items():
         if not _IDENTIFIER.fullmatch(value):
             raise BadParameter(f"{name} must have 1 to 128 characters and no white space.")
+    if not caller.operator:
+        caller.act_for(names.setdefault("userID", caller.userID))
     actions = tuple(sorted({action for action in query.get("actions", "").split(",") if action}))
     if len(actions) > _ACTIONS or not all(map(_ACTION.fullmatch, actions)):
         raise BadParameter(f"actions must be at most {_ACTIONS} words, with commas between.")

@@ -1,0 +1,111 @@
+"""Who makes a request, and for whom it may act."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+from msgspec import Struct
+
+from elasticrecode.errors import Forbidden, Unauthorized
+
+Kind = Literal["none", "cognito", "jwt", "iam"]
+"""How callers prove who they are; with `none` they need not."""
+
+OPERATORS = "operators"
+"""The group whose members act for everybody."""
+USER = re.compile(r"[^\s/?#%\x00-\x1f\x7f]{1,128}")
+"""A user's id."""
+COGNITO_USER, COGNITO_GROUPS = "cognito:username", "cognito:groups"
+"""Claims of Cognito's ID tokens."""
+
+
+class Auth(Struct, frozen=True):
+    """How callers prove who they are, and with `iam` the names of the roles and users that are operators."""
+
+    kind: Kind = "none"
+    operators: tuple[str, ...] = ()
+
+
+class Caller(NamedTuple):
+    """Who asks. An operator acts for everybody, the others each for the one user that they are.
+
+    `expires` is the Unix second in which the word of who it is ends, 0 for never.
+    """
+
+    userID: str
+    operator: bool = False
+    expires: int = 0
+
+    def may_act_for(self, user_id: str) -> bool:
+        """Whether this user's things are the caller's to see and change."""
+        return self.operator or user_id == self.userID
+
+    def act_for(self, user_id: str) -> None:
+        """Forbidden unless the caller may act for this user."""
+        if not self.may_act_for(user_id):
+            raise Forbidden(f"You are {self.userID} and act for that user only, not for {user_id}.")
+
+    def operate(self) -> None:
+        """Forbidden to all but operators."""
+        if not self.operator:
+            raise Forbidden(f"Only operators may do this, and {self.userID} is none.")
+
+    def context(self) -> dict[str, str]:
+        """The caller as an authorizer's context, whose values API Gateway makes strings in any case."""
+        return {"userID": self.userID, "operator": str(self.operator).lower(), "expires": str(self.expires)}
+
+    @classmethod
+    def of_context(cls, context: Mapping[str, str]) -> "Caller":
+        """The caller in an authorizer's context."""
+        return cls(context["userID"], context["operator"] == "true", int(context["expires"]))
+
+
+ANYBODY = Caller("anybody", operator=True)
+"""Who asks where nobody is asked who he is."""
+
+
+def of_request(auth: Auth, context: Mapping[str, Any], now: float) -> Caller:
+    """The caller of a REST request, from its `requestContext`. Unauthorized where that names nobody, or no more."""
+    match auth.kind:
+        case "none":
+            return ANYBODY
+        case "cognito":
+            return of_claims(context["authorizer"]["claims"], COGNITO_USER, COGNITO_GROUPS)
+        case "iam":
+            name = _principal(str(context["identity"].get("userArn") or ""))
+            return Caller(name, name in auth.operators)
+        case "jwt":
+            caller = Caller.of_context(context["authorizer"])
+            if caller.expires <= now:  # API Gateway keeps the authorizer's word for some minutes
+                raise Unauthorized("The token has expired.")
+            return caller
+
+
+def of_connection(auth: Auth, context: Mapping[str, Any]) -> Caller:
+    """The caller of a new WebSocket, which in all kinds is the authorizer's word, from its `requestContext`."""
+    return ANYBODY if auth.kind == "none" else Caller.of_context(context["authorizer"])
+
+
+def of_claims(claims: Mapping[str, Any], user_claim: str, groups_claim: str) -> Caller:
+    """The caller that a token's claims name. Unauthorized where they name none, or one that no user can be called."""
+    user_id = claims.get(user_claim)
+    if not isinstance(user_id, str) or not USER.fullmatch(user_id):
+        raise Unauthorized(f"The token's claim {user_claim} must be a user's id; send an ID token.")
+    return Caller(user_id, OPERATORS in _groups(claims.get(groups_claim)), int(claims.get("exp", 0)))
+
+
+def _groups(told: Any) -> list[str]:
+    """The groups in a claim: a list, or what API Gateway makes of one, `a,b` or `[a b]`."""
+    if isinstance(told, str):
+        return [group for group in re.split(r"[,\s]+", told.strip("[]")) if group]
+    return [group for group in told if isinstance(group, str)] if isinstance(told, list) else []
+
+
+def _principal(arn: str) -> str:
+    """The name in the ARN of an IAM user, or of a role's session. Unauthorized where it is neither."""
+    kind, *names = arn.rpartition(":")[2].split("/")
+    if kind == "assumed-role" and names:
+        return names[0]
+    if kind == "user" and names:
+        return names[-1]
+    raise Unauthorized("Sign as an IAM user or with a role.")

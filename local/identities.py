@@ -1,0 +1,53 @@
+"""Who the workers of this machine are: a role with the stack's policy for workers, which this machine may assume.
+
+On EKS Pod Identity gives workers such a role; here it is a profile for SDKs, which assume it and renew its credentials.
+"""
+
+import json
+import os
+from typing import Any
+
+import boto3
+
+from local.place import ACCOUNT, REGION, Place
+
+_MACHINE, WORKER = "elasticrecode-machine", "elasticrecode-worker"
+_ROLE_ARN = f"arn:aws:iam::{ACCOUNT}:role/{WORKER}"
+
+
+def prepare(place: Place, policy_arn: str) -> None:
+    """Let workers do what a policy says, by the profile that is in their environment."""
+    iam = boto3.client(
+        "iam", endpoint_url=place.aws_url, region_name=REGION, aws_access_key_id="test", aws_secret_access_key="test"
+    )
+    if not place.worker_profile.exists():
+        _introduce(iam, place)
+    attached = iam.list_attached_role_policies(RoleName=WORKER)["AttachedPolicies"]
+    for arn in {policy["PolicyArn"] for policy in attached} - {policy_arn}:
+        iam.detach_role_policy(RoleName=WORKER, PolicyArn=arn)
+    iam.attach_role_policy(RoleName=WORKER, PolicyArn=policy_arn)
+
+
+def _introduce(iam: Any, place: Place) -> None:
+    """Make the role, and a user for this machine that may do nothing but assume it."""
+    machine = iam.create_user(UserName=_MACHINE)["User"]["Arn"]
+    assumed = {"Effect": "Allow", "Action": "sts:AssumeRole"}
+    iam.create_role(RoleName=WORKER, AssumeRolePolicyDocument=_policy(assumed | {"Principal": {"AWS": machine}}))
+    iam.put_user_policy(
+        UserName=_MACHINE, PolicyName="assume", PolicyDocument=_policy(assumed | {"Resource": _ROLE_ARN})
+    )
+    key = iam.create_access_key(UserName=_MACHINE)["AccessKey"]
+    text = f"""[profile machine]
+aws_access_key_id = {key["AccessKeyId"]}
+aws_secret_access_key = {key["SecretAccessKey"]}
+
+[profile worker]
+role_arn = {_ROLE_ARN}
+source_profile = machine
+"""
+    with os.fdopen(os.open(place.worker_profile, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+
+
+def _policy(statement: dict[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})

@@ -1,0 +1,321 @@
+"""Who is there: tokens of an issuer over HTTP, one-use tickets, and connections that end with what opened them."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+
+from elasticrecode import settings as names
+from elasticrecode.callers import ANYBODY, Auth, Caller
+from elasticrecode.connections import ConnectionsTable
+from elasticrecode.errors import Unauthorized, Unavailable
+from elasticrecode.tickets import LIFETIME_SECONDS, Tickets
+from elasticrecode.tokens import Tokens
+from elasticrecode.watching import Cursor, Start, Watch
+from tests.aws.conftest import Stack
+from tests.aws.test_sockets import Gateway
+from tests.support import call, function
+
+REST = "arn:aws:execute-api:us-east-1:123456789012:api1/api/GET/v1/jobs"
+SOCKET = "arn:aws:execute-api:us-east-1:123456789012:api2/ws/$connect"
+AUDIENCE = "elasticrecode"
+
+
+class Issuer(ThreadingHTTPServer):
+    """An OpenID issuer. `served` counts what was asked of it."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Issued)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.keys: dict[str, Any] = {"one": rsa.generate_private_key(65537, 2048)}
+        self.broken = False
+        self.served = 0
+
+    def jwks(self) -> dict[str, Any]:
+        found: list[dict[str, Any]] = [{"kty": "unknown", "kid": "odd"}]
+        for kid, key in self.keys.items():
+            kind: Any = RSAAlgorithm if isinstance(key, rsa.RSAPrivateKey) else ECAlgorithm
+            found.append(kind.to_jwk(key.public_key(), as_dict=True) | {"kid": kid})
+        return {"keys": found}
+
+    def token(self, kid: str = "one", algorithm: str = "RS256", key: Any = None, **claims: Any) -> str:
+        told = {"iss": self.url, "aud": AUDIENCE, "sub": "ann", "exp": int(time.time()) + 600} | claims
+        told = {name: value for name, value in told.items() if value is not None}
+        return jwt.encode(told, key or self.keys[kid], algorithm=algorithm, headers={"kid": kid})
+
+
+class _Issued(BaseHTTPRequestHandler):
+    server: Issuer
+
+    def do_GET(self) -> None:
+        self.server.served += 1
+        content: Any = {
+            "/.well-known/openid-configuration": {"jwks_uri": f"{self.server.url}/keys"},
+            "/keys": self.server.jwks(),
+        }[self.path]
+        body = b"<html>" if self.server.broken else json.dumps(content).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    server = Issuer()
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+Authorize = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def authorize(stack: Stack, issuer: Issuer) -> Authorize:
+    handler = function("authorize").build(
+        names.AuthorizeSettings(
+            connections_table="connections",
+            issuer=issuer.url,
+            jwks_url="",
+            audience=[AUDIENCE],
+            user_claim="sub",
+            groups_claim="groups",
+        )
+    )
+
+    def asked(arn: str, authorization: str = "", **query: str) -> dict[str, Any]:
+        event = {
+            "methodArn": arn,
+            "headers": {"authorization": authorization} if authorization else None,
+            "queryStringParameters": query or None,
+            "requestContext": {"connectionId": "c1"} if arn == SOCKET else {},
+        }
+        answer: dict[str, Any] = handler(event, None)
+        return answer
+
+    return asked
+
+
+def effect(answer: dict[str, Any]) -> str:
+    (statement,) = answer["policyDocument"]["Statement"]
+    return str(statement["Effect"])
+
+
+@pytest.mark.parametrize("scheme", ["", "Bearer ", "bearer "])
+@pytest.mark.parametrize(("arn", "whole"), [(REST, "api1/api/*"), (SOCKET, "api2/ws/*")])
+def test_a_good_token_gets_in_everywhere_on_its_stage(
+    authorize: Authorize, issuer: Issuer, arn: str, whole: str, scheme: str
+) -> None:
+    answer = authorize(arn, scheme + issuer.token(groups=["operators"]))
+    assert effect(answer) == "Allow"
+    assert answer["policyDocument"]["Statement"][0]["Resource"].endswith(whole)
+    caller = Caller.of_context(answer["context"])
+    assert (caller.userID, caller.operator) == ("ann", True)
+    assert caller.expires > time.time()
+
+
+def wrong_tokens(issuer: Issuer) -> dict[str, str]:
+    other = rsa.generate_private_key(65537, 2048)
+    public = issuer.keys["one"].public_key()
+    told = {"sub": "ann", "iss": issuer.url, "exp": 9e9}
+    good = issuer.token()
+    head, payload, signature = good.split(".")
+    return {
+        "nothing": "",
+        "no token": "x.y.z",
+        "of another key": issuer.token(key=other),
+        "unsigned": jwt.encode({**told, "aud": AUDIENCE}, "", algorithm="none", headers={"kid": "one"}),
+        "signed with the public key": jwt.encode(
+            {"sub": "ann", "iss": issuer.url, "aud": AUDIENCE, "exp": 9e9},
+            str(public.public_numbers().n),
+            algorithm="HS256",
+            headers={"kid": "one"},
+        ),
+        "of a key that is not the issuer's": issuer.token(kid="two", key=other),
+        "of no key": jwt.encode({"sub": "ann", "iss": issuer.url, "exp": 9e9}, other, algorithm="RS256"),
+        "of another issuer": issuer.token(iss="https://example.com"),
+        "for another audience": issuer.token(aud="other"),
+        "for no audience": issuer.token(aud=None),
+        "expired": issuer.token(exp=int(time.time()) - 1),
+        "without an end": issuer.token(exp=None),
+        "not yet": issuer.token(nbf=int(time.time()) + 600),
+        "nobody's": issuer.token(sub=None),
+        "of a user that can't be": issuer.token(sub="a b/c"),
+        "altered": f"{head}.{payload[:-4]}AAAA.{signature}",
+        "cut": f"{head}.{payload}.",
+        "huge": "a" * 100_000,
+    }
+
+
+def test_no_other_token_does(authorize: Authorize, issuer: Issuer) -> None:
+    for what, token in wrong_tokens(issuer).items():
+        with pytest.raises(Exception, match=r"^Unauthorized$"):
+            authorize(REST, token)
+        assert effect(authorize(SOCKET, token)) == "Deny", what
+
+
+def test_a_ticket_is_for_sockets_alone(authorize: Authorize, stack: Stack) -> None:
+    ticket, _ = Tickets("connections").issue(Caller("ann"))
+    with pytest.raises(Exception, match=r"^Unauthorized$"):
+        authorize(REST, ticket=ticket)
+    answer = authorize(SOCKET, ticket=ticket)
+    assert (effect(answer), answer["context"]["userID"]) == ("Allow", "ann")
+    assert effect(authorize(SOCKET, ticket=ticket)) == "Deny"
+
+
+def test_a_key_of_the_issuers_that_is_new_is_fetched_but_not_for_every_token(issuer: Issuer, monkeypatch: Any) -> None:
+    tokens = Tokens(issuer.url, [AUDIENCE])
+    assert tokens.claims(issuer.token())["sub"] == "ann"
+    fetched = issuer.served
+    issuer.keys["two"] = ec.generate_private_key(ec.SECP256R1())
+    for _ in range(20):
+        with pytest.raises(Unauthorized, match="none of the issuer's"):
+            tokens.claims(issuer.token("two", "ES256"))
+    assert issuer.served == fetched
+    now = time.monotonic()
+    monkeypatch.setattr("elasticrecode.tokens.time.monotonic", lambda: now + 31)
+    assert tokens.claims(issuer.token("two", "ES256"))["sub"] == "ann"
+
+
+def test_when_the_issuer_is_away_the_keys_that_are_known_stay_in_use(issuer: Issuer, monkeypatch: Any) -> None:
+    issuer.broken = True
+    tokens = Tokens(issuer.url, [AUDIENCE])
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="can't be had"):
+            tokens.claims(issuer.token())
+    issuer.broken = False
+    assert tokens.claims(issuer.token())
+    issuer.broken = True
+    now = time.monotonic()
+    monkeypatch.setattr("elasticrecode.tokens.time.monotonic", lambda: now + 7200)
+    assert tokens.claims(issuer.token())
+
+
+def test_an_algorithm_is_the_keys_and_not_the_tokens_to_say(issuer: Issuer) -> None:
+    tokens = Tokens(issuer.url, [AUDIENCE])
+    with pytest.raises(Unauthorized):
+        tokens.claims(issuer.token(algorithm="RS512"))
+
+
+def test_a_ticket_is_used_once_by_one_of_many(stack: Stack) -> None:
+    tickets = Tickets("connections")
+    ticket, expires = tickets.issue(Caller("ann", expires=10**10))
+    assert 0 < expires - time.time() <= LIFETIME_SECONDS
+    assert ticket not in json.dumps(stack.dynamodb.scan(TableName="connections")["Items"])
+    got: list[Caller] = []
+    lost: list[str] = []
+
+    def redeem() -> None:
+        try:
+            got.append(tickets.redeem(ticket))
+        except Unauthorized as error:
+            lost.append(error.detail)
+
+    threads = [threading.Thread(target=redeem) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert got == [Caller("ann", expires=10**10)]
+    assert len(lost) == 7
+
+
+@pytest.mark.parametrize("wrong", ["x", "", "ticket", "a" * 10_000, "\x00"])
+def test_what_is_no_ticket_opens_nothing(stack: Stack, wrong: str) -> None:
+    with pytest.raises(Unauthorized):
+        Tickets("connections").redeem(wrong)
+
+
+def test_a_ticket_ends_after_a_minute_and_with_the_token_it_was_bought_with(stack: Stack, monkeypatch: Any) -> None:
+    tickets, now = Tickets("connections"), time.time()
+    late, _ = tickets.issue(Caller("ann", expires=10**10))
+    soon, ends = tickets.issue(Caller("ann", expires=int(now) + 5))
+    assert ends == int(now) + 5
+    monkeypatch.setattr("elasticrecode.tickets.time.time", lambda: now + 6)
+    with pytest.raises(Unauthorized):
+        tickets.redeem(soon)
+    monkeypatch.setattr("elasticrecode.tickets.time.time", lambda: now + 62)
+    with pytest.raises(Unauthorized):
+        tickets.redeem(late)
+
+
+def test_the_route_gives_the_caller_a_ticket(stack: Stack) -> None:
+    handler = function("tickets").build(names.TicketsSettings(connections_table="connections"))
+    answer = call(handler, names.SOCKET_TICKET)
+    assert (answer.status, set(answer.body)) == (200, {"ticket", "expiresAt"})
+    assert Tickets("connections").redeem(answer.body["ticket"]) == ANYBODY
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    server = Gateway()
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_connections_end_with_their_tokens_and_no_others(stack: Stack, gateway: Gateway, monkeypatch: Any) -> None:
+    connections, now = ConnectionsTable("connections"), time.time()
+    for number in range(120):
+        connections.add(f"over-{number}", Watch(userID="ann"), Start("now"), int(now) - 1)
+    connections.add("soon", Watch(userID="ann"), Start("now"), int(now) + 100)
+    connections.add("always", Watch(userID="ann"), Start("now"))
+    hangup = function("hangup").build(
+        names.HangupSettings(connections_table="connections", socket_management_url=gateway.url)
+    )
+    hangup({}, None)
+    assert set(gateway.ended) == {f"over-{number}" for number in range(120)}
+    assert connections.get("userID#ann", "soon")
+    assert connections.get("userID#ann", "always")
+    ended = len(gateway.ended)
+    hangup({}, None)
+    assert len(gateway.ended) == ended
+    monkeypatch.setattr("elasticrecode.connections.time.time", lambda: now + 100)
+    assert not connections.get("userID#ann", "soon"), "nothing is sent to it from that second on"
+    hangup({}, None)
+    assert gateway.ended[-1] == "soon"
+
+
+def test_a_short_token_does_not_hide_those_who_watch_the_same_for_longer(stack: Stack, monkeypatch: Any) -> None:
+    connections, now = ConnectionsTable("connections"), time.time()
+    connections.add("long", Watch(userID="ann"), Start("now"))
+    connections.add("short", Watch(userID="ann"), Start("now"), int(now) + 5)
+    for watcher in ("long", "short"):
+        found = connections.get("userID#ann", watcher)
+        assert found
+        connections.join(found, Cursor(1))
+    monkeypatch.setattr("elasticrecode.connections.time.time", lambda: now + 10)
+    assert [watcher.connection_id for watcher in connections.watching(["userID#ann"])] == ["long"]
+
+
+def test_a_socket_without_an_authorizers_word_is_not_opened_where_callers_are_asked(stack: Stack) -> None:
+    sockets = function("sockets").build(
+        names.SocketsSettings(
+            auth=Auth("jwt"), connections_table="connections", socket_management_url="http://127.0.0.1:9/ws"
+        )
+    )
+    request: dict[str, Any] = {"eventType": "CONNECT", "connectionId": "c"}
+    event: dict[str, Any] = {"requestContext": request, "queryStringParameters": None}
+    with pytest.raises(KeyError):
+        sockets(event, None)
+    request["authorizer"] = Caller("ann").context()
+    assert sockets(event, None) == {"statusCode": 200}
+    event["queryStringParameters"] = {"userID": "bob"}
+    assert sockets(event, None)["statusCode"] == 403

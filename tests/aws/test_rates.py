@@ -1,0 +1,118 @@
+"""How often each user may ask for something to be done."""
+
+from collections.abc import Iterator
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from elasticrecode.callers import ANYBODY, Caller
+from elasticrecode.errors import TooManyRequests, Unavailable
+from elasticrecode.rates import Rates
+from elasticrecode.settings import RATES_KEYS, TTL, Rate
+
+ANN, BOB = Caller("ann"), Caller("bob")
+OPERATOR = Caller("olga", operator=True)
+NOON = 1_800_000_000 - 1_800_000_000 % 60
+
+
+class Clock:
+    """Tells the time that it is set to."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def time(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock(NOON + 10)
+    monkeypatch.setattr("elasticrecode.rates.time", clock)
+    return clock
+
+
+@pytest.fixture(autouse=True)
+def table(clock: Clock) -> Iterator[None]:
+    with mock_aws():
+        boto3.client("dynamodb").create_table(
+            TableName="rates",
+            KeySchema=[
+                {"AttributeName": RATES_KEYS[0], "KeyType": "HASH"},
+                {"AttributeName": RATES_KEYS[1], "KeyType": "RANGE"},
+            ],
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in RATES_KEYS],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        yield
+
+
+def asked(rates: Rates, caller: Caller, times: int) -> int:
+    """How many of so many requests are let through."""
+    through = 0
+    for _ in range(times):
+        try:
+            rates.count(caller)
+            through += 1
+        except TooManyRequests:
+            pass
+    return through
+
+
+def items() -> list[dict[str, dict[str, str]]]:
+    return list(boto3.client("dynamodb").scan(TableName="rates")["Items"])  # type: ignore[arg-type]
+
+
+def test_a_user_may_ask_as_often_as_the_option_says_in_a_minute_and_again_in_the_next(clock: Clock) -> None:
+    rates = Rates(Rate("rates", 5))
+    assert asked(rates, ANN, 9) == 5
+    clock.now += 60
+    assert asked(rates, ANN, 9) == 5
+
+
+def test_functions_count_together(clock: Clock) -> None:
+    one, other = Rates(Rate("rates", 5)), Rates(Rate("rates", 5))
+    assert asked(one, ANN, 3) + asked(other, ANN, 9) + asked(one, ANN, 9) == 5
+
+
+def test_one_users_flood_is_nobody_elses_and_operators_are_not_counted() -> None:
+    rates = Rates(Rate("rates", 5))
+    assert asked(rates, ANN, 9) == 5
+    assert asked(rates, BOB, 5) == 5
+    assert asked(rates, OPERATOR, 50) == 50
+    assert asked(rates, ANYBODY, 50) == 50
+    assert {item["user"]["S"] for item in items()} == {"ann", "bob"}
+
+
+def test_who_asks_too_often_is_told_when_to_come_back(clock: Clock) -> None:
+    rates = Rates(Rate("rates", 1))
+    rates.count(ANN)
+    with pytest.raises(TooManyRequests) as caught:
+        rates.count(ANN)
+    assert caught.value.retry_after == 50
+    assert "1 times a minute" in caught.value.detail
+
+
+def test_a_flood_costs_no_writes_beyond_what_is_allowed_and_counts_are_forgotten(clock: Clock) -> None:
+    rates = Rates(Rate("rates", 5))
+    asked(rates, ANN, 1000)
+    (item,) = items()
+    assert int(item["count"]["N"]) == 6
+    assert clock.now < int(item[TTL]["N"]) < clock.now + 3600
+
+
+def test_with_no_number_nothing_is_counted() -> None:
+    assert asked(Rates(Rate()), ANN, 100) == 100
+    assert not items()
+
+
+def test_what_cannot_be_counted_is_not_let_through() -> None:
+    rates = Rates(Rate("rates", 5))
+    refuse = boto3.client("dynamodb").exceptions.ProvisionedThroughputExceededException
+    rates._dynamodb.meta.events.register(
+        "before-send.dynamodb.UpdateItem",
+        lambda **_: (_ for _ in ()).throw(refuse({"Error": {"Code": refuse.__name__}}, "x")),
+    )
+    with pytest.raises(Unavailable):
+        rates.count(ANN)

@@ -1,0 +1,221 @@
+"""Who may what, tried on the deployed stack: every route by everybody, and two users with the same rights.
+
+The table stands in docs/security.md; ACCESS=write writes it there again.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from elasticrecode import settings
+from elasticrecode.callers import Caller
+from elasticrecode.settings import TTL
+from elasticrecode.tickets import key
+from local import users
+from tests.conftest import ROOT, contract
+from tests.e2e.conftest import Deployed, wait_for
+
+DOCS = ROOT / "docs" / "security.md"
+BEGIN, END = "<!-- access -->\n", "<!-- /access -->\n"
+ANN, BOB = "ann", "bob"
+ROLES: dict[str, str | None] = {"nobody": None, "another user": BOB, "the user": ANN, "an operator": users.OPERATOR}
+YES = "yes"
+_PRESET = {"profile": {"vmaf": {"scale": "720p"}}}
+
+
+class Things(NamedTuple):
+    """What is ann's."""
+
+    job: str
+    batch: str
+
+
+class Access:
+    """Each route's request about what is ann's, made anew for each who tries it."""
+
+    def __init__(self, deployed: Deployed) -> None:
+        self.deployed = deployed
+        self.missing = f"s3://{deployed.bucket}/none/missing.mp4"
+        job = deployed.call("POST", "/api/v1/jobs", self.job(ANN), user=ANN)[1][0]["jobid"]
+        batch = deployed.call("POST", "/api/v1/batches", self.batch(ANN), user=ANN)[1]["batchID"]
+        self.things = Things(job, batch)
+        deployed.until(job, "failed")
+        wait_for(lambda: deployed.call("GET", f"/api/v1/batches/{batch}")[1]["state"] == "finished", "the batch's end")
+
+    def job(self, user: str) -> dict[str, Any]:
+        output = f"s3://{self.deployed.bucket}/access/{user}/"
+        return {**contract("job"), "userid": user, "input": self.missing, "output": output}
+
+    def batch(self, user: str) -> dict[str, Any]:
+        body = self.job(user)
+        return {"inputs": [body.pop("input")], **body}
+
+    def score(self, user: str) -> dict[str, Any]:
+        output = f"s3://{self.deployed.bucket}/access/{user}/"
+        uris = {"input": self.missing, "origin": f"{self.missing}.origin.mp4", "output": output}
+        return {**contract("vmaf"), **uris, "userid": user}
+
+    def webhook(self, user: str) -> dict[str, Any]:
+        return {"userID": user, "url": "http://127.0.0.1:9/", "actions": ["JobFinished"]}
+
+    def request(self, route: str) -> tuple[str, Any]:
+        """Path with its query, and body, of a request to a route."""
+        path = "/api" + route.split(" ")[1].rstrip("/")
+        names = {"jobID": self.things.job, "batchID": self.things.batch, "userID": ANN, "queue": "vmaf_job"}
+        if "{webhookID}" in path:
+            made = self.deployed.call("POST", "/api/v1/webhooks", self.webhook(ANN), user=ANN)[1]
+            names["webhookID"] = made["webhookID"]
+        if "{name}" in path:
+            names["name"] = "access"
+            self.deployed.call("PUT", "/api/v1/presets/access", _PRESET)
+        body = {
+            settings.SUBMIT: self.job(ANN),
+            settings.SUBMIT_VMAF: self.score(ANN),
+            settings.SUBMIT_BATCH: self.batch(ANN),
+            settings.RETRY_FAILED: {"userID": ANN},
+            settings.ADD_WEBHOOK: self.webhook(ANN),
+            settings.PUT_PRESET: _PRESET,
+        }.get(route)
+        query = f"?userID={ANN}" if route in (settings.JOBS, settings.WEBHOOKS) else ""
+        return path.format(**names) + query, body
+
+    def clear(self) -> None:
+        """Leave no webhook behind, of which a user has at most twenty."""
+        for made in self.deployed.call("GET", f"/api/v1/webhooks?userID={ANN}")[1]:
+            self.deployed.call("DELETE", f"/api/v1/webhooks/{made['webhookID']}")
+
+
+@pytest.fixture(scope="module")
+def access(deployed: Deployed) -> Iterator[Access]:
+    made = Access(deployed)
+    yield made
+    made.clear()
+
+
+def test_who_may_what_is_as_the_docs_say(access: Access) -> None:
+    """The table of docs/security.md, each cell tried."""
+    deployed = access.deployed
+    rows = []
+    for route in (route for served in settings.ROUTES.values() for route in served):
+        cells = []
+        for user in ROLES.values():
+            path, body = access.request(route)
+            status, answer, _ = deployed.call(route.split(" ")[0], path, body, user=user)
+            assert status < 500, (route, user, answer)
+            cells.append(str(status) if status in (401, 403, 404) else YES)
+        rows.append(f"| {route.replace('/v1', '/api/v1')} | {' | '.join(cells)} |\n")
+        access.clear()
+    deployed.call("DELETE", "/api/v1/presets/access")
+    assert deployed.call("POST", "/api/v1/worker/queues/vmaf_job/resume")[0] == 200
+    table = f"| route | {' | '.join(ROLES)} |\n|---|{'---|' * len(ROLES)}\n{''.join(rows)}"
+    text = DOCS.read_text()
+    before, _, rest = text.partition(BEGIN)
+    written, _, after = rest.partition(END)
+    if os.environ.get("ACCESS") == "write":
+        DOCS.write_text(f"{before}{BEGIN}{table}{END}{after}")
+        written = table
+    assert written == table
+
+
+def test_what_another_user_tries_changes_and_shows_nothing(access: Access) -> None:
+    """The other's answers to every route that names something of ann's."""
+    deployed, things = access.deployed, access.things
+    mine = {
+        path: deployed.call("GET", path, user=ANN)[1]
+        for path in (f"/api/v1/jobs/{things.job}", f"/api/v1/batches/{things.batch}", f"/api/v1/webhooks?userID={ANN}")
+    }
+    crossings = []
+    for route in (route for served in settings.ROUTES.values() for route in served):
+        path, body = access.request(route)
+        mine_named = [ANN if word == "{userID}" else word for word in route.split("/")]
+        status, answer, _ = deployed.call(route.split(" ")[0], path, body, user=BOB)
+        names_mine = (body and ANN in json.dumps(body)) or "?" in path or any("ID}" in word for word in mine_named)
+        if (names_mine and status not in (403, 404)) or (status < 300 and ANN in json.dumps(answer)):
+            crossings.append((route, status))
+    access.clear()
+    assert crossings == []
+    assert {path: deployed.call("GET", path, user=ANN)[1] for path in mine} == mine
+
+
+def test_one_users_key_is_none_of_anothers(access: Access) -> None:
+    deployed, told = access.deployed, {"Idempotency-Key": f"access-{time.time_ns()}"}
+    first = deployed.call("POST", "/api/v1/jobs", access.job(ANN), told, user=ANN)[1]
+    assert deployed.call("POST", "/api/v1/jobs", access.job(ANN), told, user=BOB)[0] == 403
+    others = deployed.call("POST", "/api/v1/jobs", access.job(BOB), told, user=BOB)[1]
+    assert others[0]["jobid"] != first[0]["jobid"]
+    assert deployed.call("POST", "/api/v1/jobs", access.job(ANN), told, user=ANN)[1] == first
+
+
+def actions(frames: list[dict[str, Any]]) -> list[str]:
+    return [frame["action"] for frame in frames]
+
+
+def test_watchers_see_their_own_alone_whatever_they_ask_for(access: Access) -> None:
+    deployed, things = access.deployed, access.things
+    with pytest.raises(InvalidStatus):
+        deployed.watch(f"userID={ANN}", user=BOB)
+    asked = ("lastMod=0", "", f"lastMod=1&jobID={things.job}", f"lastMod=1&batchID={things.batch}")
+    with ExitStack() as opened:
+        sockets = [opened.enter_context(deployed.watch(query, user=BOB)) for query in asked]
+        (own,) = deployed.call("POST", "/api/v1/jobs", access.job(ANN), user=ANN)[1]
+        deployed.until(own["jobid"], "failed")
+        (bobs,) = deployed.call("POST", "/api/v1/jobs", access.job(BOB), user=BOB)[1]
+        seen: list[list[dict[str, Any]]] = [[] for _ in sockets]
+        for socket, events in zip(sockets[:2], seen[:2], strict=True):  # until bob's own has come, ann's would have
+            while not (events and events[-1]["action"] == "JobFailed" and events[-1]["jobID"] == bobs["jobid"]):
+                events.append(json.loads(socket.recv(timeout=60)))
+        for socket, events in zip(sockets[2:], seen[2:], strict=True):
+            socket.send("anybody there?")
+            events.append({"action": socket.recv(timeout=60), "userID": BOB})
+            assert actions(events) == ["pong"]
+    assert {event["userID"] for events in seen for event in events} == {BOB}
+
+
+def test_a_socket_opens_with_a_token_or_with_a_ticket_that_works_once(deployed: Deployed) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        deployed.watch("lastMod=0", user=None)
+    assert refused.value.response.status_code in (401, 403)
+    ticket = deployed.call("POST", "/api/v1/socket-tickets", user=BOB)[1]["ticket"]
+    with deployed.watch(f"ticket={ticket}", user=None) as socket:
+        socket.send("there?")
+        assert socket.recv(timeout=30) == "pong"
+    for wrong in (ticket, "x", "", "x" * 5000):
+        with pytest.raises(InvalidStatus):
+            deployed.watch(f"ticket={wrong}", user=None)
+    stolen = deployed.call("POST", "/api/v1/socket-tickets", user=BOB)[1]["ticket"]
+    with pytest.raises(InvalidStatus):
+        deployed.watch(f"userID={ANN}&ticket={stolen}", user=None)
+
+
+def test_a_connection_is_told_nothing_after_its_token_has_ended_and_is_ended_itself(access: Access) -> None:
+    """A ticket carries the end of the token that it was bought with; this one's is near."""
+    deployed, ends = access.deployed, int(time.time()) + 8
+    item = {
+        **key("soon-over"),
+        "caller": {"M": {name: {"S": value} for name, value in Caller(ANN, expires=ends).context().items()}},
+        TTL: {"N": str(ends)},
+    }
+    deployed.dynamodb.put_item(TableName=deployed.stack["ConnectionsTable"], Item=item)
+    with deployed.watch("ticket=soon-over", user=None) as short, deployed.watch("", user=ANN) as long:
+        short.send("there?")
+        assert short.recv(timeout=30) == "pong"
+        wait_for(lambda: time.time() > ends, "the token's end")
+        job = deployed.call("POST", "/api/v1/jobs", access.job(ANN), user=ANN)[1][0]["jobid"]
+        while json.loads(long.recv(timeout=60))["jobID"] != job:
+            pass
+        with pytest.raises(ConnectionClosed):  # and no event before that
+            short.recv(timeout=150)
+
+
+def test_what_is_wrong_with_a_token_gets_nobody_in(deployed: Deployed) -> None:
+    good = deployed.signed(BOB)["Authorization"]
+    head, payload, signature = good.split(".")
+    for wrong in ("", "Bearer", "Bearer x", f"{head}.{payload}.", f"{head}.{payload[:-2]}AA.{signature}", "Basic YTpi"):
+        assert deployed.call("GET", "/api/v1/schema", headers={"Authorization": wrong}, user=None)[0] == 401, wrong
+    assert deployed.call("GET", "/api/v1/schema", headers={"Authorization": good}, user=None)[0] == 200

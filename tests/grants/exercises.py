@@ -1,0 +1,1014 @@
+"""What functions and workers do that needs a grant, each in a second or so. `EXERCISES` has them by who does it.
+
+An exercise prepares what it needs and looks at what comes of it, so it fails where one of its grants is missing.
+"""
+
+import json
+import os
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import boto3
+import botocore.session
+import msgspec
+from msgspec import Raw
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from elasticrecode import ids
+from elasticrecode.batches import Line, Tally, Task, read_batch
+from elasticrecode.connections import Watcher
+from elasticrecode.events import WorkerEvent
+from elasticrecode.fleet import ClusterView, Registered
+from elasticrecode.jobs import Job
+from elasticrecode.lifecycle import CLAIM, ENDED
+from elasticrecode.presets import BUILT_IN
+from elasticrecode.routing import Choice
+from elasticrecode.settings import DeliverSettings
+from elasticrecode.strips import Change
+from elasticrecode.table import Accepted, _record_item
+from elasticrecode.watching import Cursor, Start, Watch
+from elasticrecode.webhooks import Delivery, Webhook
+from elasticrecode.webhooks import new as new_webhook
+from local.processes import Program, programs
+from tests.conftest import ROOT
+from tests.e2e.conftest import FFMPEG
+from tests.e2e.test_webhooks import Receiver
+from tests.grants.stage import Missed, Stage, new, now_ms
+from worker.failures import ClaimLost, JobError
+from worker.storage import Storage
+from worker.task import _publish
+
+Exercise = Callable[[Stage], None]
+
+EXERCISES: dict[str, list[Exercise]] = {}
+_SLOW: list[Exercise] = []
+WORKER = "worker"
+
+
+def of(owner: str, *, slow: bool = False) -> Callable[[Exercise], Exercise]:
+    """An exercise of a function, or of workers. Slow ones come last: the others may show already what they would."""
+
+    def note(exercise: Exercise) -> Exercise:
+        known = EXERCISES.setdefault(owner, [])
+        known.insert(len(known) if slow else sum(one not in _SLOW for one in known), exercise)
+        if slow:
+            _SLOW.append(exercise)
+        return exercise
+
+    return note
+
+
+# Taking jobs in
+
+
+class Intake(NamedTuple):
+    """A route that takes jobs in."""
+
+    function: str
+    path: str
+    body: dict[str, Any]
+
+
+def _intakes(stage: Stage) -> dict[str, Intake]:
+    scoring = {"profile": {"vmaf": {"scale": "240p"}}, "origin": f"s3://{stage.bucket}/none/origin.mp4"}
+    listed = {"inputs": [f"s3://{stage.bucket}/none/{n}.mp4" for n in range(2)]}
+    batch = stage.request(new()) | listed
+    del batch["input"]
+    return {
+        "submit": Intake("submit", "/jobs", stage.request(new())),
+        "vmaf": Intake("vmaf", "/vmaf", stage.request(new()) | scoring),
+        "batch": Intake("batch", "/batches", batch),
+    }
+
+
+def _intake(function: str, way: Callable[[Stage, Intake], None]) -> Exercise:
+    def exercise(stage: Stage) -> None:
+        way(stage, _intakes(stage)[function])
+
+    exercise.__name__ = f"{function}_{way.__name__}"
+    return of(function, slow=way is not goes_on_with_a_request_that_was_cut_off)(exercise)
+
+
+def takes_a_request_with_a_key(stage: Stage, intake: Intake) -> None:
+    stage.cold(intake.function)
+    stage.call("POST", intake.path, intake.body, {"Idempotency-Key": new()})
+
+
+def goes_on_with_a_request_that_was_cut_off(stage: Stage, intake: Intake) -> None:
+    key = new()
+    stage.call("POST", intake.path, intake.body, {"Idempotency-Key": key})
+    (row,) = _rows(stage, stage.stack["JobsTable"], f"key#{intake.body['userid']}#")
+    stage.deployed.dynamodb.update_item(
+        TableName=stage.stack["JobsTable"],
+        Key={name: row[name] for name in ("jobID", "item")},
+        UpdateExpression="SET locked = :never REMOVE refused",
+        ExpressionAttributeValues={":never": {"N": "0"}},
+    )
+    stage.call("POST", intake.path, intake.body, {"Idempotency-Key": key})
+
+
+def remembers_a_preset_that_is_gone(stage: Stage, intake: Intake) -> None:
+    name, key = f"grants-{new()}", new()
+    profile = intake.body["profile"]
+    stage.call("PUT", f"/presets/{name}", {"profile": profile})
+    body = intake.body | {"profile": {"preset": name}}
+    stage.call("POST", intake.path, body, {"Idempotency-Key": key})
+    stage.call("DELETE", f"/presets/{name}")
+    stage.cold(intake.function)
+    stage.call("POST", intake.path, body, {"Idempotency-Key": key})
+
+
+for _function in ("submit", "vmaf", "batch"):
+    _intake(_function, takes_a_request_with_a_key)
+    _intake(_function, goes_on_with_a_request_that_was_cut_off)
+    _intake(_function, remembers_a_preset_that_is_gone)
+
+
+@of("submit")
+def submit_takes_several_jobs(stage: Stage) -> None:
+    body = stage.request(new())
+    body["batchInputs"] = [body.pop("input"), f"s3://{stage.bucket}/none/second.mp4"]
+    answer = stage.call("POST", "/jobs", body)
+    if any(one["status"]["status"] != "success" for one in answer):
+        raise Missed("a job was not stored")
+
+
+def _rows(stage: Stage, table: str, start: str) -> list[dict[str, Any]]:
+    pages = stage.deployed.dynamodb.get_paginator("scan").paginate(
+        TableName=table,
+        FilterExpression="begins_with(jobID, :start)",
+        ExpressionAttributeValues={":start": {"S": start}},
+        ConsistentRead=True,
+    )
+    return [row for page in pages for row in page["Items"]]
+
+
+# Where jobs stand
+
+
+@of("logs")
+def logs_lists_a_job_and_a_user(stage: Stage) -> None:
+    job = stage.job()
+    stage.call("GET", f"/jobs/{job.jobid}")
+    stage.call("GET", f"/{job.userid}/jobs")
+
+
+@of("logs")
+def logs_knows_that_there_is_no_job(stage: Stage) -> None:
+    status, _, _ = stage.deployed.call("GET", f"/api/v1/jobs/{new()}")
+    if status != 404:
+        raise Missed(f"a job that is not there answers {status}")
+
+
+@of("jobs", slow=True)
+def jobs_cancels_and_retries(stage: Stage) -> None:
+    job = stage.job()
+    stage.cold("jobs")
+    stage.call("GET", f"/jobs?userID={job.userid}")
+    stage.call("DELETE", f"/jobs/{job.jobid}")
+    stage.call("POST", f"/jobs/{job.jobid}/retry")
+
+
+@of("jobs")
+def jobs_retries_what_failed_of_a_batch(stage: Stage) -> None:
+    batch_id, user = _expanded(stage, 1)
+    stage.call("GET", f"/jobs?userID={user}&batchID={batch_id}")
+    stage.call("POST", "/jobs/retry", {"userID": user, "batchID": batch_id})
+
+
+# Batches
+
+
+def _batch(stage: Stage, count: int = 1, **places: Any) -> tuple[str, str]:
+    """A batch that is stored, and whose it is; with inputs that are listed unless it has other ones."""
+    user, batch_id = new(), new()
+    body = stage.request(user)
+    del body["input"]
+    inputs = [f"s3://{stage.bucket}/none/{n}.mp4" for n in range(count)]
+    body |= places or {"inputs": inputs}
+    batch, _ = read_batch(json.dumps(body).encode(), batch_id, now_ms(), BUILT_IN)
+    saved = None if places else stage.batches.save(batch, [Line(n, uri) for n, uri in enumerate(inputs, 1)])
+    stage.batches.create(batch, saved)
+    return batch_id, user
+
+
+def _expanded(stage: Stage, count: int) -> tuple[str, str]:
+    """A batch with jobs, counted."""
+    batch_id, user = _batch(stage, count)
+    stage.batches.count(batch_id, 0, [Change(n, 0, "queued") for n in range(count)])
+    return batch_id, user
+
+
+def _task(stage: Stage, batch_id: str, do: Any = "make") -> Task:
+    standing = stage.batches.standing(batch_id)
+    if not standing:
+        raise Missed("the batch is not there")
+    return Task(batch_id, do, standing.run, 0)
+
+
+@of("batch")
+def batch_shows_and_cancels(stage: Stage) -> None:
+    batch_id, _ = _expanded(stage, 1)
+    stage.call("GET", f"/batches/{batch_id}")
+    stage.call("DELETE", f"/batches/{batch_id}")
+
+
+@of("survey", slow=True)
+def survey_looks_through_a_prefix(stage: Stage) -> None:
+    stage.s3.put_object(Bucket=stage.bucket, Key="grants/one.mp4", Body=b"-")
+    batch_id, _ = _batch(stage, prefix=f"s3://{stage.bucket}/grants/")
+    stage.sqs.send_message(QueueUrl=stage.surveys, MessageBody=json.dumps({"batchID": batch_id}))
+    _until_surveyed(stage, batch_id)
+
+
+@of("survey", slow=True)
+def survey_reads_a_manifest(stage: Stage) -> None:
+    text = f"s3://{stage.bucket}/none/one.mp4\n".encode()
+    stage.s3.put_object(Bucket=stage.bucket, Key="grants/manifest.txt", Body=text)
+    batch_id, _ = _batch(stage, manifest=f"s3://{stage.bucket}/grants/manifest.txt")
+    stage.sqs.send_message(QueueUrl=stage.surveys, MessageBody=json.dumps({"batchID": batch_id}))
+    _until_surveyed(stage, batch_id)
+
+
+def _until_surveyed(stage: Stage, batch_id: str) -> None:
+    def is_surveyed() -> bool:
+        standing = stage.batches.standing(batch_id)
+        if standing and standing.failure:
+            raise Missed(standing.failure.message)
+        return bool(standing and standing.found)
+
+    stage.until(is_surveyed, "a look through the inputs")
+    stage.until(lambda: _made(stage, batch_id), "the jobs of the batch")
+
+
+def _made(stage: Stage, batch_id: str) -> bool:
+    standing = stage.batches.standing(batch_id)
+    return bool(standing and standing.settled)
+
+
+@of("survey", slow=True)
+def survey_tells_of_a_batch_without_inputs(stage: Stage) -> None:
+    batch_id, _ = _batch(stage, prefix=f"s3://{stage.bucket}/nothing/here/")
+    stage.sqs.send_message(QueueUrl=stage.surveys, MessageBody=json.dumps({"batchID": batch_id}))
+    stage.until(lambda: _has_ended(stage, batch_id), "the end of the batch")
+
+
+def _has_ended(stage: Stage, batch_id: str) -> bool:
+    standing = stage.batches.standing(batch_id)
+    return bool(standing and standing.endedMs)
+
+
+@of("expand", slow=True)
+def expand_makes_one_job(stage: Stage) -> None:
+    batch_id, _ = _batch(stage)
+    stage.cold("expand")
+    stage.hand("expand", _task(stage, batch_id))
+
+
+@of("expand", slow=True)
+def expand_makes_several_jobs_again(stage: Stage) -> None:
+    batch_id, _ = _batch(stage, 2)
+    task = _task(stage, batch_id)
+    stage.batches.hold(task, now_ms(), now_ms() - 1)
+    stage.hand("expand", task)
+    stage.until(lambda: _made(stage, batch_id), "the page settled", 0)
+
+
+@of("expand")
+def expand_cancels(stage: Stage) -> None:
+    batch_id, _ = _batch(stage)
+    task = _task(stage, batch_id)
+    stage.hand("expand", task)
+    stage.batches.cancel(batch_id, now_ms())
+    stage.hand("expand", Task(batch_id, "cancel"))
+    stage.hand("expand", Task(batch_id, "sweep", task.run, 0))
+    (record,) = stage.jobs.records_of([ids.job_id(batch_id, 0)])
+    if record.state != "cancelled":
+        raise Missed(f"the job is {record.state}")
+
+
+@of("expand", slow=True)
+def expand_takes_pages_from_its_queue(stage: Stage) -> None:
+    batch_id, _ = _batch(stage)
+    body = msgspec.json.encode(_task(stage, batch_id)).decode()
+    stage.sqs.send_message(QueueUrl=stage.pages, MessageBody=body)
+    stage.until(lambda: _made(stage, batch_id), "the jobs of the batch")
+
+
+@of("tally")
+def tally_counts_and_ends(stage: Stage) -> None:
+    batch_id, user = _batch(stage)
+    stage.batches.settle(_task(stage, batch_id))
+    stage.hand("tally", Tally(batch_id, [Change(0, 1, "failed")]))
+    if not _has_ended(stage, batch_id):
+        raise Missed("the batch has not ended")
+    if [event.action for event in stage.jobs.job_events(batch_id, 10, "").events] != ["BatchFinished"]:
+        raise Missed(f"nothing tells {user} of it")
+
+
+@of("tally", slow=True)
+def tally_takes_counts_from_its_queue(stage: Stage) -> None:
+    batch_id, _ = _batch(stage)
+    body = msgspec.json.encode(Tally(batch_id, [Change(0, 0, "queued")])).decode()
+    stage.sqs.send_message(QueueUrl=stage.tallies, MessageBody=body)
+    stage.until(lambda: stage.batches.strips(batch_id), "a strip of the batch")
+
+
+# Queues and workers, for operators
+
+
+@of("presets")
+def presets_are_put_listed_and_removed(stage: Stage) -> None:
+    name = f"grants-{new()}"
+    stage.call("PUT", f"/presets/{name}", {"profile": {"vmaf": {"scale": "240p"}}})
+    stage.call("GET", "/presets")
+    stage.call("DELETE", f"/presets/{name}")
+
+
+@of("workers", slow=True)
+def workers_pauses_and_resumes(stage: Stage) -> None:
+    stage.cold("workers")
+    stage.call("POST", "/worker/queues/vmaf_job/pause")
+    stage.call("POST", "/worker/queues/vmaf_job/resume")
+
+
+@of("workers", slow=True)
+def workers_looks_at_queues(stage: Stage) -> None:
+    stage.forget("loads")
+    stage.cold("workers")
+    shown = {one["queue"]: one for one in stage.call("GET", "/worker/backlog")}
+    for name in ("ffmpeg_job", "vmaf_job"):
+        if not shown[name]["lookedAt"]:
+            raise Missed(f"{name} was not looked at")
+
+
+@of("discovery")
+def discovery_looks_into_the_cluster_for_queues(stage: Stage) -> None:
+    known = stage.known().registered
+    now = time.time()
+    # One that its workers brought along and nobody could find is looked up again.
+    unfound = {
+        "ffmpeg_spot": Registered(groups=("cpu",), fault="not yet", seen=now, served=now),
+        "vmaf_more": Registered(groups=("vmaf",), fault="not yet", seen=now, served=now),
+    }
+    stage.registry.save_registered({name: one for name, one in known.items() if name not in unfound} | unfound)
+    stage.registry.save_cluster(ClusterView(name="gone", seen=now))
+    with _deployment(stage, "worker-more", "vmaf_more", "vmaf"):
+        found = stage.invoke("discovery", {})
+    if found["unreachable"]:
+        raise Missed(f"{found['unreachable']}")
+    after = stage.known()
+    for name in unfound:
+        if after.registered[name].fault != "there is no such queue":
+            raise Missed(f"{name} was not looked up: {after.registered[name].fault}")
+    if "gone" in {view.name for view in after.clusters}:
+        raise Missed("a cluster that is gone is still known")
+
+
+@contextmanager
+def _deployment(stage: Stage, name: str, queue: str, kind: str) -> Iterator[None]:
+    """A Deployment of workers that are not ready."""
+    path = "/apis/apps/v1/namespaces/elasticrecode/deployments"
+    made = stage.deployed.cluster("GET", f"{path}/worker-{'vmaf' if kind == 'vmaf' else 'cpu'}")[1]
+    made = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": dict(made["metadata"]), "spec": made["spec"]}
+    made["metadata"] |= {"name": name}
+    made["metadata"].pop("resourceVersion")
+    made["spec"] = json.loads(json.dumps(made["spec"])) | {"replicas": 0}
+    for variable in made["spec"]["template"]["spec"]["containers"][0]["env"]:
+        if variable["name"] == "QUEUE_NAME":
+            variable["value"] = queue
+    status, answer = stage.deployed.cluster("POST", path, made)
+    if status != 201:
+        raise Missed(f"{answer}")
+    try:
+        yield
+    finally:
+        stage.deployed.cluster("DELETE", f"{path}/{name}")
+
+
+# From the table to workers, and back
+
+
+def _image(job: Job, queue: str) -> dict[str, Any]:
+    """The record of a job as the stream tells of it."""
+    return {
+        "jobID": {"S": job.jobid},
+        "userID": {"S": job.userid},
+        "queue": {"S": queue},
+        "state": {"S": "queued"},
+        "job": {"S": msgspec.json.encode(job).decode()},
+    }
+
+
+def _inserted(image: dict[str, Any]) -> dict[str, Any]:
+    return {"Records": [{"eventName": "INSERT", "dynamodb": {"NewImage": image}}]}
+
+
+@of("dispatch", slow=True)
+def dispatch_sends_to_each_kind_of_queue(stage: Stage) -> None:
+    stage.cold("dispatch")
+    for queue in ("ffmpeg_job", "vmaf_job"):
+        job = msgspec.structs.replace(_job(), jobid=new())
+        stage.invoke("dispatch", _inserted(_image(job, queue)))
+        stage.find(_url(stage, queue), job.jobid)
+
+
+def _job() -> Job:
+    return msgspec.convert(
+        {"userid": "grants", "jobid": new(), "input": "s3://b/in.mp4", "output": "s3://b/out/", "profile": {}}, Job
+    )
+
+
+def _url(stage: Stage, queue: str) -> str:
+    return next(url for group in stage.queues.values() for name, url in group.items() if name == queue)
+
+
+@of("dispatch", slow=True)
+def dispatch_looks_at_queues(stage: Stage) -> None:
+    finished = _image(_job(), "ffmpeg_job") | {"state": {"S": "finished"}}
+
+    def looked() -> bool:
+        stage.forget("loads")
+        stage.cold("dispatch")
+        stage.invoke("dispatch", _inserted(finished))
+        loads = stage.known().loads
+        return all(name in loads and loads[name].at for name in ("ffmpeg_job", "vmaf_job"))
+
+    stage.until(looked, "a look at both queues", 3)  # one that the stream has just begun may say that it looked
+
+
+@of("dispatch")
+def dispatch_marks_what_no_queue_takes(stage: Stage) -> None:
+    job = stage.job("ffmpeg_job")
+    stage.invoke("dispatch", _inserted(_image(job, "ffmpeg_nowhere")))
+    record = stage.jobs.record(job.jobid)
+    if not record or record.state != "accepted":
+        raise Missed("the job is not marked")
+
+
+@of("dispatch")
+def dispatch_tells_of_a_batchs_jobs(stage: Stage) -> None:
+    batch_id, user = _batch(stage)
+    job = msgspec.structs.replace(_job(), jobid=ids.job_id(batch_id, 0), userid=user)
+    image = _image(job, "ffmpeg_job") | {"batchID": {"S": batch_id}, "state": {"S": "cancelled"}}
+    stage.invoke("dispatch", _inserted(image))
+
+
+@of("dispatch", slow=True)
+def dispatch_follows_the_table(stage: Stage) -> None:
+    job = stage.job("ffmpeg_job")
+    stage.find(_url(stage, "ffmpeg_job"), job.jobid)
+
+
+def _event(job: Job, action: str = "JobStart") -> str:
+    told = WorkerEvent(action=action, job=Raw(msgspec.json.encode(job)), ts=now_ms() // 1000, eventID=new())
+    return msgspec.json.encode(told).decode()
+
+
+@of("events")
+def events_keeps_what_a_worker_says_and_moves_the_job(stage: Stage) -> None:
+    job = stage.job()
+    stage.hand("events", _event(job))
+    record = stage.jobs.record(job.jobid)
+    if not record or record.state != "running":
+        raise Missed("the job does not run")
+
+
+@of("events")
+def events_puts_aside_what_is_none(stage: Stage) -> None:
+    stage.hand("events", f"no event {new()}")
+
+
+@of("events", slow=True)
+def events_takes_from_the_control_queue(stage: Stage) -> None:
+    job = stage.job()
+    stage.sqs.send_message(QueueUrl=stage.stack["ControlQueue"], MessageBody=_event(job))
+    stage.until(lambda: _state(stage, job.jobid) == "running", "a job that runs")
+
+
+def _state(stage: Stage, job_id: str) -> str:
+    record = stage.jobs.record(job_id)
+    return record.state if record else ""
+
+
+# What was left lying
+
+
+def _reconcile(stage: Stage) -> None:
+    stage.invoke("reconcile", {})
+
+
+@of("reconcile", slow=True)
+def reconcile_brings_a_lost_message_back(stage: Stage) -> None:
+    job = stage.job()
+    stage.find(_url(stage, "ffmpeg_job"), job.jobid)  # dispatch has sent it, and now it is lost
+    stage.empty(_url(stage, "ffmpeg_job"))
+    stage.cold("reconcile")
+    _due(stage, job.jobid)
+    _reconcile(stage)
+    stage.find(_url(stage, "ffmpeg_job"), job.jobid)
+
+
+def _due(stage: Stage, job_id: str, **more: dict[str, str]) -> None:
+    """Let a job be looked at now."""
+    values = {"due": {"N": "1"}} | more
+    stage.deployed.dynamodb.update_item(
+        TableName=stage.stack["JobsTable"],
+        Key={"jobID": {"S": job_id}, "item": {"S": "job"}},
+        UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in values),
+        ExpressionAttributeNames={f"#{name}": name for name in values},
+        ExpressionAttributeValues={f":{name}": value for name, value in values.items()},
+    )
+
+
+@of("reconcile")
+def reconcile_buries_dead_letters(stage: Stage) -> None:
+    job = stage.job()
+    body = msgspec.json.encode(job).decode()
+    stage.sqs.send_message(QueueUrl=stage.stack["DeadLetterQueue"], MessageBody=body)
+    _reconcile(stage)
+    if _state(stage, job.jobid) != "failed":
+        raise Missed("the job has not failed")
+    _is_gone(stage, "DeadLetterQueue")
+
+
+@of("reconcile", slow=True)
+def reconcile_gives_events_back(stage: Stage) -> None:
+    job = stage.job()
+    stage.sqs.send_message(QueueUrl=stage.stack["EventDeadLetterQueue"], MessageBody=_event(job))
+    _reconcile(stage)
+    stage.until(lambda: _state(stage, job.jobid) == "running", "a job that runs")
+    _is_gone(stage, "EventDeadLetterQueue")
+
+
+def _is_gone(stage: Stage, output: str) -> None:
+    """Missed where a queue holds anything."""
+    if stage.held(stage.stack[output]):
+        raise Missed(f"the letter is still in {output}")
+
+
+def _relieve(stage: Stage, left: str, taker: str, group: Any) -> None:
+    """Let jobs wait where no worker has been for long: one that can leave, and one that a worker has."""
+    long_ago = time.time() - 3600
+    registered = stage.known().registered
+    with stage.queue(left) as url:
+        one = Registered(groups=(group,), url=url, seen=long_ago, served=long_ago)
+        stage.registry.save_registered(registered | {left: one})
+        try:
+            waits, stays = stage.job(left), stage.job(left)
+            stage.jobs.move(stays.jobid, CLAIM, None, now_ms(), {"lease": now_ms() + 60_000, "worker": "somebody"})
+            for job in (waits, stays):
+                body = msgspec.json.encode(job).decode()
+                stage.sqs.send_message(QueueUrl=url, MessageBody=body)
+            stage.cold("reconcile")
+            _reconcile(stage)
+            record = stage.jobs.record(waits.jobid)
+            if not record or record.queue != taker:
+                raise Missed(f"the job has not left for {taker}")
+            stage.find(url, stays.jobid)
+        finally:
+            stage.registry.save_registered(registered)
+
+
+@of("reconcile", slow=True)
+def reconcile_takes_jobs_elsewhere(stage: Stage) -> None:
+    _relieve(stage, "ffmpeg_left", "ffmpeg_job", "cpu")
+
+
+@of("reconcile", slow=True)
+def reconcile_takes_scores_elsewhere(stage: Stage) -> None:
+    _relieve(stage, "vmaf_left", "vmaf_job", "vmaf")
+
+
+# Drops
+
+
+def _put(stage: Stage, key: str, *, there: bool = True) -> str:
+    """A notification of S3 of an object."""
+    if there:
+        stage.s3.put_object(Bucket=stage.bucket, Key=key, Body=b"-")
+    place = {"bucket": {"name": stage.bucket}, "object": {"key": key, "size": 1, "eTag": new(), "sequencer": new()}}
+    return json.dumps({"Records": [{"eventName": "ObjectCreated:Put", "s3": place}]})
+
+
+@of("drops", slow=True)
+def drops_makes_a_job_of_a_file(stage: Stage) -> None:
+    stage.cold("drops")
+    stage.hand("drops", _put(stage, f"drop/{new()}.mp4"))
+
+
+@of("drops")
+def drops_leaves_alone_what_is_gone(stage: Stage) -> None:
+    stage.hand("drops", _put(stage, f"drop/{new()}.mp4", there=False))
+
+
+@of("drops", slow=True)
+def drops_hears_of_files(stage: Stage) -> None:
+    key = f"drop/{new()}.mp4"
+    stage.s3.put_object(Bucket=stage.bucket, Key=key, Body=b"-")
+    table = stage.stack["JobsTable"]
+
+    def has_come() -> bool:
+        found = stage.deployed.dynamodb.scan(
+            TableName=table,
+            FilterExpression="contains(job, :key)",
+            ExpressionAttributeValues={":key": {"S": key}},
+            ConsistentRead=True,
+        )
+        return bool(found["Items"])
+
+    stage.until(has_come, "a job of a file")
+
+
+# Watchers
+
+
+@of("feed", slow=True)
+def feed_takes_events(stage: Stage) -> None:
+    stage.job()
+    stage.cold("feed")
+    item = _record_item_of(stage.job())
+    stage.invoke("feed", _inserted(item))
+
+
+def _record_item_of(job: Job) -> dict[str, Any]:
+    return _record_item(Accepted(job, Choice("ffmpeg_job", ""), now_ms()), 60)
+
+
+@of("feed", slow=True)
+def feed_follows_the_table(stage: Stage) -> None:
+    user = new()
+    before = stage.feed.head()
+    job = stage.job(user=user)
+
+    def is_told() -> bool:
+        chunks = stage.feed.read(Cursor(before), 100)
+        return any(event.jobID == job.jobid for chunk in chunks for _, event in chunk.events)
+
+    stage.until(is_told, "an event in the feed")
+
+
+@contextmanager
+def _watching(stage: Stage, user: str, query: str = "") -> Iterator[ClientConnection]:
+    with connect(f"ws://localhost:{stage.deployed.place.port}/ws?userID={user}{query}") as socket:
+        yield socket
+
+
+def _watcher(stage: Stage, user: str) -> Watcher | None:
+    """The watcher of a user's jobs."""
+    rows = stage.deployed.dynamodb.query(
+        TableName=stage.stack["ConnectionsTable"],
+        KeyConditionExpression="topic = :topic",
+        ExpressionAttributeValues={":topic": {"S": f"userID#{user}"}},
+        ConsistentRead=True,
+    )["Items"]
+    return stage.connections.get(rows[0]["topic"]["S"], rows[0]["connectionID"]["S"]) if rows else None
+
+
+def _receive(socket: ClientConnection, seconds: float = 6) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(socket.recv(timeout=seconds))
+    except TimeoutError:
+        raise Missed("nothing was pushed") from None
+    return found
+
+
+@of("sockets")
+def sockets_lets_come_and_go(stage: Stage) -> None:
+    user, connection = new(), new()
+    context = {"connectionId": connection, "requestId": "exercise"}
+    query = {"userID": user}
+    stage.invoke("sockets", {"requestContext": context | {"eventType": "CONNECT"}, "queryStringParameters": query})
+    stage.invoke("sockets", {"requestContext": context | {"eventType": "DISCONNECT"}})
+    if _watcher(stage, user):
+        raise Missed("who has left is still known")
+
+
+@of("sockets")
+def sockets_answers(stage: Stage) -> None:
+    with _watching(stage, new()) as socket:
+        socket.send("ping")
+        try:
+            socket.recv(timeout=4)
+        except TimeoutError:
+            raise Missed("no pong came") from None
+
+
+@of("push", slow=True)
+def push_takes_a_watcher_over(stage: Stage) -> None:
+    user = new()
+    with _watching(stage, user) as socket:
+        stage.until(lambda: getattr(_watcher(stage, user), "state", "") == "joining", "a watcher that joins")
+        stage.chunk(stage.told("JobStart", "somebody else"))
+        stage.invoke("push", stage.chunk(stage.told("JobStart", user)))
+        while _receive(socket)["action"] != "JobStart":
+            pass
+
+
+@of("push")
+def push_forgets_who_is_gone(stage: Stage) -> None:
+    user, connection = new(), new()
+    _known_watcher(stage, user, connection, "live", Cursor(stage.feed.head()))
+    stage.invoke("push", stage.chunk(stage.told("JobStart", user)))
+    if stage.connections.get(f"userID#{user}", connection):
+        raise Missed("who is gone is still known")
+
+
+@of("push", slow=True)
+def push_follows_the_feed(stage: Stage) -> None:
+    user = new()
+    with _watching(stage, user) as socket:
+        stage.until(lambda: getattr(_watcher(stage, user), "state", "") == "joining", "a watcher that joins")
+        stage.chunk(stage.told("JobStart", user))
+        _receive(socket)
+
+
+def _known_watcher(stage: Stage, user: str, connection: str, state: str, at: Cursor) -> dict[str, Any]:
+    """A watcher that came long ago; its item."""
+    stage.connections.add(connection, Watch(userID=user), Start("now"))
+    item: dict[str, Any] = {
+        "topic": {"S": f"userID#{user}"},
+        "connectionID": {"S": connection},
+        "watch": {"S": json.dumps({"userID": user})},
+        "state": {"S": state},
+        "at": {"S": str(at)},
+        "connected": {"N": "1"},
+        "expires": {"N": str(int(time.time()) + 600)},
+    }
+    stage.deployed.dynamodb.put_item(TableName=stage.stack["ConnectionsTable"], Item=item)
+    return item
+
+
+@of("replay", slow=True)
+def replay_tells_what_was(stage: Stage) -> None:
+    user, began = new(), time.time() - 1
+    stage.chunk(stage.told("JobStart", user))
+    with _watching(stage, user, f"&lastMod={began:.3f}") as socket:
+        while _receive(socket)["action"] != "JobStart":
+            pass
+        stage.until(lambda: getattr(_watcher(stage, user), "state", "") != "catching-up", "a watcher that has all")
+
+
+@of("replay")
+def replay_forgets_who_is_gone(stage: Stage) -> None:
+    user, connection, before = new(), new(), Cursor(stage.feed.head())
+    stage.chunk(stage.told("JobStart", user))
+    item = _known_watcher(stage, user, connection, "catching-up", before)
+    stage.invoke("replay", {"Records": [{"dynamodb": {"NewImage": item}}]})
+    if stage.connections.get(f"userID#{user}", connection):
+        raise Missed("who is gone is still known")
+
+
+@of("replay", slow=True)
+def replay_ends_the_connection_of_who_takes_nothing(stage: Stage) -> None:
+    user, role = new(), stage.role("replay")
+    denied = {"Effect": "Deny", "Action": "execute-api:ManageConnections", "Resource": "*/POST/@connections/*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [denied]})
+    with _watching(stage, user) as socket:
+        stage.until(lambda: getattr(_watcher(stage, user), "state", "") == "joining", "a watcher that joins")
+        watcher = _watcher(stage, user)
+        if not watcher:
+            raise Missed("the watcher is gone")
+        before = Cursor(stage.feed.head())
+        stage.chunk(stage.told("JobStart", user))
+        stage.iam.put_role_policy(RoleName=role, PolicyName="takes-nothing", PolicyDocument=policy)
+        try:
+            item = _known_watcher(stage, user, watcher.connection_id, "catching-up", before)
+            stage.invoke("replay", {"Records": [{"dynamodb": {"NewImage": item}}]})
+            until = time.monotonic() + 4
+            while time.monotonic() < until:
+                socket.recv(timeout=1)
+            raise Missed("the connection has not ended")
+        except TimeoutError:
+            raise Missed("the connection has not ended") from None
+        except ConnectionClosed:
+            pass
+        finally:
+            stage.iam.delete_role_policy(RoleName=role, PolicyName="takes-nothing")
+
+
+# The bus, and webhooks
+
+
+@of("publish", slow=True)
+def publish_tells_the_bus(stage: Stage) -> None:
+    stage.cold("publish")
+    stage.invoke("publish", stage.chunk(stage.told("JobStart", new())))
+
+
+@of("publish", slow=True)
+def publish_follows_the_feed(stage: Stage) -> None:
+    with _receiver() as receiver:
+        webhook = _webhook(stage, receiver.url)
+        stage.chunk(stage.told("JobStart", webhook.userID))
+        stage.until(lambda: receiver.took, "a delivery", 12)
+
+
+@contextmanager
+def _receiver() -> Iterator[Receiver]:
+    with Receiver() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def _webhook(stage: Stage, url: str) -> Webhook:
+    webhook = new_webhook(new(), url, ["JobStart"])
+    stage.webhooks.create(webhook)
+    return webhook
+
+
+def _told_to(webhook: Webhook) -> dict[str, Any]:
+    """An event that a webhook wants, as it is told."""
+    job_id = new()
+    return {
+        "userID": webhook.userID, "jobID": job_id, "action": "JobStart", "eventID": new(), "ts": 1, "tsMs": now_ms(),
+    }  # fmt: skip
+
+
+def _delivery(webhook: Webhook) -> Delivery:
+    event = Raw(msgspec.json.encode(_told_to(webhook)))
+    return Delivery(userID=webhook.userID, webhookID=webhook.webhookID, event=event)
+
+
+@of("announce")
+def announce_makes_deliveries(stage: Stage) -> None:
+    webhook = _webhook(stage, "http://localhost:9/hook")
+    stage.hand("announce", {"detail": _told_to(webhook)})
+
+
+@of("announce", slow=True)
+def announce_hears_the_bus(stage: Stage) -> None:
+    with _receiver() as receiver:
+        webhook = _webhook(stage, receiver.url)
+        entry = {
+            "EventBusName": stage.stack["EventBus"], "Source": "elasticrecode", "DetailType": "JobStart",
+            "Detail": json.dumps(_told_to(webhook)),
+        }  # fmt: skip
+        stage.events.put_events(Entries=[entry])
+        stage.until(lambda: receiver.took, "a delivery", 12)
+
+
+@of("deliver")
+def deliver_posts_and_notes_it(stage: Stage) -> None:
+    with _receiver() as receiver:
+        webhook = _webhook(stage, receiver.url)
+        stage.hand("deliver", _delivery(webhook), MessageGroupId=new())
+        if not receiver.took:
+            raise Missed("nothing was delivered")
+
+
+@of("deliver")
+def deliver_keeps_what_is_given_up(stage: Stage) -> None:
+    webhook = _webhook(stage, "http://localhost:9/hook")
+    stage.webhooks.disable(webhook, "for an exercise")
+    stage.hand("deliver", _delivery(webhook), MessageGroupId=new())
+    if not stage.webhooks.failures(webhook.webhookID, 10, "").found:
+        raise Missed("the delivery was not kept")
+
+
+@of("deliver", slow=True)
+def deliver_tries_again_soon(stage: Stage) -> None:
+    with _receiver() as receiver:
+        receiver.failures = [500]
+        webhook = _webhook(stage, receiver.url)
+        body = msgspec.json.encode(_delivery(webhook)).decode()
+        url = _deliveries(stage)
+        stage.sqs.send_message(QueueUrl=url, MessageBody=body, MessageGroupId=new())
+        stage.until(lambda: receiver.tries, "a first try", 8)
+        stage.until(lambda: receiver.took, "a second try", 10)
+
+
+def _deliveries(stage: Stage) -> str:
+    return stage.settings("deliver", DeliverSettings).deliveries_queue
+
+
+@of("webhooks")
+def webhooks_are_made_listed_and_removed(stage: Stage) -> None:
+    body = {"userID": new(), "url": "http://localhost:9/hook", "actions": ["JobStart"]}
+    made = stage.call("POST", "/webhooks", body)
+    stage.call("GET", f"/webhooks?userID={body['userID']}")
+    stage.call("DELETE", f"/webhooks/{made['webhookID']}")
+
+
+@of("webhooks")
+def webhooks_sends_again_what_was_given_up(stage: Stage) -> None:
+    webhook = _webhook(stage, "http://localhost:9/hook")
+    stage.webhooks.give_up(webhook.webhookID, msgspec.json.encode(_told_to(webhook)), "for an exercise")
+    stage.call("GET", f"/webhooks/{webhook.webhookID}/failures")
+    sent = stage.call("POST", f"/webhooks/{webhook.webhookID}/failures/retry")
+    if sent != {"sent": 1}:
+        raise Missed(f"{sent}")
+
+
+# Workers
+
+
+def _works(stage: Stage, kind: str, request: dict[str, Any]) -> None:
+    """Let a worker do a job from its queue. Missed as soon as AWS refuses it anything."""
+    path = "/vmaf" if kind == "vmaf" else "/jobs"
+    answer = stage.call("POST", path, request)
+    job_id = (answer if kind == "vmaf" else answer[0])["jobid"]
+    name = f"worker-{kind}-0"
+    (program,) = [one for one in programs(stage.deployed.place, stage.stack) if one.name == name]
+    with tempfile.TemporaryFile("w+") as output, _running(program, output) as process:
+
+        def has_ended() -> str:
+            output.seek(0)
+            said = output.read()
+            if "AccessDenied" in said or process.poll() is not None:
+                raise Missed(said.strip().rpartition("\n")[2])
+            state = _state(stage, job_id)
+            return state if state in ENDED else ""
+
+        state = stage.until(has_ended, "the end of the job", 40)
+        if state != "finished":
+            raise Missed(f"the job {state}")
+        stage.until(lambda: not stage.held(_url(stage, program.environment["QUEUE_NAME"])), "the message deleted")
+        has_ended()
+
+
+@contextmanager
+def _running(program: Program, output: IO[str]) -> Iterator[subprocess.Popen[bytes]]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    environment = kept | dict(program.environment) | {"POD_NAME": "worker-of-an-exercise"}
+    with subprocess.Popen(program.command, env=environment, stdout=output, stderr=output, cwd=ROOT) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def _clip(stage: Stage) -> str:
+    """A second of a picture on S3."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "clip.mp4")
+        made = ("-f", "lavfi", "-i", "testsrc2=size=64x36:rate=10:duration=1")
+        subprocess.run([FFMPEG, "-v", "error", *made, path], check=True)
+        return stage.deployed.put(path, "grants/clip.mp4")
+
+
+@of(WORKER, slow=True)
+def worker_transcodes(stage: Stage) -> None:
+    request = stage.request(new(), input=_clip(stage), output=f"s3://{stage.bucket}/grants/{new()}/")
+    request["profile"] = {"ffmpeg": request["profile"]["ffmpeg"] | {"scale": "240p"}}
+    _works(stage, "ffmpeg", request)
+
+
+@of(WORKER, slow=True)
+def worker_scores(stage: Stage) -> None:
+    clip = _clip(stage)
+    request = stage.request(new(), input=clip, origin=clip, output=f"s3://{stage.bucket}/grants/{new()}/")
+    request["profile"] = {"vmaf": {"scale": "240p"}}
+    _works(stage, "vmaf", request)
+
+
+def _as_worker(stage: Stage) -> Any:
+    """S3 with a worker's rights."""
+    session = botocore.session.Session()
+    session.set_config_variable("config_file", str(stage.deployed.place.worker_profile))
+    session.set_config_variable("profile", "worker")
+    return boto3.Session(botocore_session=session).client("s3")
+
+
+@of(WORKER)
+def worker_takes_back_what_it_published_of_a_cancelled_job(stage: Stage) -> None:
+    def is_cancelled() -> None:
+        raise ClaimLost("the claim is lost: the job is cancelled", cancelled=True)
+
+    key = f"grants/{new()}.mp4"
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(b"-")
+        file.flush()
+        with suppress(ClaimLost):
+            files = [(Path(file.name), f"s3://{stage.bucket}/{key}")]
+            _publish(Storage(_as_worker(stage)), files, new(), is_cancelled)
+    if stage.deployed.keys(key):
+        raise Missed("the object is still there")
+
+
+@of(WORKER)
+def worker_leaves_no_part_of_an_upload_that_failed(stage: Stage) -> None:
+    def fail(**_: Any) -> None:
+        raise OSError("the disk can't be read")
+
+    key, s3 = f"grants/{new()}.mp4", _as_worker(stage)
+    s3.meta.events.register("before-call.s3.UploadPart", fail)
+    with tempfile.NamedTemporaryFile() as file:
+        file.truncate(9 * 1024 * 1024)
+        with suppress(OSError, JobError):
+            Storage(s3).upload(Path(file.name), f"s3://{stage.bucket}/{key}", new())
+    left = stage.s3.list_multipart_uploads(Bucket=stage.bucket, Prefix=key).get("Uploads", ())
+    if left:
+        raise Missed("parts of the upload are still there")

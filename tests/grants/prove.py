@@ -1,0 +1,181 @@
+"""`make iam-proof`: each grant is taken away in turn, on the deployed stack, and the test is named that then fails.
+
+The grants are those that the deployed roles have. A grant without which everything goes on as before is one too many
+and fails the proof. What fails must do so while the embedded AWS denies this action, and pass again with all grants.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import pytest
+
+from local.identities import WORKER as WORKER_ROLE
+from tests.conftest import ROOT
+from tests.grants.conftest import deployed, stage
+from tests.grants.exercises import EXERCISES, WORKER, Exercise
+from tests.grants.stage import Stage
+
+__all__ = ["deployed", "stage"]
+
+_PAGE = ROOT / "docs" / "grants.md"
+_TEST = "tests/e2e/test_grants.py::test_everything_is_allowed_that_is_needed"
+_HEAD = f"""# What each part may do, and what fails without it
+
+Made by `make iam-proof`: on the deployed stack, with IAM enforced, each action that a role is granted was taken away in
+turn, and this test failed then, as the action was denied, and passed again afterwards. Tests are those of
+`{_TEST}`; resources are called as in the stack's template.
+
+"""
+_WRITTEN_BY_LAMBDA = ("logs:CreateLogStream", "logs:PutLogEvents")
+_UNPROVED = """
+Not taken away: `logs:CreateLogStream` and `logs:PutLogEvents` of each function on its own log group. Lambda writes logs
+with them; the embedded AWS writes them without asking. {more}
+"""
+
+
+class Grant(NamedTuple):
+    """An action on a resource, and whose it is."""
+
+    owner: str
+    action: str
+    resource: str
+
+
+class Role:
+    """What a role may do: in its own policy, or a worker's in the policy that the stack made."""
+
+    def __init__(self, stage: Stage, name: str, attached: str = "") -> None:
+        self._iam = stage.iam
+        self.name = name
+        self._attached = attached
+        if attached:
+            version = self._iam.get_policy(PolicyArn=attached)["Policy"]["DefaultVersionId"]
+            found = self._iam.get_policy_version(PolicyArn=attached, VersionId=version)["PolicyVersion"]["Document"]
+            self._policy, self._document = "proof", found
+        else:
+            (self._policy,) = self._iam.list_role_policies(RoleName=name)["PolicyNames"]
+            self._document = self._iam.get_role_policy(RoleName=name, PolicyName=self._policy)["PolicyDocument"]
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Every action that is granted, with the resource."""
+        return [
+            (action, resource)
+            for statement in self._document["Statement"]
+            for action in _listed(statement["Action"])
+            for resource in _listed(statement["Resource"])
+        ]
+
+    @contextmanager
+    def without(self, left_out: tuple[str, str]) -> Iterator[None]:
+        """All but one of them are granted meanwhile."""
+        statements = [
+            {"Effect": "Allow", "Action": action, "Resource": resource}
+            for action, resource in self.pairs()
+            if (action, resource) != left_out
+        ]
+        self._put({"Version": "2012-10-17", "Statement": statements})
+        if self._attached:
+            self._iam.detach_role_policy(RoleName=self.name, PolicyArn=self._attached)
+        try:
+            yield
+        finally:
+            if self._attached:
+                self._iam.attach_role_policy(RoleName=self.name, PolicyArn=self._attached)
+                self._iam.delete_role_policy(RoleName=self.name, PolicyName=self._policy)
+            else:
+                self._put(self._document)
+
+    def _put(self, document: dict[str, Any]) -> None:
+        self._iam.put_role_policy(RoleName=self.name, PolicyName=self._policy, PolicyDocument=json.dumps(document))
+
+
+@pytest.mark.timeout(3600)
+def test_each_grant_is_needed(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    began = time.monotonic()
+    called = _Names(stage)
+    proved: dict[Grant, str] = {}
+    unneeded: list[str] = []
+
+    def tell(text: str) -> None:
+        with capsys.disabled():
+            print(text, flush=True)
+
+    tell("")
+    for owner in (*sorted(stage.functions), WORKER):
+        role = Role(stage, WORKER_ROLE, stage.stack["WorkerPolicy"]) if owner == WORKER else _of(stage, owner)
+        exercises = EXERCISES.get(owner, [])
+        _all_pass(owner, stage)
+        for pair in role.pairs():
+            if pair[0] in _WRITTEN_BY_LAMBDA:
+                continue
+            grant = Grant(owner, pair[0], called.of(pair[1]))
+            failing = _failing(role, pair, exercises, stage)
+            proved[grant] = failing
+            if not failing:
+                unneeded.append(f"{grant.owner}: {grant.action} on {grant.resource}")
+            tell(
+                f"{time.monotonic() - began:6.0f} s  {grant.owner:<11} {grant.action:<30} {grant.resource:<42} {failing or 'NOT NEEDED'}"
+            )
+        _all_pass(owner, stage)
+    minutes = (time.monotonic() - began) / 60
+    tell(f"{len(proved)} grants, {len(unneeded)} not needed, {minutes:.1f} minutes")
+    if not unneeded:
+        _PAGE.write_text(_page(proved, called.own))
+    assert not unneeded, "nothing fails without these grants"
+
+
+def _all_pass(owner: str, stage: Stage) -> None:
+    wrong = [exercise.__name__ for exercise in EXERCISES.get(owner, ()) if not _passes(exercise, stage)]
+    assert not wrong, f"with all its grants {owner} fails {', '.join(wrong)}"
+
+
+def _of(stage: Stage, function: str) -> Role:
+    return Role(stage, stage.role(function))
+
+
+def _failing(role: Role, pair: tuple[str, str], exercises: Sequence[Exercise], stage: Stage) -> str:
+    """The exercise that fails without a grant, as the action is denied; empty where none does."""
+    with role.without(pair):
+        for exercise in exercises:
+            size = stage.log.stat().st_size
+            if not _passes(exercise, stage) and stage.denied_since(size, role.name, pair[0]):
+                return exercise.__name__
+    return ""
+
+
+def _passes(exercise: Exercise, stage: Stage) -> bool:
+    try:
+        exercise(stage)
+    except Exception:  # noqa: BLE001
+        return False
+    return True
+
+
+class _Names:
+    """What resources are called in the template: their generated names tell nobody anything."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._logical = {physical.rsplit("/", 1)[-1]: logical[:-8] for logical, physical in stage.resources().items()}
+        functions = {f"Functions{name.capitalize()}Role" for name in stage.functions}
+        roles = stage.resources("AWS::IAM::Role")
+        self.own = sorted(logical[:-8] for logical in roles if logical[:-8] not in functions)
+
+    def of(self, arn: str) -> str:
+        """A resource by its ARN."""
+        name = arn.split(":", 5)[-1]
+        parts = [self._logical.get(part, part) for part in name.removeprefix("table/").split("/")]
+        return "/".join(part for part in parts if not part.startswith("20"))  # the time in a stream's name
+
+
+def _page(proved: dict[Grant, str], others: list[str]) -> str:
+    lines = ["| function | action | resource | test |", "|---|---|---|---|"]
+    lines += [f"| {grant.owner} | `{grant.action}` | {grant.resource} | {test} |" for grant, test in proved.items()]
+    more = f"Roles of CDK's own helpers are CDK's: {', '.join(others)}." if others else "There is no other role."
+    return _HEAD + "\n".join(lines) + "\n" + _UNPROVED.format(more=more)
+
+
+def _listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value

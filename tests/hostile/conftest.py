@@ -1,0 +1,176 @@
+"""A worker of its own on the embedded AWS, and what it must not touch beside it."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from local.place import TOOLS
+from tests.conftest import ROOT
+from tests.e2e.conftest import free_ports, wait_for
+from tests.hostile.corpus import H264, SMALL, Maker, Traps
+
+MIB = 1 << 20
+LIMITS = {
+    "MAX_INPUT_BYTES": 64 * MIB,
+    "MAX_DURATION_SECONDS": 3600,
+    "MAX_PIXELS": 3840 * 2160,
+    "MAX_STREAMS": 64,
+    "MAX_JOB_SECONDS": 120,
+    "MAX_MEMORY_BYTES": 1024 * MIB,
+    "MAX_DISK_BYTES": 256 * MIB,
+}
+_LONGEST = 150
+_WORKER_MEMORY = 400 * MIB
+
+
+class Lure:
+    """A server that nobody may ask. It counts who does."""
+
+    def __init__(self) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self.visitors = 0
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                visitor, _ = self._socket.accept()
+            except OSError:
+                return
+            self.visitors += 1
+            visitor.close()
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class Stage:
+    """The worker, its queues and its bucket, and all that lies around its folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.lure = Lure()
+        self.outside, self.scratch = root / "outside", root / "scratch"
+        for folder in (self.outside, self.scratch, root / "clips"):
+            folder.mkdir()
+        self.make = Maker(root / "clips")
+        self.traps = Traps(self.outside / "canary.mp4", self.lure.url)
+        self.traps.canary.write_bytes(self.make("canary.mp4", *SMALL, *H264))
+        (port,) = free_ports(1)
+        url = f"http://127.0.0.1:{port}"
+        aws = os.environ | {"AWS_ENDPOINT_URL": url}
+        here = {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "AUTH": "false", "STATE_DIR": str(root / "aws")}
+        program = [str(TOOLS / "aws" / "bin" / "python"), str(ROOT / "local" / "ministack_mended.py")]
+        self._log = (root / "aws.log").open("wb")
+        bare = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        self._aws = subprocess.Popen(program, env=bare | here, stdout=self._log, stderr=self._log)
+        wait_for(lambda: _answers(f"{url}/_ministack/health"), "the embedded AWS")
+        self._sqs = boto3.client("sqs", endpoint_url=url)
+        self.s3 = boto3.client("s3", endpoint_url=url)
+        self._jobs, self._said = (self._sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("jobs", "control"))
+        self.s3.create_bucket(Bucket="media")
+        told = {"WORKER_TYPE": "ffmpeg", "QUEUE_NAME": "jobs", "CONTROL_PLANE": "control", "POD_NAME": "hostile"}
+        told |= {"TMPDIR": str(self.scratch), "PATH": f"{TOOLS / 'bin'}:{os.defpath}", "SANDBOX": "required"}
+        told |= {"PYTHONPATH": f"{ROOT / 'layers' / 'core' / 'python'}:{ROOT}"}
+        self.log = root / "worker.log"
+        with self.log.open("wb") as log:
+            limits = {name: str(value) for name, value in LIMITS.items()}
+            command = [sys.executable, "-m", "worker"]
+            self.worker = subprocess.Popen(command, cwd=root, env=aws | told | limits, stdout=log, stderr=log)
+        self.before = self.around()
+
+    def around(self) -> dict[str, tuple[int, bytes]]:
+        """What lies outside the worker's folder: the time each file was last read, and what is in it."""
+        paths = [path for path in self.outside.rglob("*") if path.is_file()]
+        times = {path: path.stat().st_atime_ns for path in paths}
+        found = {str(path): (times[path], path.read_bytes()) for path in paths}
+        for path in paths:  # reading moves the time where it lies before the last change
+            os.utime(path, (1, 2))
+        return {path: (1_000_000_000, content) for path, (_, content) in found.items()}
+
+    def read(self) -> list[Path]:
+        """The files outside that somebody has read."""
+        return [path for path in self.outside.rglob("*") if path.is_file() and path.stat().st_atime_ns != 1_000_000_000]
+
+    def job(self, content: bytes, key: str = "in/film.mp4", output: str = "out/", **more: str) -> dict[str, Any]:
+        """The last event of a job on an object with this content."""
+        self.s3.put_object(Bucket="media", Key=key, Body=content)
+        return self.run(f"s3://media/{key}", output, **more)
+
+    def run(self, uri: str, output: str = "out/", **more: str) -> dict[str, Any]:
+        """The last event of a job."""
+        profile = {"codec": "libx264", "scale": "160:90", "bitrate": "200k", "buffersize": "200k", "platform": "cpu"}
+        job_id = str(uuid.uuid4())
+        job = {"userid": "u", "jobid": job_id, "input": uri, "output": f"s3://media/{output}", "priority": 1} | more
+        job["profile"] = {"ffmpeg": profile | {"profile": "latency"}}
+        self._sqs.send_message(QueueUrl=self._jobs, MessageBody=json.dumps(job))
+        until = time.monotonic() + _LONGEST
+        while time.monotonic() < until and self.worker.poll() is None:
+            answer = self._sqs.receive_message(QueueUrl=self._said, MaxNumberOfMessages=10, WaitTimeSeconds=5)
+            for message in answer.get("Messages", ()):
+                self._sqs.delete_message(QueueUrl=self._said, ReceiptHandle=message["ReceiptHandle"])
+                event: dict[str, Any] = json.loads(message["Body"])
+                if event["job"]["jobid"] == job_id and event["action"] in ("JobFinished", "JobFailed"):
+                    return event
+        raise AssertionError(f"the job did not end:\n{self.log.read_text()[-3000:]}")
+
+    def output(self, event: dict[str, Any]) -> bytes:
+        """What a finished job has made."""
+        (made,) = event["result"]["outputs"]
+        body: bytes = self.s3.get_object(Bucket="media", Key=made["uri"].removeprefix("s3://media/"))["Body"].read()
+        return body
+
+    def peak(self) -> int:
+        """The most memory that the worker itself has had, in bytes."""
+        said = Path(f"/proc/{self.worker.pid}/status").read_text()
+        return int(re.findall(r"VmHWM:\s+(\d+) kB", said)[0]) * 1024
+
+    def close(self) -> None:
+        for process in (self.worker, self._aws):
+            process.terminate()
+            process.wait(20)
+        self._log.close()
+        self.lure.close()
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """One worker for all nasty files: it must live through them."""
+    made = Stage(tmp_path_factory.mktemp("hostile"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def unharmed(stage: Stage) -> Iterator[None]:
+    """Whatever a file holds: nobody is asked, nothing beside it is read or made, and the worker goes on."""
+    entries = sorted(stage.outside.parent.iterdir())
+    yield
+    assert stage.lure.visitors == 0
+    assert stage.read() == []
+    assert stage.around() == stage.before
+    assert sorted(stage.outside.parent.iterdir()) == entries
+    assert list(stage.scratch.iterdir()) == []
+    assert stage.worker.poll() is None
+    assert stage.peak() < _WORKER_MEMORY

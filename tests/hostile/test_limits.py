@@ -1,0 +1,142 @@
+"""Limits are kept by the kernel or the clock, not by the program that meets them."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from elasticrecode.profiles import Ffmpeg, Vmaf
+from local.place import TOOLS
+from tests.hostile.corpus import FFMPEG, H264, Maker
+from worker.failures import Hopeless, Interrupted, Passing
+from worker.limits import Limits
+from worker.score import Pair, score
+from worker.settings import Settings
+from worker.transcode import transcode
+from worker.work import Work
+
+LONG = ("-f", "lavfi", "-i", "testsrc2=size=640x360:rate=25:duration=120", *H264)
+SETTINGS = Settings("ffmpeg", "CPU", "q", "c", "", 30.0, "n", "p", str(FFMPEG), str(TOOLS / "bin" / "ffprobe"))
+MIB = 1 << 20
+Encode = Callable[..., Hopeless]
+
+
+@pytest.fixture(scope="session")
+def long(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A film that keeps an encoder busy for long."""
+    return Maker(tmp_path_factory.mktemp("long"))("long.mp4", *LONG)
+
+
+@pytest.fixture
+def failure(tmp_path: Path, long: bytes) -> Encode:
+    """Transcodes the film within limits, and gives what comes of that."""
+
+    def encode(limits: Limits, scale: str = "1920:1080", bitrate: str = "1M") -> Hopeless:
+        (tmp_path / "input").write_bytes(long)
+        asked = Ffmpeg(codec="libx264", scale=scale, bitrate=bitrate, buffersize=bitrate, platform="cpu")
+        with pytest.raises(Hopeless) as caught:
+            transcode(
+                tmp_path / "input", tmp_path / "output", "s3://b/o.mp4", "mp4", asked, SETTINGS, Work(limits),
+                lambda _: None, then_score=False,
+            )  # fmt: skip
+        return caught.value
+
+    return encode
+
+
+def test_wall_time_is_limited(failure: Encode) -> None:
+    started = time.monotonic()
+    error = failure(Limits(job_seconds=3))
+    assert error.failure.code == "time-limit"
+    assert "more than 3 s" in str(error)
+    assert time.monotonic() - started < 8
+
+
+def test_cpu_time_is_limited_by_the_kernel(failure: Encode) -> None:
+    error = failure(Limits(cpu_seconds=3))
+    assert error.failure.code == "time-limit"
+    assert "more than 3 s of CPU time" in str(error)
+
+
+def test_memory_is_limited_by_the_kernel(failure: Encode) -> None:
+    error = failure(Limits(memory_bytes=150 * MIB), scale="3840:2160")
+    assert error.failure.code == "memory-limit"
+    assert f"more than {150 * MIB} bytes of memory" in str(error)
+
+
+def test_disk_is_limited_by_the_kernel(failure: Encode, long: bytes, tmp_path: Path) -> None:
+    most = len(long) + MIB
+    error = failure(Limits(disk_bytes=most), bitrate="20M")
+    assert error.failure.code == "disk-limit"
+    assert f"the limit is {most}" in str(error)
+    assert (tmp_path / "output").stat().st_size <= MIB
+
+
+def test_files_that_are_too_much_together_end_the_work(tmp_path: Path) -> None:
+    work = Work(Limits(disk_bytes=4 * MIB))
+    writing = "i=0; while :; do head -c 3000000 /dev/zero > part$i; i=$((i+1)); sleep 0.1; done"
+    with pytest.raises(Hopeless) as caught:
+        Work(work.limits, "off").run(["sh", "-c", writing], tmp_path, tmp_path / "log", seconds=60)
+    assert caught.value.failure.code == "disk-limit"
+
+
+def test_a_film_that_is_too_large_for_the_whole_disk_is_hopeless_and_for_its_rest_is_not(tmp_path: Path) -> None:
+    limits = Limits(disk_bytes=10 * MIB)
+    with pytest.raises(Hopeless, match="the limit is 10485760"):
+        limits.refuse_bytes("input", 11 * MIB, tmp_path)
+    limits.refuse_bytes("input", 9 * MIB, tmp_path)
+    with pytest.raises(Passing):
+        raise Limits(disk_bytes=1 << 60).no_room(tmp_path, 1 << 59)
+
+
+def test_scoring_is_limited_too(tmp_path: Path, long: bytes) -> None:
+    for side in ("input", "origin"):
+        (tmp_path / side).write_bytes(long)
+    pair = Pair(tmp_path / "origin", tmp_path / "input", "s3://b/o", "s3://b/i")
+    started = time.monotonic()
+    with pytest.raises(Hopeless) as caught:
+        score(
+            pair, Vmaf(scale="640x360", model="v0.6.1"), SETTINGS, Work(Limits(job_seconds=4)), lambda _: None, tmp_path
+        )
+    assert caught.value.failure.code == "time-limit"
+    assert time.monotonic() - started < 10
+    with pytest.raises(Hopeless) as caught:
+        score(pair, Vmaf(scale="640x360"), SETTINGS, Work(Limits(pixels=100 * 100)), lambda _: None, tmp_path)
+    assert caught.value.failure.code in ("input-too-many-pixels", "origin-too-many-pixels")
+
+
+def test_the_time_for_a_film_grows_with_its_length_up_to_the_jobs() -> None:
+    limits = Limits()
+    assert limits.seconds(0) == 600
+    assert limits.seconds(60) == 600 + 60 * limits.slowness
+    assert limits.seconds(86_400) == limits.seconds(None) == limits.job_seconds < 12 * 3600
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "is_read"),
+    [
+        (7680, 4320, True),
+        (8192, 4320, True),
+        (4320, 7680, True),
+        (8192, 8192, True),
+        (16384, 8192, False),
+        (1, 2**24, False),
+    ],
+)
+def test_pictures_of_films_are_read_8k_among_them(width: int, height: int, is_read: bool) -> None:
+    def refuse() -> None:
+        Limits().refuse("input", duration=3 * 3600.0, width=width, height=height, streams=70)
+
+    if is_read:
+        refuse()
+    else:
+        with pytest.raises(Hopeless, match=f"{width}x{height}; the limit is 67108864 pixels"):
+            refuse()
+
+
+def test_stopped_work_starts_nothing_and_says_why(tmp_path: Path) -> None:
+    work = Work()
+    work.stop(Interrupted("enough"))
+    with pytest.raises(Interrupted, match="enough"):
+        work.run(["true"], tmp_path, tmp_path / "log", seconds=1)
