@@ -20,7 +20,13 @@ _ROOT = Path(__file__).resolve().parent.parent
 _RUNS = 9
 _QUEUES: names.Queues = {"cpu": {"q": "http://localhost/q"}, "gpu": {}, "vmaf": {}}
 _SUBMIT = names.SubmitSettings(
-    jobs_table="t", registry_table="r", queues=_QUEUES, presets={}, retention_days=1, idempotency_days=1
+    jobs_table="t",
+    registry_table="r",
+    queues=_QUEUES,
+    presets={},
+    user_prefixes=[],
+    retention_days=1,
+    idempotency_days=1,
 )
 _WATCHERS = names.WatchersSettings(
     jobs_table="t", feed_table="f", connections_table="c", socket_management_url="http://localhost/ws"
@@ -47,6 +53,7 @@ _FUNCTIONS: dict[str, tuple[names.Settings, tuple[str, ...]]] = {
             surveys_queue="http://q",
             pages_queue="http://q",
             tally_queue="http://q",
+            user_prefixes=[],
             retention_days=1,
         ),
         ("dynamodb", "s3", "sqs"),

@@ -49,7 +49,7 @@ def rows() -> Iterator[tuple[str, str, str, float, float]]:
         raw = ffmpeg.arguments(asked, found.demuxer, found.stream, "mp4", str(clip), str(Path(folder, "raw.mp4")))
 
         def ours() -> None:
-            perform(job, settings, Storage(s3), Work(), lambda _: None, lambda: None)
+            perform(job, settings, Storage(lambda: s3), Work(), lambda _: None, lambda: None)
 
         def theirs() -> None:
             subprocess.run([_FFMPEG, *raw], check=True, capture_output=True)

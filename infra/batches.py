@@ -73,6 +73,7 @@ class Batches(Construct):
                 surveys_queue=surveys,
                 pages_queue=pages,
                 tally_queue=tallies,
+                user_prefixes=submitting.user_prefixes,
                 retention_days=options.retentionDays,
             ),
             memory_mib=SURVEY_MIB,

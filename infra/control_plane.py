@@ -24,6 +24,7 @@ from infra.clusters import Clusters
 from infra.drops import Drops
 from infra.front_door import FrontDoor
 from infra.functions import Functions
+from infra.job_role import JobRole, user_prefixes
 from infra.options import Options, listed
 from infra.rest_api import RestApi
 from infra.socket_api import SocketApi
@@ -59,6 +60,7 @@ class ControlPlane(Stack):
             registry_table=registry,
             queues=queues,
             presets=options.presets,
+            user_prefixes=user_prefixes(options, storage),
             retention_days=options.retentionDays,
             idempotency_days=options.idempotencyDays,
         )
@@ -255,7 +257,8 @@ class ControlPlane(Stack):
 
         drops = Drops(self, "Drops", options, storage, functions) if options.drops else None
 
-        workers_policy = worker_policy(storage)
+        job_role = JobRole(self, "JobAccess", options, storage).role
+        workers_policy = worker_policy(storage, job_role)
 
         alarms = Alarms(self, "Alarms", options.alarmTopic)
         alarms.when_given_up(reconcile)
@@ -301,6 +304,7 @@ class ControlPlane(Stack):
             "ControlQueue": storage.control.queue_url,
             "DeadLetterQueue": storage.dead_letters.queue_url,
             "EventDeadLetterQueue": storage.event_dead_letters.queue_url,
+            "JobRole": job_role.role_arn,
             **auth.outputs,
         } | {f"{group.capitalize()}Queue": next(iter(urls.values())) for group, urls in queues.items() if urls}
         if discovery:

@@ -11,10 +11,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from elasticrecode import addresses, callers, drops, jobs, presets
+from elasticrecode import addresses, callers, drops, jobs, prefixes, presets
 from elasticrecode.drops import Drop
 from elasticrecode.errors import Fault, Invalid, Malformed
 from elasticrecode.jobs import read_preset
+from elasticrecode.prefixes import Prefixes, UserPrefix
 from elasticrecode.presets import BUILT_IN, Asked
 from elasticrecode.validation import Body, Reader
 
@@ -60,6 +61,7 @@ def listed(text: str) -> list[str]:
 FORMATS = {
     **jobs.FORMATS,
     **drops.FORMATS,
+    **prefixes.FORMATS,
     "queue-name": (lambda text: _QUEUE_NAME.fullmatch(text) is not None, "an SQS queue name"),
     "queue-list": (
         _is_queue_list,
@@ -167,6 +169,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     batchBuckets: Annotated[str, Meta(extra_json_schema={"format": "bucket-list"})]
     presets: dict[str, Any]
     drops: list[Drop]
+    userPrefixes: list[UserPrefix]
     webhookNetworks: Annotated[str, Meta(extra_json_schema={"format": "network-list"})]
     alarmTopic: Annotated[str, Meta(extra_json_schema={"format": "topic"})]
     keepData: bool
@@ -201,7 +204,9 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _ENVIRONMENT_BYTES = 4096 - 1024
-"""What Lambda takes as a function's environment, less what it has beside drops, presets and queues."""
+"""What Lambda takes as a function's environment, less what it has beside drops, presets, prefixes and queues."""
+_PREFIX_BYTES = 2000
+"""Of that for prefixes at the most, so that there is room for queues."""
 _BUCKET_NAME = 63
 _QUEUE_BYTES = 80
 """About what a queue's address takes beside its name, twice."""
@@ -214,6 +219,7 @@ _NUMBERS = (
     "requestsPerSecond",
     "requestsBurst",
 )
+_LISTS = ("drops", "userPrefixes")
 _reader = Reader(Options, FORMATS)
 
 
@@ -240,7 +246,7 @@ def _typed(name: str, value: Any) -> Any:
         return value == "true"
     if name in _NUMBERS and isinstance(value, str) and value.isdigit():
         return int(value)
-    if name == "drops" and isinstance(value, str):
+    if name in _LISTS and isinstance(value, str):
         with suppress(msgspec.DecodeError):  # what is no JSON is no list, which the schema tells
             return msgspec.json.decode(value)
     return value
@@ -272,9 +278,10 @@ def _preset_faults(given: Mapping[str, Any]) -> Iterator[Fault]:
                 yield Fault(f"/presets/{name}{fault.pointer.removeprefix('/profile')}", fault.detail)
     size = len(json.dumps(named, separators=(",", ":")))
     queues = {entry.rsplit(":", 1)[-1] for option in _QUEUE_LISTS for entry in listed(str(given.get(option, "")))}
-    room = _ENVIRONMENT_BYTES - len(str(given.get("cors", ""))) - sum(_QUEUE_BYTES + 2 * len(queue) for queue in queues)
+    room = _ENVIRONMENT_BYTES - len(str(given.get("cors", ""))) - _prefix_bytes(given)
+    room -= sum(_QUEUE_BYTES + 2 * len(queue) for queue in queues)
     if named and size > room:
-        detail = f"are {size} bytes, and Lambda's environment has room for {room} beside the queues"
+        detail = f"are {size} bytes, and Lambda's environment has room for {room} beside the queues and userPrefixes"
         yield Fault("/presets", f"{detail}: store some with PUT /api/v1/presets/{{name}} instead")
 
 
@@ -322,7 +329,19 @@ def _faults(given: Mapping[str, Any]) -> list[Fault]:
             other = taken.setdefault(name, option)
             if other != option:
                 faults.append(Fault(f"/{option}", f"must not name {name}, which is {other}'s already"))
+    faults += [
+        Fault(f"/userPrefixes{fault.pointer}", fault.detail) for fault in prefixes.faults(given.get("userPrefixes"))
+    ]
+    size = _prefix_bytes(given)
+    if size > _PREFIX_BYTES:
+        faults.append(Fault("/userPrefixes", f"take {size} bytes; a function's settings have room for {_PREFIX_BYTES}"))
     return faults + [Fault(f"/drops{fault.pointer}", fault.detail) for fault in _drop_faults(given)]
+
+
+def _prefix_bytes(given: Mapping[str, Any]) -> int:
+    """What prefixes take of a function's environment."""
+    named = prefixes.read(given.get("userPrefixes")).values()
+    return len(msgspec.json.encode([each.placed("-" * _BUCKET_NAME) for each in named]))
 
 
 def _auth_faults(given: Mapping[str, Any]) -> Iterator[Fault]:
@@ -343,6 +362,11 @@ def _drop_faults(given: Mapping[str, Any]) -> Iterator[Fault]:
         asked = msgspec.convert(given.get("drops", []), list[Drop])
     except msgspec.ValidationError:
         return  # told by the schema
+    allowed = Prefixes([each.placed("") for each in prefixes.read(given.get("userPrefixes")).values()])
+    for n, drop in enumerate(asked):
+        place = drop.placed("")
+        yield from allowed.faults(drop.userid, "read", [(f"/{n}/prefix", f"s3://{place.bucket}/{place.prefix}")])
+        yield from allowed.faults(drop.userid, "write", [(f"/{n}/output", place.output)])
     named = [entry.rsplit(":", 1)[-1] for option in _QUEUE_LISTS for entry in listed(str(given.get(option, "")))]
     size = len(msgspec.json.encode([drop.placed("-" * _BUCKET_NAME) for drop in asked]))
     size += sum(2 * len(name) + _QUEUE_BYTES for name in named)

@@ -8,6 +8,7 @@
 - Credentials of a role are good until they expire. ministack forgets them when it stops.
 - `*` in a policy stands for any characters. ministack's stops at the end of a line, which a key may have in it.
 - What is denied is logged, as CloudTrail tells it on AWS. ministack says it to nobody but the caller.
+- Resources in policies may hold variables, such as tags of a session, and what stands for itself (`policy_patterns`).
 - A loopback connection leaves no machine and can't be listened to, so it counts as encrypted: buckets refuse what is
   not (`aws:SecureTransport`), and ministack takes plain http here.
 """
@@ -22,6 +23,8 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
+
+from policy_patterns import matches  # type: ignore[import-not-found]
 
 sys.path.pop(0)  # this folder, which is none of ministack's
 
@@ -118,12 +121,32 @@ def _allow_reading(role: str, documents: tuple[str, ...], source: str, account: 
     return not denied
 
 
+def _first_match(asked: Any, statements: list[Any], effect: str) -> Any:
+    """The first statement of a policy that is about a request."""
+    for each in statements:
+        known = asked.principal_keys
+        about = (
+            matches(asked.resource_arn, each.resources, known)
+            if each.resources
+            else not matches(asked.resource_arn, each.not_resources, known)
+        )
+        if (
+            each.effect == effect
+            and about
+            and iam_evaluator._action_matches(asked.action, each.actions, each.not_actions)  # noqa: SLF001
+            and iam_evaluator._conditions_met(each.conditions, asked)  # noqa: SLF001
+        ):
+            return each
+    return None
+
+
 def _pin(address: str, encrypted: bool) -> None:
     """Note where a request comes from, and whether nobody can have listened to it."""
     _pin_origin(address, encrypted or ipaddress.ip_address(address).is_loopback)
 
 
 sqs._collect_msgs = _fairly  # noqa: SLF001
+iam_evaluator._first_match = _first_match  # noqa: SLF001
 iam_actions.extract_iam_action = _action_asked
 iam_evaluator._fnmatch_compile = _pattern  # noqa: SLF001
 iam_evaluator.enforce = _enforced

@@ -221,13 +221,19 @@ def handlers() -> dict[str, Handler]:
             registry_table="registry",
             queues=queues,
             presets={},
+            user_prefixes=[],
             retention_days=7,
             idempotency_days=1,
             surveys_queue=SURVEYS,
             pages_queue=PAGES,
         ),
         "survey": names.SurveySettings(
-            batches_table="batches", surveys_queue=SURVEYS, pages_queue=PAGES, tally_queue=TALLIES, retention_days=7
+            batches_table="batches",
+            surveys_queue=SURVEYS,
+            pages_queue=PAGES,
+            tally_queue=TALLIES,
+            user_prefixes=[],
+            retention_days=7,
         ),
         "expand": names.ExpandSettings(
             jobs_table="jobs",

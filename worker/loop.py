@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import boto3
@@ -18,6 +19,7 @@ from elasticrecode.jobs import Job
 from elasticrecode.lifecycle import ENDED, JOB_LOST, JOB_RETURNED
 from worker import sandbox
 from worker.failures import ClaimLost, Hopeless, Passing, Stopping
+from worker.job_role import JobRole
 from worker.lease import Lease
 from worker.reporter import Reporter
 from worker.settings import DEBUG, ConfigurationError, Settings
@@ -46,7 +48,8 @@ class Worker:
         """Touches nothing outside the process."""
         self._settings = settings
         self._sqs = boto3.client("sqs", config=_CONFIG)
-        self._storage = Storage(boto3.client("s3", config=_CONFIG))
+        self._role = JobRole(settings.job_role, _CONFIG) if settings.job_role else None
+        self._storage = Storage(partial(boto3.client, "s3", config=_CONFIG))
         self._claims = Claims(settings.jobs_table, settings.lease_seconds) if settings.jobs_table else None
         self._queue_url = self._control_url = ""
         self._stopping = threading.Event()
@@ -65,6 +68,10 @@ class Worker:
         _tell_of_sandbox(self._settings.sandbox)
         sweep(self._settings)
         _log.info("taking %s jobs from %s", self._settings.kind, self._settings.queue)
+        if self._settings.job_role:
+            _log.info("reading and writing files as %s, each job its own", self._settings.job_role)
+        else:
+            _log.warning("JOB_ROLE is not set: this worker's own credentials read and write the files of all users")
         try:
             while not self._stopping.is_set():
                 try:
@@ -109,20 +116,27 @@ class Worker:
             return
         reporter = Reporter(self._sqs, self._control_url, self._settings, body)
         tries = int(message["Attributes"]["ApproximateReceiveCount"])
-        if self._claims and not self._claim(self._claims, job, lease, reporter):
-            return
-        with lease:
-            self._do(job, lease, reporter, work, tries)
+        claimed = self._claim(self._claims, job, lease, reporter) if self._claims else job
+        if claimed:
+            with lease:
+                self._do(claimed, lease, reporter, work, tries)
 
-    def _claim(self, claims: Claims, job: Job, lease: Lease, reporter: Reporter) -> bool:
-        """Claim the next attempt; otherwise leave the message as the job's state has it."""
+    def _claim(self, claims: Claims, job: Job, lease: Lease, reporter: Reporter) -> Job | None:
+        """Claim the next attempt; the job as its record has it, for anybody may have sent the message.
+
+        None where it can't be claimed: the message is left as the job's state has it.
+        """
         answer = claims.claim(job.jobid, self._settings.pod)
         if isinstance(answer, Claim):
-            reporter.attempt = answer.attempt
+            reporter.attempt, reporter.job = answer.attempt, answer.job
             lease.hold(claims, job.jobid, answer.attempt)
-            return True
+            return msgspec.json.decode(answer.job, type=Job)
+        if answer is None and not self._role:
+            return job
         if answer is None:
-            return True
+            _log.error("job %s has no record that says whose it is, and is left to the dead-letter queue", job.jobid)
+            lease.come_back(_SOON_SECONDS)
+            return None
         _log.info("job %s can't be claimed: %s", job.jobid, answer)
         if answer.state in ENDED:
             lease.settle()
@@ -131,7 +145,7 @@ class Worker:
             lease.come_back(_SOON_SECONDS)
         else:
             lease.come_back(self._settings.lease_seconds / 2)
-        return False
+        return None
 
     def _do(self, job: Job, lease: Lease, reporter: Reporter, work: Work, tries: int) -> None:
         def report(progress: Progress) -> None:
@@ -143,7 +157,8 @@ class Worker:
         delay = min(_LONGEST_DELAY_SECONDS, _DELAY_SECONDS * 2 ** (tries - 1))
         try:
             reporter.send(JOB_START)
-            result = perform(job, self._settings, self._storage, work, report, lease.renew)
+            storage = Storage(partial(self._role.s3, job)) if self._role else self._storage
+            result = perform(job, self._settings, storage, work, report, lease.renew)
             reporter.send(JOB_FINISHED, result=result)
             lease.settle()
             _log.info("job %s finished", job.jobid)

@@ -12,13 +12,13 @@ from worker.settings import Settings
 
 
 class Reporter:
-    """Sends the events of one job; each carries the job exactly as it was taken."""
+    """Sends the events of one job; each carries the job exactly as it was taken, or as its record has it."""
 
     def __init__(self, sqs: Any, control_url: str, settings: Settings, job: str) -> None:
         self._sqs = sqs
         self._url = control_url
         self._settings = settings
-        self._job = Raw(job.encode())
+        self.job = job
         self.attempt: int | UnsetType = UNSET
 
     def send(
@@ -38,7 +38,7 @@ class Reporter:
             nodeName=self._settings.node,
             podName=self._settings.pod,
             action=action,
-            job=self._job,
+            job=Raw(self.job.encode()),
             msg=msg,
             ts=now // 1_000_000_000,
             eventID=str(uuid.uuid4()),

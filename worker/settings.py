@@ -1,5 +1,6 @@
 """The worker's configuration, from the contract's environment variables."""
 
+import re
 import socket
 from collections.abc import Mapping
 from typing import NamedTuple, Self
@@ -10,6 +11,7 @@ DEBUG = "debug"
 _KINDS = ("ffmpeg", "vmaf", DEBUG)
 _CORES = ("CPU", "GPU")
 _SANDBOXES = ("auto", "required", "off")
+_ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,512}", re.ASCII)
 
 
 class ConfigurationError(Exception):
@@ -19,9 +21,10 @@ class ConfigurationError(Exception):
 class Settings(NamedTuple):
     """A worker's settings.
 
-    `jobs_table` is empty where jobs are not claimed, as in the first generation. `lease_seconds` bounds how long a
-    vanished worker can hold a job; cancelling stops an encoder within a sixth of it. `sandbox` says whether the kernel
-    keeps in programs that read users' files: as far as it can, wholly or there is no work, or not.
+    `jobs_table` is empty where jobs are not claimed, as in the first generation, `job_role` where the worker's own
+    credentials read and write files. `lease_seconds` bounds how long a vanished worker can hold a job; cancelling stops
+    an encoder within a sixth of it. `sandbox` says whether the kernel keeps in programs that read users' files: as far
+    as it can, wholly or there is no work, or not.
     """
 
     kind: str
@@ -36,6 +39,7 @@ class Settings(NamedTuple):
     ffprobe: str
     limits: Limits = Limits()
     sandbox: str = "auto"
+    job_role: str = ""
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Self:
@@ -55,6 +59,11 @@ class Settings(NamedTuple):
         if sandbox not in _SANDBOXES:
             faults.append(f"SANDBOX must be one of {', '.join(_SANDBOXES)}, not {sandbox!r}")
         limits = Limits.read(environ, faults)
+        role = environ.get("JOB_ROLE", "")
+        if role and not _ROLE.fullmatch(role):
+            faults.append(f"JOB_ROLE must be the ARN of a role, not {role!r}")
+        if role and not environ.get("JOBS_TABLE"):
+            faults.append("JOB_ROLE needs JOBS_TABLE, which says whose a job is")
         if faults:
             raise ConfigurationError("; ".join(faults))
         host = socket.gethostname()
@@ -71,4 +80,5 @@ class Settings(NamedTuple):
             ffprobe=environ.get("FFPROBE", "ffprobe"),
             limits=limits,
             sandbox=sandbox,
+            job_role=role,
         )

@@ -2,8 +2,9 @@
 
 import errno
 import mimetypes
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -23,8 +24,13 @@ _FORBIDDEN = {"403", "AccessDenied", "Forbidden", "AllAccessDisabled"}
 class Storage:
     """Whole files in and out; S3 shows an object only when all of it is there."""
 
-    def __init__(self, s3: Any) -> None:
-        self._s3 = s3
+    def __init__(self, connect: Callable[[], Any]) -> None:
+        """`connect` makes the S3 client, when it is needed first."""
+        self._connect = connect
+
+    @cached_property
+    def _s3(self) -> Any:
+        return self._connect()
 
     def download(self, uri: str, target: Path, work: Work, side: str = "input") -> None:
         """Fetch an object. Hopeless when it is not there, may not be read, is empty or too large; Passing otherwise."""

@@ -13,6 +13,7 @@ from elasticrecode.idempotency import Begun, identity
 from elasticrecode.intake import Intake, Way
 from elasticrecode.ledger import Ledger
 from elasticrecode.observe import logger
+from elasticrecode.prefixes import Prefixes
 from elasticrecode.presets import Profiles
 from elasticrecode.queues import Sender
 from elasticrecode.rates import Rates
@@ -74,8 +75,8 @@ def build(settings: BatchSettings) -> http.LambdaHandler:
     return http.handler({SUBMIT_BATCH: submit, BATCH: show, CANCEL_BATCH: cancel}, settings, Rates(settings.rate).count)
 
 
-def _read(text: bytes, presets: Profiles) -> Order:
-    return read_batch(text, ids.new(), _now_ms(), presets)
+def _read(text: bytes, presets: Profiles, prefixes: Prefixes) -> Order:
+    return read_batch(text, ids.new(), _now_ms(), presets, prefixes)
 
 
 def _named(order: Order, key: str, begun: Begun) -> Order:

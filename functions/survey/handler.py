@@ -17,6 +17,7 @@ from elasticrecode.events import Failure
 from elasticrecode.ledger import Ledger
 from elasticrecode.objects import Objects
 from elasticrecode.observe import logger
+from elasticrecode.prefixes import Prefixes, UserPrefix
 from elasticrecode.queues import Receiver, Sender
 from elasticrecode.settings import SurveySettings, compose
 
@@ -30,6 +31,7 @@ def build(settings: SurveySettings) -> Callable[[dict[str, Any], Any], None]:
     """The handler over one message. When it fails, the queue delivers it again."""
     ledger, objects = Ledger(settings.batches_table, settings.retention_days * 86_400), Objects()
     sender, receiver = Sender(), Receiver()
+    prefixes = Prefixes(msgspec.convert(settings.user_prefixes, list[UserPrefix]))
 
     def survey(event: dict[str, Any], context: Any) -> None:
         (message,) = event["Records"]
@@ -52,7 +54,7 @@ def build(settings: SurveySettings) -> Callable[[dict[str, Any], Any], None]:
     def _look(batch: Batch, beat: Callable[[], None]) -> None:
         beat()
         try:
-            saved = ledger.save(batch, _inputs(batch), beat)
+            saved = ledger.save(batch, batches.allowed(batch, _inputs(batch), prefixes), beat)
         except Unreadable as error:
             _fail(batch.batchID, error.code, error.message)
             return

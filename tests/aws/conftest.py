@@ -28,7 +28,8 @@ PRESETS: names.Presets = {
 class Stack:
     """What is deployed, in memory. `calls` lists every AWS call as (service, operation)."""
 
-    def __init__(self) -> None:
+    def __init__(self, user_prefixes: names.UserPrefixes | None = None) -> None:
+        allowed = user_prefixes or []
         self.dynamodb = boto3.client("dynamodb")
         self.sqs = boto3.client("sqs")
         jobs_indexes = {names.USER_INDEX: names.USER_KEYS, names.DUE_INDEX: names.DUE_KEYS}
@@ -63,7 +64,12 @@ class Stack:
             self._behind[table] = place
         tables: Any = {"jobs_table": "jobs", "registry_table": "registry"}
         submitting = names.SubmitSettings(
-            queues=self.queues, presets=PRESETS, retention_days=7, idempotency_days=1, **tables
+            queues=self.queues,
+            presets=PRESETS,
+            user_prefixes=allowed,
+            retention_days=7,
+            idempotency_days=1,
+            **tables,
         )
         self.submit = self._build("submit", submitting)
         self.vmaf = self._build("vmaf", submitting)
@@ -89,6 +95,7 @@ class Stack:
                 surveys_queue=queue["surveys"],
                 pages_queue=queue["pages"],
                 tally_queue=queue["tallies"],
+                user_prefixes=allowed,
                 retention_days=7,
             ),
         )

@@ -190,7 +190,7 @@ def test_what_a_worker_published_is_left_alone(dropped: Dropped, tmp_path: Path)
     made.write_bytes(b"film")
     names_ = ["made.mp4", *(f"made.mp4{ending}" for ending in SCORE_FILES)]
     for name in names_:
-        Storage(dropped.s3).upload(made, f"s3://{BUCKET}/in/{name}", "job-1")
+        Storage(lambda: dropped.s3).upload(made, f"s3://{BUCKET}/in/{name}", "job-1")
     head = dropped.s3.head_object(Bucket=BUCKET, Key="in/made.mp4")
     assert (head["Metadata"], head["ContentType"]) == ({MARK: "job-1"}, "video/mp4")
     told = [json.dumps(notification(f"in/{name}", bucket=BUCKET, size=4)) for name in names_]
@@ -201,7 +201,7 @@ def test_what_a_worker_published_is_left_alone(dropped: Dropped, tmp_path: Path)
 def test_an_id_that_came_from_elsewhere_marks_too(dropped: Dropped, tmp_path: Path) -> None:
     made = tmp_path / "made"
     made.write_bytes(b"film")
-    Storage(dropped.s3).upload(made, f"s3://{BUCKET}/in/made.mp4", "jöb\n1")
+    Storage(lambda: dropped.s3).upload(made, f"s3://{BUCKET}/in/made.mp4", "jöb\n1")
     assert MARK in dropped.s3.head_object(Bucket=BUCKET, Key="in/made.mp4")["Metadata"]
 
 

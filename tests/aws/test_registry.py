@@ -223,8 +223,8 @@ def test_a_new_container_routes_by_what_others_measured(stack: Stack) -> None:
     shares = queues_of(stack)
     assert 2 <= shares["ffmpeg_two"] / shares["ffmpeg_job"] <= 4.5
     told = names.SubmitSettings(
-        jobs_table="jobs", registry_table="registry", queues=stack.queues, presets={}, retention_days=1,
-        idempotency_days=1,
+        jobs_table="jobs", registry_table="registry", queues=stack.queues, presets={},
+        user_prefixes=[], retention_days=1, idempotency_days=1,
     )  # fmt: skip
     fresh = function("submit").build(told)
     answer = call(fresh, names.SUBMIT, contract("job"))

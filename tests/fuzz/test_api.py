@@ -15,5 +15,4 @@ def test_every_request_is_answered_as_described(front: Front) -> None:
     for f in outcome.failures:
         print(f)
     print(len(outcome.failures))
-    print("LONG", api._long)
     assert not outcome.failures

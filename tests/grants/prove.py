@@ -116,9 +116,8 @@ def test_each_grant_is_needed(stage: Stage, capsys: pytest.CaptureFixture[str]) 
             proved[grant] = failing
             if not failing:
                 unneeded.append(f"{grant.owner}: {grant.action} on {grant.resource}")
-            tell(
-                f"{time.monotonic() - began:6.0f} s  {grant.owner:<11} {grant.action:<30} {grant.resource:<42} {failing or 'NOT NEEDED'}"
-            )
+            seconds = f"{time.monotonic() - began:6.0f} s"
+            tell(f"{seconds}  {grant.owner:<11} {grant.action:<30} {grant.resource:<42} {failing or 'NOT NEEDED'}")
         _all_pass(owner, stage)
     minutes = (time.monotonic() - began) / 60
     tell(f"{len(proved)} grants, {len(unneeded)} not needed, {minutes:.1f} minutes")

@@ -10,6 +10,7 @@ import yaml
 from tests.kit.manifests import KIT, Json, files, leaves, rendered, settings, whole
 
 MINE = {"account": "999988887777", "region": "eu-west-1", "version": "2.3.4"}
+MINE["jobRole"] = f"arn:aws:iam::{MINE['account']}:role/mine"
 
 
 def by_name(items: list[Json]) -> dict[str, Json]:

@@ -12,8 +12,8 @@ from tests.conftest import ROOT
 CORE = ROOT / "layers" / "core" / "python" / "elasticrecode"
 PURE = {
     "addresses", "answers", "batches", "callers", "deployments", "drops", "errors", "events", "examples", "fleet",
-    "headers", "hooks", "ids", "jobs", "lifecycle", "presets", "profiles", "records", "routing", "streams", "strips",
-    "validation", "watching",
+    "headers", "hooks", "ids", "jobs", "lifecycle", "prefixes", "presets", "profiles", "records", "routing", "streams",
+    "strips", "validation", "watching",
 }  # fmt: skip
 AWS = {
     "aws", "bus", "claims", "clusters", "connections", "feed", "idempotency", "ledger", "objects", "posting", "queues",

@@ -20,6 +20,7 @@ QUEUES = {"cpu": {"a": "http://x/a"}, "gpu": {}, "vmaf": {}}
             registry_table="r",
             queues=QUEUES,
             presets={"a": {"vmaf": {"scale": "720p", "min": 90.5}}},
+            user_prefixes=[{"prefix": "s3://b/{userID}/", "access": "read"}],
             retention_days=3,
             idempotency_days=1,
         ),

@@ -17,6 +17,7 @@ from elasticrecode.errors import Fault, Unreadable
 from elasticrecode.events import Failure
 from elasticrecode.jobs import Job, ObjectURI, PrefixURI, Priority, UserID, end_alike, output_ends, output_name
 from elasticrecode.lifecycle import ENDED, STATES
+from elasticrecode.prefixes import EVERYWHERE, Prefixes
 from elasticrecode.presets import BUILT_IN, Asked, Profiles
 from elasticrecode.profiles import FfmpegProfile, Profile, resolve
 from elasticrecode.strips import Change, Strip
@@ -234,11 +235,14 @@ class Order(NamedTuple):
     listed: list[str]
 
 
-def read_batch(text: bytes, batch_id: str, now_ms: int, presets: Profiles = BUILT_IN) -> Order:
+def read_batch(
+    text: bytes, batch_id: str, now_ms: int, presets: Profiles = BUILT_IN, prefixes: Prefixes = EVERYWHERE
+) -> Order:
     """What a POST /v1/batches body asks for. Malformed or Invalid."""
     limits = {"inputs": INPUTS_LIMIT, "batchInputs": INPUTS_LIMIT}
     body = Asked(text, presets, limits, "; list more in a manifest")
-    asked = _reader().read(body, [*jobs.profile_faults(body), *_source_faults(body)])
+    places = jobs.place_faults(body, _places(body), prefixes)
+    asked = _reader().read(body, [*jobs.profile_faults(body), *_source_faults(body), *places])
     listed = asked.inputs or asked.batchInputs or []
     batch = Batch(
         batchID=batch_id,
@@ -253,6 +257,16 @@ def read_batch(text: bytes, batch_id: str, now_ms: int, presets: Profiles = BUIL
         createdMs=now_ms,
     )
     return Order(batch, listed)
+
+
+def _places(body: Body) -> Iterator[tuple[str, object]]:
+    """What a request names to be read, each with its pointer."""
+    for name in _SOURCES:
+        given = body.fields.get(name)
+        if isinstance(given, list):
+            yield from ((f"/{name}/{n}", uri) for n, uri in enumerate(given))
+        else:
+            yield f"/{name}", given
 
 
 def _source_faults(body: Body) -> Iterator[Fault]:
@@ -273,6 +287,14 @@ def _source_faults(body: Body) -> Iterator[Fault]:
     chosen = [text for text in listed if isinstance(text, str) and is_suffix(text)]
     if isinstance(prefix, str) and isinstance(output, str) and loops(prefix, chosen, output):
         yield Fault("/output", "lies under prefix, where the outputs would be inputs of the next batch: choose another")
+
+
+def allowed(batch: Batch, lines: Iterable[Line], prefixes: Prefixes) -> Iterator[Line]:
+    """Lines, with a fault those that name what the batch's user may not read."""
+    is_object, _ = jobs.FORMATS["s3-object"]
+    for line in lines:
+        fault = "" if line.fault or not is_object(line.text) else prefixes.fault(batch.userID, "read", line.text)
+        yield line._replace(fault=f"{_shown(line.text)} {fault}") if fault else line
 
 
 def loops(prefix: str, suffixes: Sequence[str], output: str) -> bool:

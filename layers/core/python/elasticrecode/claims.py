@@ -6,16 +6,19 @@ nobody else may take the job away, in milliseconds since the epoch.
 
 import time
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from elasticrecode import lifecycle
 from elasticrecode.aws import client, refusals
 
 
-class Claim(NamedTuple):
-    """This worker may work on this attempt, counted from 1."""
+@dataclass(frozen=True)
+class Claim:
+    """This worker may work on this attempt, counted from 1; `job` is the job as JSON, as it was accepted."""
 
     attempt: int
+    job: str = field(default="", compare=False)
 
 
 class Refusal(NamedTuple):
@@ -48,7 +51,7 @@ class Claims:
                 answer = self._dynamodb.update_item(
                     TableName=self._table,
                     Key=_key(job_id),
-                    ReturnValues="UPDATED_NEW",
+                    ReturnValues="ALL_NEW",
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                     **update,
                 )
@@ -58,7 +61,8 @@ class Claims:
                 return None
             lease = int(record["lease"]["N"]) if "lease" in record else None
             return Refusal(record["state"]["S"], int(record["attempt"]["N"]), lease)
-        return Claim(int(answer["Attributes"]["attempt"]["N"]))
+        record = answer["Attributes"]
+        return Claim(int(record["attempt"]["N"]), record["job"]["S"])
 
     def release(self, job_id: str, attempt: int) -> None:
         """Give an unharmed job back, so that it can be claimed at once. Nothing happens when the claim is lost."""

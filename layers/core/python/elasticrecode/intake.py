@@ -12,6 +12,7 @@ from elasticrecode.errors import Invalid
 from elasticrecode.http import Request
 from elasticrecode.idempotency import Begun, Keys, identified
 from elasticrecode.jobs import BODY_LIMIT, Job, Outcome
+from elasticrecode.prefixes import Prefixes, UserPrefix
 from elasticrecode.presets import POINTER, Profiles
 from elasticrecode.profiles import Profile
 from elasticrecode.registry import Presets, Registry
@@ -21,8 +22,8 @@ from elasticrecode.table import Accepted, JobsTable
 from elasticrecode.validation import Body
 
 T = TypeVar("T")
-Read = Callable[[bytes, Profiles], T]
-"""Reads a body with the presets that it may name. Malformed or Invalid."""
+Read = Callable[[bytes, Profiles, Prefixes], T]
+"""Reads a body with the presets that it may name, and what users may read and write. Malformed or Invalid."""
 
 _DAY_SECONDS = 86_400
 
@@ -43,6 +44,7 @@ class Intake:
 
     def __init__(self, settings: SubmitSettings) -> None:
         self._presets = Presets(settings.registry_table, settings.presets)
+        self._prefixes = Prefixes(msgspec.convert(settings.user_prefixes, list[UserPrefix]))
         self._keys = Keys(settings.jobs_table, settings.idempotency_days * _DAY_SECONDS)
 
     def take(self, request: Request, read: Read[T], way: Way[T]) -> tuple[T, set[str]]:
@@ -54,7 +56,7 @@ class Intake:
         checked = key if key is None else idempotency.checked(key)
         body = request.body(BODY_LIMIT)
         if checked is None:
-            asked = read(body, self._presets)
+            asked = read(body, self._presets, self._prefixes)
             request.caller.act_for(way.owner(asked)[0])
             return asked, set(way.make(asked, False))
         text = request.path.encode() + body
@@ -76,7 +78,7 @@ class Intake:
     def _read(self, caller: Caller, body: bytes, read: Read[T], key: str, text: bytes) -> T:
         """What a request asks for, with the preset as it was when the key came first, should it be gone since."""
         try:
-            return read(body, self._presets)
+            return read(body, self._presets, self._prefixes)
         except Invalid as error:
             if any(fault.pointer != POINTER for fault in error.faults):
                 raise
@@ -85,7 +87,7 @@ class Intake:
             kept = self._keys.profile(fields["userid"], key, text)
             if kept is None:
                 raise
-            return read(body, {fields["profile"]["preset"]: msgspec.to_builtins(kept)})
+            return read(body, {fields["profile"]["preset"]: msgspec.to_builtins(kept)}, self._prefixes)
 
 
 class Taken(NamedTuple):

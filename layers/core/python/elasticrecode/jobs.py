@@ -13,6 +13,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from elasticrecode import ids, profiles
 from elasticrecode.callers import USER
 from elasticrecode.errors import Fault
+from elasticrecode.prefixes import EVERYWHERE, Prefixes
 from elasticrecode.presets import BUILT_IN, POINTER, Asked, Profiles
 from elasticrecode.profiles import (
     CONTAINERS,
@@ -211,24 +212,36 @@ def flaws(job: Job) -> list[str]:
     ]
 
 
+def sources(job: Job) -> list[str]:
+    """The URIs of the objects that a job is made from."""
+    return [job.input, *([job.origin] if job.origin else [])]
+
+
+def products(job: Job) -> list[str]:
+    """The URIs of the objects that a job makes."""
+    encoded = [job.output + output_name(job.input)] if job.profile.ffmpeg else []
+    scored = [job.output + name(job.input) + ending for ending in SCORE_FILES] if job.profile.vmaf else []
+    return encoded + scored
+
+
 _job = Reader(JobRequest, FORMATS)
 _batch = Reader(JobsRequest, FORMATS)
 _vmaf = Reader(VmafRequest, FORMATS)
 
 
-def read_jobs(text: bytes, presets: Profiles = BUILT_IN) -> list[Job]:
+def read_jobs(text: bytes, presets: Profiles = BUILT_IN, prefixes: Prefixes = EVERYWHERE) -> list[Job]:
     """The resolved jobs of a POST /v1/jobs body, single or batch, with new ids. Malformed or Invalid."""
     body = Asked(text, presets, {"batchInputs": BATCH_LIMIT}, "; POST /v1/batches takes batches of any size")
     request: JobRequest | JobsRequest
     if "input" in body.fields or "batchInputs" not in body.fields:
-        faults = [*profile_faults(body), *output_faults(body, [("/input", body.fields.get("input"))])]
-        request = _job.read(body, faults)
+        places = [("/input", body.fields.get("input"))]
+        request = _job.read(body, _faults(body, places, prefixes))
         inputs = [request.input]
     else:
         listed = body.fields["batchInputs"]
         numbered = enumerate(listed[:BATCH_LIMIT] if isinstance(listed, list) else ())
-        faults = [*profile_faults(body), *output_faults(body, ((f"/batchInputs/{n}", uri) for n, uri in numbered))]
-        request = _batch.read(body, faults)
+        places = [(f"/batchInputs/{n}", uri) for n, uri in numbered]
+        request = _batch.read(body, _faults(body, places, prefixes))
         inputs = request.batchInputs
     profile = resolve(request.profile)
     return [
@@ -244,10 +257,11 @@ def read_jobs(text: bytes, presets: Profiles = BUILT_IN) -> list[Job]:
     ]
 
 
-def read_vmaf(text: bytes, presets: Profiles = BUILT_IN) -> list[Job]:
+def read_vmaf(text: bytes, presets: Profiles = BUILT_IN, prefixes: Prefixes = EVERYWHERE) -> list[Job]:
     """The one resolved job of a POST /v1/vmaf body, with a new id. Malformed or Invalid."""
     body = Asked(text, presets)
-    request = _vmaf.read(body, _scoring_faults(body))
+    places = [(f"/{side}", body.fields.get(side)) for side in ("input", "origin")]
+    request = _vmaf.read(body, [*_scoring_faults(body), *place_faults(body, places, prefixes)])
     return [
         Job(
             userid=request.userid,
@@ -323,6 +337,18 @@ def profile_faults(body: Body) -> Iterator[Fault]:
             if encode.get("codec") == encoder and where != native:
                 detail = f"{encoder} runs on {native}, the platform asked for is {where}; {word} goes with both"
                 yield Fault("/profile/ffmpeg/codec", detail)
+
+
+def _faults(body: Body, inputs: list[tuple[str, object]], prefixes: Prefixes) -> list[Fault]:
+    """What is wrong between fields of a request for transcodes, its inputs each with its pointer."""
+    return [*profile_faults(body), *output_faults(body, inputs), *place_faults(body, inputs, prefixes)]
+
+
+def place_faults(body: Body, read: Iterable[tuple[str, object]], prefixes: Prefixes) -> Iterator[Fault]:
+    """What a request's user may not read, and an output where it may not write."""
+    user_id = body.fields.get("userid")
+    yield from prefixes.faults(user_id, "read", read)
+    yield from prefixes.faults(user_id, "write", [("/output", body.fields.get("output"))])
 
 
 def output_faults(body: Body, inputs: Iterable[tuple[str, object]]) -> Iterator[Fault]:

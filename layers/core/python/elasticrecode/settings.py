@@ -106,6 +106,9 @@ Queues = dict[str, dict[str, str]]
 Presets = dict[str, Any]
 """Name of a preset that the deployment brings → its profile."""
 
+UserPrefixes = list[dict[str, str]]
+"""What users may read and write, each an `elasticrecode.prefixes.UserPrefix` with its bucket named."""
+
 S = TypeVar("S", bound="Settings")
 T = TypeVar("T")
 
@@ -164,6 +167,7 @@ class SubmitSettings(ChangingSettings, frozen=True, kw_only=True):
     registry_table: str
     queues: Queues
     presets: Presets
+    user_prefixes: UserPrefixes
     retention_days: int
     idempotency_days: int
 
@@ -193,6 +197,7 @@ class SurveySettings(Settings, frozen=True, kw_only=True):
     surveys_queue: str
     pages_queue: str
     tally_queue: str
+    user_prefixes: UserPrefixes
     retention_days: int
 
 

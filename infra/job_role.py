@@ -1,0 +1,61 @@
+"""The role that workers take for each job, narrowed to that job's own objects by a session policy.
+
+What stands here is the most that any job may do. With user prefixes that is what they allow the user whom the session's
+tag names, so that IAM keeps users apart even where a worker would not.
+"""
+
+import msgspec
+from aws_cdk import ArnFormat, Aws, Stack
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+from elasticrecode.prefixes import READ_ACTIONS, TAG, USER, WRITE_ACTIONS, Access, UserPrefix
+from elasticrecode.settings import UserPrefixes
+from infra.options import Options, listed
+from infra.storage import Storage
+
+_ACTIONS: dict[Access, tuple[str, ...]] = {"read": READ_ACTIONS, "write": WRITE_ACTIONS}
+
+
+class JobRole(Construct):
+    """`role` is the role."""
+
+    def __init__(self, scope: Construct, id_: str, options: Options, storage: Storage) -> None:
+        super().__init__(scope, id_)
+        # Workers run wherever their operator lets them, by roles of this account that are given sts:AssumeRole on it.
+        self.role = iam.Role(
+            self,
+            "Role",
+            description="What a worker may do for one job; sessions are narrowed to the job's objects",
+            assumed_by=iam.AccountPrincipal(Aws.ACCOUNT_ID).with_session_tags(),
+        )
+        most = _most(options, storage)
+        for access, actions in _ACTIONS.items():
+            objects = [self._objects(each.prefix.removeprefix("s3://")) for each in most if each.allows(access)]
+            if objects:
+                self.role.add_to_policy(iam.PolicyStatement(actions=list(actions), resources=objects))
+
+    def _objects(self, prefix: str) -> str:
+        """The ARN of all objects under a bucket's prefix, its user the one of the session."""
+        named = prefix.replace(USER, f"${{aws:PrincipalTag/{TAG}}}")
+        return Stack.of(self).format_arn(
+            service="s3", region="", account="", resource=f"{named}*", arn_format=ArnFormat.NO_RESOURCE_NAME
+        )
+
+
+def user_prefixes(options: Options, storage: Storage) -> UserPrefixes:
+    """What users may read and write, for the functions that check it."""
+    return [msgspec.to_builtins(each.placed(storage.media.bucket_name)) for each in options.userPrefixes]
+
+
+def _most(options: Options, storage: Storage) -> list[UserPrefix]:
+    """What jobs may read and write: what their users may, or without a rule for these what other options name."""
+    own = storage.media.bucket_name
+    if options.userPrefixes:
+        return [each.placed(own) for each in options.userPrefixes]
+    drops = [drop.placed(own) for drop in options.drops]
+    named = [UserPrefix(prefix="")]
+    named += [UserPrefix(prefix=f"s3://{name}/", access="read") for name in listed(options.batchBuckets)]
+    named += [UserPrefix(prefix=f"s3://{drop.bucket}/{drop.prefix}", access="read") for drop in drops]
+    named += [UserPrefix(prefix=drop.output, access="write") for drop in drops]
+    return [each.placed(own) for each in named]

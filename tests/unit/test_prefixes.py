@@ -1,0 +1,279 @@
+"""Which files a user may use, as requests are checked, and the policy that a worker hands along for a job."""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from elasticrecode import batches, jobs, prefixes
+from elasticrecode.batches import Line, read_batch
+from elasticrecode.errors import Invalid
+from elasticrecode.jobs import Job
+from elasticrecode.prefixes import Prefixes, UserPrefix
+from elasticrecode.profiles import Ffmpeg, Profile, Vmaf
+from local.policy_patterns import matches
+from tests.conftest import contract
+from worker.job_role import LIMITS, session_policy
+
+RULES = Prefixes(
+    [
+        UserPrefix(prefix="s3://media/users/{userID}/"),
+        UserPrefix(prefix="s3://media/shared/", access="read"),
+        UserPrefix(prefix="s3://out/{userID}/", access="write"),
+    ]
+)
+OWN, SHARED, OUT = "s3://media/users/ann/", "s3://media/shared/", "s3://out/ann/"
+READS, WRITES = f"must lie where ann may read: {OWN}, {SHARED}", f"must lie where ann may write: {OWN}, {OUT}"
+
+
+def faults(read: Callable[[bytes], object], body: Any) -> dict[str, str]:
+    with pytest.raises(Invalid) as caught:
+        read(json.dumps(body).encode())
+    return dict(caught.value.faults)
+
+
+def reading(name: str) -> tuple[Callable[[bytes], object], dict[str, Any]]:
+    """A reader with the rules, and a request of ann's that it takes."""
+    body = contract(name) | {"userid": "ann", "output": OWN}
+    if name == "job":
+        return lambda text: jobs.read_jobs(text, prefixes=RULES), body | {"input": f"{SHARED}a.mp4"}
+    if name == "job_batch":
+        return lambda text: jobs.read_jobs(text, prefixes=RULES), body | {"batchInputs": [f"{SHARED}a.mp4"]}
+    inputs = {"input": f"{OWN}in/a.mp4", "origin": f"{SHARED}a.mp4"}
+    return lambda text: jobs.read_vmaf(text, prefixes=RULES), body | inputs
+
+
+def batch(**source: Any) -> tuple[Callable[[bytes], object], dict[str, Any]]:
+    """The same for a batch of any size."""
+    body = {"userid": "ann", "output": OUT, "profile": contract("job_batch")["profile"]} | source
+    return lambda text: read_batch(text, "b", 0, prefixes=RULES), body
+
+
+@pytest.mark.parametrize("name", ["job", "job_batch", "vmaf"])
+def test_what_lies_within_the_prefixes_is_taken(name: str) -> None:
+    read, body = reading(name)
+    assert read(json.dumps(body).encode())
+
+
+@pytest.mark.parametrize("source", [{"manifest": f"{OWN}l.txt"}, {"prefix": SHARED}, {"inputs": [f"{OWN}a.mp4"]}])
+def test_a_batch_within_the_prefixes_is_taken(source: dict[str, Any]) -> None:
+    read, body = batch(**source)
+    assert read(json.dumps(body).encode())
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "told"),
+    [
+        ("job", {"input": "s3://media/users/bob/a.mp4"}, {"/input": READS}),
+        ("job", {"input": f"{OUT}a.mp4"}, {"/input": READS}),
+        ("job", {"output": f"{SHARED}out/"}, {"/output": WRITES}),
+        ("job", {"input": "s3://media/users/annette/a.mp4", "output": "s3://media/"},
+         {"/input": READS, "/output": WRITES}),
+        ("job_batch", {"batchInputs": [f"{OWN}in/a.mp4", "s3://x11/b.mp4", f"{SHARED}c.mp4", "s3://y11/d.mp4"]},
+         {"/batchInputs/1": READS, "/batchInputs/3": READS}),
+        ("vmaf", {"input": "s3://x11/a.mp4", "origin": "s3://x11/b.mp4"}, {"/input": READS, "/origin": READS}),
+    ],
+)  # fmt: skip
+def test_what_lies_elsewhere_is_refused_at_its_place_all_at_once(
+    name: str, changes: dict[str, Any], told: dict[str, str]
+) -> None:
+    read, body = reading(name)
+    assert faults(read, body | changes) == told
+
+
+@pytest.mark.parametrize(
+    ("source", "pointer"),
+    [
+        ({"manifest": "s3://media/users/bob/l.txt"}, "/manifest"),
+        ({"prefix": "s3://media/"}, "/prefix"),
+        ({"prefix": "s3://media/users/"}, "/prefix"),
+        ({"inputs": [f"{OWN}a.mp4", "s3://media/b.mp4"]}, "/inputs/1"),
+        ({"batchInputs": ["s3://media/b.mp4"]}, "/batchInputs/0"),
+    ],
+)
+def test_a_batch_from_elsewhere_is_refused(source: dict[str, Any], pointer: str) -> None:
+    read, body = batch(**source)
+    assert faults(read, body) == {pointer: READS}
+
+
+def test_other_faults_are_told_beside() -> None:
+    read, body = reading("job")
+    found = faults(read, body | {"input": "s3://x11/a.mp4", "priority": 101, "output": "nowhere"})
+    assert found["/input"] == READS
+    assert set(found) == {"/input", "/priority", "/output"}
+
+
+def test_without_prefixes_nothing_is_asked() -> None:
+    assert Prefixes().fault("ann", "read", "s3://x11/../a.mp4") == ""
+    assert jobs.read_jobs(json.dumps(reading("job")[1] | {"input": "s3://x11/a.mp4"}).encode())
+
+
+@pytest.mark.parametrize("key", ["../bob/a.mp4", "in/../../bob/a.mp4", "./a.mp4", "in/./a.mp4"])
+def test_dots_lead_nowhere(key: str) -> None:
+    assert RULES.fault("ann", "read", OWN + key) == "must not have '.' or '..' between slashes"
+
+
+@pytest.mark.parametrize("user", ["..", ".", "*", "a?b", "${x}", "auth0|5f", "é", "aws:x", "a b"])
+def test_who_is_called_what_no_tag_holds_has_no_prefix_of_its_own(user: str) -> None:
+    assert RULES.of(user, "read") == [SHARED]
+    assert RULES.of(user, "write") == []
+    said = RULES.fault(user, "write", f"s3://media/users/{user}/")
+    assert "nowhere; only ids of letters, digits and" in said
+
+
+@given(
+    st.from_regex(prefixes._TAG_VALUE, fullmatch=True), st.from_regex(prefixes._TAG_VALUE, fullmatch=True), st.text()
+)
+def test_nobody_reaches_what_is_anothers(one: str, other: str, rest: str) -> None:
+    for prefix in RULES.of(other, "write") if one != other else ():
+        assert RULES.fault(one, "write", prefix + rest)
+
+
+# Lines of a batch
+
+
+def test_lines_that_a_user_may_not_read_are_bad_and_the_others_stay_as_they_are() -> None:
+    order = read_batch(json.dumps(batch(manifest=f"{OWN}l.txt")[1]).encode(), "b", 0)
+    lines = [Line(1, f"{OWN}a.mp4"), Line(2, "s3://media/users/bob/b.mp4"), Line(3, "no URI"), Line(4, "", "too long")]
+    told = list(batches.allowed(order.batch, lines, RULES))
+    assert told == [lines[0], lines[1]._replace(fault=f"'s3://media/users/bob/b.mp4' {READS}"), *lines[2:]]
+    assert list(batches.allowed(order.batch, lines, Prefixes())) == lines
+
+
+# Prefixes beside each other
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("{userID}/", "library/"),
+        ("{userID}/", "library/clips/"),
+        ("{userID}/", "shared-{userID}/"),
+        ("x/{userID}/", "x/{userID}-drafts/"),
+        ("s3://films/{userID}/", "s3://films/all/"),
+        ("{userID}/in/", "{userID}.x/in/"),
+    ],
+)
+def test_a_name_that_leads_into_what_is_for_others_is_refused(one: str, other: str) -> None:
+    for pair in ([one, other], [other, one]):
+        ((pointer, said),) = prefixes.faults([{"prefix": each} for each in pair])
+        assert pointer == "/1/prefix"
+        assert "users/{userID}/" in said
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("users/{userID}/", "library/"),
+        ("{userID}/in/", "{userID}/out/"),
+        ("{userID}/", "{userID}/out/"),
+        ("", "{userID}/"),
+        ("library/", "library/uploads/"),
+        ("{userID}/", "s3://films/library/"),
+        ("a-{userID}/", "b-{userID}/"),
+        ("a-{userID}/", "a-/"),
+    ],
+)
+def test_what_can_not_meet_may_stand_beside_each_other(one: str, other: str) -> None:
+    assert list(prefixes.faults([{"prefix": one}, {"prefix": other}])) == []
+
+
+# The session policy
+
+ENCODE = Ffmpeg(codec="libx264", scale="1280:720", bitrate="1M", buffersize="2M", platform="cpu")
+ACTIONS = ("s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "s3:DeleteObject", "s3:ListBucket")
+
+
+def made(profile: Profile, source: str = "in/a.webm", **more: Any) -> Job:
+    return Job(userid="ann", jobid="j", input=f"s3://media/{source}", output="s3://media/out/", profile=profile, **more)
+
+
+def may(policy: str, action: str, arn: str) -> bool:
+    """Whether IAM would allow it, by the statements without conditions."""
+    return any(
+        action in entry["Action"] and "Condition" not in entry and matches(arn, entry["Resource"], {})
+        for entry in json.loads(policy)["Statement"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("job", "read", "written"),
+    [
+        (made(Profile(ffmpeg=ENCODE)), ["in/a.webm"], ["out/a.webm.mp4"]),
+        (
+            made(Profile(ffmpeg=ENCODE, vmaf=Vmaf(scale="1280x720"))),
+            ["in/a.webm"],
+            ["out/a.webm.mp4", "out/a.webm.vmaf.json", "out/a.webm.vmaf.html"],
+        ),
+        (
+            made(Profile(vmaf=Vmaf(scale="1280x720")), origin="s3://media/origin.mp4"),
+            ["in/a.webm", "origin.mp4"],
+            ["out/a.webm.vmaf.json", "out/a.webm.vmaf.html"],
+        ),
+    ],
+)
+def test_a_job_may_read_what_it_is_made_from_and_write_what_it_makes(
+    job: Job, read: list[str], written: list[str]
+) -> None:
+    policy = session_policy(job, "aws-cn")
+    reads, writes, keys = json.loads(policy)["Statement"]
+    assert reads["Resource"] == [f"arn:aws-cn:s3:::media/{key}" for key in read]
+    assert writes["Resource"] == [f"arn:aws-cn:s3:::media/{key}" for key in written]
+    assert (reads["Action"], writes["Action"]) == ([ACTIONS[0]], list(ACTIONS[1:4]))
+    assert keys["Condition"] == {"StringLike": {"kms:ViaService": "s3.*"}}
+
+
+KEYS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1).filter(
+    lambda key: jobs.FORMATS["s3-object"][0](f"s3://media/{key}")
+)
+
+
+@given(KEYS, KEYS)
+def test_a_policy_means_the_jobs_object_whatever_it_is_called_and_no_other(key: str, other: str) -> None:
+    policy = session_policy(made(Profile(ffmpeg=ENCODE), key), "aws")
+    assert may(policy, "s3:GetObject", f"arn:aws:s3:::media/{key}")
+    assert may(policy, "s3:PutObject", f"arn:aws:s3:::media/out/{jobs.output_name(key)}")
+    assert may(policy, "s3:GetObject", f"arn:aws:s3:::media/{other}") == (key == other)
+
+
+PARTS = st.lists(st.sampled_from(["ab*", "é", "電", "🎬", '"\n']), min_size=3, max_size=9)
+LONG = st.builds(lambda parts, n: "/".join(parts * n), PARTS, st.integers(1, 100))
+
+
+@settings(deadline=None)
+@given(LONG, st.sampled_from(LIMITS))
+def test_a_policy_fits_whatever_the_length_of_keys_and_still_means_the_objects(key: str, limit: int) -> None:
+    key = key.encode()[:1000].decode(errors="ignore").strip("/") + "/a.mp4"
+    job = made(Profile(ffmpeg=ENCODE, vmaf=Vmaf(scale="1280x720")), key)
+    policy = session_policy(job, "aws", limit)
+    assert len(policy) <= limit
+    assert re.fullmatch(r"[\t\n\r -\xff]+", policy)  # what STS takes
+    for uri in jobs.sources(job):
+        assert may(policy, "s3:GetObject", uri.replace("s3://", "arn:aws:s3:::"))
+    for uri in jobs.products(job):
+        assert may(policy, "s3:PutObject", uri.replace("s3://", "arn:aws:s3:::"))
+    assert not may(policy, "s3:GetObject", "arn:aws:s3:::media/x")
+    assert not any(may(policy, action, "arn:aws:s3:::other/a.mp4") for action in ACTIONS)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "arn", "means"),
+    [
+        ("a/*", "a/b\nc", True),
+        ("a/?", "a/b", True),
+        ("a/${*}", "a/*", True),
+        ("a/${*}", "a/b", False),
+        ("a/${?}${$}{x}", "a/?${x}", True),
+        ("a/${aws:PrincipalTag/userID}/*", "a/ann/x", True),
+        ("a/${aws:PrincipalTag/userID}/*", "a/bob/x", False),
+        ("a/${aws:PrincipalTag/team}/*", "a//x", False),
+        ("a/${aws:PrincipalTag/wild}/*", "a/b/x", False),
+    ],
+)
+def test_patterns_of_resources_are_read_as_iam_reads_them(pattern: str, arn: str, means: bool) -> None:
+    known = {"aws:principaltag/userid": "ann", "aws:principaltag/wild": "*"}
+    assert matches(arn, [pattern], known) is means
