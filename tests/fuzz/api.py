@@ -21,6 +21,7 @@ from elasticrecode.http import CURSOR
 from elasticrecode.jobs import BATCH_LIMIT, IDEMPOTENCY_KEY
 from elasticrecode.presets import BUILT_IN
 from elasticrecode.profiles import MS_SSIM_SIDE, SCALES
+from tests.fuzz import SEED
 
 _KEPT = ("showJob", "listJobEvents", "showBatch")
 """Reads of what DELETE cancels and does not remove: the record says that it was."""
@@ -34,6 +35,11 @@ class Outcome(NamedTuple):
     links: Counter[str]
     checks: Counter[str]
     failures: list[str]
+
+    def __str__(self) -> str:
+        counts = [f"{name} {count:,}" for name, count in (self.requests | self.statuses).items()]
+        made = f"{self.checks.total():,} checks, {self.links.total():,} links, {len(self.failures):,} failures"
+        return f"schemathesis, seed {SEED}, {self.requests.total():,} requests: {made} ({', '.join(counts)})"
 
 
 def configuration(
@@ -83,9 +89,8 @@ def _count(event: events.ScenarioFinished, outcome: Outcome) -> None:
                 answer = recorder.interactions[case_id].response
                 said = answer.content[:1000] if answer else b""
                 failure: Failure = check.failure_info.failure
-                outcome.failures.append(
-                    f"{check.name}: {failure.title}: {failure.message}\n  {request.method} {request.uri}\n  {body!r}\n  {said!r}"
-                )
+                told = f"{check.name}: {failure.title}: {failure.message}"
+                outcome.failures.append(f"{told}\n  {request.method} {request.uri}\n  {body!r}\n  {said!r}")
 
 
 # What a schema can't say
@@ -100,7 +105,7 @@ def before_call(context: HookContext, case: Case[Any], kwargs: Any) -> None:
     key = case.headers.get("Idempotency-Key")
     if isinstance(key, str) and IDEMPOTENCY_KEY.fullmatch(key):
         case.headers["Idempotency-Key"] = f"{next(_numbers)}{key}"[:255]
-    listed = case.body.get("batchInputs") if isinstance(case.body, dict) else None
+    listed = case.body.get("batchInputs", case.body.get("inputs")) if isinstance(case.body, dict) else None
     if isinstance(listed, list) and _LONG < len(listed) <= BATCH_LIMIT and next(_lists) >= _LONG_ONES:
         del listed[_LONG:]  # the longest are tried a few times: moto takes seconds for a thousand jobs
     if "batchID" in case.query and CURSOR.fullmatch(str(case.query.get("after"))):
@@ -111,6 +116,7 @@ def _register() -> None:
     """Values of each format that readers of requests check, as odd as they may be."""
     visible = st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Z"], exclude_characters="/?#%")
     character = st.characters(codec="utf-8", exclude_categories=["Cs"], exclude_characters="\0/")
+    printable = st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"], exclude_characters="/")
     name = st.text(character, max_size=200)
     folders = st.lists(st.text(character, min_size=1, max_size=50), max_size=3).map(
         lambda parts: "".join(f"{part}/" for part in parts)
@@ -121,7 +127,7 @@ def _register() -> None:
         "s3-object": name.map(lambda text: f"s3://media/in/{text}.mp4"),
         "s3-prefix": folders.map(lambda text: f"s3://media.out/{text}"),
         "s3-folder": folders.map(lambda text: f"s3://media/{text}"),
-        "suffix": st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"], exclude_characters="/"), min_size=1, max_size=64),
+        "suffix": st.text(printable, min_size=1, max_size=64),
         "bitrate": st.one_of(st.integers(1, 15).map("{}M".format), st.integers(1000, 15_000).map("{}K".format)),
         "buffer": st.one_of(st.integers(1, 500).map("{}M".format), st.integers(1, 500_000).map("{}K".format)),
         "ffmpeg-scale": st.one_of(st.sampled_from(sorted(SCALES)), _sizes(16, ":")),
@@ -138,7 +144,7 @@ def _register() -> None:
         ),
         "transcode-preset": st.sampled_from([name for name, profile in BUILT_IN.items() if "ffmpeg" in profile]),
         "score-preset": st.sampled_from([name for name, profile in BUILT_IN.items() if "ffmpeg" not in profile]),
-    }  # fmt: skip
+    }
     for format_name, values in formats.items():
         schemathesis.openapi.format(format_name, values)
 

@@ -1,9 +1,8 @@
-"""What a client, a worker, a cluster or a file could say: bytes, JSON of all sorts, and valid things that were changed."""
+"""What a client, a worker, a cluster or a file could say: bytes, JSON of all sorts, and what is valid, changed."""
 
 import json
 import random
 import string
-from collections.abc import Callable
 from typing import Any
 
 from hypothesis import strategies as st
@@ -72,7 +71,7 @@ JSON = st.recursive(
 
 
 def changed(valid: Any) -> st.SearchStrategy[str]:
-    """JSON texts of valid content with some of it replaced, removed, doubled or renamed, and now and then cut or spliced."""
+    """JSON texts of valid content, some of it replaced, removed, doubled or renamed, now and then cut or spliced."""
     return st.builds(_changed, st.just(valid), st.integers(0, 2**32), st.lists(JSON, min_size=1, max_size=4))
 
 
@@ -115,9 +114,9 @@ def _mutated(node: Any, chance: random.Random, other: Any) -> Any:
             case 0:
                 return node * chance.choice([2, 50])
             case 1:
-                return node[:place] + [other] + node[place:]
+                return [*node[:place], other, *node[place:]]
             case _:
-                return node[:place] + [_mutated(node[place], chance, other)] + node[place + 1 :]
+                return [*node[:place], _mutated(node[place], chance, other), *node[place + 1 :]]
     if isinstance(node, str) and chance.random() < 0.7:
         place = chance.randrange(len(node) + 1)
         return (
@@ -155,6 +154,3 @@ def lines(words: list[str]) -> st.SearchStrategy[str]:
         "{}{}{}".format, st.one_of(st.sampled_from(words), st.text(max_size=6)), st.sampled_from(["=", ":", " "]), value
     )
     return st.lists(st.lists(field, max_size=5).map(" ".join), max_size=8).map("\n".join)
-
-
-Target = Callable[[Any], object]

@@ -85,7 +85,7 @@ class Queues(Struct):
 class DeploymentRecord(Struct, kw_only=True):
     """A Deployment of workers: the documented fields, then what this product adds. `seenAt` is in Unix seconds."""
 
-    Name: str  # noqa: N815
+    Name: str
     Queue: str
     Platform: Platform
     Replicas: int

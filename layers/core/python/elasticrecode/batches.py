@@ -261,7 +261,7 @@ def read_batch(
 
 def _places(body: Body) -> Iterator[tuple[str, object]]:
     """What a request names to be read, each with its pointer."""
-    for name in _SOURCES:
+    for name in SOURCES:
         given = body.fields.get(name)
         if isinstance(given, list):
             yield from ((f"/{name}/{n}", uri) for n, uri in enumerate(given))

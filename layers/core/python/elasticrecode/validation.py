@@ -76,7 +76,7 @@ class _Pairs:
 
 def _repeated(node: object, path: list[str | int]) -> Iterator[list[str | int]]:
     """Paths of keys that are given again. RecursionError below DEPTH. A path is the caller's again when it goes on."""
-    if len(path) > DEPTH:
+    if len(path) >= DEPTH:
         raise RecursionError
     seen: set[str] = set()
     for step, value in node.pairs if isinstance(node, _Pairs) else enumerate(node) if isinstance(node, list) else ():

@@ -23,6 +23,7 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import asdict
 
+from elasticrecode import wire
 from elasticrecode.answers import GivenUp
 from elasticrecode.aws import batched, client, refusals, side_by_side
 from elasticrecode.delivery import SECRET_PREFIX, pause
@@ -113,7 +114,7 @@ def new(user_id: str, url: str, actions: Iterable[str], secret: str = "") -> Web
 
 def head(event: bytes | Raw) -> Head:
     """The head of an event. DecodeError when it is none."""
-    return msgspec.json.decode(event, type=Head)
+    return wire.decode(event, Head)
 
 
 def is_secret(text: str) -> bool:
