@@ -88,12 +88,14 @@ def at_the_apis(chosen: Options) -> Iterator[Acknowledged]:
     if chosen.auth != "cognito":
         for path in methods:
             yield Acknowledged("COG4", path, f"Option auth={chosen.auth} asks for something else than Cognito's users.")
-    for path in {f"{path}/OPTIONS/Resource" for path in paths.values()} if chosen.cors else ():
-        yield Acknowledged(
-            "APIG4",
-            path,
-            "What browsers ask before a page of another origin may ask has no token; nothing comes of it.",
-        )
+    for path in {f"{path}/ANY/Resource" for path in paths.values()}:
+        for rule in ("APIG4", "COG4"):
+            yield Acknowledged(
+                rule,
+                path,
+                "Methods that the path does not have are refused, and what browsers ask before a page of another origin "
+                "may ask has no token; nothing comes of either.",
+            )
     yield Acknowledged(
         "IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs]",
         "Api/Rest/CloudWatchRole/Resource",
