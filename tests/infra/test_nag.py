@@ -89,21 +89,19 @@ def at_the_apis(chosen: Options) -> Iterator[Acknowledged]:
         for path in methods:
             yield Acknowledged("COG4", path, f"Option auth={chosen.auth} asks for something else than Cognito's users.")
     for path in {f"{path}/ANY/Resource" for path in paths.values()}:
-        other = "API Gateway itself answers 405 to methods that a path has not; nothing lies behind it."
-        yield Acknowledged("APIG4", path, other)
-        yield Acknowledged("COG4", path, other)
+        for rule in ("APIG4", "COG4"):
+            yield Acknowledged(
+                rule,
+                path,
+                "Methods that the path does not have are refused, and what browsers ask before a page of another origin "
+                "may ask has no token; nothing comes of either.",
+            )
     for route in settings.PUBLIC_ROUTES if chosen.auth != "none" else ():
         path = f"{paths[route]}/{route.split(' ')[0]}/Resource"
         public = "What the API is like, and that it is there, anybody may know; both answers are the same for all."
         yield Acknowledged("APIG4", path, public)
         if chosen.auth == "cognito":
             yield Acknowledged("COG4", path, public)
-    for path in {f"{path}/OPTIONS/Resource" for path in paths.values()} if chosen.cors else ():
-        yield Acknowledged(
-            "APIG4",
-            path,
-            "What browsers ask before a page of another origin may ask has no token; nothing comes of it.",
-        )
     yield Acknowledged(
         "IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs]",
         "Api/Rest/CloudWatchRole/Resource",
