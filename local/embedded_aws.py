@@ -10,6 +10,7 @@ with the address and the authority of the stand-in (`local.cluster`).
 import base64
 import json
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -74,6 +75,10 @@ def _write(kept: Path, content: dict[str, Any]) -> None:
 if __name__ == "__main__":
     state = Path(os.environ["STATE_DIR"])
     forget_stream_positions(state)
+    # What functions were unpacked to stays behind when they are killed.
+    unpacked = Path(os.environ["TMPDIR"])
+    shutil.rmtree(unpacked, ignore_errors=True)
+    unpacked.mkdir(parents=True)
     know_cluster(state, int(os.environ["K8S_PORT"]), Path(os.environ["K8S_AUTHORITY"]).read_bytes())
     program = str(TOOLS / "aws" / "bin" / "python")
     # Functions run with this environment; they must find what their layers hold and nothing else.

@@ -93,7 +93,7 @@ def at_the_apis(chosen: Options) -> Iterator[Acknowledged]:
             yield Acknowledged(
                 rule,
                 path,
-                "Methods that the path does not have are refused, and what browsers ask before a page of another origin "
+                "Methods that the path does not have are refused, and what browsers ask before another origin's page "
                 "may ask has no token; nothing comes of either.",
             )
     for route in settings.PUBLIC_ROUTES if chosen.auth != "none" else ():
