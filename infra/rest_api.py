@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import cast
 
 from aws_cdk import RemovalPolicy
@@ -11,7 +12,7 @@ from aws_cdk import aws_wafv2 as waf
 from constructs import Construct
 
 from elasticrecode import headers, settings
-from infra import kept
+from infra import kept, methods
 from infra.options import Options
 
 _PROBLEM = (
@@ -105,6 +106,7 @@ class RestApi(Construct):
         for path, integration in asked.items() if options.cors else ():
             # Whether a page may ask is for the function to say, which the page is about to ask.
             self.api.root.resource_for_path(path).add_method("OPTIONS", integration)
+        methods.refuse_others(self.api, chain.from_iterable(routes.values()))
         if acl := options.web_acl("regional"):
             waf.CfnWebACLAssociation(
                 self, "Firewall", resource_arn=self.api.deployment_stage.stage_arn, web_acl_arn=acl

@@ -12,6 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import UNSET
 
+from elasticrecode import wire
 from elasticrecode.claims import Claim, Claims
 from elasticrecode.errors import Unavailable
 from elasticrecode.events import JOB_FAILED, JOB_FINISHED, JOB_PROGRESS, JOB_START, Progress
@@ -106,7 +107,7 @@ class Worker:
         if self._settings.kind == DEBUG:
             print(body, flush=True)
         try:
-            job = msgspec.json.decode(body, type=Job)
+            job = wire.decode(body, Job)
         except msgspec.DecodeError as error:
             if self._settings.kind == DEBUG:
                 lease.settle()

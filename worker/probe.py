@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from elasticrecode import wire
 from worker.failures import Hopeless, last_lines
 from worker.ffmpeg import DEMUXERS, reading
 from worker.work import Work
@@ -70,7 +71,7 @@ def video(ffprobe: str, work: Work, path: Path, side: str = "input", *, count: b
     shown = ["-show_entries", _SHOWN, "-print_format", "json", *(("-count_packets",) if count else ())]
     try:
         said = _ask(ffprobe, work, path, side, shown, _SECONDS_A_FILE if count else _SECONDS, _SAID_BYTES)
-        found = read(msgspec.json.decode(said.read_bytes()), side)
+        found = read(wire.decode(said.read_bytes(), object), side)
     except msgspec.DecodeError as error:
         raise Hopeless(f"{side}-corrupt", f"What ffprobe says of the {side} is no JSON: {error}.") from error
     except Hopeless as error:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Raw, Struct
 
+from elasticrecode import wire
 from elasticrecode.events import MeanScore, Quality, VmafScore
 from elasticrecode.profiles import Vmaf, vmaf_model
 from worker.alignment import THUMB, WINDOW, Film, Pairing, period
@@ -128,7 +129,7 @@ class Scores(NamedTuple):
 
 def read(vmaf: bytes, psnr: str | None, ssim: str | None) -> Scores:
     """The logs of a run, by frame. Filters count frames from 1, libvmaf from 0."""
-    log = msgspec.json.decode(vmaf, type=Log)
+    log = wire.decode(vmaf, Log)
     frames = {frame.frameNum: frame.metrics for frame in log.frames}
     for text, names in ((psnr, {"psnr_avg": "psnr", "psnr_y": "psnr_y"}), (ssim, {"All": "ssim", "Y": "ssim_y"})):
         for number, values in _rows(text or ""):
@@ -141,6 +142,8 @@ def _rows(text: str) -> Iterator[tuple[int, dict[str, float]]]:
     for line in text.splitlines():
         fields = dict(field.split(":", 1) for field in line.split() if ":" in field)
         values = {name: _decibels(value) for name, value in fields.items()}
+        if "n" not in values:
+            raise ValueError(f"a line without a frame's number: {line:.80}")
         yield int(values["n"]), values
 
 
@@ -158,7 +161,7 @@ def detail_both_ways(forward: Scores, backward: bytes, frames: int) -> tuple[flo
     """The same frames' detail as scored, and the wrong way round. Equal where nothing was scored both ways."""
     few = max(1, frames // _REVERSED_FRAMES)
     there = {number: _detail(metrics) for number, metrics in forward.frames}
-    frames_back = msgspec.json.decode(backward, type=Log).frames
+    frames_back = wire.decode(backward, Log).frames
     back = {frame.frameNum * few: _detail(frame.metrics) for frame in frames_back}
     both = there.keys() & back.keys()
     return (fmean(there[n] for n in both), fmean(back[n] for n in both)) if both else (0.0, 0.0)

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
+from elasticrecode import wire
 from elasticrecode.aws import side_by_side
 from elasticrecode.observe import logger
 from elasticrecode.settings import AnnounceSettings, compose
@@ -59,7 +60,7 @@ def build(settings: AnnounceSettings) -> Callable[[dict[str, Any], Any], dict[st
 def _read(message: dict[str, Any]) -> _Told | None:
     """The event in a message; None for what is none, which somebody else has put on the bus."""
     try:
-        detail = bytes(msgspec.json.decode(message["body"], type=_Envelope).detail)
+        detail = bytes(wire.decode(message["body"], _Envelope).detail)
         return _Told(message["messageId"], detail, head(detail))
     except msgspec.DecodeError as error:
         logger.warning("not an event", extra={"reason": str(error)})

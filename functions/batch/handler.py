@@ -6,7 +6,7 @@ from itertools import starmap
 from msgspec import structs
 
 from elasticrecode import batches, http, ids
-from elasticrecode.batches import BatchRecord, Line, Order, Search, Standing, Task, read_batch
+from elasticrecode.batches import BatchRecord, BatchTaken, Line, Order, Search, Standing, Task, read_batch
 from elasticrecode.callers import ANYBODY, Caller
 from elasticrecode.errors import NotFound, Refused
 from elasticrecode.idempotency import Begun, identity
@@ -31,8 +31,7 @@ def build(settings: BatchSettings) -> http.LambdaHandler:
     def submit(request: http.Request) -> http.Response:
         way = Way[Order](lambda order: (order.batch.userID, order.batch.profile), _named, _begin)
         (batch, _), _ = intake.take(request, _read, way)
-        answer = {"batchID": batch.batchID, "userID": batch.userID, "state": "expanding", "total": None}
-        return http.Response(answer, 202)
+        return http.Response(BatchTaken(batch.batchID, batch.userID), 202)
 
     def _begin(order: Order, again: bool) -> tuple[()]:
         """Store a batch and let its inputs be looked through. Refused where no queue would ever take its jobs."""

@@ -5,17 +5,17 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import chain, islice
-from typing import Annotated, TypeVar, get_args
+from typing import TypeVar, get_args
 
 import msgspec
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+from msgspec import UNSET, Raw
 
-from elasticrecode import events, http, ids, jobs
+from elasticrecode import events, http, ids
 from elasticrecode.aws import side_by_side
 from elasticrecode.batches import JOBS_LIMIT
 from elasticrecode.callers import ANYBODY, Caller
 from elasticrecode.errors import BadParameter, NotFound, Refused
-from elasticrecode.jobs import Job, Kind, UserID
+from elasticrecode.jobs import FORMATS, Job, Kind, Retried, RetryRequest
 from elasticrecode.ledger import Ledger
 from elasticrecode.lifecycle import JOB_CANCELLED, JOB_RETRIED, STATES, State
 from elasticrecode.rates import Rates
@@ -33,14 +33,7 @@ _RETRY_PAGE = 500
 C = TypeVar("C", bound=str)
 
 
-class RetryRequest(Struct, forbid_unknown_fields=True):
-    """Whose failed jobs are to run again."""
-
-    userID: UserID
-    batchID: Annotated[str, Meta(min_length=1, max_length=128)] | UnsetType = UNSET
-
-
-_retry_request = Reader(RetryRequest, jobs.FORMATS)
+_retry_request = Reader(RetryRequest, FORMATS)
 
 
 def build(settings: JobsSettings) -> http.LambdaHandler:
@@ -99,7 +92,7 @@ def build(settings: JobsSettings) -> http.LambdaHandler:
             retried += _retry_all(failed)
             if not after or time.monotonic() > until:
                 break
-        return http.Response({"retried": retried, **({"more": True} if after else {})}, 202)
+        return http.Response(Retried(retried, True if after else UNSET), 202)
 
     def _of_batch(batch_id: str, state: State | None, after: str) -> list[str]:
         """Jobs of a batch, the last ones first, from behind one of them; with a state, those counted in it.

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from elasticrecode import http
+from elasticrecode.answers import PresetRecord, PresetRemoved
 from elasticrecode.errors import BadParameter, Invalid, NotFound
 from elasticrecode.jobs import read_preset
 from elasticrecode.observe import logger
@@ -45,7 +46,7 @@ def build(settings: PresetsSettings) -> http.LambdaHandler:
         if not presets.remove(name):
             raise NotFound(f"There is no stored preset {name}; GET /v1/presets lists them.")
         logger.info("preset removed", extra={"preset": name})
-        return http.Response({"name": name})
+        return http.Response(PresetRemoved(name))
 
     def _resolved(name: str, profile: dict[str, Any]) -> Profile | None:
         """None where an earlier version stored what can't be used any more."""
@@ -55,8 +56,8 @@ def build(settings: PresetsSettings) -> http.LambdaHandler:
             logger.exception("preset %s can't be used", name)
             return None
 
-    def _shown(name: str, profile: dict[str, Any], resolved: Profile | None) -> dict[str, Any]:
-        return {"name": name, "profile": profile, "resolved": resolved, "source": presets.source(name)}
+    def _shown(name: str, profile: dict[str, Any], resolved: Profile | None) -> PresetRecord:
+        return PresetRecord(name, profile, resolved, presets.source(name))
 
     return http.handler({PRESETS: listing, PUT_PRESET: put, REMOVE_PRESET: remove}, settings)
 

@@ -20,7 +20,7 @@ import msgspec
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
 from msgspec import Raw
 
-from elasticrecode import events, lifecycle
+from elasticrecode import events, lifecycle, wire
 from elasticrecode import settings as names
 from elasticrecode.aws import side_by_side
 from elasticrecode.errors import Refused, UnreadableEvent
@@ -195,7 +195,7 @@ def build(settings: ReconcileSettings) -> Callable[[Any, Any], dict[str, int]]:
 
     def _bury(letter: Letter) -> bool:
         try:
-            job = msgspec.json.decode(letter.body, type=Job)
+            job = wire.decode(letter.body, Job)
         except msgspec.DecodeError as error:
             logger.error("a dead letter is no job", extra={"reason": str(error), "body": letter.body[:_SHOWN]})
             metrics.add_metric(names.UNREADABLE_MESSAGES, MetricUnit.Count, 1)
@@ -254,7 +254,7 @@ class _Move(NamedTuple):
 
 def _elsewhere(router: Router, queue: str, letter: Letter) -> _Move | None:
     """Where a job goes that waits on a queue; None when it should stay."""
-    job = msgspec.json.decode(letter.body, type=Job)
+    job = wire.decode(letter.body, Job)
     try:
         choice = router.choose(wanted(job), time.time(), queue)
     except Refused:

@@ -1,21 +1,33 @@
-"""What the API is and which words it knows: GET / and /v1, GET /v1/schema. No AWS behind it."""
+"""What the API is, which words it knows and how it is used. No AWS behind it."""
+
+from functools import cache
 
 from elasticrecode import __version__, http, profiles
-from elasticrecode.settings import SCHEMA, SERVER, VERSION, SchemaSettings, compose
+from elasticrecode.answers import Health, Server
+from elasticrecode.settings import HEALTH, OPENAPI, SCHEMA, SERVER, VERSION, SchemaSettings, compose
 
 
 def build(settings: SchemaSettings) -> http.LambdaHandler:
     """The handler; its answers are fixed at deployment."""
-    version = http.Response(
-        {
-            "server": "ElasticRecode/Controlplane",
-            "version": f"v{__version__}",
-            "build": settings.build,
-            "commit": settings.commit,
-        }
-    )
+    version = f"v{__version__}"
+    server = http.Response(Server("ElasticRecode/Controlplane", version, settings.build, settings.commit))
     schema = http.Response(profiles.SCHEMA)
-    routes = {SERVER: lambda _: version, VERSION: lambda _: version, SCHEMA: lambda _: schema}
+    health = http.Response(Health("ok", version))
+
+    @cache
+    def described() -> http.Response:
+        """Made when it is first asked for: it takes all types, and few ask."""
+        from elasticrecode.openapi import document
+
+        return http.Response(document(settings.auth.kind))
+
+    routes = {
+        SERVER: lambda _: server,
+        VERSION: lambda _: server,
+        SCHEMA: lambda _: schema,
+        HEALTH: lambda _: health,
+        OPENAPI: lambda _: described(),
+    }
     return http.handler(routes, settings)
 
 

@@ -2,7 +2,7 @@
 
 from elasticrecode import http
 from elasticrecode.intake import JobsIntake
-from elasticrecode.jobs import read_jobs
+from elasticrecode.jobs import SubmittedJob, read_jobs
 from elasticrecode.observe import logger
 from elasticrecode.rates import Rates
 from elasticrecode.settings import SUBMIT, SubmitSettings, compose
@@ -16,16 +16,7 @@ def build(settings: SubmitSettings) -> http.LambdaHandler:
         taken = intake.take(request, read_jobs)
         logger.info("taken", extra={"jobs": len(taken.jobs), "refused": len(taken.refused)})
         return http.Response(
-            [
-                {
-                    "userid": job.userid,
-                    "jobid": job.jobid,
-                    "input": job.input,
-                    "output": job.output,
-                    "status": taken.status(job),
-                }
-                for job in taken.jobs
-            ]
+            [SubmittedJob(job.userid, job.jobid, job.input, job.output, taken.outcome(job)) for job in taken.jobs]
         )
 
     return http.handler({SUBMIT: submit}, settings, Rates(settings.rate).count)

@@ -1,6 +1,7 @@
 """POST /v1/socket-tickets: a ticket with which a WebSocket can be opened, once and within a minute."""
 
 from elasticrecode import http
+from elasticrecode.answers import SocketTicket
 from elasticrecode.rates import Rates
 from elasticrecode.settings import SOCKET_TICKET, TicketsSettings, compose
 from elasticrecode.tickets import Tickets
@@ -11,8 +12,7 @@ def build(settings: TicketsSettings) -> http.LambdaHandler:
     tickets = Tickets(settings.connections_table)
 
     def issue(request: http.Request) -> http.Response:
-        ticket, expires = tickets.issue(request.caller)
-        return http.Response({"ticket": ticket, "expiresAt": expires})
+        return http.Response(SocketTicket(*tickets.issue(request.caller)))
 
     return http.handler({SOCKET_TICKET: issue}, settings, Rates(settings.rate).count)
 

@@ -1,15 +1,16 @@
 """Users' webhooks: make, list and remove them; what could not be delivered, and sending it again."""
 
 import time
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from msgspec import Meta, Struct
+from msgspec import UNSET
+from msgspec.structs import asdict
 
-from elasticrecode import addresses, delivery, http, jobs, webhooks
-from elasticrecode.addresses import URL_LENGTH
+from elasticrecode import addresses, delivery, http, webhooks
+from elasticrecode.answers import NewWebhook, Sent, WebhookRecord, WebhookRemoved
 from elasticrecode.delivery import Undeliverable
 from elasticrecode.errors import BadParameter, Fault, NotFound, Refused, Unavailable
-from elasticrecode.jobs import UserID
+from elasticrecode.hooks import FORMATS, WebhookRequest, is_url
 from elasticrecode.rates import Rates
 from elasticrecode.settings import (
     ADD_WEBHOOK,
@@ -28,48 +29,8 @@ _MOST = 20
 """Webhooks of one user."""
 _RETRY_SECONDS = 15
 _RETRY_PAGE = 100
-_TIMES = ("createdMs", "failingSinceMs", "pausedUntilMs", "lastSuccessMs", "lastFailureMs")
 
-Action = Literal[
-    "JobSummit",
-    "JobStart",
-    "JobFinished",
-    "JobFailed",
-    "JobReturned",
-    "JobLost",
-    "JobRetried",
-    "JobCancelled",
-    "BatchFinished",
-]
-"""The product's events but JobProgress."""
-
-
-def _is_url(text: str) -> bool:
-    try:
-        addresses.parse(text)
-    except ValueError:
-        return False
-    return True
-
-
-_FORMATS = jobs.FORMATS | {
-    "webhook-url": (
-        _is_url,
-        f"an https URL of at most {URL_LENGTH} ASCII characters, without credentials and fragment",
-    ),
-}
-
-
-class WebhookRequest(Struct, forbid_unknown_fields=True):
-    """Which of a user's events go where. An empty secret stands for none: it is made here."""
-
-    userID: UserID
-    url: Annotated[str, Meta(extra_json_schema={"format": "webhook-url"})]
-    actions: Annotated[list[Action], Meta(min_length=1, max_length=20)]
-    secret: str = ""
-
-
-_webhook_request = Reader(WebhookRequest, _FORMATS)
+_webhook_request = Reader(WebhookRequest, FORMATS)
 
 
 def build(settings: WebhooksSettings) -> http.LambdaHandler:
@@ -85,7 +46,7 @@ def build(settings: WebhooksSettings) -> http.LambdaHandler:
             raise Refused(f"A user has at most {_MOST} webhooks; remove one first.")
         webhook = webhooks.new(asked.userID, asked.url, asked.actions, asked.secret)
         table.create(webhook)
-        return http.Response(_shown(webhook) | {"secret": webhook.secret}, 201)
+        return http.Response(NewWebhook(**asdict(_shown(webhook)), secret=webhook.secret), 201)
 
     def listing(request: http.Request) -> http.Response:
         user_id = request.query.get("userID")
@@ -97,7 +58,7 @@ def build(settings: WebhooksSettings) -> http.LambdaHandler:
     def remove(request: http.Request) -> http.Response:
         webhook = _existing(request)
         table.remove(webhook)
-        return http.Response({"webhookID": webhook.webhookID})
+        return http.Response(WebhookRemoved(webhook.webhookID))
 
     def failures(request: http.Request) -> http.Response:
         limit, after = request.page()
@@ -127,7 +88,7 @@ def build(settings: WebhooksSettings) -> http.LambdaHandler:
                 raise Unavailable(f"{sent} were sent again; AWS could not take the next. Try again in a moment.")
             if not after or time.monotonic() > until:
                 break
-        return http.Response({"sent": sent, **({"more": True} if after else {})}, 202)
+        return http.Response(Sent(sent, True if after else UNSET), 202)
 
     def _existing(request: http.Request) -> Webhook:
         webhook_id = request.parameters["webhookID"]
@@ -142,7 +103,7 @@ def build(settings: WebhooksSettings) -> http.LambdaHandler:
         url, secret = fields.get("url"), fields.get("secret")
         if isinstance(secret, str) and secret and not webhooks.is_secret(secret):
             faults.append(Fault("/secret", "must be whsec_ and 24 to 64 bytes in base64"))
-        if isinstance(url, str) and _is_url(url):
+        if isinstance(url, str) and is_url(url):
             try:
                 delivery.checked(addresses.parse(url), allowed)
             except Undeliverable as error:
@@ -162,18 +123,22 @@ def build(settings: WebhooksSettings) -> http.LambdaHandler:
     )
 
 
-def _shown(webhook: Webhook) -> dict[str, Any]:
+def _shown(webhook: Webhook) -> WebhookRecord:
     """A webhook as its owner sees it, without its secret."""
-    return {
-        "webhookID": webhook.webhookID,
-        "userID": webhook.userID,
-        "url": webhook.url,
-        "actions": webhook.actions,
-        "state": "disabled" if webhook.disabled else "enabled",
-        "reason": webhook.disabled or None,
-        "lastFailure": webhook.lastFailure or None,
-        **{name: getattr(webhook, name) or None for name in _TIMES},
-    }
+    return WebhookRecord(
+        webhookID=webhook.webhookID,
+        userID=webhook.userID,
+        url=webhook.url,
+        actions=webhook.actions,
+        state="disabled" if webhook.disabled else "enabled",
+        reason=webhook.disabled or None,
+        lastFailure=webhook.lastFailure or None,
+        createdMs=webhook.createdMs or None,
+        failingSinceMs=webhook.failingSinceMs or None,
+        pausedUntilMs=webhook.pausedUntilMs or None,
+        lastSuccessMs=webhook.lastSuccessMs or None,
+        lastFailureMs=webhook.lastFailureMs or None,
+    )
 
 
 handler = compose(build, WebhooksSettings)

@@ -1,14 +1,14 @@
 """The workers' queues and what they hold, the Deployments behind them, and their operator's word to pause a queue."""
 
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from elasticrecode import http
+from elasticrecode.answers import DeploymentRecord, QueueBacklog, QueuePause, Queues
 from elasticrecode.errors import NotFound, Refused
-from elasticrecode.fleet import GROUPS, ClusterView, Queue, Worker
+from elasticrecode.fleet import GROUPS, LISTED, NAMED, ClusterView, Queue, Worker
 from elasticrecode.registry import Lookout, Registry
 from elasticrecode.settings import (
     PAUSE_QUEUE,
@@ -20,9 +20,7 @@ from elasticrecode.settings import (
     compose,
 )
 
-_PAGE = 1000
 _SHOWN = 20
-_CURSOR = re.compile(r"[\w ./-]{1,512}")
 
 
 def build(settings: WorkersSettings) -> http.LambdaHandler:
@@ -32,7 +30,9 @@ def build(settings: WorkersSettings) -> http.LambdaHandler:
 
     def names(_: http.Request) -> http.Response:
         served = [queue for queue in registry.queues() if queue.url and not queue.is_forgotten]
-        return http.Response({group: [queue.name for queue in served if queue.group == group] for group in GROUPS})
+        return http.Response(
+            Queues(**{group: [queue.name for queue in served if queue.group == group] for group in GROUPS})
+        )
 
     def deployments(request: http.Request) -> http.Response:
         if not settings.discovery:
@@ -51,12 +51,12 @@ def build(settings: WorkersSettings) -> http.LambdaHandler:
     def pause(request: http.Request) -> http.Response:
         queue = _existing(request.parameters["queue"])
         registry.pause(queue)
-        return http.Response({"queue": queue, "paused": True})
+        return http.Response(QueuePause(queue, True))
 
     def resume(request: http.Request) -> http.Response:
         queue = request.parameters["queue"]  # one that is not known any more, too
         registry.resume(queue)
-        return http.Response({"queue": queue, "paused": False})
+        return http.Response(QueuePause(queue, False))
 
     def _existing(name: str) -> str:
         known = sorted({queue.name for queue in registry.queues()})
@@ -79,13 +79,13 @@ def build(settings: WorkersSettings) -> http.LambdaHandler:
 
 def _page(request: http.Request, things: dict[str, Any]) -> http.Response:
     """A page of named things, by name."""
-    limit, after = request.page(_PAGE, _CURSOR)
+    limit, after = request.page(LISTED, NAMED)
     found = sorted(name for name in things if name > after)
     more = found[limit - 1] if len(found) > limit else ""
     return http.Response({name: things[name] for name in found[:limit]}, headers=request.next_link(more))
 
 
-def _by_name(described: Iterable[tuple[Worker, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+def _by_name(described: Iterable[tuple[Worker, DeploymentRecord]]) -> dict[str, DeploymentRecord]:
     """Deployments by name; by namespace, and by cluster too, where others are called the same."""
     listed = list(described)
     ways: list[Callable[[Worker], str]] = [
@@ -100,45 +100,45 @@ def _by_name(described: Iterable[tuple[Worker, dict[str, Any]]]) -> dict[str, di
     }
 
 
-def _described(cluster: ClusterView, worker: Worker, now: float) -> dict[str, Any]:
+def _described(cluster: ClusterView, worker: Worker, now: float) -> DeploymentRecord:
     """A Deployment as the contract has it, and what this product adds."""
-    return {
-        "Name": worker.name,
-        "Queue": worker.queue,
-        "Platform": worker.platform,
-        "Replicas": worker.ready,
-        "namespace": worker.namespace,
-        "name": worker.name,
-        "cluster": worker.cluster,
-        "workerType": worker.kind,
-        "desiredReplicas": worker.desired,
-        "priceModel": worker.price,
-        "priority": worker.priority,
-        "weight": worker.weight,
-        "draining": worker.draining,
-        "stale": cluster.is_stale(now),
-        "seenAt": cluster.seen,
-    }
+    return DeploymentRecord(
+        Name=worker.name,
+        Queue=worker.queue,
+        Platform=worker.platform,
+        Replicas=worker.ready,
+        namespace=worker.namespace,
+        name=worker.name,
+        cluster=worker.cluster,
+        workerType=worker.kind,
+        desiredReplicas=worker.desired,
+        priceModel=worker.price,
+        priority=worker.priority,
+        weight=worker.weight,
+        draining=worker.draining,
+        stale=cluster.is_stale(now),
+        seenAt=cluster.seen,
+    )
 
 
-def _backlog(queue: Queue) -> dict[str, Any]:
+def _backlog(queue: Queue) -> QueueBacklog:
     load = queue.load
-    return {
-        "queue": queue.name,
-        "kind": queue.kind,
-        "platform": queue.platform,
-        "visible": load.visible,
-        "inFlight": load.in_flight,
-        "oldestSeconds": round(load.oldest, 3),
-        "readyReplicas": queue.ready,
-        "weight": queue.weight,
-        "priority": queue.priority,
-        "priceModel": queue.price,
-        "secondsPerJob": load.seconds,
-        "paused": queue.paused,
-        "lookedAt": load.at or None,
-        "fault": queue.fault or None,
-    }
+    return QueueBacklog(
+        queue=queue.name,
+        kind=queue.kind,
+        platform=queue.platform,
+        visible=load.visible,
+        inFlight=load.in_flight,
+        oldestSeconds=round(load.oldest, 3),
+        readyReplicas=queue.ready,
+        weight=queue.weight,
+        priority=queue.priority,
+        priceModel=queue.price,
+        secondsPerJob=load.seconds,
+        paused=queue.paused,
+        lookedAt=load.at or None,
+        fault=queue.fault or None,
+    )
 
 
 handler = compose(build, WorkersSettings)

@@ -13,6 +13,7 @@ from worker.failures import Hopeless, Interrupted, Passing
 from worker.limits import Limits
 from worker.score import Pair, score
 from worker.settings import Settings
+from worker.storage import Storage
 from worker.transcode import transcode
 from worker.work import Work
 
@@ -140,3 +141,30 @@ def test_stopped_work_starts_nothing_and_says_why(tmp_path: Path) -> None:
     work.stop(Interrupted("enough"))
     with pytest.raises(Interrupted, match="enough"):
         work.run(["true"], tmp_path, tmp_path / "log", seconds=1)
+
+
+class Growing:
+    """S3 with an object that is replaced by a larger one between two calls, and comes slowly."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self._seconds = seconds
+
+    def head_object(self, **_: str) -> dict[str, int]:
+        return {"ContentLength": 10}
+
+    def download_file(self, bucket: str, key: str, path: str, Callback: Callable[[int], None]) -> None:  # noqa: N803
+        for _ in range(3):
+            time.sleep(self._seconds)
+            Callback(5)
+
+
+def test_an_object_that_has_grown_since_it_was_asked_for_is_not_fetched_whole(tmp_path: Path) -> None:
+    with pytest.raises(Passing, match="replaced by a larger object"):
+        Storage(lambda: Growing()).download("s3://bucket/key", tmp_path / "input", Work())
+
+
+def test_a_download_counts_as_the_jobs_time(tmp_path: Path) -> None:
+    work = Work(Limits(job_seconds=1))
+    with pytest.raises(Hopeless) as caught:
+        Storage(lambda: Growing(0.6)).download("s3://bucket/key", tmp_path / "input", work)
+    assert caught.value.failure.code == "time-limit"

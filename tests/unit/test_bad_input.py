@@ -2,13 +2,15 @@
 
 import copy
 import json
+import time
 from typing import Any
 
 import msgspec
 import pytest
 
-from elasticrecode import jobs
+from elasticrecode import batches, jobs
 from elasticrecode.errors import Invalid, Malformed
+from elasticrecode.validation import DEPTH
 from tests.conftest import contract
 
 
@@ -260,3 +262,40 @@ def test_a_message_that_did_not_come_through_the_api_is_looked_at_before_it_is_d
     score["profile"] = {"vmaf": {"scale": "480x270"}}  # type: ignore[assignment]
     assert jobs.flaws(msgspec.convert(score, jobs.Job)) == []
     assert len(jobs.flaws(msgspec.convert(score | changes, jobs.Job))) == 1
+
+
+def answered_within(seconds: float, raw: bytes) -> None:
+    """Whether a body is refused by so much CPU of ours."""
+    before = time.thread_time()
+    with pytest.raises((Invalid, Malformed)):
+        jobs.read_jobs(raw)
+    with pytest.raises((Invalid, Malformed)):
+        batches.read_batch(raw, "b", 0)
+    assert time.thread_time() - before < seconds
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        # Each key's pointer would hold the long one: 30 GB of them.
+        b'{"' + b"k" * 1_000_000 + b'": {' + b'"a": 1, ' * 30_000 + b'"a": 1}}',
+        # Each output would hold the long prefix.
+        json.dumps({"output": "s3://media/" + "x" * 1_000_000, "inputs": [f"s3://a/{n}" for n in range(999)]}).encode(),
+        # Each suffix would be compared with each.
+        json.dumps({"prefix": "s3://a/", "output": "s3://a/", "suffixes": [f".{n}" for n in range(99_999)]}).encode(),
+        b"[" * 1_000_000,
+        b'{"a":' * 300_000,
+    ],
+    ids=["keys", "outputs", "suffixes", "lists", "objects"],
+)  # fmt: skip
+def test_a_body_that_is_made_to_cost_much_costs_little(raw: bytes) -> None:
+    answered_within(3.0, raw)
+
+
+def test_a_body_may_nest_a_hundred_levels_and_no_more() -> None:
+    deep = contract("job_batch") | {"input": "s3://media/a.mp4"}
+    fits, beyond = ("[" * levels + "]" * levels for levels in (DEPTH - 1, DEPTH))
+    text = json.dumps(deep | {"batchInputs": "HERE"})
+    assert jobs.read_jobs(text.replace('"HERE"', fits).encode())
+    with pytest.raises(Malformed, match=f"at most {DEPTH} levels"):
+        jobs.read_jobs(text.replace('"HERE"', beyond).encode())

@@ -102,3 +102,14 @@ def test_a_caller_acts_for_itself_alone() -> None:
     with pytest.raises(Forbidden, match="Only operators"):
         ann.operate()
     Caller("root", operator=True).act_for("bob")
+
+
+def test_the_time_that_a_token_ends_is_read_as_api_gateway_writes_it() -> None:
+    caller = of_request(Auth("cognito"), cognito(exp="Mon May 06 21:23:32 UTC 2019"), NOW)
+    assert caller.expires == 1_557_177_812
+
+
+@pytest.mark.parametrize("exp", [None, "soon", "", -1, 1e300, [], {}, "9" * 400])
+def test_a_token_whose_end_can_not_be_read_is_not_believed(exp: object) -> None:
+    with pytest.raises(Unauthorized, match="exp"):
+        of_request(Auth("cognito"), cognito(exp=exp), NOW)

@@ -11,14 +11,15 @@ from tests.conftest import ROOT
 
 CORE = ROOT / "layers" / "core" / "python" / "elasticrecode"
 PURE = {
-    "addresses", "batches", "callers", "deployments", "drops", "errors", "events", "fleet", "headers", "ids", "jobs",
-    "lifecycle", "prefixes", "presets", "profiles", "records", "routing", "streams", "strips", "validation", "watching",
+    "addresses", "answers", "batches", "callers", "deployments", "drops", "errors", "events", "examples", "fleet",
+    "headers", "hooks", "ids", "jobs", "lifecycle", "prefixes", "presets", "profiles", "records", "routing", "streams",
+    "strips", "validation", "watching", "wire",
 }  # fmt: skip
 AWS = {
     "aws", "bus", "claims", "clusters", "connections", "feed", "idempotency", "ledger", "objects", "posting", "queues",
     "rates", "registry", "table", "tickets", "webhooks",
 }  # fmt: skip
-SHARED = {"delivery", "settings", "http", "observe", "intake", "tokens"}
+SHARED = {"delivery", "openapi", "settings", "http", "observe", "intake", "tokens"}
 SDK = {"boto3", "botocore"}
 
 
@@ -73,7 +74,7 @@ def test_the_worker_knows_pure_modules_and_claims(path: Path) -> None:
 
 
 def test_the_readme_tells_of_every_command() -> None:
-    commands = set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)) - {"help"}
+    commands = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)) - {"help"}
     for readme in ("README.md", "README.zh.md"):
-        told = set(re.findall(r"^\| `make ([a-z]+)", (ROOT / readme).read_text(), re.MULTILINE))
+        told = set(re.findall(r"^\| `make ([a-z-]+)", (ROOT / readme).read_text(), re.MULTILINE))
         assert told == commands, readme

@@ -25,6 +25,7 @@ from elasticrecode.validation import Body, Reader
 
 INPUTS_LIMIT = 10_000
 """Inputs that a request may list itself."""
+SUFFIXES_LIMIT = 50
 JOBS_LIMIT = 1_000_000
 """Jobs in one batch."""
 MANIFEST_BYTES = 512 * 1024 * 1024
@@ -60,7 +61,7 @@ class BatchRequest(Struct, forbid_unknown_fields=True):
     batchInputs: Inputs | UnsetType = UNSET
     manifest: ObjectURI | UnsetType = UNSET
     prefix: FolderURI | UnsetType = UNSET
-    suffixes: Annotated[list[Suffix], Meta(min_length=1, max_length=50)] | UnsetType = UNSET
+    suffixes: Annotated[list[Suffix], Meta(min_length=1, max_length=SUFFIXES_LIMIT)] | UnsetType = UNSET
 
 
 class Batch(Struct, frozen=True, kw_only=True):
@@ -165,12 +166,21 @@ class Standing(Struct, kw_only=True):
         return "running" if self.is_expanded else "expanding"
 
 
-class Progress(Struct):
+class BatchProgress(Struct):
     """Percent of the jobs that have ended; how many end a second, lately; seconds that the rest will take by that."""
 
     percent: float
     jobsPerSecond: float | None = None
     etaSeconds: float | None = None
+
+
+class BatchTaken(Struct):
+    """A batch that was taken in; how many jobs it has is not known before its inputs were looked through."""
+
+    batchID: str
+    userID: str
+    state: BatchState = "expanding"
+    total: int | None = None
 
 
 class BatchRecord(Struct, kw_only=True):
@@ -186,7 +196,7 @@ class BatchRecord(Struct, kw_only=True):
     finished: int
     failed: int
     cancelled: int
-    progress: Progress
+    progress: BatchProgress
     failures: dict[str, int]
     manifest: str | None
     prefix: str | None
@@ -215,7 +225,7 @@ def _reader() -> Reader[BatchRequest]:
     return Reader(BatchRequest, FORMATS)
 
 
-_SOURCES = ("inputs", "batchInputs", "manifest", "prefix")
+SOURCES = ("inputs", "batchInputs", "manifest", "prefix")
 
 
 class Order(NamedTuple):
@@ -251,7 +261,7 @@ def read_batch(
 
 def _places(body: Body) -> Iterator[tuple[str, object]]:
     """What a request names to be read, each with its pointer."""
-    for name in _SOURCES:
+    for name in SOURCES:
         given = body.fields.get(name)
         if isinstance(given, list):
             yield from ((f"/{name}/{n}", uri) for n, uri in enumerate(given))
@@ -261,7 +271,7 @@ def _places(body: Body) -> Iterator[tuple[str, object]]:
 
 def _source_faults(body: Body) -> Iterator[Fault]:
     """Not one source, or one whose outputs would overwrite an input, one another, or be inputs themselves."""
-    given = [name for name in _SOURCES if name in body.fields]
+    given = [name for name in SOURCES if name in body.fields]
     if len(given) != 1:
         said = f"not {' and '.join(given)}" if given else "none is given"
         yield Fault("", f"must have one of inputs, manifest and prefix, {said}")
@@ -272,7 +282,9 @@ def _source_faults(body: Body) -> Iterator[Fault]:
     prefix, output, suffixes = (body.fields.get(name) for name in ("prefix", "output", "suffixes"))
     if suffixes is not None and prefix is None:
         yield Fault("/suffixes", "goes with prefix only")
-    chosen = [text for text in suffixes if isinstance(text, str)] if isinstance(suffixes, list) else []
+    is_suffix = FORMATS["suffix"][0]
+    listed = suffixes[:SUFFIXES_LIMIT] if isinstance(suffixes, list) else ()
+    chosen = [text for text in listed if isinstance(text, str) and is_suffix(text)]
     if isinstance(prefix, str) and isinstance(output, str) and loops(prefix, chosen, output):
         yield Fault("/output", "lies under prefix, where the outputs would be inputs of the next batch: choose another")
 
@@ -419,11 +431,11 @@ def sampled(standing: Standing, counts: Counts, now_ms: int) -> tuple[Sample, ..
     return (*standing.samples[1 - _SAMPLES :], Sample(now_ms, counts.ended))
 
 
-def progress(standing: Standing, counts: Counts, now_ms: int) -> Progress:
+def progress(standing: Standing, counts: Counts, now_ms: int) -> BatchProgress:
     """How far a batch is, and how fast it has been since the oldest sample."""
     if standing.endedMs or not standing.total:
-        return Progress(100.0 if standing.endedMs else 0.0)
-    done = Progress(round(100 * counts.ended / standing.total, 1))
+        return BatchProgress(100.0 if standing.endedMs else 0.0)
+    done = BatchProgress(round(100 * counts.ended / standing.total, 1))
     since = next(iter(standing.samples), None)
     if since and now_ms - since.at_ms >= _SHORTEST_RATE_MS and counts.ended > since.ended:
         rate = (counts.ended - since.ended) * 1000 / (now_ms - since.at_ms)

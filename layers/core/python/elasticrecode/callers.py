@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct
@@ -17,6 +19,9 @@ USER = re.compile(r"[^\s/?#%\x00-\x1f\x7f]{1,128}")
 """A user's id."""
 COGNITO_USER, COGNITO_GROUPS = "cognito:username", "cognito:groups"
 """Claims of Cognito's ID tokens."""
+
+_API_GATEWAYS_TIME = "%a %b %d %H:%M:%S UTC %Y"
+_LATEST = 10**11
 
 
 class Auth(Struct, frozen=True):
@@ -91,7 +96,22 @@ def of_claims(claims: Mapping[str, Any], user_claim: str, groups_claim: str) -> 
     user_id = claims.get(user_claim)
     if not isinstance(user_id, str) or not USER.fullmatch(user_id):
         raise Unauthorized(f"The token's claim {user_claim} must be a user's id; send an ID token.")
-    return Caller(user_id, OPERATORS in _groups(claims.get(groups_claim)), int(claims.get("exp", 0)))
+    return Caller(user_id, OPERATORS in _groups(claims.get(groups_claim)), _second(claims.get("exp", 0)))
+
+
+def _second(told: Any) -> int:
+    """The Unix second that a token ends in: a number, or what API Gateway makes of one, `Mon May 06 21:23:32 UTC 2019`.
+
+    Unauthorized where it is neither.
+    """
+    if isinstance(told, int | float) and 0 <= told < _LATEST:
+        return int(told)
+    if isinstance(told, str):
+        if told.isascii() and told.isdigit() and len(told) < len(str(_LATEST)):
+            return int(told)
+        with suppress(ValueError):
+            return int(datetime.strptime(told, _API_GATEWAYS_TIME).replace(tzinfo=UTC).timestamp())
+    raise Unauthorized("The token's claim exp must be the Unix second in which it ends.")
 
 
 def _groups(told: Any) -> list[str]:

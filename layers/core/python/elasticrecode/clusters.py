@@ -20,6 +20,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from msgspec import Struct
 
+from elasticrecode import wire
 from elasticrecode.aws import refusals, side_by_side
 from elasticrecode.deployments import Found, read_page, worker
 from elasticrecode.errors import ElasticRecodeError, Unavailable
@@ -374,8 +375,8 @@ class _Api:
     def _said(self, body: bytes) -> str:
         """The message of a Kubernetes Status, bounded, on one line and without the token, whoever wrote it."""
         try:
-            message = msgspec.json.decode(body, type=_Message).message
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            message = wire.decode(body, _Message).message
+        except msgspec.DecodeError:
             return ""
         text = " ".join(message.replace(self._bearer, "…").split())
         return f", {text[:400]}" if text else ""

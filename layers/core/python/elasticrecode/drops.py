@@ -13,7 +13,7 @@ from urllib.parse import unquote_plus
 import msgspec
 from msgspec import Meta, Struct, structs
 
-from elasticrecode import jobs
+from elasticrecode import jobs, wire
 from elasticrecode.errors import Fault, Malformed
 from elasticrecode.jobs import SCORE_FILES, Job, Priority, UserID, end_alike, output_ends, output_name
 from elasticrecode.profiles import FfmpegProfile, resolve
@@ -152,12 +152,9 @@ class _Told(Struct):
     Event: str = ""
 
 
-_notification = msgspec.json.Decoder(_Told)
-
-
 def puts(body: str) -> list[Put]:
     """The objects that a notification of S3 tells of, none where it is S3's test. ValueError when it is none."""
-    told = _notification.decode(body)  # a DecodeError is a ValueError
+    told = wire.decode(body, _Told)  # a DecodeError is a ValueError
     if not told.Records and not told.Event:
         raise ValueError("it has no records")
     return [_put(record.s3) for record in told.Records if record.eventName.startswith(_CREATED)]

@@ -7,10 +7,9 @@ what they do send, so that the same message always gives the same event.
 import hashlib
 from typing import Annotated
 
-import msgspec
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+from msgspec import UNSET, DecodeError, Meta, Raw, Struct, UnsetType
 
-from elasticrecode import ids
+from elasticrecode import ids, wire
 from elasticrecode.errors import UnreadableEvent
 
 JOB_SUMMIT = "JobSummit"  # spelt so in the wire contract
@@ -156,9 +155,9 @@ def read(text: bytes) -> Event:
     if len(text) > MESSAGE_LIMIT:
         raise UnreadableEvent(f"It has {len(text)} bytes; at most {MESSAGE_LIMIT} are taken.")
     try:
-        said = msgspec.json.decode(text, type=WorkerEvent)
-        job = msgspec.json.decode(said.job, type=_JobReference)
-    except (msgspec.DecodeError, RecursionError) as error:
+        said = wire.decode(text, WorkerEvent)
+        job = wire.decode(said.job, _JobReference)
+    except DecodeError as error:
         raise UnreadableEvent(str(error)) from None
     return Event(
         ts=int(said.ts),

@@ -1,5 +1,6 @@
 """The workers and their queues, as the registry knows them."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Literal, NamedTuple, get_args
@@ -14,6 +15,10 @@ WorkerType = Literal["ffmpeg", "vmaf", "debug"]
 GROUPS: tuple[Group, ...] = get_args(Group)
 
 ALL_PRIORITIES = (0, 100)
+LISTED = 1000
+"""Deployments or queues on a page."""
+NAMED = re.compile(r"[\w ./-]{1,512}")
+"""Where such a page ended: what a queue and its group, or a Deployment is called."""
 KEPT_SECONDS = 900
 """How long the workers of a cluster that can't be reached are believed in."""
 FRESH_SECONDS = 150
@@ -175,7 +180,7 @@ class Queue(Struct, frozen=True, kw_only=True):
         return "vmaf" if self.group == "vmaf" else "ffmpeg"
 
     @property
-    def platform(self) -> str:
+    def platform(self) -> Literal["cpu", "gpu"]:
         """Where its workers run, as jobs ask for it: `cpu` or `gpu`."""
         return "gpu" if self.group == "gpu" else "cpu"
 

@@ -6,23 +6,25 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 import msgspec
+from msgspec import UNSET
 
 from elasticrecode import callers, headers
+from elasticrecode.answers import BodyFault, ProblemDetails
 from elasticrecode.callers import ANYBODY, Caller
 from elasticrecode.errors import BadParameter, Invalid, Malformed, Problem, TooLarge
 from elasticrecode.settings import OPERATOR_ROUTES, PUBLIC_ROUTES, ApiSettings
 
 _log = logging.getLogger(__name__)
 
-_PAGE = (1, 1000)
-_PAGE_DEFAULT = 100
-_PARAMETER_LENGTH = 256
-_CURSOR_LENGTH = 512
-_CURSOR = re.compile(r"job|progress|(log#)?\d{14}#\d#[\w.:@=+-]{1,160}")
-"""A sort key of the jobs table or of its index by user."""
+PAGE = (1, 1000)
+PAGE_DEFAULT = 100
+PARAMETER_LENGTH = 256
+CURSOR_LENGTH = 512
+CURSOR = re.compile(r"job|progress|(log#)?\d{14}#\d#[\w.:@=+-]{1,160}")
+"""Where a page of jobs or events ended: a sort key of the jobs table or of its index by user."""
 
 
 class Request(NamedTuple):
@@ -50,10 +52,10 @@ class Request(NamedTuple):
             raise Malformed("The request has no body.")
         return body
 
-    def page(self, default: int = _PAGE_DEFAULT, cursor: re.Pattern[str] = _CURSOR) -> tuple[int, str]:
+    def page(self, default: int = PAGE_DEFAULT, cursor: re.Pattern[str] = CURSOR) -> tuple[int, str]:
         """`limit` and `after` of the query. BadParameter when either is out of range."""
         text, after = self.query.get("limit", str(default)), self.query.get("after", "")
-        low, high = _PAGE
+        low, high = PAGE
         if not (text.isascii() and text.isdigit() and len(text) < 6 and low <= int(text) <= high):
             raise BadParameter(f"limit must be a whole number from {low} to {high}, not {text[:20]!r}.")
         if after and not cursor.fullmatch(after):
@@ -92,7 +94,8 @@ def handler(
         request = Request(
             id=event["requestContext"].get("requestId", ""),
             path=event["requestContext"].get("path", event["path"]),
-            parameters=event.get("pathParameters") or {},
+            # API Gateway decodes the query and not the path. No name has a '%', so what is decoded stays as it is.
+            parameters={name: unquote(value) for name, value in (event.get("pathParameters") or {}).items()},
             query=event.get("queryStringParameters") or {},
             headers={name.lower(): value for name, value in (event.get("headers") or {}).items()},
             text=event.get("body"),
@@ -103,6 +106,7 @@ def handler(
             return {"statusCode": 204, "headers": {**shared, **headers.PREFLIGHT}, "body": ""}
         content_type = "application/json"
         try:
+            _check_once(event.get("multiValueQueryStringParameters") or {})
             _check_lengths(request)
             route = f"{event['httpMethod']} {event['resource']}"
             if route not in PUBLIC_ROUTES:
@@ -129,24 +133,24 @@ def handler(
     return handle
 
 
+def _check_once(query: Mapping[str, list[str]]) -> None:
+    """Nothing is given twice: which of the two is meant can't be known."""
+    for name, values in query.items():
+        if len(values) > 1:
+            raise BadParameter(f"{name:.{PARAMETER_LENGTH}} is given {len(values)} times.")
+
+
 def _check_lengths(request: Request) -> None:
     """Nothing that is known by a name has one so long that a table can't be asked for it."""
     for name, value in (*request.parameters.items(), *request.query.items()):
-        most = _CURSOR_LENGTH if name == "after" else _PARAMETER_LENGTH
+        most = CURSOR_LENGTH if name == "after" else PARAMETER_LENGTH
         if len(value) > most:
             raise BadParameter(f"{name} has {len(value)} characters; at most {most} are taken.")
 
 
 def problem(error: Problem, request_id: str) -> Response:
     """RFC 9457 problem details of an error."""
-    content: dict[str, Any] = {
-        "type": "about:blank",
-        "title": error.title,
-        "status": error.status,
-        "detail": error.detail,
-        "instance": request_id,
-    }
-    if isinstance(error, Invalid):
-        content["errors"] = [fault._asdict() for fault in error.faults]
+    faults = [BodyFault(*fault) for fault in error.faults] if isinstance(error, Invalid) else UNSET
+    content = ProblemDetails("about:blank", error.title, error.status, error.detail, request_id, faults)
     later = {"Retry-After": str(error.retry_after)} if error.retry_after else {}
     return Response(content, error.status, later)

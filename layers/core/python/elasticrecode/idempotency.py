@@ -17,13 +17,12 @@ from msgspec import structs
 
 from elasticrecode.aws import client, refusals
 from elasticrecode.errors import BadParameter, Busy, KeyReused
-from elasticrecode.jobs import Job
+from elasticrecode.jobs import IDEMPOTENCY_KEY, Job
 from elasticrecode.profiles import Profile
 from elasticrecode.settings import TTL
 
 _NAMESPACE = uuid.UUID("6f8a0f5e-7a0e-5b0c-9c58-0d8a5e2d7b11")
 _ITEM = "idempotency"
-_KEY_LENGTH = 255
 _LOCK_MS = 30_000
 """Longer than API Gateway waits, so that a lock still held after it belongs to an invocation that died."""
 
@@ -144,8 +143,8 @@ def identity(user_id: str, key: str, begun: Begun, n: int = 0) -> str:
 
 def checked(key: str) -> str:
     """A key as the header gives it. BadParameter when it is empty, too long or not plain text."""
-    if not (0 < len(key) <= _KEY_LENGTH and key.isascii() and key.isprintable()):
-        raise BadParameter(f"Idempotency-Key must be 1 to {_KEY_LENGTH} printable ASCII characters.")
+    if not IDEMPOTENCY_KEY.fullmatch(key):
+        raise BadParameter("Idempotency-Key must be 1 to 255 printable ASCII characters.")
     return key
 
 

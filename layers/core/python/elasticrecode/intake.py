@@ -11,7 +11,7 @@ from elasticrecode.callers import Caller
 from elasticrecode.errors import Invalid
 from elasticrecode.http import Request
 from elasticrecode.idempotency import Begun, Keys, identified
-from elasticrecode.jobs import BODY_LIMIT, Job
+from elasticrecode.jobs import BODY_LIMIT, Job, Outcome
 from elasticrecode.prefixes import Prefixes, UserPrefix
 from elasticrecode.presets import POINTER, Profiles
 from elasticrecode.profiles import Profile
@@ -96,9 +96,9 @@ class Taken(NamedTuple):
     jobs: list[Job]
     refused: set[str]
 
-    def status(self, job: Job) -> dict[str, str]:
-        """How the contract says what became of a job that was submitted."""
-        return {"event": "JobSummit", "status": "failed" if job.jobid in self.refused else "success"}
+    def outcome(self, job: Job) -> Outcome:
+        """What became of one of them."""
+        return Outcome("JobSummit", "failed" if job.jobid in self.refused else "success")
 
 
 class JobsIntake:

@@ -36,6 +36,9 @@ SCORE_FILES = (".vmaf.json", ".vmaf.html")
 BODY_LIMIT = 2 * 1024 * 1024
 """Bytes of a request body: a full batch of the longest keys S3 allows fits."""
 
+IDEMPOTENCY_KEY = re.compile(r"[ -~]{1,255}")
+"""What a client may call a request that it may make again."""
+
 Kind = Literal["ffmpeg", "vmaf"]
 
 _BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
@@ -113,7 +116,7 @@ class JobRequest(Struct, forbid_unknown_fields=True):
     batchInputs: Any = UNSET
 
 
-class BatchRequest(Struct, forbid_unknown_fields=True):
+class JobsRequest(Struct, forbid_unknown_fields=True):
     """Several transcodes with one profile into one output prefix."""
 
     userid: UserID
@@ -132,6 +135,13 @@ class VmafRequest(Struct, forbid_unknown_fields=True):
     output: PrefixURI
     profile: VmafProfile
     priority: Priority | UnsetType = UNSET
+
+
+class RetryRequest(Struct, forbid_unknown_fields=True):
+    """Whose failed jobs are to run again; with `batchID` those of that batch."""
+
+    userID: UserID
+    batchID: Annotated[str, Meta(min_length=1, max_length=128)] | UnsetType = UNSET
 
 
 class PresetRequest(Struct, forbid_unknown_fields=True):
@@ -155,6 +165,36 @@ class Job(Struct, frozen=True, kw_only=True):
     def kind(self) -> Kind:
         """Which kind of worker it is for."""
         return "ffmpeg" if self.profile.ffmpeg else "vmaf"
+
+
+class Outcome(Struct):
+    """What became of a job that was submitted, as the contract says it; one that failed was not stored."""
+
+    event: Literal["JobSummit"]
+    status: Literal["success", "failed"]
+
+
+class SubmittedJob(Struct):
+    """A transcode that was submitted."""
+
+    userid: str
+    jobid: str
+    input: str
+    output: str
+    status: Outcome
+
+
+class SubmittedScore(Job, frozen=True, kw_only=True):
+    """A quality score that was submitted, its profile resolved."""
+
+    status: Outcome
+
+
+class Retried(Struct):
+    """How many jobs run again; `more` where there are more that failed."""
+
+    retried: int
+    more: Literal[True] | UnsetType = UNSET
 
 
 def flaws(job: Job) -> list[str]:
@@ -185,14 +225,14 @@ def products(job: Job) -> list[str]:
 
 
 _job = Reader(JobRequest, FORMATS)
-_batch = Reader(BatchRequest, FORMATS)
+_batch = Reader(JobsRequest, FORMATS)
 _vmaf = Reader(VmafRequest, FORMATS)
 
 
 def read_jobs(text: bytes, presets: Profiles = BUILT_IN, prefixes: Prefixes = EVERYWHERE) -> list[Job]:
     """The resolved jobs of a POST /v1/jobs body, single or batch, with new ids. Malformed or Invalid."""
     body = Asked(text, presets, {"batchInputs": BATCH_LIMIT}, "; POST /v1/batches takes batches of any size")
-    request: JobRequest | BatchRequest
+    request: JobRequest | JobsRequest
     if "input" in body.fields or "batchInputs" not in body.fields:
         places = [("/input", body.fields.get("input"))]
         request = _job.read(body, _faults(body, places, prefixes))
@@ -314,9 +354,11 @@ def place_faults(body: Body, read: Iterable[tuple[str, object]], prefixes: Prefi
 def output_faults(body: Body, inputs: Iterable[tuple[str, object]]) -> Iterator[Fault]:
     """Outputs that would overwrite an input, or one another."""
     output = body.fields.get("output")
+    if not (isinstance(output, str) and _is_prefix(output)):
+        return  # which is told by the schema; of a longer one there would be a copy for each input
     taken: dict[str, tuple[str, str]] = {}
     for pointer, uri in inputs:
-        if not (isinstance(uri, str) and isinstance(output, str)):
+        if not (isinstance(uri, str) and _is_object(uri)):
             continue
         target = output + output_name(uri)
         if target == uri:

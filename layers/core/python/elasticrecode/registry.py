@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -176,8 +176,8 @@ class Presets(Mapping[str, Any]):
         """Made when a stored preset is first asked for, as most requests name none."""
         return client("dynamodb")
 
-    def source(self, name: str) -> str:
-        """Where a preset is from: `deployment`, `built-in` or `stored`."""
+    def source(self, name: str) -> Literal["deployment", "built-in", "stored"]:
+        """Where a preset is from."""
         if name in self._fixed:
             return "deployment" if name in self._deployment else "built-in"
         return "stored"

@@ -16,6 +16,8 @@ from elasticrecode.callers import Auth
 SERVER = "GET /"
 VERSION = "GET /v1"
 SCHEMA = "GET /v1/schema"
+HEALTH = "GET /v1/health"
+OPENAPI = "GET /v1/openapi.json"
 SUBMIT = "POST /v1/jobs"
 SUBMIT_VMAF = "POST /v1/vmaf"
 JOB_EVENTS = "GET /v1/jobs/{jobID}"
@@ -45,7 +47,7 @@ REMOVE_PRESET = "DELETE /v1/presets/{name}"
 SOCKET_TICKET = "POST /v1/socket-tickets"
 
 ROUTES = {
-    "schema": (SERVER, VERSION, SCHEMA),
+    "schema": (SERVER, VERSION, SCHEMA, HEALTH, OPENAPI),
     "submit": (SUBMIT,),
     "vmaf": (SUBMIT_VMAF,),
     "logs": (JOB_EVENTS, USER_EVENTS, USER_LOGS),
@@ -57,7 +59,7 @@ ROUTES = {
     "tickets": (SOCKET_TICKET,),
 }
 """Function → the routes it answers, below the stage `api`."""
-PUBLIC_ROUTES: frozenset[str] = frozenset()
+PUBLIC_ROUTES = frozenset({HEALTH, OPENAPI})
 """What anybody may ask."""
 OPERATOR_ROUTES = frozenset({WORKER_DEPLOYMENTS, WORKER_BACKLOG, PAUSE_QUEUE, RESUME_QUEUE, PUT_PRESET, REMOVE_PRESET})
 """What concerns everybody, and only operators may ask."""

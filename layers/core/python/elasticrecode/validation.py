@@ -5,7 +5,7 @@ schema cannot say are named formats: a test, and the words that finish the sente
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import Any, Generic, TypeVar
 
@@ -22,7 +22,7 @@ _SHOWN = 80
 _MOST = 1000
 """Faults in one answer: more than that many entries are wrong in the same way."""
 _LONGEST_POINTER = 300
-_DEPTH = 100
+DEPTH = 100
 """Levels of nesting: more than any request has, fewer than the schema's validator stands."""
 _TYPES = {
     "object": "an object",
@@ -45,11 +45,14 @@ class Body:
         self.faults: list[Fault] = []
         try:
             self.content: Any = msgspec.json.decode(text)
-            self._find_repeated(json.loads(text, object_pairs_hook=_Pairs), "", 0)
+            repeated = _repeated(json.loads(text, object_pairs_hook=_Pairs), [])
+            self.faults += (Fault(_pointer(path), "is given more than once") for path in islice(repeated, _MOST))
         except msgspec.DecodeError as error:
             raise Malformed(f"{error}.") from None
-        except (RecursionError, ValueError):
-            raise Malformed("It is nested too deeply or holds a number too long to read.") from None
+        except RecursionError:
+            raise Malformed(f"It is nested too deeply: at most {DEPTH} levels are taken.") from None
+        except ValueError:
+            raise Malformed("It holds a number too long to read.") from None
         for name, most in (lists or {}).items():
             entries = self.fields.get(name)
             if isinstance(entries, list) and len(entries) > most:
@@ -65,25 +68,26 @@ class Body:
         """A fault as it is told to who sent the body; None where it is nothing to them."""
         return fault
 
-    def _find_repeated(self, node: object, pointer: str, depth: int) -> None:
-        if depth > _DEPTH:
-            raise RecursionError
-        if isinstance(node, _Pairs):
-            seen: set[str] = set()
-            for key, value in node.pairs:
-                below = f"{pointer}/{_escape(key)}"
-                if key in seen:
-                    self.faults.append(Fault(below, "is given more than once"))
-                seen.add(key)
-                self._find_repeated(value, below, depth + 1)
-        elif isinstance(node, list):
-            for index, value in enumerate(node):
-                self._find_repeated(value, f"{pointer}/{index}", depth + 1)
-
 
 class _Pairs:
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         self.pairs = pairs
+
+
+def _repeated(node: object, path: list[str | int]) -> Iterator[list[str | int]]:
+    """Paths of keys that are given again. RecursionError below DEPTH. A path is the caller's again when it goes on."""
+    if len(path) >= DEPTH:
+        raise RecursionError
+    seen: set[str] = set()
+    for step, value in node.pairs if isinstance(node, _Pairs) else enumerate(node) if isinstance(node, list) else ():
+        path.append(step)
+        if isinstance(step, str):
+            if step in seen:
+                yield path
+            seen.add(step)
+        if isinstance(value, _Pairs | list):
+            yield from _repeated(value, path)
+        path.pop()
 
 
 class Reader(Generic[T]):
@@ -118,7 +122,7 @@ class Reader(Generic[T]):
     def _explain(self, error: jsonschema_rs.ValidationError) -> Iterable[Fault]:
         """One sentence for one schema error; one each for fields that are missing or unknown."""
         kind, value = error.kind, error.instance
-        pointer = "".join(f"/{_escape(step)}" for step in error.instance_path)
+        pointer = _pointer(error.instance_path)
         match kind:
             case jsonschema_rs.ValidationErrorKind.Required():
                 yield Fault(f"{pointer}/{_escape(kind.property)}", "is required")
@@ -142,6 +146,10 @@ class Reader(Generic[T]):
                 yield Fault(pointer, f"must hold at most {kind.limit}, not {_count(value)}")
             case _:
                 yield Fault(pointer, error.message[:_SHOWN])
+
+
+def _pointer(path: Iterable[str | int]) -> str:
+    return _shorter("".join(f"/{_escape(step)}" for step in path))
 
 
 def _shorter(pointer: str) -> str:

@@ -23,6 +23,8 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import asdict
 
+from elasticrecode import wire
+from elasticrecode.answers import GivenUp
 from elasticrecode.aws import batched, client, refusals, side_by_side
 from elasticrecode.delivery import SECRET_PREFIX, pause
 from elasticrecode.events import Event
@@ -91,14 +93,6 @@ class Delivery(Struct, kw_only=True):
     again: int = 0
 
 
-class GivenUp(Struct, kw_only=True):
-    """A delivery that was given up, as its owner sees it."""
-
-    event: Raw
-    reason: str
-    failedMs: int
-
-
 class Failures(NamedTuple):
     """A page of them by position; `after` leads to the next, empty at the end."""
 
@@ -120,7 +114,7 @@ def new(user_id: str, url: str, actions: Iterable[str], secret: str = "") -> Web
 
 def head(event: bytes | Raw) -> Head:
     """The head of an event. DecodeError when it is none."""
-    return msgspec.json.decode(event, type=Head)
+    return wire.decode(event, Head)
 
 
 def is_secret(text: str) -> bool:

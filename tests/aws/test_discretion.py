@@ -1,0 +1,142 @@
+"""What is secret stands in no line of a log, however much the functions tell."""
+
+import logging
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from elasticrecode import http, observe
+from elasticrecode import settings as names
+from elasticrecode.callers import Auth
+from tests.aws.conftest import Stack
+from tests.aws.test_webhooks import Hooks, event, hooks, running, status
+from tests.conftest import contract
+from tests.support import call, function
+
+__all__ = ["hooks"]
+
+SECRET = "hush-4f1d"
+"""A part of everything that is secret here."""
+TOKEN = f"eyJhbGciOiJub25lIn0.{SECRET}.c2ln"
+SIGNED = f"https://media.s3.amazonaws.com/in/film.mov?X-Amz-Credential=AKIA&X-Amz-Signature={SECRET}"
+HEADERS = {"Authorization": f"Bearer {TOKEN}", "Cookie": SECRET, "X-Amz-Security-Token": SECRET}
+QUERY = {"ticket": SECRET, "X-Amz-Signature": SECRET}
+
+
+class Lines(logging.Handler):
+    """Everything that would be in the log, with whatever hangs on it."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = f"{record.getMessage()} {record.__dict__}"
+        if record.exc_info and record.exc_info[1]:
+            text += "".join(traceback.format_exception(record.exc_info[1]))
+        self.texts.append(text)
+
+
+@pytest.fixture
+def lines() -> Iterator[Lines]:
+    """What functions log with the option verbose, when all that is not theirs is at Lambda's own level."""
+    lines, root, own = Lines(), logging.getLogger(), logging.getLogger("elasticrecode")
+    before = root.level, own.level
+    root.setLevel(logging.WARNING)
+    observe.logger.setLevel(logging.DEBUG)
+    own.setLevel(logging.DEBUG)
+    own.addHandler(lines)
+    root.addHandler(lines)
+    yield lines
+    root.removeHandler(lines)
+    own.removeHandler(lines)
+    root.setLevel(before[0])
+    own.setLevel(before[1])
+
+
+def assert_silent(lines: Lines) -> None:
+    assert lines.texts
+    assert not [text for text in lines.texts if SECRET in text]
+
+
+def test_what_the_sdk_has_to_say_in_detail_is_not_logged(lines: Lines, stack: Stack) -> None:
+    """It would log signatures and all that is stored."""
+    for name in ("botocore", "urllib3", "boto3"):
+        assert logging.getLogger(name).getEffectiveLevel() >= logging.WARNING
+    call(stack.submit, names.SUBMIT, contract("job"))
+    assert not [text for text in lines.texts if "botocore" in text]
+
+
+def test_no_route_logs_what_callers_prove_themselves_with(lines: Lines, stack: Stack, hooks: Hooks) -> None:
+    handlers = {
+        "schema": stack.schema, "submit": stack.submit, "vmaf": stack.vmaf, "logs": stack.logs, "jobs": stack.jobs,
+        "batch": stack.batch, "workers": stack.workers, "presets": stack.presets, "webhooks": hooks.api,
+        "tickets": function("tickets").build(names.TicketsSettings(connections_table="connections")),
+    }  # fmt: skip
+    assert handlers.keys() == names.ROUTES.keys()
+    parameters = {"jobID": "j", "userID": "ann", "batchID": "b", "queue": "q", "webhookID": "w", "name": "n"}
+    bodies: list[Any] = [
+        None, SECRET, {"password": SECRET}, contract("job"), contract("job") | {"input": SIGNED},
+        contract("job") | {"userid": SECRET, "input": SECRET},
+        {"userID": "ann", "url": SIGNED, "actions": ["JobStart"]},
+    ]  # fmt: skip
+    for name, routes in names.ROUTES.items():
+        for route in routes:
+            for body in bodies:
+                call(handlers[name], route, body, parameters, QUERY, HEADERS)
+    assert_silent(lines)
+
+
+def test_a_crash_logs_where_it_was_and_not_what_was_sent(lines: Lines) -> None:
+    def crash(request: http.Request) -> http.Response:
+        raise KeyError(len(request.headers["authorization"]))
+
+    handler = http.handler({"POST /v1/x": crash}, names.ApiSettings())
+    assert call(handler, "POST /v1/x", {"password": SECRET}, query=QUERY, headers=HEADERS).status == 500
+    assert_silent(lines)
+
+
+def test_neither_tokens_nor_tickets_are_logged_when_they_are_refused_or_taken(lines: Lines, stack: Stack) -> None:
+    told = names.AuthorizeSettings(
+        connections_table="connections",
+        issuer="https://issuer.example.com",
+        jwks_url="https://127.0.0.1:9/",
+        audience=[],
+        user_claim="sub",
+        groups_claim="groups",
+    )
+    authorize = function("authorize").build(told)
+    sockets = function("sockets").build(
+        names.SocketsSettings(
+            auth=Auth("cognito"), connections_table="connections", socket_management_url="https://127.0.0.1:9/ws"
+        )
+    )
+    context = {"connectionId": "c1", "eventType": "CONNECT", "requestId": "r1"}
+    connecting: dict[str, Any] = {
+        "methodArn": "arn:aws:execute-api:us-east-1:1:a/ws/$connect", "requestContext": context, "headers": {},
+        "queryStringParameters": QUERY,
+    }  # fmt: skip
+    assert authorize(connecting, None)["policyDocument"]["Statement"][0]["Effect"] == "Deny"
+    for headers in (HEADERS, {"Authorization": SECRET}):
+        assert authorize(connecting | {"headers": headers}, None)["policyDocument"]["Statement"][0]["Effect"] == "Deny"
+        with pytest.raises(Exception, match="Unauthorized"):
+            authorize({"methodArn": "a", "requestContext": {}, "headers": headers}, None)
+    context["authorizer"] = {"userID": "ann", "operator": "false", "expires": "9999999999"}  # type: ignore[assignment]
+    for query, answered in (({"ticket": SECRET}, 200), ({"ticket": SECRET, "lastMod": SECRET}, 400), (QUERY, 400)):
+        assert sockets(connecting | {"queryStringParameters": query}, None)["statusCode"] == answered
+    assert_silent(lines)
+
+
+def test_webhooks_log_neither_their_secrets_nor_their_urls(lines: Lines, hooks: Hooks) -> None:
+    with running() as receiver:
+        receiver.always = lambda _: status(500)
+        made = hooks.add(f"{receiver.url}&key={SECRET}")
+        hooks.add(f"http://127.0.0.1:9/{SECRET}")
+        hooks.announce(event("e1"), event("e2", job=SECRET))
+        hooks.deliver(4)
+        hooks.waited = 2 * 86_400
+        hooks.deliver(4)
+    assert_silent(lines)
+    assert not [text for text in lines.texts if made["secret"] in text]

@@ -1,0 +1,157 @@
+"""schemathesis over the whole API, by its own description: every check, every phase, links followed too."""
+
+import base64
+import re
+import string
+from collections import Counter
+from itertools import count
+from typing import Any, NamedTuple
+
+import schemathesis
+from hypothesis import strategies as st
+from schemathesis.config import SchemathesisConfig
+from schemathesis.core.failures import Failure
+from schemathesis.engine import events, from_schema
+from schemathesis.generation.case import Case
+from schemathesis.hooks import HookContext
+from schemathesis.schemas import BaseSchema
+
+from elasticrecode import ids
+from elasticrecode.http import CURSOR
+from elasticrecode.jobs import BATCH_LIMIT, IDEMPOTENCY_KEY
+from elasticrecode.presets import BUILT_IN
+from elasticrecode.profiles import MS_SSIM_SIDE, SCALES
+from tests.fuzz import SEED
+
+_KEPT = ("showJob", "listJobEvents", "showBatch")
+"""Reads of what DELETE cancels and does not remove: the record says that it was."""
+
+
+class Outcome(NamedTuple):
+    """What came of a run: requests by phase and by status, links followed, checks made, and what failed."""
+
+    requests: Counter[str]
+    statuses: Counter[str]
+    links: Counter[str]
+    checks: Counter[str]
+    failures: list[str]
+
+    def __str__(self) -> str:
+        counts = [f"{name} {count:,}" for name, count in (self.requests | self.statuses).items()]
+        made = f"{self.checks.total():,} checks, {self.links.total():,} links, {len(self.failures):,} failures"
+        return f"schemathesis, seed {SEED}, {self.requests.total():,} requests: {made} ({', '.join(counts)})"
+
+
+def configuration(
+    examples: int, steps: int, seed: int | None = None, phases: dict[str, Any] | None = None
+) -> SchemathesisConfig:
+    """All checks and phases, so many examples for an operation, so many steps along links."""
+    told: dict[str, Any] = {
+        "generation": {"max-examples": examples, "mode": "all", "database": "none", "allow-x00": True},
+        "phases": {"stateful": {"max-steps": steps}} | (phases or {}),
+        "checks": {"enabled": True, "response_schema_conformance": {"enabled": True, "validate-formats": False}},
+        "operations": [{"include-operation-id": list(_KEPT), "checks": {"use_after_free": {"enabled": False}}}],
+        "suppress-health-check": ["all"],
+        "continue-on-failure": True,
+    }
+    return SchemathesisConfig.from_dict(told | ({"seed": seed} if seed is not None else {}))
+
+
+def run(schema: BaseSchema) -> Outcome:
+    """Have it all tried."""
+    outcome = Outcome(Counter(), Counter(), Counter(), Counter(), [])
+    for event in from_schema(schema).execute():
+        match event:
+            case events.ScenarioFinished():
+                _count(event, outcome)
+            case events.NonFatalError():
+                outcome.failures.append(f"{event.phase} {event.label}: {event.value!r}")
+            case events.FatalError():
+                raise event.exception
+    return outcome
+
+
+def _count(event: events.ScenarioFinished, outcome: Outcome) -> None:
+    recorder = event.recorder
+    for case_id, interaction in recorder.interactions.items():
+        outcome.requests[event.phase.value] += 1
+        if interaction.response is not None:
+            outcome.statuses[str(interaction.response.status_code)] += 1
+        node = recorder.cases[case_id]
+        if node.parent_id and node.transition:
+            outcome.links[node.value.operation.label] += 1
+    for case_id, nodes in recorder.checks.items():
+        for check in nodes:
+            outcome.checks[check.name] += 1
+            if check.failure_info is not None:
+                request = recorder.interactions[case_id].request
+                body = (request.body or b"")[:2000]
+                answer = recorder.interactions[case_id].response
+                said = answer.content[:1000] if answer else b""
+                failure: Failure = check.failure_info.failure
+                told = f"{check.name}: {failure.title}: {failure.message}"
+                outcome.failures.append(f"{told}\n  {request.method} {request.uri}\n  {body!r}\n  {said!r}")
+
+
+# What a schema can't say
+
+_numbers, _lists = count(1), count()
+_LONG, _LONG_ONES = 2, 2
+
+
+@schemathesis.hook
+def before_call(context: HookContext, case: Case[Any], kwargs: Any) -> None:
+    """A key that came with another request before is refused, and a batch's pages have cursors of their own."""
+    key = case.headers.get("Idempotency-Key")
+    if isinstance(key, str) and IDEMPOTENCY_KEY.fullmatch(key):
+        case.headers["Idempotency-Key"] = f"{next(_numbers)}{key}"[:255]
+    listed = case.body.get("batchInputs", case.body.get("inputs")) if isinstance(case.body, dict) else None
+    if isinstance(listed, list) and _LONG < len(listed) <= BATCH_LIMIT and next(_lists) >= _LONG_ONES:
+        del listed[_LONG:]  # the longest are tried a few times: moto takes seconds for a thousand jobs
+    if "batchID" in case.query and CURSOR.fullmatch(str(case.query.get("after"))):
+        case.query["after"] = ids.job_id(ids.new(), 7)
+
+
+def _register() -> None:
+    """Values of each format that readers of requests check, as odd as they may be."""
+    visible = st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Z"], exclude_characters="/?#%")
+    character = st.characters(codec="utf-8", exclude_categories=["Cs"], exclude_characters="\0/")
+    printable = st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"], exclude_characters="/")
+    name = st.text(character, max_size=200)
+    folders = st.lists(st.text(character, min_size=1, max_size=50), max_size=3).map(
+        lambda parts: "".join(f"{part}/" for part in parts)
+    )
+    formats = {
+        "user": st.text(visible, min_size=1, max_size=128).filter(lambda text: not re.search(r"\s", text)),
+        # An input's name says which it is, so that no two outputs are called the same; outputs have another bucket.
+        "s3-object": name.map(lambda text: f"s3://media/in/{text}.mp4"),
+        "s3-prefix": folders.map(lambda text: f"s3://media.out/{text}"),
+        "s3-folder": folders.map(lambda text: f"s3://media/{text}"),
+        "suffix": st.text(printable, min_size=1, max_size=64),
+        "bitrate": st.one_of(st.integers(1, 15).map("{}M".format), st.integers(1000, 15_000).map("{}K".format)),
+        "buffer": st.one_of(st.integers(1, 500).map("{}M".format), st.integers(1, 500_000).map("{}K".format)),
+        "ffmpeg-scale": st.one_of(st.sampled_from(sorted(SCALES)), _sizes(16, ":")),
+        # From what MS-SSIM needs, which may be asked for beside it.
+        "vmaf-scale": st.one_of(st.sampled_from(sorted(SCALES)), _sizes(MS_SSIM_SIDE, "x")),
+        "webhook-url": st.builds(
+            "https://127.0.0.{}:{}/{}".format,
+            st.integers(1, 254),
+            st.integers(1, 65_535),
+            st.text(string.ascii_letters + string.digits + "/?&=-_.~%", max_size=100),
+        ),
+        "webhook-secret": st.one_of(
+            st.just(""), st.binary(min_size=24, max_size=64).map(lambda key: f"whsec_{base64.b64encode(key).decode()}")
+        ),
+        "transcode-preset": st.sampled_from([name for name, profile in BUILT_IN.items() if "ffmpeg" in profile]),
+        "score-preset": st.sampled_from([name for name, profile in BUILT_IN.items() if "ffmpeg" not in profile]),
+    }
+    for format_name, values in formats.items():
+        schemathesis.openapi.format(format_name, values)
+
+
+def _sizes(least: int, between: str) -> st.SearchStrategy[str]:
+    side = st.integers(least // 2, 4096).map(lambda half: 2 * half)
+    return st.builds(lambda width, height: f"{width}{between}{height}", side, side)
+
+
+_register()
