@@ -56,7 +56,9 @@ def test_every_documented_path_answers_behind_one_origin_and_at_the_raw_urls(dep
         assert (status, headers["Content-Type"]) == (404, "application/problem+json")
         assert set(problem) == {"type", "title", "status", "detail", "instance"}
         asked = {"Origin": "https://elsewhere.example", "Access-Control-Request-Method": "POST"}
-        assert "Access-Control-Allow-Origin" not in deployed.call("OPTIONS", "/api/v1/jobs", headers=asked, base=base)[2]
+        assert (
+            "Access-Control-Allow-Origin" not in deployed.call("OPTIONS", "/api/v1/jobs", headers=asked, base=base)[2]
+        )
 
 
 def test_the_home_page_and_the_documented_probe(deployed: Deployed) -> None:

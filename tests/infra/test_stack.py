@@ -282,7 +282,9 @@ def test_every_route_has_its_method_and_its_preflight() -> None:
     named = {"cors": "https://app.example.com"}
     methods = [resource["Properties"]["HttpMethod"] for resource in resources("AWS::ApiGateway::Method", **named)]
     routes = [route for served in settings.ROUTES.values() for route in served]
-    assert sorted(method for method in methods if method not in ("OPTIONS", "ANY")) == sorted(r.split(" ")[0] for r in routes)
+    assert sorted(method for method in methods if method not in ("OPTIONS", "ANY")) == sorted(
+        r.split(" ")[0] for r in routes
+    )
     paths = {route.split(" ")[1] for route in routes}
     assert methods.count("OPTIONS") == len(paths)
     assert "OPTIONS" not in [resource["Properties"]["HttpMethod"] for resource in resources("AWS::ApiGateway::Method")]
