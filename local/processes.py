@@ -187,6 +187,7 @@ def programs(place: Place, stack: Mapping[str, str] | None, *, deploying: bool =
             "S3_PERSIST": "1",
             "S3_DATA_DIR": str(place.state / "s3"),
             "LAMBDA_WARM_TTL_SECONDS": "3600",
+            "TMPDIR": str(place.state / "tmp"),
             "K8S_PORT": str(place.k8s_port),
             "K8S_AUTHORITY": str(place.cluster_authority),
         },
