@@ -73,12 +73,10 @@ def _write(kept: Path, content: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    state = Path(os.environ["STATE_DIR"])
-    forget_stream_positions(state)
-    # What functions were unpacked to stays behind when they are killed.
-    unpacked = Path(os.environ["TMPDIR"])
-    shutil.rmtree(unpacked, ignore_errors=True)
+    state, unpacked = Path(os.environ["STATE_DIR"]), Path(os.environ["TMPDIR"])
+    shutil.rmtree(unpacked, ignore_errors=True)  # of functions that were killed, each with its layers
     unpacked.mkdir(parents=True)
+    forget_stream_positions(state)
     know_cluster(state, int(os.environ["K8S_PORT"]), Path(os.environ["K8S_AUTHORITY"]).read_bytes())
     program = str(TOOLS / "aws" / "bin" / "python")
     # Functions run with this environment; they must find what their layers hold and nothing else.

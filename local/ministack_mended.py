@@ -46,6 +46,8 @@ _in_order = sqs._collect_msgs  # noqa: SLF001
 _action, _pin_origin = iam_actions.extract_iam_action, app.pin_request_origin
 _sources, _enforce = lambda_svc._iter_all_esms, iam_evaluator.enforce  # noqa: SLF001
 _log = logging.getLogger("ministack")
+_told: dict[str, tuple[tuple[str, str], ...]] = {}
+"""What was denied last of reading for an event source mapping."""
 
 
 def _fairly(queue: dict[str, Any], most: int, hidden_seconds: int) -> Any:
@@ -108,20 +110,27 @@ def _may_read(account: str, region: str, mapping: dict[str, Any]) -> bool:
         for arn in role.get("AttachedPolicies", ())
     ]
     texts = tuple(text if isinstance(text, str) else json.dumps(text) for text in documents if text)
-    return _allow_reading(role["RoleName"], texts, mapping["EventSourceArn"], account, region)
+    denied = _denied_reading(texts, mapping["EventSourceArn"], account, region)
+    if denied != _told.get(mapping["UUID"], ()):
+        _told[mapping["UUID"]] = denied
+        for action, resource in denied:
+            _tell_denied(role["RoleName"], action, resource)
+    return not denied
 
 
 @lru_cache(maxsize=256)
-def _allow_reading(role: str, documents: tuple[str, ...], source: str, account: str, region: str) -> bool:
+def _denied_reading(documents: tuple[str, ...], source: str, account: str, region: str) -> tuple[tuple[str, str], ...]:
+    """What policies do not allow of what Lambda asks for: actions, each with its resource."""
     policies = [iam_evaluator.parse_policy_document(document) for document in documents]
     service = source.split(":")[2]
     asked = [(action, source) for action in _READING.get(service, ())]
     asked += [(_LISTING[service], "*")] if service in _LISTING else []
     contexts = (iam_evaluator.EvalContext("", "AssumedRole", account, *each, region) for each in asked)
-    denied = [context for context in contexts if iam_evaluator.evaluate(context, policies).decision != "Allow"]
-    for context in denied:
-        _tell_denied(role, context.action, context.resource_arn)
-    return not denied
+    return tuple(
+        (context.action, context.resource_arn)
+        for context in contexts
+        if iam_evaluator.evaluate(context, policies).decision != "Allow"
+    )
 
 
 def _first_match(asked: Any, statements: list[Any], effect: str) -> Any:

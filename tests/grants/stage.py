@@ -27,7 +27,7 @@ from local.processes import AWS
 from tests.conftest import contract
 from tests.e2e.conftest import Deployed
 
-_SECONDS = 6.0
+_SECONDS = 8.0
 """So long an effect is waited for that comes by way of a queue or a stream; the embedded AWS looks each second."""
 _KEPT = 86_400
 _WORKERS = "worker-"
@@ -201,7 +201,7 @@ class Stage:
                 self.sqs.delete_message(QueueUrl=url, ReceiptHandle=letter["ReceiptHandle"])
             return any(text in letter["Body"] for letter in taken)
 
-        self.until(found, f"a message with {text}")
+        self.until(found, f"a message with {text}", 2 * _SECONDS)
 
     def until(self, condition: Callable[[], Any], what: str, seconds: float = _SECONDS) -> Any:
         """Wait until the condition gives something. Missed when it does not in time."""
