@@ -11,8 +11,8 @@ from moto import mock_aws
 from moto.dynamodb.models import DynamoDBBackend
 from msgspec.structs import asdict
 
+from elasticrecode import aws, streams
 from elasticrecode import settings as names
-from elasticrecode import streams
 from elasticrecode.registry import Registry
 from tests.support import function
 
@@ -236,6 +236,12 @@ def _matches(found: Any, pattern: Any) -> bool:
     return found in pattern or {"exists": True} in pattern
 
 
+class InTurn:
+    """Threads that take turns: moto gives one message to two that ask at once, and one number to two changes."""
+
+    map = staticmethod(map)
+
+
 @pytest.fixture
 def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
     """A fresh stack. Its transactions, which copy whole tables, take turns."""
@@ -246,5 +252,6 @@ def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
             return transact(*arguments)
 
     monkeypatch.setattr(DynamoDBBackend, "transact_write_items", in_turn)
+    monkeypatch.setattr(aws, "_threads", InTurn())
     with mock_aws():
         yield Stack()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from elasticrecode import aws, registry
+from elasticrecode import registry
 from elasticrecode import settings as names
 from elasticrecode.claims import Claims
 from elasticrecode.errors import Unavailable
@@ -233,8 +233,7 @@ def test_a_new_container_routes_by_what_others_measured(stack: Stack) -> None:
     assert record["queueReason"]
 
 
-def test_what_waits_on_a_deserted_queue_goes_where_workers_are(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aws, "_threads", InTurn())
+def test_what_waits_on_a_deserted_queue_goes_where_workers_are(stack: Stack) -> None:
     discovered(stack, ("ffmpeg_job", 0), ("ffmpeg_two", 1))
     pause(stack, "ffmpeg_two")
     job_ids = [submitted(stack) for _ in range(12)]
@@ -258,12 +257,6 @@ def test_what_waits_stays_where_it_is_while_no_other_queue_has_workers(stack: St
     stack.flow()
     assert stack.reconcile({}, None)["JobsMoved"] == 0
     assert sum(len(stack.messages(queue)) for queue in ("ffmpeg_job", "ffmpeg_two")) == 5
-
-
-class InTurn:
-    """Threads that take turns: moto gives one message to two that ask at once."""
-
-    map = staticmethod(map)
 
 
 def piled_up(stack: Stack, jobs: int, *, deserted: bool = False) -> list[str]:
@@ -316,7 +309,6 @@ def test_no_message_is_touched_where_queues_end_together(stack: Stack, monkeypat
 
 
 def test_a_flood_leaves_a_deserted_queue_in_one_run(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aws, "_threads", InTurn())
     piled_up(stack, 0, deserted=True)
     pause(stack, "ffmpeg_two")
     body = contract("job_batch") | {"batchInputs": [f"s3://bucket/{n}.mp4" for n in range(180)]}
