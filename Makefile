@@ -20,7 +20,7 @@ export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := 1
 export CDK_DISABLE_VERSION_CHECK := 1
 export UV_SYSTEM_CERTS := 1
 
-.PHONY: audit help licences run sbom up down clean logs token test iam-proof check format lock synth deploy destroy bench chaos
+.PHONY: audit help licences run sbom up down clean logs token test iam-proof check format lock synth deploy destroy bench chaos fuzz
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -51,6 +51,9 @@ chaos: $(TOOLS)/dev $(TOOLS)/local ## faults in bulk: 100,000 jobs on an AWS tha
 
 iam-proof: $(TOOLS)/dev $(TOOLS)/local ## take each grant away in turn, name the test that then fails; docs/grants.md
 	@python -m pytest tests/grants/prove.py $(ARGS)
+
+fuzz: $(TOOLS)/dev ## what comes from outside made up, 138,600 inputs, and schemathesis over the API (FUZZ_SEED)
+	@FUZZ=full python -m pytest tests/fuzz $(ARGS)
 
 check: $(TOOLS)/dev $(TOOLS)/aws/.installed ## formatter, linter, types, licences
 	@ruff format --check $(CHECKED)

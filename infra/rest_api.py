@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from typing import cast
 
 from aws_cdk import RemovalPolicy
@@ -12,7 +11,7 @@ from aws_cdk import aws_wafv2 as waf
 from constructs import Construct
 
 from elasticrecode import headers, settings
-from infra import kept, methods
+from infra import kept
 from infra.options import Options
 
 _PROBLEM = (
@@ -103,10 +102,9 @@ class RestApi(Construct):
                     authorization_type=None if public else protection.authorization_type,
                 )
                 asked.setdefault(path, integration)
-        for path, integration in asked.items() if options.cors else ():
-            # Whether a page may ask is for the function to say, which the page is about to ask.
-            self.api.root.resource_for_path(path).add_method("OPTIONS", integration)
-        methods.refuse_others(self.api, chain.from_iterable(routes.values()))
+        for path, integration in asked.items():
+            # Other methods, and browsers' questions whether a page may ask, are for a function of the path to answer.
+            self.api.root.resource_for_path(path).add_method("ANY", integration)
         if acl := options.web_acl("regional"):
             waf.CfnWebACLAssociation(
                 self, "Firewall", resource_arn=self.api.deployment_stage.stage_arn, web_acl_arn=acl

@@ -73,9 +73,9 @@ def _write(kept: Path, content: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    state, scratch = Path(os.environ["STATE_DIR"]), Path(os.environ["TMPDIR"])
-    shutil.rmtree(scratch, ignore_errors=True)  # of functions that were killed, each with its layers
-    scratch.mkdir(parents=True)
+    state, unpacked = Path(os.environ["STATE_DIR"]), Path(os.environ["TMPDIR"])
+    shutil.rmtree(unpacked, ignore_errors=True)  # of functions that were killed, each with its layers
+    unpacked.mkdir(parents=True)
     forget_stream_positions(state)
     know_cluster(state, int(os.environ["K8S_PORT"]), Path(os.environ["K8S_AUTHORITY"]).read_bytes())
     program = str(TOOLS / "aws" / "bin" / "python")

@@ -88,6 +88,11 @@ class Place(NamedTuple):
         return self.state / "scratch"
 
     @property
+    def functions(self) -> Path:
+        """Where the embedded AWS unpacks the functions that it runs."""
+        return self.state / "functions"
+
+    @property
     def url(self) -> str:
         """The product's one origin."""
         return f"http://localhost:{self.port}"

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -125,6 +126,7 @@ class Supervisor:
         for group in groups:  # the embedded AWS ends before the functions that it runs
             with suppress(ProcessLookupError):
                 os.killpg(group, signal.SIGKILL)
+        shutil.rmtree(self._place.functions, ignore_errors=True)
 
     def _ask(self, method: str, *arguments: object) -> Any:
         """Call one of supervisord's XML-RPC methods."""
@@ -184,10 +186,10 @@ def programs(place: Place, stack: Mapping[str, str] | None, *, deploying: bool =
             "AUTH": "true" if place.iam == "enforced" and not deploying else "false",
             "PERSIST_STATE": "1",
             "STATE_DIR": str(place.state / "aws"),
+            "TMPDIR": str(place.functions),
             "S3_PERSIST": "1",
             "S3_DATA_DIR": str(place.state / "s3"),
             "LAMBDA_WARM_TTL_SECONDS": "3600",
-            "TMPDIR": str(place.state / "tmp"),
             "K8S_PORT": str(place.k8s_port),
             "K8S_AUTHORITY": str(place.cluster_authority),
         },

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
 from elasticrecode.settings import ROUTES
-from infra.methods import DETAIL, STATUS, TITLE, allowed
 
 Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
@@ -35,7 +34,7 @@ class Front:
 
     def __init__(self, functions: Mapping[str, Handler]) -> None:
         self._functions = {route: functions[name] for name, routes in ROUTES.items() for route in routes}
-        self._allowed = allowed(self._functions)
+        self._resources = {route.split(" ")[1]: function for route, function in self._functions.items()}
         self._numbers = count(1)
 
     def __call__(self, environ: Mapping[str, Any], start_response: StartResponse) -> Iterable[bytes]:
@@ -60,10 +59,7 @@ class Front:
         match = self._match(path.removeprefix(STAGE)) if path.startswith(STAGE) else None
         if match is None:
             return _problem(404, "Not found", "No such path, or not with this method.", request_id)
-        function = self._functions.get(f"{method} {match.resource}")
-        if function is None:
-            methods = {"Allow": ", ".join(self._allowed[match.resource])}
-            return _problem(STATUS, TITLE, DETAIL, request_id, methods)
+        function = self._functions.get(f"{method} {match.resource}", self._resources[match.resource])
         if len(body) > _BODY_LIMIT:
             return _problem(413, "The body is too large", "At most 10 MB are taken.", request_id)
         values: dict[str, list[str]] = {}
@@ -95,7 +91,7 @@ class Front:
         found: list[str] = []
         parameters: dict[str, str] = {}
         for n, part in enumerate(given):
-            below = {parts[n] for parts in map(_parts, self._allowed) if len(parts) > n and parts[:n] == found}
+            below = {parts[n] for parts in map(_parts, self._resources) if len(parts) > n and parts[:n] == found}
             parameter = next((name for name in below if name.startswith("{")), None)
             if part in below:
                 found.append(part)
@@ -105,7 +101,7 @@ class Front:
             else:
                 return None
         resource = "/" + "/".join(found)
-        return Match(resource, parameters) if resource in self._allowed else None
+        return Match(resource, parameters) if resource in self._resources else None
 
 
 def _parts(resource: str) -> list[str]:
@@ -116,8 +112,6 @@ def _can_be_sent(value: str) -> bool:
     return isinstance(value, str) and value.isascii() and value.isprintable()
 
 
-def _problem(
-    status: int, title: str, detail: str, request_id: str, headers: Mapping[str, str] = {}
-) -> tuple[int, dict[str, str], bytes]:
+def _problem(status: int, title: str, detail: str, request_id: str) -> tuple[int, dict[str, str], bytes]:
     content = {"type": "about:blank", "title": title, "status": status, "detail": detail, "instance": request_id}
-    return status, {"Content-Type": "application/problem+json", **headers}, json.dumps(content).encode()
+    return status, {"Content-Type": "application/problem+json"}, json.dumps(content).encode()

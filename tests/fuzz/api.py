@@ -42,19 +42,18 @@ class Outcome(NamedTuple):
         return f"schemathesis, seed {SEED}, {self.requests.total():,} requests: {made} ({', '.join(counts)})"
 
 
-def configuration(
-    examples: int, steps: int, seed: int | None = None, phases: dict[str, Any] | None = None
-) -> SchemathesisConfig:
-    """All checks and phases, so many examples for an operation, so many steps along links."""
+def configuration(examples: int, phases: dict[str, Any], seed: int) -> SchemathesisConfig:
+    """All checks, so many examples for an operation."""
     told: dict[str, Any] = {
         "generation": {"max-examples": examples, "mode": "all", "database": "none", "allow-x00": True},
-        "phases": {"stateful": {"max-steps": steps}} | (phases or {}),
+        "phases": phases,
         "checks": {"enabled": True, "response_schema_conformance": {"enabled": True, "validate-formats": False}},
         "operations": [{"include-operation-id": list(_KEPT), "checks": {"use_after_free": {"enabled": False}}}],
         "suppress-health-check": ["all"],
         "continue-on-failure": True,
+        "seed": seed,
     }
-    return SchemathesisConfig.from_dict(told | ({"seed": seed} if seed is not None else {}))
+    return SchemathesisConfig.from_dict(told)
 
 
 def run(schema: BaseSchema) -> Outcome:
@@ -108,8 +107,12 @@ def before_call(context: HookContext, case: Case[Any], kwargs: Any) -> None:
     listed = case.body.get("batchInputs", case.body.get("inputs")) if isinstance(case.body, dict) else None
     if isinstance(listed, list) and _LONG < len(listed) <= BATCH_LIMIT and next(_lists) >= _LONG_ONES:
         del listed[_LONG:]  # the longest are tried a few times: moto takes seconds for a thousand jobs
-    if "batchID" in case.query and CURSOR.fullmatch(str(case.query.get("after"))):
-        case.query["after"] = ids.job_id(ids.new(), 7)
+    if case.operation.path == "/v1/jobs" and case.method == "GET":
+        after, of_batch = str(case.query.get("after")), "batchID" in case.query
+        if of_batch and CURSOR.fullmatch(after):
+            case.query["after"] = ids.job_id(ids.new(), 7)
+        elif not of_batch and ids.JOB.fullmatch(after):
+            case.query["after"] = "job"
 
 
 def _register() -> None:

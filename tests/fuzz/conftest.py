@@ -30,6 +30,7 @@ def front(monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
 
 def _functions(stack: Stack) -> dict[str, Any]:
     """The functions behind routes, by name."""
+    stack.queues["gpu"]["gpu_job"] = stack.sqs.create_queue(QueueName="gpu_job")["QueueUrl"]
     stack._table("webhooks", names.WEBHOOKS_KEYS, {})
     fifo = stack.sqs.create_queue(
         QueueName="deliveries.fifo", Attributes={"FifoQueue": "true", "ContentBasedDeduplication": "true"}

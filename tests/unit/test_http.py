@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from elasticrecode import http
-from elasticrecode.callers import ANYBODY, Caller
+from elasticrecode.callers import ANYBODY, Auth, Caller
 from elasticrecode.errors import TooManyRequests, Unavailable
 from elasticrecode.settings import ApiSettings
 from tests.support import call
@@ -172,3 +172,29 @@ def test_a_link_is_plain_ascii_whatever_the_path() -> None:
     (link,) = request.next_link("job").values()
     assert link.isascii()
     assert link.count("<") == link.count(">") == 1
+
+
+def test_a_method_that_a_path_does_not_have_is_told_which_it_has() -> None:
+    def never(_: Any) -> Any:
+        raise AssertionError
+
+    handler = http.handler({"GET /v1/jobs": never}, ApiSettings(auth=Auth("cognito")), never)
+    answer = call(handler, "PATCH /v1/jobs")
+    assert (answer.status, answer.headers["Allow"]) == (405, "GET, POST")
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+def test_a_parameter_that_is_given_twice_is_a_problem() -> None:
+    event: dict[str, Any] = {
+        "httpMethod": "GET", "resource": "/v1/x", "path": "/v1/x", "requestContext": {},
+        "queryStringParameters": {"limit": "2"}, "multiValueQueryStringParameters": {"limit": ["1", "2"]},
+    }  # fmt: skip
+    answer = handler(event, None)
+    assert answer["statusCode"] == 400
+    assert "limit is given 2 times" in answer["body"]
+
+
+@pytest.mark.parametrize("sent", ["a%40b%20%C3%A9", "a@b é"])
+def test_a_path_is_decoded_whoever_has_done_so_before(sent: str) -> None:
+    handler = http.handler({"GET /v1/{userID}": lambda asked: http.Response(dict(asked.parameters))}, ApiSettings())
+    assert call(handler, "GET /v1/{userID}", parameters={"userID": sent}).body == {"userID": "a@b é"}

@@ -8,6 +8,7 @@ ElasticRecodeError
 │   ├── Unauthorized 401  nobody knows who asks
 │   ├── Forbidden    403  it is known who asks, and not theirs to ask for
 │   ├── NotFound     404
+│   ├── NotAllowed   405  the path has other methods
 │   ├── Refused      409  the request is sound, the deployment or the job's state forbids it
 │   ├── TooLarge     413
 │   ├── TooManyRequests 429  this user has asked for enough this minute
@@ -90,6 +91,17 @@ class NotFound(Problem):
 
     status = 404
     title = "Not found"
+
+
+class NotAllowed(Problem):
+    """The path is there, and has other methods: `allowed`."""
+
+    status = 405
+    title = "Not this method"
+
+    def __init__(self, allowed: str) -> None:
+        super().__init__(f"This path has {allowed}.")
+        self.allowed = allowed
 
 
 class Refused(Problem):

@@ -14,8 +14,8 @@ from msgspec import UNSET
 from elasticrecode import callers, headers
 from elasticrecode.answers import BodyFault, ProblemDetails
 from elasticrecode.callers import ANYBODY, Caller
-from elasticrecode.errors import BadParameter, Invalid, Malformed, Problem, TooLarge
-from elasticrecode.settings import OPERATOR_ROUTES, PUBLIC_ROUTES, ApiSettings
+from elasticrecode.errors import BadParameter, Invalid, Malformed, NotAllowed, Problem, TooLarge
+from elasticrecode.settings import OPERATOR_ROUTES, PUBLIC_ROUTES, ROUTES, ApiSettings
 
 _log = logging.getLogger(__name__)
 
@@ -86,8 +86,9 @@ def handler(
 ) -> LambdaHandler:
     """A Lambda handler for `METHOD /resource` routes. Problems become problem+json, and so does a crash.
 
-    Browsers' questions whether a page of another origin may ask are answered for all of them. Requests for something
-    to be done, and not just to be told, are counted for their caller where `count` is given.
+    Methods that a path does not have are refused, and browsers' questions whether a page of another origin may ask are
+    answered, for all of them. Requests for something to be done, and not just to be told, are counted for their caller
+    where `count` is given.
     """
 
     def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -109,6 +110,8 @@ def handler(
             _check_once(event.get("multiValueQueryStringParameters") or {})
             _check_lengths(request)
             route = f"{event['httpMethod']} {event['resource']}"
+            if route not in routes:
+                raise NotAllowed(_methods(event["resource"]))
             if route not in PUBLIC_ROUTES:
                 request = request._replace(
                     caller=callers.of_request(settings.auth, event["requestContext"], time.time())
@@ -133,6 +136,12 @@ def handler(
     return handle
 
 
+def _methods(resource: str) -> str:
+    """The methods of a path, whichever functions they are of, as the header Allow lists them."""
+    routes = (route.split(" ") for served in ROUTES.values() for route in served)
+    return ", ".join(sorted(method for method, path in routes if path == resource))
+
+
 def _check_once(query: Mapping[str, list[str]]) -> None:
     """Nothing is given twice: which of the two is meant can't be known."""
     for name, values in query.items():
@@ -152,5 +161,7 @@ def problem(error: Problem, request_id: str) -> Response:
     """RFC 9457 problem details of an error."""
     faults = [BodyFault(*fault) for fault in error.faults] if isinstance(error, Invalid) else UNSET
     content = ProblemDetails("about:blank", error.title, error.status, error.detail, request_id, faults)
-    later = {"Retry-After": str(error.retry_after)} if error.retry_after else {}
-    return Response(content, error.status, later)
+    told = {"Retry-After": str(error.retry_after)} if error.retry_after else {}
+    if isinstance(error, NotAllowed):
+        told["Allow"] = error.allowed
+    return Response(content, error.status, told)
