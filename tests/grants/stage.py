@@ -31,7 +31,7 @@ _SECONDS = 8.0
 """So long an effect is waited for that comes by way of a queue or a stream; the embedded AWS looks each second."""
 _KEPT = 86_400
 _TAKEN_AWAY = "/ministack-lambda-"
-"""In the fault of a function whose folder the embedded AWS took away as it was configured anew, while it was started."""
+"""In the fault of a function that was configured anew while the embedded AWS was starting it."""
 _WORKERS = "worker-"
 
 
