@@ -545,6 +545,7 @@ def _due(stage: Stage, job_id: str, **more: dict[str, str]) -> None:
 def reconcile_buries_dead_letters(stage: Stage) -> None:
     job = stage.job()
     body = msgspec.json.encode(job).decode()
+    stage.sqs.purge_queue(QueueUrl=stage.stack["DeadLetterQueue"])
     stage.sqs.send_message(QueueUrl=stage.stack["DeadLetterQueue"], MessageBody=body)
     _reconcile(stage)
     if _state(stage, job.jobid) != "failed":
@@ -555,6 +556,7 @@ def reconcile_buries_dead_letters(stage: Stage) -> None:
 @of("reconcile", slow=True)
 def reconcile_gives_events_back(stage: Stage) -> None:
     job = stage.job()
+    stage.sqs.purge_queue(QueueUrl=stage.stack["EventDeadLetterQueue"])
     stage.sqs.send_message(QueueUrl=stage.stack["EventDeadLetterQueue"], MessageBody=_event(job))
     _reconcile(stage)
     stage.until(lambda: _state(stage, job.jobid) == "running", "a job that runs")
@@ -774,6 +776,8 @@ def push_takes_a_watcher_over(stage: Stage) -> None:
         stage.until(lambda: getattr(_watcher(stage, user), "state", "") == "joining", "a watcher that joins")
         stage.chunk(stage.told("JobStart", "somebody else"))
         stage.invoke("push", stage.chunk(stage.told("JobStart", user)))
+        if getattr(_watcher(stage, user), "state", "") != "live":
+            raise Missed("it is left to replay")
         while _receive(socket)["action"] != "JobStart":
             pass
 
@@ -983,6 +987,7 @@ def webhooks_sends_again_what_was_given_up(stage: Stage) -> None:
 
 def _works(stage: Stage, kind: str, request: dict[str, Any]) -> None:
     """Let a worker do a job from its queue. Missed as soon as AWS refuses it anything."""
+    stage.sqs.purge_queue(QueueUrl=_url(stage, f"{kind}_job"))
     path = "/vmaf" if kind == "vmaf" else "/jobs"
     answer = stage.call("POST", path, request)
     job_id = (answer if kind == "vmaf" else answer[0])["jobid"]
