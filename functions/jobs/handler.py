@@ -27,7 +27,7 @@ from elasticrecode.table import LOOKED_THROUGH, JobsTable
 from elasticrecode.validation import Body, Reader
 
 _BODY_LIMIT = 4096
-_RETRY_SECONDS = 15
+_RETRY_SECONDS = 10
 _RETRY_PAGE = 500
 
 C = TypeVar("C", bound=str)

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from elasticrecode import settings as names
+from elasticrecode import table
 from elasticrecode.claims import Claim, Claims, Refusal
 from tests.aws.conftest import Stack
 from tests.conftest import contract
@@ -372,3 +373,23 @@ def test_large_events_come_on_pages_a_function_may_answer_and_none_is_left_out(s
     assert max(len(json.dumps(page)) for page in found) < 5_000_000
     seen = [said["action"] for page in found for said in page]
     assert sorted(seen) == sorted(["JobSummit", *(f"Note{n}" for n in range(100))])
+
+
+def test_a_page_that_takes_long_to_fill_comes_as_it_is_and_none_is_left_out(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "_PAGE_SECONDS", -1.0)
+    body = contract("job_batch") | {"batchInputs": [f"s3://media/{n}.mp4" for n in range(230)]}
+    made = [entry["jobid"] for entry in call(stack.submit, names.SUBMIT, body).body]
+    wanted = made[::50]
+    stack.say(*(event(job_id, "JobFailed") for job_id in wanted))
+    query, found, pages = {"userID": USER, "state": "failed"}, [], 0
+    while query:
+        answer = call(stack.jobs, names.JOBS, query=query)
+        found += [record["jobID"] for record in answer.body]
+        pages += 1
+        url = urlsplit(answer.headers.get("Link", "<>").split(">")[0].lstrip("<"))
+        query = {name: value for name, (value,) in parse_qs(url.query).items()}
+    assert sorted(found) == sorted(wanted)
+    assert pages == 3
+    assert call(stack.jobs, names.RETRY_FAILED, {"userID": USER}).body == {"retried": len(wanted)}

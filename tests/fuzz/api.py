@@ -51,6 +51,7 @@ def configuration(examples: int, phases: dict[str, Any], seed: int) -> Schemathe
         "operations": [{"include-operation-id": list(_KEPT), "checks": {"use_after_free": {"enabled": False}}}],
         "suppress-health-check": ["all"],
         "continue-on-failure": True,
+        "request-timeout": 29,  # as API Gateway's
         "seed": seed,
     }
     return SchemathesisConfig.from_dict(told)

@@ -45,6 +45,8 @@ _WRITE_LIMIT = 25
 _READ_LIMIT = 100
 _PAGES = 20
 """Index pages read for one page of records at the most; a rarer kind of job comes with the next page."""
+_PAGE_SECONDS = 4.0
+"""After which a page holds what was found so far, so that functions end in time where AWS is slow."""
 LOOKED_THROUGH = _PAGES * _READ_LIMIT
 """Records read for one page of records at the most."""
 
@@ -233,15 +235,15 @@ class JobsTable:
         after: str,
         matches: Callable[[JobRecord], bool],
     ) -> tuple[list[JobRecord], str]:
-        """Records that match, of jobs that `find` gives so many of at a time, until they make a page."""
+        """Records that match, of jobs that `find` gives so many of at a time, until they make a page or take long."""
         chosen: list[JobRecord] = []
-        size = 0
+        size, until = 0, time.monotonic() + _PAGE_SECONDS
         for _ in range(_PAGES):
             job_ids, after = find(min(limit - len(chosen), _READ_LIMIT), after)
             found = list(filter(matches, self.records_of(job_ids)))
             chosen += found
             size += len(msgspec.json.encode(found))
-            if not after or len(chosen) == limit or size > _PAGE_BYTES:
+            if not after or len(chosen) == limit or size > _PAGE_BYTES or time.monotonic() > until:
                 break
         return chosen, after
 
