@@ -26,6 +26,8 @@ BEGIN, END = "<!-- access -->\n", "<!-- /access -->\n"
 ANN, BOB = "ann", "bob"
 ROLES: dict[str, str | None] = {"nobody": None, "another user": BOB, "the user": ANN, "an operator": users.OPERATOR}
 YES = "yes"
+pytestmark = pytest.mark.timeout(900)
+"""The first test of all waits for the stack, too."""
 _PRESET = {"profile": {"vmaf": {"scale": "720p"}}}
 
 
