@@ -791,6 +791,16 @@ def push_forgets_who_is_gone(stage: Stage) -> None:
         raise Missed("who is gone is still known")
 
 
+@of("push")
+def push_looks_for_what_came_while_a_watcher_joined(stage: Stage) -> None:
+    user, connection = new(), new()
+    _known_watcher(stage, user, connection, "joining", Cursor(stage.feed.head()))
+    stage.chunk(stage.told("JobStart", "somebody else"))
+    stage.invoke("push", stage.chunk(stage.told("JobStart", user)))
+    if stage.connections.get(f"userID#{user}", connection):
+        raise Missed("who is gone is still known")
+
+
 @of("push", slow=True)
 def push_follows_the_feed(stage: Stage) -> None:
     user = new()
