@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from moto.core.config import default_user_config
 
 ROOT = Path(__file__).resolve().parent.parent
 CONTRACT = ROOT / "tests" / "contract"
@@ -22,6 +23,8 @@ os.environ.update(
     AWS_EC2_METADATA_DISABLED="true",
     POWERTOOLS_DEV="false",
 )
+default_user_config["core"]["mock_credentials"] = False
+"""These stay: botocore keeps what it reads first, and moto's own are good for no other AWS."""
 
 
 def contract(name: str) -> Any:
