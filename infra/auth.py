@@ -6,7 +6,7 @@ from aws_cdk import aws_apigatewayv2_authorizers as authorizers
 from aws_cdk import aws_cognito as cognito
 from constructs import Construct
 
-from elasticrecode import settings
+from elasticrecode import callers, settings
 from elasticrecode.callers import COGNITO_GROUPS, COGNITO_USER, OPERATORS
 from infra.functions import Functions
 from infra.options import Options, listed
@@ -17,12 +17,16 @@ _KEPT = Duration.minutes(5)
 
 
 class Auth(Construct):
-    """`methods` protects the methods of the REST API, `socket` is asked of each new WebSocket; None asks nobody."""
+    """`methods` protects the methods of the REST API, `socket` is asked of each new WebSocket; None asks nobody.
+
+    `sign_in` is where people get tokens of Cognito.
+    """
 
     def __init__(self, scope: Construct, id_: str, options: Options, storage: Storage, functions: Functions) -> None:
         super().__init__(scope, id_)
         self.methods = rest.MethodOptions()
         self.socket: authorizers.WebSocketLambdaAuthorizer | None = None
+        self.sign_in: callers.SignIn | None = None
         self.outputs: dict[str, str] = {}
         if options.auth == "none":
             Annotations.of(self).add_warning_v2(
@@ -37,8 +41,9 @@ class Auth(Construct):
             client = self._client(pool)
             region = Stack.of(self).region
             issuer = f"https://cognito-idp.{region}.amazonaws.com/{pool.user_pool_id}"
-            keys = options.cognitoIdp.replace("{region}", region)
-            jwks_url = f"{keys}/{pool.user_pool_id}/.well-known/jwks.json"
+            url = options.cognitoIdp.replace("{region}", region)
+            jwks_url = f"{url}/{pool.user_pool_id}/.well-known/jwks.json"
+            self.sign_in = callers.SignIn(url, client.user_pool_client_id)
             claims = (COGNITO_USER, COGNITO_GROUPS)
             self.outputs = {"UserPool": pool.user_pool_id, "UserPoolClient": client.user_pool_client_id}
             self.methods = rest.MethodOptions(

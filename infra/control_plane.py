@@ -64,7 +64,9 @@ class ControlPlane(Stack):
             retention_days=options.retentionDays,
             idempotency_days=options.idempotencyDays,
         )
-        schema = make("schema", settings.SchemaSettings(**options.api, build=build, commit=commit), memory_mib=512)
+        auth = Auth(self, "Auth", options, storage, functions)
+        told = settings.SchemaSettings(**options.api, build=build, commit=commit, sign_in=auth.sign_in)
+        schema = make("schema", told, memory_mib=512)
         submit = make("submit", submitting)
         vmaf = make("vmaf", submitting)
         logs = make("logs", settings.LogsSettings(**options.api, jobs_table=jobs, job_logs=options.jobLogs))
@@ -115,7 +117,6 @@ class ControlPlane(Stack):
         )
         storage.connections.grant(served["tickets"], "dynamodb:PutItem")
         storage.let_count(submit, vmaf, batches.function, manage, webhooks.function, served["tickets"])
-        auth = Auth(self, "Auth", options, storage, functions)
         by_function = {served[name]: routes for name, routes in settings.ROUTES.items()}
         rest = RestApi(self, "Api", options, by_function, auth.methods)
 
@@ -288,6 +289,7 @@ class ControlPlane(Stack):
                 options,
                 rest_url=rest_url,
                 socket_url=socket_url,
+                sign_in_url=auth.sign_in.url if auth.sign_in else "",
                 access_logs=storage.access_logs,
             )
             CfnOutput(self, "Url", value=front.url)

@@ -31,6 +31,7 @@ class FrontDoor(Construct):
         *,
         rest_url: str,
         socket_url: str,
+        sign_in_url: str,
         access_logs: s3.Bucket,
     ) -> None:
         super().__init__(scope, id_)
@@ -58,7 +59,7 @@ class FrontDoor(Construct):
             default_behavior=cloudfront.BehaviorOptions(
                 origin=origins.S3BucketOrigin.with_origin_access_control(site),
                 viewer_protocol_policy=cloudfront.ViewerProtocolPolicy.REDIRECT_TO_HTTPS,
-                response_headers_policy=_headers_policy(self),
+                response_headers_policy=_headers_policy(self, sign_in_url),
                 function_associations=[
                     cloudfront.FunctionAssociation(
                         event_type=cloudfront.FunctionEventType.VIEWER_REQUEST,
@@ -83,9 +84,9 @@ class FrontDoor(Construct):
         self.url = f"https://{domains[0] if domains else distribution.distribution_domain_name}"
 
 
-def _headers_policy(scope: Construct) -> cloudfront.ResponseHeadersPolicy:
+def _headers_policy(scope: Construct, sign_in_url: str) -> cloudfront.ResponseHeadersPolicy:
     """The headers of the home page. Those of security CloudFront wants one by one, the rest by name."""
-    told = headers.page()
+    told = headers.page(sign_in_url)
     security = cloudfront.ResponseSecurityHeadersBehavior(
         content_security_policy=cloudfront.ResponseHeadersContentSecurityPolicy(
             content_security_policy=told.pop(headers.CONTENT_SECURITY_POLICY), override=True

@@ -22,8 +22,9 @@ _PASSED_ON = ("authorization", "origin", "user-agent", "sec-websocket-protocol")
 _API = "/api"
 
 
-def application(site: Path, rest_url: str, socket_url: str) -> web.Application:
+def application(site: Path, rest_url: str, socket_url: str, sign_in_url: str = "") -> web.Application:
     """The front door's routes."""
+    page = headers.page(sign_in_url)
 
     async def index(_: web.Request) -> web.FileResponse:
         return web.FileResponse(site / "index.html", headers={"Cache-Control": "no-cache"})
@@ -69,6 +70,11 @@ def application(site: Path, rest_url: str, socket_url: str) -> web.Application:
         opened.discard(before)
         return before
 
+    async def guard(request: web.Request, response: web.StreamResponse) -> None:
+        """Give answers the headers that CloudFront gives them: all but the API's, which have theirs."""
+        if request.path != _API and not request.path.startswith(f"{_API}/"):
+            response.headers.update(page)
+
     async def close_sockets(_: web.Application) -> None:
         await asyncio.gather(*(each.close(code=WSCloseCode.GOING_AWAY) for each in set(opened)))
 
@@ -86,7 +92,7 @@ def application(site: Path, rest_url: str, socket_url: str) -> web.Application:
 
     app = web.Application(client_max_size=_BODY_LIMIT, middlewares=[_as_problems])
     app.cleanup_ctx.append(session)
-    app.on_response_prepare.append(_guard)
+    app.on_response_prepare.append(guard)
     app.on_shutdown.append(close_sockets)
     app.router.add_get("/", index)
     app.router.add_get("/index", index)
@@ -138,19 +144,13 @@ async def _as_problems(request: web.Request, handler: Handler) -> web.StreamResp
         return _problem(error.status, error.reason, error.text or "")
 
 
-async def _guard(request: web.Request, response: web.StreamResponse) -> None:
-    """Give answers the headers that CloudFront gives them: all but the API's, which have theirs."""
-    if request.path != _API and not request.path.startswith(f"{_API}/"):
-        response.headers.update(headers.page())
-
-
 def main() -> None:
     """Serve on loopback until stopped."""
     place = Place.read()
     stack = place.stack()
     site = ROOT / json.loads((ROOT / "cdk.json").read_text())["context"]["siteFolder"]
     web.run_app(
-        application(site, stack["RestUrl"], stack["SocketUrl"]),
+        application(site, stack["RestUrl"], stack["SocketUrl"], place.aws_url if place.auth == "cognito" else ""),
         host="127.0.0.1",
         port=place.port,
         print=None,

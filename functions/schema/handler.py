@@ -19,7 +19,7 @@ def build(settings: SchemaSettings) -> http.LambdaHandler:
         """Made when it is first asked for: it takes all types, and few ask."""
         from elasticrecode.openapi import document
 
-        return http.Response(document(settings.auth.kind))
+        return http.Response(document(settings.auth.kind, settings.sign_in))
 
     routes = {
         SERVER: lambda _: server,

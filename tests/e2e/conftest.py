@@ -38,6 +38,8 @@ TENANTS = ("ann", "bob")
 PASSWORD = f"{secrets.token_urlsafe(18)}-aA1"
 _FRAME = re.compile(r"\{.*\}")
 _SECONDS = 90
+_TOKEN_SECONDS = 1800
+"""So long a token is used, which is good for an hour."""
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = _SECONDS) -> Any:
@@ -62,13 +64,15 @@ class Deployed:
         self.sqs = boto3.client("sqs", endpoint_url=place.aws_url)
         self.dynamodb = boto3.client("dynamodb", endpoint_url=place.aws_url)
         self.bucket = self.stack["MediaBucket"]
-        self._tokens: dict[str, str] = {}
+        self._tokens: dict[str, tuple[float, str]] = {}
 
     def signed(self, name: str = users.OPERATOR) -> dict[str, str]:
         """The header that makes a request this user's."""
-        if name not in self._tokens:
-            self._tokens[name] = users.token(self.place, name, PASSWORD if name in TENANTS else "")
-        return {"Authorization": f"Bearer {self._tokens[name]}"}
+        until, token = self._tokens.get(name, (0.0, ""))
+        if time.monotonic() > until:
+            token = users.token(self.place, name, PASSWORD if name in TENANTS else "")
+            self._tokens[name] = time.monotonic() + _TOKEN_SECONDS, token
+        return {"Authorization": f"Bearer {token}"}
 
     def call(
         self,

@@ -26,6 +26,7 @@ class Follower:
     def __init__(self, deployed: Deployed, **query: str) -> None:
         self._deployed = deployed
         self._query = query
+        self._start = f"lastMod={time.time():.3f}"
         self.events: list[dict[str, Any]] = []
         self.connections = self.refused = 0
         self._over = threading.Event()
@@ -48,7 +49,7 @@ class Follower:
             self._broken = error
 
     def _follow(self) -> None:
-        start = "lastMod=0"
+        start = self._start
         while not self._over.is_set():
             rest = "".join(f"&{name}={value}" for name, value in self._query.items())
             try:

@@ -638,8 +638,13 @@ def test_users_are_counted_where_they_are_known_and_a_number_is_set(changes: dic
         assert (tables[0] in rate) if tables else ('"perMinute\\":0' in rate.replace(" ", "")), rate
 
 
-def test_a_page_gets_the_headers_that_both_front_doors_give() -> None:
-    (policy,) = resources("AWS::CloudFront::ResponseHeadersPolicy")
+@pytest.mark.parametrize(
+    ("changes", "sign_in_url"),
+    [({"auth": "none"}, ""), ({"cognitoIdp": "https://cognito.example"}, "https://cognito.example")],
+    ids=["none", "cognito"],
+)
+def test_a_page_gets_the_headers_that_both_front_doors_give(changes: dict[str, str], sign_in_url: str) -> None:
+    (policy,) = resources("AWS::CloudFront::ResponseHeadersPolicy", **changes)
     config = policy["Properties"]["ResponseHeadersPolicyConfig"]
     security = config["SecurityHeadersConfig"]
     told = {item["Header"]: item["Value"] for item in config["CustomHeadersConfig"]["Items"]} | {
@@ -649,8 +654,17 @@ def test_a_page_gets_the_headers_that_both_front_doors_give() -> None:
         headers.REFERRER_POLICY: security["ReferrerPolicy"]["ReferrerPolicy"],
         headers.HSTS: f"max-age={security['StrictTransportSecurity']['AccessControlMaxAgeSec']}",
     }
-    assert told == headers.page()
+    assert told == headers.page(sign_in_url)
     assert security["ContentTypeOptions"] == {"Override": True}
+
+
+def test_the_page_is_told_where_people_sign_in() -> None:
+    made = template()["Resources"].items()
+    (client,) = (name for name, found in made if found["Type"] == "AWS::Cognito::UserPoolClient")
+    told = json.dumps(environment("schema", cognitoIdp="https://cognito.example")["SIGN_IN"])
+    assert client in told
+    assert "https://cognito.example" in told
+    assert environment("schema", auth="none")["SIGN_IN"] == "null"
 
 
 def resources_of(name: str, action: str, **changes: Any) -> str:

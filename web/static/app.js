@@ -4,34 +4,6 @@
 const SHOWN = 200;
 let pause = 500;
 let cursor = null;
-let token = sessionStorage.getItem("token");
-
-// Where the deployment asks who calls, a token is asked for here and kept until the tab is closed.
-async function ask(method, path) {
-  const answer = await fetch(path, { method, headers: token ? { Authorization: `Bearer ${token}` } : {} });
-  if (answer.status === 401) {
-    await signIn(token ? "This token is not taken, or not any more." : "");
-    return ask(method, path);
-  }
-  if (!answer.ok) throw new Error(`${path} answered ${answer.status}`);
-  return answer.json();
-}
-
-function signIn(refused) {
-  $("#refused").text(refused);
-  $("#connection").text("who are you?").removeClass("open");
-  $("#sign-in").prop("hidden", false);
-  return new Promise((resolve) => {
-    $("#sign-in").off("submit").on("submit", (submitted) => {
-      submitted.preventDefault();
-      token = $("#token").val().trim().replace(/^bearer /i, "");
-      sessionStorage.setItem("token", token);
-      $("#token").val("");
-      $("#sign-in").prop("hidden", true);
-      resolve();
-    });
-  });
-}
 
 function detail(event) {
   if (event.error) return `${event.error.code}: ${event.error.message}`;

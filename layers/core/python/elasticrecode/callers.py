@@ -31,6 +31,13 @@ class Auth(Struct, frozen=True):
     operators: tuple[str, ...] = ()
 
 
+class SignIn(Struct, frozen=True):
+    """Where people get their tokens with name and password: Cognito's URL in the Region, and a client of its pool."""
+
+    url: str
+    clientId: str
+
+
 class Caller(NamedTuple):
     """Who asks. An operator acts for everybody, the others each for the one user that they are.
 

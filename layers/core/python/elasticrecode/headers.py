@@ -40,14 +40,14 @@ def cross_origin(named: Collection[str], origin: str) -> dict[str, str]:
     return {"Vary": "Origin"} | (told | {"Access-Control-Allow-Origin": origin} if origin in named else {})
 
 
-def page(*connect: str) -> dict[str, str]:
-    """For the home page, whose scripts and styles are files of its own origin; `connect` are other origins it asks."""
+def page(sign_in_url: str = "") -> dict[str, str]:
+    """For the home page, whose scripts and styles are files of its own origin, and which asks one other at the most."""
     sources = {
         "default-src": "'none'",
         "script-src": "'self'",
         "style-src": "'self'",
         "img-src": "'self'",
-        "connect-src": " ".join(["'self'", *connect]),
+        "connect-src": f"'self' {sign_in_url}".rstrip(),
         "base-uri": "'none'",
         "form-action": "'none'",
         "frame-ancestors": "'none'",

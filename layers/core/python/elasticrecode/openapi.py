@@ -366,14 +366,18 @@ _HELD: Mapping[type, Mapping[str, Any]] = {
 """What is in fields that are handed on as they were stored, unread."""
 
 
-def document(auth: callers.Kind) -> Json:
-    """The description of a deployment with this option `auth`: cognito, jwt, iam or none."""
+def document(auth: callers.Kind, sign_in: callers.SignIn | None = None) -> Json:
+    """The description of a deployment with this option `auth`: cognito, jwt, iam or none.
+
+    With cognito it tells where people sign in, as `x-cognito` of the security scheme.
+    """
     described = {route: _operation(route, auth) for route in _routes()}
     paths: dict[str, Json] = {}
     for route, operation in described.items():
         method, path = route.split(" ")
         paths.setdefault(path, {})[method.lower()] = operation
     secured: Json = {"security": [{"token": []}]} if auth in _SCHEMES else {}
+    place: Json = {"x-cognito": msgspec.to_builtins(sign_in)} if sign_in else {}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -390,7 +394,7 @@ def document(auth: callers.Kind) -> Json:
             "schemas": _schemas(),
             "responses": {str(status): _refusal(status) for status in _REFUSALS},
             "parameters": {"IdempotencyKey": _KEY},
-            **({"securitySchemes": {"token": _SCHEMES[auth]}} if secured else {}),
+            **({"securitySchemes": {"token": {**_SCHEMES[auth], **place}}} if secured else {}),
         },
     }
 

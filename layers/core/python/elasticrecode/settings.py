@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar, get_type_hints
 import msgspec
 from msgspec import Struct
 
-from elasticrecode.callers import Auth
+from elasticrecode.callers import Auth, SignIn
 
 SERVER = "GET /"
 VERSION = "GET /v1"
@@ -158,6 +158,7 @@ class SchemaSettings(ApiSettings, frozen=True, kw_only=True):
 
     build: str
     commit: str
+    sign_in: SignIn | None = None
 
 
 class SubmitSettings(ChangingSettings, frozen=True, kw_only=True):

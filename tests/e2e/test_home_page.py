@@ -1,0 +1,102 @@
+"""The home page of the deployed stack, in Chromium: people sign in and see what happens to their jobs."""
+
+import secrets
+import shutil
+from collections.abc import Iterator
+
+import pyotp
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from local import users
+from tests.conftest import contract
+from tests.e2e.conftest import PASSWORD, TENANTS, Deployed
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium")
+expect.set_options(timeout=60_000)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    quiet = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=quiet)
+
+
+@pytest.fixture
+def page(browser: Browser, deployed: Deployed) -> Iterator[Page]:
+    """The home page, opened by somebody new. Whatever its policy forbids fails the test."""
+    with browser.new_context() as context:
+        page = context.new_page()
+        said: list[str] = []
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto(deployed.place.url)
+        yield page
+        assert not [line for line in said if "Content Security Policy" in line or "Error" in line]
+
+
+def sign_in(page: Page, name: str, password: str) -> None:
+    page.get_by_label("User name").fill(name)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Sign in").click()
+
+
+def test_who_signs_in_sees_his_own_jobs_live_and_nobody_elses(page: Page, deployed: Deployed) -> None:
+    ann, bob = TENANTS
+    sign_in(page, ann, PASSWORD + "x")
+    expect(page.get_by_role("alert")).to_have_text("Incorrect username or password.")
+    sign_in(page, ann, PASSWORD)
+    expect(page.get_by_role("status")).to_have_text("live")
+    mine, other = (
+        deployed.call("POST", "/api/v1/jobs", contract("job") | {"userid": user, "input": f"s3://none/{user}.mp4"})[1]
+        for user in (ann, bob)
+    )
+    expect(page.get_by_role("row").filter(has_text=mine[0]["jobid"][:8]).filter(has_text="JobFailed")).to_be_visible()
+    deployed.until(other[0]["jobid"], "failed")
+    expect(page.get_by_text(other[0]["jobid"][:8])).to_have_count(0)
+    assert PASSWORD not in page.content()
+    assert page.evaluate("localStorage.length") == 0
+
+
+def test_a_new_user_chooses_a_password_and_stays_in(page: Page, deployed: Deployed) -> None:
+    pool, name = deployed.stack["UserPool"], f"new-{secrets.token_hex(4)}"
+    client = users.cognito(deployed.place)
+    client.admin_create_user(
+        UserPoolId=pool, Username=name, TemporaryPassword=f"{PASSWORD}-t", MessageAction="SUPPRESS"
+    )
+    sign_in(page, name, f"{PASSWORD}-t")
+    page.get_by_label("new password").fill(f"{PASSWORD}-own")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("status")).to_have_text("live")
+    page.reload()
+    expect(page.get_by_role("status")).to_have_text("live")
+
+
+def test_who_has_an_authenticator_is_asked_for_its_code(page: Page, deployed: Deployed) -> None:
+    pool, name = deployed.stack["UserPool"], f"careful-{secrets.token_hex(4)}"
+    client = users.cognito(deployed.place)
+    users.make(client, pool, name, PASSWORD, [])
+    signed_in = client.initiate_auth(
+        ClientId=deployed.stack["UserPoolClient"],
+        AuthFlow="USER_PASSWORD_AUTH",
+        AuthParameters={"USERNAME": name, "PASSWORD": PASSWORD},
+    )["AuthenticationResult"]["AccessToken"]
+    codes = pyotp.TOTP(client.associate_software_token(AccessToken=signed_in)["SecretCode"])
+    client.verify_software_token(AccessToken=signed_in, UserCode=codes.now())
+    client.set_user_mfa_preference(
+        AccessToken=signed_in, SoftwareTokenMfaSettings={"Enabled": True, "PreferredMfa": True}
+    )
+    sign_in(page, name, PASSWORD)
+    page.get_by_label("authenticator").fill(codes.now())
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("status")).to_have_text("live")
+
+
+def test_a_token_that_has_ended_is_renewed_without_a_word(page: Page) -> None:
+    sign_in(page, TENANTS[0], PASSWORD)
+    expect(page.get_by_role("status")).to_have_text("live")
+    answered = page.evaluate("async () => { token = 'ended.token.here'; return (await ask('GET', '/api/v1')).server }")
+    assert answered == "ElasticRecode/Controlplane"
+    expect(page.get_by_role("button", name="Sign in")).to_be_hidden()
