@@ -145,12 +145,14 @@ class Feed:
         return chunks
 
     def backwards(self, last: int) -> Iterator[Chunk]:
-        """Chunks from `last` to the first."""
+        """Chunks from `last` to the first, in pages that grow: who wants more than the latest may want many."""
+        size = _PAGE
         while chunks := self._chunks(
-            "feed = :feed AND seq <= :last", {":last": {"N": str(last)}}, _PAGE, forward=False
+            "feed = :feed AND seq <= :last", {":last": {"N": str(last)}}, size, forward=False
         ):
             yield from chunks
             last = chunks[-1].seq - 1
+            size *= 2
 
     def lost(self, after: Cursor, head: int) -> Cursor | None:
         """How far what followed a cursor is not retained any more; None when all is. `head` was read before."""
