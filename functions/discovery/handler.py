@@ -14,7 +14,7 @@ from aws_lambda_powertools.metrics import Metrics, MetricUnit
 from msgspec import structs
 
 from elasticrecode import settings as names
-from elasticrecode.aws import side_by_side
+from elasticrecode.aws import code, side_by_side
 from elasticrecode.clusters import Cluster, Clusters, ClusterUnreachable
 from elasticrecode.fleet import ClusterView, Registered, Worker
 from elasticrecode.observe import logger
@@ -127,7 +127,7 @@ def build(settings: DiscoverySettings) -> Callable[[Any, Any], dict[str, Any]]:
             url = receiver.url(queue)
         except Exception as error:  # noqa: BLE001
             logger.exception("a queue could not be looked up", extra={"queue": queue})
-            return "", f"it could not be looked up: {error}"
+            return "", f"it could not be looked up ({code(error)})"
         return url, "" if url else "there is no such queue"
 
     return discover

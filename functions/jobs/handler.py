@@ -57,10 +57,12 @@ def build(settings: JobsSettings) -> http.LambdaHandler:
         matches = partial(
             _matches, {"userID": user_id, "state": state, "kind": _choice(request, "kind", get_args(Kind))}
         )
-        if batch_id:
+        if not batch_id:
+            records, after = table.records(user_id, limit, after, matches)
+        elif _is_of(batch_id, user_id):
             records, after = table.records_among(_of_batch(batch_id, state, after), limit, matches)
         else:
-            records, after = table.records(user_id, limit, after, matches)
+            return http.Response([])
         return http.Response(records, headers=request.next_link(after))
 
     def cancel(request: http.Request) -> http.Response:
@@ -80,8 +82,7 @@ def build(settings: JobsSettings) -> http.LambdaHandler:
         asked = _retry_request.read(Body(request.body(_BODY_LIMIT)))
         request.caller.act_for(asked.userID)
         matches = partial(_matches, {"userID": asked.userID, "state": "failed"})
-        batch = ledger.standing(asked.batchID) if asked.batchID else None
-        if asked.batchID and (not batch or batch.batch.userID != asked.userID):
+        if asked.batchID and not _is_of(asked.batchID, asked.userID):
             raise NotFound(f"There is no batch {asked.batchID} of this user, or its time of retention has passed.")
         until, retried, after = time.monotonic() + _RETRY_SECONDS, 0, ""
         while True:
@@ -93,6 +94,11 @@ def build(settings: JobsSettings) -> http.LambdaHandler:
             if not after or time.monotonic() > until:
                 break
         return http.Response(Retried(retried, True if after else UNSET), 202)
+
+    def _is_of(batch_id: str, user_id: str) -> bool:
+        """Whether there is such a batch, of this user. What it holds is nobody else's to know."""
+        batch = ledger.standing(batch_id)
+        return batch is not None and batch.batch.userID == user_id
 
     def _of_batch(batch_id: str, state: State | None, after: str) -> list[str]:
         """Jobs of a batch, the last ones first, from behind one of them; with a state, those counted in it.

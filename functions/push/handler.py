@@ -82,8 +82,9 @@ def build(settings: WatchersSettings) -> Callable[[dict[str, Any], Any], None]:
         seconds = min(_MOST_SECONDS, _SECONDS + most * _SECONDS_A_FRAME)
         watchers = {watcher.connection_id: watcher for watcher in queued}
         bodies = {watcher.connection_id: [frame.body for frame in found] for watcher, found in queued.items()}
+        expires = {watcher.connection_id: watcher.expires for watcher in queued}
         opening = {watcher for watcher in queued if watcher.is_opening()}  # the posts may take longer than that
-        for connection_id, outcome in poster.post(bodies, seconds).items():
+        for connection_id, outcome in poster.post(bodies, seconds, expires).items():
             watcher = watchers[connection_id]
             if outcome.ended == "gone" and watcher not in opening:
                 connections.forget(watcher)

@@ -12,6 +12,7 @@
 
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -148,17 +149,16 @@ def build(settings: ReconcileSettings) -> Callable[[Any, Any], dict[str, int]]:
         return "ended" if record and record.state in lifecycle.ENDED else "stays"
 
     def _resend_all(effort: "_Effort") -> int:
-        """Jobs without a message, and of those that are held the ones that are taken again."""
-        now, resent = _now_ms(), 0
-        sources: list[Callable[[int, int], list[Waiting]]] = [table.unsent]
+        """Jobs without a message, and of those that are held the ones that are taken again: some of each in turn."""
+        now, resent, until = _now_ms(), 0, time.monotonic() + _RESEND_SECONDS
+        sources: deque[Callable[[int, int], list[Waiting]]] = deque([table.unsent])
         sources += [partial(table.held, group) for group in GROUPS if _is_taken(group)]
-        until = time.monotonic() + _RESEND_SECONDS
-        for source in sources:
-            while time.monotonic() < until:
-                waiting = source(now, _JOBS_A_RUN)
-                resent += effort.each(lambda found: _rescue_one(found, now), waiting)
-                if len(waiting) < _JOBS_A_RUN:
-                    break
+        while sources and time.monotonic() < until:
+            source = sources.popleft()
+            waiting = source(now, _JOBS_A_RUN)
+            resent += effort.each(lambda found: _rescue_one(found, now), waiting)
+            if len(waiting) == _JOBS_A_RUN:
+                sources.append(source)
         return resent
 
     def _is_taken(group: Group) -> bool:

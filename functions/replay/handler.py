@@ -65,7 +65,7 @@ def build(settings: WatchersSettings) -> Callable[[dict[str, Any], Any], None]:
                 if not reader.waiting:
                     _fill(reader, pages)
             _send([reader for reader in readers if reader.waiting])
-            readers = [reader for reader in readers if not reader.ended]
+            readers = [reader for reader in readers if not reader.ended and time.time() < reader.watcher.expires]
         for reader in readers:
             connections.go_on(reader.watcher, reader.at if reader.begun else reader.watcher.at)
 
@@ -139,7 +139,8 @@ def build(settings: WatchersSettings) -> Callable[[dict[str, Any], Any], None]:
             return
         bodies = {reader.watcher.connection_id: [frame.body for frame in reader.waiting] for reader in readers}
         opening = [reader for reader in readers if reader.watcher.is_opening()]  # a round may take longer than that
-        outcomes = poster.post(bodies, _ROUND_SECONDS)
+        expires = {reader.watcher.connection_id: reader.watcher.expires for reader in readers}
+        outcomes = poster.post(bodies, _ROUND_SECONDS, expires)
         for reader in readers:
             _settle(reader, outcomes[reader.watcher.connection_id], may_open=reader in opening)
         if any(reader.waiting for reader in opening):

@@ -687,6 +687,28 @@ def test_the_failed_ones_of_a_batch_are_retried_and_its_new_end_is_told(stack: S
     assert call(stack.jobs, names.RETRY_FAILED, {"userID": USER, "batchID": "nothing"}).status == 404
 
 
+def test_a_batch_of_another_is_listed_as_one_that_there_is_not(stack: Stack) -> None:
+    batch_id = taken(stack, inputs=uris(30))
+    work(stack)
+    for asked in ({}, {"state": "queued"}, {"after": ids.job_id(batch_id, 5)}):
+        query = {"userID": USER, "batchID": batch_id, "limit": "1", **asked}
+        assert len(call(stack.jobs, names.JOBS, query=query).body) == 1
+        for foreign in (query | {"userID": "eve"}, query | {"batchID": "nothing"}):
+            answer = call(stack.jobs, names.JOBS, query=foreign)
+            assert (answer.body, "Link" in answer.headers) == ([], False)
+
+
+def test_a_key_that_s3_would_take_for_no_output_is_a_bad_line(stack: Stack) -> None:
+    long, beyond = "s3://media/" + "k" * 1019 + ".mp4", "s3://media/a\uffff.mp4"
+    stack.s3.put_object(Bucket="media", Key="list.txt", Body="\n".join([long, beyond, *uris(1)]).encode())
+    batch_id = taken(stack, manifest="s3://media/list.txt")
+    work(stack)
+    record = shown(stack, batch_id)
+    assert (record["total"], record["faultCount"]) == (1, 2)
+    assert "S3 does not take" in record["faults"][0]["detail"]
+    assert "U+FFFF" in record["faults"][1]["detail"]
+
+
 def test_a_retry_that_has_ended_before_it_was_counted_is_a_new_end(stack: Stack) -> None:
     batch_id = taken(stack, inputs=uris(3))
     work(stack)

@@ -16,6 +16,7 @@ from elasticrecode import settings as names
 from elasticrecode.claims import Claim, Claims
 from elasticrecode.errors import Unavailable
 from elasticrecode.lifecycle import POSTPONE
+from elasticrecode.queues import Message, Sender
 from elasticrecode.routing import Choice
 from elasticrecode.table import Accepted, JobsTable
 from tests.aws.conftest import Stack
@@ -160,6 +161,30 @@ def test_a_job_its_queue_does_not_take_waits_and_is_sent_by_reconcile(
     assert status(stack, job_id)["state"] == "queued"
     stack.flow()
     assert len(stack.messages("ffmpeg_job")) == 1
+
+
+def test_what_sqs_takes_in_no_message_is_sent_as_json_says_it(stack: Stack) -> None:
+    said = {"key": "a\ufffe\uffff😀\n"}
+    body = json.dumps(said, ensure_ascii=False)
+    assert Sender().send([Message("k", stack.queue["ffmpeg_job"], body)]) == {}
+    (message,) = stack.messages("ffmpeg_job")
+    assert json.loads(message["Body"]) == said
+    assert "\uffff" not in message["Body"]
+
+
+def test_of_a_queue_that_refuses_users_hear_the_code_and_the_log_all(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = "User: arn:aws:sts::123456789012:assumed-role/x is not authorized"
+
+    def watch(operation: str, arguments: dict[str, Any]) -> Any:
+        if operation == "SendMessageBatch":
+            raise ClientError({"Error": {"Code": "AccessDenied", "Message": words}}, operation)
+        return None
+
+    with every_call(watch, monkeypatch):
+        assert Sender().send([Message("k", stack.queue["ffmpeg_job"], "{}")]) == {"k": "AccessDenied"}
+    assert words in caplog.text
 
 
 def test_entries_that_fail_once_are_sent_in_the_next_round_and_only_they(

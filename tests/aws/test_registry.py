@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from typing import Any
 
+import msgspec
 import pytest
 
 from elasticrecode import registry
@@ -12,8 +13,9 @@ from elasticrecode import settings as names
 from elasticrecode.claims import Claims
 from elasticrecode.errors import Unavailable
 from elasticrecode.fleet import ClusterView, Registered, Worker
+from elasticrecode.jobs import Job
 from elasticrecode.registry import Registry
-from elasticrecode.table import JobsTable
+from elasticrecode.table import JobsTable, Waiting
 from tests.aws.conftest import Stack
 from tests.aws.test_faults import every_call, throttled
 from tests.aws.test_path import event, pass_time, status, submitted
@@ -145,6 +147,23 @@ def test_jobs_that_are_held_keep_no_other_waiting(stack: Stack, monkeypatch: pyt
     assert status(stack, scored)["state"] == "queued"
     resume(stack)
     assert stack.reconcile({}, None)["JobsResent"] == 600
+
+
+def test_jobs_that_no_queue_takes_leave_time_for_those_that_are_held(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pause(stack)
+    held, refused = submitted(stack), submitted(stack)
+    stack.flow()
+    resume(stack)
+    job = msgspec.json.decode(JobsTable("jobs").jobs([refused])[refused], type=Job)
+    again = [Waiting(job, "accepted", 0, 0, None)]
+    monkeypatch.setattr(JobsTable, "unsent", lambda *_: again * 5)
+    monkeypatch.setitem(stack.reconcile.__globals__, "_JOBS_A_RUN", 5)
+    monkeypatch.setitem(stack.reconcile.__globals__, "_RESEND_SECONDS", 1)
+    pass_time(monkeypatch, 120)
+    stack.reconcile({}, None)
+    assert status(stack, held)["state"] == "queued"
 
 
 def test_a_job_whose_queue_lost_it_while_paused_is_held_like_others(

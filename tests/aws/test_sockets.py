@@ -16,8 +16,9 @@ from elasticrecode import settings as names
 from elasticrecode import streams
 from elasticrecode.connections import ConnectionsTable
 from elasticrecode.errors import Unavailable
-from elasticrecode.events import Event
+from elasticrecode.events import Event, said
 from elasticrecode.feed import Feed
+from elasticrecode.ids import new as new_id
 from elasticrecode.watching import Start, Watch
 from tests.aws.conftest import Stack, selected
 from tests.aws.test_path import USER, event, pass_time, submitted
@@ -520,3 +521,22 @@ def test_a_chunk_that_cannot_be_read_stops_nobody(stack: Stack, gateway: Gateway
     append(1, first=1)
     live.push()
     assert ids(gateway.told("there")) == ["ann-1"]
+
+
+def test_in_the_middle_of_history_nothing_is_sent_from_the_second_on_in_which_a_token_ends(
+    stack: Stack, gateway: Gateway
+) -> None:
+    live, feed = Live(stack, gateway), Feed("feed", RETENTION_SECONDS)
+    feed.append([said("JobStart", USER, new_id(), time.time_ns() // 1_000_000) for _ in range(1000)])
+    until = int(time.time()) + 2
+    sent: list[float] = []
+
+    def note() -> None:
+        sent.append(time.time())
+        time.sleep(0.01)  # as the API takes some
+
+    gateway.on_post = note
+    ConnectionsTable("connections").add("c", Watch(userID=USER), Start("since", "1000"), until)
+    live.replay()
+    assert 0 < len(sent) < 1000
+    assert sent[-1] < until + 0.5  # one was under way

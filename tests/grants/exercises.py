@@ -829,7 +829,7 @@ def _known_watcher(stage: Stage, user: str, connection: str, state: str, at: Cur
 @of("replay", slow=True)
 def replay_tells_what_was(stage: Stage) -> None:
     user, began = new(), time.time() - 1
-    stage.chunk(stage.told("JobStart", user))
+    stage.chunk(stage.told("JobStart", user, job_id=new()))  # whose submission, which has the job in it, is not told
     with _watching(stage, user, f"&lastMod={began:.3f}") as socket:
         while _receive(socket)["action"] != "JobStart":
             pass

@@ -162,6 +162,17 @@ def test_one_that_fails_for_ever_is_late_and_harms_no_other(
     assert "POST failed for 1 connections: " in caplog.text
 
 
+def test_who_expires_is_sent_nothing_from_then_on(gateway: Gateway, poster: Poster) -> None:
+    gateway.otherwise = status(200, after=0.02)
+    frames, end = shuffled(["a", "b"], 100), time.time() + 0.5
+    outcomes = poster.post(frames, PLENTY, {"a": end, "c": 0})
+    assert outcomes["b"] == Outcome(100, "")
+    assert outcomes["a"].ended == "late"
+    assert 0 < outcomes["a"].delivered < 100
+    assert gateway.frames("a") == frames["a"][: outcomes["a"].delivered]
+    assert poster.post(frames, PLENTY, {"a": end})["a"] == Outcome(0, "late")
+
+
 @pytest.mark.parametrize("code", [301, 400, 403, 404, 413])
 def test_what_is_refused_is_not_posted_again(
     gateway: Gateway, poster: Poster, code: int, caplog: pytest.LogCaptureFixture
@@ -428,7 +439,7 @@ TEXT = st.text(st.characters(codec="ascii", exclude_characters="\r\n \t", catego
 def test_signatures_are_those_of_botocore(
     connection_id: str, prefix: str, frame: bytes, credentials: Credentials, when: int, origin: str
 ) -> None:
-    path = posting._Target(prefix, connection_id, ()).path
+    path = posting._Target(prefix, connection_id, (), math.inf).path
     request = AWSRequest("POST", origin + path, data=frame)
     moment = datetime.fromtimestamp(when, UTC)
     with mock.patch("botocore.auth.get_current_datetime", return_value=moment):

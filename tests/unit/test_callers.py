@@ -40,7 +40,13 @@ def test_groups_of_a_token_are_a_list(groups: list[str]) -> None:
     assert of_claims({"sub": "ann", "groups": groups}, "sub", "groups").operator
 
 
-@pytest.mark.parametrize("groups", [None, 7, {"operators": True}, [["operators"]], [7], "", []])
+def test_a_group_alone_may_be_said_without_a_list() -> None:
+    assert of_claims({"sub": "ann", "groups": "operators"}, "sub", "groups").operator
+
+
+@pytest.mark.parametrize(
+    "groups", [None, 7, "x operators", "operators]", "operators,x", {"operators": True}, [["operators"]], [7], "", []]
+)
 def test_what_is_no_list_of_groups_makes_no_operator(groups: object) -> None:
     assert not of_claims({"sub": "ann", "groups": groups}, "sub", "groups").operator
 

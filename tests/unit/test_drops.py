@@ -66,8 +66,15 @@ def test_an_output_may_be_in_any_bucket() -> None:
 
 @pytest.mark.parametrize("key", ["in/..", "in/a/.", "in/" + "x" * 1022, "in/" + "ü" * 511, "in/" + "x" * 1020])
 def test_what_the_api_would_refuse_is_refused_and_so_is_an_output_that_s3_would(key: str) -> None:
-    with pytest.raises(ValueError, match="must be an s3://bucket/key URI of one object, its key at most 1024 bytes"):
+    with pytest.raises(ValueError, match=r"its key at most 1024 bytes|have a key that S3 does not take"):
         placed(output="far/far/away/").job(put(key))
+
+
+def test_the_names_of_scores_count_too() -> None:
+    key = "in/" + "x" * 1008 + ".mp4"
+    assert placed(output="far/").job(put(key))
+    with pytest.raises(ValueError, match="have a key that S3 does not take"):
+        placed(output="far/", profile=SCORED).job(put(key))
 
 
 @pytest.mark.parametrize(

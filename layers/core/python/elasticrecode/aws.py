@@ -71,6 +71,11 @@ def refusals(doing: str) -> Iterator[None]:
         raise Unavailable(f"AWS could not be reached while {doing}. Try again in a moment.") from error
 
 
+def code(error: Exception) -> str:
+    """What may be told of an error of AWS: its code. Its words name accounts and roles, and are for the log alone."""
+    return str(error.response["Error"]["Code"]) if isinstance(error, ClientError) else type(error).__name__
+
+
 def pauses(rounds: int = _ROUNDS) -> Iterator[float]:
     """Growing, jittered pauses between the rounds of a call that succeeded in part, or met others at the same thing."""
     return (random.uniform(0.5, 1) * _BACKOFF_SECONDS * 2**round_ for round_ in range(rounds))  # noqa: S311

@@ -376,6 +376,8 @@ class Survey:
         target = output + output_name(uri)
         if target == uri:
             return f"its output would overwrite it: {_shown(uri)}"
+        if not jobs.fits(output, uri, scored=bool(self._batch.profile.vmaf)):
+            return f"what is made of it would have a key that S3 does not take: {_shown(uri)}"
         # Hashes in one number take the least memory. Python's differ from run to run, so nobody can aim at them.
         own = number << _HASH_BITS | hash(uri) & _HASH_MASK
         first = self._outputs.setdefault(hash(target), own)

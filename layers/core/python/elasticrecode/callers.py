@@ -15,11 +15,13 @@ Kind = Literal["none", "cognito", "jwt", "iam"]
 
 OPERATORS = "operators"
 """The group whose members act for everybody."""
-USER = re.compile(r"[^\s/?#%\x00-\x1f\x7f]{1,128}")
+USER = re.compile(r"[^\s/?#%\x00-\x1f\x7f\ufffe\uffff]{1,128}")
 """A user's id."""
 COGNITO_USER, COGNITO_GROUPS = "cognito:username", "cognito:groups"
 """Claims of Cognito's ID tokens."""
 
+_GROUPS_END = re.compile(r"[,\s\[\]]+")
+"""Between groups in what API Gateway makes of a list: `a,b` or `[a b]`."""
 _API_GATEWAYS_TIME = "%a %b %d %H:%M:%S UTC %Y"
 _LATEST = 10**11
 
@@ -82,7 +84,9 @@ def of_request(auth: Auth, context: Mapping[str, Any], now: float) -> Caller:
         case "none":
             return ANYBODY
         case "cognito":
-            return of_claims(context["authorizer"]["claims"], COGNITO_USER, COGNITO_GROUPS)
+            claims = context["authorizer"]["claims"]
+            groups = _GROUPS_END.split(claims.get(COGNITO_GROUPS, ""))
+            return of_claims({**claims, COGNITO_GROUPS: groups}, COGNITO_USER, COGNITO_GROUPS)
         case "iam":
             name = _principal(str(context["identity"].get("userArn") or ""))
             return Caller(name, name in auth.operators)
@@ -122,9 +126,9 @@ def _second(told: Any) -> int:
 
 
 def _groups(told: Any) -> list[str]:
-    """The groups in a claim: a list, or what API Gateway makes of one, `a,b` or `[a b]`."""
+    """The groups in a claim: a list, or one alone."""
     if isinstance(told, str):
-        return [group for group in re.split(r"[,\s]+", told.strip("[]")) if group]
+        return [told]
     return [group for group in told if isinstance(group, str)] if isinstance(told, list) else []
 
 

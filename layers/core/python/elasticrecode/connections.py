@@ -11,6 +11,7 @@ in order. Every change of state is a conditional write; the index `connection` f
 """
 
 import logging
+import math
 import time
 import zlib
 from collections.abc import Iterable, Iterator
@@ -46,6 +47,7 @@ class Watcher(NamedTuple):
     """A connection. `at` is how far it had been sent events when it came into its state, or where it wants to begin.
 
     `through` is the chunk with which `push` took a live one over: until it was sent, what lies between may be missing.
+    From the Unix second `expires` on it is sent nothing.
     """
 
     topic: str
@@ -55,6 +57,7 @@ class Watcher(NamedTuple):
     at: Cursor | Start
     through: int = 0
     connected: int = 0
+    expires: float = math.inf
 
     def is_opening(self) -> bool:
         """Whether its `$connect` may not have been answered yet."""
@@ -231,6 +234,7 @@ def watcher_of(item: dict[str, Any]) -> Watcher | None:
             at=Start(known, value) if space else Cursor.read(at),
             through=int(item["through"]["N"]) if "through" in item else 0,
             connected=int(item["connected"]["N"]),
+            expires=float(item[TTL]["N"]),
         )
     except (KeyError, ValueError, msgspec.DecodeError):
         _log.exception("a connection can't be read and is passed over")

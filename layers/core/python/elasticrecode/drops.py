@@ -15,7 +15,7 @@ from msgspec import Meta, Struct, structs
 
 from elasticrecode import jobs, wire
 from elasticrecode.errors import Fault, Malformed
-from elasticrecode.jobs import SCORE_FILES, Job, Priority, UserID, end_alike, output_ends, output_name
+from elasticrecode.jobs import SCORE_FILES, Job, Priority, UserID, end_alike, output_ends
 from elasticrecode.profiles import FfmpegProfile, resolve
 from elasticrecode.validation import Body
 
@@ -95,10 +95,8 @@ class Drop(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, 
             profile=resolve(self.profile),
         )
         wrong = jobs.flaws(job)
-        is_object, meaning = jobs.FORMATS["s3-object"]
-        target = job.output + output_name(put.uri)
-        if not wrong and not is_object(target):
-            wrong.append(f"its output {target!r:.200} must be {meaning}")
+        if not wrong and not jobs.fits(job.output, put.uri, scored=bool(job.profile.vmaf)):
+            wrong.append(f"what is made of it in {job.output!r:.200} would have a key that S3 does not take")
         if wrong:
             raise ValueError("; ".join(wrong))
         return job

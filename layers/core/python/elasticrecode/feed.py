@@ -147,9 +147,7 @@ class Feed:
     def backwards(self, last: int) -> Iterator[Chunk]:
         """Chunks from `last` to the first, in pages that grow: who wants more than the latest may want many."""
         size = _PAGE
-        while chunks := self._chunks(
-            "feed = :feed AND seq <= :last", {":last": {"N": str(last)}}, size, forward=False
-        ):
+        while chunks := self._chunks("feed = :feed AND seq <= :last", {":last": {"N": str(last)}}, size, forward=False):
             yield from chunks
             last = chunks[-1].seq - 1
             size *= 2

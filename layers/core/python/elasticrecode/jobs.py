@@ -45,6 +45,9 @@ _BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _OBJECT = re.compile(rf"s3://({_BUCKET})/(.+)", re.ASCII | re.DOTALL)
 _PREFIX = re.compile(rf"s3://({_BUCKET})/(?:.+/)?", re.ASCII | re.DOTALL)
 _KEY_BYTES = 1024
+_TOO_LONG = f"what is made of it would have a key of more than {_KEY_BYTES} bytes: choose a shorter output prefix"
+_BEYOND = re.compile("[\0\ufffe\uffff]")
+"""What files can't be called, and what SQS takes in no message."""
 
 
 def split(uri: str) -> tuple[str, str]:
@@ -81,12 +84,18 @@ def end_alike(one: str, other: str) -> bool:
 
 
 def _is_object(uri: str) -> bool:
-    match = None if "\0" in uri else _OBJECT.fullmatch(uri)
+    match = None if _BEYOND.search(uri) else _OBJECT.fullmatch(uri)
     return match is not None and name(uri) not in ("", ".", "..") and len(match[2].encode()) <= _KEY_BYTES
 
 
 def _is_prefix(uri: str) -> bool:
-    return _PREFIX.fullmatch(uri) is not None and len(uri.encode()) <= _KEY_BYTES
+    return not _BEYOND.search(uri) and _PREFIX.fullmatch(uri) is not None and len(uri.encode()) <= _KEY_BYTES
+
+
+def fits(output: str, uri: str, *, scored: bool) -> bool:
+    """Whether S3 takes the keys of all that is made of an object."""
+    made = [output_name(uri), *(name(uri) + ending for ending in SCORE_FILES if scored)]
+    return all(_is_object(output + each) for each in made)
 
 
 FORMATS = {
@@ -95,8 +104,15 @@ FORMATS = {
         lambda text: USER.fullmatch(text) is not None,
         "1 to 128 characters without white space, '/', '?', '#' or '%'",
     ),
-    "s3-object": (_is_object, f"an s3://bucket/key URI of one object, its key at most {_KEY_BYTES} bytes"),
-    "s3-prefix": (_is_prefix, "an s3://bucket/prefix/ URI that ends in '/': the file name is taken from the input"),
+    "s3-object": (
+        _is_object,
+        f"an s3://bucket/key URI of one object, its key at most {_KEY_BYTES} bytes without NUL, U+FFFE and U+FFFF",
+    ),
+    "s3-prefix": (
+        _is_prefix,
+        "an s3://bucket/prefix/ URI that ends in '/', without NUL, U+FFFE and U+FFFF: "
+        "the file name is taken from the input",
+    ),
 }
 
 UserID = Annotated[str, Meta(extra_json_schema={"format": "user"})]
@@ -303,10 +319,13 @@ def _part(body: Body, name: str) -> dict[str, Any] | None:
 
 def _scoring_faults(body: Body) -> Iterator[Fault]:
     """Faults between fields of a request for a score."""
-    target = f"{body.fields.get('output')}{name(str(body.fields.get('input')))}"
-    for side in ("input", "origin"):
-        if body.fields.get(side) in [target + ending for ending in SCORE_FILES]:
-            yield Fault(f"/{side}", "a report would overwrite it: choose another output prefix")
+    uri, output = body.fields.get("input"), body.fields.get("output")
+    if isinstance(uri, str) and _is_object(uri) and isinstance(output, str) and _is_prefix(output):
+        if not fits(output, uri, scored=True):
+            yield Fault("/input", _TOO_LONG)
+        for side in ("input", "origin"):
+            if body.fields.get(side) in [output + name(uri) + ending for ending in SCORE_FILES]:
+                yield Fault(f"/{side}", "a report would overwrite it: choose another output prefix")
     if _part(body, "ffmpeg") is not None:
         yield Fault("/profile/ffmpeg", "is not for a score alone; POST /v1/jobs transcodes and then scores")
     yield from _minimum_faults(body)
@@ -363,6 +382,8 @@ def output_faults(body: Body, inputs: Iterable[tuple[str, object]]) -> Iterator[
         target = output + output_name(uri)
         if target == uri:
             yield Fault(pointer, "its output would overwrite it: choose another output prefix")
+        if not fits(output, uri, scored=_part(body, "vmaf") is not None):
+            yield Fault(pointer, _TOO_LONG)
         first, other = taken.setdefault(target, (pointer, uri))
         if other != uri:
             yield Fault(pointer, f"its output would overwrite that of {first}, which would be called the same")

@@ -102,12 +102,13 @@ class Signer:
 class _Target:
     """A connection, and how far its frames have come."""
 
-    __slots__ = ("canonical", "delivered", "ended", "failures", "frames", "path")
+    __slots__ = ("canonical", "delivered", "ended", "expires", "failures", "frames", "path")
 
-    def __init__(self, prefix: str, connection_id: str, frames: Sequence[bytes]) -> None:
+    def __init__(self, prefix: str, connection_id: str, frames: Sequence[bytes], expires: float) -> None:
         self.path = f"{prefix}/@connections/{quote(connection_id, safe='-._~')}"
         self.canonical = canonical(self.path)
         self.frames = frames
+        self.expires = expires
         self.delivered = 0
         self.failures = 0  # of the frame that is next
         self.ended: Ended = ""
@@ -152,7 +153,11 @@ class _Batch:
             for target in self._ready:
                 self._late(target, "the time was over")
             self._ready.clear()
-        return self._ready.popleft() if self._ready else None
+        while self._ready and (target := self._ready.popleft()):
+            if time.time() < target.expires:
+                return target
+            self._late(target, "they had expired")
+        return None
 
     def answered(self, target: _Target, answer: "_Answer") -> None:
         """What follows from an answer."""
@@ -337,17 +342,20 @@ class Poster:
             authorities = authorities or get_cert_path(self._session.get_config_variable("ca_bundle") or True)
         self._requests = _Requests(in_flight, authorities)
 
-    def post(self, frames: Mapping[str, Sequence[bytes]], seconds: float) -> dict[str, Outcome]:
+    def post(
+        self, frames: Mapping[str, Sequence[bytes]], seconds: float, expires: Mapping[str, float] | None = None
+    ) -> dict[str, Outcome]:
         """Post to each connection its frames, one after another, connections side by side.
 
-        Returns when all have ended, after `seconds` at the latest. A frame whose answer was lost is posted again, so it
-        may arrive twice. NoCredentialsError without credentials, RuntimeError when the poster is closed.
+        None is posted to from the Unix second on in which it expires. Returns when all have ended, after `seconds` at
+        the latest. A frame whose answer was lost is posted again, so it may arrive twice. NoCredentialsError without
+        credentials, RuntimeError when the poster is closed.
         """
-        return self._all("POST", frames, seconds)
+        return self._all("POST", frames, seconds, expires or {})
 
     def delete(self, *connection_ids: str) -> set[str]:
         """End connections that are still there; those that could not be. What fails is logged."""
-        outcomes = self._all("DELETE", dict.fromkeys(connection_ids, (b"",)), _DELETE_SECONDS)
+        outcomes = self._all("DELETE", dict.fromkeys(connection_ids, (b"",)), _DELETE_SECONDS, {})
         return {connection_id for connection_id, outcome in outcomes.items() if outcome.ended == "late"}
 
     def close(self) -> None:
@@ -355,10 +363,14 @@ class Poster:
         if not self._requests.closed:
             self._requests.close()
 
-    def _all(self, method: str, frames: Mapping[str, Sequence[bytes]], seconds: float) -> dict[str, Outcome]:
+    def _all(
+        self, method: str, frames: Mapping[str, Sequence[bytes]], seconds: float, expires: Mapping[str, float]
+    ) -> dict[str, Outcome]:
         if self._requests.closed:
             raise RuntimeError("the poster is closed")
-        targets = {key: _Target(self._prefix, key, sequence) for key, sequence in frames.items()}
+        targets = {
+            key: _Target(self._prefix, key, sequence, expires.get(key, math.inf)) for key, sequence in frames.items()
+        }
         batch = _Batch(method, self._signer(), (target for target in targets.values() if target.frames), seconds)
         try:
             self._start(batch)

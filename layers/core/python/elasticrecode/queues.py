@@ -1,6 +1,7 @@
 """SQS queues: sending, and draining dead letters, in batches."""
 
 import hashlib
+import logging
 import random
 import re
 import time
@@ -11,9 +12,11 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from elasticrecode.aws import PARALLEL, batched, client, refusals, side_by_side
+from elasticrecode.aws import PARALLEL, batched, client, code, refusals, side_by_side
 from elasticrecode.errors import Unavailable
 from elasticrecode.fleet import Counts
+
+_log = logging.getLogger(__name__)
 
 _BATCH = 10
 _ROUNDS = 4
@@ -21,6 +24,8 @@ _BACKOFF_SECONDS = 0.05
 _VISIBLE = "ApproximateNumberOfMessages"
 _DELAYED = "ApproximateNumberOfMessagesDelayed"
 _IN_FLIGHT = "ApproximateNumberOfMessagesNotVisible"
+_ESCAPED = {0xFFFE: "\\ufffe", 0xFFFF: "\\uffff"}
+"""Characters that SQS takes in no message, as JSON may say them, which all messages are."""
 _GROUP_ID = re.compile(r"[\w!-/:-@[-`{-~]{1,128}", re.ASCII)
 """What a MessageGroupId may be: 1 to 128 letters, digits and marks of ASCII."""
 
@@ -72,14 +77,15 @@ class Sender:
                         QueueUrl=messages[0].url, Entries=[_entry(n, message) for n, message in waiting.items()]
                     )
             except (Unavailable, self._sqs.exceptions.ClientError) as error:
-                return {message.key: str(error) for message in waiting.values()} | reasons
+                _log.exception("a queue takes no messages", extra={"queue": messages[0].url})
+                return {message.key: code(error) for message in waiting.values()} | reasons
             failed = {int(entry["Id"]): entry for entry in answer.get("Failed", ())}
-            reasons |= {waiting[n].key: _reason(entry) for n, entry in failed.items() if entry["SenderFault"]}
+            reasons |= {waiting[n].key: entry["Code"] for n, entry in failed.items() if entry["SenderFault"]}
             waiting = {n: waiting[n] for n, entry in failed.items() if not entry["SenderFault"]}
             if not waiting:
                 return reasons
             time.sleep(random.uniform(0.5, 1) * _BACKOFF_SECONDS * 2**round_)  # noqa: S311
-        return {message.key: _reason(failed[n]) for n, message in waiting.items()} | reasons
+        return {message.key: failed[n]["Code"] for n, message in waiting.items()} | reasons
 
 
 class Letter(NamedTuple):
@@ -178,13 +184,10 @@ def _letter(message: Mapping[str, Any]) -> Letter:
 def _entry(number: int, message: Message) -> dict[str, Any]:
     attributes = {name: {"DataType": "String", "StringValue": text} for name, text in message.attributes.items()}
     group = {"MessageGroupId": _group_id(message.group)} if message.group else {}
-    return {"Id": str(number), "MessageBody": message.body, "MessageAttributes": attributes, **group}
+    body = message.body.translate(_ESCAPED)
+    return {"Id": str(number), "MessageBody": body, "MessageAttributes": attributes, **group}
 
 
 def _group_id(group: str) -> str:
     """A group's name as SQS takes it: itself where it can be, else its hash."""
     return group if _GROUP_ID.fullmatch(group) else hashlib.blake2b(group.encode(), digest_size=32).hexdigest()
-
-
-def _reason(entry: Mapping[str, Any]) -> str:
-    return f"{entry['Code']}: {entry.get('Message', '')}"
