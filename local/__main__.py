@@ -17,6 +17,7 @@ def up(place: Place, supervisor: Supervisor) -> None:
     deployment.refuse_other_port(place)
     if not supervisor.running():
         processes.refuse_busy_ports(place)
+    place.make()
     known = place.stack() if place.stack_file.exists() else None
     cluster.prepare(place)
     with step("Starting the embedded AWS"):

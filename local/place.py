@@ -13,6 +13,7 @@ TOOLS = ROOT / ".tools"
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
 CLUSTER_NAME = "local"
+_FOLDER = ".local"
 
 _DROP = {
     "prefix": "drop/",
@@ -75,7 +76,15 @@ class Place(NamedTuple):
             if word not in known:
                 raise LocalError(f"{name} must be {' or '.join(known)}, not {word!r}.")
             chosen[name.lower()] = word
-        return cls((ROOT / environ.get("LOCAL_DIR", ".local")).absolute(), **chosen)
+        return cls((ROOT / (environ.get("LOCAL_DIR") or _FOLDER)).absolute(), **chosen)
+
+    def make(self) -> None:
+        """Make the folder, for its owner alone: what the embedded AWS keeps in it has passwords and keys."""
+        try:
+            self.state.mkdir(parents=True, exist_ok=True)
+            self.state.chmod(0o700)
+        except OSError as error:
+            raise LocalError(f"{self.state} can't be a folder of yours alone: {error.strerror}.") from error
 
     @property
     def logs(self) -> Path:

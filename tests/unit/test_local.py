@@ -1,4 +1,4 @@
-"""What the embedded mode refuses before it starts anything."""
+"""What the embedded mode refuses before it starts anything, and whose its folder is."""
 
 import json
 import socket
@@ -53,3 +53,23 @@ def test_what_is_kept_stays_on_its_port(tmp_path: Path) -> None:
         refuse_other_port(place)
     place.stack_file.write_text(json.dumps({"AwsEndpoint": place.aws_url}))
     refuse_other_port(place)
+
+
+@pytest.mark.parametrize("mode", [None, 0o755, 0o777])
+def test_the_folder_is_its_owners_alone_also_when_it_was_there(tmp_path: Path, mode: int | None) -> None:
+    folder = tmp_path / "above" / "folder"
+    if mode:
+        folder.mkdir(parents=True)
+        folder.chmod(mode)
+    Place.read({"LOCAL_DIR": str(folder)}).make()
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_that_cannot_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(LocalError, match="file can't be a folder"):
+        Place.read({"LOCAL_DIR": str(tmp_path / "file")}).make()
+
+
+def test_no_folder_is_the_usual_one() -> None:
+    assert Place.read({"LOCAL_DIR": ""}) == Place.read({})
