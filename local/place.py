@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -85,6 +86,11 @@ class Place(NamedTuple):
             self.state.chmod(0o700)
         except OSError as error:
             raise LocalError(f"{self.state} can't be a folder of yours alone: {error.strerror}.") from error
+
+    @property
+    def chosen(self) -> str:
+        """What `make` must be told to find the folder, when it is not the usual one."""
+        return "" if self.state == ROOT / _FOLDER else f" LOCAL_DIR={shlex.quote(str(self.state))}"
 
     @property
     def logs(self) -> Path:
