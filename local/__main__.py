@@ -17,6 +17,7 @@ def up(place: Place, supervisor: Supervisor) -> None:
     deployment.refuse_other_port(place)
     if not supervisor.running():
         processes.refuse_busy_ports(place)
+    place.make()
     known = place.stack() if place.stack_file.exists() else None
     cluster.prepare(place)
     with step("Starting the embedded AWS"):
@@ -40,8 +41,8 @@ def up_and_say(place: Place, supervisor: Supervisor) -> None:
     print(f"Up: {place.url}/ (what was deployed: {place.stack_file})")
     if place.auth != "none":
         print(
-            f"Users and passwords: {place.users}\n"
-            f'  curl -H "Authorization: $(make -s token)" {place.url}/api/v1   (as {users.OPERATOR};'
+            f"Sign in on this page with a name and its password in {place.users}, or\n"
+            f"  curl {users.option(place)} {place.url}/api/v1   (as {users.OPERATOR};"
             f" AS={users.USER} for the other)"
         )
 
@@ -67,7 +68,9 @@ def clean(place: Place, supervisor: Supervisor) -> None:
 
 def token(place: Place, supervisor: Supervisor) -> None:
     """Print an ID token of the user that AS names."""
-    del supervisor
+    place.stack()
+    if not supervisor.running():
+        raise LocalError(f"Nothing runs in {place.state}; run `make up`.")
     print(users.token(place, os.environ.get("AS") or users.OPERATOR))
 
 

@@ -18,7 +18,6 @@ from local.processes import AWS, FRONT, Supervisor
 _CLIP = TOOLS / "media" / "bigbuckbunny.mp4"
 _USER = "8242d788-3577-455b-9927-12fa48c52fe7"
 _SECONDS = 120
-_QUOTED = ' -H "Authorization: $(make -s token)"'
 _SCORING = {"vmaf": {"scale": "240p", "psnr": "enable", "ssim": "enable"}}
 
 
@@ -61,13 +60,13 @@ def demonstrate(place: Place, supervisor: Supervisor) -> None:
         f"VMAF {quality['vmaf']['mean']:.1f}, PSNR {quality['psnr']['mean']:.1f} dB, SSIM {quality['ssim']['mean']:.3f}"
     )
     page = next(made["uri"] for made in scored["outputs"] if made["uri"].endswith(".html"))
-    asking = f"curl{_QUOTED if told else ''}"
+    signed = f" {users.option(place)}" if told else ""
     print(f"""
 The output is {output["uri"]}
   fetch it      curl -O {stack["AwsEndpoint"]}/{output["uri"].removeprefix("s3://")}
   its quality   {stack["AwsEndpoint"]}/{page.removeprefix("s3://")}
-  its events    {asking} {place.url}/api/v1/jobs/{job_id}
-  all events    npx wscat{_QUOTED if told else ""} -c ws://localhost:{place.port}/ws?lastMod=0
+  its events    curl{signed} {place.url}/api/v1/jobs/{job_id}
+  all events    npx wscat{signed} -c ws://localhost:{place.port}/ws?lastMod=0
 The home page is {place.url}/ and everything stays up; `make down` stops it.""")
 
 

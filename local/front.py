@@ -2,11 +2,17 @@
 
 import asyncio
 import json
+import logging
+import signal
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 import aiohttp
 from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp.http import HttpProcessingError
+from aiohttp.http_exceptions import LineTooLong
 from aiohttp.typedefs import Handler
 from yarl import URL
 
@@ -20,6 +26,9 @@ _HOP_BY_HOP = {
 }  # fmt: skip
 _PASSED_ON = ("authorization", "origin", "user-agent", "sec-websocket-protocol")
 _API = "/api"
+_LINE_LIMIT, _HEADER_LIMIT = 8_190, 10_240
+"""Bytes of a request line and of a header, about those of CloudFront and API Gateway."""
+_log = logging.getLogger("front")
 
 
 def application(site: Path, rest_url: str, socket_url: str, sign_in_url: str = "") -> web.Application:
@@ -144,19 +153,68 @@ async def _as_problems(request: web.Request, handler: Handler) -> web.StreamResp
         return _problem(error.status, error.reason, error.text or "")
 
 
+class _Connection(web.RequestHandler):
+    """A client's connection. What is no proper request is neither repeated nor logged: it may have a token in it."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if not isinstance(exc, HttpProcessingError):
+            return super().handle_error(request, status, exc, message)
+        detail = "This is not a proper HTTP request."
+        if isinstance(exc, LineTooLong):
+            detail = f"The request line may have {_LINE_LIMIT} bytes, each header {_HEADER_LIMIT}."
+        _log.warning("A request was refused: %s", detail)
+        answer = _problem(400, "Bad Request", detail)
+        answer.force_close()
+        return answer
+
+
+@asynccontextmanager
+async def listening(app: web.Application, port: int) -> AsyncIterator[asyncio.Server]:
+    """Answer on loopback while in the context. Bodies go to the routes as they came, compressed or not."""
+    runner = web.AppRunner(app, shutdown_timeout=2)
+    await runner.setup()
+    routes, loop = cast(web.Server, runner.server), asyncio.get_running_loop()
+
+    def connection() -> _Connection:
+        return _Connection(
+            routes,
+            loop=loop,
+            access_log=None,  # type: ignore[arg-type]  # what is asked for may have a ticket in it
+            auto_decompress=False,
+            max_line_size=_LINE_LIMIT,
+            max_field_size=_HEADER_LIMIT,
+        )
+
+    server = await loop.create_server(connection, "127.0.0.1", port)
+    try:
+        yield server
+    finally:
+        server.close()
+        await runner.cleanup()
+
+
+async def _serve(app: web.Application, port: int) -> None:
+    """Answer until told to stop."""
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    async with listening(app, port):
+        await stopped.wait()
+
+
 def main() -> None:
     """Serve on loopback until stopped."""
     place = Place.read()
     stack = place.stack()
     site = ROOT / json.loads((ROOT / "cdk.json").read_text())["context"]["siteFolder"]
-    web.run_app(
-        application(site, stack["RestUrl"], stack["SocketUrl"], place.aws_url if place.auth == "cognito" else ""),
-        host="127.0.0.1",
-        port=place.port,
-        print=None,
-        access_log=None,  # what is asked for may have a ticket in it
-        shutdown_timeout=2,
-    )
+    app = application(site, stack["RestUrl"], stack["SocketUrl"], place.aws_url if place.auth == "cognito" else "")
+    asyncio.run(_serve(app, place.port))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ TOOLS = ROOT / ".tools"
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
 CLUSTER_NAME = "local"
+_FOLDER = ".local"
 
 _DROP = {
     "prefix": "drop/",
@@ -75,7 +77,20 @@ class Place(NamedTuple):
             if word not in known:
                 raise LocalError(f"{name} must be {' or '.join(known)}, not {word!r}.")
             chosen[name.lower()] = word
-        return cls((ROOT / environ.get("LOCAL_DIR", ".local")).absolute(), **chosen)
+        return cls((ROOT / (environ.get("LOCAL_DIR") or _FOLDER)).absolute(), **chosen)
+
+    def make(self) -> None:
+        """Make the folder, for its owner alone: what the embedded AWS keeps in it has passwords and keys."""
+        try:
+            self.state.mkdir(parents=True, exist_ok=True)
+            self.state.chmod(0o700)
+        except OSError as error:
+            raise LocalError(f"{self.state} can't be a folder of yours alone: {error.strerror}.") from error
+
+    @property
+    def chosen(self) -> str:
+        """What `make` must be told to find the folder, when it is not the usual one."""
+        return "" if self.state == ROOT / _FOLDER else f" LOCAL_DIR={shlex.quote(str(self.state))}"
 
     @property
     def logs(self) -> Path:

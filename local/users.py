@@ -39,12 +39,12 @@ def make(client: Any, pool: str, name: str, password: str, groups: list[str]) ->
 
 
 def token(place: Place, name: str, password: str = "") -> str:
-    """An ID token of a user, signed in as any client does. LocalError when there is no such user."""
-    known = _passwords(place)
-    if not password and name not in known:
+    """An ID token of a user, signed in as any client does. LocalError when nothing is deployed or he is not there."""
+    stack, known = place.stack(), _passwords(place)
+    if "UserPoolClient" not in stack or not (password or name in known):
         raise LocalError(f"There is no user {name}: `make up AUTH=cognito` makes {USER} and {OPERATOR}.")
     answer = cognito(place).initiate_auth(
-        ClientId=place.stack()["UserPoolClient"],
+        ClientId=stack["UserPoolClient"],
         AuthFlow="USER_PASSWORD_AUTH",
         AuthParameters={"USERNAME": name, "PASSWORD": password or known[name]},
     )
@@ -57,6 +57,11 @@ def headers(place: Place, name: str = OPERATOR) -> dict[str, str]:
     return {} if place.auth == "none" else {"Authorization": f"Bearer {token(place, name)}"}
 
 
+def option(place: Place) -> str:
+    """What makes requests of curl and wscat an operator's, in a shell that knows nothing of this one."""
+    return f'-H "Authorization: $(make -s token{place.chosen})"'
+
+
 def _passwords(place: Place) -> dict[str, str]:
     found: dict[str, str] = json.loads(place.users.read_text()) if place.users.exists() else {}
     return found
@@ -66,7 +71,7 @@ def cognito(place: Place) -> Any:
     """A client of the embedded AWS's Cognito, as its administrator."""
     return boto3.client(
         "cognito-idp",
-        endpoint_url=place.aws_url,
+        endpoint_url=place.stack()["AwsEndpoint"],
         region_name=REGION,
         aws_access_key_id="test",
         aws_secret_access_key="test",

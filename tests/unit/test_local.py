@@ -1,14 +1,18 @@
-"""What the embedded mode refuses before it starts anything."""
+"""What the embedded mode refuses before it starts anything, whose its folder is, and what it says of users."""
 
 import json
+import shutil
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from local import users
+from local.__main__ import token
 from local.deployment import refuse_other_port
 from local.place import LocalError, Place
-from local.processes import refuse_busy_ports
+from local.processes import Supervisor, refuse_busy_ports
 
 
 @pytest.mark.parametrize(
@@ -53,3 +57,56 @@ def test_what_is_kept_stays_on_its_port(tmp_path: Path) -> None:
         refuse_other_port(place)
     place.stack_file.write_text(json.dumps({"AwsEndpoint": place.aws_url}))
     refuse_other_port(place)
+
+
+@pytest.mark.parametrize("mode", [None, 0o755, 0o777])
+def test_the_folder_is_its_owners_alone_also_when_it_was_there(tmp_path: Path, mode: int | None) -> None:
+    folder = tmp_path / "above" / "folder"
+    if mode:
+        folder.mkdir(parents=True)
+        folder.chmod(mode)
+    Place.read({"LOCAL_DIR": str(folder)}).make()
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_that_cannot_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(LocalError, match="file can't be a folder"):
+        Place.read({"LOCAL_DIR": str(tmp_path / "file")}).make()
+
+
+def test_no_folder_is_the_usual_one() -> None:
+    assert Place.read({"LOCAL_DIR": ""}) == Place.read({})
+
+
+@pytest.mark.parametrize("name", ["", "a folder"])
+def test_a_token_is_asked_for_where_it_was_told_in_any_shell(tmp_path: Path, name: str) -> None:
+    place = Place.read({"LOCAL_DIR": str(tmp_path / name)} if name else {})
+    script = tmp_path / "make"
+    script.write_text('#!/bin/sh\nprintf "%s|" "$@"\n')
+    script.chmod(0o755)
+    shell = [shutil.which("bash") or "bash", "-c", f"printf '%s\n' {users.option(place)}"]
+    said = subprocess.run(shell, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=True).stdout
+    folder = f"LOCAL_DIR={tmp_path / name}|" if name else ""
+    assert said == f"-H\nAuthorization: -s|token|{folder}\n"
+
+
+def test_who_asks_for_a_token_hears_first_that_nothing_is_up(tmp_path: Path) -> None:
+    place = Place.read({"LOCAL_DIR": str(tmp_path)})
+    with pytest.raises(LocalError, match="Nothing is deployed"):
+        token(place, Supervisor(place))
+    with pytest.raises(LocalError, match="Nothing is deployed"):
+        users.token(place, users.USER)
+    place.stack_file.write_text("{}")
+    with pytest.raises(LocalError, match="Nothing runs"):
+        token(place, Supervisor(place))
+    with pytest.raises(LocalError, match="There is no user local"):
+        users.token(place, users.USER)
+
+
+def test_users_of_before_are_none_where_nobody_is_asked(tmp_path: Path) -> None:
+    place = Place.read({"LOCAL_DIR": str(tmp_path)})
+    place.stack_file.write_text(json.dumps({"AwsEndpoint": place.aws_url}))
+    place.users.write_text(json.dumps({users.USER: "secret"}))
+    with pytest.raises(LocalError, match="make up AUTH=cognito"):
+        users.token(place, users.USER)
