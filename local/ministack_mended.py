@@ -9,6 +9,7 @@
 - `*` in a policy stands for any characters. ministack's stops at the end of a line, which a key may have in it.
 - Who takes a role with tags needs `sts:TagSession` too. ministack asks for it in the role's trust policy alone.
 - What is denied is logged, as CloudTrail tells it on AWS. ministack says it to nobody but the caller.
+- A key's folders may have no name: `a//b` is not `a/b`. ministack's policies take one for the other.
 - Resources in policies may hold variables, such as tags of a session, and what stands for itself (`policy_patterns`).
 - A loopback connection leaves no machine and can't be listened to, so it counts as encrypted: buckets refuse what is
   not (`aws:SecureTransport`), and ministack takes plain http here.
@@ -43,7 +44,8 @@ _READING = {
 _LISTING = {"dynamodb": "dynamodb:ListStreams"}
 """What Lambda asks for on its source, and on everything."""
 _in_order = sqs._collect_msgs  # noqa: SLF001
-_action, _pin_origin = iam_actions.extract_iam_action, app.pin_request_origin
+_action, _resource = iam_actions.extract_iam_action, iam_actions.extract_resource_arn
+_pin_origin = app.pin_request_origin
 _sources, _enforce = lambda_svc._iter_all_esms, iam_evaluator.enforce  # noqa: SLF001
 _log = logging.getLogger("ministack")
 _told: dict[str, tuple[tuple[str, str], ...]] = {}
@@ -68,6 +70,14 @@ def _action_asked(*request: Any) -> Any:
     """The IAM action that a request needs."""
     action = _action(*request)
     return _BATCHES.get(action, action)
+
+
+def _resource_asked(service: str, method: str, path: str, *request: Any) -> Any:
+    """The ARN of what a request is about."""
+    bucket, _, key = path.removeprefix("/").partition("/")
+    if service == "s3" and key:
+        return f"arn:aws:s3:::{bucket}/{key}"
+    return _resource(service, method, path, *request)
 
 
 @lru_cache(maxsize=4096)
@@ -160,6 +170,7 @@ def _pin(address: str, encrypted: bool) -> None:
 sqs._collect_msgs = _fairly  # noqa: SLF001
 iam_evaluator._first_match = _first_match  # noqa: SLF001
 iam_actions.extract_iam_action = _action_asked
+iam_actions.extract_resource_arn = _resource_asked
 iam_evaluator._fnmatch_compile = _pattern  # noqa: SLF001
 iam_evaluator.enforce = _enforced
 app.pin_request_origin = _pin

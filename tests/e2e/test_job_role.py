@@ -260,6 +260,16 @@ def test_a_name_is_no_pattern(aws: Enforced, of: Of) -> None:
     assert denied(of(job("ann", "users/ann/*")).get_object, "users/ann/axb?.mp4")
 
 
+def test_a_folder_without_a_name_is_a_folder(aws: Enforced, of: Of) -> None:
+    for key in ("users/ann//in.mp4", "users/ann/in.mp4"):
+        aws.s3.put_object(Bucket=MEDIA, Key=key, Body=b"film")
+    s3 = of(job("ann", "users/ann//in.mp4", output="users/ann//out/"))
+    assert not denied(s3.get_object, "users/ann//in.mp4")
+    assert not denied(s3.put_object, "users/ann//out/in.mp4", Body=b"less")
+    assert denied(s3.get_object, "users/ann/in.mp4")
+    assert denied(s3.put_object, "users/ann/out/in.mp4", Body=b"less")
+
+
 def test_keys_of_any_length_fit_and_stay_within_their_user(aws: Enforced, of: Of) -> None:
     long = "users/ann/" + "電" * 330 + ".mp4"
     theirs = long.replace("/ann/", "/bob/")
