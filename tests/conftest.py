@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from moto.core.config import default_user_config
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,6 +24,8 @@ os.environ.update(
     AWS_EC2_METADATA_DISABLED="true",
     POWERTOOLS_DEV="false",
 )
+settings.register_profile("patient", deadline=None)  # a busy machine is no fault of what is tested
+settings.load_profile("patient")
 default_user_config["core"]["mock_credentials"] = False
 """These stay: botocore keeps what it reads first, and moto's own are good for no other AWS."""
 

@@ -339,7 +339,6 @@ def test_the_handlers_do_what_the_model_does(clock: Clock, tell: Tell) -> None:
             settings=settings(
                 max_examples=max(1, (STEPS - counts["steps"]) // STEPS_A_RUN),
                 stateful_step_count=STEPS_A_RUN,
-                deadline=None,
                 phases=[Phase.generate],
                 database=None,
                 suppress_health_check=list(HealthCheck),

@@ -343,7 +343,6 @@ def test_what_comes_from_outside_raises_only_what_is_said(name: str, counts: Cou
     @seed(SEED)
     @settings(
         max_examples=target.inputs,
-        deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
         phases=[Phase.explicit, Phase.generate, Phase.shrink],

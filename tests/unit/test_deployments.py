@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from elasticrecode.deployments import FAMILY, Found, Page, Unread, read_page, worker
@@ -439,7 +439,6 @@ deployments = st.fixed_dictionaries(
 
 
 @given(st.lists(deployments | anything, max_size=4))
-@settings(deadline=None)
 def test_nothing_that_is_json_raises(items: list[Any]) -> None:
     read = page(*items, deployment())
     found = [worker(one, "prod", OURS) for one in read.deployments]
@@ -454,7 +453,6 @@ def test_nothing_that_is_json_raises(items: list[Any]) -> None:
 
 
 @given(st.binary())
-@settings(deadline=None)
 def test_nothing_at_all_raises_but_what_is_promised(body: bytes) -> None:
     for raw in (body, b'{"items": [' + body + b"]}"):
         try:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from elasticrecode import batches, jobs, prefixes
@@ -244,7 +244,6 @@ PARTS = st.lists(st.sampled_from(["ab*", "é", "電", "🎬", '"\n']), min_size=
 LONG = st.builds(lambda parts, n: "/".join(parts * n), PARTS, st.integers(1, 100))
 
 
-@settings(deadline=None)
 @given(LONG, st.sampled_from(LIMITS))
 def test_a_policy_fits_whatever_the_length_of_keys_and_still_means_the_objects(key: str, limit: int) -> None:
     key = key.encode()[:1000].decode(errors="ignore").strip("/") + "/a.mp4"
