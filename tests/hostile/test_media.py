@@ -180,5 +180,16 @@ def test_keys_that_look_like_paths_are_no_paths(stage: Stage, key: str) -> None:
     assert (event["action"], event["error"]["code"]) == ("JobFailed", "input-not-found")
 
 
+def test_names_do_not_forge_lines_of_the_log(stage: Stage) -> None:
+    forged = "2026-01-01 00:00:00,000 INFO job 1 finished"
+    for key in (f"a\n{forged}", f"a\r\n{forged}\x1b[2J", f"a\u2028{forged}"):
+        event = stage.run(f"s3://media/{key}")
+        assert event["error"]["code"] == "input-not-found"
+    log = stage.log.read_text()
+    assert log.count(forged) == 3
+    assert not [line for line in log.splitlines() if line.startswith(forged)]
+    assert "\x1b" not in log
+
+
 def test_the_worker_still_works(stage: Stage) -> None:
     assert stage.job(stage.make.mp4())["action"] == "JobFinished"
