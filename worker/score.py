@@ -175,7 +175,7 @@ class _Scorer(NamedTuple):
         if met := self.work.limits.met("input", lines):
             raise met
         if status:
-            raise encoder_error(lines, status)
+            raise encoder_error(lines, status, ("input", "origin"))
         return lines
 
     def _read(self, name: str) -> bytes:

@@ -224,6 +224,16 @@ def grows(make: Maker) -> bytes:
     return small * 4 + huge(make)["h264.ts"]
 
 
+def undecodable(make: Maker) -> dict[str, bytes]:
+    """Video of codecs that nobody decodes: one without a name, and one that has a name and no decoder."""
+    film = make.mp4()
+    return {
+        "xxxx.mp4": changed(film, b"stsd", lambda stsd: stsd.replace(b"avc1", b"xxxx")),
+        "evc1.mp4": changed(film, b"stsd", lambda stsd: stsd.replace(b"avc1", b"evc1")),
+        "unknown.mkv": matroska(b"", bytes(21600)).replace(b"V_UNCOMPRESSED", b"V_NOTHING_HERE"),
+    }
+
+
 def endless(make: Maker) -> dict[str, bytes]:
     """Films that say they last for ages."""
     mp4 = make.mp4()

@@ -8,8 +8,8 @@ import pytest
 
 from elasticrecode.profiles import Ffmpeg, Vmaf
 from local.place import TOOLS
-from tests.hostile.corpus import FFMPEG, H264, Maker
-from worker.failures import Hopeless, Interrupted, Passing
+from tests.hostile.corpus import FFMPEG, H264, Maker, undecodable
+from worker.failures import Hopeless, Interrupted, Passing, encoder_error
 from worker.limits import Limits
 from worker.score import Pair, score
 from worker.settings import Settings
@@ -105,6 +105,25 @@ def test_scoring_is_limited_too(tmp_path: Path, long: bytes) -> None:
     with pytest.raises(Hopeless) as caught:
         score(pair, Vmaf(scale="640x360"), SETTINGS, Work(Limits(pixels=100 * 100)), lambda _: None, tmp_path)
     assert caught.value.failure.code in ("input-too-many-pixels", "origin-too-many-pixels")
+
+
+@pytest.mark.parametrize(("bad", "good"), [("input", "origin"), ("origin", "input")])
+def test_the_side_that_nobody_decodes_is_told(tmp_path: Path, bad: str, good: str) -> None:
+    make = Maker(tmp_path)
+    (tmp_path / good).write_bytes(make.mp4())
+    for content in undecodable(make).values():
+        (tmp_path / bad).write_bytes(content)
+        pair = Pair(tmp_path / "origin", tmp_path / "input", "s3://b/o", "s3://b/i")
+        with pytest.raises(Hopeless) as caught:
+            score(pair, Vmaf(scale="160x90", align="nearest"), SETTINGS, Work(), lambda _: None, tmp_path)
+        assert caught.value.failure.code == f"{bad}-no-video"
+        assert caught.value.failure.message == f"The {bad}'s video is of a codec that this worker can't decode."
+
+
+def test_what_ffmpeg_5_says_of_a_codec_without_a_decoder_is_known() -> None:
+    said = ["Stream mapping:", "Decoder (codec none) not found for input stream #1:0"]
+    assert encoder_error(said, 1, ("input", "origin")).failure.code == "origin-no-video"
+    assert encoder_error(["x264 [error]: broken"], 1).failure.code == "encoder-failed"
 
 
 def test_the_time_for_a_film_grows_with_its_length_up_to_the_jobs() -> None:

@@ -59,6 +59,11 @@ def test_pictures_that_lie_in_other_files_are_not_fetched(stage: Stage) -> None:
     assert set(found.values()) == {"finished"}
 
 
+def test_what_nobody_decodes_is_the_inputs_fault(stage: Stage) -> None:
+    files = corpus.undecodable(stage.make)
+    assert codes(stage, files) == dict.fromkeys(files, "input-no-video")
+
+
 def test_huge_pictures_in_a_small_file_are_refused(stage: Stage) -> None:
     files = corpus.huge(stage.make)
     assert max(map(len, files.values())) < MIB
