@@ -23,7 +23,7 @@ from elasticrecode.events import Failure, Result
 
 _LINES = 20
 _LINE_LENGTH = 500
-_LOG_BYTES = 65_536
+LOG_BYTES = 65_536
 _NO_DECODER = re.compile(r"vist#([01]):.{,99}no decoder found for|Decoder .{,99} not found for input stream #([01]):")
 """Of ffmpeg as it is, and up to 6."""
 
@@ -78,8 +78,8 @@ def encoder_error(lines: list[str], status: int, sides: Sequence[str] = ("input"
 
 
 def last_lines(log: Path, folder: Path) -> list[str]:
-    """The end of a program's log, without the path of the job's folder. A hostile file can make the log very long."""
+    """The end of a program's log, without the path of the job's folder."""
     with log.open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_BYTES))
+        file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_BYTES))
         end = file.read().decode(errors="replace")
     return end.replace(str(folder), "").splitlines()
