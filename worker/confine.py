@@ -226,15 +226,11 @@ def _seal(folder: str, program: str, wanted: str) -> None:
     if sys.platform != "linux" and wanted != "required":
         return
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    _drop_capabilities()
-    try:
-        _seal_files(folder, program)
-    except OSError as error:
-        _pass_over(error, wanted)
-    try:
-        _seal_calls()
-    except OSError as error:
-        _pass_over(error, wanted)
+    for part in (_drop_capabilities, lambda: _seal_files(folder, program), _seal_calls):
+        try:
+            part()
+        except OSError as error:
+            _pass_over(error, wanted)
 
 
 def _pass_over(error: OSError, wanted: str) -> None:
