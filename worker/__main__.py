@@ -5,13 +5,16 @@ import os
 import signal
 import sys
 
+from worker.lines import Lines
 from worker.loop import Worker
 from worker.settings import ConfigurationError, Settings
 
 
 def main() -> int:
     """Work until SIGTERM or SIGINT. 2 when the configuration is wrong."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(Lines("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("botocore").setLevel(logging.WARNING)
     try:
         worker = Worker(Settings.read(os.environ))

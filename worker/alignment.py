@@ -18,7 +18,9 @@ range. What cannot ends the job with a code, or with `align: nearest` is paired 
 """
 
 import math
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from math import dist
 from operator import sub
 from statistics import correlation, fmean
@@ -172,14 +174,14 @@ def _same_times(origin: Film, made: Film) -> bool:
     """Whether as many frames are shown at the same times, but for where the two start and for their clocks."""
     if len(origin.times) != len(made.times):
         return False
-    gaps: list[float] = list(map(sub, made.times, origin.times))
+    gaps: array[float] = array("d", map(sub, made.times, origin.times))
     step = (origin.times[-1] - origin.times[0]) / max(1, len(origin.times) - 1)
     return max(gaps) - min(gaps) <= max(0.0021, 0.45 * step)
 
 
 def _is_regular(times: Sequence[float]) -> bool:
     """Whether the frame rate is constant, but for the rounding of a container's clock."""
-    steps = list(map(sub, times[1:], times))
+    steps: array[float] = array("d", map(sub, islice(times, 1, None), times))
     return len(steps) > 0 and max(steps) - min(steps) <= max(0.0021, 0.2 * (sum(steps) / len(steps)))
 
 

@@ -70,6 +70,14 @@ def _objects(uri: str, partition: str, most: int) -> str:
     return f"arn:{partition}:s3:::{bucket}/{cut.translate(_LITERAL)}{'' if cut == key else '*'}"
 
 
+class RoleNotTaken(CredentialRetrievalError):
+    """STS's code says why; its own words name accounts and roles, and are for the log alone."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(provider=_METHOD, error_msg=code)
+        self.code = code
+
+
 class JobRole:
     """Takes a role for jobs, with the worker's own credentials."""
 
@@ -81,7 +89,7 @@ class JobRole:
         self._data = get_session().get_component("data_loader")
 
     def s3(self, job: Job) -> Any:
-        """A client of S3 for a job. Its calls raise CredentialRetrievalError where the role can't be taken."""
+        """A client of S3 for a job. Its calls raise RoleNotTaken where the role can't be taken."""
         credentials = DeferredRefreshableCredentials(lambda: self._credentials(job), _METHOD)
         session = get_session()
         session.register_component("data_loader", self._data)
@@ -107,8 +115,7 @@ class JobRole:
                 _log.warning("job %s: %s could not be taken: %s", job.jobid, self._arn, error)
                 if code != _TOO_LARGE:
                     break
-        # STS's own words name accounts and roles, which are nothing to those who are told why a job failed.
-        raise CredentialRetrievalError(provider=_METHOD, error_msg=code)
+        raise RoleNotTaken(code)
 
 
 class _Given(CredentialProvider):

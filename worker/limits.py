@@ -22,6 +22,7 @@ _LEAST_SIDE = 64
 _BASE_SECONDS = 600
 _KERNELS_SECONDS = 60
 """How much later than the clock the kernel's own limit ends what nobody else has ended."""
+_FRAMES_A_SECOND = 30
 _SHARE_OF_MEMORY = 0.75
 _LARGE = re.compile(r"size ([1-9]\d*x[1-9]\d*) (?:exceeds specified max pixel count|is invalid)")
 
@@ -97,6 +98,17 @@ class Limits(NamedTuple):
             raise Hopeless(f"{side}-too-many-pixels", told)
         if duration and duration > self.duration_seconds:
             told = f"The {side} says that it lasts {duration:.0f} s; the limit is {self.duration_seconds} s."
+            raise Hopeless(f"{side}-too-long", told)
+
+    @property
+    def frames(self) -> int:
+        """How many frames a film may have that is scored: 30 for each second that it may last."""
+        return _FRAMES_A_SECOND * self.duration_seconds
+
+    def refuse_frames(self, side: str, frames: int) -> None:
+        """Hopeless where a film that is scored has more than it may."""
+        if frames > self.frames:
+            told = f"The {side} has more than {self.frames} frames, which is the limit of what is scored."
             raise Hopeless(f"{side}-too-long", told)
 
     def met(self, side: str, lines: Iterable[str]) -> Hopeless | None:

@@ -22,6 +22,7 @@ from worker import sandbox
 from worker.failures import ClaimLost, Hopeless, Passing, Stopping
 from worker.job_role import JobRole
 from worker.lease import Lease
+from worker.lines import printable
 from worker.reporter import Reporter
 from worker.settings import DEBUG, ConfigurationError, Settings
 from worker.storage import Storage
@@ -105,7 +106,7 @@ class Worker:
         body = message["Body"]
         lease = Lease(self._sqs, self._queue_url, message["ReceiptHandle"], self._settings.lease_seconds, work)
         if self._settings.kind == DEBUG:
-            print(body, flush=True)
+            print(printable(body), flush=True)
         try:
             job = wire.decode(body, Job)
         except msgspec.DecodeError as error:
@@ -182,7 +183,9 @@ class Worker:
             raise
         except Exception as error:  # noqa: BLE001
             _log.exception("job %s goes back for %s s", job.jobid, delay)
-            self._give_back(reporter, lease, delay, Passing("worker-error", f"The worker itself failed: {error!r}."))
+            self._give_back(
+                reporter, lease, delay, Passing("worker-error", f"The worker itself failed: {type(error).__name__}.")
+            )
 
     def _give_back(self, reporter: Reporter, lease: Lease, delay: float, error: Passing) -> None:
         """Let the job be tried again later. Workers without claims say nothing: to them it has not failed."""

@@ -1,8 +1,8 @@
 """What is in a file, by ffprobe."""
 
 import math
-import sys
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +16,6 @@ from worker.work import Work
 _SECONDS = 60
 _SECONDS_A_FILE = 600
 _SAID_BYTES = 1 << 22
-_PACKETS_BYTES = 1 << 27
 _USUAL_RATE = 25.0
 _HDR = ("smpte2084", "arib-std-b67")
 _FIELDS = ("tt", "bb", "tb", "bt")
@@ -70,7 +69,8 @@ def video(ffprobe: str, work: Work, path: Path, side: str = "input", *, count: b
     """
     shown = ["-show_entries", _SHOWN, "-print_format", "json", *(("-count_packets",) if count else ())]
     try:
-        said = _ask(ffprobe, work, path, side, shown, _SECONDS_A_FILE if count else _SECONDS, _SAID_BYTES)
+        said = path.with_name(f"{path.name}.probe")
+        _ask(ffprobe, work, path, side, shown, _SECONDS_A_FILE if count else _SECONDS, output=said)
         found = read(wire.decode(said.read_bytes(), object), side)
     except msgspec.DecodeError as error:
         raise Hopeless(f"{side}-corrupt", f"What ffprobe says of the {side} is no JSON: {error}.") from error
@@ -80,48 +80,90 @@ def video(ffprobe: str, work: Work, path: Path, side: str = "input", *, count: b
     return found
 
 
-def times(ffprobe: str, work: Work, path: Path, video: Video, side: str) -> list[float]:
-    """When the frames of a stream are shown, in seconds, in order.
+def times(ffprobe: str, work: Work, path: Path, video: Video, side: str) -> "array[float]":
+    """When the frames of a stream are shown, in seconds, in order. Hopeless where there are too many to be scored.
 
     Left out is what an edit list leaves out, and what can't be decoded because the stream was cut into. A container
     that does not say when frames are shown, like avi, has them at equal distances.
     """
     shown = ["-select_streams", str(video.stream), "-show_entries", "packet=pts_time,flags", "-print_format", "csv=p=0"]
-    said = _ask(ffprobe, work, path, side, shown, _SECONDS_A_FILE, _PACKETS_BYTES)
-    with said.open(encoding="utf-8", errors="replace") as lines:
-        return shown_at(list(packets(lines)), video.rate or _USUAL_RATE)
+    packets = _Packets()
+
+    def take(line: str, _: float) -> None:
+        if packet := _packet(line):
+            packets.add(*packet)
+            work.limits.refuse_frames(side, len(packets.times))
+
+    _ask(ffprobe, work, path, side, shown, _SECONDS_A_FILE, on_line=take)
+    return packets.shown(video.rate or _USUAL_RATE)
 
 
-def packets(lines: Iterable[str]) -> Iterable[tuple[float | None, str]]:
-    """The times and flags in ffprobe's lines."""
-    for line in lines:
-        row = line.strip().split(",")
-        if len(row) > 1:
-            yield _number(row[0]), sys.intern(row[1])
-
-
-def shown_at(packets: Sequence[tuple[float | None, str]], rate: float) -> list[float]:
+def shown_at(packets: Iterable[tuple[float | None, str]], rate: float) -> "array[float]":
     """The times of frames from ffprobe's packets, a time and flags each, in the order of the file."""
-    first = next((n for n, (_, flags) in enumerate(packets) if "K" in flags), 0)
-    begin = packets[first][0] if first else None
-    kept = [time for time, flags in packets[first:] if "D" not in flags]
-    times = [time for time in kept if time is not None]
-    if len(times) < len(kept):
-        return [n / rate for n in range(len(kept))]
-    return sorted(time for time in times if begin is None or time >= begin)
+    taken = _Packets()
+    for packet in packets:
+        taken.add(*packet)
+    return taken.shown(rate)
 
 
-def _ask(ffprobe: str, work: Work, path: Path, side: str, shown: list[str], seconds: int, most: int) -> Path:
-    """The file with what ffprobe says, which may have so many bytes."""
-    said, log = path.with_name(f"{path.name}.probe"), _log(path)
+class _Packets:
+    """The packets of a stream that are shown, from the first on that can be decoded by itself, if there is one."""
+
+    def __init__(self) -> None:
+        self.times = array("d")
+        self._begin = -math.inf
+        self._are_timed = True
+        self._is_first = True
+        self._is_open = False
+
+    def add(self, time: float | None, flags: str) -> None:
+        """Take the next. Flag K is on what can be decoded by itself, D on what an edit list leaves out."""
+        if "K" in flags and not self._is_open:
+            self._is_open = True
+            if not self._is_first:
+                del self.times[:]
+                self._are_timed = True
+                self._begin = -math.inf if time is None else time
+        self._is_first = False
+        if "D" not in flags:
+            self.times.append(time or 0.0)
+            self._are_timed &= time is not None
+
+    def shown(self, rate: float) -> "array[float]":
+        """When they are shown, in order, or so many a second where one does not tell."""
+        if not self._are_timed:
+            return array("d", (n / rate for n in range(len(self.times))))
+        return array("d", sorted(time for time in self.times if time >= self._begin))
+
+
+def _packet(line: str) -> tuple[float | None, str] | None:
+    """The time and flags in a line of ffprobe's."""
+    time, comma, flags = line.strip().partition(",")
+    return (_number(time), flags) if comma else None
+
+
+def _ask(
+    ffprobe: str,
+    work: Work,
+    path: Path,
+    side: str,
+    shown: list[str],
+    seconds: int,
+    *,
+    output: Path | None = None,
+    on_line: Callable[[str, float], None] = lambda *_: None,
+) -> None:
+    """Ask ffprobe, whose answer goes to a file or is taken line by line."""
+    log = _log(path)
     arguments = [ffprobe, "-v", "error", *reading(work.limits), *shown, "-i", f"file:{path}"]
-    status = work.run(arguments, path.parent, log, seconds=seconds, file_bytes=most, output=said)
+    status = work.run(
+        arguments, path.parent, log, seconds=seconds, file_bytes=_SAID_BYTES, output=output, on_line=on_line
+    )
     if status < 0:
         raise Hopeless(f"{side}-corrupt", f"The {side} crashed ffprobe, by signal {-status}.")
     if status:
         why = f"The {side} is no video in a container that is read ({', '.join(DEMUXERS)})."
         raise Hopeless(f"{side}-not-video", why, last_lines(log, path.parent))
-    return said
 
 
 def _log(path: Path) -> Path:

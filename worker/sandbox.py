@@ -1,8 +1,9 @@
 """How programs that read users' files are kept in: what they may use, and what the kernel lets them reach.
 
-    no new privileges   nothing gains rights by being executed
+    no new privileges   nothing gains rights by being executed, and root has none of its powers
     resource limits     CPU time, memory, size of a file, open files, no core dumps
-    seccomp             no sockets; no other processes made, signalled or looked into
+    seccomp             no sockets; no other processes made, signalled, hampered or looked into; no memory, queue or key
+                        that outlives the program; no file's owner, rights or times changed
     Landlock            no file but the job's own, the program, the system's libraries and its GPUs
 
 None of it needs a privilege, and all of it works inside containers. Kernels that lack a part do without: `check` tells.

@@ -175,7 +175,7 @@ class _Scorer(NamedTuple):
         if met := self.work.limits.met("input", lines):
             raise met
         if status:
-            raise encoder_error(lines, status)
+            raise encoder_error(lines, status, ("input", "origin"))
         return lines
 
     def _read(self, name: str) -> bytes:
@@ -186,10 +186,10 @@ def _partner(number: int, films: dict[str, Film], pairing: Pairing) -> int:
     """The origin's frame that a scored frame was compared with."""
     if not pairing.by_time:
         return number + pairing.skip_origin
-    times = [time - films["origin"].times[0] for time in films["origin"].times]
-    wanted = films["input"].times[number] - films["input"].times[0]
-    after = min(bisect_left(times, wanted), len(times) - 1)
-    return min((max(0, after - 1), after), key=lambda n: abs(times[n] - wanted))
+    times, made = films["origin"].times, films["input"].times
+    wanted = made[number] - made[0]
+    after = min(bisect_left(times, wanted, key=lambda time: time - times[0]), len(times) - 1)
+    return min((max(0, after - 1), after), key=lambda n: abs(times[n] - times[0] - wanted))
 
 
 def _picture(folder: Path, side: str, frames: Sequence[int], frame: int) -> Path:

@@ -1,6 +1,7 @@
 """Inputs and outputs on S3."""
 
 import errno
+import logging
 import mimetypes
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from elasticrecode import jobs
 from elasticrecode.drops import MARK
 from worker.failures import Hopeless, Passing
+from worker.job_role import RoleNotTaken
 from worker.work import Work
+
+_log = logging.getLogger(__name__)
 
 _MISSING = {"404", "NoSuchKey", "NoSuchBucket", "InvalidBucketName"}
 _FORBIDDEN = {"403", "AccessDenied", "Forbidden", "AllAccessDisabled"}
@@ -72,19 +76,26 @@ class Storage:
 def _explained(side: str, uri: str) -> Iterator[None]:
     try:
         yield
-    except (ClientError, S3UploadFailedError) as error:
-        cause = error if isinstance(error, ClientError) else error.__context__
-        code = cause.response["Error"]["Code"] if isinstance(cause, ClientError) else ""
+    except (ClientError, S3UploadFailedError, BotoCoreError) as error:
+        code = _code(error)
         if code in _MISSING:
             raise Hopeless(f"{side}-not-found", f"{uri} does not exist.") from error
-        if code in _FORBIDDEN:
+        _log.warning("no access to %s: %s", uri, error)
+        if code in _FORBIDDEN and not isinstance(error, BotoCoreError):
             raise Hopeless(
                 f"{side}-access-denied", f"This worker may not {'write' if side == 'output' else 'read'} {uri}."
             ) from error
-        raise Passing("storage-unavailable", f"S3 did not serve {uri}: {code or error}.") from error
-    except BotoCoreError as error:
-        raise Passing("storage-unavailable", f"S3 could not be reached for {uri}: {error}.") from error
+        told = "could not be reached for" if isinstance(error, BotoCoreError) else "did not serve"
+        raise Passing("storage-unavailable", f"S3 {told} {uri}: {code}.") from error
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
         raise Passing("disk-full", "The worker's disk is full.") from error
+
+
+def _code(error: Exception) -> str:
+    """The code of an error, or its kind: AWS's words name accounts, roles and addresses, and are for the log alone."""
+    cause = error.__context__ if isinstance(error, S3UploadFailedError) else error
+    if isinstance(cause, RoleNotTaken):
+        return cause.code
+    return str(cause.response["Error"]["Code"]) if isinstance(cause, ClientError) else type(cause).__name__

@@ -105,7 +105,12 @@ def _placed(graph_: str, films: dict[str, Film]) -> str:
 
 class _Frame(Struct):
     frameNum: int
-    metrics: dict[str, float]
+    metrics: dict[str, float | None]
+
+    @property
+    def known(self) -> dict[str, float]:
+        """The metrics that are defined: MS-SSIM of pictures that have nothing in common is not."""
+        return {name: value for name, value in self.metrics.items() if value is not None}
 
 
 class Log(Struct):
@@ -130,7 +135,7 @@ class Scores(NamedTuple):
 def read(vmaf: bytes, psnr: str | None, ssim: str | None) -> Scores:
     """The logs of a run, by frame. Filters count frames from 1, libvmaf from 0."""
     log = wire.decode(vmaf, Log)
-    frames = {frame.frameNum: frame.metrics for frame in log.frames}
+    frames = {frame.frameNum: frame.known for frame in log.frames}
     for text, names in ((psnr, {"psnr_avg": "psnr", "psnr_y": "psnr_y"}), (ssim, {"All": "ssim", "Y": "ssim_y"})):
         for number, values in _rows(text or ""):
             if number - 1 in frames:
@@ -162,7 +167,7 @@ def detail_both_ways(forward: Scores, backward: bytes, frames: int) -> tuple[flo
     few = max(1, frames // _REVERSED_FRAMES)
     there = {number: _detail(metrics) for number, metrics in forward.frames}
     frames_back = wire.decode(backward, Log).frames
-    back = {frame.frameNum * few: _detail(frame.metrics) for frame in frames_back}
+    back = {frame.frameNum * few: _detail(frame.known) for frame in frames_back}
     both = there.keys() & back.keys()
     return (fmean(there[n] for n in both), fmean(back[n] for n in both)) if both else (0.0, 0.0)
 

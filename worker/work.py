@@ -1,5 +1,6 @@
 """The programs that are at work on a job, and how they are stopped: from another thread, a signal, or at a limit."""
 
+import errno
 import os
 import re
 import signal
@@ -11,16 +12,18 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import IO
 
 from elasticrecode.events import Progress
 from worker import sandbox
-from worker.failures import Hopeless, Interrupted, JobError, last_lines
+from worker.failures import LOG_BYTES, Hopeless, Interrupted, JobError, last_lines
 from worker.ffmpeg import ProgressReader
 from worker.limits import Limits
 from worker.sandbox import Bounds
 
 _TICK_SECONDS = 1.0
 _WATCH_SECONDS = 0.5
+_LINE_LETTERS = 4096
 _CLOCKS_APART = 1.0
 """The kernel limits CPU seconds by a finer clock than it tells them by."""
 _NO_MEMORY = re.compile(
@@ -65,11 +68,11 @@ class Work:
         """Run a program in the job's folder, to its end; its exit status. Hopeless when it meets a limit.
 
         It may be at work so many seconds, and write files of so many bytes. Its output goes to a file, or else to
-        `on_line`, line by line, with the seconds since its start.
+        `on_line`, line by line, with the seconds since its start. Of what else it says, the end is kept in the log.
         """
         self.check()
         bounds = self.limits.bounds(folder, seconds, file_bytes)
-        ended, met = threading.Event(), list[JobError]()
+        ended, met, end = threading.Event(), list[JobError](), bytearray()
         with ExitStack() as stack:
             started = time.monotonic()
             process = subprocess.Popen(
@@ -78,17 +81,19 @@ class Work:
                 env=sandbox.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=stack.enter_context(output.open("wb")) if output else subprocess.PIPE,
-                stderr=stack.enter_context(log.open("wb")),
+                stderr=subprocess.PIPE,
                 text=True,
                 errors="replace",
             )
             watch = threading.Thread(target=self._watch, args=(process, folder, bounds, ended, met), daemon=True)
+            listen = threading.Thread(target=_listen, args=(process.stderr, end), daemon=True)
             self._running.add(process)
             try:
                 if self._reason:
                     process.kill()
                 watch.start()
-                for line in process.stdout or ():
+                listen.start()
+                while process.stdout and (line := process.stdout.readline(_LINE_LETTERS)):
                     on_line(line, time.monotonic() - started)
                 cpu_seconds = _cpu_seconds(process)
                 status = process.wait()
@@ -96,14 +101,22 @@ class Work:
                 ended.set()
                 process.kill()
                 process.wait()
-                watch.join()
-                if process.stdout:
-                    process.stdout.close()
+                for thread in (watch, listen):
+                    thread.join()
+                for stream in (process.stdout, process.stderr):
+                    if stream:
+                        stream.close()
                 self._running.discard(process)
         self.check()
         if met:
             raise met[0]
-        self._raise_limit(status, bounds, cpu_seconds, folder, log)
+        try:
+            log.write_bytes(end)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise self.limits.no_room(folder) from error
+        self._raise_limit(status, bounds, cpu_seconds, folder, log, output)
         _refuse_traps(folder)
         return status
 
@@ -126,20 +139,30 @@ class Work:
                 process.kill()
                 return
 
-    def _raise_limit(self, status: int, bounds: Bounds, cpu_seconds: float, folder: Path, log: Path) -> None:
+    def _raise_limit(
+        self, status: int, bounds: Bounds, cpu_seconds: float, folder: Path, log: Path, output: Path | None
+    ) -> None:
         """What the kernel has ended the program for, if it was that."""
         if status == -signal.SIGXFSZ:
             lines = last_lines(log, folder)
             if self.limits.room(folder) <= 0:
                 raise self.limits.no_room(folder)
-            told = f"The work on it writes a file of more than {bounds.file_bytes} bytes, which is the limit."
-            raise Hopeless("disk-limit", told, lines)
+            said = output and output.stat().st_size >= bounds.file_bytes
+            what = "What there is to say of it takes" if said else "The work on it writes a file of"
+            raise Hopeless("disk-limit", f"{what} more than {bounds.file_bytes} bytes, which is the limit.", lines)
         if status == -signal.SIGKILL and cpu_seconds > bounds.cpu_seconds - _CLOCKS_APART:
             told = f"The work on it takes more than {bounds.cpu_seconds} s of CPU time, which is the limit."
             raise Hopeless("time-limit", told, last_lines(log, folder))
         if status and any(_NO_MEMORY.search(line) for line in last_lines(log, folder)):
             told = f"The work on it takes more than {bounds.memory_bytes} bytes of memory, which is the limit."
             raise Hopeless("memory-limit", told, last_lines(log, folder))
+
+
+def _listen(stream: IO[str], end: bytearray) -> None:
+    """Keep the end of what a program says. What it is given can make that very long."""
+    while said := os.read(stream.fileno(), LOG_BYTES):
+        end += said
+        del end[:-LOG_BYTES]
 
 
 def _refuse_traps(folder: Path) -> None:

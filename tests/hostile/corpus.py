@@ -8,6 +8,7 @@ import subprocess
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,6 +72,10 @@ def changed(data: bytes, kind: bytes, change: Callable[[bytes], bytes]) -> bytes
 
 def patched(at: int, value: bytes) -> Callable[[bytes], bytes]:
     return lambda content: content[:at] + value + content[at + len(value) :]
+
+
+def _replaced(content: bytes, _: bytes) -> bytes:
+    return content
 
 
 def external(entry: bytes) -> Callable[[bytes], bytes]:
@@ -224,6 +229,16 @@ def grows(make: Maker) -> bytes:
     return small * 4 + huge(make)["h264.ts"]
 
 
+def undecodable(make: Maker) -> dict[str, bytes]:
+    """Video of codecs that nobody decodes: one without a name, and one that has a name and no decoder."""
+    film = make.mp4()
+    return {
+        "xxxx.mp4": changed(film, b"stsd", lambda stsd: stsd.replace(b"avc1", b"xxxx")),
+        "evc1.mp4": changed(film, b"stsd", lambda stsd: stsd.replace(b"avc1", b"evc1")),
+        "unknown.mkv": matroska(b"", bytes(21600)).replace(b"V_UNCOMPRESSED", b"V_NOTHING_HERE"),
+    }
+
+
 def endless(make: Maker) -> dict[str, bytes]:
     """Films that say they last for ages."""
     mp4 = make.mp4()
@@ -237,6 +252,23 @@ def endless(make: Maker) -> dict[str, bytes]:
         "double.mkv": matroska(b"", bytes(21600), duration=struct.pack(">d", 1e15)),
         "length.avi": avi[:at] + b"\xff\xff\xff\x7f" + avi[at + 4 :],
     }
+
+
+def many_samples(make: Maker, count: int) -> bytes:
+    """A film of so many frames, a byte and a millisecond each."""
+    film = make("silent.mp4", *SMALL, *H264)
+    tables = {
+        b"stsc": struct.pack(">5I", 0, 1, 1, count, 1),
+        b"stsz": struct.pack(">3I", 0, 1, count),
+        b"stts": struct.pack(">4I", 0, 1, count, 1),
+    }
+    for kind, content in tables.items():
+        film = changed(film, kind, partial(_replaced, content))
+    for kind in (b"ctts", b"stss", b"elst"):
+        film = film.replace(kind, b"free")
+    film = changed(film, b"mdhd", patched(12, struct.pack(">II", 1000, count)))
+    film = changed(film, b"stco", lambda _: struct.pack(">3I", 0, 1, len(film) + 8))
+    return film + box(b"free", bytes(count))
 
 
 def bombs() -> dict[str, bytes]:

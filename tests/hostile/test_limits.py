@@ -1,6 +1,7 @@
 """Limits are kept by the kernel or the clock, not by the program that meets them."""
 
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import pytest
 
 from elasticrecode.profiles import Ffmpeg, Vmaf
 from local.place import TOOLS
-from tests.hostile.corpus import FFMPEG, H264, Maker
-from worker.failures import Hopeless, Interrupted, Passing
+from tests.hostile.corpus import FFMPEG, H264, Maker, many_samples, undecodable
+from worker import probe
+from worker.failures import Hopeless, Interrupted, Passing, encoder_error, last_lines
 from worker.limits import Limits
 from worker.score import Pair, score
 from worker.settings import Settings
@@ -105,6 +107,73 @@ def test_scoring_is_limited_too(tmp_path: Path, long: bytes) -> None:
     with pytest.raises(Hopeless) as caught:
         score(pair, Vmaf(scale="640x360"), SETTINGS, Work(Limits(pixels=100 * 100)), lambda _: None, tmp_path)
     assert caught.value.failure.code in ("input-too-many-pixels", "origin-too-many-pixels")
+
+
+def test_frames_of_what_is_scored_are_limited(tmp_path: Path) -> None:
+    for side in ("input", "origin"):
+        (tmp_path / side).write_bytes(many_samples(Maker(tmp_path), 3001))
+    pair = Pair(tmp_path / "origin", tmp_path / "input", "s3://b/o", "s3://b/i")
+    asked = Vmaf(scale="160x90", align="nearest")
+    for most, code in ((100, "too-long"), (101, "corrupt")):
+        with pytest.raises(Hopeless) as caught:
+            score(pair, asked, SETTINGS, Work(Limits(duration_seconds=most)), lambda _: None, tmp_path)
+        assert caught.value.failure.code.partition("-")[2] == code
+        assert code == "corrupt" or "more than 3000 frames" in str(caught.value)
+
+
+def test_a_packet_takes_little_room() -> None:
+    count = 200_000
+    tracemalloc.start()
+    times = probe.shown_at(((n / 25, "K_" if n % 25 == 0 else "__") for n in range(count)), 25.0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(times) == count
+    assert peak < 64 * count
+
+
+def test_what_a_program_says_fills_no_disk_and_is_not_taken_for_its_work(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    talking = "head -c 20000000 /dev/zero | tr '\\0' x >&2; echo >&2; echo last >&2"
+    assert Work(wanted="off").run(["sh", "-c", talking], tmp_path, log, seconds=60, file_bytes=1 << 20) == 0
+    assert log.stat().st_size == 1 << 16
+    assert last_lines(log, tmp_path)[-1] == "last"
+    with pytest.raises(Hopeless, match="What there is to say of it takes more than 1000 bytes") as caught:
+        Work(wanted="off").run(
+            ["head", "-c", "9999", "/dev/zero"], tmp_path, log, seconds=60, file_bytes=1000, output=tmp_path / "said"
+        )
+    assert caught.value.failure.code == "disk-limit"
+
+
+def test_a_line_without_end_comes_in_pieces(tmp_path: Path) -> None:
+    lengths: list[int] = []
+    Work(wanted="off").run(
+        ["head", "-c", "100000", "/dev/zero"],
+        tmp_path,
+        tmp_path / "log",
+        seconds=60,
+        on_line=lambda line, _: lengths.append(len(line)),
+    )
+    assert sum(lengths) == 100_000
+    assert max(lengths) <= 4096
+
+
+@pytest.mark.parametrize(("bad", "good"), [("input", "origin"), ("origin", "input")])
+def test_the_side_that_nobody_decodes_is_told(tmp_path: Path, bad: str, good: str) -> None:
+    make = Maker(tmp_path)
+    (tmp_path / good).write_bytes(make.mp4())
+    for content in undecodable(make).values():
+        (tmp_path / bad).write_bytes(content)
+        pair = Pair(tmp_path / "origin", tmp_path / "input", "s3://b/o", "s3://b/i")
+        with pytest.raises(Hopeless) as caught:
+            score(pair, Vmaf(scale="160x90", align="nearest"), SETTINGS, Work(), lambda _: None, tmp_path)
+        assert caught.value.failure.code == f"{bad}-no-video"
+        assert caught.value.failure.message == f"The {bad}'s video is of a codec that this worker can't decode."
+
+
+def test_what_ffmpeg_5_says_of_a_codec_without_a_decoder_is_known() -> None:
+    said = ["Stream mapping:", "Decoder (codec none) not found for input stream #1:0"]
+    assert encoder_error(said, 1, ("input", "origin")).failure.code == "origin-no-video"
+    assert encoder_error(["x264 [error]: broken"], 1).failure.code == "encoder-failed"
 
 
 def test_the_time_for_a_film_grows_with_its_length_up_to_the_jobs() -> None:

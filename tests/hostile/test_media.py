@@ -59,6 +59,11 @@ def test_pictures_that_lie_in_other_files_are_not_fetched(stage: Stage) -> None:
     assert set(found.values()) == {"finished"}
 
 
+def test_what_nobody_decodes_is_the_inputs_fault(stage: Stage) -> None:
+    files = corpus.undecodable(stage.make)
+    assert codes(stage, files) == dict.fromkeys(files, "input-no-video")
+
+
 def test_huge_pictures_in_a_small_file_are_refused(stage: Stage) -> None:
     files = corpus.huge(stage.make)
     assert max(map(len, files.values())) < MIB
@@ -178,6 +183,17 @@ def test_strange_names_are_just_names(stage: Stage, name: str) -> None:
 def test_keys_that_look_like_paths_are_no_paths(stage: Stage, key: str) -> None:
     event = stage.run(f"s3://media/{key}")
     assert (event["action"], event["error"]["code"]) == ("JobFailed", "input-not-found")
+
+
+def test_names_do_not_forge_lines_of_the_log(stage: Stage) -> None:
+    forged = "2026-01-01 00:00:00,000 INFO job 1 finished"
+    for key in (f"a\n{forged}", f"a\r\n{forged}\x1b[2J", f"a\u2028{forged}"):
+        event = stage.run(f"s3://media/{key}")
+        assert event["error"]["code"] == "input-not-found"
+    log = stage.log.read_text()
+    assert log.count(forged) == 3
+    assert not [line for line in log.splitlines() if line.startswith(forged)]
+    assert "\x1b" not in log
 
 
 def test_the_worker_still_works(stage: Stage) -> None:

@@ -233,7 +233,10 @@ def test_a_little_more_detail_is_said_and_no_more() -> None:
 
 def test_frames_are_counted_as_they_can_be_shown() -> None:
     whole: list[tuple[float | None, str]] = [(0.0, "K_"), (0.08, "__"), (0.04, "__")]
-    assert probe.shown_at(whole, 25.0) == [0.0, 0.04, 0.08]
-    assert probe.shown_at([(0.0, "KD"), *whole[1:]], 25.0) == [0.04, 0.08]
-    assert probe.shown_at([(5.0, "__"), (5.04, "__"), (5.12, "K_"), (5.08, "__"), (5.16, "__")], 25.0) == [5.12, 5.16]
-    assert probe.shown_at([(None, "K_"), (0.04, "__"), (None, "__")], 25.0) == [0.0, 0.04, 0.08]
+    assert list(probe.shown_at(whole, 25.0)) == [0.0, 0.04, 0.08]
+    assert list(probe.shown_at([(0.0, "KD"), *whole[1:]], 25.0)) == [0.04, 0.08]
+    assert list(probe.shown_at([(5.0, "__"), (5.04, "__"), (5.12, "K_"), (5.08, "__"), (5.16, "__")], 25.0)) == [
+        5.12,
+        5.16,
+    ]
+    assert list(probe.shown_at([(None, "K_"), (0.04, "__"), (None, "__")], 25.0)) == [0.0, 0.04, 0.08]

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from elasticrecode.events import MeanScore
 from elasticrecode.profiles import Profile, Vmaf, resolve, vmaf_model
 from worker import vmaf
 from worker.alignment import Pairing
@@ -52,6 +53,16 @@ def log(*scores: float, detail: float = 0.9) -> bytes:
 
 PSNR = "n:1 mse_avg:0.00 psnr_avg:inf psnr_y:inf\nn:2 mse_avg:4.80 psnr_avg:41.30 psnr_y:40.10\n"
 SSIM = "n:1 Y:1.000000 U:1.0 V:1.0 All:1.000000 (inf)\nn:2 Y:0.980000 U:0.9 V:0.9 All:0.970000 (15.2)\n"
+
+
+def test_a_metric_that_is_not_defined_for_a_frame_is_left_out_there() -> None:
+    said = json.loads(log(90, 80))
+    said["frames"][0]["metrics"]["float_ms_ssim"] = None
+    said["frames"][1]["metrics"]["float_ms_ssim"] = 0.5
+    scores = vmaf.read(json.dumps(said).encode(), None, None)
+    assert "float_ms_ssim" not in scores.frames[0][1]
+    assert scores.mean("float_ms_ssim") == MeanScore(0.5)
+    assert vmaf.detail_both_ways(scores, json.dumps(said).encode(), 2)[1] == pytest.approx(0.9)
 
 
 def test_the_logs_of_a_run_are_brought_together_frame_by_frame() -> None:

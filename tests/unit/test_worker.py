@@ -1,24 +1,37 @@
 """The worker's pure parts: its arguments, its names, its progress, its settings."""
 
+import logging
 import math
 import re
+import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
+import boto3
 import msgspec
 import pytest
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, EndpointConnectionError, NoCredentialsError
+from botocore.stub import Stubber
 
 from elasticrecode import jobs, profiles
-from elasticrecode.events import Progress
+from elasticrecode.events import Failure, Progress
 from elasticrecode.profiles import Ffmpeg
 from tests.conftest import ROOT
-from worker import ffmpeg, probe, sandbox, task
-from worker.failures import ClaimLost, Hopeless, last_lines
+from worker import ffmpeg, loop, probe, sandbox, task
+from worker.failures import ClaimLost, Hopeless, JobError, Passing, last_lines
+from worker.lease import Lease
 from worker.limits import Limits
+from worker.lines import Lines, printable
 from worker.machine import cores, memory
+from worker.reporter import Reporter
 from worker.settings import ConfigurationError, Settings
 from worker.storage import Storage
+from worker.work import Work
 
 
 def profile(
@@ -305,3 +318,129 @@ def test_the_end_of_a_long_log_is_enough(tmp_path: Path) -> None:
     log.write_text(f"{tmp_path}/input: wrong\n" * 1_000_000)
     assert len(last_lines(log, tmp_path)) < 10_000
     assert last_lines(log, tmp_path)[-1] == "/input: wrong"
+
+
+WORDS = "User: arn:aws:sts::123456789012:assumed-role/worker/i-1 is not authorized to perform: kms:Decrypt"
+Call = Callable[[Storage, Path], None]
+
+
+def download(storage: Storage, path: Path) -> None:
+    storage.download("s3://media/in/a.mp4", path / "input", Work())
+
+
+def upload(storage: Storage, path: Path) -> None:
+    (path / "output").write_bytes(b"film")
+    storage.upload(path / "output", "s3://media/in/a.mp4", "j")
+
+
+def remove(storage: Storage, _: Path) -> None:
+    storage.remove(["s3://media/in/a.mp4"])
+
+
+@pytest.mark.parametrize(
+    ("call", "method"), [(download, "head_object"), (upload, "put_object"), (remove, "delete_object")]
+)
+@pytest.mark.parametrize(
+    ("code", "kind", "told"),
+    [
+        ("AccessDenied", Hopeless, r"This worker may not (read|write) s3://media/in/a\.mp4\."),
+        ("KMS.DisabledException", Passing, r"S3 did not serve s3://media/in/a\.mp4: KMS\.DisabledException\."),
+    ],
+)
+def test_what_aws_says_is_for_the_log_and_its_code_for_the_user(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    call: Call,
+    method: str,
+    code: str,
+    kind: type[JobError],
+    told: str,
+) -> None:
+    client = boto3.client("s3")
+    with Stubber(client) as stub:
+        stub.add_client_error(method, service_error_code=code, service_message=WORDS)
+        with pytest.raises(kind) as caught:
+            call(Storage(lambda: client), tmp_path)
+    assert re.fullmatch(told, str(caught.value))
+    assert caught.value.failure == Failure(caught.value.failure.code, str(caught.value), [])
+    assert WORDS in caplog.text
+
+
+@pytest.mark.parametrize(
+    "error", [EndpointConnectionError(endpoint_url="http://10.1.2.3:9000/"), NoCredentialsError(), BotoCoreError()]
+)
+def test_an_s3_that_is_not_reached_is_not_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    def connect() -> Any:
+        raise error
+
+    with pytest.raises(Passing) as caught:
+        download(Storage(connect), tmp_path)
+    assert str(caught.value) == f"S3 could not be reached for s3://media/in/a.mp4: {type(error).__name__}."
+    assert str(error) in caplog.text
+
+
+def test_a_refused_connection_is_not_named_either(tmp_path: Path) -> None:
+    never = Config(retries={"total_max_attempts": 1})
+    storage = Storage(partial(boto3.client, "s3", endpoint_url="http://127.0.0.1:9", config=never))
+    with pytest.raises(Passing) as caught:
+        download(storage, tmp_path)
+    assert str(caught.value) == "S3 could not be reached for s3://media/in/a.mp4: EndpointConnectionError."
+
+
+class Said:
+    """A reporter and a lease that note what they are told."""
+
+    attempt = 1
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, dict[str, Any]]] = []
+
+    def send(self, action: str, **more: Any) -> None:
+        self.events.append((action, more))
+
+    def come_back(self, _: float) -> None:
+        return
+
+    def renew(self) -> None:
+        return
+
+
+def test_what_a_fault_of_the_worker_says_is_for_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError(WORDS)
+
+    monkeypatch.setattr(loop, "perform", fail)
+    settings = Settings.read({"WORKER_TYPE": "ffmpeg", "QUEUE_NAME": "q", "CONTROL_PLANE": "c"})
+    said, job = Said(), cast(jobs.Job, SimpleNamespace(jobid="j"))
+    loop.Worker(settings)._do(job, cast(Lease, said), cast(Reporter, said), Work(), 1)
+    action, more = said.events[-1]
+    assert (action, more["error"].code, more["msg"]) == (
+        "JobReturned",
+        "worker-error",
+        "The worker itself failed: RuntimeError.",
+    )
+    assert WORDS not in str(said.events)
+    assert WORDS in caplog.text
+
+
+FORGED = "in/a.mp4\n2026-01-01 00:00:00,000 INFO job 1 finished\r\x1b[2J\u2028\u202e\x85\udc80é漢"
+
+
+def test_what_others_write_is_no_line_of_the_log() -> None:
+    assert printable("a b é 漢 \\n") == "a b é 漢 \\n"
+    told = logging.LogRecord("x", logging.INFO, "", 1, "job %s finished", (FORGED,), None)
+    line = Lines("%(levelname)s %(message)s").format(told)
+    assert line == (
+        r"INFO job in/a.mp4\n2026-01-01 00:00:00,000 INFO job 1 finished\r\x1b[2J\u2028\u202e\x85\udc80é漢 finished"
+    )
+    try:
+        raise ValueError(FORGED)
+    except ValueError:
+        told = logging.LogRecord("x", logging.ERROR, "", 1, "job %s failed", (FORGED,), sys.exc_info())
+    first, *rest = Lines("%(levelname)s %(message)s").format(told).split("\n")
+    assert first.startswith("ERROR job")
+    assert all(line.startswith("    ") and line.isprintable() for line in rest)
