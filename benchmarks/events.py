@@ -242,9 +242,8 @@ class _Network:
         body = BytesIO(json.dumps(self._answer(operation, request.body)).encode())
         return AWSResponse(request.url, 200, HTTPHeaders(), HTTPResponse(body, preload_content=False))
 
-    def post(self, frames: Mapping[str, Sequence[bytes]], seconds: float) -> dict[str, Outcome]:
+    def post(self, frames: Mapping[str, Sequence[bytes]], *_: object) -> dict[str, Outcome]:
         """Stand in for the poster: what posts cost is the section `push`'s matter."""
-        del seconds
         self.requests += (("PostToConnection", b"{}") for posted in frames.values() for _ in posted)
         return {connection_id: Outcome(len(posted), "") for connection_id, posted in frames.items()}
 

@@ -317,9 +317,14 @@ class World:
 
     # What the functions post to
 
-    def post(self, frames: Mapping[str, Sequence[bytes]], seconds: float) -> dict[str, Outcome]:
+    def post(
+        self, frames: Mapping[str, Sequence[bytes]], seconds: float, expires: Mapping[str, float]
+    ) -> dict[str, Outcome]:
         """The poster."""
-        outcomes = {name: self.post_to(self.sockets[name], bodies) for name, bodies in frames.items()}
+        outcomes = {
+            name: self.post_to(self.sockets[name], bodies) if time.time() < expires[name] else Outcome(0, "late")
+            for name, bodies in frames.items()
+        }
         if any(outcome.ended == "late" for outcome in outcomes.values()):
             self.clock.ahead += seconds
         return outcomes
