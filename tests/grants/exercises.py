@@ -687,9 +687,9 @@ def _watcher(stage: Stage, user: str) -> Watcher | None:
     return stage.connections.get(rows[0]["topic"]["S"], rows[0]["connectionID"]["S"]) if rows else None
 
 
-def _receive(socket: ClientConnection, seconds: float = 6) -> dict[str, Any]:
+def _receive(stage: Stage, socket: ClientConnection) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(socket.recv(timeout=seconds))
+        found: dict[str, Any] = json.loads(socket.recv(timeout=6 * stage.patience))
     except TimeoutError:
         raise Missed("nothing was pushed") from None
     return found
@@ -744,16 +744,16 @@ def hangup_ends_who_has_no_token_any_more(stage: Stage) -> None:
         ended = int(time.time()) - 1
         stage.connections.add(watcher.connection_id, watcher.watch, Start("now"), ended)
         stage.invoke("hangup", {})
-        _until_closed(socket)
+        _until_closed(stage, socket)
     if _watcher(stage, user):
         raise Missed("who has been hung up on is still known")
 
 
-def _until_closed(socket: ClientConnection) -> None:
-    until = time.monotonic() + 3
+def _until_closed(stage: Stage, socket: ClientConnection) -> None:
+    until = time.monotonic() + 3 * stage.patience
     with suppress(ConnectionClosed, TimeoutError):
         while time.monotonic() < until:
-            socket.recv(timeout=3)
+            socket.recv(timeout=3 * stage.patience)
         raise Missed("the connection has not ended")
     if socket.state is State.OPEN:
         raise Missed("the connection has not ended")
@@ -764,7 +764,7 @@ def sockets_answers(stage: Stage) -> None:
     with _watching(stage, new()) as socket:
         socket.send("ping")
         try:
-            socket.recv(timeout=4)
+            socket.recv(timeout=4 * stage.patience)
         except TimeoutError:
             raise Missed("no pong came") from None
 
@@ -778,7 +778,7 @@ def push_takes_a_watcher_over(stage: Stage) -> None:
         stage.invoke("push", stage.chunk(stage.told("JobStart", user)))
         if getattr(_watcher(stage, user), "state", "") != "live":
             raise Missed("it is left to replay")
-        while _receive(socket)["action"] != "JobStart":
+        while _receive(stage, socket)["action"] != "JobStart":
             pass
 
 
@@ -807,7 +807,7 @@ def push_follows_the_feed(stage: Stage) -> None:
     with _watching(stage, user) as socket:
         stage.until(lambda: getattr(_watcher(stage, user), "state", "") == "joining", "a watcher that joins")
         stage.chunk(stage.told("JobStart", user))
-        _receive(socket)
+        _receive(stage, socket)
 
 
 def _known_watcher(stage: Stage, user: str, connection: str, state: str, at: Cursor) -> dict[str, Any]:
@@ -831,7 +831,7 @@ def replay_tells_what_was(stage: Stage) -> None:
     user, began = new(), time.time() - 1
     stage.chunk(stage.told("JobStart", user, job_id=new()))  # whose submission, which has the job in it, is not told
     with _watching(stage, user, f"&lastMod={began:.3f}") as socket:
-        while _receive(socket)["action"] != "JobStart":
+        while _receive(stage, socket)["action"] != "JobStart":
             pass
         stage.until(lambda: getattr(_watcher(stage, user), "state", "") != "catching-up", "a watcher that has all")
 
@@ -862,7 +862,7 @@ def replay_ends_the_connection_of_who_takes_nothing(stage: Stage) -> None:
         try:
             item = _known_watcher(stage, user, watcher.connection_id, "catching-up", before)
             stage.invoke("replay", {"Records": [{"dynamodb": {"NewImage": item}}]})
-            _until_closed(socket)
+            _until_closed(stage, socket)
         finally:
             stage.iam.delete_role_policy(RoleName=role, PolicyName="takes-nothing")
 

@@ -19,6 +19,8 @@ from tests.grants.stage import Stage
 
 __all__ = ["deployed", "stage"]
 
+Stage.patience = 1
+
 _PAGE = ROOT / "docs" / "grants.md"
 _TEST = "tests/e2e/test_grants.py::test_everything_is_allowed_that_is_needed"
 _HEAD = f"""# What each part may do, and what fails without it

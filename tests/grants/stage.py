@@ -42,6 +42,9 @@ class Missed(AssertionError):
 class Stage:
     """Calls functions, and has their tables and queues."""
 
+    patience = 8
+    """How many times as long as on an idle machine an effect is waited for. Where it is not to come, once is enough."""
+
     def __init__(self, deployed: Deployed) -> None:
         self.deployed = deployed
         self.stack = deployed.stack
@@ -210,10 +213,10 @@ class Stage:
 
     def until(self, condition: Callable[[], Any], what: str, seconds: float = _SECONDS) -> Any:
         """Wait until the condition gives something. Missed when it does not in time."""
-        until = time.monotonic() + seconds
+        until = time.monotonic() + seconds * self.patience
         while not (found := condition()):
             if time.monotonic() > until:
-                raise Missed(f"{what} did not happen within {seconds:.0f} s")
+                raise Missed(f"{what} did not happen within {seconds * self.patience:.0f} s")
             time.sleep(0.05)
         return found
 
