@@ -29,14 +29,14 @@ from typing import Any, NamedTuple, TypeVar
 from unittest import mock
 
 from benchmarks.events import PRICES, begun, entry, written
-from elasticrecode import registry
-from elasticrecode import settings as names
-from elasticrecode.aws import batched
-from elasticrecode.events import BATCH_FINISHED, JOB_FINISHED
-from elasticrecode.jobs import split
-from elasticrecode.lifecycle import CLAIM, State, write
-from elasticrecode.strips import SIZE, Change, Strip
-from elasticrecode.table import SHARDS
+from elasticrecode.aws.clients import batched
+from elasticrecode.batches.counting import SIZE, Change, Strip
+from elasticrecode.contract import tables
+from elasticrecode.jobs.events import BATCH_FINISHED, JOB_FINISHED
+from elasticrecode.jobs.lifecycle import CLAIM, State, write
+from elasticrecode.jobs.store import SHARDS
+from elasticrecode.jobs.uris import split
+from elasticrecode.workers import lookout, registry
 from infra.batches import EXPAND_MIB, EXPANDING, SURVEY_MIB, TALLYING
 from infra.functions import MEMORY_MIB
 from tests.instant import PAGES, SURVEYS, TALLIES, WORK, Handler, Instant, Item, delivered, handlers, take_in, updated
@@ -65,7 +65,7 @@ _LAG, _DISORDER = 10_000, 2_000
 _NEW_TABLE, _QUOTA, _PARTITION = 4_000, 40_000, 1_000
 """Write units a second: of a new table on demand, and of each of its indexes; of a table with all its indexes, where no
 more was asked for; of a partition."""
-_INDEXES = {names.USER_INDEX: (names.USER_KEYS, names.USER_PROJECTION), names.DUE_INDEX: (names.DUE_KEYS, ())}
+_INDEXES = {tables.USER_INDEX: (tables.USER_KEYS, tables.USER_PROJECTION), tables.DUE_INDEX: (tables.DUE_KEYS, ())}
 _TABLE = "table"
 _KEY_BYTES, _LONGEST = 1024, "longest keys"
 _POD = "ffmpeg-worker-95d8865bb-gtpnv"
@@ -81,7 +81,8 @@ def rows() -> Rows:
     logging.disable()
     try:
         functions = handlers()
-        with mock.patch.object(registry, "time", SimpleNamespace(time=lambda: 1_800_000_000.0)):
+        still = SimpleNamespace(time=lambda: 1_800_000_000.0)
+        with mock.patch.object(registry, "time", still), mock.patch.object(lookout, "time", still):
             _Course(functions, _SIZES[0]).run()  # warms up
             runs = _interleaved(functions)
             yield from _growing(runs)
@@ -316,7 +317,7 @@ def _moved(item: Item, action: str, attempt: int | None, details: dict[str, str 
 def _record(name: str, new: Item, old: Item | None = None) -> str:
     """A record of the stream, in JSON."""
     images = {"NewImage": new} | ({"OldImage": old} if old else {})
-    keys = {key: new[key] for key in names.JOBS_KEYS}
+    keys = {key: new[key] for key in tables.JOBS_KEYS}
     change = {"Keys": keys, **images, "StreamViewType": "NEW_AND_OLD_IMAGES", "SequenceNumber": "1", "SizeBytes": 1}
     return json.dumps({"eventID": "1", "eventName": name, "eventSource": "aws:dynamodb", "dynamodb": change})
 
@@ -401,7 +402,7 @@ def _scattered(plain: float) -> tuple[str, str, str, float, float]:
 def _binding(run: _Run, look_seconds: float) -> Rows:
     """Shares of limits."""
     rate = _MILLION / (_ASKED_SECONDS - look_seconds)
-    user, due = names.USER_INDEX, names.DUE_INDEX
+    user, due = tables.USER_INDEX, tables.DUE_INDEX
     units = run.units
     yield (
         "a million looked through",

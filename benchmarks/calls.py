@@ -7,7 +7,7 @@ from typing import Any
 from botocore.client import BaseClient
 from moto import mock_aws
 
-from elasticrecode import settings as names
+from elasticrecode.contract import routes
 from tests.aws.conftest import Stack
 from tests.conftest import contract
 from tests.support import call
@@ -49,7 +49,7 @@ def _count(bodies: list[dict[str, Any]]) -> list[Counter[str]]:
         try:
             for body in bodies:
                 counted.clear()
-                answer = call(stack.submit, names.SUBMIT, body)
+                answer = call(stack.submit, routes.SUBMIT, body)
                 stack.flow()
                 if answer.status != 200:
                     raise RuntimeError(f"not accepted: {answer}")

@@ -36,14 +36,14 @@ from moto import mock_aws
 from msgspec import Raw, structs
 from urllib3 import HTTPResponse
 
-from elasticrecode import settings as names
-from elasticrecode.claims import Claims
-from elasticrecode.events import JOB_FINISHED, JOB_PROGRESS, JOB_START, Output, Progress, Result, WorkerEvent
-from elasticrecode.jobs import Job
-from elasticrecode.posting import Outcome, Poster
-from elasticrecode.routing import Choice
-from elasticrecode.table import Accepted, Item, JobsTable
-from elasticrecode.watching import EVERYTHING, LIVE
+from elasticrecode.contract import settings, tables
+from elasticrecode.jobs.claims import Claims
+from elasticrecode.jobs.events import JOB_FINISHED, JOB_PROGRESS, JOB_START, Output, Progress, Result, WorkerEvent
+from elasticrecode.jobs.job import Job
+from elasticrecode.jobs.placement import Choice
+from elasticrecode.jobs.store import Accepted, Item, JobsTable
+from elasticrecode.watch.sockets import Outcome, Poster
+from elasticrecode.watch.subscription import EVERYTHING, LIVE
 from tests.aws.conftest import Stack
 from tests.conftest import contract
 from tests.support import function
@@ -57,8 +57,8 @@ _MANAGEMENT_URL = "http://localhost/ws"
 _JOB: Job = msgspec.convert(contract("queue_message"), Job)
 _LIFE = (JOB_START, *[JOB_PROGRESS] * 8, JOB_FINISHED)
 _INDEXES: tuple[tuple[tuple[str, str], tuple[str, ...]], ...] = (
-    (names.USER_KEYS, names.USER_PROJECTION),
-    (names.DUE_KEYS, ()),
+    (tables.USER_KEYS, tables.USER_PROJECTION),
+    (tables.DUE_KEYS, ()),
 )
 
 Handler = Callable[[dict[str, Any], Any], Any]
@@ -211,8 +211,8 @@ class _Network:
     def __init__(self, watchers: int) -> None:
         self.requests: list[tuple[str, Any]] = []
         self._topic = f"{EVERYTHING}/0"
-        later = {names.TTL: {"N": str(10**10)}}
-        keys = names.CONNECTIONS_KEYS
+        later = {tables.TTL: {"N": str(10**10)}}
+        keys = tables.CONNECTIONS_KEYS
         self._watchers = [
             {
                 keys[0]: {"S": self._topic},
@@ -276,13 +276,13 @@ def _spend(side: Callable[[dict[str, Any]], float], network: _Network, mix: _Mix
 
 def _ours(network: _Network) -> Callable[[dict[str, Any]], float]:
     consume: Handler = function("events").build(
-        names.EventsSettings(
+        settings.EventsSettings(
             jobs_table="jobs", events_dead_letter_queue="http://q", event_retention_seconds=_DAY, max_strikes=3
         )
     )
-    feed: Handler = function("feed").build(names.FeedSettings(feed_table="feed", event_retention_seconds=_DAY))
+    feed: Handler = function("feed").build(settings.FeedSettings(feed_table="feed", event_retention_seconds=_DAY))
     push: Handler = function("push").build(
-        names.WatchersSettings(
+        settings.WatchersSettings(
             jobs_table="jobs",
             feed_table="feed",
             connections_table="connections",
@@ -331,7 +331,7 @@ def _plain() -> Callable[[dict[str, Any]], float]:
                     "userID": {"S": job["userid"]},
                     "at": {"S": position},
                     "event": {"S": record.body},
-                    names.TTL: {"N": str(event["ts"] + _DAY)},
+                    tables.TTL: {"N": str(event["ts"] + _DAY)},
                 },
             )
             for row in watching:
@@ -409,7 +409,7 @@ def entry(item: Item, keys: tuple[str, str], projected: Sequence[str]) -> Item:
     """What of an item shows in an index."""
     if not all(key in item for key in keys):
         return {}
-    return {name: item[name] for name in (*names.JOBS_KEYS, *keys, *projected) if name in item}
+    return {name: item[name] for name in (*tables.JOBS_KEYS, *keys, *projected) if name in item}
 
 
 def begun(item: Item) -> int:

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from msgspec.structs import asdict
 
-from elasticrecode import settings as names
+from elasticrecode.contract import settings
 
 _ROOT = Path(__file__).resolve().parent.parent
 _RUNS = 9
-_QUEUES: names.Queues = {"cpu": {"q": "http://localhost/q"}, "gpu": {}, "vmaf": {}}
-_SUBMIT = names.SubmitSettings(
+_QUEUES: settings.Queues = {"cpu": {"q": "http://localhost/q"}, "gpu": {}, "vmaf": {}}
+_SUBMIT = settings.SubmitSettings(
     jobs_table="t",
     registry_table="r",
     queues=_QUEUES,
@@ -28,27 +28,27 @@ _SUBMIT = names.SubmitSettings(
     retention_days=1,
     idempotency_days=1,
 )
-_WATCHERS = names.WatchersSettings(
+_WATCHERS = settings.WatchersSettings(
     jobs_table="t", feed_table="f", connections_table="c", socket_management_url="http://localhost/ws"
 )
-_FUNCTIONS: dict[str, tuple[names.Settings, tuple[str, ...]]] = {
+_FUNCTIONS: dict[str, tuple[settings.Settings, tuple[str, ...]]] = {
     "submit": (_SUBMIT, ("dynamodb",)),
     "vmaf": (_SUBMIT, ("dynamodb",)),
-    "logs": (names.LogsSettings(jobs_table="t", job_logs=True), ("dynamodb",)),
+    "logs": (settings.LogsSettings(jobs_table="t", job_logs=True), ("dynamodb",)),
     "jobs": (
-        names.JobsSettings(jobs_table="t", batches_table="b", registry_table="r", queues=_QUEUES, retention_days=1),
+        settings.JobsSettings(jobs_table="t", batches_table="b", registry_table="r", queues=_QUEUES, retention_days=1),
         ("dynamodb",),
     ),
     "dispatch": (
-        names.DispatchSettings(jobs_table="t", registry_table="r", queues=_QUEUES, tally_queue="http://q"),
+        settings.DispatchSettings(jobs_table="t", registry_table="r", queues=_QUEUES, tally_queue="http://q"),
         ("dynamodb", "sqs"),
     ),
     "batch": (
-        names.BatchSettings(**asdict(_SUBMIT), batches_table="b", surveys_queue="http://q", pages_queue="http://q"),
+        settings.BatchSettings(**asdict(_SUBMIT), batches_table="b", surveys_queue="http://q", pages_queue="http://q"),
         ("dynamodb", "sqs"),
     ),
     "survey": (
-        names.SurveySettings(
+        settings.SurveySettings(
             batches_table="b",
             surveys_queue="http://q",
             pages_queue="http://q",
@@ -59,7 +59,7 @@ _FUNCTIONS: dict[str, tuple[names.Settings, tuple[str, ...]]] = {
         ("dynamodb", "s3", "sqs"),
     ),
     "expand": (
-        names.ExpandSettings(
+        settings.ExpandSettings(
             jobs_table="t",
             batches_table="b",
             registry_table="r",
@@ -73,44 +73,44 @@ _FUNCTIONS: dict[str, tuple[names.Settings, tuple[str, ...]]] = {
         ("dynamodb", "sqs"),
     ),
     "tally": (
-        names.TallySettings(jobs_table="t", batches_table="b", retention_days=7, event_retention_seconds=1),
+        settings.TallySettings(jobs_table="t", batches_table="b", retention_days=7, event_retention_seconds=1),
         ("dynamodb",),
     ),
     "workers": (
-        names.WorkersSettings(registry_table="r", queues=_QUEUES, discovery=True),
+        settings.WorkersSettings(registry_table="r", queues=_QUEUES, discovery=True),
         ("dynamodb", "sqs"),
     ),
-    "presets": (names.PresetsSettings(registry_table="r", presets={}), ("dynamodb",)),
+    "presets": (settings.PresetsSettings(registry_table="r", presets={}), ("dynamodb",)),
     "events": (
-        names.EventsSettings(
+        settings.EventsSettings(
             jobs_table="t", events_dead_letter_queue="http://q", event_retention_seconds=1, max_strikes=3
         ),
         ("dynamodb", "sqs"),
     ),
     "sockets": (
-        names.SocketsSettings(connections_table="c", socket_management_url="http://localhost/ws"),
+        settings.SocketsSettings(connections_table="c", socket_management_url="http://localhost/ws"),
         ("dynamodb",),
     ),
-    "feed": (names.FeedSettings(feed_table="f", event_retention_seconds=1), ("dynamodb",)),
+    "feed": (settings.FeedSettings(feed_table="f", event_retention_seconds=1), ("dynamodb",)),
     "webhooks": (
-        names.WebhooksSettings(webhooks_table="w", deliveries_queue="http://q", networks=[]),
+        settings.WebhooksSettings(webhooks_table="w", deliveries_queue="http://q", networks=[]),
         ("dynamodb", "sqs"),
     ),
-    "announce": (names.AnnounceSettings(webhooks_table="w", deliveries_queue="http://q"), ("dynamodb", "sqs")),
+    "announce": (settings.AnnounceSettings(webhooks_table="w", deliveries_queue="http://q"), ("dynamodb", "sqs")),
     "deliver": (
-        names.DeliverSettings(webhooks_table="w", deliveries_queue="http://q", networks=[]),
+        settings.DeliverSettings(webhooks_table="w", deliveries_queue="http://q", networks=[]),
         ("dynamodb", "sqs"),
     ),
     "drops": (
-        names.DropsSettings(jobs_table="t", registry_table="r", queues=_QUEUES, retention_days=1, drops=[]),
+        settings.DropsSettings(jobs_table="t", registry_table="r", queues=_QUEUES, retention_days=1, drops=[]),
         ("dynamodb", "s3"),
     ),
-    "publish": (names.PublishSettings(jobs_table="t", event_bus="b"), ("dynamodb", "events")),
+    "publish": (settings.PublishSettings(jobs_table="t", event_bus="b"), ("dynamodb", "events")),
     "push": (_WATCHERS, ("dynamodb", "apigatewaymanagementapi")),
     "replay": (_WATCHERS, ("dynamodb", "apigatewaymanagementapi")),
 }
-_FREE: dict[str, names.Settings] = {
-    "schema": names.SchemaSettings(build="b", commit="c"),
+_FREE: dict[str, settings.Settings] = {
+    "schema": settings.SchemaSettings(build="b", commit="c"),
 }
 _USUAL = """
 import boto3, pydantic

@@ -24,7 +24,7 @@ from botocore.config import Config
 from botocore.credentials import ReadOnlyCredentials
 from yarl import URL
 
-from elasticrecode.posting import Outcome, Poster, Signer, canonical
+from elasticrecode.watch.sockets import Outcome, Poster, Signer, canonical
 from tests.posting.gateway import REGION, SECRETS, TOKEN, Seen, is_signed
 
 _ANSWER_SECONDS = 0.005

@@ -29,8 +29,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple, Protocol
 
-from elasticrecode.fleet import Load, PriceModel, Queue
-from elasticrecode.routing import DESERTED_SECONDS, Choice, Router, Want
+from elasticrecode.jobs.placement import Choice, PriceModel, Want
+from elasticrecode.workers.fleet import Load, Queue
+from elasticrecode.workers.routing import DESERTED_SECONDS, Router
 
 _ROUTERS = 16
 _TENANTS = 10

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.transcode import seconds
-from elasticrecode.profiles import Vmaf
+from elasticrecode.media.profiles import Vmaf
 from local.place import TOOLS
 from worker.score import Pair, score
 from worker.settings import Settings

@@ -10,9 +10,9 @@ from pathlib import Path
 import boto3
 from moto import mock_aws
 
-from elasticrecode.events import Progress
-from elasticrecode.jobs import Job
-from elasticrecode.profiles import Ffmpeg, Profile
+from elasticrecode.jobs.events import Progress
+from elasticrecode.jobs.job import Job
+from elasticrecode.media.profiles import Ffmpeg, Profile
 from local.place import TOOLS
 from worker import ffmpeg, probe
 from worker.settings import Settings

@@ -10,14 +10,22 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from elasticrecode import settings
+from elasticrecode.contract.metrics import (
+    CLUSTERS_UNREACHABLE,
+    DELIVERIES_GIVEN_UP,
+    EVENTS_GIVEN_UP,
+    FILES_LEFT_OUT,
+    JOBS_BURIED,
+    METRICS,
+    UNREADABLE_MESSAGES,
+)
 
 _PERIOD = Duration.minutes(5)
 _LATE = Duration.minutes(10)
 _GIVEN_UP = {
-    settings.JOBS_BURIED: "A job's message was received too often without an end; the job failed as dead-letter.",
-    settings.UNREADABLE_MESSAGES: "A message on a worker queue was no job; the log of reconcile has it.",
-    settings.EVENTS_GIVEN_UP: "A worker's event could not be read or stored; the log of reconcile has it.",
+    JOBS_BURIED: "A job's message was received too often without an end; the job failed as dead-letter.",
+    UNREADABLE_MESSAGES: "A message on a worker queue was no job; the log of reconcile has it.",
+    EVENTS_GIVEN_UP: "A worker's event could not be read or stored; the log of reconcile has it.",
 }
 
 
@@ -32,9 +40,9 @@ class Alarms(Construct):
         """What `reconcile` counts as given up, and `reconcile` itself when it fails again and again."""
         for name, meaning in _GIVEN_UP.items():
             self._alarm(name, _own(name, "reconcile"), 1, meaning)
-        undelivered = _own(settings.DELIVERIES_GIVEN_UP, "deliver")
+        undelivered = _own(DELIVERIES_GIVEN_UP, "deliver")
         self._alarm(
-            settings.DELIVERIES_GIVEN_UP,
+            DELIVERIES_GIVEN_UP,
             undelivered,
             1,
             "A delivery was given up; the failures of its webhook say why.",
@@ -44,17 +52,17 @@ class Alarms(Construct):
 
     def when_blind(self) -> None:
         """Clusters that `discovery` does not reach; one look that fails is nothing yet."""
-        metric = _own(settings.CLUSTERS_UNREACHABLE, "discovery")
+        metric = _own(CLUSTERS_UNREACHABLE, "discovery")
         meaning = (
             "A cluster can't be looked at, so its workers are taken for what they were; the log of discovery says why."
         )
-        self._alarm(settings.CLUSTERS_UNREACHABLE, metric, 3, meaning)
+        self._alarm(CLUSTERS_UNREACHABLE, metric, 3, meaning)
 
     def when_left_out(self) -> None:
         """Files that were put where a drop is and can't be jobs."""
-        metric = _own(settings.FILES_LEFT_OUT, "drops")
+        metric = _own(FILES_LEFT_OUT, "drops")
         meaning = "A file that was put where a drop is could not become a job; the log of drops says which and why."
-        self._alarm(settings.FILES_LEFT_OUT, metric, 1, meaning)
+        self._alarm(FILES_LEFT_OUT, metric, 1, meaning)
 
     def when_late(self, queues: Mapping[str, sqs.Queue], followers: Mapping[str, lambda_.Function]) -> None:
         """Messages of queues, or records of the table's stream, that nobody takes."""
@@ -82,7 +90,7 @@ class Alarms(Construct):
 def _own(name: str, service: str) -> cloudwatch.Metric:
     """One of the product's own metrics."""
     return cloudwatch.Metric(
-        namespace=settings.METRICS,
+        namespace=METRICS,
         metric_name=name,
         dimensions_map={"service": service},
         statistic="Sum",

@@ -6,8 +6,9 @@ from aws_cdk import aws_apigatewayv2_authorizers as authorizers
 from aws_cdk import aws_cognito as cognito
 from constructs import Construct
 
-from elasticrecode import callers, settings
-from elasticrecode.callers import COGNITO_GROUPS, COGNITO_USER, OPERATORS
+from elasticrecode.access.callers import COGNITO_GROUPS, COGNITO_USER, OPERATORS
+from elasticrecode.contract import settings
+from elasticrecode.contract.auth import SignIn
 from infra.functions import Functions
 from infra.options import Options, listed
 from infra.storage import Storage
@@ -26,7 +27,7 @@ class Auth(Construct):
         super().__init__(scope, id_)
         self.methods = rest.MethodOptions()
         self.socket: authorizers.WebSocketLambdaAuthorizer | None = None
-        self.sign_in: callers.SignIn | None = None
+        self.sign_in: SignIn | None = None
         self.outputs: dict[str, str] = {}
         if options.auth == "none":
             Annotations.of(self).add_warning_v2(
@@ -43,7 +44,7 @@ class Auth(Construct):
             issuer = f"https://cognito-idp.{region}.amazonaws.com/{pool.user_pool_id}"
             url = options.cognitoIdp.replace("{region}", region)
             jwks_url = f"{url}/{pool.user_pool_id}/.well-known/jwks.json"
-            self.sign_in = callers.SignIn(url, client.user_pool_client_id)
+            self.sign_in = SignIn(url, client.user_pool_client_id)
             claims = (COGNITO_USER, COGNITO_GROUPS)
             self.outputs = {"UserPool": pool.user_pool_id, "UserPoolClient": client.user_pool_client_id}
             self.methods = rest.MethodOptions(

@@ -13,7 +13,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 from msgspec.structs import asdict
 
-from elasticrecode import settings
+from elasticrecode.contract import settings
 from infra import kept
 from infra.functions import Functions
 from infra.options import Options, listed

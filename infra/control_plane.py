@@ -15,7 +15,10 @@ from aws_cdk import Aws, CfnOutput, Duration, Stack, aws_events
 from aws_cdk import aws_events_targets as targets
 from constructs import Construct
 
-from elasticrecode import settings, streams
+from elasticrecode.contract import settings, tables
+from elasticrecode.contract.routes import ROUTES
+from elasticrecode.jobs.streams import DISPATCH, FEED
+from elasticrecode.watch.streams import CHUNKS, REPLAY
 from infra import kept, version
 from infra.alarms import Alarms
 from infra.auth import Auth
@@ -98,7 +101,7 @@ class ControlPlane(Stack):
         storage.jobs.grant(manage, "dynamodb:BatchGetItem", "dynamodb:UpdateItem", "dynamodb:PutItem")
         storage.jobs.grant(logs, "dynamodb:Query", "dynamodb:BatchGetItem")
         for listing in (manage, logs):
-            storage.jobs.let_query(listing, settings.USER_INDEX)
+            storage.jobs.let_query(listing, tables.USER_INDEX)
         for routing in (submit, vmaf, manage):
             storage.registry.grant(routing, "dynamodb:Query")
         for writing in (workers, presets):
@@ -117,7 +120,7 @@ class ControlPlane(Stack):
         )
         storage.connections.grant(served["tickets"], "dynamodb:PutItem")
         storage.let_count(submit, vmaf, batches.function, manage, webhooks.function, served["tickets"])
-        by_function = {served[name]: routes for name, routes in settings.ROUTES.items()}
+        by_function = {served[name]: routes for name, routes in ROUTES.items()}
         rest = RestApi(self, "Api", options, by_function, auth.methods)
 
         dispatching = settings.DispatchSettings(
@@ -128,7 +131,7 @@ class ControlPlane(Stack):
         storage.registry.grant(dispatch, "dynamodb:Query", "dynamodb:PutItem")
         storage.grant_worker_queues(dispatch, "sqs:SendMessage", "sqs:GetQueueAttributes")
         batches.tallies.grant(dispatch, "sqs:SendMessage")
-        follow(dispatch, storage.jobs, streams.DISPATCH)
+        follow(dispatch, storage.jobs, DISPATCH)
 
         events = make(
             "events",
@@ -158,7 +161,7 @@ class ControlPlane(Stack):
             seconds=50,
         )
         storage.jobs.grant(reconcile, "dynamodb:BatchGetItem", "dynamodb:UpdateItem", "dynamodb:PutItem")
-        storage.jobs.let_query(reconcile, settings.DUE_INDEX)
+        storage.jobs.let_query(reconcile, tables.DUE_INDEX)
         storage.registry.grant(reconcile, "dynamodb:Query", "dynamodb:PutItem")
         storage.grant_worker_queues(
             reconcile,
@@ -213,7 +216,7 @@ class ControlPlane(Stack):
             ),
         )
         storage.connections.grant(sockets, "dynamodb:PutItem", "dynamodb:DeleteItem")
-        storage.connections.let_query(sockets, settings.CONNECTION_INDEX)
+        storage.connections.let_query(sockets, tables.CONNECTION_INDEX)
         sockets.add_to_role_policy(socket_api.may_post())
         storage.let_count(sockets)
         socket_api.serve(sockets, auth.socket)
@@ -224,13 +227,13 @@ class ControlPlane(Stack):
                 seconds=50,
             )
             storage.connections.grant(hangup, "dynamodb:DeleteItem")
-            storage.connections.let_query(hangup, settings.ENDING_INDEX)
+            storage.connections.let_query(hangup, tables.ENDING_INDEX)
             hangup.add_to_role_policy(socket_api.may_end())
             each_minute.add_target(targets.LambdaFunction(hangup, retry_attempts=0))
 
         feed = make("feed", settings.FeedSettings(feed_table=storage.feed.table_name, event_retention_seconds=keep))
         storage.feed.grant(feed, "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
-        follow(feed, storage.jobs, streams.FEED)
+        follow(feed, storage.jobs, FEED)
         watching = settings.WatchersSettings(
             jobs_table=jobs,
             feed_table=storage.feed.table_name,
@@ -253,9 +256,9 @@ class ControlPlane(Stack):
         )
         storage.jobs.grant(publish, "dynamodb:BatchGetItem")
         webhooks.let_tell(publish)
-        follow(publish, storage.feed, streams.CHUNKS)
-        follow(push, storage.feed, streams.CHUNKS)
-        follow(replay, storage.connections, streams.REPLAY, at_once=10)
+        follow(publish, storage.feed, CHUNKS)
+        follow(push, storage.feed, CHUNKS)
+        follow(replay, storage.connections, REPLAY, at_once=10)
 
         drops = Drops(self, "Drops", options, storage, functions) if options.drops else None
 

@@ -14,8 +14,8 @@ from aws_cdk import aws_s3_notifications as notifications
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from elasticrecode import settings
-from elasticrecode.drops import Drop
+from elasticrecode.contract import settings
+from elasticrecode.jobs.drops import Drop
 from infra import kept
 from infra.functions import Functions
 from infra.options import Options

@@ -8,7 +8,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_deployment as deployment
 from constructs import Construct
 
-from elasticrecode import headers
+from elasticrecode.api import headers
 from infra import kept
 from infra.options import ROOT, Options, listed
 

@@ -5,7 +5,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from elasticrecode.settings import Settings
+from elasticrecode.contract.settings import Settings
 from infra import kept, layers
 from infra.options import ROOT, Options
 

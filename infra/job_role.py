@@ -9,8 +9,8 @@ from aws_cdk import ArnFormat, Aws, Stack
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from elasticrecode.prefixes import READ_ACTIONS, TAG, USER, WRITE_ACTIONS, Access, UserPrefix
-from elasticrecode.settings import UserPrefixes
+from elasticrecode.access.prefixes import READ_ACTIONS, TAG, USER, WRITE_ACTIONS, Access, UserPrefix
+from elasticrecode.contract.settings import UserPrefixes
 from infra.options import Options, listed
 from infra.storage import Storage
 

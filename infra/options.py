@@ -11,13 +11,17 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from elasticrecode import addresses, callers, drops, jobs, prefixes, presets
-from elasticrecode.drops import Drop
+from elasticrecode.access import prefixes
+from elasticrecode.access.prefixes import Prefixes, UserPrefix
+from elasticrecode.contract.auth import Auth, Kind
 from elasticrecode.errors import Fault, Invalid, Malformed
-from elasticrecode.jobs import read_preset
-from elasticrecode.prefixes import Prefixes, UserPrefix
-from elasticrecode.presets import BUILT_IN, Asked
+from elasticrecode.jobs import drops, formats
+from elasticrecode.jobs.drops import Drop
+from elasticrecode.jobs.requests import read_preset
+from elasticrecode.media import presets
+from elasticrecode.media.presets import BUILT_IN, Asked
 from elasticrecode.validation import Body, Reader
+from elasticrecode.webhooks import addresses
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -59,7 +63,7 @@ def listed(text: str) -> list[str]:
 
 
 FORMATS = {
-    **jobs.FORMATS,
+    **formats.FORMATS,
     **drops.FORMATS,
     **prefixes.FORMATS,
     "queue-name": (lambda text: _QUEUE_NAME.fullmatch(text) is not None, "an SQS queue name"),
@@ -155,7 +159,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     requestsPerSecond: Annotated[int, Meta(ge=1, le=10_000)]
     requestsBurst: Annotated[int, Meta(ge=1, le=5_000)]
     accessLogs: bool
-    auth: callers.Kind
+    auth: Kind
     userPool: Annotated[str, Meta(extra_json_schema={"format": "user-pool"})]
     jwtIssuer: Annotated[str, Meta(extra_json_schema={"format": "issuer"})]
     jwtAudience: Annotated[str, Meta(max_length=256)]
@@ -198,9 +202,9 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
         return {"cors": tuple(listed(self.cors)), "auth": self.asked}
 
     @property
-    def asked(self) -> callers.Auth:
+    def asked(self) -> Auth:
         """What callers are asked for."""
-        return callers.Auth(self.auth, tuple(listed(self.operators)))
+        return Auth(self.auth, tuple(listed(self.operators)))
 
 
 _ENVIRONMENT_BYTES = 4096 - 1024

@@ -10,7 +10,8 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_wafv2 as waf
 from constructs import Construct
 
-from elasticrecode import headers, settings
+from elasticrecode.api import headers
+from elasticrecode.contract.routes import PUBLIC_ROUTES
 from infra import kept
 from infra.options import Options
 
@@ -94,7 +95,7 @@ class RestApi(Construct):
             integration = apigateway.LambdaIntegration(function, allow_test_invoke=False)
             for route in served:
                 method, path = route.split(" ")
-                public = route in settings.PUBLIC_ROUTES
+                public = route in PUBLIC_ROUTES
                 self.api.root.resource_for_path(path).add_method(
                     method,
                     integration,

@@ -9,7 +9,8 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from elasticrecode.settings import (
+from elasticrecode.contract.settings import Rate
+from elasticrecode.contract.tables import (
     BATCHES_KEYS,
     CONNECTION_INDEX,
     CONNECTION_KEYS,
@@ -27,7 +28,6 @@ from elasticrecode.settings import (
     USER_KEYS,
     USER_PROJECTION,
     WEBHOOKS_KEYS,
-    Rate,
 )
 from infra import kept
 from infra.options import Options, listed

@@ -11,7 +11,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from elasticrecode import settings
+from elasticrecode.contract import settings
 from infra import kept
 from infra.functions import Functions
 from infra.options import Options, listed

@@ -16,7 +16,7 @@ from aiohttp.http_exceptions import LineTooLong
 from aiohttp.typedefs import Handler
 from yarl import URL
 
-from elasticrecode import headers
+from elasticrecode.api import headers
 from local.place import ROOT, Place
 
 _BODY_LIMIT = 10 * 1024 * 1024

@@ -7,7 +7,7 @@ from typing import Any
 
 import boto3
 
-from elasticrecode.callers import OPERATORS
+from elasticrecode.access.callers import OPERATORS
 from local.place import REGION, LocalError, Place
 
 USER, OPERATOR = "local", "operator"

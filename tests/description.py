@@ -6,8 +6,8 @@ from typing import Any
 
 import jsonschema_rs
 
-from elasticrecode.openapi import document
-from elasticrecode.settings import ROUTES
+from elasticrecode.api.openapi import document
+from elasticrecode.contract.routes import ROUTES
 
 _ROUTES = {route for routes in ROUTES.values() for route in routes}
 _USUAL = {

@@ -11,7 +11,7 @@ from itertools import count
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
-from elasticrecode.settings import ROUTES
+from elasticrecode.contract.routes import ROUTES
 
 Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]

@@ -22,8 +22,9 @@ from botocore.compat import HTTPHeaders
 from botocore.httpsession import URLLib3Session
 from urllib3 import HTTPResponse
 
-from elasticrecode import settings as names
-from elasticrecode.settings import BATCHES_KEYS, JOBS_KEYS
+from elasticrecode.contract import routes
+from elasticrecode.contract import settings as names
+from elasticrecode.contract.tables import BATCHES_KEYS, JOBS_KEYS
 from tests.conftest import contract
 from tests.support import call, function
 
@@ -258,7 +259,7 @@ def handlers() -> dict[str, Handler]:
 
 def take_in(handler: Handler, lines: int) -> str:
     """Let a batch be taken in that has a manifest of so many lines; its id."""
-    answer = call(handler, names.SUBMIT_BATCH, ORDER | {"manifest": f"s3://media/{lines}"})
+    answer = call(handler, routes.SUBMIT_BATCH, ORDER | {"manifest": f"s3://media/{lines}"})
     if answer.status != 202:
         raise RuntimeError(f"not taken: {answer}")
     batch_id: str = answer.body["batchID"]

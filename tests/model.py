@@ -1,6 +1,6 @@
 """The life of a job as a plain function: what the conditional writes must come to."""
 
-from elasticrecode.lifecycle import State, find
+from elasticrecode.jobs.lifecycle import State, find
 
 
 def after(action: str, named: int | None, state: State, attempt: int, *, claimed: bool) -> State | None:

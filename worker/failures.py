@@ -19,7 +19,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from elasticrecode.events import Failure, Result
+from elasticrecode.jobs.events import Failure, Result
 
 _LINES = 20
 _LINE_LENGTH = 500

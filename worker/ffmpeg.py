@@ -1,7 +1,7 @@
 """The encoder's argument vector and its progress stream. Pure: nothing here starts a process."""
 
-from elasticrecode.events import Progress
-from elasticrecode.profiles import Ffmpeg
+from elasticrecode.jobs.events import Progress
+from elasticrecode.media.profiles import Ffmpeg
 from worker.limits import Limits
 
 DEMUXERS = ("mov", "mp4", "matroska", "webm", "mpegts", "mpeg", "avi", "flv", "ogg", "asf", "mxf")

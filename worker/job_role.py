@@ -23,9 +23,9 @@ from botocore.credentials import (
 from botocore.exceptions import ClientError, CredentialRetrievalError
 from botocore.session import get_session
 
-from elasticrecode import jobs
-from elasticrecode.jobs import Job
-from elasticrecode.prefixes import READ_ACTIONS, TAG, WRITE_ACTIONS, is_tag
+from elasticrecode.access.prefixes import READ_ACTIONS, TAG, WRITE_ACTIONS, is_tag
+from elasticrecode.jobs.job import Job, products, sources
+from elasticrecode.jobs.uris import split
 
 _log = logging.getLogger(__name__)
 
@@ -50,8 +50,8 @@ def session_policy(job: Job, partition: str, limit: int = LIMITS[0]) -> str:
 def _policy(job: Job, partition: str, most: int) -> str:
     """The policy with keys of at most so many characters."""
     statements = [
-        _allow(READ_ACTIONS, [_objects(uri, partition, most) for uri in jobs.sources(job)]),
-        _allow(WRITE_ACTIONS, [_objects(uri, partition, most) for uri in jobs.products(job)]),
+        _allow(READ_ACTIONS, [_objects(uri, partition, most) for uri in sources(job)]),
+        _allow(WRITE_ACTIONS, [_objects(uri, partition, most) for uri in products(job)]),
         # Nothing unless the role may use a key: then S3 may, for these objects, where their bucket is encrypted by it.
         _allow(("kms:Decrypt", "kms:GenerateDataKey"), ["*"])
         | {"Condition": {"StringLike": {"kms:ViaService": "s3.*"}}},
@@ -65,7 +65,7 @@ def _allow(actions: Iterable[str], resources: Iterable[str]) -> dict[str, Any]:
 
 def _objects(uri: str, partition: str, most: int) -> str:
     """The ARN of an object, or of those whose keys begin as its key does. What IAM would take for a pattern is none."""
-    bucket, key = jobs.split(uri)
+    bucket, key = split(uri)
     cut = key[:most]
     return f"arn:{partition}:s3:::{bucket}/{cut.translate(_LITERAL)}{'' if cut == key else '*'}"
 

@@ -7,9 +7,9 @@ from typing import Any, Self
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from elasticrecode.claims import Claims
 from elasticrecode.errors import Unavailable
-from elasticrecode.lifecycle import CANCELLED
+from elasticrecode.jobs.claims import Claims
+from elasticrecode.jobs.lifecycle import CANCELLED
 from worker.failures import ClaimLost
 from worker.work import Work
 

@@ -13,11 +13,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from msgspec import UNSET
 
 from elasticrecode import wire
-from elasticrecode.claims import Claim, Claims
 from elasticrecode.errors import Unavailable
-from elasticrecode.events import JOB_FAILED, JOB_FINISHED, JOB_PROGRESS, JOB_START, Progress
-from elasticrecode.jobs import Job
-from elasticrecode.lifecycle import ENDED, JOB_LOST, JOB_RETURNED
+from elasticrecode.jobs.claims import Claim, Claims
+from elasticrecode.jobs.events import JOB_FAILED, JOB_FINISHED, JOB_PROGRESS, JOB_START, Progress
+from elasticrecode.jobs.job import Job
+from elasticrecode.jobs.lifecycle import ENDED, JOB_LOST, JOB_RETURNED
 from worker import sandbox
 from worker.failures import ClaimLost, Hopeless, Passing, Stopping
 from worker.job_role import JobRole

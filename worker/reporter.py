@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from elasticrecode.events import Failure, Progress, Result, WorkerEvent
+from elasticrecode.jobs.events import Failure, Progress, Result, WorkerEvent
 from worker.settings import Settings
 
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from msgspec import UNSET
 
-from elasticrecode.events import Progress, Quality
-from elasticrecode.profiles import Vmaf
+from elasticrecode.jobs.events import Progress, Quality
+from elasticrecode.media.profiles import Vmaf
 from worker import alignment, page, probe, vmaf
 from worker.alignment import Film, Pairing
 from worker.failures import Hopeless, encoder_error, last_lines

@@ -13,8 +13,8 @@ from urllib.parse import quote
 from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import BotoCoreError, ClientError
 
-from elasticrecode import jobs
-from elasticrecode.drops import MARK
+from elasticrecode.jobs.drops import MARK
+from elasticrecode.jobs.uris import split
 from worker.failures import Hopeless, Passing
 from worker.job_role import RoleNotTaken
 from worker.work import Work
@@ -38,7 +38,7 @@ class Storage:
 
     def download(self, uri: str, target: Path, work: Work, side: str = "input") -> None:
         """Fetch an object. Hopeless when it is not there, may not be read, is empty or too large; Passing otherwise."""
-        bucket, key = jobs.split(uri)
+        bucket, key = split(uri)
         with _explained(side, uri):
             told = self._s3.head_object(Bucket=bucket, Key=key)["ContentLength"]
             work.limits.refuse_bytes(side, told, target.parent)
@@ -57,7 +57,7 @@ class Storage:
 
     def upload(self, source: Path, uri: str, job_id: str) -> None:
         """Publish a file, marked as what a job made. Hopeless when it may not be written, Passing otherwise."""
-        bucket, key = jobs.split(uri)
+        bucket, key = split(uri)
         with _explained("output", uri):
             kind = mimetypes.guess_type(key)[0] or "application/octet-stream"
             # Metadata is ASCII, which ids of other origins than the API need not be.
@@ -67,7 +67,7 @@ class Storage:
     def remove(self, uris: list[str]) -> None:
         """Take published files back."""
         for uri in uris:
-            bucket, key = jobs.split(uri)
+            bucket, key = split(uri)
             with _explained("output", uri):
                 self._s3.delete_object(Bucket=bucket, Key=key)
 

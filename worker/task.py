@@ -8,9 +8,10 @@ from pathlib import Path
 
 from msgspec import UNSET
 
-from elasticrecode import jobs, profiles
-from elasticrecode.events import Output, Progress, Quality, Result
-from elasticrecode.jobs import Job
+from elasticrecode.jobs.events import Output, Progress, Quality, Result
+from elasticrecode.jobs.job import Job, flaws
+from elasticrecode.jobs.uris import SCORE_FILES, name, output_name
+from elasticrecode.media import profiles
 from worker.failures import ClaimLost, Hopeless
 from worker.score import Pair, score
 from worker.settings import DEBUG, Settings
@@ -48,13 +49,13 @@ def perform(
         return Result()
     if job.kind != settings.kind:
         raise Hopeless("worker-cannot", f"This is a worker for {settings.kind} jobs; the job is for {job.kind}.")
-    wrong = jobs.flaws(job)
+    wrong = flaws(job)
     if wrong:
         raise Hopeless("worker-cannot", f"The job did not come through the API: {'; '.join(wrong)}.")
     encode, scoring = job.profile.ffmpeg, job.profile.vmaf
     if not encode and not scoring:
         raise Hopeless("worker-cannot", "The job's profile asks for nothing.")
-    name = jobs.name(job.input)
+    source_name = name(job.input)
     with tempfile.TemporaryDirectory(prefix=scratch_prefix(settings)) as path:
         folder = Path(path)
         source, origin, target = folder / "input", folder / "origin", folder / "output"
@@ -64,7 +65,7 @@ def perform(
         work.check()
         pair, done = Pair(origin, source, job.origin or "", job.input), 0
         if encode:
-            uri = job.output + jobs.output_name(job.input)
+            uri = job.output + output_name(job.input)
             muxer = profiles.CONTAINERS[uri.rpartition(".")[2].lower()]
             made = transcode(
                 source, target, uri, muxer, encode, settings, work, report, then_score=scoring is not UNSET
@@ -81,8 +82,8 @@ def perform(
         if scoring:
             scored = score(pair, scoring, settings, work, report, folder, before=done)
             quality = scored.quality
-            for written, ending in zip((scored.report, scored.page), jobs.SCORE_FILES, strict=True):
-                uri = job.output + name + ending
+            for written, ending in zip((scored.report, scored.page), SCORE_FILES, strict=True):
+                uri = job.output + source_name + ending
                 files.append((written, uri))
                 outputs.append(Output(uri=uri, bytes=written.stat().st_size))
         work.check()

@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from elasticrecode.events import Output, Progress
-from elasticrecode.profiles import Ffmpeg
+from elasticrecode.jobs.events import Output, Progress
+from elasticrecode.media.profiles import Ffmpeg
 from worker import ffmpeg, probe
 from worker.failures import Hopeless, encoder_error, last_lines
 from worker.probe import Video

@@ -14,8 +14,8 @@ import msgspec
 from msgspec import Raw, Struct
 
 from elasticrecode import wire
-from elasticrecode.events import MeanScore, Quality, VmafScore
-from elasticrecode.profiles import Vmaf, vmaf_model
+from elasticrecode.jobs.events import MeanScore, Quality, VmafScore
+from elasticrecode.media.profiles import Vmaf, vmaf_model
 from worker.alignment import THUMB, WINDOW, Film, Pairing, period
 from worker.ffmpeg import reading
 from worker.limits import Limits

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
-from elasticrecode.events import Progress
+from elasticrecode.jobs.events import Progress
 from worker import sandbox
 from worker.failures import LOG_BYTES, Hopeless, Interrupted, JobError, last_lines
 from worker.ffmpeg import ProgressReader

@@ -11,10 +11,11 @@ import msgspec
 from msgspec import Raw, Struct
 
 from elasticrecode import wire
-from elasticrecode.aws import side_by_side
-from elasticrecode.observe import logger
-from elasticrecode.settings import AnnounceSettings, compose
-from elasticrecode.webhooks import Deliveries, Delivery, Head, WebhooksTable, head
+from elasticrecode.aws.clients import side_by_side
+from elasticrecode.contract.settings import AnnounceSettings
+from elasticrecode.log import logger
+from elasticrecode.runtime import compose
+from elasticrecode.webhooks.store import Deliveries, Delivery, Head, WebhooksTable, head
 
 
 class _Envelope(Struct):

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from elasticrecode import callers
-from elasticrecode.callers import Caller
+from elasticrecode.access import callers
+from elasticrecode.access.callers import Caller
+from elasticrecode.access.tickets import Tickets
+from elasticrecode.access.tokens import Tokens
+from elasticrecode.contract.settings import AuthorizeSettings
 from elasticrecode.errors import Unauthorized
-from elasticrecode.observe import logger
-from elasticrecode.settings import AuthorizeSettings, compose
-from elasticrecode.tickets import Tickets
-from elasticrecode.tokens import Tokens
+from elasticrecode.log import logger
+from elasticrecode.runtime import compose
 
 _SCHEME = "bearer "
 

@@ -5,21 +5,27 @@ from itertools import starmap
 
 from msgspec import structs
 
-from elasticrecode import batches, http, ids
-from elasticrecode.batches import BatchRecord, BatchTaken, Line, Order, Search, Standing, Task, read_batch
-from elasticrecode.callers import ANYBODY, Caller
+from elasticrecode import ids
+from elasticrecode.access.callers import ANYBODY, Caller
+from elasticrecode.access.prefixes import Prefixes
+from elasticrecode.access.rates import Rates
+from elasticrecode.api import http
+from elasticrecode.api.idempotency import Begun, identity
+from elasticrecode.api.intake import Intake, Way
+from elasticrecode.aws.sqs import Sender
+from elasticrecode.batches.progress import BatchRecord, BatchTaken, Standing, record
+from elasticrecode.batches.request import Order, read_batch
+from elasticrecode.batches.store import Ledger
+from elasticrecode.batches.survey import Line
+from elasticrecode.batches.tasks import Search, Task
+from elasticrecode.contract.routes import BATCH, CANCEL_BATCH, SUBMIT_BATCH
+from elasticrecode.contract.settings import BatchSettings
 from elasticrecode.errors import NotFound, Refused
-from elasticrecode.idempotency import Begun, identity
-from elasticrecode.intake import Intake, Way
-from elasticrecode.ledger import Ledger
-from elasticrecode.observe import logger
-from elasticrecode.prefixes import Prefixes
-from elasticrecode.presets import Profiles
-from elasticrecode.queues import Sender
-from elasticrecode.rates import Rates
-from elasticrecode.registry import Registry
-from elasticrecode.routing import wanted
-from elasticrecode.settings import BATCH, CANCEL_BATCH, SUBMIT_BATCH, BatchSettings, compose
+from elasticrecode.jobs.placement import wanted
+from elasticrecode.log import logger
+from elasticrecode.media.presets import Profiles
+from elasticrecode.runtime import compose
+from elasticrecode.workers.registry import Registry
 
 
 def build(settings: BatchSettings) -> http.LambdaHandler:
@@ -70,7 +76,7 @@ def build(settings: BatchSettings) -> http.LambdaHandler:
         return standing
 
     def _record(standing: Standing) -> BatchRecord:
-        return batches.record(standing, ledger.counts(standing.batch.batchID), _now_ms())
+        return record(standing, ledger.counts(standing.batch.batchID), _now_ms())
 
     return http.handler({SUBMIT_BATCH: submit, BATCH: show, CANCEL_BATCH: cancel}, settings, Rates(settings.rate).count)
 

@@ -12,14 +12,15 @@ from typing import Any, NamedTuple
 import msgspec
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
-from elasticrecode import settings as names
-from elasticrecode.addresses import networks
-from elasticrecode.aws import side_by_side
-from elasticrecode.delivery import DAY_SECONDS, Courier, Undeliverable, pause
+from elasticrecode.aws.clients import side_by_side
+from elasticrecode.contract.metrics import DELIVERIES_GIVEN_UP, METRICS
+from elasticrecode.contract.settings import DeliverSettings
 from elasticrecode.errors import Unavailable
-from elasticrecode.observe import logger
-from elasticrecode.settings import DeliverSettings, compose
-from elasticrecode.webhooks import Deliveries, Delivery, Head, Webhook, WebhooksTable, head
+from elasticrecode.log import logger
+from elasticrecode.runtime import compose
+from elasticrecode.webhooks.addresses import networks
+from elasticrecode.webhooks.courier import DAY_SECONDS, Courier, Undeliverable, pause
+from elasticrecode.webhooks.store import Deliveries, Delivery, Head, Webhook, WebhooksTable, head
 
 _SECONDS = 25.0
 """So long an invocation begins new posts; what is left comes again at once."""
@@ -43,7 +44,7 @@ def build(settings: DeliverSettings) -> Callable[[dict[str, Any], Any], dict[str
     """The handler over the table of webhooks and the queue of deliveries."""
     table, deliveries = WebhooksTable(settings.webhooks_table), Deliveries(settings.deliveries_queue)
     courier = Courier(networks(settings.networks))
-    metrics = Metrics(namespace=names.METRICS, service="deliver")
+    metrics = Metrics(namespace=METRICS, service="deliver")
 
     def deliver(batch: dict[str, Any], context: Any) -> dict[str, Any]:
         until = time.monotonic() + _SECONDS
@@ -121,7 +122,7 @@ def build(settings: DeliverSettings) -> Callable[[dict[str, Any], Any], dict[str
         _count()
 
     def _count() -> None:
-        metrics.add_metric(names.DELIVERIES_GIVEN_UP, MetricUnit.Count, 1)
+        metrics.add_metric(DELIVERIES_GIVEN_UP, MetricUnit.Count, 1)
         metrics.flush_metrics()
 
     return deliver

@@ -13,14 +13,15 @@ from typing import Any
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
 from msgspec import structs
 
-from elasticrecode import settings as names
-from elasticrecode.aws import code, side_by_side
-from elasticrecode.clusters import Cluster, Clusters, ClusterUnreachable
-from elasticrecode.fleet import ClusterView, Registered, Worker
-from elasticrecode.observe import logger
-from elasticrecode.queues import Receiver
-from elasticrecode.registry import Registry
-from elasticrecode.settings import DiscoverySettings, compose
+from elasticrecode.aws.clients import code, side_by_side
+from elasticrecode.aws.sqs import Receiver
+from elasticrecode.contract.metrics import CLUSTERS_UNREACHABLE, METRICS, WORKERS_DISCOVERED
+from elasticrecode.contract.settings import DiscoverySettings
+from elasticrecode.log import logger
+from elasticrecode.runtime import compose
+from elasticrecode.workers.eks import Cluster, Clusters, ClusterUnreachable
+from elasticrecode.workers.fleet import ClusterView, Registered, Worker
+from elasticrecode.workers.registry import Registry
 
 _REMEMBERED_SECONDS = 14 * 86_400
 """How long a queue is looked after whose workers are gone: as long as it may hold messages."""
@@ -35,7 +36,7 @@ def build(settings: DiscoverySettings) -> Callable[[Any, Any], dict[str, Any]]:
     """The handler; it answers with what it found, and counts the same as metrics."""
     registry = Registry(settings.registry_table, settings.queues)
     clusters, receiver = Clusters(settings.control_queue), Receiver()
-    metrics = Metrics(namespace=names.METRICS, service="discovery")
+    metrics = Metrics(namespace=METRICS, service="discovery")
     by_hand = {name: url for members in settings.queues.values() for name, url in members.items()}
 
     def discover(event: Any, context: Any) -> dict[str, Any]:
@@ -48,8 +49,8 @@ def build(settings: DiscoverySettings) -> Callable[[Any, Any], dict[str, Any]]:
         workers = [worker for view in views for worker in view.kept_workers(now)]
         registry.save_registered(_registered(workers, known.registered, now))
         unreachable = {view.name: view.fault for view in views if view.fault}
-        metrics.add_metric(names.CLUSTERS_UNREACHABLE, MetricUnit.Count, len(unreachable))
-        metrics.add_metric(names.WORKERS_DISCOVERED, MetricUnit.Count, len(workers))
+        metrics.add_metric(CLUSTERS_UNREACHABLE, MetricUnit.Count, len(unreachable))
+        metrics.add_metric(WORKERS_DISCOVERED, MetricUnit.Count, len(workers))
         metrics.flush_metrics()
         found = {"clusters": len(views), "workers": len(workers), "unreachable": unreachable}
         logger.info("discovered", extra=found)

@@ -16,16 +16,19 @@ from typing import Any
 
 import msgspec
 
-from elasticrecode import ids, streams
-from elasticrecode.batches import Tally
+from elasticrecode import ids
+from elasticrecode.aws.sqs import Message, Sender
+from elasticrecode.batches.counting import Change
+from elasticrecode.batches.tasks import Tally
+from elasticrecode.contract.settings import DispatchSettings
 from elasticrecode.errors import Unavailable
-from elasticrecode.events import Failure
-from elasticrecode.observe import logger
-from elasticrecode.queues import Message, Sender
-from elasticrecode.registry import Lookout, Registry
-from elasticrecode.settings import DispatchSettings, compose
-from elasticrecode.strips import Change
-from elasticrecode.table import Item, JobsTable
+from elasticrecode.jobs import streams
+from elasticrecode.jobs.events import Failure
+from elasticrecode.jobs.store import Item, JobsTable
+from elasticrecode.log import logger
+from elasticrecode.runtime import compose
+from elasticrecode.workers.lookout import Lookout
+from elasticrecode.workers.registry import Registry
 
 _CODE_LENGTH = 64
 

@@ -12,18 +12,19 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
-from elasticrecode import drops
-from elasticrecode import settings as names
-from elasticrecode.aws import side_by_side
-from elasticrecode.drops import MARK, Drop, Put
+from elasticrecode.aws.clients import side_by_side
+from elasticrecode.batches.inputs import Objects
+from elasticrecode.contract.metrics import FILES_LEFT_OUT, METRICS
+from elasticrecode.contract.settings import DropsSettings
 from elasticrecode.errors import Invalid, Refused
-from elasticrecode.jobs import Job
-from elasticrecode.objects import Objects
-from elasticrecode.observe import logger
-from elasticrecode.registry import Registry
-from elasticrecode.routing import Choice, wanted
-from elasticrecode.settings import DropsSettings, compose
-from elasticrecode.table import Accepted, JobsTable
+from elasticrecode.jobs import drops
+from elasticrecode.jobs.drops import MARK, Drop, Put
+from elasticrecode.jobs.job import Job
+from elasticrecode.jobs.placement import Choice, wanted
+from elasticrecode.jobs.store import Accepted, JobsTable
+from elasticrecode.log import logger
+from elasticrecode.runtime import compose
+from elasticrecode.workers.registry import Registry
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -49,7 +50,7 @@ def build(settings: DropsSettings) -> Callable[[dict[str, Any], Any], dict[str, 
     known = msgspec.convert(settings.drops, list[Drop])
     table, objects = JobsTable(settings.jobs_table), Objects()
     registry = Registry(settings.registry_table, settings.queues)
-    metrics = Metrics(namespace=names.METRICS, service="drops")
+    metrics = Metrics(namespace=METRICS, service="drops")
 
     def take(batch: dict[str, Any], context: Any) -> dict[str, Any]:
         files = [file for record in batch["Records"] for file in _files(record["messageId"], record["body"])]
@@ -111,7 +112,7 @@ def build(settings: DropsSettings) -> Callable[[dict[str, Any], Any], dict[str, 
 
     def _leave_out(why: str, **told: str) -> None:
         logger.error(f"left out: {why}", extra=told)
-        metrics.add_metric(names.FILES_LEFT_OUT, MetricUnit.Count, 1)
+        metrics.add_metric(FILES_LEFT_OUT, MetricUnit.Count, 1)
         metrics.flush_metrics()
 
     return take

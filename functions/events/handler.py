@@ -11,14 +11,15 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from elasticrecode import events, lifecycle
-from elasticrecode.aws import side_by_side
+from elasticrecode.aws.clients import side_by_side
+from elasticrecode.aws.sqs import Message, Sender
+from elasticrecode.contract.settings import EventsSettings
 from elasticrecode.errors import Unavailable, UnreadableEvent
-from elasticrecode.events import JOB_FAILED, Event, Failure
-from elasticrecode.observe import logger
-from elasticrecode.queues import Message, Sender
-from elasticrecode.settings import EventsSettings, compose
-from elasticrecode.table import JobsTable
+from elasticrecode.jobs import events, lifecycle
+from elasticrecode.jobs.events import JOB_FAILED, Event, Failure
+from elasticrecode.jobs.store import JobsTable
+from elasticrecode.log import logger
+from elasticrecode.runtime import compose
 
 
 def build(settings: EventsSettings) -> Callable[[dict[str, Any], Any], dict[str, Any]]:

@@ -10,19 +10,20 @@ from typing import Any
 
 import msgspec
 
-from elasticrecode import batches, events
-from elasticrecode.aws import side_by_side
-from elasticrecode.batches import Tally, Task
+from elasticrecode.aws.clients import side_by_side
+from elasticrecode.aws.sqs import Sender
+from elasticrecode.batches.store import Ledger
+from elasticrecode.batches.tasks import Tally, Task, tasks
+from elasticrecode.contract.settings import ExpandSettings
 from elasticrecode.errors import Refused, Unavailable
-from elasticrecode.jobs import Job
-from elasticrecode.ledger import Ledger
-from elasticrecode.lifecycle import JOB_CANCELLED
-from elasticrecode.observe import logger
-from elasticrecode.queues import Sender
-from elasticrecode.registry import Registry
-from elasticrecode.routing import Choice, wanted
-from elasticrecode.settings import ExpandSettings, compose
-from elasticrecode.table import Accepted, JobsTable
+from elasticrecode.jobs import events
+from elasticrecode.jobs.job import Job
+from elasticrecode.jobs.lifecycle import JOB_CANCELLED
+from elasticrecode.jobs.placement import Choice, wanted
+from elasticrecode.jobs.store import Accepted, JobsTable
+from elasticrecode.log import logger
+from elasticrecode.runtime import compose
+from elasticrecode.workers.registry import Registry
 
 _MARGIN_SECONDS = 5
 _DAY_SECONDS = 86_400
@@ -39,7 +40,7 @@ def build(settings: ExpandSettings) -> Callable[[dict[str, Any], Any], None]:
         if task.do == "cancel":
             standing = ledger.standing(task.batchID)
             if standing:
-                sender.hand(settings.pages_queue, batches.tasks(standing, "sweep"), standing.batch.userID)
+                sender.hand(settings.pages_queue, tasks(standing, "sweep"), standing.batch.userID)
         else:
             _work(task)
         sender.hand(settings.tally_queue, [Tally(task.batchID)])

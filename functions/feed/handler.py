@@ -7,9 +7,10 @@ stored is in the feed, twice at the worst.
 from collections.abc import Callable
 from typing import Any
 
-from elasticrecode.feed import Feed
-from elasticrecode.settings import FeedSettings, compose
-from elasticrecode.table import event_of
+from elasticrecode.contract.settings import FeedSettings
+from elasticrecode.jobs.store import event_of
+from elasticrecode.runtime import compose
+from elasticrecode.watch.feed import Feed
 
 
 def build(settings: FeedSettings) -> Callable[[dict[str, Any], Any], None]:

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-from elasticrecode.connections import ConnectionsTable
-from elasticrecode.observe import logger
-from elasticrecode.posting import Poster
-from elasticrecode.settings import HangupSettings, compose
+from elasticrecode.contract.settings import HangupSettings
+from elasticrecode.log import logger
+from elasticrecode.runtime import compose
+from elasticrecode.watch.connections import ConnectionsTable
+from elasticrecode.watch.sockets import Poster
 
 
 def build(settings: HangupSettings) -> Callable[[dict[str, Any], Any], None]:

@@ -10,21 +10,28 @@ from typing import TypeVar, get_args
 import msgspec
 from msgspec import UNSET, Raw
 
-from elasticrecode import events, http, ids
-from elasticrecode.aws import side_by_side
-from elasticrecode.batches import JOBS_LIMIT
-from elasticrecode.callers import ANYBODY, Caller
+from elasticrecode import ids
+from elasticrecode.access.callers import ANYBODY, Caller
+from elasticrecode.access.rates import Rates
+from elasticrecode.api import http
+from elasticrecode.aws.clients import side_by_side
+from elasticrecode.batches.store import Ledger
+from elasticrecode.batches.survey import JOBS_LIMIT
+from elasticrecode.contract.routes import CANCEL, JOB_STATUS, JOBS, RETRY, RETRY_FAILED
+from elasticrecode.contract.settings import JobsSettings
 from elasticrecode.errors import BadParameter, NotFound, Refused
-from elasticrecode.jobs import FORMATS, Job, Kind, Retried, RetryRequest
-from elasticrecode.ledger import Ledger
-from elasticrecode.lifecycle import JOB_CANCELLED, JOB_RETRIED, STATES, State
-from elasticrecode.rates import Rates
-from elasticrecode.records import JobRecord
-from elasticrecode.registry import Registry
-from elasticrecode.routing import Choice, wanted
-from elasticrecode.settings import CANCEL, JOB_STATUS, JOBS, RETRY, RETRY_FAILED, JobsSettings, compose
-from elasticrecode.table import LOOKED_THROUGH, JobsTable
+from elasticrecode.jobs import events
+from elasticrecode.jobs.answers import Retried
+from elasticrecode.jobs.formats import FORMATS
+from elasticrecode.jobs.job import Job, Kind
+from elasticrecode.jobs.lifecycle import JOB_CANCELLED, JOB_RETRIED, STATES, State
+from elasticrecode.jobs.placement import Choice, wanted
+from elasticrecode.jobs.record import JobRecord
+from elasticrecode.jobs.requests import RetryRequest
+from elasticrecode.jobs.store import LOOKED_THROUGH, JobsTable
+from elasticrecode.runtime import compose
 from elasticrecode.validation import Body, Reader
+from elasticrecode.workers.registry import Registry
 
 _BODY_LIMIT = 4096
 _RETRY_SECONDS = 10

@@ -1,9 +1,11 @@
 """The events of a job, GET /v1/jobs/{jobID}, and of a user, GET /v1/{userID}/jobs and /v1/logs/{userID}."""
 
-from elasticrecode import http
+from elasticrecode.api import http
+from elasticrecode.contract.routes import JOB_EVENTS, USER_EVENTS, USER_LOGS
+from elasticrecode.contract.settings import LogsSettings
 from elasticrecode.errors import NotFound, Refused
-from elasticrecode.settings import JOB_EVENTS, USER_EVENTS, USER_LOGS, LogsSettings, compose
-from elasticrecode.table import JobsTable, Page
+from elasticrecode.jobs.store import JobsTable, Page
+from elasticrecode.runtime import compose
 
 
 def build(settings: LogsSettings) -> http.LambdaHandler:

@@ -4,15 +4,17 @@ from typing import Any
 
 import msgspec
 
-from elasticrecode import http
-from elasticrecode.answers import PresetRecord, PresetRemoved
+from elasticrecode.api import http
+from elasticrecode.api.answers import PresetRecord, PresetRemoved
+from elasticrecode.contract.routes import PRESETS, PUT_PRESET, REMOVE_PRESET
+from elasticrecode.contract.settings import PresetsSettings
 from elasticrecode.errors import BadParameter, Invalid, NotFound
-from elasticrecode.jobs import read_preset
-from elasticrecode.observe import logger
-from elasticrecode.presets import NAME, NAME_RULE
-from elasticrecode.profiles import Profile
-from elasticrecode.registry import Presets
-from elasticrecode.settings import PRESETS, PUT_PRESET, REMOVE_PRESET, PresetsSettings, compose
+from elasticrecode.jobs.preset_store import Presets
+from elasticrecode.jobs.requests import read_preset
+from elasticrecode.log import logger
+from elasticrecode.media.presets import NAME, NAME_RULE
+from elasticrecode.media.profiles import Profile
+from elasticrecode.runtime import compose
 from elasticrecode.validation import Body
 
 _BODY_LIMIT = 8192

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-from elasticrecode.bus import Bus
-from elasticrecode.events import JOB_PROGRESS
-from elasticrecode.feed import Teller, chunk_of
-from elasticrecode.settings import PublishSettings, compose
-from elasticrecode.table import JobsTable
+from elasticrecode.contract.settings import PublishSettings
+from elasticrecode.jobs.events import JOB_PROGRESS
+from elasticrecode.jobs.store import JobsTable
+from elasticrecode.runtime import compose
+from elasticrecode.watch.feed import Teller, chunk_of
+from elasticrecode.webhooks.bus import Bus
 
 
 def build(settings: PublishSettings) -> Callable[[dict[str, Any], Any], None]:

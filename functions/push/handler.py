@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
-from elasticrecode.connections import ConnectionsTable, Watcher
-from elasticrecode.feed import Chunk, Feed, Teller, chunk_of
-from elasticrecode.observe import logger
-from elasticrecode.posting import Poster
-from elasticrecode.settings import WatchersSettings, compose
-from elasticrecode.table import JobsTable
-from elasticrecode.watching import JOINING, Cursor, Frame, Told, Watch, frames, topics
+from elasticrecode.contract.settings import WatchersSettings
+from elasticrecode.jobs.store import JobsTable
+from elasticrecode.log import logger
+from elasticrecode.runtime import compose
+from elasticrecode.watch.connections import ConnectionsTable, Watcher
+from elasticrecode.watch.feed import Chunk, Feed, Teller, chunk_of
+from elasticrecode.watch.sockets import Poster
+from elasticrecode.watch.subscription import JOINING, Cursor, Frame, Told, Watch, frames, topics
 
 _SECONDS = 2.0
 _SECONDS_A_FRAME = 0.02

@@ -21,20 +21,32 @@ import msgspec
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
 from msgspec import Raw
 
-from elasticrecode import events, lifecycle, wire
-from elasticrecode import settings as names
-from elasticrecode.aws import side_by_side
+from elasticrecode import wire
+from elasticrecode.aws.clients import side_by_side
+from elasticrecode.aws.sqs import Letter, Message, Receiver, Sender
+from elasticrecode.contract.metrics import (
+    EVENTS_GIVEN_UP,
+    EVENTS_RETURNED,
+    JOBS_BURIED,
+    JOBS_MOVED,
+    JOBS_RESCUED,
+    JOBS_RESENT,
+    METRICS,
+    UNREADABLE_MESSAGES,
+)
+from elasticrecode.contract.settings import ReconcileSettings
 from elasticrecode.errors import Refused, UnreadableEvent
-from elasticrecode.events import JOB_FAILED, Event, Failure, WorkerEvent
-from elasticrecode.fleet import GROUPS, Group, Load, Queue, least_looked
-from elasticrecode.jobs import Job
-from elasticrecode.lifecycle import JOB_LOST
-from elasticrecode.observe import logger
-from elasticrecode.queues import Letter, Message, Receiver, Sender
-from elasticrecode.registry import Registry
-from elasticrecode.routing import Choice, Router, Want, wanted
-from elasticrecode.settings import ReconcileSettings, compose
-from elasticrecode.table import JobsTable, Waiting
+from elasticrecode.jobs import events, lifecycle
+from elasticrecode.jobs.events import JOB_FAILED, Event, Failure, WorkerEvent
+from elasticrecode.jobs.job import Job
+from elasticrecode.jobs.lifecycle import JOB_LOST
+from elasticrecode.jobs.placement import GROUPS, Choice, Group, Want, wanted
+from elasticrecode.jobs.store import JobsTable, Waiting
+from elasticrecode.log import logger
+from elasticrecode.runtime import compose
+from elasticrecode.workers.fleet import Load, Queue, least_looked
+from elasticrecode.workers.registry import Registry
+from elasticrecode.workers.routing import Router
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -55,17 +67,17 @@ def build(settings: ReconcileSettings) -> Callable[[Any, Any], dict[str, int]]:
     """The handler; it answers with what it did, and counts the same as metrics."""
     table, sender, receiver = JobsTable(settings.jobs_table), Sender(), Receiver()
     registry = Registry(settings.registry_table, settings.queues)
-    metrics = Metrics(namespace=names.METRICS, service="reconcile")
+    metrics = Metrics(namespace=METRICS, service="reconcile")
     keep = settings.event_retention_seconds
 
     def reconcile(event: Any, context: Any) -> dict[str, int]:
         effort = _Effort()
         steps: dict[str, Callable[[_Effort], int]] = {
-            names.JOBS_RESCUED: _rescue,
-            names.JOBS_MOVED: _relieve,
-            names.JOBS_RESENT: _resend_all,
-            names.JOBS_BURIED: partial(_drain, settings.dead_letter_queue, _bury),
-            names.EVENTS_RETURNED: partial(_drain, settings.events_dead_letter_queue, _give_back),
+            JOBS_RESCUED: _rescue,
+            JOBS_MOVED: _relieve,
+            JOBS_RESENT: _resend_all,
+            JOBS_BURIED: partial(_drain, settings.dead_letter_queue, _bury),
+            EVENTS_RETURNED: partial(_drain, settings.events_dead_letter_queue, _give_back),
         }
         done = {name: effort.each(lambda step: step(effort), [step]) for name, step in steps.items()}
         for name, count in done.items():
@@ -198,7 +210,7 @@ def build(settings: ReconcileSettings) -> Callable[[Any, Any], dict[str, int]]:
             job = wire.decode(letter.body, Job)
         except msgspec.DecodeError as error:
             logger.error("a dead letter is no job", extra={"reason": str(error), "body": letter.body[:_SHOWN]})
-            metrics.add_metric(names.UNREADABLE_MESSAGES, MetricUnit.Count, 1)
+            metrics.add_metric(UNREADABLE_MESSAGES, MetricUnit.Count, 1)
             return False
         failure = Failure("dead-letter", f"Its message was received {letter.receives} times without an end.")
         return table.move_and_log(lifecycle.BURY, _failed(job, failure), keep)
@@ -213,7 +225,7 @@ def build(settings: ReconcileSettings) -> Callable[[Any, Any], dict[str, int]]:
             reason = str(error)
         if reason:
             logger.error("an event was given up", extra={"reason": reason, "body": letter.body[:_SHOWN]})
-            metrics.add_metric(names.EVENTS_GIVEN_UP, MetricUnit.Count, 1)
+            metrics.add_metric(EVENTS_GIVEN_UP, MetricUnit.Count, 1)
             return False
         again = Message(letter.handle, settings.control_queue, letter.body, {"returns": str(returns + 1)})
         refused = sender.send([again])

@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
-from elasticrecode.connections import ConnectionsTable, Watcher, watcher_of
-from elasticrecode.feed import Chunk, Feed, Teller
-from elasticrecode.observe import logger
-from elasticrecode.posting import Outcome, Poster
-from elasticrecode.settings import WatchersSettings, compose
-from elasticrecode.table import JobsTable
-from elasticrecode.watching import CATCHING_UP, JOINING, LATEST, Cursor, Frame, Start, Told, frames, gap
+from elasticrecode.contract.settings import WatchersSettings
+from elasticrecode.jobs.store import JobsTable
+from elasticrecode.log import logger
+from elasticrecode.runtime import compose
+from elasticrecode.watch.connections import ConnectionsTable, Watcher, watcher_of
+from elasticrecode.watch.feed import Chunk, Feed, Teller
+from elasticrecode.watch.sockets import Outcome, Poster
+from elasticrecode.watch.subscription import CATCHING_UP, JOINING, LATEST, Cursor, Frame, Start, Told, frames, gap
 
 _RUN_SECONDS = 10.0
 _ROUND_SECONDS = 5.0

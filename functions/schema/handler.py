@@ -2,9 +2,13 @@
 
 from functools import cache
 
-from elasticrecode import __version__, http, profiles
-from elasticrecode.answers import Health, Server
-from elasticrecode.settings import HEALTH, OPENAPI, SCHEMA, SERVER, VERSION, SchemaSettings, compose
+from elasticrecode import __version__
+from elasticrecode.api import http
+from elasticrecode.api.answers import Health, Server
+from elasticrecode.contract.routes import HEALTH, OPENAPI, SCHEMA, SERVER, VERSION
+from elasticrecode.contract.settings import SchemaSettings
+from elasticrecode.media import profiles
+from elasticrecode.runtime import compose
 
 
 def build(settings: SchemaSettings) -> http.LambdaHandler:
@@ -17,7 +21,7 @@ def build(settings: SchemaSettings) -> http.LambdaHandler:
     @cache
     def described() -> http.Response:
         """Made when it is first asked for: it takes all types, and few ask."""
-        from elasticrecode.openapi import document
+        from elasticrecode.api.openapi import document
 
         return http.Response(document(settings.auth.kind, settings.sign_in))
 

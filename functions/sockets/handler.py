@@ -5,13 +5,16 @@ from typing import Any
 
 import msgspec
 
-from elasticrecode import callers, http, watching
-from elasticrecode.connections import ConnectionsTable
+from elasticrecode.access import callers
+from elasticrecode.access.rates import Rates
+from elasticrecode.api import http
+from elasticrecode.contract.settings import SocketsSettings
 from elasticrecode.errors import Problem
-from elasticrecode.observe import logger
-from elasticrecode.posting import Poster
-from elasticrecode.rates import Rates
-from elasticrecode.settings import SocketsSettings, compose
+from elasticrecode.log import logger
+from elasticrecode.runtime import compose
+from elasticrecode.watch import subscription
+from elasticrecode.watch.connections import ConnectionsTable
+from elasticrecode.watch.sockets import Poster
 
 _PONG = b"pong"
 _PONG_SECONDS = 5.0
@@ -28,7 +31,7 @@ def build(settings: SocketsSettings) -> Callable[[dict[str, Any], Any], dict[str
             if request["eventType"] == "CONNECT":
                 caller = callers.of_connection(settings.auth, request)
                 rates.count(caller)
-                watch, start = watching.read(event.get("queryStringParameters") or {}, caller)
+                watch, start = subscription.read(event.get("queryStringParameters") or {}, caller)
                 connections.add(request["connectionId"], watch, start, caller.expires)
             elif request["eventType"] == "DISCONNECT":
                 connections.remove(request["connectionId"])

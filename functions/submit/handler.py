@@ -1,11 +1,14 @@
 """POST /v1/jobs: one transcode, or several with one profile."""
 
-from elasticrecode import http
-from elasticrecode.intake import JobsIntake
-from elasticrecode.jobs import SubmittedJob, read_jobs
-from elasticrecode.observe import logger
-from elasticrecode.rates import Rates
-from elasticrecode.settings import SUBMIT, SubmitSettings, compose
+from elasticrecode.access.rates import Rates
+from elasticrecode.api import http
+from elasticrecode.api.intake import JobsIntake
+from elasticrecode.contract.routes import SUBMIT
+from elasticrecode.contract.settings import SubmitSettings
+from elasticrecode.jobs.answers import SubmittedJob
+from elasticrecode.jobs.requests import read_jobs
+from elasticrecode.log import logger
+from elasticrecode.runtime import compose
 
 
 def build(settings: SubmitSettings) -> http.LambdaHandler:

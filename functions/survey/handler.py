@@ -10,16 +10,18 @@ from typing import Any
 
 import msgspec
 
-from elasticrecode import batches
-from elasticrecode.batches import Batch, Findings, Line, Search, Tally
+from elasticrecode.access.prefixes import Prefixes, UserPrefix
+from elasticrecode.aws.sqs import Receiver, Sender
+from elasticrecode.batches.inputs import Objects
+from elasticrecode.batches.request import Batch
+from elasticrecode.batches.store import Ledger
+from elasticrecode.batches.survey import Findings, Line, allowed, is_wanted
+from elasticrecode.batches.tasks import Search, Tally, tasks
+from elasticrecode.contract.settings import SurveySettings
 from elasticrecode.errors import Unreadable
-from elasticrecode.events import Failure
-from elasticrecode.ledger import Ledger
-from elasticrecode.objects import Objects
-from elasticrecode.observe import logger
-from elasticrecode.prefixes import Prefixes, UserPrefix
-from elasticrecode.queues import Receiver, Sender
-from elasticrecode.settings import SurveySettings, compose
+from elasticrecode.jobs.events import Failure
+from elasticrecode.log import logger
+from elasticrecode.runtime import compose
 
 _BEAT_SECONDS = 20
 _HIDDEN_SECONDS = 90
@@ -47,14 +49,14 @@ def build(settings: SurveySettings) -> Callable[[dict[str, Any], Any], None]:
             logger.warning("no such batch", extra={"batch": batch_id})
             return
         if standing.state == "expanding":
-            sender.hand(settings.pages_queue, batches.tasks(standing, "make"), standing.batch.userID)
+            sender.hand(settings.pages_queue, tasks(standing, "make"), standing.batch.userID)
         else:
             sender.hand(settings.tally_queue, [Tally(batch_id)])
 
     def _look(batch: Batch, beat: Callable[[], None]) -> None:
         beat()
         try:
-            saved = ledger.save(batch, batches.allowed(batch, _inputs(batch), prefixes), beat)
+            saved = ledger.save(batch, allowed(batch, _inputs(batch), prefixes), beat)
         except Unreadable as error:
             _fail(batch.batchID, error.code, error.message)
             return
@@ -67,7 +69,7 @@ def build(settings: SurveySettings) -> Callable[[dict[str, Any], Any], None]:
     def _inputs(batch: Batch) -> Iterable[Line]:
         if batch.manifest:
             return objects.lines(batch.manifest)
-        return (found for found in objects.listing(batch.prefix) if batches.is_wanted(found.text, batch.suffixes))
+        return (found for found in objects.listing(batch.prefix) if is_wanted(found.text, batch.suffixes))
 
     def _fail(batch_id: str, code: str, message: str, found: Findings | None = None) -> None:
         logger.warning("a batch failed", extra={"batch": batch_id, "code": code})

@@ -12,15 +12,18 @@ from typing import Any
 import msgspec
 from msgspec import Raw, structs
 
-from elasticrecode import batches, events, strips
-from elasticrecode.batches import Counts, Standing, Tally
-from elasticrecode.events import BATCH_FINISHED
-from elasticrecode.ledger import Ledger
-from elasticrecode.lifecycle import ENDED
-from elasticrecode.observe import logger
-from elasticrecode.settings import TallySettings, compose
-from elasticrecode.strips import Change, Strip
-from elasticrecode.table import put_of
+from elasticrecode.batches import counting
+from elasticrecode.batches.counting import Change, Strip
+from elasticrecode.batches.progress import Counts, Standing, has_ended, is_sample_due, sampled, summary
+from elasticrecode.batches.store import Ledger
+from elasticrecode.batches.tasks import Tally
+from elasticrecode.contract.settings import TallySettings
+from elasticrecode.jobs import events
+from elasticrecode.jobs.events import BATCH_FINISHED
+from elasticrecode.jobs.lifecycle import ENDED
+from elasticrecode.jobs.store import put_of
+from elasticrecode.log import logger
+from elasticrecode.runtime import compose
 
 
 def build(settings: TallySettings) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
@@ -55,15 +58,15 @@ def build(settings: TallySettings) -> Callable[[dict[str, Any], Any], dict[str, 
             if counts.moves > standing.moves:  # a job was retried since
                 ledger.reopen(standing)
                 _look(structs.replace(standing, endedMs=None), counts, now)
-        elif may_have_ended or batches.is_sample_due(standing, now):
+        elif may_have_ended or is_sample_due(standing, now):
             _look(standing, ledger.counts(batch_id), now)
 
     def _look(standing: Standing, counts: Counts, now: int) -> None:
         """Look whether the end has come."""
-        if batches.has_ended(standing, counts):
+        if has_ended(standing, counts):
             _end(standing, counts, now)
-        elif batches.is_sample_due(standing, now):
-            ledger.sample(standing.batch.batchID, batches.sampled(standing, counts, now))
+        elif is_sample_due(standing, now):
+            ledger.sample(standing.batch.batchID, sampled(standing, counts, now))
 
     def _end(standing: Standing, counts: Counts, now: int) -> None:
         batch = standing.batch
@@ -71,7 +74,7 @@ def build(settings: TallySettings) -> Callable[[dict[str, Any], Any], dict[str, 
         event = structs.replace(
             events.said(BATCH_FINISHED, batch.userID, batch.batchID, now, event_id=f"{batch.batchID}-{standing.round}"),
             batchID=batch.batchID,
-            batch=Raw(msgspec.json.encode(batches.summary(ended, counts))),
+            batch=Raw(msgspec.json.encode(summary(ended, counts))),
             error=standing.failure or msgspec.UNSET,
         )
         if ledger.end(standing, counts, now, put_of(settings.jobs_table, event, settings.event_retention_seconds)):
@@ -83,7 +86,7 @@ def build(settings: TallySettings) -> Callable[[dict[str, Any], Any], dict[str, 
 def _by_strip(changes: Iterable[Change]) -> Iterator[tuple[int, list[Change]]]:
     """Changes by the number of their strip."""
     ordered = sorted(changes, key=lambda change: change.position)
-    for number, some in groupby(ordered, key=lambda change: change.position // strips.SIZE):
+    for number, some in groupby(ordered, key=lambda change: change.position // counting.SIZE):
         yield number, list(some)
 
 

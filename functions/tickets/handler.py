@@ -1,10 +1,12 @@
 """POST /v1/socket-tickets: a ticket with which a WebSocket can be opened, once and within a minute."""
 
-from elasticrecode import http
-from elasticrecode.answers import SocketTicket
-from elasticrecode.rates import Rates
-from elasticrecode.settings import SOCKET_TICKET, TicketsSettings, compose
-from elasticrecode.tickets import Tickets
+from elasticrecode.access.rates import Rates
+from elasticrecode.access.tickets import Tickets
+from elasticrecode.api import http
+from elasticrecode.api.answers import SocketTicket
+from elasticrecode.contract.routes import SOCKET_TICKET
+from elasticrecode.contract.settings import TicketsSettings
+from elasticrecode.runtime import compose
 
 
 def build(settings: TicketsSettings) -> http.LambdaHandler:

@@ -2,12 +2,15 @@
 
 from msgspec.structs import asdict
 
-from elasticrecode import http
-from elasticrecode.intake import JobsIntake
-from elasticrecode.jobs import SubmittedScore, read_vmaf
-from elasticrecode.observe import logger
-from elasticrecode.rates import Rates
-from elasticrecode.settings import SUBMIT_VMAF, SubmitSettings, compose
+from elasticrecode.access.rates import Rates
+from elasticrecode.api import http
+from elasticrecode.api.intake import JobsIntake
+from elasticrecode.contract.routes import SUBMIT_VMAF
+from elasticrecode.contract.settings import SubmitSettings
+from elasticrecode.jobs.answers import SubmittedScore
+from elasticrecode.jobs.requests import read_vmaf
+from elasticrecode.log import logger
+from elasticrecode.runtime import compose
 
 
 def build(settings: SubmitSettings) -> http.LambdaHandler:

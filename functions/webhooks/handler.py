@@ -6,23 +6,18 @@ from typing import Any
 from msgspec import UNSET
 from msgspec.structs import asdict
 
-from elasticrecode import addresses, delivery, http, webhooks
-from elasticrecode.answers import NewWebhook, Sent, WebhookRecord, WebhookRemoved
-from elasticrecode.delivery import Undeliverable
+from elasticrecode.access.rates import Rates
+from elasticrecode.api import http
+from elasticrecode.contract.routes import ADD_WEBHOOK, REMOVE_WEBHOOK, RETRY_WEBHOOK, WEBHOOK_FAILURES, WEBHOOKS
+from elasticrecode.contract.settings import WebhooksSettings
 from elasticrecode.errors import BadParameter, Fault, NotFound, Refused, Unavailable
-from elasticrecode.hooks import FORMATS, WebhookRequest, is_url
-from elasticrecode.rates import Rates
-from elasticrecode.settings import (
-    ADD_WEBHOOK,
-    REMOVE_WEBHOOK,
-    RETRY_WEBHOOK,
-    WEBHOOK_FAILURES,
-    WEBHOOKS,
-    WebhooksSettings,
-    compose,
-)
+from elasticrecode.runtime import compose
 from elasticrecode.validation import Body, Reader
-from elasticrecode.webhooks import Deliveries, Delivery, Webhook, WebhooksTable
+from elasticrecode.webhooks import addresses, courier
+from elasticrecode.webhooks.answers import NewWebhook, Sent, WebhookRecord, WebhookRemoved
+from elasticrecode.webhooks.courier import Undeliverable
+from elasticrecode.webhooks.request import FORMATS, WebhookRequest, is_url
+from elasticrecode.webhooks.store import Deliveries, Delivery, Webhook, WebhooksTable, head, is_secret, new
 
 _BODY_LIMIT = 8192
 _MOST = 20
@@ -44,7 +39,7 @@ def build(settings: WebhooksSettings) -> http.LambdaHandler:
         request.caller.act_for(asked.userID)
         if len(table.of(asked.userID)) >= _MOST:
             raise Refused(f"A user has at most {_MOST} webhooks; remove one first.")
-        webhook = webhooks.new(asked.userID, asked.url, asked.actions, asked.secret)
+        webhook = new(asked.userID, asked.url, asked.actions, asked.secret)
         table.create(webhook)
         return http.Response(NewWebhook(**asdict(_shown(webhook)), secret=webhook.secret), 201)
 
@@ -75,7 +70,7 @@ def build(settings: WebhooksSettings) -> http.LambdaHandler:
             refused = deliveries.send(
                 {
                     position: (
-                        webhooks.head(found.event).jobID,
+                        head(found.event).jobID,
                         Delivery(userID=webhook.userID, webhookID=webhook.webhookID, event=found.event, again=again),
                     )
                     for position, found in page.found.items()
@@ -101,11 +96,11 @@ def build(settings: WebhooksSettings) -> http.LambdaHandler:
         """What no schema says: where the URL leads now, and of a secret without showing it."""
         faults = []
         url, secret = fields.get("url"), fields.get("secret")
-        if isinstance(secret, str) and secret and not webhooks.is_secret(secret):
+        if isinstance(secret, str) and secret and not is_secret(secret):
             faults.append(Fault("/secret", "must be whsec_ and 24 to 64 bytes in base64"))
         if isinstance(url, str) and is_url(url):
             try:
-                delivery.checked(addresses.parse(url), allowed)
+                courier.checked(addresses.parse(url), allowed)
             except Undeliverable as error:
                 faults.append(Fault("/url", f"can't be used: {error}"))
         return faults

@@ -5,20 +5,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from elasticrecode import http
-from elasticrecode.answers import DeploymentRecord, QueueBacklog, QueuePause, Queues
+from elasticrecode.api import http
+from elasticrecode.contract.routes import PAUSE_QUEUE, RESUME_QUEUE, WORKER_BACKLOG, WORKER_DEPLOYMENTS, WORKER_QUEUES
+from elasticrecode.contract.settings import WorkersSettings
 from elasticrecode.errors import NotFound, Refused
-from elasticrecode.fleet import GROUPS, LISTED, NAMED, ClusterView, Queue, Worker
-from elasticrecode.registry import Lookout, Registry
-from elasticrecode.settings import (
-    PAUSE_QUEUE,
-    RESUME_QUEUE,
-    WORKER_BACKLOG,
-    WORKER_DEPLOYMENTS,
-    WORKER_QUEUES,
-    WorkersSettings,
-    compose,
-)
+from elasticrecode.jobs.placement import GROUPS
+from elasticrecode.runtime import compose
+from elasticrecode.workers.answers import DeploymentRecord, QueueBacklog, QueuePause, Queues
+from elasticrecode.workers.fleet import LISTED, NAMED, ClusterView, Queue, Worker
+from elasticrecode.workers.lookout import Lookout
+from elasticrecode.workers.registry import Registry
 
 _SHOWN = 20
 

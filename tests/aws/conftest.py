@@ -11,14 +11,30 @@ from moto import mock_aws
 from moto.dynamodb.models import DynamoDBBackend
 from msgspec.structs import asdict
 
-from elasticrecode import aws, streams
-from elasticrecode import settings as names
-from elasticrecode.registry import Registry
+from elasticrecode.aws import clients as aws
+from elasticrecode.contract import settings
+from elasticrecode.contract.tables import (
+    BATCHES_KEYS,
+    CONNECTION_INDEX,
+    CONNECTION_KEYS,
+    CONNECTIONS_KEYS,
+    DUE_INDEX,
+    DUE_KEYS,
+    ENDING_INDEX,
+    ENDING_KEYS,
+    FEED_KEYS,
+    JOBS_KEYS,
+    REGISTRY_KEYS,
+    USER_INDEX,
+    USER_KEYS,
+)
+from elasticrecode.jobs import streams
+from elasticrecode.workers.registry import Registry
 from tests.support import function
 
 Handler = Callable[[dict[str, Any], Any], Any]
 
-PRESETS: names.Presets = {
+PRESETS: settings.Presets = {
     "house": {"ffmpeg": {"codec": "h265", "scale": "480p", "bitrate": "2M"}},
     "h264-360p": {"ffmpeg": {"codec": "h264", "scale": "360p", "bitrate": "1200K"}},
 }
@@ -28,29 +44,29 @@ PRESETS: names.Presets = {
 class Stack:
     """What is deployed, in memory. `calls` lists every AWS call as (service, operation)."""
 
-    def __init__(self, user_prefixes: names.UserPrefixes | None = None) -> None:
+    def __init__(self, user_prefixes: settings.UserPrefixes | None = None) -> None:
         allowed = user_prefixes or []
         self.dynamodb = boto3.client("dynamodb")
         self.sqs = boto3.client("sqs")
-        jobs_indexes = {names.USER_INDEX: names.USER_KEYS, names.DUE_INDEX: names.DUE_KEYS}
+        jobs_indexes = {USER_INDEX: USER_KEYS, DUE_INDEX: DUE_KEYS}
         streamed = {
-            "jobs": self._table("jobs", names.JOBS_KEYS, jobs_indexes),
-            "feed": self._table("feed", names.FEED_KEYS, {}),
+            "jobs": self._table("jobs", JOBS_KEYS, jobs_indexes),
+            "feed": self._table("feed", FEED_KEYS, {}),
             "connections": self._table(
                 "connections",
-                names.CONNECTIONS_KEYS,
-                {names.CONNECTION_INDEX: names.CONNECTION_KEYS, names.ENDING_INDEX: names.ENDING_KEYS},
+                CONNECTIONS_KEYS,
+                {CONNECTION_INDEX: CONNECTION_KEYS, ENDING_INDEX: ENDING_KEYS},
             ),
         }
-        self._table("registry", names.REGISTRY_KEYS, {})
-        self._table("batches", names.BATCHES_KEYS, {})
+        self._table("registry", REGISTRY_KEYS, {})
+        self._table("batches", BATCHES_KEYS, {})
         self.s3 = boto3.client("s3")
         self.s3.create_bucket(Bucket="media")
         queue = {name: self.sqs.create_queue(QueueName=name)["QueueUrl"] for name in
                  ("ffmpeg_job", "vmaf_job", "control_plane", "dead", "events-dead", "surveys", "pages", "tallies")
                  }  # fmt: skip
         self.queue = queue
-        self.queues: names.Queues = {
+        self.queues: settings.Queues = {
             "cpu": {"ffmpeg_job": queue["ffmpeg_job"]},
             "gpu": {},
             "vmaf": {"vmaf_job": queue["vmaf_job"]},
@@ -63,7 +79,7 @@ class Stack:
             place = {"ShardIteratorType": "TRIM_HORIZON", "StreamArn": stream, "ShardId": shard["ShardId"]}
             self._behind[table] = place
         tables: Any = {"jobs_table": "jobs", "registry_table": "registry"}
-        submitting = names.SubmitSettings(
+        submitting = settings.SubmitSettings(
             queues=self.queues,
             presets=PRESETS,
             user_prefixes=allowed,
@@ -73,15 +89,15 @@ class Stack:
         )
         self.submit = self._build("submit", submitting)
         self.vmaf = self._build("vmaf", submitting)
-        self.schema = self._build("schema", names.SchemaSettings(build="2026.01.02.030405", commit="c"))
-        self.logs = self._build("logs", names.LogsSettings(jobs_table="jobs", job_logs=True))
+        self.schema = self._build("schema", settings.SchemaSettings(build="2026.01.02.030405", commit="c"))
+        self.logs = self._build("logs", settings.LogsSettings(jobs_table="jobs", job_logs=True))
         self.jobs = self._build(
             "jobs",
-            names.JobsSettings(batches_table="batches", queues=self.queues, retention_days=7, **tables),
+            settings.JobsSettings(batches_table="batches", queues=self.queues, retention_days=7, **tables),
         )
         self.batch = self._build(
             "batch",
-            names.BatchSettings(
+            settings.BatchSettings(
                 **asdict(submitting),
                 batches_table="batches",
                 surveys_queue=queue["surveys"],
@@ -90,7 +106,7 @@ class Stack:
         )
         self.survey = self._build(
             "survey",
-            names.SurveySettings(
+            settings.SurveySettings(
                 batches_table="batches",
                 surveys_queue=queue["surveys"],
                 pages_queue=queue["pages"],
@@ -101,7 +117,7 @@ class Stack:
         )
         self.expand = self._build(
             "expand",
-            names.ExpandSettings(
+            settings.ExpandSettings(
                 batches_table="batches",
                 queues=self.queues,
                 pages_queue=queue["pages"],
@@ -114,22 +130,22 @@ class Stack:
         )
         self.tally = self._build(
             "tally",
-            names.TallySettings(
+            settings.TallySettings(
                 jobs_table="jobs", batches_table="batches", retention_days=7, event_retention_seconds=86_400
             ),
         )
         self.workers = self._build(
             "workers",
-            names.WorkersSettings(registry_table="registry", queues=self.queues, discovery=True),
+            settings.WorkersSettings(registry_table="registry", queues=self.queues, discovery=True),
         )
-        self.presets = self._build("presets", names.PresetsSettings(registry_table="registry", presets=PRESETS))
+        self.presets = self._build("presets", settings.PresetsSettings(registry_table="registry", presets=PRESETS))
         self.registry = Registry("registry", self.queues)
         self._dispatch = self._build(
-            "dispatch", names.DispatchSettings(queues=self.queues, tally_queue=queue["tallies"], **tables)
+            "dispatch", settings.DispatchSettings(queues=self.queues, tally_queue=queue["tallies"], **tables)
         )
         self._events = self._build(
             "events",
-            names.EventsSettings(
+            settings.EventsSettings(
                 jobs_table="jobs",
                 events_dead_letter_queue=queue["events-dead"],
                 event_retention_seconds=86_400,
@@ -138,7 +154,7 @@ class Stack:
         )
         self.reconcile = self._build(
             "reconcile",
-            names.ReconcileSettings(
+            settings.ReconcileSettings(
                 queues=self.queues,
                 **tables,
                 control_queue=queue["control_plane"],
@@ -181,7 +197,7 @@ class Stack:
         pages = self.dynamodb.get_paginator("scan").paginate(TableName="jobs")
         return [item for page in pages for item in page["Items"]]
 
-    def _build(self, name: str, settings: names.Settings) -> Handler:
+    def _build(self, name: str, settings: settings.Settings) -> Handler:
         handler: Handler = function(name).build(settings)
         return handler
 
@@ -200,7 +216,7 @@ class Stack:
             behind |= {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": last}
 
     def _table(self, name: str, keys: tuple[str, str], indexes: dict[str, tuple[str, str]]) -> str:
-        numbers = {names.DUE_KEYS[1], names.FEED_KEYS[1], names.ENDING_KEYS[1]}
+        numbers = {DUE_KEYS[1], FEED_KEYS[1], ENDING_KEYS[1]}
         attributes = {key for pair in (keys, *indexes.values()) for key in pair}
         extra: dict[str, Any] = {}
         if indexes:

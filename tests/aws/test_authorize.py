@@ -12,13 +12,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-from elasticrecode import settings as names
-from elasticrecode.callers import ANYBODY, Auth, Caller
-from elasticrecode.connections import ConnectionsTable
+from elasticrecode.access.callers import ANYBODY, Caller
+from elasticrecode.access.tickets import LIFETIME_SECONDS, Tickets
+from elasticrecode.access.tokens import Tokens
+from elasticrecode.contract import routes, settings
+from elasticrecode.contract.auth import Auth
 from elasticrecode.errors import Unauthorized, Unavailable
-from elasticrecode.tickets import LIFETIME_SECONDS, Tickets
-from elasticrecode.tokens import Tokens
-from elasticrecode.watching import Cursor, Start, Watch
+from elasticrecode.watch.connections import ConnectionsTable
+from elasticrecode.watch.subscription import Cursor, Start, Watch
 from tests.aws.conftest import Stack
 from tests.aws.test_sockets import Gateway
 from tests.support import call, function
@@ -87,7 +88,7 @@ Authorize = Callable[..., dict[str, Any]]
 @pytest.fixture
 def authorize(stack: Stack, issuer: Issuer) -> Authorize:
     handler = function("authorize").build(
-        names.AuthorizeSettings(
+        settings.AuthorizeSettings(
             connections_table="connections",
             issuer=issuer.url,
             jwks_url="",
@@ -187,7 +188,7 @@ def test_a_key_of_the_issuers_that_is_new_is_fetched_but_not_for_every_token(iss
             tokens.claims(issuer.token("two", "ES256"))
     assert issuer.served == fetched
     now = time.monotonic()
-    monkeypatch.setattr("elasticrecode.tokens.time.monotonic", lambda: now + 31)
+    monkeypatch.setattr("elasticrecode.access.tokens.time.monotonic", lambda: now + 31)
     assert tokens.claims(issuer.token("two", "ES256"))["sub"] == "ann"
 
 
@@ -201,7 +202,7 @@ def test_when_the_issuer_is_away_the_keys_that_are_known_stay_in_use(issuer: Iss
     assert tokens.claims(issuer.token())
     issuer.broken = True
     now = time.monotonic()
-    monkeypatch.setattr("elasticrecode.tokens.time.monotonic", lambda: now + 7200)
+    monkeypatch.setattr("elasticrecode.access.tokens.time.monotonic", lambda: now + 7200)
     assert tokens.claims(issuer.token())
 
 
@@ -245,17 +246,17 @@ def test_a_ticket_ends_after_a_minute_and_with_the_token_it_was_bought_with(stac
     late, _ = tickets.issue(Caller("ann", expires=10**10))
     soon, ends = tickets.issue(Caller("ann", expires=int(now) + 5))
     assert ends == int(now) + 5
-    monkeypatch.setattr("elasticrecode.tickets.time.time", lambda: now + 6)
+    monkeypatch.setattr("elasticrecode.access.tickets.time.time", lambda: now + 6)
     with pytest.raises(Unauthorized):
         tickets.redeem(soon)
-    monkeypatch.setattr("elasticrecode.tickets.time.time", lambda: now + 62)
+    monkeypatch.setattr("elasticrecode.access.tickets.time.time", lambda: now + 62)
     with pytest.raises(Unauthorized):
         tickets.redeem(late)
 
 
 def test_the_route_gives_the_caller_a_ticket(stack: Stack) -> None:
-    handler = function("tickets").build(names.TicketsSettings(connections_table="connections"))
-    answer = call(handler, names.SOCKET_TICKET)
+    handler = function("tickets").build(settings.TicketsSettings(connections_table="connections"))
+    answer = call(handler, routes.SOCKET_TICKET)
     assert (answer.status, set(answer.body)) == (200, {"ticket", "expiresAt"})
     assert Tickets("connections").redeem(answer.body["ticket"]) == ANYBODY
 
@@ -278,7 +279,7 @@ def test_connections_end_with_their_tokens_and_no_others(stack: Stack, gateway: 
     connections.add("soon", Watch(userID="ann"), Start("now"), int(now) + 100)
     connections.add("always", Watch(userID="ann"), Start("now"))
     hangup = function("hangup").build(
-        names.HangupSettings(connections_table="connections", socket_management_url=gateway.url)
+        settings.HangupSettings(connections_table="connections", socket_management_url=gateway.url)
     )
     hangup({}, None)
     assert set(gateway.ended) == {f"over-{number}" for number in range(120)}
@@ -287,7 +288,7 @@ def test_connections_end_with_their_tokens_and_no_others(stack: Stack, gateway: 
     ended = len(gateway.ended)
     hangup({}, None)
     assert len(gateway.ended) == ended
-    monkeypatch.setattr("elasticrecode.connections.time.time", lambda: now + 100)
+    monkeypatch.setattr("elasticrecode.watch.connections.time.time", lambda: now + 100)
     assert not connections.get("userID#ann", "soon"), "nothing is sent to it from that second on"
     hangup({}, None)
     assert gateway.ended[-1] == "soon"
@@ -301,13 +302,13 @@ def test_a_short_token_does_not_hide_those_who_watch_the_same_for_longer(stack: 
         found = connections.get("userID#ann", watcher)
         assert found
         connections.join(found, Cursor(1))
-    monkeypatch.setattr("elasticrecode.connections.time.time", lambda: now + 10)
+    monkeypatch.setattr("elasticrecode.watch.connections.time.time", lambda: now + 10)
     assert [watcher.connection_id for watcher in connections.watching(["userID#ann"])] == ["long"]
 
 
 def test_a_socket_without_an_authorizers_word_is_not_opened_where_callers_are_asked(stack: Stack) -> None:
     sockets = function("sockets").build(
-        names.SocketsSettings(
+        settings.SocketsSettings(
             auth=Auth("jwt"), connections_table="connections", socket_management_url="http://127.0.0.1:9/ws"
         )
     )

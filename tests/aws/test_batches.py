@@ -11,12 +11,15 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from botocore.exceptions import ClientError
 
-from elasticrecode import batches, ids, objects
-from elasticrecode import settings as names
+from elasticrecode import ids
+from elasticrecode.batches import inputs as objects
+from elasticrecode.batches import progress, survey
+from elasticrecode.batches import request as batches
+from elasticrecode.batches.counting import SIZE, Change, Strip
+from elasticrecode.contract import routes
 from elasticrecode.errors import Unavailable
-from elasticrecode.lifecycle import STATES
-from elasticrecode.strips import SIZE, Change, Strip
-from elasticrecode.table import JobsTable
+from elasticrecode.jobs.lifecycle import STATES
+from elasticrecode.jobs.store import JobsTable
 from tests.aws.conftest import Stack
 from tests.aws.test_faults import every_call, throttled
 from tests.aws.test_path import event, pass_time
@@ -33,7 +36,7 @@ Task = dict[str, Any]
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tenth of what a page holds: the embedded tables are slow."""
-    monkeypatch.setattr(batches, "PAGE_JOBS", 100)
+    monkeypatch.setattr(survey, "PAGE_JOBS", 100)
 
 
 def take(stack: Stack, queue: str) -> list[Task]:
@@ -80,7 +83,7 @@ def work(stack: Stack) -> None:
 
 def taken(stack: Stack, **order: Any) -> str:
     """A batch that was just taken."""
-    answer = call(stack.batch, names.SUBMIT_BATCH, ORDER | order)
+    answer = call(stack.batch, routes.SUBMIT_BATCH, ORDER | order)
     assert answer.status == 202, answer.body
     batch_id: str = answer.body["batchID"]
     assert answer.body == {"batchID": batch_id, "userID": USER, "state": "expanding", "total": None}
@@ -88,7 +91,7 @@ def taken(stack: Stack, **order: Any) -> str:
 
 
 def shown(stack: Stack, batch_id: str) -> dict[str, Any]:
-    found: dict[str, Any] = call(stack.batch, names.BATCH, parameters={"batchID": batch_id}).body
+    found: dict[str, Any] = call(stack.batch, routes.BATCH, parameters={"batchID": batch_id}).body
     return found
 
 
@@ -127,7 +130,7 @@ def assert_counts_are_the_records(stack: Stack, batch_id: str) -> None:
 
 
 def test_the_documented_batch_is_taken_and_comes_to_its_end(stack: Stack) -> None:
-    answer = call(stack.batch, names.SUBMIT_BATCH, contract("job_batch"))
+    answer = call(stack.batch, routes.SUBMIT_BATCH, contract("job_batch"))
     assert answer.status == 202
     batch_id = answer.body["batchID"]
     work(stack)
@@ -229,7 +232,7 @@ def test_a_manifest_that_is_none_fails_the_batch_with_a_code(stack: Stack, text:
     (said,) = ended(stack, batch_id)
     assert said["error"]["code"] == code
     assert records(stack, batch_id) == []
-    assert call(stack.batch, names.CANCEL_BATCH, parameters={"batchID": batch_id}).status == 409
+    assert call(stack.batch, routes.CANCEL_BATCH, parameters={"batchID": batch_id}).status == 409
 
 
 def test_a_bucket_without_access_and_one_that_is_not_there_are_told_apart(
@@ -266,7 +269,7 @@ def test_limits_are_held_and_say_what_to_do(stack: Stack, monkeypatch: pytest.Mo
     large = taken(stack, manifest=manifest(stack, "\n".join(uris(10))))
     work(stack)
     monkeypatch.setattr(objects, "MANIFEST_BYTES", 10_000)
-    monkeypatch.setattr(batches, "JOBS_LIMIT", 9)
+    monkeypatch.setattr(survey, "JOBS_LIMIT", 9)
     many = taken(stack, manifest=manifest(stack, "\n".join(uris(10))))
     work(stack)
     for batch_id, code in ((large, "manifest-too-large"), (many, "too-many-inputs")):
@@ -302,7 +305,7 @@ def test_limits_are_held_and_say_what_to_do(stack: Stack, monkeypatch: pytest.Mo
 def test_a_bad_order_is_told_all_its_faults_and_changes_nothing(
     stack: Stack, order: dict[str, Any], pointer: str, said: str
 ) -> None:
-    answer = call(stack.batch, names.SUBMIT_BATCH, ORDER | order)
+    answer = call(stack.batch, routes.SUBMIT_BATCH, ORDER | order)
     assert answer.status == 422
     faults = {fault["pointer"]: fault["detail"] for fault in answer.body["errors"]}
     assert said in faults[pointer]
@@ -323,7 +326,7 @@ def test_a_list_with_the_same_input_twice_is_kept_and_said(stack: Stack) -> None
 
 
 def test_more_than_an_immediate_batch_takes_is_told_where_to_go(stack: Stack) -> None:
-    answer = call(stack.submit, names.SUBMIT, contract("job_batch") | {"batchInputs": uris(1001)})
+    answer = call(stack.submit, routes.SUBMIT, contract("job_batch") | {"batchInputs": uris(1001)})
     assert "POST /v1/batches" in answer.body["errors"][0]["detail"]
 
 
@@ -337,9 +340,9 @@ def test_everything_of_a_batch_is_kept_as_long_as_its_jobs(stack: Stack) -> None
 
 def test_the_same_idempotency_key_makes_one_batch(stack: Stack) -> None:
     order = ORDER | {"inputs": uris(3)}
-    answers = [call(stack.batch, names.SUBMIT_BATCH, order, headers={"Idempotency-Key": "k"}) for _ in range(2)]
+    answers = [call(stack.batch, routes.SUBMIT_BATCH, order, headers={"Idempotency-Key": "k"}) for _ in range(2)]
     assert answers[0].body == answers[1].body
-    other = call(stack.batch, names.SUBMIT_BATCH, order | {"priority": 1}, headers={"Idempotency-Key": "k"})
+    other = call(stack.batch, routes.SUBMIT_BATCH, order | {"priority": 1}, headers={"Idempotency-Key": "k"})
     assert other.status == 422
     work(stack)
     assert len([item for item in stack.items() if item["item"]["S"] == "job"]) == 3
@@ -356,10 +359,10 @@ def test_a_batch_whose_message_may_have_got_lost_is_503_and_goes_on_when_asked_a
             raise throttled(operation)
 
     with every_call(watch, monkeypatch):
-        assert call(stack.batch, names.SUBMIT_BATCH, order, headers=headers).status == 503
+        assert call(stack.batch, routes.SUBMIT_BATCH, order, headers=headers).status == 503
     work(stack)
     assert [item for item in stack.items() if item["item"]["S"] == "job"] == []
-    answer = call(stack.batch, names.SUBMIT_BATCH, order, headers=headers)
+    answer = call(stack.batch, routes.SUBMIT_BATCH, order, headers=headers)
     work(stack)
     assert shown(stack, answer.body["batchID"])["queued"] == 3
     assert stack.dynamodb.scan(TableName="batches", FilterExpression="attribute_exists(asked)")["Count"] == 1
@@ -449,9 +452,9 @@ def test_counts_are_what_the_records_say_whatever_is_told_twice_late_or_in_anoth
             error = {"error": {"code": rng.choice("abc"), "message": "m"}} if action == "JobFailed" else {}
             stack.say(event(job_id, "JobStart"), event(job_id, action, **error))
             if round_ % 2:
-                call(stack.jobs, names.RETRY, parameters={"jobID": job_id})
+                call(stack.jobs, routes.RETRY, parameters={"jobID": job_id})
             if rng.random() < 0.2:
-                call(stack.jobs, names.CANCEL, parameters={"jobID": job_id})
+                call(stack.jobs, routes.CANCEL, parameters={"jobID": job_id})
         stack.flow()
         told += take(stack, "tallies")
     assert len(told) > 4
@@ -535,7 +538,7 @@ def test_a_cancelled_batch_ends_when_its_last_job_has(stack: Stack) -> None:
     batch_id = taken(stack, inputs=uris(5))
     work(stack)
     finish(stack, ids.job_id(batch_id, 0))
-    answer = call(stack.batch, names.CANCEL_BATCH, parameters={"batchID": batch_id})
+    answer = call(stack.batch, routes.CANCEL_BATCH, parameters={"batchID": batch_id})
     assert (answer.status, answer.body["state"]) == (202, "cancelled")
     assert answer.body["endedAt"] is None
     work(stack)
@@ -543,7 +546,7 @@ def test_a_cancelled_batch_ends_when_its_last_job_has(stack: Stack) -> None:
     assert (record["state"], record["total"], record["finished"], record["cancelled"]) == ("cancelled", 5, 1, 4)
     (said,) = ended(stack, batch_id)
     assert said["batch"]["state"] == "cancelled"
-    assert call(stack.batch, names.CANCEL_BATCH, parameters={"batchID": batch_id}).status == 409
+    assert call(stack.batch, routes.CANCEL_BATCH, parameters={"batchID": batch_id}).status == 409
     assert_counts_are_the_records(stack, batch_id)
 
 
@@ -555,7 +558,7 @@ def test_a_batch_that_goes_on_while_it_is_being_cancelled_is_cancelled(
     finish(stack, ids.job_id(batch_id, 0))
     finish(stack, ids.job_id(batch_id, 1), action="JobFailed")
     work(stack)
-    assert call(stack.jobs, names.RETRY, parameters={"jobID": ids.job_id(batch_id, 1)}).status == 202
+    assert call(stack.jobs, routes.RETRY, parameters={"jobID": ids.job_id(batch_id, 1)}).status == 202
     stack.flow()
     late, refused = take(stack, "tallies"), []
 
@@ -566,7 +569,7 @@ def test_a_batch_that_goes_on_while_it_is_being_cancelled_is_cancelled(
             give(stack.tally, late.pop())
 
     with every_call(watch, monkeypatch):
-        answer = call(stack.batch, names.CANCEL_BATCH, parameters={"batchID": batch_id})
+        answer = call(stack.batch, routes.CANCEL_BATCH, parameters={"batchID": batch_id})
     assert (answer.status, answer.body["state"]) == (202, "cancelled")
     work(stack)
     record = shown(stack, batch_id)
@@ -577,14 +580,14 @@ def test_a_batch_that_goes_on_while_it_is_being_cancelled_is_cancelled(
 def test_a_batch_cancelled_while_expanding_makes_no_more_jobs(
     stack: Stack, monkeypatch: pytest.MonkeyPatch, pages_done: int
 ) -> None:
-    monkeypatch.setattr(batches, "PAGE_JOBS", 20)
+    monkeypatch.setattr(survey, "PAGE_JOBS", 20)
     batch_id = taken(stack, inputs=uris(50))
     for message in take(stack, "surveys"):
         give(stack.survey, message)
     pages = take(stack, "pages")
     for page in pages[:pages_done]:
         give(stack.expand, page)
-    assert call(stack.batch, names.CANCEL_BATCH, parameters={"batchID": batch_id}).status == 202
+    assert call(stack.batch, routes.CANCEL_BATCH, parameters={"batchID": batch_id}).status == 202
     for page in pages[pages_done:]:
         give(stack.expand, page)
     work(stack)
@@ -618,7 +621,7 @@ def test_a_page_that_was_cut_off_and_then_cancelled_is_counted_as_far_as_it_was_
         patch.setattr(JobsTable, "_write_batch", die)
         with pytest.raises(KeyboardInterrupt):
             give(stack.expand, page)
-    call(stack.batch, names.CANCEL_BATCH, parameters={"batchID": batch_id})
+    call(stack.batch, routes.CANCEL_BATCH, parameters={"batchID": batch_id})
     pass_time(monkeypatch, 40)
     work(stack)
     give(stack.expand, page)
@@ -632,13 +635,13 @@ def test_a_page_that_was_cut_off_and_then_cancelled_is_counted_as_far_as_it_was_
 def test_the_end_is_found_when_the_last_page_is_settled_behind_the_last_count(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "_SAMPLE_MS", 10**9)  # as if all this took no time
+    monkeypatch.setattr(progress, "_SAMPLE_MS", 10**9)  # as if all this took no time
     batch_id = taken(stack, inputs=uris(110))
     for message in take(stack, "surveys"):
         give(stack.survey, message)
     page, left = take(stack, "pages")
     give(stack.expand, left)
-    assert call(stack.batch, names.CANCEL_BATCH, parameters={"batchID": batch_id}).status == 202
+    assert call(stack.batch, routes.CANCEL_BATCH, parameters={"batchID": batch_id}).status == 202
     (cancel,) = take(stack, "pages")
     give(stack.expand, cancel)
     for sweep in take(stack, "pages"):
@@ -656,7 +659,7 @@ def test_the_end_is_found_when_the_last_page_is_settled_behind_the_last_count(
 
 def test_a_batch_cancelled_before_anything_was_looked_at_has_no_job(stack: Stack) -> None:
     batch_id = taken(stack, manifest=manifest(stack, "\n".join(uris(3))))
-    assert call(stack.batch, names.CANCEL_BATCH, parameters={"batchID": batch_id}).status == 202
+    assert call(stack.batch, routes.CANCEL_BATCH, parameters={"batchID": batch_id}).status == 202
     work(stack)
     record = shown(stack, batch_id)
     assert (record["state"], record["total"], bool(record["endedAt"])) == ("cancelled", 0, True)
@@ -673,7 +676,7 @@ def test_the_failed_ones_of_a_batch_are_retried_and_its_new_end_is_told(stack: S
     finish(stack, *(ids.job_id(batch_id, n) for n in (0, 2, 4, 5)))
     work(stack)
     assert shown(stack, batch_id)["state"] == "finished"
-    answer = call(stack.jobs, names.RETRY_FAILED, {"userID": USER, "batchID": batch_id})
+    answer = call(stack.jobs, routes.RETRY_FAILED, {"userID": USER, "batchID": batch_id})
     assert (answer.status, answer.body) == (202, {"retried": 2})
     work(stack)
     record = shown(stack, batch_id)
@@ -683,8 +686,8 @@ def test_the_failed_ones_of_a_batch_are_retried_and_its_new_end_is_told(stack: S
     work(stack)
     assert (shown(stack, batch_id)["state"], shown(stack, batch_id)["finished"]) == ("finished", 6)
     assert len({said["eventID"] for said in ended(stack, batch_id)}) == 2
-    assert call(stack.jobs, names.RETRY_FAILED, {"userID": "eve", "batchID": other}).status == 404
-    assert call(stack.jobs, names.RETRY_FAILED, {"userID": USER, "batchID": "nothing"}).status == 404
+    assert call(stack.jobs, routes.RETRY_FAILED, {"userID": "eve", "batchID": other}).status == 404
+    assert call(stack.jobs, routes.RETRY_FAILED, {"userID": USER, "batchID": "nothing"}).status == 404
 
 
 def test_a_batch_of_another_is_listed_as_one_that_there_is_not(stack: Stack) -> None:
@@ -692,9 +695,9 @@ def test_a_batch_of_another_is_listed_as_one_that_there_is_not(stack: Stack) -> 
     work(stack)
     for asked in ({}, {"state": "queued"}, {"after": ids.job_id(batch_id, 5)}):
         query = {"userID": USER, "batchID": batch_id, "limit": "1", **asked}
-        assert len(call(stack.jobs, names.JOBS, query=query).body) == 1
+        assert len(call(stack.jobs, routes.JOBS, query=query).body) == 1
         for foreign in (query | {"userID": "eve"}, query | {"batchID": "nothing"}):
-            answer = call(stack.jobs, names.JOBS, query=foreign)
+            answer = call(stack.jobs, routes.JOBS, query=foreign)
             assert (answer.body, "Link" in answer.headers) == ([], False)
 
 
@@ -718,7 +721,7 @@ def test_a_retry_that_has_ended_before_it_was_counted_is_a_new_end(stack: Stack)
     work(stack)
     first = shown(stack, batch_id)
     assert (first["state"], first["failures"]) == ("finished", {"encoder-failed": 1})
-    assert call(stack.jobs, names.RETRY, parameters={"jobID": failing}).status == 202
+    assert call(stack.jobs, routes.RETRY, parameters={"jobID": failing}).status == 202
     finish(stack, failing)
     stack.flow()
     late = take(stack, "tallies")
@@ -751,20 +754,20 @@ def test_what_is_told_again_after_the_end_is_no_new_end(stack: Stack) -> None:
 def test_a_job_retried_in_a_cancelled_batch_opens_it_until_it_has_ended(stack: Stack) -> None:
     batch_id = taken(stack, inputs=uris(3))
     work(stack)
-    call(stack.batch, names.CANCEL_BATCH, parameters={"batchID": batch_id})
+    call(stack.batch, routes.CANCEL_BATCH, parameters={"batchID": batch_id})
     work(stack)
-    assert call(stack.jobs, names.RETRY, parameters={"jobID": ids.job_id(batch_id, 1)}).status == 202
+    assert call(stack.jobs, routes.RETRY, parameters={"jobID": ids.job_id(batch_id, 1)}).status == 202
     work(stack)
     record = shown(stack, batch_id)
     assert (record["state"], record["queued"], record["endedAt"]) == ("cancelled", 1, None)
-    assert call(stack.batch, names.CANCEL_BATCH, parameters={"batchID": batch_id}).status == 202
+    assert call(stack.batch, routes.CANCEL_BATCH, parameters={"batchID": batch_id}).status == 202
     work(stack)
     assert shown(stack, batch_id)["cancelled"] == 3
     assert len(ended(stack, batch_id)) == 2
 
 
 def test_a_page_of_the_longest_keys_there_are_fits(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches, "PAGE_JOBS", 1000)
+    monkeypatch.setattr(survey, "PAGE_JOBS", 1000)
     rng = random.Random(1)
     keys = ["".join(chr(rng.randrange(0x4E00, 0x9FA5)) for _ in range(330)) for _ in range(860)]
     batch_id = taken(stack, inputs=[f"s3://media/in/{key}.mp4" for key in keys])
@@ -800,7 +803,7 @@ def test_the_records_of_a_batch_are_listed_by_state_page_by_page(stack: Stack) -
         found: list[int] = []
         asked = {"userID": USER, "batchID": batch_id, "limit": "7"} | query
         while asked:
-            answer = call(stack.jobs, names.JOBS, query=asked)
+            answer = call(stack.jobs, routes.JOBS, query=asked)
             assert all(record["batchID"] == batch_id for record in answer.body)
             found += [ids.position(record["jobID"]) for record in answer.body]
             url = urlsplit(answer.headers.get("Link", "<>").split(">")[0].lstrip("<"))
@@ -812,7 +815,7 @@ def test_the_records_of_a_batch_are_listed_by_state_page_by_page(stack: Stack) -
     assert listed(state="failed") == []
     assert listed(userID="eve") == []
     for wrong in ({"batchID": batch_id, "after": "x"}, {"batchID": ""}):
-        assert call(stack.jobs, names.JOBS, query={"userID": USER} | wrong).status == 400
+        assert call(stack.jobs, routes.JOBS, query={"userID": USER} | wrong).status == 400
 
 
 def test_progress_tells_how_fast_jobs_have_ended_lately(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -837,13 +840,13 @@ def test_while_all_queues_are_paused_jobs_are_made_and_held(stack: Stack) -> Non
 
 def test_a_batch_that_no_queue_would_take_is_refused(stack: Stack) -> None:
     gpu = {"ffmpeg": contract("job")["profile"]["ffmpeg"] | {"platform": "gpu"}}
-    answer = call(stack.batch, names.SUBMIT_BATCH, ORDER | {"inputs": uris(1), "profile": gpu})
+    answer = call(stack.batch, routes.SUBMIT_BATCH, ORDER | {"inputs": uris(1), "profile": gpu})
     assert answer.status == 409
     assert stack.dynamodb.scan(TableName="batches")["Count"] == 0
 
 
 def test_there_is_no_such_batch(stack: Stack) -> None:
-    for route in (names.BATCH, names.CANCEL_BATCH):
+    for route in (routes.BATCH, routes.CANCEL_BATCH):
         assert call(stack.batch, route, parameters={"batchID": "nothing"}).status == 404
 
 

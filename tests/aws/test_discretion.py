@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from elasticrecode import http, observe
-from elasticrecode import settings as names
-from elasticrecode.callers import Auth
+from elasticrecode.api import http
+from elasticrecode.contract import settings
+from elasticrecode.contract.auth import Auth
+from elasticrecode.contract.routes import ROUTES, SUBMIT
+from elasticrecode.log import logger
 from tests.aws.conftest import Stack
 from tests.aws.test_webhooks import Hooks, event, hooks, running, status
 from tests.conftest import contract
@@ -45,7 +47,7 @@ def lines() -> Iterator[Lines]:
     lines, root, own = Lines(), logging.getLogger(), logging.getLogger("elasticrecode")
     before = root.level, own.level
     root.setLevel(logging.WARNING)
-    observe.logger.setLevel(logging.DEBUG)
+    logger.setLevel(logging.DEBUG)
     own.setLevel(logging.DEBUG)
     own.addHandler(lines)
     root.addHandler(lines)
@@ -65,7 +67,7 @@ def test_what_the_sdk_has_to_say_in_detail_is_not_logged(lines: Lines, stack: St
     """It would log signatures and all that is stored."""
     for name in ("botocore", "urllib3", "boto3"):
         assert logging.getLogger(name).getEffectiveLevel() >= logging.WARNING
-    call(stack.submit, names.SUBMIT, contract("job"))
+    call(stack.submit, SUBMIT, contract("job"))
     assert not [text for text in lines.texts if "botocore" in text]
 
 
@@ -73,16 +75,16 @@ def test_no_route_logs_what_callers_prove_themselves_with(lines: Lines, stack: S
     handlers = {
         "schema": stack.schema, "submit": stack.submit, "vmaf": stack.vmaf, "logs": stack.logs, "jobs": stack.jobs,
         "batch": stack.batch, "workers": stack.workers, "presets": stack.presets, "webhooks": hooks.api,
-        "tickets": function("tickets").build(names.TicketsSettings(connections_table="connections")),
+        "tickets": function("tickets").build(settings.TicketsSettings(connections_table="connections")),
     }  # fmt: skip
-    assert handlers.keys() == names.ROUTES.keys()
+    assert handlers.keys() == ROUTES.keys()
     parameters = {"jobID": "j", "userID": "ann", "batchID": "b", "queue": "q", "webhookID": "w", "name": "n"}
     bodies: list[Any] = [
         None, SECRET, {"password": SECRET}, contract("job"), contract("job") | {"input": SIGNED},
         contract("job") | {"userid": SECRET, "input": SECRET},
         {"userID": "ann", "url": SIGNED, "actions": ["JobStart"]},
     ]  # fmt: skip
-    for name, routes in names.ROUTES.items():
+    for name, routes in ROUTES.items():
         for route in routes:
             for body in bodies:
                 call(handlers[name], route, body, parameters, QUERY, HEADERS)
@@ -93,13 +95,13 @@ def test_a_crash_logs_where_it_was_and_not_what_was_sent(lines: Lines) -> None:
     def crash(request: http.Request) -> http.Response:
         raise KeyError(len(request.headers["authorization"]))
 
-    handler = http.handler({"POST /v1/x": crash}, names.ApiSettings())
+    handler = http.handler({"POST /v1/x": crash}, settings.ApiSettings())
     assert call(handler, "POST /v1/x", {"password": SECRET}, query=QUERY, headers=HEADERS).status == 500
     assert_silent(lines)
 
 
 def test_neither_tokens_nor_tickets_are_logged_when_they_are_refused_or_taken(lines: Lines, stack: Stack) -> None:
-    told = names.AuthorizeSettings(
+    told = settings.AuthorizeSettings(
         connections_table="connections",
         issuer="https://issuer.example.com",
         jwks_url="https://127.0.0.1:9/",
@@ -109,7 +111,7 @@ def test_neither_tokens_nor_tickets_are_logged_when_they_are_refused_or_taken(li
     )
     authorize = function("authorize").build(told)
     sockets = function("sockets").build(
-        names.SocketsSettings(
+        settings.SocketsSettings(
             auth=Auth("cognito"), connections_table="connections", socket_management_url="https://127.0.0.1:9/ws"
         )
     )

@@ -11,12 +11,12 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from elasticrecode import settings as names
-from elasticrecode.claims import Claim, Claims
-from elasticrecode.drops import MARK
+from elasticrecode.contract.metrics import FILES_LEFT_OUT
+from elasticrecode.contract.settings import DropsSettings
 from elasticrecode.errors import Invalid
-from elasticrecode.jobs import SCORE_FILES
-from elasticrecode.settings import DropsSettings
+from elasticrecode.jobs.claims import Claim, Claims
+from elasticrecode.jobs.drops import MARK
+from elasticrecode.jobs.uris import SCORE_FILES
 from tests.aws.conftest import Handler, Stack
 from tests.aws.test_faults import every_call, throttled
 from tests.aws.test_path import event, pass_time, status
@@ -73,7 +73,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def counted(output: str) -> int:
     """How many files were counted as left out."""
     metrics = [json.loads(line) for line in output.splitlines() if '"_aws"' in line]
-    return int(sum(value for metric in metrics for value in metric.get(names.FILES_LEFT_OUT, ())))
+    return int(sum(value for metric in metrics for value in metric.get(FILES_LEFT_OUT, ())))
 
 
 def test_a_file_becomes_a_job_and_its_message_is_sent(dropped: Dropped) -> None:

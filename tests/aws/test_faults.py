@@ -11,14 +11,16 @@ import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
-from elasticrecode import aws, jobs, registry
-from elasticrecode import settings as names
-from elasticrecode.claims import Claim, Claims
+from elasticrecode.aws import clients
+from elasticrecode.aws.sqs import Message, Sender
+from elasticrecode.contract import routes
 from elasticrecode.errors import Unavailable
-from elasticrecode.lifecycle import POSTPONE
-from elasticrecode.queues import Message, Sender
-from elasticrecode.routing import Choice
-from elasticrecode.table import Accepted, JobsTable
+from elasticrecode.jobs.claims import Claim, Claims
+from elasticrecode.jobs.lifecycle import POSTPONE
+from elasticrecode.jobs.placement import Choice
+from elasticrecode.jobs.requests import read_jobs
+from elasticrecode.jobs.store import Accepted, JobsTable
+from elasticrecode.workers import lookout, registry
 from tests.aws.conftest import Stack
 from tests.aws.test_path import event, status, submitted
 from tests.conftest import contract
@@ -62,7 +64,7 @@ def test_a_throttled_single_submit_is_503_and_nothing_is_there(stack: Stack, mon
             raise throttled(operation)
 
     with every_call(watch, monkeypatch):
-        answer = call(stack.submit, names.SUBMIT, contract("job"))
+        answer = call(stack.submit, routes.SUBMIT, contract("job"))
     assert answer.status == 503
     assert "Retry-After" in answer.headers
     assert stack.items() == []
@@ -79,12 +81,12 @@ def test_a_batch_whose_answer_got_lost_is_not_said_to_have_failed(
         return items
 
     monkeypatch.setattr(JobsTable, "_write_batch", store)
-    answer = call(stack.submit, names.SUBMIT, body)
+    answer = call(stack.submit, routes.SUBMIT, body)
     assert {entry["status"]["status"] for entry in answer.body} == {"success"}
 
 
 def test_a_submit_whose_answer_got_lost_leaves_alone_what_came_of_it(stack: Stack) -> None:
-    (job,) = jobs.read_jobs(json.dumps(contract("job")).encode())
+    (job,) = read_jobs(json.dumps(contract("job")).encode())
     accepted = Accepted(job, Choice("ffmpeg_job", ""), time.time_ns() // 1_000_000)
     table = JobsTable("jobs")
     assert table.accept([accepted], 86_400) == set()
@@ -105,7 +107,7 @@ def test_a_batch_that_is_stored_in_part_says_which_part(stack: Stack, monkeypatc
         return None
 
     with every_call(watch, monkeypatch):
-        answer = call(stack.submit, names.SUBMIT, contract("job_batch"))
+        answer = call(stack.submit, routes.SUBMIT, contract("job_batch"))
     stored = {item["jobID"]["S"] for item in stack.items()}
     assert answer.status == 200
     assert [entry["status"]["status"] for entry in answer.body] == ["success", "failed", "success"]
@@ -118,7 +120,7 @@ def test_a_batch_of_which_nothing_is_stored_is_503(stack: Stack, monkeypatch: py
         return {"UnprocessedItems": arguments["RequestItems"]} if operation == "BatchWriteItem" else None
 
     with every_call(watch, monkeypatch):
-        assert call(stack.submit, names.SUBMIT, contract("job_batch")).status == 503
+        assert call(stack.submit, routes.SUBMIT, contract("job_batch")).status == 503
     assert stack.items() == []
 
 
@@ -133,7 +135,7 @@ def test_items_left_over_are_stored_in_the_next_round(stack: Stack, monkeypatch:
         return None
 
     with every_call(watch, monkeypatch):
-        answer = call(stack.submit, names.SUBMIT, contract("job_batch"))
+        answer = call(stack.submit, routes.SUBMIT, contract("job_batch"))
     assert {entry["status"]["status"] for entry in answer.body} == {"success"}
     assert rounds == [3, 3]
 
@@ -190,7 +192,7 @@ def test_of_a_queue_that_refuses_users_hear_the_code_and_the_log_all(
 def test_entries_that_fail_once_are_sent_in_the_next_round_and_only_they(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    call(stack.submit, names.SUBMIT, contract("job_batch"))
+    call(stack.submit, routes.SUBMIT, contract("job_batch"))
     failing = iter([True])
 
     def watch(operation: str, arguments: dict[str, Any]) -> Any:
@@ -238,8 +240,8 @@ def test_a_key_is_given_free_when_nothing_came_of_its_request(stack: Stack, monk
 
     key = {"Idempotency-Key": "k"}
     with every_call(watch, monkeypatch):
-        assert call(stack.submit, names.SUBMIT, contract("job"), headers=key).status == 503
-    assert call(stack.submit, names.SUBMIT, contract("job"), headers=key).status == 200
+        assert call(stack.submit, routes.SUBMIT, contract("job"), headers=key).status == 503
+    assert call(stack.submit, routes.SUBMIT, contract("job"), headers=key).status == 200
 
 
 def test_a_request_that_died_half_way_is_finished_by_the_next_with_its_key(
@@ -252,14 +254,14 @@ def test_a_request_that_died_half_way_is_finished_by_the_next_with_its_key(
             raise SystemExit  # the invocation dies before it can tell what came of it
 
     with every_call(watch, monkeypatch), pytest.raises(SystemExit):
-        call(stack.submit, names.SUBMIT, contract("job_batch"), headers=key)
-    busy = call(stack.submit, names.SUBMIT, contract("job_batch"), headers=key)
+        call(stack.submit, routes.SUBMIT, contract("job_batch"), headers=key)
+    busy = call(stack.submit, routes.SUBMIT, contract("job_batch"), headers=key)
     assert busy.status == 409
     assert "Retry-After" in busy.headers
     made = {item["jobID"]["S"] for item in stack.items() if item["item"]["S"] == "job"}
     later = time.time_ns() + 60 * 10**9
     monkeypatch.setattr(time, "time_ns", lambda: later)
-    answer = call(stack.submit, names.SUBMIT, contract("job_batch"), headers=key)
+    answer = call(stack.submit, routes.SUBMIT, contract("job_batch"), headers=key)
     assert {entry["jobid"] for entry in answer.body} == made
 
 
@@ -276,7 +278,7 @@ def test_calls_for_each_accepted_job(stack: Stack, monkeypatch: pytest.MonkeyPat
     # What is known of the queues is read by both functions, and the queues are looked at, once in a few seconds.
     assert counted == {"PutItem": 2, "SendMessageBatch": 1, "Query": 2, "GetQueueAttributes": 2}
     monkeypatch.setattr(registry, "REFRESH_SECONDS", 3600)
-    monkeypatch.setattr(registry, "LOOK_SECONDS", 3600)
+    monkeypatch.setattr(lookout, "LOOK_SECONDS", 3600)
     counted.clear()
     with every_call(watch, monkeypatch):
         submitted(stack)
@@ -285,7 +287,7 @@ def test_calls_for_each_accepted_job(stack: Stack, monkeypatch: pytest.MonkeyPat
     counted.clear()
     body = contract("job_batch") | {"batchInputs": [f"s3://bucket/{n}.mp4" for n in range(1000)]}
     with every_call(watch, monkeypatch):
-        assert call(stack.submit, names.SUBMIT, body).status == 200
+        assert call(stack.submit, routes.SUBMIT, body).status == 200
         stack.flow()
     waiting = stack.sqs.get_queue_attributes(QueueUrl=stack.queue["ffmpeg_job"], AttributeNames=["All"])
     assert waiting["Attributes"]["ApproximateNumberOfMessages"] == "1002"
@@ -302,5 +304,5 @@ def test_postponing_twice_moves_once(stack: Stack) -> None:
 
 
 def test_throttles_are_told_from_other_errors() -> None:
-    with pytest.raises(Unavailable, match="while testing"), aws.refusals("testing"):
+    with pytest.raises(Unavailable, match="while testing"), clients.refusals("testing"):
         raise throttled("PutItem")

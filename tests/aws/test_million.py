@@ -2,7 +2,7 @@
 
 import pytest
 
-from elasticrecode.batches import JOBS_LIMIT, PAGE_JOBS
+from elasticrecode.batches.survey import JOBS_LIMIT, PAGE_JOBS
 from infra.batches import SURVEY_MIB
 from tests.weighing import weigh
 

@@ -8,9 +8,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from elasticrecode import settings as names
-from elasticrecode import table
-from elasticrecode.claims import Claim, Claims, Refusal
+from elasticrecode.contract import routes, settings
+from elasticrecode.jobs import store as table
+from elasticrecode.jobs.claims import Claim, Claims, Refusal
 from tests.aws.conftest import Stack
 from tests.conftest import contract
 from tests.support import call, function
@@ -20,7 +20,7 @@ CLOCK, CLOCK_NS = time.time, time.time_ns
 
 
 def submitted(stack: Stack, **changes: Any) -> str:
-    answer = call(stack.submit, names.SUBMIT, contract("job") | changes)
+    answer = call(stack.submit, routes.SUBMIT, contract("job") | changes)
     assert answer.status == 200
     job_id: str = answer.body[0]["jobid"]
     return job_id
@@ -33,7 +33,7 @@ def event(job_id: str, action: str, **more: Any) -> dict[str, Any]:
 
 
 def status(stack: Stack, job_id: str) -> dict[str, Any]:
-    found: dict[str, Any] = call(stack.jobs, names.JOB_STATUS, parameters={"jobID": job_id}).body
+    found: dict[str, Any] = call(stack.jobs, routes.JOB_STATUS, parameters={"jobID": job_id}).body
     return found
 
 
@@ -44,11 +44,11 @@ def pass_time(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
 
 
 def actions(stack: Stack, job_id: str) -> list[str]:
-    return [said["action"] for said in call(stack.logs, names.JOB_EVENTS, parameters={"jobID": job_id}).body]
+    return [said["action"] for said in call(stack.logs, routes.JOB_EVENTS, parameters={"jobID": job_id}).body]
 
 
 def test_a_batch_is_answered_as_documented(stack: Stack) -> None:
-    answer = call(stack.submit, names.SUBMIT, contract("job_batch")).body
+    answer = call(stack.submit, routes.SUBMIT, contract("job_batch")).body
     expected = contract("job_batch.response")
     assert [list(entry) for entry in answer] == [list(entry) for entry in expected]
     assert [entry | {"jobid": ""} for entry in answer] == [entry | {"jobid": ""} for entry in expected]
@@ -64,7 +64,7 @@ def test_a_single_job_is_answered_by_an_array_and_sent_as_documented(stack: Stac
 
 
 def test_a_score_is_answered_and_sent_resolved(stack: Stack) -> None:
-    answer = call(stack.vmaf, names.SUBMIT_VMAF, contract("vmaf")).body
+    answer = call(stack.vmaf, routes.SUBMIT_VMAF, contract("vmaf")).body
     expected = contract("vmaf.response") | {"jobid": answer["jobid"]}
     assert answer == expected
     assert list(answer) == list(expected)
@@ -74,16 +74,16 @@ def test_a_score_is_answered_and_sent_resolved(stack: Stack) -> None:
 
 
 def test_what_the_api_says_of_itself(stack: Stack) -> None:
-    for route in (names.SERVER, names.VERSION):
+    for route in (routes.SERVER, routes.VERSION):
         said = call(stack.schema, route).body
         assert list(said)[:2] == list(contract("version.response"))
         assert said["server"] == contract("version.response")["server"]
         assert said["version"].startswith("v")
         assert said["build"] == "2026.01.02.030405"
-    assert call(stack.schema, names.SCHEMA).body == contract("schema.response")
-    assert call(stack.workers, names.WORKER_QUEUES).body == contract("queues.response")
-    without = names.WorkersSettings(registry_table="registry", queues=stack.queues, discovery=False)
-    refused = call(function("workers").build(without), names.WORKER_DEPLOYMENTS)
+    assert call(stack.schema, routes.SCHEMA).body == contract("schema.response")
+    assert call(stack.workers, routes.WORKER_QUEUES).body == contract("queues.response")
+    without = settings.WorkersSettings(registry_table="registry", queues=stack.queues, discovery=False)
+    refused = call(function("workers").build(without), routes.WORKER_DEPLOYMENTS)
     assert refused.status == 409
     assert "Discovery is off" in refused.body["detail"]
 
@@ -93,7 +93,7 @@ def test_events_are_listed_as_documented_and_carry_their_job(stack: Stack) -> No
     job_id = submitted(stack)
     for said in expected:
         stack.say(event(job_id, said["action"], ts=said["ts"]))
-    listed = call(stack.logs, names.JOB_EVENTS, parameters={"jobID": job_id}).body
+    listed = call(stack.logs, routes.JOB_EVENTS, parameters={"jobID": job_id}).body
     by_action = {said["action"]: said for said in listed}
     for said in expected:
         got = by_action[said["action"]]
@@ -102,7 +102,7 @@ def test_events_are_listed_as_documented_and_carry_their_job(stack: Stack) -> No
         assert [name for name in got if name in said] == list(said)
 
 
-@pytest.mark.parametrize("route", [names.USER_EVENTS, names.USER_LOGS])
+@pytest.mark.parametrize("route", [routes.USER_EVENTS, routes.USER_LOGS])
 def test_a_users_events_come_from_all_jobs_and_no_other_user(stack: Stack, route: str) -> None:
     mine = [submitted(stack), submitted(stack)]
     other = submitted(stack, userid="somebody-else")
@@ -137,7 +137,7 @@ def test_links_lead_through_everything_without_loss_or_repetition(stack: Stack) 
     told = [event(job_id, f"Note{n}", ts=2_000_000_000 + n) for n in range(1_250)]
     for start in range(0, len(told), 100):
         assert stack.say(*told[start : start + 100]) == []
-    found = list(pages(stack, names.USER_LOGS, {"userID": USER}, 400))
+    found = list(pages(stack, routes.USER_LOGS, {"userID": USER}, 400))
     assert [said["action"] for page in found for said in page] == ["JobSummit", *(f"Note{n}" for n in range(1_250))]
     assert len(found) == 4
 
@@ -146,9 +146,9 @@ def test_what_has_expired_is_not_shown(stack: Stack) -> None:
     job_id = submitted(stack)
     for item in stack.items():
         stack.dynamodb.put_item(TableName="jobs", Item=item | {"expires": {"N": str(int(time.time()) - 1)}})
-    assert call(stack.logs, names.JOB_EVENTS, parameters={"jobID": job_id}).status == 404
-    assert call(stack.jobs, names.JOB_STATUS, parameters={"jobID": job_id}).status == 404
-    assert call(stack.logs, names.USER_LOGS, parameters={"userID": USER}).body == []
+    assert call(stack.logs, routes.JOB_EVENTS, parameters={"jobID": job_id}).status == 404
+    assert call(stack.jobs, routes.JOB_STATUS, parameters={"jobID": job_id}).status == 404
+    assert call(stack.logs, routes.USER_LOGS, parameters={"userID": USER}).body == []
 
 
 def test_an_unreadable_event_goes_to_its_dead_letters_and_harms_no_other(stack: Stack) -> None:
@@ -178,11 +178,11 @@ def test_what_a_first_generation_worker_says_at_once_is_listed_behind_the_submis
 
 
 def test_bad_input_stores_and_sends_nothing(stack: Stack) -> None:
-    answer = call(stack.submit, names.SUBMIT, contract("job") | {"output": "nowhere", "priority": 101})
+    answer = call(stack.submit, routes.SUBMIT, contract("job") | {"output": "nowhere", "priority": 101})
     assert answer.status == 422
     assert [fault["pointer"] for fault in answer.body["errors"]] == ["/output", "/priority"]
-    assert call(stack.submit, names.SUBMIT, "{").status == 400
-    assert call(stack.submit, names.SUBMIT, "x" * (2 * 1024 * 1024 + 1)).status == 413
+    assert call(stack.submit, routes.SUBMIT, "{").status == 400
+    assert call(stack.submit, routes.SUBMIT, "x" * (2 * 1024 * 1024 + 1)).status == 413
     stack.flow()
     assert stack.items() == []
     assert stack.messages("ffmpeg_job") == []
@@ -191,15 +191,15 @@ def test_bad_input_stores_and_sends_nothing(stack: Stack) -> None:
 def test_a_platform_without_a_queue_is_refused_by_name(stack: Stack) -> None:
     body = contract("job")
     body["profile"]["ffmpeg"]["platform"] = "gpu"
-    answer = call(stack.submit, names.SUBMIT, body)
+    answer = call(stack.submit, routes.SUBMIT, body)
     assert answer.status == 409
     assert "gpu" in answer.body["detail"]
     assert stack.items() == []
 
 
 def test_log_routes_refuse_where_logs_are_off() -> None:
-    logs = function("logs").build(names.LogsSettings(jobs_table="jobs", job_logs=False))
-    answer = call(logs, names.JOB_EVENTS, parameters={"jobID": "j"})
+    logs = function("logs").build(settings.LogsSettings(jobs_table="jobs", job_logs=False))
+    answer = call(logs, routes.JOB_EVENTS, parameters={"jobID": "j"})
     assert answer.status == 409
     assert "jobLogs" in answer.body["detail"]
 
@@ -274,20 +274,20 @@ def test_cancel_and_retry(stack: Stack) -> None:
     job_id = submitted(stack)
     claims = Claims("jobs", lease_seconds=60)
     claims.claim(job_id, "w")
-    answer = call(stack.jobs, names.CANCEL, parameters={"jobID": job_id})
+    answer = call(stack.jobs, routes.CANCEL, parameters={"jobID": job_id})
     assert (answer.status, answer.body["state"]) == (202, "cancelled")
     assert claims.renew(job_id, 1) == "cancelled"
-    assert call(stack.jobs, names.CANCEL, parameters={"jobID": job_id}).status == 409
+    assert call(stack.jobs, routes.CANCEL, parameters={"jobID": job_id}).status == 409
     stack.flow()
     stack.messages("ffmpeg_job")
-    answer = call(stack.jobs, names.RETRY, parameters={"jobID": job_id})
+    answer = call(stack.jobs, routes.RETRY, parameters={"jobID": job_id})
     assert (answer.status, answer.body["state"]) == (202, "queued")
-    assert call(stack.jobs, names.RETRY, parameters={"jobID": job_id}).status == 409
+    assert call(stack.jobs, routes.RETRY, parameters={"jobID": job_id}).status == 409
     stack.flow()
     assert len(stack.messages("ffmpeg_job")) == 1
     assert claims.claim(job_id, "w") == Claim(2)
     assert actions(stack, job_id) == ["JobSummit", "JobCancelled", "JobRetried"]
-    assert call(stack.jobs, names.CANCEL, parameters={"jobID": "none"}).status == 404
+    assert call(stack.jobs, routes.CANCEL, parameters={"jobID": "none"}).status == 404
 
 
 def test_all_failed_jobs_of_a_user_are_retried(stack: Stack) -> None:
@@ -295,7 +295,7 @@ def test_all_failed_jobs_of_a_user_are_retried(stack: Stack) -> None:
     running = submitted(stack)
     other = submitted(stack, userid="somebody-else")
     stack.say(*(event(job_id, "JobFailed") for job_id in (*failed, other)), event(running, "JobStart"))
-    answer = call(stack.jobs, names.RETRY_FAILED, {"userID": USER})
+    answer = call(stack.jobs, routes.RETRY_FAILED, {"userID": USER})
     assert (answer.status, answer.body) == (202, {"retried": 5})
     assert {status(stack, job_id)["state"] for job_id in failed} == {"queued"}
     assert status(stack, other)["state"] == "failed"
@@ -304,43 +304,43 @@ def test_all_failed_jobs_of_a_user_are_retried(stack: Stack) -> None:
 def test_records_are_listed_newest_first_and_filtered(stack: Stack) -> None:
     ids = [submitted(stack) for _ in range(7)]
     stack.say(event(ids[2], "JobFailed"), event(ids[5], "JobFailed"))
-    failed = call(stack.jobs, names.JOBS, query={"userID": USER, "state": "failed"}).body
+    failed = call(stack.jobs, routes.JOBS, query={"userID": USER, "state": "failed"}).body
     assert {record["jobID"] for record in failed} == {ids[2], ids[5]}
     seen: list[str] = []
     query = {"userID": USER, "limit": "3"}
     while True:
-        answer = call(stack.jobs, names.JOBS, query=query)
+        answer = call(stack.jobs, routes.JOBS, query=query)
         seen += [record["jobID"] for record in answer.body]
         if "Link" not in answer.headers:
             break
         link = answer.headers["Link"]
         query = {name: value[0] for name, value in parse_qs(urlsplit(link[1 : link.index(">")]).query).items()}
     assert sorted(seen) == sorted(ids)
-    assert call(stack.jobs, names.JOBS).status == 400
-    assert call(stack.jobs, names.JOBS, query={"userID": USER, "state": "lost"}).status == 400
+    assert call(stack.jobs, routes.JOBS).status == 400
+    assert call(stack.jobs, routes.JOBS, query={"userID": USER, "state": "lost"}).status == 400
 
 
 def test_an_idempotency_key_makes_its_jobs_once(stack: Stack) -> None:
     key = {"Idempotency-Key": "k1"}
-    first = call(stack.submit, names.SUBMIT, contract("job_batch"), headers=key)
-    assert call(stack.submit, names.SUBMIT, contract("job_batch"), headers=key).body == first.body
+    first = call(stack.submit, routes.SUBMIT, contract("job_batch"), headers=key)
+    assert call(stack.submit, routes.SUBMIT, contract("job_batch"), headers=key).body == first.body
     stack.flow()
     assert len(stack.messages("ffmpeg_job")) == 3
-    assert call(stack.submit, names.SUBMIT, contract("job"), headers=key).status == 422
-    theirs = call(stack.submit, names.SUBMIT, contract("job_batch") | {"userid": "other"}, headers=key)
+    assert call(stack.submit, routes.SUBMIT, contract("job"), headers=key).status == 422
+    theirs = call(stack.submit, routes.SUBMIT, contract("job_batch") | {"userid": "other"}, headers=key)
     assert {entry["jobid"] for entry in theirs.body}.isdisjoint({entry["jobid"] for entry in first.body})
-    assert call(stack.submit, names.SUBMIT, contract("job"), headers={"idempotency-key": "é"}).status == 400
+    assert call(stack.submit, routes.SUBMIT, contract("job"), headers={"idempotency-key": "é"}).status == 400
 
 
 def test_a_key_that_was_forgotten_makes_other_jobs(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     key = {"Idempotency-Key": "k1"}
-    (first,) = call(stack.submit, names.SUBMIT, contract("job"), headers=key).body
+    (first,) = call(stack.submit, routes.SUBMIT, contract("job"), headers=key).body
     stack.say(event(first["jobid"], "JobFailed"))
     pass_time(monkeypatch, 86_400 + 2)  # the keys' time of retention is a day, the jobs' a week
-    (second,) = call(stack.submit, names.SUBMIT, contract("job"), headers=key).body
+    (second,) = call(stack.submit, routes.SUBMIT, contract("job"), headers=key).body
     assert second["jobid"] != first["jobid"]
     assert (status(stack, first["jobid"])["state"], status(stack, second["jobid"])["state"]) == ("failed", "queued")
-    assert call(stack.submit, names.SUBMIT, contract("job"), headers=key).body == [second]
+    assert call(stack.submit, routes.SUBMIT, contract("job"), headers=key).body == [second]
 
 
 def test_a_first_generation_workers_reason_is_kept(stack: Stack) -> None:
@@ -350,7 +350,7 @@ def test_a_first_generation_workers_reason_is_kept(stack: Stack) -> None:
 
 
 def test_a_score_is_kept_on_the_record(stack: Stack) -> None:
-    job_id = call(stack.vmaf, names.SUBMIT_VMAF, contract("vmaf")).body["jobid"]
+    job_id = call(stack.vmaf, routes.SUBMIT_VMAF, contract("vmaf")).body["jobid"]
     vmaf = {"mean": 93.1, "harmonicMean": 92.8, "min": 71.0, "p5": 84.2, "model": "vmaf_v0.6.1", "frames": 250}
     quality = {"vmaf": vmaf, "psnr": {"mean": 41.2}, "passed": True}
     stack.say(event(job_id, "JobFinished", result={"outputs": [], "quality": quality}))
@@ -360,16 +360,16 @@ def test_a_score_is_kept_on_the_record(stack: Stack) -> None:
 
 def test_the_events_of_no_job_are_404_from_any_cursor(stack: Stack) -> None:
     after = {"after": "log#" + "0" * 14 + "#5#x"}
-    assert call(stack.logs, names.JOB_EVENTS, parameters={"jobID": "none"}, query=after).status == 404
+    assert call(stack.logs, routes.JOB_EVENTS, parameters={"jobID": "none"}, query=after).status == 404
     job_id = submitted(stack)
     last = {"after": "log#" + "9" * 14 + "#5#x"}
-    assert call(stack.logs, names.JOB_EVENTS, parameters={"jobID": job_id}, query=last).body == []
+    assert call(stack.logs, routes.JOB_EVENTS, parameters={"jobID": job_id}, query=last).body == []
 
 
 def test_large_events_come_on_pages_a_function_may_answer_and_none_is_left_out(stack: Stack) -> None:
     job_id = submitted(stack)
     stack.say(*(event(job_id, f"Note{n}", msg="x" * 80_000, tsMs=10**12 + n) for n in range(100)))
-    found = list(pages(stack, names.JOB_EVENTS, {"jobID": job_id}, 1000))
+    found = list(pages(stack, routes.JOB_EVENTS, {"jobID": job_id}, 1000))
     assert max(len(json.dumps(page)) for page in found) < 5_000_000
     seen = [said["action"] for page in found for said in page]
     assert sorted(seen) == sorted(["JobSummit", *(f"Note{n}" for n in range(100))])
@@ -380,16 +380,16 @@ def test_a_page_that_takes_long_to_fill_comes_as_it_is_and_none_is_left_out(
 ) -> None:
     monkeypatch.setattr(table, "_PAGE_SECONDS", -1.0)
     body = contract("job_batch") | {"batchInputs": [f"s3://media/{n}.mp4" for n in range(230)]}
-    made = [entry["jobid"] for entry in call(stack.submit, names.SUBMIT, body).body]
+    made = [entry["jobid"] for entry in call(stack.submit, routes.SUBMIT, body).body]
     wanted = made[::50]
     stack.say(*(event(job_id, "JobFailed") for job_id in wanted))
     query, found, pages = {"userID": USER, "state": "failed"}, [], 0
     while query:
-        answer = call(stack.jobs, names.JOBS, query=query)
+        answer = call(stack.jobs, routes.JOBS, query=query)
         found += [record["jobID"] for record in answer.body]
         pages += 1
         url = urlsplit(answer.headers.get("Link", "<>").split(">")[0].lstrip("<"))
         query = {name: value for name, (value,) in parse_qs(url.query).items()}
     assert sorted(found) == sorted(wanted)
     assert pages == 3
-    assert call(stack.jobs, names.RETRY_FAILED, {"userID": USER}).body == {"retried": len(wanted)}
+    assert call(stack.jobs, routes.RETRY_FAILED, {"userID": USER}).body == {"retried": len(wanted)}

@@ -11,9 +11,9 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from elasticrecode import settings as names
-from elasticrecode.claims import Claim, Claims
-from elasticrecode.jobs import Job
+from elasticrecode.contract import routes, settings
+from elasticrecode.jobs.claims import Claim, Claims
+from elasticrecode.jobs.job import Job
 from tests.aws.conftest import Stack
 from tests.aws.test_batches import manifest, records, shown, work
 from tests.conftest import contract
@@ -26,7 +26,7 @@ from worker.settings import Settings
 from worker.storage import Storage
 from worker.work import Work
 
-PREFIXES: names.UserPrefixes = [
+PREFIXES: settings.UserPrefixes = [
     {"prefix": "s3://media/users/{userID}/", "access": "read-write"},
     {"prefix": "s3://media/lists/", "access": "read"},
 ]
@@ -54,28 +54,28 @@ def told(answer: Any) -> dict[str, str]:
 
 
 def test_what_lies_elsewhere_is_refused_whole_and_nothing_is_stored(kept: Stack) -> None:
-    single = call(kept.submit, names.SUBMIT, order("job", input=f"{THEIRS}a.mp4", output=THEIRS))
+    single = call(kept.submit, routes.SUBMIT, order("job", input=f"{THEIRS}a.mp4", output=THEIRS))
     assert told(single) == {"/input": READS, "/output": WRITES}
     several = order("job_batch", batchInputs=[f"{MINE}a.mp4", f"{THEIRS}b.mp4"])
-    assert told(call(kept.submit, names.SUBMIT, several)) == {"/batchInputs/1": READS}
+    assert told(call(kept.submit, routes.SUBMIT, several)) == {"/batchInputs/1": READS}
     score = order("vmaf", input=f"{MINE}a.mp4", origin=f"{THEIRS}a.mp4")
-    assert told(call(kept.vmaf, names.SUBMIT_VMAF, score)) == {"/origin": READS}
+    assert told(call(kept.vmaf, routes.SUBMIT_VMAF, score)) == {"/origin": READS}
     assert kept.items() == []
 
 
 def test_a_key_that_was_used_before_does_not_lead_around_it(kept: Stack) -> None:
     headers = {"Idempotency-Key": "k"}
     body = order("job", input=f"{MINE}a.mp4")
-    assert call(kept.submit, names.SUBMIT, body, headers=headers).status == 200
+    assert call(kept.submit, routes.SUBMIT, body, headers=headers).status == 200
     wrong = body | {"input": f"{THEIRS}a.mp4"}
-    assert told(call(kept.submit, names.SUBMIT, wrong, headers=headers)) == {"/input": READS}
+    assert told(call(kept.submit, routes.SUBMIT, wrong, headers=headers)) == {"/input": READS}
 
 
 def test_what_lies_within_is_taken(kept: Stack) -> None:
     body = order("job_batch", batchInputs=[f"{MINE}a.mp4", "s3://media/lists/b.mp4"])
-    assert call(kept.submit, names.SUBMIT, body).status == 200
+    assert call(kept.submit, routes.SUBMIT, body).status == 200
     score = order("vmaf", input=f"{MINE}a.mp4", origin=f"{MINE}b.mp4")
-    assert call(kept.vmaf, names.SUBMIT_VMAF, score).status == 200
+    assert call(kept.vmaf, routes.SUBMIT_VMAF, score).status == 200
 
 
 def batch(**source: Any) -> dict[str, Any]:
@@ -84,16 +84,16 @@ def batch(**source: Any) -> dict[str, Any]:
 
 def test_a_batch_names_only_what_its_user_may_read(kept: Stack) -> None:
     for source in ({"manifest": f"{THEIRS}list.txt"}, {"prefix": "s3://media/users/bob/"}):
-        answer = call(kept.batch, names.SUBMIT_BATCH, batch(**source))
+        answer = call(kept.batch, routes.SUBMIT_BATCH, batch(**source))
         assert told(answer) == {f"/{next(iter(source))}": READS}
-    listed = call(kept.batch, names.SUBMIT_BATCH, batch(inputs=[f"{MINE}a.mp4", f"{THEIRS}b.mp4"]))
+    listed = call(kept.batch, routes.SUBMIT_BATCH, batch(inputs=[f"{MINE}a.mp4", f"{THEIRS}b.mp4"]))
     assert told(listed) == {"/inputs/1": READS}
 
 
 def test_a_line_of_a_manifest_that_its_user_may_not_read_is_left_out_and_told_by_its_number(kept: Stack) -> None:
     lines = [f"{MINE}a.mp4", f"{THEIRS}b.mp4", "nonsense", f"{MINE}../bob/c.mp4", f"{MINE}d.mp4"]
     source = manifest(kept, "\n".join(lines))
-    batch_id = call(kept.batch, names.SUBMIT_BATCH, batch(manifest=source)).body["batchID"]
+    batch_id = call(kept.batch, routes.SUBMIT_BATCH, batch(manifest=source)).body["batchID"]
     work(kept)
     record = shown(kept, batch_id)
     assert (record["total"], record["faultCount"]) == (2, 3)
@@ -109,7 +109,7 @@ def test_a_line_of_a_manifest_that_its_user_may_not_read_is_left_out_and_told_by
 
 
 def test_a_claim_brings_the_job_as_it_was_accepted(kept: Stack) -> None:
-    answer = call(kept.submit, names.SUBMIT, order("job", input=f"{MINE}a.mp4"))
+    answer = call(kept.submit, routes.SUBMIT, order("job", input=f"{MINE}a.mp4"))
     job_id = answer.body[0]["jobid"]
     claim = Claims("jobs", 30).claim(job_id, "w")
     assert isinstance(claim, Claim)
@@ -218,7 +218,7 @@ def worker(**more: str) -> loop.Worker:
 
 
 def test_what_a_worker_does_is_what_the_record_says(kept: Stack, done: list[Job]) -> None:
-    answer = call(kept.submit, names.SUBMIT, order("job", input=f"{MINE}a.mp4"))
+    answer = call(kept.submit, routes.SUBMIT, order("job", input=f"{MINE}a.mp4"))
     forged = msgspec.structs.replace(job("bob", answer.body[0]["jobid"]), input=f"{THEIRS}secret.mp4")
     kept.sqs.send_message(QueueUrl=kept.queue["ffmpeg_job"], MessageBody=msgspec.json.encode(forged).decode())
     worker()._take()

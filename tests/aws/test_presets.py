@@ -6,8 +6,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from elasticrecode import presets, registry
-from elasticrecode import settings as names
+from elasticrecode.contract import routes, settings
+from elasticrecode.jobs import preset_store
+from elasticrecode.media import presets
 from tests.aws.conftest import PRESETS, Stack
 from tests.aws.test_faults import every_call, throttled
 from tests.aws.test_path import status
@@ -22,31 +23,31 @@ SCORE = {"vmaf": {"scale": "720p", "ssim": "enable"}}
 @pytest.fixture
 def anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is known from before."""
-    monkeypatch.setattr(registry, "REFRESH_SECONDS", 0)
+    monkeypatch.setattr(preset_store, "REFRESH_SECONDS", 0)
 
 
 def put(stack: Stack, name: str, profile: Any) -> Answer:
-    return call(stack.presets, names.PUT_PRESET, {"profile": profile}, parameters={"name": name})
+    return call(stack.presets, routes.PUT_PRESET, {"profile": profile}, parameters={"name": name})
 
 
 def remove(stack: Stack, name: str) -> Answer:
-    return call(stack.presets, names.REMOVE_PRESET, parameters={"name": name})
+    return call(stack.presets, routes.REMOVE_PRESET, parameters={"name": name})
 
 
 def listed(stack: Stack, query: dict[str, str] | None = None) -> Answer:
-    return call(stack.presets, names.PRESETS, query=query)
+    return call(stack.presets, routes.PRESETS, query=query)
 
 
 def submit(stack: Stack, name: str, key: str = "", request: str = "job", **changes: Any) -> Answer:
     headers = {"Idempotency-Key": key} if key else None
     return call(
-        stack.submit, names.SUBMIT, contract(request) | {"profile": {"preset": name}} | changes, headers=headers
+        stack.submit, routes.SUBMIT, contract(request) | {"profile": {"preset": name}} | changes, headers=headers
     )
 
 
 def score(stack: Stack, name: str, key: str = "") -> Answer:
     headers = {"Idempotency-Key": key} if key else None
-    return call(stack.vmaf, names.SUBMIT_VMAF, contract("vmaf") | {"profile": {"preset": name}}, headers=headers)
+    return call(stack.vmaf, routes.SUBMIT_VMAF, contract("vmaf") | {"profile": {"preset": name}}, headers=headers)
 
 
 def operations(stack: Stack, monkeypatch: pytest.MonkeyPatch, name: str | None) -> list[str]:
@@ -57,7 +58,7 @@ def operations(stack: Stack, monkeypatch: pytest.MonkeyPatch, name: str | None) 
         made.append(operation)
 
     with every_call(watch, monkeypatch):
-        answer = submit(stack, name) if name else call(stack.submit, names.SUBMIT, contract("job"))
+        answer = submit(stack, name) if name else call(stack.submit, routes.SUBMIT, contract("job"))
     assert answer.status == 200
     return made
 
@@ -121,13 +122,13 @@ def test_a_wrong_preset_is_refused_with_every_fault_and_stores_nothing(stack: St
     assert answer.status == 422
     assert [fault["pointer"] for fault in answer.body["errors"]] == ["/profile/ffmpeg/bitrate", "/profile/ffmpeg/codec"]
     assert put(stack, "Wrong name", SMALL).status == 400
-    assert call(stack.presets, names.PUT_PRESET, SMALL, parameters={"name": "bare"}).status == 422
-    assert call(stack.presets, names.PUT_PRESET, "x" * 9000, parameters={"name": "long"}).status == 413
+    assert call(stack.presets, routes.PUT_PRESET, SMALL, parameters={"name": "bare"}).status == 422
+    assert call(stack.presets, routes.PUT_PRESET, "x" * 9000, parameters={"name": "long"}).status == 413
     assert {entry["source"] for entry in listed(stack).body} == {"built-in", "deployment"}
 
 
 def test_so_many_are_stored_and_no_more(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "PRESETS_STORED", 2)
+    monkeypatch.setattr(preset_store, "PRESETS_STORED", 2)
     assert [put(stack, name, SMALL).status for name in ("a", "b", "c", "a")] == [201, 201, 409, 200]
 
 
@@ -164,8 +165,8 @@ def test_a_deployments_preset_is_taken_in_place_of_one_that_is_built_in(stack: S
 def test_what_is_stored_is_hidden_by_what_came_to_be_built_in(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as before:
         before.delitem(presets.BUILT_IN, "h264-720p")
-        earlier = stack._build("presets", names.PresetsSettings(registry_table="registry", presets={}))
-        assert call(earlier, names.PUT_PRESET, {"profile": SMALL}, parameters={"name": "h264-720p"}).status == 201
+        earlier = stack._build("presets", settings.PresetsSettings(registry_table="registry", presets={}))
+        assert call(earlier, routes.PUT_PRESET, {"profile": SMALL}, parameters={"name": "h264-720p"}).status == 201
     (found,) = [entry for entry in listed(stack).body if entry["name"] == "h264-720p"]
     assert (found["source"], found["profile"]) == ("built-in", presets.BUILT_IN["h264-720p"])
     (job,) = submit(stack, "h264-720p").body
@@ -188,7 +189,7 @@ def test_a_new_preset_can_be_used_at_once_and_a_changed_one_soon(stack: Stack, m
     put(stack, "two", SMALL)
     assert submit(stack, "two").status == 200
     put(stack, "one", LARGE)
-    monkeypatch.setattr(registry, "REFRESH_SECONDS", 0)
+    monkeypatch.setattr(preset_store, "REFRESH_SECONDS", 0)
     (job,) = submit(stack, "one").body
     assert status(stack, job["jobid"])["profile"]["ffmpeg"]["bitrate"] == "8M"
     remove(stack, "one")
@@ -233,7 +234,7 @@ def test_a_stored_preset_that_can_not_be_used_any_more_is_told_and_harms_no_othe
 
 def test_presets_are_no_workers(stack: Stack) -> None:
     put(stack, "tiny", SMALL)
-    assert call(stack.workers, names.WORKER_QUEUES).body == contract("queues.response")
+    assert call(stack.workers, routes.WORKER_QUEUES).body == contract("queues.response")
 
 
 @pytest.mark.usefixtures("anew")

@@ -6,10 +6,11 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from elasticrecode.callers import ANYBODY, Caller
+from elasticrecode.access.callers import ANYBODY, Caller
+from elasticrecode.access.rates import Rates
+from elasticrecode.contract.settings import Rate
+from elasticrecode.contract.tables import RATES_KEYS, TTL
 from elasticrecode.errors import TooManyRequests, Unavailable
-from elasticrecode.rates import Rates
-from elasticrecode.settings import RATES_KEYS, TTL, Rate
 
 ANN, BOB = Caller("ann"), Caller("bob")
 OPERATOR = Caller("olga", operator=True)
@@ -29,7 +30,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock(NOON + 10)
-    monkeypatch.setattr("elasticrecode.rates.time", clock)
+    monkeypatch.setattr("elasticrecode.access.rates.time", clock)
     return clock
 
 

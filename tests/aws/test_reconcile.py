@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from elasticrecode import settings as names
-from elasticrecode.claims import Claim, Claims
-from elasticrecode.events import Event
-from elasticrecode.table import JobsTable
+from elasticrecode.contract import routes
+from elasticrecode.jobs.claims import Claim, Claims
+from elasticrecode.jobs.events import Event
+from elasticrecode.jobs.store import JobsTable
 from tests.aws.conftest import Stack
 from tests.aws.test_path import CLOCK, actions, event, pass_time, status, submitted
 from tests.conftest import contract
@@ -152,8 +152,8 @@ def test_a_job_that_was_cancelled_without_a_message_and_retried_is_watched_like_
 ) -> None:
     job_id = submitted(stack)
     JobsTable("jobs").postpone([job_id], int(CLOCK() * 1000))
-    assert call(stack.jobs, names.CANCEL, parameters={"jobID": job_id}).status == 202
-    assert call(stack.jobs, names.RETRY, parameters={"jobID": job_id}).status == 202
+    assert call(stack.jobs, routes.CANCEL, parameters={"jobID": job_id}).status == 202
+    assert call(stack.jobs, routes.RETRY, parameters={"jobID": job_id}).status == 202
     stack.changes()  # what should be sent gets lost
     pass_time(monkeypatch, 120)
     assert stack.reconcile({}, None)["JobsRescued"] == 1

@@ -8,14 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from elasticrecode import registry
-from elasticrecode import settings as names
-from elasticrecode.claims import Claims
+from elasticrecode.contract import routes, settings
 from elasticrecode.errors import Unavailable
-from elasticrecode.fleet import ClusterView, Registered, Worker
-from elasticrecode.jobs import Job
-from elasticrecode.registry import Registry
-from elasticrecode.table import JobsTable, Waiting
+from elasticrecode.jobs.claims import Claims
+from elasticrecode.jobs.job import Job
+from elasticrecode.jobs.store import JobsTable, Waiting
+from elasticrecode.workers import lookout, registry
+from elasticrecode.workers.fleet import ClusterView, Registered, Worker
+from elasticrecode.workers.registry import Registry
 from tests.aws.conftest import Stack
 from tests.aws.test_faults import every_call, throttled
 from tests.aws.test_path import event, pass_time, status, submitted
@@ -29,19 +29,19 @@ PAUSED = {"queue": "ffmpeg_job"}
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is known from before."""
     monkeypatch.setattr(registry, "REFRESH_SECONDS", 0)
-    monkeypatch.setattr(registry, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(lookout, "LOOK_SECONDS", 0)
 
 
 def pause(stack: Stack, queue: str = "ffmpeg_job") -> Any:
-    return call(stack.workers, names.PAUSE_QUEUE, parameters={"queue": queue})
+    return call(stack.workers, routes.PAUSE_QUEUE, parameters={"queue": queue})
 
 
 def resume(stack: Stack, queue: str = "ffmpeg_job") -> Any:
-    return call(stack.workers, names.RESUME_QUEUE, parameters={"queue": queue})
+    return call(stack.workers, routes.RESUME_QUEUE, parameters={"queue": queue})
 
 
 def backlog(stack: Stack, queue: str) -> dict[str, Any]:
-    answer = call(stack.workers, names.WORKER_BACKLOG)
+    answer = call(stack.workers, routes.WORKER_BACKLOG)
     assert answer.status == 200, answer
     (found,) = [entry for entry in answer.body if entry["queue"] == queue]
     return dict(found)
@@ -95,7 +95,7 @@ def test_how_long_the_oldest_job_waits_is_measured_among_running_ones(
 
 def test_the_oldest_of_many_running_jobs_is_told_as_no_older_than_them(stack: Stack) -> None:
     body = contract("job_batch") | {"batchInputs": [f"s3://bucket/{n}.mp4" for n in range(400)]}
-    call(stack.submit, names.SUBMIT, body)
+    call(stack.submit, routes.SUBMIT, body)
     since = JobsTable("jobs").oldest("ffmpeg_job")
     assert since is not None
     claims = Claims("jobs", 30)
@@ -132,15 +132,15 @@ def test_a_paused_queue_gets_nothing_while_another_serves(stack: Stack) -> None:
     discovered(stack, ("ffmpeg_job", 1), ("ffmpeg_two", 1))
     pause(stack, "ffmpeg_two")
     body = contract("job_batch") | {"batchInputs": [f"s3://bucket/{n}.mp4" for n in range(100)]}
-    call(stack.submit, names.SUBMIT, body)
+    call(stack.submit, routes.SUBMIT, body)
     assert queues_of(stack) == {"ffmpeg_job": 100}
 
 
 def test_jobs_that_are_held_keep_no_other_waiting(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     pause(stack)
     body = contract("job_batch") | {"batchInputs": [f"s3://bucket/{n}.mp4" for n in range(600)]}
-    call(stack.submit, names.SUBMIT, body)
-    scored = call(stack.vmaf, names.SUBMIT_VMAF, contract("vmaf")).body["jobid"]
+    call(stack.submit, routes.SUBMIT, body)
+    scored = call(stack.vmaf, routes.SUBMIT_VMAF, contract("vmaf")).body["jobid"]
     JobsTable("jobs").postpone([scored], time.time_ns() // 1_000_000)
     pass_time(monkeypatch, 120)
     assert stack.reconcile({}, None)["JobsResent"] == 1
@@ -182,13 +182,13 @@ def test_a_job_whose_queue_lost_it_while_paused_is_held_like_others(
 
 def test_a_retry_goes_to_no_paused_queue(stack: Stack) -> None:
     job_id = submitted(stack)
-    call(stack.jobs, names.CANCEL, parameters={"jobID": job_id})
+    call(stack.jobs, routes.CANCEL, parameters={"jobID": job_id})
     pause(stack)
-    refused = call(stack.jobs, names.RETRY, parameters={"jobID": job_id})
+    refused = call(stack.jobs, routes.RETRY, parameters={"jobID": job_id})
     assert refused.status == 409
     assert "ffmpeg_job" in refused.body["detail"]
     resume(stack)
-    assert call(stack.jobs, names.RETRY, parameters={"jobID": job_id}).status == 202
+    assert call(stack.jobs, routes.RETRY, parameters={"jobID": job_id}).status == 202
 
 
 def test_pausing_a_queue_that_is_not_there_is_404_with_those_that_are(stack: Stack) -> None:
@@ -212,7 +212,7 @@ def test_what_is_known_is_used_while_the_registry_cannot_be_read(stack: Stack, m
 
 def test_messages_carry_their_users_group(stack: Stack) -> None:
     for user in ("ann", "Ünïcode-" + "x" * 100):
-        call(stack.submit, names.SUBMIT, contract("job") | {"userid": user})
+        call(stack.submit, routes.SUBMIT, contract("job") | {"userid": user})
     stack.flow()
     answer = stack.sqs.receive_message(
         QueueUrl=stack.queue["ffmpeg_job"], MaxNumberOfMessages=10, AttributeNames=["All"]
@@ -238,15 +238,15 @@ def test_the_seconds_of_finished_jobs_are_measured(stack: Stack) -> None:
 def test_a_new_container_routes_by_what_others_measured(stack: Stack) -> None:
     discovered(stack, ("ffmpeg_job", 1), ("ffmpeg_two", 3))
     body = contract("job_batch") | {"batchInputs": [f"s3://bucket/{n}.mp4" for n in range(200)]}
-    call(stack.submit, names.SUBMIT, body)
+    call(stack.submit, routes.SUBMIT, body)
     shares = queues_of(stack)
     assert 2 <= shares["ffmpeg_two"] / shares["ffmpeg_job"] <= 4.5
-    told = names.SubmitSettings(
+    told = settings.SubmitSettings(
         jobs_table="jobs", registry_table="registry", queues=stack.queues, presets={},
         user_prefixes=[], retention_days=1, idempotency_days=1,
     )  # fmt: skip
     fresh = function("submit").build(told)
-    answer = call(fresh, names.SUBMIT, contract("job"))
+    answer = call(fresh, routes.SUBMIT, contract("job"))
     record = status(stack, answer.body[0]["jobid"])
     assert record["queue"] in shares
     assert record["queueReason"]
@@ -314,7 +314,7 @@ def test_what_a_queue_has_too_much_of_goes_to_one_that_is_done_sooner_and_no_mor
 def test_no_message_is_touched_where_queues_end_together(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     discovered(stack, ("ffmpeg_job", 1), ("ffmpeg_two", 1))
     body = contract("job_batch") | {"batchInputs": [f"s3://bucket/{n}.mp4" for n in range(50)]}
-    call(stack.submit, names.SUBMIT, body)
+    call(stack.submit, routes.SUBMIT, body)
     stack.flow()
     received: list[str] = []
 
@@ -331,7 +331,7 @@ def test_a_flood_leaves_a_deserted_queue_in_one_run(stack: Stack, monkeypatch: p
     piled_up(stack, 0, deserted=True)
     pause(stack, "ffmpeg_two")
     body = contract("job_batch") | {"batchInputs": [f"s3://bucket/{n}.mp4" for n in range(180)]}
-    call(stack.submit, names.SUBMIT, body)
+    call(stack.submit, routes.SUBMIT, body)
     stack.flow()
     resume(stack, "ffmpeg_two")
     assert stack.reconcile({}, None)["JobsMoved"] == 180
@@ -343,7 +343,7 @@ def test_a_flood_leaves_a_deserted_queue_in_one_run(stack: Stack, monkeypatch: p
 def test_only_the_message_of_a_job_that_has_ended_is_dropped(stack: Stack) -> None:
     cancelled, running, waiting = piled_up(stack, 3, deserted=True)
     stack.sqs.send_message(QueueUrl=stack.queue["ffmpeg_job"], MessageBody=json.dumps(contract("queue_message")))
-    call(stack.jobs, names.CANCEL, parameters={"jobID": cancelled})
+    call(stack.jobs, routes.CANCEL, parameters={"jobID": cancelled})
     assert Claims("jobs", 30).claim(running, "w")
     assert stack.reconcile({}, None)["JobsMoved"] == 1
     stack.flow()
@@ -424,12 +424,12 @@ def test_a_queue_whose_deployment_is_gone_gets_nothing_and_gives_up_what_it_hold
     long_ago = time.time() - 1000
     discovered(stack, ("ffmpeg_two", 0), served=long_ago)
     stack.registry.save_cluster(ClusterView(name="c", seen=time.time(), workers=[]))
-    assert call(stack.workers, names.WORKER_QUEUES).body["cpu"] == ["ffmpeg_job"]
+    assert call(stack.workers, routes.WORKER_QUEUES).body["cpu"] == ["ffmpeg_job"]
     assert "no Deployment" in backlog(stack, "ffmpeg_two")["fault"]
     assert stack.reconcile({}, None)["JobsMoved"] == 1
     stack.flow()
     assert status(stack, job_id)["queue"] == "ffmpeg_job"
-    assert "ffmpeg_two" not in {entry["queue"] for entry in call(stack.workers, names.WORKER_BACKLOG).body}
+    assert "ffmpeg_two" not in {entry["queue"] for entry in call(stack.workers, routes.WORKER_BACKLOG).body}
 
 
 def test_a_queue_that_nobody_looked_at_yet_is_looked_at_by_who_sends(stack: Stack) -> None:
@@ -454,24 +454,24 @@ def test_a_queue_that_cannot_be_looked_at_stops_no_other(stack: Stack, monkeypat
 
 
 def test_of_many_jobs_to_retry_those_are_that_something_serves(stack: Stack) -> None:
-    scored = call(stack.vmaf, names.SUBMIT_VMAF, contract("vmaf")).body["jobid"]
+    scored = call(stack.vmaf, routes.SUBMIT_VMAF, contract("vmaf")).body["jobid"]
     transcoded = [submitted(stack) for _ in range(2)]
     for job_id in (scored, *transcoded):
         stack.say(event(job_id, "JobFailed"))
     pause(stack, "vmaf_job")
-    answer = call(stack.jobs, names.RETRY_FAILED, {"userID": contract("job")["userid"]})
+    answer = call(stack.jobs, routes.RETRY_FAILED, {"userID": contract("job")["userid"]})
     assert (answer.status, answer.body) == (202, {"retried": 2})
     assert status(stack, scored)["state"] == "failed"
 
 
 def test_the_answer_to_a_known_key_needs_no_queue(stack: Stack) -> None:
     key = {"Idempotency-Key": "k"}
-    made = call(stack.submit, names.SUBMIT, contract("job"), headers=key).body
+    made = call(stack.submit, routes.SUBMIT, contract("job"), headers=key).body
     for queue in stack.queue.values():
         stack.sqs.delete_queue(QueueUrl=queue)
-    call(stack.workers, names.WORKER_BACKLOG)
-    assert call(stack.submit, names.SUBMIT, contract("job")).status == 409
-    assert call(stack.submit, names.SUBMIT, contract("job"), headers=key).body == made
+    call(stack.workers, routes.WORKER_BACKLOG)
+    assert call(stack.submit, routes.SUBMIT, contract("job")).status == 409
+    assert call(stack.submit, routes.SUBMIT, contract("job"), headers=key).body == made
 
 
 def test_a_look_by_who_sends_nothing_leaves_the_measure_of_arrivals(stack: Stack) -> None:

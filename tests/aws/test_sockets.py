@@ -12,14 +12,15 @@ from typing import Any
 import pytest
 from botocore.client import BaseClient
 
-from elasticrecode import settings as names
-from elasticrecode import streams
-from elasticrecode.connections import ConnectionsTable
+from elasticrecode.contract import settings
 from elasticrecode.errors import Unavailable
-from elasticrecode.events import Event, said
-from elasticrecode.feed import Feed
 from elasticrecode.ids import new as new_id
-from elasticrecode.watching import Start, Watch
+from elasticrecode.jobs.events import Event, said
+from elasticrecode.jobs.streams import FEED
+from elasticrecode.watch.connections import ConnectionsTable
+from elasticrecode.watch.feed import Feed
+from elasticrecode.watch.streams import CHUNKS, REPLAY
+from elasticrecode.watch.subscription import Start, Watch
 from tests.aws.conftest import Stack, selected
 from tests.aws.test_path import USER, event, pass_time, submitted
 from tests.support import function
@@ -77,18 +78,20 @@ class Live:
 
     def __init__(self, stack: Stack, gateway: Gateway, round_events: int = 300, patience: float = 30.0) -> None:
         self._stack = stack
-        watchers = names.WatchersSettings(socket_management_url=gateway.url, **TABLES)
+        watchers = settings.WatchersSettings(socket_management_url=gateway.url, **TABLES)
         self.encode: Callable[[bytes], bytes | str] = lambda value: base64.b64encode(value).decode()
         self._feed = self._built(
-            "feed", names.FeedSettings(feed_table="feed", event_retention_seconds=RETENTION_SECONDS)
+            "feed", settings.FeedSettings(feed_table="feed", event_retention_seconds=RETENTION_SECONDS)
         )
         self._push = self._built("push", watchers, _SECONDS=patience, _MOST_SECONDS=patience)
         self._replay = self._built("replay", watchers, _ROUND_SECONDS=patience, _EVENTS=round_events)
         self._sockets = self._built(
-            "sockets", names.SocketsSettings(connections_table="connections", socket_management_url=gateway.url)
+            "sockets", settings.SocketsSettings(connections_table="connections", socket_management_url=gateway.url)
         )
 
-    def _built(self, name: str, settings: names.Settings, **constants: float) -> Callable[[dict[str, Any], Any], Any]:
+    def _built(
+        self, name: str, settings: settings.Settings, **constants: float
+    ) -> Callable[[dict[str, Any], Any], Any]:
         module = function(name)
         for constant, value in constants.items():
             setattr(module, constant, value)
@@ -107,19 +110,19 @@ class Live:
 
     def store(self) -> None:
         """What is new in the jobs table goes into the feed."""
-        batch = selected(self._stack.changes(), streams.FEED)
+        batch = selected(self._stack.changes(), FEED)
         if batch:
             self._feed({"Records": batch}, None)
 
     def push(self) -> None:
         """What is new in the feed goes to the watchers."""
-        batch = [self._as_lambda_has_it(record) for record in selected(self._stack.changes("feed"), streams.CHUNKS)]
+        batch = [self._as_lambda_has_it(record) for record in selected(self._stack.changes("feed"), CHUNKS)]
         if batch:
             self._push({"Records": batch}, None)
 
     def replay(self, batch: dict[str, Any] | None = None) -> None:
         """Watchers that are catching up are sent what they have not had."""
-        batch = batch or {"Records": selected(self._stack.changes("connections"), streams.REPLAY)}
+        batch = batch or {"Records": selected(self._stack.changes("connections"), REPLAY)}
         if batch["Records"]:
             self._replay(batch, None)
 
@@ -262,7 +265,7 @@ def test_what_came_while_a_run_died_that_had_handed_over_is_sent(
     stack: Stack, gateway: Gateway, live: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     live.ask("CONNECT", "a", {})
-    batch = {"Records": selected(stack.changes("connections"), streams.REPLAY)}
+    batch = {"Records": selected(stack.changes("connections"), REPLAY)}
     join = ConnectionsTable.join
 
     def joined(*arguments: Any) -> bool:

@@ -18,13 +18,13 @@ import trustme
 from moto import mock_aws
 from standardwebhooks import Webhook as Verifier
 
-from elasticrecode import bus as buses
-from elasticrecode import delivery
-from elasticrecode import settings as names
-from elasticrecode.addresses import networks
-from elasticrecode.bus import Bus, shortened
-from elasticrecode.delivery import DAY_SECONDS, Courier, Limits, Undeliverable
-from elasticrecode.webhooks import Webhook, is_secret, new
+from elasticrecode.contract import routes, settings, tables
+from elasticrecode.webhooks import bus as buses
+from elasticrecode.webhooks import courier as delivery
+from elasticrecode.webhooks.addresses import networks
+from elasticrecode.webhooks.bus import Bus, shortened
+from elasticrecode.webhooks.courier import DAY_SECONDS, Courier, Limits, Undeliverable
+from elasticrecode.webhooks.store import Webhook, is_secret, new
 from tests.aws.test_faults import every_call, throttled
 from tests.support import Answer, call, function
 
@@ -170,7 +170,7 @@ class Hooks:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.dynamodb, self.sqs = boto3.client("dynamodb"), boto3.client("sqs")
-        keys = list(zip(names.WEBHOOKS_KEYS, ("HASH", "RANGE"), strict=True))
+        keys = list(zip(tables.WEBHOOKS_KEYS, ("HASH", "RANGE"), strict=True))
         self.dynamodb.create_table(
             TableName="webhooks",
             KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in keys],  # type: ignore[typeddict-item]
@@ -183,36 +183,36 @@ class Hooks:
                         "FifoThroughputLimit": "perMessageGroupId", "VisibilityTimeout": "360"},
         )["QueueUrl"]  # fmt: skip
         told: dict[str, Any] = {"webhooks_table": "webhooks", "deliveries_queue": self.queue}
-        self.api = function("webhooks").build(names.WebhooksSettings(networks=LOOPBACK, **told))
-        self.strict = function("webhooks").build(names.WebhooksSettings(networks=[], **told))
-        self._announce = function("announce").build(names.AnnounceSettings(**told))
+        self.api = function("webhooks").build(settings.WebhooksSettings(networks=LOOPBACK, **told))
+        self.strict = function("webhooks").build(settings.WebhooksSettings(networks=[], **told))
+        self._announce = function("announce").build(settings.AnnounceSettings(**told))
         deliver: ModuleType = function("deliver")
         monkeypatch.setattr(deliver, "Courier", lambda allowed: Courier(allowed, LIMITS))
-        self._deliver = deliver.build(names.DeliverSettings(networks=LOOPBACK, **told))
-        self._strict_deliver = deliver.build(names.DeliverSettings(networks=[], **told))
+        self._deliver = deliver.build(settings.DeliverSettings(networks=LOOPBACK, **told))
+        self._strict_deliver = deliver.build(settings.DeliverSettings(networks=[], **told))
         self.waited = 0.0
         self.hidden: list[int] = []
 
     def add(self, url: str, *actions: str, user: str = "ann", **more: Any) -> dict[str, Any]:
         body = {"userID": user, "url": url, "actions": list(actions) or ["JobStart", "JobFinished"], **more}
-        answer = call(self.api, names.ADD_WEBHOOK, body)
+        answer = call(self.api, routes.ADD_WEBHOOK, body)
         assert answer.status == 201, answer.body
         found: dict[str, Any] = answer.body
         return found
 
     def listed(self, user: str = "ann") -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = call(self.api, names.WEBHOOKS, query={"userID": user}).body
+        found: list[dict[str, Any]] = call(self.api, routes.WEBHOOKS, query={"userID": user}).body
         return found
 
     def failures(self, webhook: dict[str, Any], **query: str) -> Answer:
-        return call(self.api, names.WEBHOOK_FAILURES, parameters={"webhookID": webhook["webhookID"]}, query=query)
+        return call(self.api, routes.WEBHOOK_FAILURES, parameters={"webhookID": webhook["webhookID"]}, query=query)
 
     def retry(self, webhook: dict[str, Any]) -> Answer:
-        return call(self.api, names.RETRY_WEBHOOK, parameters={"webhookID": webhook["webhookID"]})
+        return call(self.api, routes.RETRY_WEBHOOK, parameters={"webhookID": webhook["webhookID"]})
 
     def announce(self, *events: Any) -> list[str]:
         records = [
-            {"messageId": f"m{n}", "body": json.dumps({"source": names.EVENT_SOURCE, "detail": event})}
+            {"messageId": f"m{n}", "body": json.dumps({"source": settings.EVENT_SOURCE, "detail": event})}
             for n, event in enumerate(events)
         ]
         return [
@@ -636,7 +636,7 @@ def test_what_is_no_event_is_dropped(hooks: Hooks) -> None:
 def test_what_is_on_its_way_to_a_webhook_that_was_removed_ends(hooks: Hooks, receiver: Receiver) -> None:
     webhook = hooks.add(receiver.url)
     hooks.announce(event("e1"))
-    assert call(hooks.api, names.REMOVE_WEBHOOK, parameters={"webhookID": webhook["webhookID"]}).status == 200
+    assert call(hooks.api, routes.REMOVE_WEBHOOK, parameters={"webhookID": webhook["webhookID"]}).status == 200
     assert hooks.deliver() == []
     assert receiver.posts == []
     assert hooks.left() == 0
@@ -652,10 +652,10 @@ def test_a_webhook_is_made_listed_and_removed_and_its_secret_shown_once(hooks: H
     assert listed == {name: value for name, value in made.items() if name != "secret"}
     assert (listed["state"], listed["reason"], listed["actions"]) == ("enabled", None, ["JobFailed", "JobFinished"])
     assert hooks.listed("bob") == []
-    removed = call(hooks.api, names.REMOVE_WEBHOOK, parameters={"webhookID": made["webhookID"]})
+    removed = call(hooks.api, routes.REMOVE_WEBHOOK, parameters={"webhookID": made["webhookID"]})
     assert (removed.status, removed.body) == (200, {"webhookID": made["webhookID"]})
     assert hooks.listed() == []
-    for route in (names.REMOVE_WEBHOOK, names.WEBHOOK_FAILURES, names.RETRY_WEBHOOK):
+    for route in (routes.REMOVE_WEBHOOK, routes.WEBHOOK_FAILURES, routes.RETRY_WEBHOOK):
         assert call(hooks.api, route, parameters={"webhookID": made["webhookID"]}).status == 404
 
 
@@ -667,14 +667,14 @@ def test_every_fault_is_told_at_once_and_no_secret_with_it(hooks: Hooks) -> None
         "secret": "whsec_hush",
         "x": 1,
     }
-    answer = call(hooks.api, names.ADD_WEBHOOK, body)
+    answer = call(hooks.api, routes.ADD_WEBHOOK, body)
     assert answer.status == 422
     assert [fault["pointer"] for fault in answer.body["errors"]] == ["/actions/0", "/secret", "/url", "/userID", "/x"]
     assert "hush" not in json.dumps(answer.body)
-    missing = call(hooks.api, names.ADD_WEBHOOK, {"actions": []})
+    missing = call(hooks.api, routes.ADD_WEBHOOK, {"actions": []})
     assert {fault["pointer"] for fault in missing.body["errors"]} == {"/userID", "/url", "/actions"}
-    assert call(hooks.api, names.ADD_WEBHOOK, "nonsense").status == 400
-    assert call(hooks.api, names.WEBHOOKS).status == 400
+    assert call(hooks.api, routes.ADD_WEBHOOK, "nonsense").status == 400
+    assert call(hooks.api, routes.WEBHOOKS).status == 400
 
 
 @pytest.mark.parametrize("secret", ["whsec_", "whsec_c2hvcnQ=", "nothing", "whsec_" + "A" * 200, "whsec_" + "*" * 40])
@@ -686,7 +686,7 @@ def test_a_user_has_so_many_webhooks(hooks: Hooks, receiver: Receiver) -> None:
     for _ in range(20):
         hooks.add(receiver.url)
     body = {"userID": "ann", "url": receiver.url, "actions": ["JobStart"]}
-    assert call(hooks.api, names.ADD_WEBHOOK, body).status == 409
+    assert call(hooks.api, routes.ADD_WEBHOOK, body).status == 409
 
 
 def test_no_secret_is_in_what_is_logged_of_a_webhook() -> None:
@@ -718,7 +718,7 @@ def test_an_address_that_is_not_public_is_refused_when_it_is_given(
 ) -> None:
     if found is not None:
         resolver[url.split("/")[2]] = [found]
-    answer = call(hooks.strict, names.ADD_WEBHOOK, {"userID": "ann", "url": url, "actions": ["JobStart"]})
+    answer = call(hooks.strict, routes.ADD_WEBHOOK, {"userID": "ann", "url": url, "actions": ["JobStart"]})
     assert answer.status == 422
     (fault,) = answer.body["errors"]
     assert fault["pointer"] == "/url"
@@ -728,7 +728,7 @@ def test_an_address_that_is_not_public_is_refused_when_it_is_given(
 def test_an_address_that_is_public_is_taken(hooks: Hooks, resolver: dict[str, list[list[str]]]) -> None:
     resolver["outside.test"] = [["93.184.215.14", "2606:4700::1"]]
     body = {"userID": "ann", "url": "https://outside.test/", "actions": ["JobStart"]}
-    assert call(hooks.strict, names.ADD_WEBHOOK, body).status == 201
+    assert call(hooks.strict, routes.ADD_WEBHOOK, body).status == 201
 
 
 def test_an_address_that_is_not_allowed_any_more_is_refused_at_delivery(hooks: Hooks, receiver: Receiver) -> None:
@@ -849,7 +849,7 @@ def test_calls_stay_within_their_size_and_large_events_are_shortened(monkeypatch
 def test_a_user_that_is_called_like_a_webhook_stops_no_other(hooks: Hooks, receiver: Receiver) -> None:
     webhook = hooks.add(receiver.url)
     stranger = f"#{webhook['webhookID']}"
-    assert call(hooks.api, names.WEBHOOKS, query={"userID": stranger}).body == []
+    assert call(hooks.api, routes.WEBHOOKS, query={"userID": stranger}).body == []
     assert hooks.announce(event("e1") | {"userID": stranger}, event("e2")) == []
     hooks.deliver()
     assert len(receiver.posts) == 1

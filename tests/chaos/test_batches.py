@@ -15,12 +15,17 @@ import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import BotoCoreError, ClientError
 
-from elasticrecode import aws as product
-from elasticrecode import batches, ids, ledger, streams, strips, table
-from elasticrecode import settings as names
-from elasticrecode.claims import Claims
+from elasticrecode import ids
+from elasticrecode.aws import clients as product
+from elasticrecode.batches import counting as strips
+from elasticrecode.batches import progress, survey
+from elasticrecode.batches import store as ledger
+from elasticrecode.contract import routes
 from elasticrecode.errors import Unavailable
-from elasticrecode.lifecycle import ENDED, STATES
+from elasticrecode.jobs import store as table
+from elasticrecode.jobs import streams
+from elasticrecode.jobs.claims import Claims
+from elasticrecode.jobs.lifecycle import ENDED, STATES
 from tests.aws.conftest import Stack, selected
 from tests.chaos.aws import Aws
 from tests.chaos.conftest import Clock
@@ -108,11 +113,11 @@ class World:
         patch.setattr(product, "_threads", self)
         patch.setattr(uuid, "uuid4", lambda: uuid.UUID(int=rng.getrandbits(128), version=4))
         random.seed(rng.random())
-        patch.setattr(batches, "PAGE_JOBS", rng.randint(3, 10))
+        patch.setattr(survey, "PAGE_JOBS", rng.randint(3, 10))
         patch.setattr(strips, "SIZE", rng.randint(3, 15))
         patch.setattr(table, "_WRITE_LIMIT", rng.randint(2, 6))
         patch.setattr(ledger, "_WRITE_LIMIT", rng.randint(1, 3))
-        patch.setattr(batches, "_SAMPLE_MS", rng.choice((10_000, 10**9)))
+        patch.setattr(progress, "_SAMPLE_MS", rng.choice((10_000, 10**9)))
         self.own: tuple[Any, ...] = ()
         self.stack = stack = Stack()
         self.own = (stack.dynamodb, stack.sqs, stack.s3, stack._streams)
@@ -273,7 +278,7 @@ class World:
         self.rate, self.at_once = self.rng.choice(((0.0, 0.0), (0.05, 3 * _AT_ONCE)))
         order, key = _ORDER | {"output": f"s3://media/out{n}/"} | source, {"Idempotency-Key": f"key-{n}"}
         while True:
-            answer = self.ask(self.stack.batch, names.SUBMIT_BATCH, order, headers=key)
+            answer = self.ask(self.stack.batch, routes.SUBMIT_BATCH, order, headers=key)
             if answer and answer.status == 202:
                 self.counts[kind] += 1
                 return Ordered(answer.body["batchID"], uris)
@@ -369,16 +374,16 @@ class World:
     def retry(self) -> None:
         for job_id in self.any_of({i for i, item in self.records.items() if item["state"]["S"] in ENDED}, 1):
             self.retried.add(job_id)
-            self.ask(self.stack.jobs, names.RETRY, parameters={"jobID": job_id})
+            self.ask(self.stack.jobs, routes.RETRY, parameters={"jobID": job_id})
 
     def retry_batch(self) -> None:
         for batch_id in self.any_of({batch.id for batch in self.batches}, 1):
             self.retried_batches.add(batch_id)
-            self.ask(self.stack.jobs, names.RETRY_FAILED, {"userID": _USER, "batchID": batch_id})
+            self.ask(self.stack.jobs, routes.RETRY_FAILED, {"userID": _USER, "batchID": batch_id})
 
     def cancel(self) -> None:
         for job_id in self.any_of(self.open(), 1):
-            self.ask(self.stack.jobs, names.CANCEL, parameters={"jobID": job_id})
+            self.ask(self.stack.jobs, routes.CANCEL, parameters={"jobID": job_id})
 
     def cancel_batch(self) -> None:
         for batch_id in self.any_of({batch.id for batch in self.batches}, 1):
@@ -386,7 +391,7 @@ class World:
             self.ask_to_cancel(batch_id)
 
     def ask_to_cancel(self, batch_id: str) -> None:
-        answer = self.ask(self.stack.batch, names.CANCEL_BATCH, parameters={"batchID": batch_id})
+        answer = self.ask(self.stack.batch, routes.CANCEL_BATCH, parameters={"batchID": batch_id})
         if not answer:
             self.unanswered.add(batch_id)
         else:
@@ -399,7 +404,7 @@ class World:
     def show(self) -> None:
         """A client looks at a batch: it has never more jobs than are to be."""
         for batch_id in self.any_of({batch.id for batch in self.batches}, 1):
-            answer = self.ask(self.stack.batch, names.BATCH, parameters={"batchID": batch_id})
+            answer = self.ask(self.stack.batch, routes.BATCH, parameters={"batchID": batch_id})
             if answer:
                 assert answer.status == 200
                 assert answer.body["total"] is None or sum(map(answer.body.get, STATES)) <= answer.body["total"]
@@ -457,7 +462,7 @@ class World:
         """What is promised of a batch that is done."""
         found = {job_id: item for job_id, item in self.records.items() if ids.batch_of(job_id) == batch.id}
         states = Counter(item["state"]["S"] for item in found.values())
-        answer = self.ask(self.stack.batch, names.BATCH, parameters={"batchID": batch.id})
+        answer = self.ask(self.stack.batch, routes.BATCH, parameters={"batchID": batch.id})
         assert answer
         shown = answer.body
         made = {ids.position(job_id): json.loads(item["job"]["S"]) for job_id, item in found.items()}

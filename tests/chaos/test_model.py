@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from moto import mock_aws
 
-from elasticrecode import settings as names
-from elasticrecode.claims import Claim, Claims, Refusal
-from elasticrecode.lifecycle import STATES
+from elasticrecode.contract import routes
+from elasticrecode.jobs.claims import Claim, Claims, Refusal
+from elasticrecode.jobs.lifecycle import STATES
 from tests.aws.conftest import Stack
 from tests.chaos.conftest import Clock
 from tests.conftest import FULL, SEED, Tell, contract
@@ -96,7 +96,7 @@ class Life(RuleBasedStateMachine):
         """Everything that was said is in the logs, and every job that has not ended has a message or gets one."""
         try:
             for job_id, model in self.jobs.items():
-                listed = call(self.stack.logs, names.JOB_EVENTS, parameters={"jobID": job_id}, query={"limit": "1000"})
+                listed = call(self.stack.logs, routes.JOB_EVENTS, parameters={"jobID": job_id}, query={"limit": "1000"})
                 told_of = {event["eventID"] for event in listed.body if event["action"] != "JobProgress"}
                 assert told_of - {job_id} >= model.log, (job_id, model.log - told_of)
                 assert [event["tsMs"] for event in listed.body[1:]] == sorted(
@@ -118,7 +118,7 @@ class Life(RuleBasedStateMachine):
         count = len(self.keyed.get((user, key), ())) or count
         uris = [f"s3://bucket/{n}.mp4" for n in range(count)]
         body = contract("job_batch") | {"userid": user, "batchInputs": uris}
-        answer = call(self.stack.submit, names.SUBMIT, body, headers={"Idempotency-Key": key} if key else {})
+        answer = call(self.stack.submit, routes.SUBMIT, body, headers={"Idempotency-Key": key} if key else {})
         assert answer.status == 200, answer.body
         ids = [entry["jobid"] for entry in answer.body]
         if key and (user, key) in self.keyed:
@@ -238,7 +238,7 @@ class Life(RuleBasedStateMachine):
         job_id = self.some(data)
         model = self.jobs[job_id]
         may = model.state in ("accepted", "queued", "running")
-        assert call(self.stack.jobs, names.CANCEL, parameters={"jobID": job_id}).status == (202 if may else 409)
+        assert call(self.stack.jobs, routes.CANCEL, parameters={"jobID": job_id}).status == (202 if may else 409)
         if may:
             model.end("cancelled")
         self.touched.add(job_id)
@@ -248,7 +248,7 @@ class Life(RuleBasedStateMachine):
         job_id = self.some(data)
         model = self.jobs[job_id]
         may = model.state in ("failed", "cancelled")
-        assert call(self.stack.jobs, names.RETRY, parameters={"jobID": job_id}).status == (202 if may else 409)
+        assert call(self.stack.jobs, routes.RETRY, parameters={"jobID": job_id}).status == (202 if may else 409)
         if may:
             model.end("queued")
             model.strikes = 0
@@ -258,7 +258,7 @@ class Life(RuleBasedStateMachine):
         """All that failed of one user, and of nobody else."""
         user = data.draw(st.sampled_from(USERS), "user")
         failed = {job_id for job_id, model in self.jobs.items() if model.user == user and model.state == "failed"}
-        answer = call(self.stack.jobs, names.RETRY_FAILED, {"userID": user})
+        answer = call(self.stack.jobs, routes.RETRY_FAILED, {"userID": user})
         assert answer.body == {"retried": len(failed)}
         for job_id in failed:
             self.jobs[job_id].end("queued")
@@ -307,10 +307,10 @@ class Life(RuleBasedStateMachine):
         """A week and a day pass: nothing is shown any more."""
         self.clock.ahead += 8 * 86_400
         for job_id in self.jobs:
-            assert call(self.stack.jobs, names.JOB_STATUS, parameters={"jobID": job_id}).status == 404
-            assert call(self.stack.logs, names.JOB_EVENTS, parameters={"jobID": job_id}).status == 404
+            assert call(self.stack.jobs, routes.JOB_STATUS, parameters={"jobID": job_id}).status == 404
+            assert call(self.stack.logs, routes.JOB_EVENTS, parameters={"jobID": job_id}).status == 404
         for user in USERS:
-            assert call(self.stack.jobs, names.JOBS, query={"userID": user}).body == []
+            assert call(self.stack.jobs, routes.JOBS, query={"userID": user}).body == []
         self.jobs.clear()
         self.keyed.clear()
         self.said.clear()
@@ -323,7 +323,7 @@ class Life(RuleBasedStateMachine):
         counts["steps"] += 1
         for job_id in sorted(self.touched):
             now, model = self.clock.ms(), self.jobs[job_id]
-            record = call(self.stack.jobs, names.JOB_STATUS, parameters={"jobID": job_id}).body
+            record = call(self.stack.jobs, routes.JOB_STATUS, parameters={"jobID": job_id}).body
             assert record["state"] in STATES
             assert (record["state"], record["attempt"]) == (model.seen(now), model.attempt), job_id
         self.touched.clear()

@@ -20,13 +20,15 @@ import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import BotoCoreError, ClientError
 
-from elasticrecode import feed as feeding
-from elasticrecode import settings as names
-from elasticrecode import streams, watching
+from elasticrecode.contract import settings, tables
 from elasticrecode.errors import Unavailable
-from elasticrecode.events import Event, submitted
-from elasticrecode.posting import Ended, Outcome
-from elasticrecode.watching import Cursor
+from elasticrecode.jobs.events import Event, submitted
+from elasticrecode.jobs.streams import FEED
+from elasticrecode.watch import feed as feeding
+from elasticrecode.watch import subscription as watching
+from elasticrecode.watch.sockets import Ended, Outcome
+from elasticrecode.watch.streams import CHUNKS, REPLAY
+from elasticrecode.watch.subscription import Cursor
 from tests.aws.conftest import selected
 from tests.chaos.aws import Aws
 from tests.chaos.conftest import Clock
@@ -43,7 +45,7 @@ _STRAY_SECONDS = 30
 _AT_ONCE = 0.15
 _AT_THE_SEAM = 0.3
 _TABLES = {"jobs_table": "jobs", "feed_table": "feed", "connections_table": "connections"}
-_READERS = {"jobs": ("feed", streams.FEED), "feed": ("push", streams.CHUNKS), "connections": ("replay", streams.REPLAY)}
+_READERS = {"jobs": ("feed", FEED), "feed": ("push", CHUNKS), "connections": ("replay", REPLAY)}
 _SHARDS = {"jobs": 2, "feed": 1, "connections": 2}
 _EXPECTED = (Unavailable, ClientError, BotoCoreError)
 _HAND_OVERS = {
@@ -218,11 +220,11 @@ class World:
         self.sockets: dict[str, Socket] = {}
         self.clients = [self.client() for _ in range(10)]
         self.faulty: list[tuple[str, dict[str, str]]] = []
-        indexes = [{"IndexName": names.CONNECTION_INDEX, "KeySchema": _schema(names.CONNECTION_KEYS)}]
+        indexes = [{"IndexName": tables.CONNECTION_INDEX, "KeySchema": _schema(tables.CONNECTION_KEYS)}]
         for name, keys in {
-            "jobs": names.JOBS_KEYS,
-            "feed": names.FEED_KEYS,
-            "connections": names.CONNECTIONS_KEYS,
+            "jobs": tables.JOBS_KEYS,
+            "feed": tables.FEED_KEYS,
+            "connections": tables.CONNECTIONS_KEYS,
         }.items():
             asked = {"TableName": name, "KeySchema": _schema(keys), "GlobalSecondaryIndexes": indexes}
             self.aws(None, "CreateTable", asked if name == "connections" else asked | {"GlobalSecondaryIndexes": []})
@@ -250,12 +252,12 @@ class World:
         changed["_GAP_CHUNKS"] = self.rng.choice((2, 40))  # how far behind a watcher may be that is taken over
         for constant in sorted(changed.keys() & vars(module).keys()):
             setattr(module, constant, changed[constant])
-        settings: names.Settings = names.WatchersSettings(socket_management_url="https://ws", **_TABLES)
+        given: settings.Settings = settings.WatchersSettings(socket_management_url="https://ws", **_TABLES)
         if name == "sockets":
-            settings = names.SocketsSettings(connections_table="connections", socket_management_url="https://ws")
+            given = settings.SocketsSettings(connections_table="connections", socket_management_url="https://ws")
         elif name.startswith("feed"):
-            settings = names.FeedSettings(feed_table="feed", event_retention_seconds=RETENTION_SECONDS)
-        handler: Callable[[dict[str, Any], Any], Any] = module.build(settings)
+            given = settings.FeedSettings(feed_table="feed", event_retention_seconds=RETENTION_SECONDS)
+        handler: Callable[[dict[str, Any], Any], Any] = module.build(given)
         return handler
 
     def call(self, client: Any, operation: str, arguments: dict[str, Any]) -> Any:
@@ -430,7 +432,7 @@ class World:
     def store(self, event: Event, item: dict[str, Any]) -> None:
         """An item of the jobs table."""
         common = {"jobID": event.jobID, "userID": event.userID, "at": event.position}
-        stored = {name: {"S": value} for name, value in common.items()} | {names.TTL: {"N": str(10**11)}} | item
+        stored = {name: {"S": value} for name, value in common.items()} | {tables.TTL: {"N": str(10**11)}} | item
         self.aws(None, "PutItem", {"TableName": "jobs", "Item": stored})
 
     def deliver(self) -> None:
@@ -583,7 +585,7 @@ class World:
         self.clock.ahead += RETENTION_SECONDS * self.rng.choice((0.3, 0.9, 1.1))
         table, now = self.aws._tables["feed"], time.time()
         for key, item in list(table.items.items()):
-            if names.TTL in item and int(item[names.TTL]["N"]) <= now and self.rng.random() < 0.5:
+            if tables.TTL in item and int(item[tables.TTL]["N"]) <= now and self.rng.random() < 0.5:
                 table.put(None, key)
 
     def settle(self) -> None:

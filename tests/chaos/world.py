@@ -17,13 +17,13 @@ import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 
-from elasticrecode import aws as product
-from elasticrecode import settings as names
-from elasticrecode import streams
+from elasticrecode.aws import clients as product
+from elasticrecode.contract import routes
 from elasticrecode.errors import Unavailable
-from elasticrecode.events import Output, Progress, Result
-from elasticrecode.jobs import Job
-from elasticrecode.lifecycle import ENDED, MOVES
+from elasticrecode.jobs import streams
+from elasticrecode.jobs.events import Output, Progress, Result
+from elasticrecode.jobs.job import Job
+from elasticrecode.jobs.lifecycle import ENDED, MOVES
 from tests.aws.conftest import Stack, selected
 from tests.chaos.aws import Aws
 from tests.chaos.conftest import Clock
@@ -202,7 +202,7 @@ class World:
         for request in list(self.requests):
             key, body = request
             with self.faults.process():
-                answer = call(self.stack.submit, names.SUBMIT, body, headers={"Idempotency-Key": key})
+                answer = call(self.stack.submit, routes.SUBMIT, body, headers={"Idempotency-Key": key})
                 if answer.status == 200:
                     self.requests.remove(request)
                     took = {entry["jobid"] for entry in answer.body if entry["status"]["status"] == "success"}
@@ -323,11 +323,11 @@ class World:
 
     def cancel(self) -> None:
         """A user cancels some job."""
-        self.change(names.CANCEL)
+        self.change(routes.CANCEL)
 
     def retry(self) -> None:
         """A user retries some job."""
-        self.change(names.RETRY)
+        self.change(routes.RETRY)
 
     def change(self, route: str) -> None:
         """Ask for a change of a job and look at the kind of answer only."""

@@ -16,7 +16,7 @@ import trustme
 from moto import mock_aws
 from moto.eks.models import eks_backends
 
-from elasticrecode.clusters import Cluster, Clusters, Limits
+from elasticrecode.workers.eks import Cluster, Clusters, Limits
 
 CONTROL_QUEUE = "control_plane"
 HOST = "localhost"

@@ -27,8 +27,8 @@ from cryptography.x509.oid import NameOID
 from moto.core.exceptions import JsonRESTError
 from moto.eks.models import EKSBackend
 
-from elasticrecode import clusters as module
-from elasticrecode.clusters import Cluster, ClusterUnreachable, Limits, token
+from elasticrecode.workers import eks
+from elasticrecode.workers.eks import Cluster, ClusterUnreachable, Limits, token
 from tests.discovery import conftest as kubernetes
 from tests.discovery.conftest import HOST, QUICK, Api, Discovery, deployment, fine, status
 
@@ -632,7 +632,7 @@ def test_without_credentials_nothing_is_asked(discovery: Discovery, api: Api, mo
     clusters = discovery.clusters()
     discovery.eks.add("prod", api)
     clusters.find(["tag:video=yes"])
-    monkeypatch.setattr(module._session, "get_credentials", lambda: None)
+    monkeypatch.setattr(eks._session, "get_credentials", lambda: None)
     with pytest.raises(ClusterUnreachable, match="no AWS credentials"):
         clusters.look(Cluster("prod", "prod", "us-east-1"))
     assert api.seen == []

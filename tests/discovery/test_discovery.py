@@ -10,8 +10,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import trustme
 
-from elasticrecode import fleet
-from elasticrecode import settings as names
+from elasticrecode.contract import routes, settings
+from elasticrecode.contract.metrics import CLUSTERS_UNREACHABLE
+from elasticrecode.workers import fleet
 from tests.aws.conftest import Stack
 from tests.conftest import contract
 from tests.discovery.conftest import Api, Eks, deployment, status
@@ -25,7 +26,7 @@ class Plane:
 
     def __init__(self, allowed: list[str] | None = None) -> None:
         self.stack = Stack()
-        self.settings = names.DiscoverySettings(
+        self.settings = settings.DiscoverySettings(
             registry_table="registry",
             queues=self.stack.queues,
             control_queue="control_plane",
@@ -36,7 +37,7 @@ class Plane:
 
     def discover(self, *clusters: str) -> dict[str, Any]:
         """What a new container of the function answers."""
-        told = self.settings if not clusters else names.DiscoverySettings.read(
+        told = self.settings if not clusters else settings.DiscoverySettings.read(
             self.settings.environ() | {"CLUSTERS": json.dumps(clusters)}
         )  # fmt: skip
         found: dict[str, Any] = function("discovery").build(told)({}, None)
@@ -48,11 +49,11 @@ class Plane:
         return answer.body
 
     def deployments(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.get(names.WORKER_DEPLOYMENTS)
+        found: dict[str, Any] = self.get(routes.WORKER_DEPLOYMENTS)
         return found
 
     def backlog(self, queue: str) -> dict[str, Any]:
-        (found,) = [entry for entry in self.get(names.WORKER_BACKLOG) if entry["queue"] == queue]
+        (found,) = [entry for entry in self.get(routes.WORKER_BACKLOG) if entry["queue"] == queue]
         return dict(found)
 
 
@@ -86,7 +87,7 @@ def test_deployments_are_told_as_documented(plane: Plane, api: Api) -> None:
         assert {key: told[name][key] for key in documented} == documented
     added = {"namespace": "video", "cluster": "prod", "workerType": "ffmpeg", "desiredReplicas": 2, "stale": False}
     assert {key: told["ffmpeg-worker"][key] for key in added} == added
-    assert plane.get(names.WORKER_QUEUES) == contract("queues.response")
+    assert plane.get(routes.WORKER_QUEUES) == contract("queues.response")
 
 
 def test_what_changes_or_goes_is_seen_at_the_next_look(plane: Plane, api: Api) -> None:
@@ -147,7 +148,7 @@ def test_clusters_that_cannot_be_looked_at_are_counted(
     api.otherwise = status(401)
     plane.discover()
     emitted = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
-    assert [entry[names.CLUSTERS_UNREACHABLE] for entry in emitted] == [[1.0]]
+    assert [entry[CLUSTERS_UNREACHABLE] for entry in emitted] == [[1.0]]
 
 
 def test_a_look_that_nobody_makes_any_more_is_stale_and_then_forgotten(
@@ -184,10 +185,10 @@ def test_queues_that_workers_bring_along_serve_beside_those_named_by_hand(plane:
     plane.stack.sqs.create_queue(QueueName="ffmpeg_gpu")
     api.deployments = [annotate(worker("g", QUEUE_NAME="ffmpeg_gpu"), platform="gpu")]
     plane.discover()
-    assert plane.get(names.WORKER_QUEUES) == {"cpu": ["ffmpeg_job"], "gpu": ["ffmpeg_gpu"], "vmaf": ["vmaf_job"]}
+    assert plane.get(routes.WORKER_QUEUES) == {"cpu": ["ffmpeg_job"], "gpu": ["ffmpeg_gpu"], "vmaf": ["vmaf_job"]}
     asked = contract("job")
     asked["profile"]["ffmpeg"]["platform"] = "gpu"
-    assert call(plane.stack.submit, names.SUBMIT, asked).status == 200
+    assert call(plane.stack.submit, routes.SUBMIT, asked).status == 200
     plane.stack.flow()
     url = plane.stack.sqs.get_queue_url(QueueName="ffmpeg_gpu")["QueueUrl"]
     assert plane.stack.sqs.receive_message(QueueUrl=url)["Messages"]
@@ -209,10 +210,10 @@ def test_a_queue_that_cannot_be_used_is_told_with_the_reason_and_gets_nothing(
         plane.stack.sqs.create_queue(QueueName=name)
     api.deployments = [worker("a", 50, QUEUE_NAME=queue), worker("b", 1)]
     plane.discover()
-    faults = [entry["fault"] for entry in plane.get(names.WORKER_BACKLOG) if entry["queue"] == queue]
+    faults = [entry["fault"] for entry in plane.get(routes.WORKER_BACKLOG) if entry["queue"] == queue]
     assert [fault for fault in faults if fault and said in fault]
     for _ in range(20):
-        call(plane.stack.submit, names.SUBMIT, contract("job"))
+        call(plane.stack.submit, routes.SUBMIT, contract("job"))
     assert {item["queue"]["S"] for item in plane.stack.items()} == {"ffmpeg_job"}
 
 
@@ -227,7 +228,7 @@ def test_a_deployment_that_drains_gets_no_new_work(plane: Plane, api: Api) -> No
     plane.discover()
     assert plane.backlog("ffmpeg_job")["paused"]
     for _ in range(20):
-        call(plane.stack.submit, names.SUBMIT, contract("job"))
+        call(plane.stack.submit, routes.SUBMIT, contract("job"))
     assert {item["queue"]["S"] for item in plane.stack.items()} == {"ffmpeg_two"}
 
 
@@ -239,10 +240,10 @@ def test_ten_thousand_workers_are_kept_and_routed_to(plane: Plane, api: Api) -> 
     for n in range(20):
         plane.stack.sqs.create_queue(QueueName=f"ffmpeg_{n}")
     assert plane.discover()["workers"] == 10_000
-    first = call(plane.stack.workers, names.WORKER_DEPLOYMENTS)
+    first = call(plane.stack.workers, routes.WORKER_DEPLOYMENTS)
     assert len(first.body) == 1000
     assert 'rel="next"' in first.headers["Link"]
-    assert call(plane.stack.submit, names.SUBMIT, contract("job")).status == 200
+    assert call(plane.stack.submit, routes.SUBMIT, contract("job")).status == 200
 
 
 def test_discovery_says_what_is_wrong_with_a_deployment(
@@ -270,12 +271,12 @@ def test_a_queue_that_was_not_looked_up_gets_nothing_and_each_has_its_turn(plane
     api.deployments = [*ghosts, worker("z", 50, QUEUE_NAME="ffmpeg_z")]
     for _ in range(3):
         plane.discover()
-        call(plane.stack.submit, names.SUBMIT, contract("job"))
+        call(plane.stack.submit, routes.SUBMIT, contract("job"))
         assert {item["queue"]["S"] for item in plane.stack.items()} <= {"ffmpeg_job", "ffmpeg_z"}
     assert plane.backlog("ffmpeg_z")["fault"] is None
     api.deployments = []
     plane.discover()
-    assert {entry["queue"] for entry in plane.get(names.WORKER_BACKLOG)} == {"ffmpeg_job", "vmaf_job"}
+    assert {entry["queue"] for entry in plane.get(routes.WORKER_BACKLOG)} == {"ffmpeg_job", "vmaf_job"}
 
 
 def test_what_no_pattern_allows_any_more_gets_nothing(plane: Plane, api: Api) -> None:
@@ -283,7 +284,7 @@ def test_what_no_pattern_allows_any_more_gets_nothing(plane: Plane, api: Api) ->
     api.deployments = [worker("w", QUEUE_NAME="ffmpeg_two")]
     plane.discover()
     assert plane.backlog("ffmpeg_two")["fault"] is None
-    plane.settings = names.DiscoverySettings.read(plane.settings.environ() | {"ALLOWED": '["vmaf*"]'})
+    plane.settings = settings.DiscoverySettings.read(plane.settings.environ() | {"ALLOWED": '["vmaf*"]'})
     plane.discover()
     assert "discoveredQueues" in plane.backlog("ffmpeg_two")["fault"]
 
@@ -297,7 +298,7 @@ def test_a_queue_that_workers_of_two_groups_take_from_gets_nothing(plane: Plane,
     plane.discover()
     told = {
         entry["platform"]: entry["fault"]
-        for entry in plane.get(names.WORKER_BACKLOG)
+        for entry in plane.get(routes.WORKER_BACKLOG)
         if entry["queue"] == "ffmpeg_both"
     }
     assert told == {
@@ -315,7 +316,7 @@ def test_long_names_lie_in_several_items_and_come_in_pages(plane: Plane, api: Ap
     assert plane.discover()["workers"] == 4000
     query, seen = {"limit": "1000"}, 0
     while True:
-        answer = call(plane.stack.workers, names.WORKER_DEPLOYMENTS, query=query)
+        answer = call(plane.stack.workers, routes.WORKER_DEPLOYMENTS, query=query)
         assert answer.status == 200, answer
         seen += len(answer.body)
         if "Link" not in answer.headers:
@@ -334,7 +335,7 @@ def test_a_damaged_document_stops_nothing_and_is_made_anew(
     damaged: dict[str, Any] = {"part": {"S": "registry"}, "name": {"S": name}, "parts": {"N": "1"}}
     damaged |= {"document": document} if document else {}
     plane.stack.dynamodb.put_item(TableName="registry", Item=damaged)
-    assert call(plane.stack.submit, names.SUBMIT, contract("job")).status == 200
+    assert call(plane.stack.submit, routes.SUBMIT, contract("job")).status == 200
     plane.discover()
     assert list(plane.deployments()) == ["a"]
     assert plane.backlog("ffmpeg_job")["readyReplicas"] == 1

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from elasticrecode import settings
-from elasticrecode.callers import Caller
-from elasticrecode.settings import TTL
-from elasticrecode.tickets import key
+from elasticrecode.access.callers import Caller
+from elasticrecode.access.tickets import key
+from elasticrecode.contract import routes
+from elasticrecode.contract.tables import TTL
 from local import users
 from tests.conftest import ROOT, contract
 from tests.e2e.conftest import Deployed, wait_for
@@ -77,14 +77,14 @@ class Access:
             names["name"] = "access"
             self.deployed.call("PUT", "/api/v1/presets/access", _PRESET)
         body = {
-            settings.SUBMIT: self.job(ANN),
-            settings.SUBMIT_VMAF: self.score(ANN),
-            settings.SUBMIT_BATCH: self.batch(ANN),
-            settings.RETRY_FAILED: {"userID": ANN},
-            settings.ADD_WEBHOOK: self.webhook(ANN),
-            settings.PUT_PRESET: _PRESET,
+            routes.SUBMIT: self.job(ANN),
+            routes.SUBMIT_VMAF: self.score(ANN),
+            routes.SUBMIT_BATCH: self.batch(ANN),
+            routes.RETRY_FAILED: {"userID": ANN},
+            routes.ADD_WEBHOOK: self.webhook(ANN),
+            routes.PUT_PRESET: _PRESET,
         }.get(route)
-        query = f"?userID={ANN}" if route in (settings.JOBS, settings.WEBHOOKS) else ""
+        query = f"?userID={ANN}" if route in (routes.JOBS, routes.WEBHOOKS) else ""
         return path.format(**names) + query, body
 
     def clear(self) -> None:
@@ -104,7 +104,7 @@ def test_who_may_what_is_as_the_docs_say(access: Access) -> None:
     """The table of docs/security.md, each cell tried."""
     deployed = access.deployed
     rows = []
-    for route in (route for served in settings.ROUTES.values() for route in served):
+    for route in (route for served in routes.ROUTES.values() for route in served):
         cells = []
         for user in ROLES.values():
             path, body = access.request(route)
@@ -133,7 +133,7 @@ def test_what_another_user_tries_changes_and_shows_nothing(access: Access) -> No
         for path in (f"/api/v1/jobs/{things.job}", f"/api/v1/batches/{things.batch}", f"/api/v1/webhooks?userID={ANN}")
     }
     crossings = []
-    for route in (route for served in settings.ROUTES.values() for route in served):
+    for route in (route for served in routes.ROUTES.values() for route in served):
         path, body = access.request(route)
         mine_named = [ANN if word == "{userID}" else word for word in route.split("/")]
         status, answer, _ = deployed.call(route.split(" ")[0], path, body, user=BOB)

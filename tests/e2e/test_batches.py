@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from elasticrecode import ids
-from elasticrecode.lifecycle import STATES
+from elasticrecode.jobs.lifecycle import STATES
 from local.place import TOOLS
 from local.processes import Program, programs
 from tests.conftest import Tell, contract

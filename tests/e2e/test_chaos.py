@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from elasticrecode.lifecycle import ENDED
+from elasticrecode.jobs.lifecycle import ENDED
 from local.deployment import wait_for_aws
 from local.processes import AWS, programs
 from tests.conftest import FULL, SEED, Tell, contract

@@ -16,11 +16,11 @@ import msgspec
 import pytest
 from botocore.exceptions import ClientError
 
-from elasticrecode.jobs import Job
-from elasticrecode.profiles import Ffmpeg, Profile, Vmaf
-from elasticrecode.routing import Choice
-from elasticrecode.settings import JOBS_KEYS
-from elasticrecode.table import Accepted, JobsTable
+from elasticrecode.contract.tables import JOBS_KEYS
+from elasticrecode.jobs.job import Job
+from elasticrecode.jobs.placement import Choice
+from elasticrecode.jobs.store import Accepted, JobsTable
+from elasticrecode.media.profiles import Ffmpeg, Profile, Vmaf
 from local.place import ACCOUNT, REGION, TOOLS
 from tests.conftest import ROOT
 from tests.e2e.conftest import FFMPEG, FFPROBE, free_ports, wait_for

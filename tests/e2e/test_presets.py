@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from elasticrecode.presets import BUILT_IN
+from elasticrecode.media.presets import BUILT_IN
 from tests.conftest import contract
 from tests.discovery.conftest import deployment
 from tests.e2e.conftest import Deployed, wait_for

@@ -17,10 +17,10 @@ from schemathesis.hooks import HookContext
 from schemathesis.schemas import BaseSchema
 
 from elasticrecode import ids
-from elasticrecode.http import CURSOR
-from elasticrecode.jobs import BATCH_LIMIT, IDEMPOTENCY_KEY
-from elasticrecode.presets import BUILT_IN
-from elasticrecode.profiles import MS_SSIM_SIDE, SCALES
+from elasticrecode.api.http import CURSOR
+from elasticrecode.jobs.requests import BATCH_LIMIT, IDEMPOTENCY_KEY
+from elasticrecode.media.presets import BUILT_IN
+from elasticrecode.media.profiles import MS_SSIM_SIDE, SCALES
 from tests.fuzz import SEED
 
 _KEPT = ("showJob", "listJobEvents", "showBatch")

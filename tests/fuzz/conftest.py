@@ -8,7 +8,7 @@ import pytest
 from moto import mock_aws
 from moto.dynamodb.models import DynamoDBBackend
 
-from elasticrecode import settings as names
+from elasticrecode.contract import routes, settings, tables
 from tests.aws.conftest import Stack
 from tests.front import Front
 from tests.support import function
@@ -31,13 +31,15 @@ def front(monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
 def _functions(stack: Stack) -> dict[str, Any]:
     """The functions behind routes, by name."""
     stack.queues["gpu"]["gpu_job"] = stack.sqs.create_queue(QueueName="gpu_job")["QueueUrl"]
-    stack._table("webhooks", names.WEBHOOKS_KEYS, {})
+    stack._table("webhooks", tables.WEBHOOKS_KEYS, {})
     fifo = stack.sqs.create_queue(
         QueueName="deliveries.fifo", Attributes={"FifoQueue": "true", "ContentBasedDeduplication": "true"}
     )["QueueUrl"]
     own = {
-        "webhooks": names.WebhooksSettings(webhooks_table="webhooks", deliveries_queue=fifo, networks=["127.0.0.0/8"]),
-        "tickets": names.TicketsSettings(connections_table="connections"),
+        "webhooks": settings.WebhooksSettings(
+            webhooks_table="webhooks", deliveries_queue=fifo, networks=["127.0.0.0/8"]
+        ),
+        "tickets": settings.TicketsSettings(connections_table="connections"),
     }
     made = {name: function(name).build(settings) for name, settings in own.items()}
-    return made | {name: getattr(stack, name) for name in names.ROUTES if name not in made}
+    return made | {name: getattr(stack, name) for name in routes.ROUTES if name not in made}

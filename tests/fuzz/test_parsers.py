@@ -14,16 +14,27 @@ from hypothesis import strategies as st
 from moto import mock_aws
 from msgspec import DecodeError
 
-from elasticrecode import addresses, batches, deployments, drops, events, hooks, http, idempotency, jobs, watching, wire
-from elasticrecode.batches import Batch, Line, Survey
-from elasticrecode.callers import COGNITO_GROUPS, COGNITO_USER, of_claims
+from elasticrecode import wire
+from elasticrecode.access.callers import COGNITO_GROUPS, COGNITO_USER, of_claims
+from elasticrecode.api import http, idempotency
+from elasticrecode.batches.inputs import Objects
+from elasticrecode.batches.request import Batch, read_batch
+from elasticrecode.batches.survey import Line, Survey
+from elasticrecode.contract.settings import ApiSettings
 from elasticrecode.errors import BadParameter, Invalid, Malformed, Unauthorized, Unreadable, UnreadableEvent
-from elasticrecode.objects import Objects
-from elasticrecode.profiles import Profile
-from elasticrecode.settings import ApiSettings
+from elasticrecode.jobs import drops, events
+from elasticrecode.jobs.formats import FORMATS
+from elasticrecode.jobs.job import Job, flaws
+from elasticrecode.jobs.requests import RetryRequest, read_jobs, read_preset, read_vmaf
+from elasticrecode.media.profiles import Profile
 from elasticrecode.validation import Body, Reader
-from elasticrecode.watching import Cursor
-from elasticrecode.webhooks import is_secret
+from elasticrecode.watch import subscription
+from elasticrecode.watch.subscription import Cursor
+from elasticrecode.webhooks import addresses
+from elasticrecode.webhooks import request as webhooks
+from elasticrecode.webhooks.request import WebhookRequest
+from elasticrecode.webhooks.store import is_secret
+from elasticrecode.workers import deployments
 from tests.conftest import contract
 from tests.fuzz import FULL, SEED
 from tests.fuzz.inputs import TEXTS, bodies, lines
@@ -142,11 +153,11 @@ def _reader(kind: type[Any], formats: Any) -> Callable[[bytes], object]:
 
 
 def _batch(text: bytes) -> object:
-    return batches.read_batch(text, "b", 1)
+    return read_batch(text, "b", 1)
 
 
 def _preset(text: bytes) -> object:
-    return jobs.read_preset(Body(text))
+    return read_preset(Body(text))
 
 
 def _event(text: bytes) -> object:
@@ -172,7 +183,7 @@ def _put(text: str) -> object:
 
 
 def _queued(text: bytes) -> object:
-    return jobs.flaws(wire.decode(text, jobs.Job))
+    return flaws(wire.decode(text, Job))
 
 
 def _surveyed(texts: list[str]) -> object:
@@ -267,15 +278,13 @@ _FEATURE_LOGS = st.tuples(
 )
 
 TARGETS = {
-    "POST jobs": Target(jobs.read_jobs, bodies(contract("job"), contract("job_batch"), _NAMED), _REFUSALS),
+    "POST jobs": Target(read_jobs, bodies(contract("job"), contract("job_batch"), _NAMED), _REFUSALS),
     "POST vmaf": Target(
-        jobs.read_vmaf, bodies(contract("vmaf"), contract("vmaf") | {"profile": {"preset": "vmaf-720p"}}), _REFUSALS
+        read_vmaf, bodies(contract("vmaf"), contract("vmaf") | {"profile": {"preset": "vmaf-720p"}}), _REFUSALS
     ),
     "POST batches": Target(_batch, bodies(*_BATCHES), _REFUSALS),
-    "POST jobs/retry": Target(
-        _reader(jobs.RetryRequest, jobs.FORMATS), bodies({"userID": "ann", "batchID": "b"}), _REFUSALS
-    ),
-    "POST webhooks": Target(_reader(hooks.WebhookRequest, hooks.FORMATS), bodies(_WEBHOOK), _REFUSALS),
+    "POST jobs/retry": Target(_reader(RetryRequest, FORMATS), bodies({"userID": "ann", "batchID": "b"}), _REFUSALS),
+    "POST webhooks": Target(_reader(WebhookRequest, webhooks.FORMATS), bodies(_WEBHOOK), _REFUSALS),
     "PUT presets": Target(_preset, bodies(_BOTH, {"profile": _SCALED}), _REFUSALS),
     "path and query": Target(
         _listing,
@@ -289,7 +298,7 @@ TARGETS = {
     "secret of a webhook": Target(is_secret, st.one_of(TEXTS, TEXTS.map("whsec_{}".format))),
     "URL of a webhook": Target(_address, _URLS, (ValueError,)),
     "claims of a token": Target(_caller, bodies(*_TOKENS), (Unauthorized, DecodeError)),
-    "WebSocket parameters": Target(watching.read, _QUERY, (BadParameter,)),
+    "WebSocket parameters": Target(subscription.read, _QUERY, (BadParameter,)),
     "cursor": Target(Cursor.read, st.one_of(TEXTS, st.from_regex(r"\d{1,20}(\.\d{1,9})?")), (ValueError,)),
     "worker event": Target(_event, bodies(contract("worker_event"), _EVENT), (UnreadableEvent,)),
     "queued job": Target(_queued, bodies(contract("queue_message"), contract("queue_message") | _BOTH), (DecodeError,)),

@@ -21,22 +21,25 @@ from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 from websockets.sync.client import ClientConnection
 
-from elasticrecode import ids, jobs
-from elasticrecode.batches import Line, Tally, Task, read_batch
-from elasticrecode.callers import Caller
-from elasticrecode.connections import Watcher
-from elasticrecode.events import WorkerEvent
-from elasticrecode.fleet import ClusterView, Registered
-from elasticrecode.jobs import Job
-from elasticrecode.lifecycle import CLAIM, ENDED
-from elasticrecode.presets import BUILT_IN
-from elasticrecode.routing import Choice
-from elasticrecode.settings import DeliverSettings
-from elasticrecode.strips import Change
-from elasticrecode.table import Accepted, _record_item
-from elasticrecode.watching import Cursor, Start, Watch
-from elasticrecode.webhooks import Delivery, Webhook
-from elasticrecode.webhooks import new as new_webhook
+from elasticrecode import ids
+from elasticrecode.access.callers import Caller
+from elasticrecode.batches.counting import Change
+from elasticrecode.batches.request import read_batch
+from elasticrecode.batches.survey import Line
+from elasticrecode.batches.tasks import Tally, Task
+from elasticrecode.contract.settings import DeliverSettings
+from elasticrecode.jobs.events import WorkerEvent
+from elasticrecode.jobs.job import Job
+from elasticrecode.jobs.lifecycle import CLAIM, ENDED
+from elasticrecode.jobs.placement import Choice
+from elasticrecode.jobs.store import Accepted, _record_item
+from elasticrecode.jobs.uris import output_name
+from elasticrecode.media.presets import BUILT_IN
+from elasticrecode.watch.connections import Watcher
+from elasticrecode.watch.subscription import Cursor, Start, Watch
+from elasticrecode.webhooks.store import Delivery, Webhook
+from elasticrecode.webhooks.store import new as new_webhook
+from elasticrecode.workers.fleet import ClusterView, Registered
 from local import users
 from local.processes import Program, programs
 from tests.conftest import ROOT, contract
@@ -1061,7 +1064,7 @@ def _published(stage: Stage) -> tuple[Job, str]:
     """A job, and where its film goes."""
     places = {"input": f"s3://{stage.bucket}/grants/clip.mp4", "output": f"s3://{stage.bucket}/grants/{new()}/"}
     job = msgspec.convert(contract("queue_message") | places | {"jobid": new(), "userid": new()}, Job)
-    return job, job.output + jobs.output_name(job.input)
+    return job, job.output + output_name(job.input)
 
 
 @of(JOB)

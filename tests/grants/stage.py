@@ -11,17 +11,18 @@ from typing import Any
 import boto3
 import msgspec
 
-from elasticrecode import settings as names
-from elasticrecode.connections import ConnectionsTable
-from elasticrecode.events import Event, said
-from elasticrecode.feed import Feed
-from elasticrecode.fleet import Known
-from elasticrecode.jobs import Job
-from elasticrecode.ledger import Ledger
-from elasticrecode.registry import Registry
-from elasticrecode.routing import Choice
-from elasticrecode.table import Accepted, JobsTable
-from elasticrecode.webhooks import WebhooksTable
+from elasticrecode.batches.store import Ledger
+from elasticrecode.contract import settings
+from elasticrecode.jobs.events import Event, said
+from elasticrecode.jobs.job import Job
+from elasticrecode.jobs.placement import Choice
+from elasticrecode.jobs.store import Accepted, JobsTable
+from elasticrecode.runtime import S
+from elasticrecode.watch.connections import ConnectionsTable
+from elasticrecode.watch.feed import Feed
+from elasticrecode.webhooks.store import WebhooksTable
+from elasticrecode.workers.fleet import Known
+from elasticrecode.workers.registry import Registry
 from local import users
 from local.processes import AWS
 from tests.conftest import contract
@@ -57,8 +58,8 @@ class Stage:
             for logical, physical in self.resources("AWS::Lambda::Function").items()
             if logical.startswith("Functions")
         }
-        reconciling = self.settings("reconcile", names.ReconcileSettings)
-        watching = self.settings("push", names.WatchersSettings)
+        reconciling = self.settings("reconcile", settings.ReconcileSettings)
+        watching = self.settings("push", settings.WatchersSettings)
         self.queues = reconciling.queues
         self.jobs = JobsTable(reconciling.jobs_table)
         self.registry = Registry(reconciling.registry_table, self.queues)
@@ -67,10 +68,10 @@ class Stage:
         self.feed = Feed(watching.feed_table, _KEPT)
         self.feed_table = watching.feed_table
         self.connections = ConnectionsTable(watching.connections_table)
-        self.webhooks = WebhooksTable(self.settings("deliver", names.DeliverSettings).webhooks_table)
-        self.tallies = self.settings("expand", names.ExpandSettings).tally_queue
-        self.pages = self.settings("expand", names.ExpandSettings).pages_queue
-        self.surveys = self.settings("survey", names.SurveySettings).surveys_queue
+        self.webhooks = WebhooksTable(self.settings("deliver", settings.DeliverSettings).webhooks_table)
+        self.tallies = self.settings("expand", settings.ExpandSettings).tally_queue
+        self.pages = self.settings("expand", settings.ExpandSettings).pages_queue
+        self.surveys = self.settings("survey", settings.SurveySettings).surveys_queue
 
     def _client(self, service: str) -> Any:
         return boto3.client(service, endpoint_url=self.deployed.place.aws_url)  # type: ignore[call-overload]
@@ -85,7 +86,7 @@ class Stage:
             if not kind or one["ResourceType"] == kind
         }
 
-    def settings(self, function: str, kind: type[names.S]) -> names.S:
+    def settings(self, function: str, kind: type[S]) -> S:
         """What a function was told."""
         found = self._lambda.get_function_configuration(FunctionName=self.functions[function])
         return kind.read(found["Environment"]["Variables"])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from elasticrecode.profiles import Ffmpeg, Vmaf
+from elasticrecode.media.profiles import Ffmpeg, Vmaf
 from local.place import TOOLS
 from tests.hostile.corpus import FFMPEG, H264, Maker, many_samples, undecodable
 from worker import probe

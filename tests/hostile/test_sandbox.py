@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from elasticrecode.profiles import Ffmpeg, Vmaf
+from elasticrecode.media.profiles import Ffmpeg, Vmaf
 from tests.conftest import ROOT
 from tests.hostile.corpus import H264, SMALL, SOUND, Maker
 from tests.hostile.test_limits import SETTINGS

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from elasticrecode import settings
+from elasticrecode.contract.metrics import FILES_LEFT_OUT
 from infra import options
 from tests.infra.test_stack import (
     CONTEXT,
@@ -56,7 +56,7 @@ def test_without_drops_there_is_nothing_of_them() -> None:
     assert "Drops" not in text
     assert '"s3.amazonaws.com"' not in text
     assert "NotificationConfiguration" not in text
-    assert settings.FILES_LEFT_OUT not in text
+    assert FILES_LEFT_OUT not in text
     assert template(drops="[]") == template()
 
 

@@ -13,7 +13,7 @@ from aws_cdk import App, Validations
 from aws_cdk.assertions import Template
 from cdk_nag import AwsSolutionsChecks
 
-from elasticrecode import settings
+from elasticrecode.contract.routes import PUBLIC_ROUTES, ROUTES
 from infra import options
 from infra.control_plane import ControlPlane
 from infra.options import Options
@@ -60,7 +60,7 @@ def acknowledged(chosen: Options) -> Iterator[Acknowledged]:
 
 
 def at_the_apis(chosen: Options) -> Iterator[Acknowledged]:
-    routes = [route for served in settings.ROUTES.values() for route in served]
+    routes = [route for served in ROUTES.values() for route in served]
     paths = {route: "/".join(["Api/Rest/Default", *route.split(" /")[1].split("/")]).rstrip("/") for route in routes}
     methods = {f"{paths[route]}/{route.split(' ')[0]}/Resource" for route in routes}
     sockets = "SocketApi/Sockets/${}-Route/Resource"
@@ -96,7 +96,7 @@ def at_the_apis(chosen: Options) -> Iterator[Acknowledged]:
                 "Methods that the path does not have are refused, and what browsers ask before another origin's page "
                 "may ask has no token; nothing comes of either.",
             )
-    for route in settings.PUBLIC_ROUTES if chosen.auth != "none" else ():
+    for route in PUBLIC_ROUTES if chosen.auth != "none" else ():
         path = f"{paths[route]}/{route.split(' ')[0]}/Resource"
         public = "What the API is like, and that it is there, anybody may know; both answers are the same for all."
         yield Acknowledged("APIG4", path, public)

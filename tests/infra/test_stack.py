@@ -13,7 +13,15 @@ import pytest
 from aws_cdk import App
 from aws_cdk.assertions import Template
 
-from elasticrecode import headers, settings
+from elasticrecode.api import headers
+from elasticrecode.contract.metrics import (
+    CLUSTERS_UNREACHABLE,
+    DELIVERIES_GIVEN_UP,
+    EVENTS_GIVEN_UP,
+    JOBS_BURIED,
+    UNREADABLE_MESSAGES,
+)
+from elasticrecode.contract.routes import ROUTES
 from elasticrecode.errors import Invalid
 from infra import options
 from infra.clusters import GROUP
@@ -280,7 +288,7 @@ def test_two_syntheses_give_the_same_bytes_without_network_or_credentials(tmp_pa
 
 def test_every_route_has_its_method_and_every_path_an_answer_to_others() -> None:
     methods = [resource["Properties"]["HttpMethod"] for resource in resources("AWS::ApiGateway::Method")]
-    routes = [route for served in settings.ROUTES.values() for route in served]
+    routes = [route for served in ROUTES.values() for route in served]
     assert sorted(method for method in methods if method != "ANY") == sorted(r.split(" ")[0] for r in routes)
     assert methods.count("ANY") == len({route.split(" ")[1] for route in routes})
 
@@ -341,7 +349,7 @@ def test_what_is_given_up_or_late_raises_an_alarm_that_a_topic_hears_of() -> Non
         alarm["Properties"]["MetricName"] for alarm in resources("AWS::CloudWatch::Alarm")
     }  # fmt: skip
     assert told == {
-        settings.JOBS_BURIED, settings.UNREADABLE_MESSAGES, settings.EVENTS_GIVEN_UP, settings.DELIVERIES_GIVEN_UP,
+        JOBS_BURIED, UNREADABLE_MESSAGES, EVENTS_GIVEN_UP, DELIVERIES_GIVEN_UP,
         "Errors", "IteratorAge", "ApproximateAgeOfOldestMessage",
     }  # fmt: skip
     topic = "arn:aws:sns:eu-west-1:123456789012:pager"
@@ -708,12 +716,12 @@ def test_batches_read_the_media_bucket_and_those_that_are_named_and_no_other() -
 def test_without_discovery_there_is_nothing_of_it() -> None:
     assert not [key for key in template()["Resources"] if "Discovery" in key]
     assert ":ffmpeg*" not in json.dumps(template())
-    assert settings.CLUSTERS_UNREACHABLE not in json.dumps(template())
+    assert CLUSTERS_UNREACHABLE not in json.dumps(template())
 
 
 def test_a_cluster_that_stays_out_of_reach_raises_an_alarm() -> None:
     told = [alarm["Properties"]["MetricName"] for alarm in resources("AWS::CloudWatch::Alarm", **DISCOVERING)]
-    assert settings.CLUSTERS_UNREACHABLE in told
+    assert CLUSTERS_UNREACHABLE in told
 
 
 def test_discovery_without_a_cluster_is_refused() -> None:

@@ -10,7 +10,7 @@ import kubernetes_validate
 import msgspec
 import pytest
 
-from elasticrecode import deployments
+from elasticrecode.workers import deployments
 from infra import options
 from tests.conftest import ROOT
 from tests.kit.manifests import CONTEXT, KIT, WORKERS, Json, Kind, files, leaves, rendered, settings, whole, worker

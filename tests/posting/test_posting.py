@@ -25,8 +25,8 @@ from botocore.exceptions import NoRegionError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elasticrecode import posting
-from elasticrecode.posting import Outcome, Poster, Signer, canonical, host_header
+from elasticrecode.watch import sockets as posting
+from elasticrecode.watch.sockets import Outcome, Poster, Signer, canonical, host_header
 from tests.posting.gateway import (
     DROP,
     FINE,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from elasticrecode.profiles import Vmaf
+from elasticrecode.media.profiles import Vmaf
 from local.place import TOOLS
 from worker.score import Pair, Scored, score
 from worker.settings import Settings

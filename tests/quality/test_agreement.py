@@ -7,7 +7,7 @@ from statistics import fmean
 import pytest
 from ffmpeg_quality_metrics import FfmpegQualityMetrics, VmafOptions
 
-from elasticrecode.profiles import SCALES
+from elasticrecode.media.profiles import SCALES
 from tests.quality.conftest import ENCODE, FFMPEG, Make, scored
 
 _OPTIONS = VmafOptions(

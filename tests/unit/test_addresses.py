@@ -2,7 +2,7 @@
 
 import pytest
 
-from elasticrecode import addresses
+from elasticrecode.webhooks import addresses
 
 PUBLIC = ["1.1.1.1", "93.184.215.14", "172.32.0.1", "100.128.0.1", "2606:4700:4700::1111", "64:ff9b::101:101",
           "::ffff:1.1.1.1", "2002:101:101::1"]  # fmt: skip

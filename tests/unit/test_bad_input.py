@@ -8,8 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from elasticrecode import batches, jobs
+from elasticrecode.batches.request import read_batch
 from elasticrecode.errors import Invalid, Malformed
+from elasticrecode.jobs.job import Job, flaws
+from elasticrecode.jobs.requests import BATCH_LIMIT, read_jobs, read_vmaf
 from elasticrecode.validation import DEPTH
 from tests.conftest import contract
 
@@ -18,7 +20,7 @@ def faults(body: Any) -> dict[str, str]:
     """Pointer → what is wrong there."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     with pytest.raises(Invalid) as caught:
-        jobs.read_jobs(raw)
+        read_jobs(raw)
     return dict(caught.value.faults)
 
 
@@ -124,16 +126,16 @@ def test_two_inputs_of_a_batch_that_would_overwrite_one_another_are_refused() ->
 
 def test_the_same_input_twice_is_two_jobs() -> None:
     body = contract("job_batch") | {"batchInputs": ["s3://bucket/a/x.mp4"] * 2}
-    assert len(jobs.read_jobs(json.dumps(body).encode())) == 2
+    assert len(read_jobs(json.dumps(body).encode())) == 2
 
 
 def test_a_batch_has_one_to_a_thousand_inputs() -> None:
     body = contract("job_batch") | {"batchInputs": []}
     assert "at least 1" in faults(body)["/batchInputs"]
-    body["batchInputs"] = [f"s3://bucket/{n}.mp4" for n in range(jobs.BATCH_LIMIT + 1)]
-    assert f"at most {jobs.BATCH_LIMIT}" in faults(body)["/batchInputs"]
+    body["batchInputs"] = [f"s3://bucket/{n}.mp4" for n in range(BATCH_LIMIT + 1)]
+    assert f"at most {BATCH_LIMIT}" in faults(body)["/batchInputs"]
     body["batchInputs"].pop()
-    assert len(jobs.read_jobs(json.dumps(body).encode())) == jobs.BATCH_LIMIT
+    assert len(read_jobs(json.dumps(body).encode())) == BATCH_LIMIT
 
 
 def test_each_input_of_a_batch_is_checked() -> None:
@@ -171,7 +173,7 @@ def test_pointers_escape_what_they_must() -> None:
 )
 def test_what_is_no_json_is_said_to_be_none(raw: bytes) -> None:
     with pytest.raises(Malformed):
-        jobs.read_jobs(raw)
+        read_jobs(raw)
 
 
 @pytest.mark.parametrize("body", [[], "x", 1, None])
@@ -182,7 +184,7 @@ def test_a_body_must_be_an_object(body: Any) -> None:
 def test_reading_changes_nothing_in_what_was_sent() -> None:
     body = contract("job")
     before = copy.deepcopy(body)
-    jobs.read_jobs(json.dumps(body).encode())
+    read_jobs(json.dumps(body).encode())
     assert body == before
 
 
@@ -190,7 +192,7 @@ def score_faults(**profile: Any) -> dict[str, str]:
     body = contract("vmaf")
     body["profile"] |= profile
     with pytest.raises(Invalid) as caught:
-        jobs.read_vmaf(json.dumps(body).encode())
+        read_vmaf(json.dumps(body).encode())
     return dict(caught.value.faults)
 
 
@@ -223,7 +225,7 @@ def test_outputs_are_told_apart_by_what_they_will_be_called() -> None:
     body = contract("job_batch") | {"batchInputs": ["s3://bucket/a/v.webm", "s3://bucket/c/v.webm.mp4"]}
     assert "called the same" in faults(body)["/batchInputs/1"]
     beside = contract("job") | {"input": "s3://bucket/x/v.webm", "output": "s3://bucket/x/"}
-    assert [job.output for job in jobs.read_jobs(json.dumps(beside).encode())] == ["s3://bucket/x/"]
+    assert [job.output for job in read_jobs(json.dumps(beside).encode())] == ["s3://bucket/x/"]
 
 
 def test_an_endless_list_or_an_endless_object_is_answered_briefly() -> None:
@@ -239,7 +241,7 @@ def test_an_endless_list_or_an_endless_object_is_answered_briefly() -> None:
 def test_a_report_must_not_overwrite_what_is_scored() -> None:
     body = contract("vmaf") | {"input": "s3://bucket/x/a.mp4", "origin": "s3://bucket/x/a.mp4.vmaf.json"}
     with pytest.raises(Invalid) as caught:
-        jobs.read_vmaf(json.dumps(body | {"output": "s3://bucket/x/"}).encode())
+        read_vmaf(json.dumps(body | {"output": "s3://bucket/x/"}).encode())
     assert "overwrite" in dict(caught.value.faults)["/origin"]
 
 
@@ -267,17 +269,17 @@ def test_a_message_that_did_not_come_through_the_api_is_looked_at_before_it_is_d
         "origin": "s3://bucket/b",
     }
     score["profile"] = {"vmaf": {"scale": "480x270"}}  # type: ignore[assignment]
-    assert jobs.flaws(msgspec.convert(score, jobs.Job)) == []
-    assert len(jobs.flaws(msgspec.convert(score | changes, jobs.Job))) == 1
+    assert flaws(msgspec.convert(score, Job)) == []
+    assert len(flaws(msgspec.convert(score | changes, Job))) == 1
 
 
 def answered_within(seconds: float, raw: bytes) -> None:
     """Whether a body is refused by so much CPU of ours."""
     before = time.thread_time()
     with pytest.raises((Invalid, Malformed)):
-        jobs.read_jobs(raw)
+        read_jobs(raw)
     with pytest.raises((Invalid, Malformed)):
-        batches.read_batch(raw, "b", 0)
+        read_batch(raw, "b", 0)
     assert time.thread_time() - before < seconds
 
 
@@ -303,6 +305,6 @@ def test_a_body_may_nest_a_hundred_levels_and_no_more() -> None:
     deep = contract("job_batch") | {"input": "s3://media/a.mp4"}
     fits, beyond = ("[" * levels + "]" * levels for levels in (DEPTH - 1, DEPTH))
     text = json.dumps(deep | {"batchInputs": "HERE"})
-    assert jobs.read_jobs(text.replace('"HERE"', fits).encode())
+    assert read_jobs(text.replace('"HERE"', fits).encode())
     with pytest.raises(Malformed, match=f"at most {DEPTH} levels"):
-        jobs.read_jobs(text.replace('"HERE"', beyond).encode())
+        read_jobs(text.replace('"HERE"', beyond).encode())

@@ -2,7 +2,8 @@
 
 import pytest
 
-from elasticrecode.callers import ANYBODY, Auth, Caller, of_claims, of_connection, of_request
+from elasticrecode.access.callers import ANYBODY, Caller, of_claims, of_connection, of_request
+from elasticrecode.contract.auth import Auth
 from elasticrecode.errors import Forbidden, Unauthorized
 
 NOW = 1_000.0

@@ -6,7 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from elasticrecode import events, jobs, profiles
+from elasticrecode.jobs import events
+from elasticrecode.jobs.requests import read_jobs, read_vmaf
+from elasticrecode.media import profiles
 from tests.conftest import CONTRACT, contract
 
 SCALES = {
@@ -32,20 +34,20 @@ def text(name: str) -> bytes:
 def resolved(**changes: Any) -> dict[str, Any]:
     request = contract("job")
     request["profile"]["ffmpeg"] |= changes
-    (job,) = jobs.read_jobs(json.dumps(request).encode())
+    (job,) = read_jobs(json.dumps(request).encode())
     found: dict[str, Any] = msgspec.to_builtins(job.profile.ffmpeg)
     return found
 
 
 def test_a_documented_job_becomes_the_documented_message() -> None:
     expected = contract("queue_message")
-    (job,) = jobs.read_jobs(text("job"))
+    (job,) = read_jobs(text("job"))
     assert json.loads(msgspec.json.encode(job)) == expected | {"jobid": job.jobid}
     assert list(json.loads(msgspec.json.encode(job))) == list(expected)
 
 
 def test_a_documented_batch_becomes_one_job_for_each_input_with_one_profile() -> None:
-    made = jobs.read_jobs(text("job_batch"))
+    made = read_jobs(text("job_batch"))
     request = contract("job_batch")
     assert [job.input for job in made] == request["batchInputs"]
     assert {job.output for job in made} == {request["output"]}
@@ -55,7 +57,7 @@ def test_a_documented_batch_becomes_one_job_for_each_input_with_one_profile() ->
 
 def test_a_documented_vmaf_job_comes_back_resolved() -> None:
     expected = contract("vmaf.response")
-    (job,) = jobs.read_vmaf(text("vmaf"))
+    (job,) = read_vmaf(text("vmaf"))
     said = json.loads(msgspec.json.encode(job)) | {"status": expected["status"]}
     assert said == expected | {"jobid": job.jobid}
     assert list(said) == list(expected)
@@ -81,7 +83,7 @@ def test_the_schema_is_the_documented_one_to_the_byte() -> None:
 
 def test_input_makes_it_a_single_job_whatever_else_is_there() -> None:
     request = contract("job_batch") | {"input": "s3://m.azeroth.one/one.mp4"}
-    assert [job.input for job in jobs.read_jobs(json.dumps(request).encode())] == ["s3://m.azeroth.one/one.mp4"]
+    assert [job.input for job in read_jobs(json.dumps(request).encode())] == ["s3://m.azeroth.one/one.mp4"]
 
 
 @pytest.mark.parametrize("word", SCALES)
@@ -93,7 +95,7 @@ def test_scales_of_transcodes(word: str) -> None:
 def test_scales_of_scores(word: str) -> None:
     request = contract("vmaf")
     request["profile"]["vmaf"]["scale"] = word
-    (job,) = jobs.read_vmaf(json.dumps(request).encode())
+    (job,) = read_vmaf(json.dumps(request).encode())
     assert job.profile.vmaf
     assert job.profile.vmaf.scale == SCALES[word][1]
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elasticrecode.deployments import FAMILY, Found, Page, Unread, read_page, worker
-from elasticrecode.fleet import Worker
+from elasticrecode.workers.deployments import FAMILY, Found, Page, Unread, read_page, worker
+from elasticrecode.workers.fleet import Worker
 
 OURS = "control_plane"
 ENV = {"WORKER_TYPE": "ffmpeg", "QUEUE_NAME": "ffmpeg_job", "CONTROL_PLANE": OURS}

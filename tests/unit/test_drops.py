@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elasticrecode import drops
-from elasticrecode.drops import Drop, Put, puts
-from elasticrecode.jobs import SCORE_FILES, output_name
+from elasticrecode.jobs import drops
+from elasticrecode.jobs.drops import Drop, Put, puts
+from elasticrecode.jobs.uris import SCORE_FILES, output_name
 
 PROFILE: dict[str, Any] = {"ffmpeg": {"codec": "h264", "scale": "720p", "bitrate": "2M"}}
 SCORED = PROFILE | {"vmaf": {"scale": "720p"}}

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elasticrecode import events
 from elasticrecode.errors import UnreadableEvent
+from elasticrecode.jobs import events
 from tests.conftest import contract
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from elasticrecode import headers
+from elasticrecode.api import headers
 from local.front import application
 from tests.conftest import ROOT
 

@@ -6,10 +6,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from elasticrecode import http
-from elasticrecode.callers import ANYBODY, Auth, Caller
+from elasticrecode.access.callers import ANYBODY, Caller
+from elasticrecode.api import http
+from elasticrecode.contract.auth import Auth
+from elasticrecode.contract.settings import ApiSettings
 from elasticrecode.errors import TooManyRequests, Unavailable
-from elasticrecode.settings import ApiSettings
 from tests.support import call
 
 

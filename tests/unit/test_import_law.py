@@ -1,7 +1,6 @@
-"""Who may import whom (docs/architecture.md)."""
+"""Who may import whom (docs/architecture.md), computed from the imports themselves."""
 
 import ast
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,71 +9,120 @@ import pytest
 from tests.conftest import ROOT
 
 CORE = ROOT / "layers" / "core" / "python" / "elasticrecode"
-PURE = {
-    "addresses", "answers", "batches", "callers", "deployments", "drops", "errors", "events", "examples", "fleet",
-    "headers", "hooks", "ids", "jobs", "lifecycle", "prefixes", "presets", "profiles", "records", "routing", "streams",
-    "strips", "validation", "watching", "wire",
-}  # fmt: skip
-AWS = {
-    "aws", "bus", "claims", "clusters", "connections", "feed", "idempotency", "ledger", "objects", "posting", "queues",
-    "rates", "registry", "table", "tickets", "webhooks",
-}  # fmt: skip
-SHARED = {"delivery", "openapi", "settings", "http", "observe", "intake", "tokens"}
-SDK = {"boto3", "botocore"}
+LEVELS = (
+    {"api"},
+    {"batches", "watch", "webhooks", "workers"},
+    {"jobs"},
+    {"media", "access"},
+    {"aws"},
+    {"contract"},
+)
+"""Packages from top to bottom. Each may import what stands below it, and no neighbour."""
+PACKAGES = {package for level in LEVELS for package in level}
+SDK = {"boto3", "botocore", "aws_lambda_powertools", "pycurl"}
+REACHES_AWS = {"elasticrecode.aws", *SDK}
+
+
+def module_of(path: Path) -> str:
+    """The name that a file is imported by."""
+    base = CORE.parent if path.is_relative_to(CORE) else ROOT
+    name = ".".join(path.relative_to(base).with_suffix("").parts)
+    return name.removesuffix(".__init__")
 
 
 def imports(path: Path) -> Iterator[str]:
-    """The modules a file imports, those of the core by their own name: `elasticrecode.jobs`."""
+    """The modules that a file imports anywhere in it, by their full names."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module == "elasticrecode":
-            yield from (f"elasticrecode.{alias.name}" for alias in node.names if (CORE / f"{alias.name}.py").exists())
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if inner in MODULES else node.module
 
 
-def core(path: Path) -> set[str]:
-    return {name.split(".")[1] for name in imports(path) if name.startswith("elasticrecode.")}
+def sources(*folders: str) -> list[Path]:
+    """The Python files below folders of the checkout."""
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
 
 
-def outside(path: Path) -> set[str]:
-    return {name.split(".")[0] for name in imports(path)}
+CORE_FILES = sorted(CORE.rglob("*.py"))
+MODULES = {module_of(path) for path in CORE_FILES}
+IMPORTS = {module_of(path): set(imports(path)) for path in CORE_FILES}
 
 
-def test_every_module_of_the_core_has_its_place() -> None:
-    assert {path.stem for path in CORE.glob("*.py")} - {"__init__"} == PURE | AWS | SHARED
+def package_of(module: str) -> str:
+    """The package that a module of the core belongs to; empty at its top level."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 and parts[1] in PACKAGES else ""
 
 
-@pytest.mark.parametrize("name", sorted(PURE))
-def test_pure_modules_import_only_each_other(name: str) -> None:
-    path = CORE / f"{name}.py"
-    assert core(path) <= PURE
-    assert not outside(path) & (SDK | {"os", "time", "aws_lambda_powertools"})
+def reached(*modules: str) -> set[str]:
+    """All modules that get imported with some modules of the core, these included."""
+    found: set[str] = set()
+    waiting = list(modules)
+    while waiting:
+        module = waiting.pop()
+        if module not in found:
+            found.add(module)
+            waiting += IMPORTS.get(module, ())
+    return found
 
 
-@pytest.mark.parametrize("path", sorted(CORE.glob("*.py")), ids=lambda path: path.stem)
-def test_only_aws_modules_touch_the_sdk(path: Path) -> None:
-    assert path.stem in AWS or not outside(path) & SDK
+def touches_aws(modules: set[str]) -> set[str]:
+    """What of AWS is among the modules."""
+    return {module for module in modules if module.split(".")[0] in SDK or package_of(module) == "aws"}
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "functions").glob("*/*.py")), ids=lambda path: path.parent.name)
-def test_handlers_import_the_core_and_not_each_other(path: Path) -> None:
-    assert not outside(path) & (SDK | {"functions", "infra", "worker", "local"})
+def test_each_folder_of_the_core_is_a_package_of_the_law() -> None:
+    assert {path.name for path in CORE.iterdir() if path.is_dir() and path.name != "__pycache__"} == PACKAGES
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "infra").glob("*.py")), ids=lambda path: path.stem)
-def test_the_stack_knows_settings_and_pure_modules(path: Path) -> None:
-    assert core(path) <= PURE | {"settings"}
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_a_module_imports_its_own_package_and_what_stands_below(module: str) -> None:
+    package = package_of(module)
+    level = next((n for n, packages in enumerate(LEVELS) if package in packages), len(LEVELS))
+    below = {other for packages in LEVELS[level + 1 :] for other in packages}
+    imported = {package_of(name) for name in IMPORTS[module] if name in MODULES}
+    assert imported - {""} <= below | {package} - {""}
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "worker").glob("*.py")), ids=lambda path: path.stem)
-def test_the_worker_knows_pure_modules_and_claims(path: Path) -> None:
-    assert core(path) <= PURE | {"claims"}
+@pytest.mark.parametrize("package", ["contract", "media"])
+def test_what_is_asked_for_and_agreed_on_reaches_no_aws(package: str) -> None:
+    assert not touches_aws(reached(*(module for module in MODULES if package_of(module) == package)))
 
 
-def test_the_readme_tells_of_every_command() -> None:
-    commands = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)) - {"help"}
-    for readme in ("README.md", "README.zh.md"):
-        told = set(re.findall(r"^\| `make ([a-z-]+)", (ROOT / readme).read_text(), re.MULTILINE))
-        assert told == commands, readme
+def test_no_package_holds_more_than_a_quarter_of_the_core() -> None:
+    lines = {path: len(path.read_text().splitlines()) for path in CORE_FILES}
+    total = sum(lines.values())
+    for package in PACKAGES:
+        held = sum(count for path, count in lines.items() if package_of(module_of(path)) == package)
+        assert held <= total / 4, f"{package} holds {held} of {total} lines"
+
+
+@pytest.mark.parametrize("path", sources("functions"), ids=lambda path: path.parent.name)
+def test_functions_use_the_core_and_not_each_other(path: Path) -> None:
+    outside = {name.split(".")[0] for name in imports(path)}
+    assert not outside & {"boto3", "botocore", "functions", "infra", "worker", "local"}
+
+
+def test_the_stack_reaches_no_aws() -> None:
+    used = {name for path in sources("infra") for name in imports(path) if name in MODULES}
+    assert not touches_aws(reached(*used))
+
+
+def test_the_worker_reaches_jobs_and_claims_alone() -> None:
+    used = {name for path in sources("worker") for name in imports(path) if name in MODULES}
+    assert {package_of(name) for name in reached(*used)} - {""} <= {"jobs", "media", "access", "aws", "contract"}
+    pure = reached(*(used - {"elasticrecode.jobs.claims"}))
+    assert not touches_aws(pure)
+
+
+def test_the_embedded_mode_reaches_no_function_of_the_core() -> None:
+    used = {name for path in sources("local") for name in imports(path) if name in MODULES}
+    assert not touches_aws(reached(*used))
+
+
+def test_nothing_of_the_product_imports_tests_or_benchmarks() -> None:
+    for path in [*CORE_FILES, *sources("functions", "infra", "worker", "local")]:
+        assert not {name.split(".")[0] for name in imports(path)} & {"tests", "benchmarks"}, path

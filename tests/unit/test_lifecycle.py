@@ -4,8 +4,8 @@ from itertools import product
 
 import pytest
 
-from elasticrecode import lifecycle
-from elasticrecode.lifecycle import ENDED, MOVES, STATES
+from elasticrecode.jobs import lifecycle
+from elasticrecode.jobs.lifecycle import ENDED, MOVES, STATES
 from tests.conftest import ROOT
 from tests.model import after
 

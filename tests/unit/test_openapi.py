@@ -7,13 +7,14 @@ import jsonschema_rs
 import pytest
 from openapi_spec_validator import validate
 
-from elasticrecode import examples, settings
-from elasticrecode.callers import Kind
-from elasticrecode.openapi import document
+from elasticrecode.api import examples
+from elasticrecode.api.openapi import document
+from elasticrecode.contract import routes, settings
+from elasticrecode.contract.auth import Kind
 from tests.conftest import contract
 from tests.support import call, function
 
-ROUTES = [route for routes in settings.ROUTES.values() for route in routes]
+ROUTES = [route for routes in routes.ROUTES.values() for route in routes]
 
 
 def operation(route: str, auth: Kind = "none") -> dict[str, Any]:
@@ -36,7 +37,7 @@ def test_the_description_is_valid_and_holds_every_route(auth: Kind) -> None:
 def test_who_asks_is_asked_on_all_routes_but_those_that_are_public(route: str) -> None:
     assert "security" not in operation(route)
     assert "401" not in operation(route)["responses"]
-    public = route in settings.PUBLIC_ROUTES
+    public = route in routes.PUBLIC_ROUTES
     assert operation(route, "jwt").get("security") == ([] if public else None)
     assert ("401" in operation(route, "jwt")["responses"]) is not public
     assert document("jwt")["security"] == [{"token": []}]
@@ -73,5 +74,5 @@ def test_every_example_is_as_its_schema_has_it() -> None:
 
 def test_schema_answers_it_and_says_that_it_is_there() -> None:
     handler = function("schema").build(settings.SchemaSettings(build="b", commit="c"))
-    assert call(handler, settings.OPENAPI).body == json.loads(json.dumps(document("none")))
-    assert call(handler, settings.HEALTH).body == {"status": "ok", "version": f"v{document('none')['info']['version']}"}
+    assert call(handler, routes.OPENAPI).body == json.loads(json.dumps(document("none")))
+    assert call(handler, routes.HEALTH).body == {"status": "ok", "version": f"v{document('none')['info']['version']}"}

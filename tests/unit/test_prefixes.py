@@ -9,12 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elasticrecode import batches, jobs, prefixes
-from elasticrecode.batches import Line, read_batch
+from elasticrecode.access import prefixes
+from elasticrecode.access.prefixes import Prefixes, UserPrefix
+from elasticrecode.batches.request import read_batch
+from elasticrecode.batches.survey import Line, allowed
 from elasticrecode.errors import Invalid
-from elasticrecode.jobs import Job
-from elasticrecode.prefixes import Prefixes, UserPrefix
-from elasticrecode.profiles import Ffmpeg, Profile, Vmaf
+from elasticrecode.jobs.formats import FORMATS
+from elasticrecode.jobs.job import Job, products, sources
+from elasticrecode.jobs.requests import read_jobs, read_vmaf
+from elasticrecode.jobs.uris import output_name
+from elasticrecode.media.profiles import Ffmpeg, Profile, Vmaf
 from local.policy_patterns import matches
 from tests.conftest import contract
 from worker.job_role import LIMITS, session_policy
@@ -40,11 +44,11 @@ def reading(name: str) -> tuple[Callable[[bytes], object], dict[str, Any]]:
     """A reader with the rules, and a request of ann's that it takes."""
     body = contract(name) | {"userid": "ann", "output": OWN}
     if name == "job":
-        return lambda text: jobs.read_jobs(text, prefixes=RULES), body | {"input": f"{SHARED}a.mp4"}
+        return lambda text: read_jobs(text, prefixes=RULES), body | {"input": f"{SHARED}a.mp4"}
     if name == "job_batch":
-        return lambda text: jobs.read_jobs(text, prefixes=RULES), body | {"batchInputs": [f"{SHARED}a.mp4"]}
+        return lambda text: read_jobs(text, prefixes=RULES), body | {"batchInputs": [f"{SHARED}a.mp4"]}
     inputs = {"input": f"{OWN}in/a.mp4", "origin": f"{SHARED}a.mp4"}
-    return lambda text: jobs.read_vmaf(text, prefixes=RULES), body | inputs
+    return lambda text: read_vmaf(text, prefixes=RULES), body | inputs
 
 
 def batch(**source: Any) -> tuple[Callable[[bytes], object], dict[str, Any]]:
@@ -109,7 +113,7 @@ def test_other_faults_are_told_beside() -> None:
 
 def test_without_prefixes_nothing_is_asked() -> None:
     assert Prefixes().fault("ann", "read", "s3://x11/../a.mp4") == ""
-    assert jobs.read_jobs(json.dumps(reading("job")[1] | {"input": "s3://x11/a.mp4"}).encode())
+    assert read_jobs(json.dumps(reading("job")[1] | {"input": "s3://x11/a.mp4"}).encode())
 
 
 @pytest.mark.parametrize("key", ["../bob/a.mp4", "in/../../bob/a.mp4", "./a.mp4", "in/./a.mp4"])
@@ -139,9 +143,9 @@ def test_nobody_reaches_what_is_anothers(one: str, other: str, rest: str) -> Non
 def test_lines_that_a_user_may_not_read_are_bad_and_the_others_stay_as_they_are() -> None:
     order = read_batch(json.dumps(batch(manifest=f"{OWN}l.txt")[1]).encode(), "b", 0)
     lines = [Line(1, f"{OWN}a.mp4"), Line(2, "s3://media/users/bob/b.mp4"), Line(3, "no URI"), Line(4, "", "too long")]
-    told = list(batches.allowed(order.batch, lines, RULES))
+    told = list(allowed(order.batch, lines, RULES))
     assert told == [lines[0], lines[1]._replace(fault=f"'s3://media/users/bob/b.mp4' {READS}"), *lines[2:]]
-    assert list(batches.allowed(order.batch, lines, Prefixes())) == lines
+    assert list(allowed(order.batch, lines, Prefixes())) == lines
 
 
 # Prefixes beside each other
@@ -228,7 +232,7 @@ def test_a_job_may_read_what_it_is_made_from_and_write_what_it_makes(
 
 
 KEYS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1).filter(
-    lambda key: jobs.FORMATS["s3-object"][0](f"s3://media/{key}")
+    lambda key: FORMATS["s3-object"][0](f"s3://media/{key}")
 )
 
 
@@ -236,7 +240,7 @@ KEYS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])
 def test_a_policy_means_the_jobs_object_whatever_it_is_called_and_no_other(key: str, other: str) -> None:
     policy = session_policy(made(Profile(ffmpeg=ENCODE), key), "aws")
     assert may(policy, "s3:GetObject", f"arn:aws:s3:::media/{key}")
-    assert may(policy, "s3:PutObject", f"arn:aws:s3:::media/out/{jobs.output_name(key)}")
+    assert may(policy, "s3:PutObject", f"arn:aws:s3:::media/out/{output_name(key)}")
     assert may(policy, "s3:GetObject", f"arn:aws:s3:::media/{other}") == (key == other)
 
 
@@ -251,9 +255,9 @@ def test_a_policy_fits_whatever_the_length_of_keys_and_still_means_the_objects(k
     policy = session_policy(job, "aws", limit)
     assert len(policy) <= limit
     assert re.fullmatch(r"[\t\n\r -\xff]+", policy)  # what STS takes
-    for uri in jobs.sources(job):
+    for uri in sources(job):
         assert may(policy, "s3:GetObject", uri.replace("s3://", "arn:aws:s3:::"))
-    for uri in jobs.products(job):
+    for uri in products(job):
         assert may(policy, "s3:PutObject", uri.replace("s3://", "arn:aws:s3:::"))
     assert not may(policy, "s3:GetObject", "arn:aws:s3:::media/x")
     assert not any(may(policy, action, "arn:aws:s3:::other/a.mp4") for action in ACTIONS)

@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from elasticrecode import jobs, presets
 from elasticrecode.errors import Invalid
-from elasticrecode.jobs import Job
-from elasticrecode.presets import BUILT_IN, Profiles
-from elasticrecode.profiles import BITRATE_MBITS, bits
+from elasticrecode.jobs.job import Job
+from elasticrecode.jobs.requests import read_jobs, read_preset, read_vmaf
+from elasticrecode.media import presets
+from elasticrecode.media.presets import BUILT_IN, Profiles
+from elasticrecode.media.profiles import BITRATE_MBITS, bits
 from elasticrecode.validation import Body
 from tests.conftest import ROOT, contract
 
@@ -38,14 +39,14 @@ def definition(profile: Any, **more: Any) -> Body:
 
 def definition_faults(profile: Any, **more: Any) -> dict[str, str]:
     with pytest.raises(Invalid) as caught:
-        jobs.read_preset(definition(profile, **more))
+        read_preset(definition(profile, **more))
     return dict(caught.value.faults)
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_each_that_is_built_in_is_valid_and_called_as_it_may_be(name: str) -> None:
     assert presets.NAME.fullmatch(name)
-    resolved = jobs.read_preset(definition(BUILT_IN[name]))
+    resolved = read_preset(definition(BUILT_IN[name]))
     if resolved.ffmpeg:
         low, high = BITRATE_MBITS
         assert low * 1e6 <= bits(resolved.ffmpeg.bitrate) <= high * 1e6
@@ -76,8 +77,8 @@ def test_the_names_tell_what_is_in_them() -> None:
 @pytest.mark.parametrize(
     ("read", "request_", "name"),
     [
-        *((jobs.read_jobs, request, name) for request in ("job", "job_batch") for name in TRANSCODES),
-        *((jobs.read_vmaf, "vmaf", name) for name in SCORES),
+        *((read_jobs, request, name) for request in ("job", "job_batch") for name in TRANSCODES),
+        *((read_vmaf, "vmaf", name) for name in SCORES),
     ],
 )
 def test_a_preset_is_taken_as_its_profile_would_be(read: Read, request_: str, name: str) -> None:
@@ -88,7 +89,7 @@ def test_a_preset_is_taken_as_its_profile_would_be(read: Read, request_: str, na
 
 
 def test_an_unknown_preset_is_a_fault_that_names_those_there_are() -> None:
-    ((pointer, said),) = faults(jobs.read_jobs, asking("job", {"preset": "h264-4k"}))
+    ((pointer, said),) = faults(read_jobs, asking("job", {"preset": "h264-4k"}))
     assert pointer == "/profile/preset"
     assert "'h264-4k'" in said
     assert all(name in said for name in BUILT_IN)
@@ -96,25 +97,25 @@ def test_an_unknown_preset_is_a_fault_that_names_those_there_are() -> None:
 
 def test_of_many_presets_the_closest_are_named() -> None:
     many = {f"house-{n:03}": BUILT_IN["h264-720p"] for n in range(200)} | dict(BUILT_IN)
-    ((pointer, said),) = faults(jobs.read_jobs, asking("job", {"preset": "H264-720"}), many)
+    ((pointer, said),) = faults(read_jobs, asking("job", {"preset": "H264-720"}), many)
     assert pointer == "/profile/preset"
     assert "h264-720p" in said
     assert "GET /v1/presets" in said
     assert len(said) < 300
-    ((_, said),) = faults(jobs.read_jobs, asking("job", {"preset": "?" * 100_000}), many)
+    ((_, said),) = faults(read_jobs, asking("job", {"preset": "?" * 100_000}), many)
     assert len(said) < 300
 
 
 @pytest.mark.parametrize("name", [5, None, ["h264-720p"], {"preset": "h264-720p"}])
 def test_the_name_of_a_preset_is_a_string(name: Any) -> None:
-    ((pointer, said),) = faults(jobs.read_jobs, asking("job", {"preset": name}))
+    ((pointer, said),) = faults(read_jobs, asking("job", {"preset": name}))
     assert (pointer, "must be a string" in said) == ("/profile/preset", True)
 
 
 @pytest.mark.parametrize("name", ["h264-720p", "nothing"])
 def test_a_preset_stands_alone_and_what_is_beside_it_is_checked_too(name: str) -> None:
     beside = {"preset": name, "ec2": {"platform": "tpu"}, "a/b": 1}
-    found = faults(jobs.read_jobs, asking("job", beside))
+    found = faults(read_jobs, asking("job", beside))
     told = [said for pointer, said in found if pointer == "/profile/preset"]
     assert any("must stand alone, without a/b, ec2" in said for said in told)
     assert len(told) == (2 if name == "nothing" else 1)
@@ -123,19 +124,19 @@ def test_a_preset_stands_alone_and_what_is_beside_it_is_checked_too(name: str) -
 
 def test_faults_of_a_preset_come_with_all_others() -> None:
     body = asking("job", {"preset": "nothing"}, output="nowhere", priority=101)
-    assert [pointer for pointer, _ in faults(jobs.read_jobs, body)] == ["/output", "/priority", "/profile/preset"]
+    assert [pointer for pointer, _ in faults(read_jobs, body)] == ["/output", "/priority", "/profile/preset"]
 
 
 def test_a_preset_named_twice_is_a_fault() -> None:
     body = asking("job", {"preset": "h264-720p"}).replace(b'{"preset"', b'{"preset": "h264-480p", "preset"')
-    assert faults(jobs.read_jobs, body) == [("/profile/preset", "is given more than once")]
+    assert faults(read_jobs, body) == [("/profile/preset", "is given more than once")]
     body = asking("job", {"preset": "h264-720p"}).replace(b'"profile"', b'"profile": {}, "profile"')
-    assert faults(jobs.read_jobs, body) == [("/profile", "is given more than once")]
+    assert faults(read_jobs, body) == [("/profile", "is given more than once")]
 
 
 @pytest.mark.parametrize("name", TRANSCODES)
 def test_a_preset_that_transcodes_is_no_score_and_the_fault_says_why(name: str) -> None:
-    found = faults(jobs.read_vmaf, asking("vmaf", {"preset": name}))
+    found = faults(read_vmaf, asking("vmaf", {"preset": name}))
     assert {pointer for pointer, _ in found} == {"/profile/preset"}
     said = dict(enumerate(text for _, text in found))
     assert f"is {name}, which can't be used here: ffmpeg is not for a score alone" in said[0]
@@ -144,17 +145,17 @@ def test_a_preset_that_transcodes_is_no_score_and_the_fault_says_why(name: str) 
 
 @pytest.mark.parametrize("name", SCORES)
 def test_a_preset_that_only_scores_is_no_transcode(name: str) -> None:
-    found = faults(jobs.read_jobs, asking("job", {"preset": name}))
+    found = faults(read_jobs, asking("job", {"preset": name}))
     assert found == [("/profile/preset", f"is {name}, which can't be used here: ffmpeg is required")]
 
 
 def test_a_preset_whose_profile_is_not_valid_any_more_is_a_fault_of_the_preset() -> None:
     known = {"old": {"ffmpeg": BUILT_IN["h264-720p"]["ffmpeg"] | {"codec": "vp9", "bitrate": "99M"}}}
-    found = faults(jobs.read_jobs, asking("job", {"preset": "old"}), known)
+    found = faults(read_jobs, asking("job", {"preset": "old"}), known)
     assert [pointer for pointer, _ in found] == ["/profile/preset"] * 2
     assert "is old, which can't be used here: ffmpeg/bitrate must be" in found[0][1]
     nested = {"nested": {"preset": "h264-720p"}} | dict(BUILT_IN)
-    found = faults(jobs.read_jobs, asking("job", {"preset": "nested"}), nested)
+    found = faults(read_jobs, asking("job", {"preset": "nested"}), nested)
     assert {pointer for pointer, _ in found} == {"/profile/preset"}
 
 
@@ -171,9 +172,7 @@ class Unasked(Mapping[str, Any]):
         pytest.fail("asked for how many")
 
 
-@pytest.mark.parametrize(
-    ("read", "request_"), [(jobs.read_jobs, "job"), (jobs.read_jobs, "job_batch"), (jobs.read_vmaf, "vmaf")]
-)
+@pytest.mark.parametrize(("read", "request_"), [(read_jobs, "job"), (read_jobs, "job_batch"), (read_vmaf, "vmaf")])
 def test_who_names_no_preset_asks_for_none(read: Read, request_: str) -> None:
     assert read(json.dumps(contract(request_)).encode(), Unasked())
 
@@ -205,7 +204,7 @@ def test_all_faults_of_a_preset_come_at_once() -> None:
 @pytest.mark.parametrize(("body", "pointer"), [({}, "/profile"), ({"profile": "x"}, "/profile"), ([], "")])
 def test_what_defines_a_preset_is_an_object_with_a_profile(body: Any, pointer: str) -> None:
     with pytest.raises(Invalid) as caught:
-        jobs.read_preset(Body(json.dumps(body).encode()))
+        read_preset(Body(json.dumps(body).encode()))
     assert [fault.pointer for fault in caught.value.faults] == [pointer]
 
 

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from elasticrecode.errors import Refused
-from elasticrecode.fleet import Load, Queue
-from elasticrecode.jobs import Job
-from elasticrecode.profiles import Ec2
-from elasticrecode.routing import STALL_SECONDS, Choice, Router, Want, wanted
+from elasticrecode.jobs.job import Job
+from elasticrecode.jobs.placement import Choice, Want, wanted
+from elasticrecode.media.profiles import Ec2
+from elasticrecode.workers.fleet import Load, Queue
+from elasticrecode.workers.routing import STALL_SECONDS, Router
 from tests.conftest import contract
 
 NOW = 1_700_000_000.0

@@ -5,8 +5,9 @@ import re
 
 import pytest
 
-from elasticrecode import settings
-from elasticrecode.settings import DispatchSettings, LogsSettings, SubmitSettings, WatchersSettings
+from elasticrecode.contract import settings
+from elasticrecode.contract.routes import ROUTES
+from elasticrecode.contract.settings import DispatchSettings, LogsSettings, SubmitSettings, WatchersSettings
 from tests.conftest import ROOT
 
 QUEUES = {"cpu": {"a": "http://x/a"}, "gpu": {}, "vmaf": {}}
@@ -39,7 +40,7 @@ def test_a_missing_variable_is_named() -> None:
 
 
 def test_no_route_is_answered_twice() -> None:
-    routes = [route for served in settings.ROUTES.values() for route in served]
+    routes = [route for served in ROUTES.values() for route in served]
     assert len(routes) == len(set(routes))
 
 
@@ -55,6 +56,6 @@ def test_every_option_is_explained_with_its_default() -> None:
 
 def test_every_route_is_in_the_docs() -> None:
     told = (ROOT / "docs" / "api.md").read_text()
-    for route in (route for served in settings.ROUTES.values() for route in served):
+    for route in (route for served in ROUTES.values() for route in served):
         path = "/api" + route.split(" ")[1].rstrip("/")
         assert f"`{path}" in told, route

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from elasticrecode.events import MeanScore
-from elasticrecode.profiles import Profile, Vmaf, resolve, vmaf_model
+from elasticrecode.jobs.events import MeanScore
+from elasticrecode.media.profiles import Profile, Vmaf, resolve, vmaf_model
 from worker import vmaf
 from worker.alignment import Pairing
 

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from msgspec import UNSET, Raw, structs
 
-from elasticrecode import ids, watching
+from elasticrecode import ids
 from elasticrecode.errors import BadParameter
-from elasticrecode.events import Event, Failure, Output, Result
-from elasticrecode.watching import Cursor, Start, Told, Watch, frames, gap, read, told, topics
+from elasticrecode.jobs.events import Event, Failure, Output, Result
+from elasticrecode.watch import subscription as watching
+from elasticrecode.watch.subscription import Cursor, Start, Told, Watch, frames, gap, read, told, topics
 
 LIMIT = 128 * 1024
 """What API Gateway takes."""

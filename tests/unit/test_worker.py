@@ -18,9 +18,11 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, EndpointConnectionError, NoCredentialsError
 from botocore.stub import Stubber
 
-from elasticrecode import jobs, profiles
-from elasticrecode.events import Failure, Progress
-from elasticrecode.profiles import Ffmpeg
+from elasticrecode.jobs.events import Failure, Progress
+from elasticrecode.jobs.job import Job
+from elasticrecode.jobs.uris import output_name
+from elasticrecode.media import profiles
+from elasticrecode.media.profiles import Ffmpeg
 from tests.conftest import ROOT
 from worker import ffmpeg, loop, probe, sandbox, task
 from worker.failures import ClaimLost, Hopeless, JobError, Passing, last_lines
@@ -141,7 +143,7 @@ def test_hevc_in_mp4_is_tagged_for_players_that_ask_for_it() -> None:
 )
 def test_the_output_is_called_like_the_input(name: str, muxer: str | None, output: str) -> None:
     assert profiles.container(name) == muxer
-    assert jobs.output_name(f"s3://b/x/{name}") == output
+    assert output_name(f"s3://b/x/{name}") == output
 
 
 def report(reader: ffmpeg.ProgressReader, frame: int, elapsed: float) -> Progress:
@@ -415,7 +417,7 @@ def test_what_a_fault_of_the_worker_says_is_for_the_log(
 
     monkeypatch.setattr(loop, "perform", fail)
     settings = Settings.read({"WORKER_TYPE": "ffmpeg", "QUEUE_NAME": "q", "CONTROL_PLANE": "c"})
-    said, job = Said(), cast(jobs.Job, SimpleNamespace(jobid="j"))
+    said, job = Said(), cast(Job, SimpleNamespace(jobid="j"))
     loop.Worker(settings)._do(job, cast(Lease, said), cast(Reporter, said), Work(), 1)
     action, more = said.events[-1]
     assert (action, more["error"].code, more["msg"]) == (

@@ -1,0 +1,1 @@
+"""The REST API: requests, problems, idempotency, the OpenAPI document."""

@@ -1,0 +1,1 @@
+"""Calls to AWS: clients, SQS in batches, DynamoDB items."""

@@ -1,0 +1,1 @@
+"""Batches: requests, surveys of inputs, counting, progress."""

@@ -1,0 +1,1 @@
+"""What the stack and the functions agree on: settings, routes, names of tables and metrics."""

@@ -1,0 +1,52 @@
+"""The routes of the REST API, below the stage `api`, and the function that answers each."""
+
+SERVER = "GET /"
+VERSION = "GET /v1"
+SCHEMA = "GET /v1/schema"
+HEALTH = "GET /v1/health"
+OPENAPI = "GET /v1/openapi.json"
+SUBMIT = "POST /v1/jobs"
+SUBMIT_VMAF = "POST /v1/vmaf"
+JOB_EVENTS = "GET /v1/jobs/{jobID}"
+USER_EVENTS = "GET /v1/{userID}/jobs"
+USER_LOGS = "GET /v1/logs/{userID}"
+JOB_STATUS = "GET /v1/jobs/{jobID}/status"
+JOBS = "GET /v1/jobs"
+CANCEL = "DELETE /v1/jobs/{jobID}"
+RETRY = "POST /v1/jobs/{jobID}/retry"
+RETRY_FAILED = "POST /v1/jobs/retry"
+SUBMIT_BATCH = "POST /v1/batches"
+BATCH = "GET /v1/batches/{batchID}"
+CANCEL_BATCH = "DELETE /v1/batches/{batchID}"
+WORKER_QUEUES = "GET /v1/worker/queues"
+WORKER_DEPLOYMENTS = "GET /v1/worker/deployments"
+WORKER_BACKLOG = "GET /v1/worker/backlog"
+PAUSE_QUEUE = "POST /v1/worker/queues/{queue}/pause"
+RESUME_QUEUE = "POST /v1/worker/queues/{queue}/resume"
+ADD_WEBHOOK = "POST /v1/webhooks"
+WEBHOOKS = "GET /v1/webhooks"
+REMOVE_WEBHOOK = "DELETE /v1/webhooks/{webhookID}"
+WEBHOOK_FAILURES = "GET /v1/webhooks/{webhookID}/failures"
+RETRY_WEBHOOK = "POST /v1/webhooks/{webhookID}/failures/retry"
+PRESETS = "GET /v1/presets"
+PUT_PRESET = "PUT /v1/presets/{name}"
+REMOVE_PRESET = "DELETE /v1/presets/{name}"
+SOCKET_TICKET = "POST /v1/socket-tickets"
+
+ROUTES = {
+    "schema": (SERVER, VERSION, SCHEMA, HEALTH, OPENAPI),
+    "submit": (SUBMIT,),
+    "vmaf": (SUBMIT_VMAF,),
+    "logs": (JOB_EVENTS, USER_EVENTS, USER_LOGS),
+    "batch": (SUBMIT_BATCH, BATCH, CANCEL_BATCH),
+    "jobs": (JOB_STATUS, JOBS, CANCEL, RETRY, RETRY_FAILED),
+    "workers": (WORKER_QUEUES, WORKER_DEPLOYMENTS, WORKER_BACKLOG, PAUSE_QUEUE, RESUME_QUEUE),
+    "webhooks": (ADD_WEBHOOK, WEBHOOKS, REMOVE_WEBHOOK, WEBHOOK_FAILURES, RETRY_WEBHOOK),
+    "presets": (PRESETS, PUT_PRESET, REMOVE_PRESET),
+    "tickets": (SOCKET_TICKET,),
+}
+"""Function → the routes it answers, below the stage `api`."""
+PUBLIC_ROUTES = frozenset({HEALTH, OPENAPI})
+"""What anybody may ask."""
+OPERATOR_ROUTES = frozenset({WORKER_DEPLOYMENTS, WORKER_BACKLOG, PAUSE_QUEUE, RESUME_QUEUE, PUT_PRESET, REMOVE_PRESET})
+"""What concerns everybody, and only operators may ask."""

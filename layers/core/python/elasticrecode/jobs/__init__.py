@@ -1,0 +1,1 @@
+"""Jobs: requests, records, events, states, and the table that holds them."""

@@ -1,0 +1,100 @@
+"""A worker's claim on an attempt of a job, kept on the job's record.
+
+Who holds the claim may work; who fails to renew it has lost it and must stop at once. The lease is the time until which
+nobody else may take the job away, in milliseconds since the epoch.
+"""
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from elasticrecode.aws.clients import client, refusals
+from elasticrecode.jobs import lifecycle
+
+
+@dataclass(frozen=True)
+class Claim:
+    """This worker may work on this attempt, counted from 1; `job` is the job as JSON, as it was accepted."""
+
+    attempt: int
+    job: str = field(default="", compare=False)
+
+
+class Refusal(NamedTuple):
+    """The job can't be claimed: it is in another state, or held by another worker until `lease`, in milliseconds."""
+
+    state: str
+    attempt: int
+    lease: int | None
+
+    @property
+    def lost(self) -> bool:
+        """Whether the worker that holds it has let its lease run out."""
+        return self.state == "running" and self.lease is not None and self.lease < _now_ms()
+
+
+class Claims:
+    """Claims in one jobs table. Raises Unavailable when AWS refuses."""
+
+    def __init__(self, table: str, lease_seconds: float) -> None:
+        self._table = table
+        self._lease_ms = int(lease_seconds * 1000)
+        self._dynamodb = client("dynamodb")
+
+    def claim(self, job_id: str, worker: str) -> Claim | Refusal | None:
+        """Begin the next attempt. None for a job without a record, which nobody can claim and anybody may do."""
+        now = _now_ms()
+        update = lifecycle.write(lifecycle.CLAIM, None, now, {"lease": now + self._lease_ms, "worker": worker})
+        try:
+            with refusals("claiming the job"):
+                answer = self._dynamodb.update_item(
+                    TableName=self._table,
+                    Key=_key(job_id),
+                    ReturnValues="ALL_NEW",
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                    **update,
+                )
+        except self._dynamodb.exceptions.ConditionalCheckFailedException as error:
+            record = error.response.get("Item")
+            if not record:
+                return None
+            lease = int(record["lease"]["N"]) if "lease" in record else None
+            return Refusal(record["state"]["S"], int(record["attempt"]["N"]), lease)
+        record = answer["Attributes"]
+        return Claim(int(record["attempt"]["N"]), record["job"]["S"])
+
+    def release(self, job_id: str, attempt: int) -> None:
+        """Give an unharmed job back, so that it can be claimed at once. Nothing happens when the claim is lost."""
+        update = lifecycle.write(lifecycle.JOB_RETURNED, attempt, _now_ms(), {})
+        with refusals("giving the job back"), suppress(self._dynamodb.exceptions.ConditionalCheckFailedException):
+            self._dynamodb.update_item(TableName=self._table, Key=_key(job_id), **update)
+
+    def renew(self, job_id: str, attempt: int) -> str | None:
+        """Extend the lease from now. None, or when the claim is lost the state that the job is in."""
+        try:
+            with refusals("renewing the claim"):
+                self._dynamodb.update_item(
+                    TableName=self._table,
+                    Key=_key(job_id),
+                    UpdateExpression="SET lease = :lease",
+                    ConditionExpression="#state = :running AND attempt = :attempt AND attribute_exists(lease)",
+                    ExpressionAttributeNames={"#state": "state"},
+                    ExpressionAttributeValues={
+                        ":lease": {"N": str(_now_ms() + self._lease_ms)},
+                        ":running": {"S": "running"},
+                        ":attempt": {"N": str(attempt)},
+                    },
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )
+        except self._dynamodb.exceptions.ConditionalCheckFailedException as error:
+            return str(error.response.get("Item", {}).get("state", {}).get("S", "forgotten"))
+        return None
+
+
+def _key(job_id: str) -> dict[str, dict[str, str]]:
+    return {"jobID": {"S": job_id}, "item": {"S": "job"}}
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,209 @@
+"""The life of a job: its states, what moves it, and the condition under which each move is written.
+
+Every change of state is one conditional write on state and attempt. An event that is late, doubled, out of order or
+from a worker that has lost its claim meets a false condition and changes nothing; it is kept in the log all the same.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, get_args
+
+from elasticrecode.jobs.events import JOB_FAILED, JOB_FINISHED, JOB_START
+
+State = Literal["accepted", "queued", "running", "finished", "failed", "cancelled"]
+STATES: tuple[State, ...] = get_args(State)
+CANCELLED: State = "cancelled"
+
+JOB_RETURNED = "JobReturned"
+JOB_LOST = "JobLost"
+JOB_RETRIED = "JobRetried"
+JOB_CANCELLED = "JobCancelled"
+CLAIM = "claim"
+POSTPONE = "postpone"
+RESUME = "resume"
+HOLD = "hold"
+EXHAUST = "exhaust"
+BURY = "bury"
+
+Holder = Literal["claimed", "unclaimed", "anyone"]
+"""Who may cause a move: the worker that holds this attempt's claim, a first-generation worker, which never claims and
+names no attempt, or anyone."""
+
+
+class Move(NamedTuple):
+    """From any of `sources` to `target`."""
+
+    action: str
+    sources: tuple[State, ...]
+    target: State
+    holder: Holder
+    meaning: str
+
+
+MOVES = (
+    Move(POSTPONE, ("queued",), "accepted", "anyone", "it has no message: no queue took it, or it got lost"),
+    Move(HOLD, ("accepted",), "accepted", "anyone", "all queues that serve it are paused"),
+    Move(RESUME, ("accepted",), "queued", "anyone", "`reconcile` hands it to a queue"),
+    Move(CLAIM, ("queued",), "running", "anyone", "a worker begins the next attempt"),
+    Move(CLAIM, ("running",), "running", "unclaimed", "a first-generation worker let its message come back"),
+    Move(JOB_START, ("queued",), "running", "unclaimed", "a first-generation worker begins"),
+    Move(JOB_FINISHED, ("running",), "finished", "claimed", "its output is published"),
+    Move(JOB_FINISHED, ("queued", "running"), "finished", "unclaimed", "its output is published"),
+    Move(JOB_FAILED, ("running",), "failed", "claimed", "it can never succeed"),
+    Move(JOB_FAILED, ("queued", "running"), "failed", "unclaimed", "a first-generation worker gave up"),
+    Move(JOB_RETURNED, ("running",), "queued", "claimed", "its worker gave it back"),
+    Move(JOB_LOST, ("running",), "queued", "claimed", "its worker vanished"),
+    Move(EXHAUST, ("running",), "failed", "claimed", "it was lost or given back with an error too often"),
+    Move(
+        BURY,
+        ("accepted", "queued", "running"),
+        "failed",
+        "anyone",
+        "its message is a dead letter, and no worker has it",
+    ),
+    Move(JOB_CANCELLED, ("accepted", "queued", "running"), "cancelled", "anyone", "its user wants it no more"),
+    Move(JOB_RETRIED, ("failed", "cancelled"), "queued", "anyone", "its user wants it after all"),
+)
+
+ENDED: tuple[State, ...] = ("finished", "failed", "cancelled")
+
+NEEDS_MESSAGE: tuple[State, ...] = tuple(
+    sorted({source for move in MOVES if move.target == "queued" and move.holder == "anyone" for source in move.sources})
+)
+"""A job that becomes queued from one of these has no message on its queue; from `running` the message comes back."""
+
+
+def find(action: str, attempt: int | None) -> tuple[Move, ...]:
+    """The moves an action can make when it names an attempt, or none. Empty for actions that only inform."""
+    holders = ("anyone", "unclaimed" if attempt is None else "claimed")
+    return tuple(move for move in MOVES if move.action == action and move.holder in holders)
+
+
+def write(
+    action: str,
+    attempt: int | None,
+    now_ms: int,
+    details: Mapping[str, str | int],
+    max_strikes: int | None = None,
+    because: str = "",
+) -> dict[str, Any]:
+    """The update of a record that makes an action's move if it is allowed: arguments of DynamoDB's UpdateItem.
+
+    `details` are further attributes to set. With `max_strikes` a move that counts a strike is refused where it would
+    be the last one allowed, and EXHAUST where it would not; `because` is the action that exhausts. Every move counts in
+    `moves`, so that who hears of several knows which was the last. ValueError for an action that makes no move.
+    """
+    moves = find(action, attempt)
+    if not moves:
+        raise ValueError(f"{action} moves no job")
+    target = moves[0].target
+    words = _Words()
+    conditions = []
+    for move in moves:
+        terms = [f"{words.name('state')} IN ({', '.join(words.value(source) for source in move.sources)})"]
+        if move.holder == "claimed":
+            terms.append(
+                f"attribute_exists({words.name('lease')}) AND {words.name('attempt')} = {words.value(attempt or 0)}"
+            )
+        elif move.holder == "unclaimed":
+            terms.append(f"attribute_not_exists({words.name('lease')})")
+        if JOB_LOST in (action, because):
+            terms.append(f"{words.name('lease')} < {words.value(now_ms)}")
+        if action == BURY:
+            lease = words.name("lease")
+            terms.append(f"(attribute_not_exists({lease}) OR {lease} < {words.value(now_ms)})")
+        if max_strikes is not None:
+            order = ">=" if action == EXHAUST else "<"
+            terms.append(f"{words.name('strikes')} {order} {words.value(max_strikes - 1)}")
+        conditions.append(f"({' AND '.join(terms)})")
+    sets = {"state": target, _STAMPS[target]: now_ms, **details}
+    if target in WATCHED_AFTER_MS:
+        sets["due"] = now_ms + WATCHED_AFTER_MS[target]
+    if action == JOB_RETRIED:
+        sets["strikes"] = 0
+    assignments = [f"{words.name(name)} = {words.value(value)}" for name, value in sets.items()]
+    removed = [words.name(name) for name in _LEFT_BEHIND[target] if name not in sets]
+    counters = [f"{words.name('moves')} {words.value(1)}"]
+    if target == "running":
+        counters.append(f"{words.name('attempt')} {words.value(1)}")
+    if is_strike(action, details):
+        counters.append(f"{words.name('strikes')} {words.value(1)}")
+    expression = f"SET {', '.join(assignments)}"
+    expression += f" REMOVE {', '.join(removed)}" if removed else ""
+    expression += f" ADD {', '.join(counters)}"
+    return {
+        "UpdateExpression": expression,
+        "ConditionExpression": " OR ".join(conditions),
+        "ExpressionAttributeNames": words.names,
+        "ExpressionAttributeValues": words.values,
+    }
+
+
+def is_strike(action: str, details: Mapping[str, Any]) -> bool:
+    """Whether a move counts towards the attempts that may go wrong; a job given back unharmed does not."""
+    return action in (JOB_LOST, EXHAUST) or (action == JOB_RETURNED and "failure" in details)
+
+
+_STAMPS = {
+    "accepted": "postponedMs",
+    "queued": "queuedMs",
+    "running": "startedMs",
+    "finished": "endedMs",
+    "failed": "endedMs",
+    "cancelled": "endedMs",
+}
+_CLAIM = ("lease", "worker")
+_LEFT_BEHIND: dict[State, tuple[str, ...]] = {
+    "accepted": (),
+    "queued": (*_CLAIM, "startedMs", "endedMs", "outputs", "quality", "failure"),
+    "running": (*_CLAIM, "failure"),
+    "finished": (*_CLAIM, "due", "failure"),
+    "failed": (*_CLAIM, "due"),
+    "cancelled": (*_CLAIM, "due"),
+}
+"""What a record does not carry into a state unless the move sets it."""
+
+WATCHED_AFTER_MS: dict[State, int] = {"accepted": 20_000, "queued": 60_000}
+"""How long a job may stay in a state before `reconcile` looks at it. A running job is watched as it was when queued."""
+
+
+class _Words:
+    """Placeholders of a DynamoDB expression, each name and value once."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, str] = {}
+        self.values: dict[str, dict[str, str]] = {}
+
+    def name(self, name: str) -> str:
+        self.names[f"#{name}"] = name
+        return f"#{name}"
+
+    def value(self, value: str | int) -> str:
+        typed = {"S": value} if isinstance(value, str) else {"N": str(value)}
+        for placeholder, known in self.values.items():
+            if known == typed:
+                return placeholder
+        placeholder = f":v{len(self.values)}"
+        self.values[placeholder] = typed
+        return placeholder
+
+
+def as_seen(state: State, lease: float | None, now: float) -> State:
+    """The state to show: a running job whose lease has run out waits for a worker again, its message on its queue."""
+    return "queued" if state == "running" and lease is not None and lease < now else state
+
+
+def page() -> str:
+    """The moves as the page `docs/lifecycle.md`: a diagram and a table."""
+    lines = ["# The life of a job", "", "```mermaid", "stateDiagram-v2", "    [*] --> queued: submitted"]
+    lines += ["    [*] --> accepted: submitted, all queues that serve it being paused"]
+    for move in MOVES:
+        label = move.action + (" (first generation)" if move.holder == "unclaimed" else "")
+        lines += [f"    {source} --> {move.target}: {label}" for source in move.sources]
+    lines += [f"    {state} --> [*]" for state in ENDED]
+    lines += ["```", "", "| what | from | to | by | meaning |", "|---|---|---|---|---|"]
+    holders = {"anyone": "anyone", "claimed": "holder of the claim", "unclaimed": "first-generation worker"}
+    lines += [
+        f"| {move.action} | {', '.join(move.sources)} | {move.target} | {holders[move.holder]} | {move.meaning} |"
+        for move in MOVES
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,32 @@
+"""A job's record, as GET /v1/jobs/{jobID}/status answers it."""
+
+from msgspec import Raw, Struct
+
+from elasticrecode.jobs.events import Failure, Progress
+from elasticrecode.jobs.lifecycle import State
+
+
+class JobRecord(Struct, kw_only=True):
+    """Where a job stands, and why it went to its queue. Times are Unix seconds; what has nothing to say is null."""
+
+    jobID: str
+    userID: str
+    kind: str
+    state: State
+    attempt: int
+    priority: int
+    queue: str | None = None
+    queueReason: str | None = None
+    input: str
+    origin: str | None = None
+    output: str
+    profile: Raw
+    batchID: str | None = None
+    createdAt: float
+    queuedAt: float | None = None
+    startedAt: float | None = None
+    endedAt: float | None = None
+    progress: Progress | None = None
+    outputs: Raw | None = None
+    quality: Raw | None = None
+    error: Failure | None = None

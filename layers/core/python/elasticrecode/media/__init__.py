@@ -1,0 +1,1 @@
+"""What a profile can ask for and what it means. Pure."""

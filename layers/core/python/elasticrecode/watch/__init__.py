@@ -1,0 +1,1 @@
+"""Live events: the feed, connections and what is posted to them."""

@@ -1,0 +1,220 @@
+"""The feed: every event that was stored, one behind the other, in the one order in which all watchers see them.
+
+    feed    seq    what
+    ──────  ─────  ──────────────────────────────────────────────────────────────────
+    events  n      a chunk of events, and the `seq` of the chunk before it
+    head    0      the `seq` of the last chunk
+
+A chunk and the new head are written together, on condition that the head is what the writer takes it for. So chunks
+form a chain without holes, whoever writes: a reader that has come to `n` has seen all that will ever be up to `n`.
+`seq` grows with the time in milliseconds.
+"""
+
+import binascii
+import logging
+import random
+import time
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Raw
+
+from elasticrecode.aws.clients import client, refusals
+from elasticrecode.contract.tables import FEED_KEYS, TTL
+from elasticrecode.errors import Unavailable
+from elasticrecode.jobs.events import Event
+from elasticrecode.jobs.store import JobsTable, fill
+from elasticrecode.watch.subscription import EVERYTHING, Cursor, Told, told, topics
+
+_log = logging.getLogger(__name__)
+
+_EVENTS, _HEAD = "events", "head"
+_CHUNK_BYTES = 300_000
+"""Of events before they are compressed, so that an item can always hold them."""
+_CHUNKS = 10
+"""Chunks written at once: a transaction may have 4 MB."""
+_PAGE = 40
+_REMEMBERED_JOBS = 10_000
+_ROUNDS = 8
+_BACKOFF_SECONDS = 0.02
+
+
+class Chunk(NamedTuple):
+    """Some events with their cursors; `before` is the `seq` of the chunk before, 0 where there was none."""
+
+    seq: int
+    before: int
+    events: list[tuple[Cursor, Event]]
+
+    @property
+    def end(self) -> Cursor:
+        """The place behind it."""
+        return Cursor(self.seq)
+
+
+class Teller:
+    """Gives events of the feed their jobs, which it remembers from call to call, and makes them what watchers get."""
+
+    def __init__(self, jobs: JobsTable) -> None:
+        self._table = jobs
+        self._jobs: dict[str, Raw] = {}
+
+    def tell(self, events: Iterable[tuple[Cursor, Event]], watched: Collection[str] = (EVERYTHING,)) -> list[Told]:
+        """Those of the events that belong to a watched topic."""
+        chosen = [pair for pair in events if EVERYTHING in watched or not topics([pair[1]]).isdisjoint(watched)]
+        if len(self._jobs) > _REMEMBERED_JOBS:
+            self._jobs.clear()
+        whole = fill([event for _, event in chosen], self._table, self._jobs)
+        return [told(cursor, event) for (cursor, _), event in zip(chosen, whole, strict=True)]
+
+
+class Feed:
+    """The feed in one table. Raises Unavailable when AWS refuses."""
+
+    def __init__(self, table: str, retention_seconds: int = 0) -> None:
+        self._table = table
+        self._retention_seconds = retention_seconds
+        self._dynamodb = client("dynamodb")
+        self._known_head = 0
+
+    def append(self, events: Sequence[Event]) -> None:
+        """Add events behind all others, in their order."""
+        bodies = list(_bodies(events))
+        for start in range(0, len(bodies), _CHUNKS):
+            self._append(bodies[start : start + _CHUNKS])
+
+    def _append(self, bodies: Sequence[bytes]) -> None:
+        for round_ in range(_ROUNDS):
+            before = self._known_head
+            now_ms = time.time_ns() // 1_000_000
+            first = max(before + 1, now_ms)
+            last = first + len(bodies) - 1
+            expires = str(now_ms // 1000 + self._retention_seconds)
+            puts = [
+                {
+                    "Put": {
+                        "TableName": self._table,
+                        "Item": _item(first + n, first + n - 1 if n else before, body, expires),
+                    }
+                }
+                for n, body in enumerate(bodies)
+            ]
+            try:
+                with refusals("writing the feed"):
+                    self._dynamodb.transact_write_items(TransactItems=[self._move_head(before, last), *puts])
+            except self._dynamodb.exceptions.TransactionCanceledException as error:
+                codes = {reason["Code"] for reason in error.response["CancellationReasons"]} - {"None"}
+                if not codes <= {"ConditionalCheckFailed", "TransactionConflict"}:
+                    raise
+                if "TransactionConflict" in codes:
+                    time.sleep(random.uniform(0.5, 1) * _BACKOFF_SECONDS * 2**round_)  # noqa: S311
+                self._known_head = self.head()
+            else:
+                self._known_head = last
+                return
+        raise Unavailable("The feed is being written by others; try again in a moment.")
+
+    def _move_head(self, before: int, last: int) -> dict[str, Any]:
+        condition = "#last = :before" if before else "attribute_not_exists(#last)"
+        values = {":last": {"N": str(last)}} | ({":before": {"N": str(before)}} if before else {})
+        return {
+            "Update": {
+                "TableName": self._table,
+                "Key": _key(_HEAD, 0),
+                "UpdateExpression": "SET #last = :last",
+                "ConditionExpression": condition,
+                "ExpressionAttributeNames": {"#last": "last"},
+                "ExpressionAttributeValues": values,
+            }
+        }
+
+    def head(self) -> int:
+        """The `seq` of the last chunk; 0 when there was none."""
+        with refusals("reading the feed"):
+            answer = self._dynamodb.get_item(TableName=self._table, Key=_key(_HEAD, 0), ConsistentRead=True)
+        return int(answer["Item"]["last"]["N"]) if "Item" in answer else 0
+
+    def read(self, after: Cursor, limit: int) -> list[Chunk]:
+        """Up to about `limit` chunks behind a cursor. Those that have expired are left out."""
+        first = after.seq + 1 if after.is_whole else after.seq
+        chunks = self._chunks("feed = :feed AND seq >= :first", {":first": {"N": str(first)}}, limit)
+        if chunks and chunks[0].seq == after.seq:
+            chunks[0] = chunks[0]._replace(events=[pair for pair in chunks[0].events if pair[0] > after])
+        return chunks
+
+    def backwards(self, last: int) -> Iterator[Chunk]:
+        """Chunks from `last` to the first, in pages that grow: who wants more than the latest may want many."""
+        size = _PAGE
+        while chunks := self._chunks("feed = :feed AND seq <= :last", {":last": {"N": str(last)}}, size, forward=False):
+            yield from chunks
+            last = chunks[-1].seq - 1
+            size *= 2
+
+    def lost(self, after: Cursor, head: int) -> Cursor | None:
+        """How far what followed a cursor is not retained any more; None when all is. `head` was read before."""
+        chunks = self.read(after, 1)
+        last = Cursor(chunks[0].before if chunks else head)
+        return last if last > after else None
+
+    def _chunks(self, condition: str, values: dict[str, Any], limit: int, *, forward: bool = True) -> list[Chunk]:
+        """A page of chunks. It is only empty where there are none, however many have expired before the next."""
+        asked: dict[str, Any] = {
+            "TableName": self._table,
+            "KeyConditionExpression": condition,
+            "ExpressionAttributeValues": {":feed": {"S": _EVENTS}} | values,
+            "Limit": limit,
+            "ScanIndexForward": forward,
+            "ConsistentRead": True,
+        }
+        while True:
+            with refusals("reading the feed"):
+                answer = self._dynamodb.query(**asked)
+            chunks = [chunk_of(row) for row in answer["Items"] if float(row[TTL]["N"]) > time.time()]
+            if chunks or "LastEvaluatedKey" not in answer:
+                return chunks
+            asked["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+
+def chunk_of(item: dict[str, Any]) -> Chunk:
+    """The chunk that an item holds, from the table or its stream. One that can't be read stops nobody: it is empty."""
+    seq = int(item["seq"]["N"])
+    try:
+        events = msgspec.json.decode(zlib.decompress(_bytes(item["document"]["B"])), type=list[Event])
+    except (zlib.error, msgspec.DecodeError, ValueError, KeyError, TypeError):
+        _log.exception("chunk %s of the feed can't be read; its events are not told", seq)
+        events = []
+    return Chunk(seq, int(item["before"]["N"]), [(Cursor(seq, n), event) for n, event in enumerate(events)])
+
+
+def _bytes(value: bytes | str) -> bytes:
+    """A binary attribute: bytes from the table, base64 in a record of the stream."""
+    return value if isinstance(value, bytes) else binascii.a2b_base64(value)
+
+
+def _bodies(events: Iterable[Event]) -> Iterator[bytes]:
+    """Events as compressed documents."""
+    some: list[bytes] = []
+    size = 0
+    for event in events:
+        body = msgspec.json.encode(event)
+        if some and size + len(body) > _CHUNK_BYTES:
+            yield _packed(some)
+            some, size = [], 0
+        some.append(body)
+        size += len(body)
+    if some:
+        yield _packed(some)
+
+
+def _packed(bodies: Sequence[bytes]) -> bytes:
+    return zlib.compress(b"[" + b",".join(bodies) + b"]")
+
+
+def _item(seq: int, before: int, document: bytes, expires: str) -> dict[str, Any]:
+    return {**_key(_EVENTS, seq), "before": {"N": str(before)}, "document": {"B": document}, TTL: {"N": expires}}
+
+
+def _key(feed: str, seq: int) -> dict[str, Any]:
+    return {FEED_KEYS[0]: {"S": feed}, FEED_KEYS[1]: {"N": str(seq)}}

@@ -1,0 +1,10 @@
+"""Which changes of the feed and of the connections table each stream reader wants."""
+
+from elasticrecode.jobs.streams import Filters
+from elasticrecode.watch.subscription import CATCHING_UP
+
+CHUNKS: Filters = ({"eventName": ["INSERT"], "dynamodb": {"Keys": {"feed": {"S": ["events"]}}}},)
+"""New chunks of the feed."""
+
+REPLAY: Filters = ({"eventName": ["INSERT", "MODIFY"], "dynamodb": {"NewImage": {"state": {"S": [CATCHING_UP]}}}},)
+"""Connections that are to be sent what they have not had."""

@@ -1,0 +1,218 @@
+"""What a watcher asks for, where it begins, and the frames it gets.
+
+Events lie in the feed one behind the other. A cursor names one of them; whoever has it goes on behind it.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Self
+
+import msgspec
+from msgspec import UNSET, Struct, structs
+
+from elasticrecode.access.callers import ANYBODY, Caller
+from elasticrecode.errors import BadParameter
+from elasticrecode.ids import batch_of
+from elasticrecode.jobs.events import Event, Failure
+
+FRAME_BYTES = 120 * 1024
+"""API Gateway takes messages of 128 KB."""
+LATEST = 100
+"""Events that `lastMod=0` begins with."""
+EVERYTHING = "everything"
+
+State = Literal["catching-up", "joining", "live"]
+CATCHING_UP: State = "catching-up"
+JOINING: State = "joining"
+LIVE: State = "live"
+
+_WHOLE = 1 << 30
+_CURSOR = re.compile(r"(\d{1,15})(?:\.(\d{1,6}))?", re.ASCII)
+_SECONDS = re.compile(r"\d{1,11}(\.\d{1,9})?", re.ASCII)
+_IDENTIFIER = re.compile(r"\S{1,128}")
+_ACTION = re.compile(r"[A-Za-z]{1,64}")
+_ACTIONS = 32
+_LOG_LINES = 5
+_PARAMETERS = ("lastMod", "after", "userID", "jobID", "batchID", "actions", "pack", "ticket")
+
+
+class Cursor(NamedTuple):
+    """A place in the feed, written `SEQ.NTH` or `SEQ`: behind event `nth` of a chunk, from 0, or behind all of it."""
+
+    seq: int
+    nth: int = _WHOLE
+
+    def __str__(self) -> str:
+        return f"{self.seq}" if self.is_whole else f"{self.seq}.{self.nth}"
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """The cursor in a text. ValueError when there is none."""
+        match = _CURSOR.fullmatch(text)
+        if not match:
+            raise ValueError(text)
+        return cls(int(match[1]), _WHOLE if match[2] is None else int(match[2]))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it lies between two chunks."""
+        return self.nth == _WHOLE
+
+    @property
+    def before(self) -> "Cursor":
+        """The place in front of the event that this one names."""
+        return Cursor(self.seq, self.nth - 1) if self.nth else Cursor(self.seq - 1)
+
+
+class Start(NamedTuple):
+    """Where a watcher begins: `now`, with the `latest` events, `after` a cursor, or `since` a Unix time in ms."""
+
+    kind: Literal["now", "latest", "after", "since"]
+    value: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.value}"
+
+
+class Watch(Struct, frozen=True, omit_defaults=True):
+    """Which events a watcher wants, all that are given having to fit, and whether a frame may hold several."""
+
+    userID: str | None = None
+    jobID: str | None = None
+    batchID: str | None = None
+    actions: tuple[str, ...] = ()
+    pack: bool = False
+
+    @property
+    def topic(self) -> str:
+        """Under which it is found by the events it may want: the narrowest that it says."""
+        for name in ("jobID", "batchID", "userID"):
+            value = getattr(self, name)
+            if value is not None:
+                return f"{name}#{value}"
+        return EVERYTHING
+
+    def wants(self, event: Event) -> bool:
+        """Whether an event is for it."""
+        return (
+            self.userID in (None, event.userID)
+            and self.jobID in (None, event.jobID)
+            and self.batchID in (None, batch_of(event.jobID), event.batchID)
+            and (not self.actions or event.action in self.actions)
+        )
+
+
+def topics(events: Iterable[Event]) -> set[str]:
+    """The topics that events belong to."""
+    found = {EVERYTHING}
+    for event in events:
+        batch_id = event.batchID or batch_of(event.jobID)
+        found |= {f"userID#{event.userID}", f"jobID#{event.jobID}", *([f"batchID#{batch_id}"] if batch_id else ())}
+    return found
+
+
+def read(query: Mapping[str, str], caller: Caller = ANYBODY) -> tuple[Watch, Start]:
+    """What the query of a connection asks for. BadParameter names what can't be.
+
+    Who is no operator watches his own events. Forbidden when he asks for another user's.
+    """
+    unknown = sorted(set(query) - set(_PARAMETERS))
+    if unknown:
+        raise BadParameter(f"{unknown[0][:40]!r} is no parameter; there are {', '.join(_PARAMETERS)}.")
+    names = {name: query[name] for name in ("userID", "jobID", "batchID") if query.get(name)}
+    for name, value in names.items():
+        if not _IDENTIFIER.fullmatch(value):
+            raise BadParameter(f"{name} must have 1 to 128 characters and no white space.")
+    if not caller.operator:
+        caller.act_for(names.setdefault("userID", caller.userID))
+    actions = tuple(sorted({action for action in query.get("actions", "").split(",") if action}))
+    if len(actions) > _ACTIONS or not all(map(_ACTION.fullmatch, actions)):
+        raise BadParameter(f"actions must be at most {_ACTIONS} words, with commas between.")
+    if query.get("pack", "0") not in ("", "0", "1"):
+        raise BadParameter("pack must be 0 or 1.")
+    return Watch(**names, actions=actions, pack=query.get("pack") == "1"), _start(query)
+
+
+def _start(query: Mapping[str, str]) -> Start:
+    after, since = query.get("after", ""), query.get("lastMod", "")
+    if after and since:
+        raise BadParameter("Give after or lastMod, not both.")
+    if after:
+        if not _CURSOR.fullmatch(after):
+            raise BadParameter("after must be the cursor of an event.")
+        return Start("after", after)
+    if not since:
+        return Start("now")
+    if not _SECONDS.fullmatch(since):
+        raise BadParameter("lastMod must be a time in Unix seconds, fractions allowed.")
+    return Start("since", str(round(float(since) * 1000))) if float(since) else Start("latest")
+
+
+class Told(NamedTuple):
+    """An event at its place in the feed, as watchers get it."""
+
+    cursor: Cursor
+    event: Event
+    body: bytes
+
+
+class Frame(NamedTuple):
+    """A WebSocket frame, the cursor of the last event in it, and the place in front of the first."""
+
+    body: bytes
+    cursor: Cursor
+    before: Cursor
+
+
+def frames(watch: Watch, events: Iterable[Told]) -> list[Frame]:
+    """The frames of those events that a watcher wants: one for each event, or packed as JSON arrays."""
+    wanted = [Frame(told.body, told.cursor, told.cursor.before) for told in events if watch.wants(told.event)]
+    if not watch.pack:
+        return wanted
+    packs: list[Frame] = []
+    open_: list[Frame] = []
+    size = 0
+    for frame in wanted:
+        if open_ and size + len(frame.body) > FRAME_BYTES:
+            packs.append(_pack(open_))
+            open_, size = [], 0
+        open_.append(frame)
+        size += len(frame.body) + 1
+    return [*packs, _pack(open_)] if open_ else packs
+
+
+def told(cursor: Cursor, event: Event) -> Told:
+    """An event with its body. One that is too large goes without its job and most of its log, and says so."""
+    return Told(cursor, event, _body(cursor, event))
+
+
+def _body(cursor: Cursor, event: Event) -> bytes:
+    event = structs.replace(event, cursor=str(cursor))
+    body = msgspec.json.encode(event)
+    if len(body) <= FRAME_BYTES:
+        return body
+    error = event.error
+    if error is not UNSET:
+        error = Failure(error.code, error.message[:2000], [line[:500] for line in error.log[-_LOG_LINES:]])
+    short: dict[str, Any] = msgspec.to_builtins(structs.replace(event, job=UNSET, error=error, result=UNSET))
+    short["msg"] = str(short.get("msg", ""))[:2000]
+    return msgspec.json.encode(short | {"truncated": True, "full": f"/api/v1/jobs/{event.jobID}"})
+
+
+def gap(start: Start, at: Cursor, now_ms: int) -> bytes:
+    """The frame that tells of events that are not retained any more, or of a place that never was.
+
+    Its cursor is the place from which on there are events again.
+    """
+    words = {"after": f"the cursor {start.value}", "since": f"the time {_seconds(start.value)}"}
+    said = words.get(start.kind, "the begin")
+    text = f"Events that followed {said} are not retained any more; what is retained comes next."
+    return msgspec.json.encode({"action": "Gap", "ts": now_ms // 1000, "tsMs": now_ms, "cursor": str(at), "msg": text})
+
+
+def _seconds(milliseconds: str) -> str:
+    return f"{int(milliseconds) / 1000:.3f}" if milliseconds.isdigit() else milliseconds
+
+
+def _pack(some: Sequence[Frame]) -> Frame:
+    return Frame(b"[" + b",".join(frame.body for frame in some) + b"]", some[-1].cursor, some[0].before)

@@ -1,0 +1,1 @@
+"""Webhooks: who wants which events where, and the courier that delivers them."""

@@ -1,0 +1,253 @@
+"""One POST to a user's address, signed by the Standard Webhooks scheme.
+
+The name is resolved once, its addresses are judged, and the connection goes to one that was: whoever owns the name
+can't lead it elsewhere in between. No proxy is used and no redirect is followed. What fails has a reason, written for
+the webhook's owner.
+"""
+
+import base64
+import hashlib
+import hmac
+import random
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
+from functools import cache
+from http.client import HTTPConnection, HTTPException, HTTPResponse
+from io import BufferedReader
+from typing import NamedTuple
+from urllib.parse import quote
+
+from elasticrecode.errors import ElasticRecodeError
+from elasticrecode.webhooks.addresses import Network, Target, is_public, is_within, parse
+
+SECRET_PREFIX = "whsec_"  # noqa: S105
+DAY_SECONDS = 86_400
+"""How long a delivery is tried."""
+
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 5, 3 * 3600
+_LONGEST_ASKED = 3600
+_ADDRESSES = 3
+_BODY_BYTES = 64 * 1024
+_CHUNK = 8192
+_GONE, _TOO_MANY, _UNAVAILABLE = 410, 429, 503
+_USER_AGENT = "ElasticRecode-Webhooks/1"
+
+Resolve = Callable[[str, int], Sequence[str]]
+
+
+class Limits(NamedTuple):
+    """Patience in seconds, for a connection to one address and for the whole."""
+
+    connect: float = 3.0
+    total: float = 10.0
+
+
+class Undeliverable(ElasticRecodeError):
+    """What was sent was not taken. The text says why; `gone` when the receiver wants no more, `after` seconds asked."""
+
+    def __init__(self, reason: str, *, gone: bool = False, after: float | None = None) -> None:
+        super().__init__(reason)
+        self.gone = gone
+        self.after = after
+
+
+def resolve(host: str, port: int) -> Sequence[str]:
+    """The IP addresses of a host, by the system's resolver. OSError when it has none."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def checked(target: Target, allowed: Sequence[Network], resolve: Resolve = resolve) -> list[str]:
+    """The addresses of a target. Undeliverable when it has none, or one that must not be sent to.
+
+    All of them must be public or in `allowed`; in `allowed` without TLS.
+    """
+    try:
+        found = list(resolve(target.host, target.port))
+    except (OSError, UnicodeError) as error:
+        raise Undeliverable(f"{target.host} can't be resolved ({error})") from None
+    if not found:
+        raise Undeliverable(f"{target.host} has no address")
+    for address in found:
+        if is_within(address, allowed):
+            continue
+        if not is_public(address):
+            raise Undeliverable(f"{target.host} is {address}, which is no public address")
+        if not target.secure:
+            raise Undeliverable(f"{target.host} is reached without TLS; use https")
+    return found
+
+
+def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
+    """The signature of a message, as the header `webhook-signature` has it."""
+    key = base64.b64decode(secret.removeprefix(SECRET_PREFIX))
+    digest = hmac.digest(key, f"{message_id}.{timestamp}.".encode() + body, hashlib.sha256)
+    return f"v1,{base64.b64encode(digest).decode()}"
+
+
+def pause(waited_seconds: float) -> float:
+    """Seconds until the next try of what has waited so long: about as long again, 5 s at least, 3 hours at most."""
+    return min(max(waited_seconds, _SHORTEST_PAUSE), _LONGEST_PAUSE) * random.uniform(0.8, 1.2)  # noqa: S311
+
+
+class Courier:
+    """Posts to users' addresses; those in `allowed` may be other than public."""
+
+    def __init__(self, allowed: Sequence[Network], limits: Limits | None = None, resolve: Resolve = resolve) -> None:
+        self._allowed = allowed
+        self._limits = limits or Limits()
+        self._resolve = resolve
+
+    def post(self, url: str, secret: str, event_id: str, body: bytes) -> None:
+        """POST a JSON body. Undeliverable unless the answer is 2xx, whole, and in time."""
+        try:
+            target = parse(url)
+        except ValueError as error:
+            raise Undeliverable(f"its URL {error}") from None
+        addresses = checked(target, self._allowed, self._resolve)
+        message_id, now = quote(event_id, safe=":@=+"), int(time.time())
+        headers = {
+            "content-type": "application/json",
+            "user-agent": _USER_AGENT,
+            "webhook-id": message_id,
+            "webhook-timestamp": str(now),
+            "webhook-signature": sign(secret, message_id, now, body),
+            "connection": "close",
+        }
+        with _Connection(target, addresses, self._limits) as connection:
+            try:
+                connection.request("POST", target.path, body, headers)
+                with connection.getresponse() as answer:
+                    self._judge(answer)
+                if connection.is_late:
+                    raise TimeoutError
+            except ssl.SSLCertVerificationError as error:
+                raise Undeliverable(f"its certificate can't be verified ({error.verify_message})") from None
+            except (OSError, HTTPException, ValueError) as error:
+                raise Undeliverable(connection.explain(error)) from None
+
+    def _judge(self, answer: HTTPResponse) -> None:
+        status = answer.status
+        if status == _GONE:
+            raise Undeliverable("it answered 410 Gone", gone=True)
+        if 300 <= status < 400:
+            raise Undeliverable(f"it answered {status}; redirects are not followed")
+        if not 200 <= status < 300:
+            asked = _asked(answer.headers.get("Retry-After", "")) if status in (_TOO_MANY, _UNAVAILABLE) else None
+            raise Undeliverable(f"it answered {status}", after=asked)
+        read = 0
+        while read < _BODY_BYTES:
+            chunk = answer.read(_CHUNK)
+            if not chunk:
+                break
+            read += len(chunk)
+        else:
+            return
+        if answer.length:
+            raise HTTPException("cut off")
+
+
+class _Lines(BufferedReader):
+    """Lines that must be whole: http.client takes the end of a connection for the end of an answer's head."""
+
+    def readline(self, size: int | None = -1) -> bytes:
+        """A line. HTTPException when the connection ended in it, or before."""
+        line = super().readline(size)
+        if not line.endswith(b"\n") and len(line) != size:
+            raise HTTPException("cut off")
+        return line
+
+
+class _Answer(HTTPResponse):
+    def begin(self) -> None:
+        """Read the head."""
+        self.fp = _Lines(self.fp.detach())
+        super().begin()
+
+
+class _Connection(HTTPConnection):
+    """A connection to one of the addresses that were judged, cut when its time is over."""
+
+    response_class = _Answer
+
+    def __init__(self, target: Target, addresses: Sequence[str], limits: Limits) -> None:
+        super().__init__(target.host, target.port, timeout=limits.total)
+        self._target = target
+        self._addresses = addresses[:_ADDRESSES]
+        self._limits = limits
+        self._deadline = time.monotonic() + limits.total
+        self._wire: socket.socket | None = None  # `sock` is let go of as soon as the answer's head was read
+        self._timer = threading.Timer(limits.total, self._cut)
+        self._timer.daemon = True
+        # HTTPConnection names the port in `Host` unless it is this one.
+        self.default_port = 443 if target.secure else 80
+
+    def __enter__(self) -> "_Connection":
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        self.close()
+
+    @property
+    def is_late(self) -> bool:
+        """Whether its time is over, so that what was read may have been cut off."""
+        return time.monotonic() >= self._deadline
+
+    def connect(self) -> None:
+        """Connect to the first address that lets it, and verify the certificate against the name."""
+        self.sock = self._wire = self._reach()
+        self.sock.settimeout(max(0.1, self._deadline - time.monotonic()))
+        if self._target.secure:
+            wrapped = _trust().wrap_socket(self.sock, server_hostname=self._target.host, do_handshake_on_connect=False)
+            self.sock = self._wire = wrapped
+            wrapped.do_handshake()
+
+    def explain(self, error: Exception) -> str:
+        """Why it failed."""
+        if self._wire is None:
+            late = isinstance(error, TimeoutError)
+            return f"it could not be connected to ({'no answer' if late else getattr(error, 'strerror', '') or error})"
+        if isinstance(error, TimeoutError) or self.is_late:
+            return f"it did not answer within {self._limits.total:g} s"
+        if isinstance(error, ssl.SSLError):
+            return f"TLS failed ({error.reason or error})"
+        return "the connection was closed before its answer was complete"
+
+    def _reach(self) -> socket.socket:
+        reason: OSError | None = None
+        for address in self._addresses:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                break
+            try:
+                return socket.create_connection((address, self.port), timeout=min(left, self._limits.connect))
+            except OSError as error:
+                reason = error
+        raise reason or TimeoutError
+
+    def _cut(self) -> None:
+        """End what drips along. The socket's own shutdown, as TLS's would wait for the other side."""
+        if self._wire is not None:
+            with suppress(OSError):
+                socket.socket.shutdown(self._wire, socket.SHUT_RDWR)
+
+
+@cache
+def _trust() -> ssl.SSLContext:
+    return ssl.create_default_context()
+
+
+def _asked(text: str) -> float | None:
+    """Seconds of a Retry-After header, within bounds; None where there is none that can be read."""
+    try:
+        seconds = float(int(text)) if text.isdigit() else parsedate_to_datetime(text).timestamp() - time.time()
+    except (ValueError, TypeError):
+        return None
+    return min(max(seconds, _SHORTEST_PAUSE), _LONGEST_ASKED)

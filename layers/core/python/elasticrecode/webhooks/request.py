@@ -1,0 +1,49 @@
+"""What users ask of webhooks."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from elasticrecode.jobs import formats
+from elasticrecode.jobs.formats import UserID
+from elasticrecode.webhooks import addresses
+from elasticrecode.webhooks.addresses import URL_LENGTH
+
+Action = Literal[
+    "JobSummit",
+    "JobStart",
+    "JobFinished",
+    "JobFailed",
+    "JobReturned",
+    "JobLost",
+    "JobRetried",
+    "JobCancelled",
+    "BatchFinished",
+]
+"""The product's events but JobProgress."""
+
+
+def is_url(text: str) -> bool:
+    """Whether a URL can be sent to at all; where it leads is looked up when it is."""
+    try:
+        addresses.parse(text)
+    except ValueError:
+        return False
+    return True
+
+
+FORMATS = formats.FORMATS | {
+    "webhook-url": (
+        is_url,
+        f"an https URL of at most {URL_LENGTH} ASCII characters, without credentials and fragment",
+    ),
+}
+
+
+class WebhookRequest(Struct, forbid_unknown_fields=True):
+    """Which of a user's events go where. An empty secret stands for none: it is made here."""
+
+    userID: UserID
+    url: Annotated[str, Meta(extra_json_schema={"format": "webhook-url"})]
+    actions: Annotated[list[Action], Meta(min_length=1, max_length=20)]
+    secret: Annotated[str, Meta(extra_json_schema={"format": "webhook-secret"})] = ""

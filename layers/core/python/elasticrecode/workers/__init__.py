@@ -1,0 +1,1 @@
+"""Workers and their queues: discovery, routing, the registry."""
