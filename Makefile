@@ -49,7 +49,7 @@ test: $(TOOLS)/dev $(TOOLS)/local ## all tests, the deployed stack with real ffm
 chaos: $(TOOLS)/dev $(TOOLS)/local ## faults in bulk: 100,000 jobs on an AWS that fails, workers and AWS killed (CHAOS_SEED)
 	@CHAOS=full python -m pytest tests/chaos tests/e2e/test_chaos.py $(ARGS)
 
-iam-proof: $(TOOLS)/dev $(TOOLS)/local ## take each grant away in turn, name the test that then fails; docs/grants.md
+iam-proof: $(TOOLS)/dev $(TOOLS)/local ## take each grant away in turn, name the test that then fails; docs/reference/grants.md
 	@python -m pytest tests/grants/prove.py $(ARGS)
 
 fuzz: $(TOOLS)/dev ## what comes from outside made up, 138,600 inputs, and schemathesis over the API (FUZZ_SEED)
@@ -62,7 +62,7 @@ check: $(TOOLS)/dev $(TOOLS)/aws/.installed ## formatter, linter, types, licence
 	@for handler in functions/*/handler.py; do mypy $$handler; done
 	@python -m local.licences --check
 
-licences: $(TOOLS)/dev $(TOOLS)/aws/.installed ## write docs/licences.md
+licences: $(TOOLS)/dev $(TOOLS)/aws/.installed ## write docs/reference/licences.md
 	@python -m local.licences
 
 audit: $(TOOLS)/dev node_modules/.installed ## known flaws of what is used, asked of PyPI and npm, so with a network alone

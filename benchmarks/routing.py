@@ -1,6 +1,6 @@
 """Routing on a simulated fleet: waits and makespans of the product's router beside others and a planner that knows all.
 
-`python -m benchmarks.routing` prints the table of docs/routing.md.
+`python -m benchmarks.routing` prints the table of docs/explanation/routing.md.
 
 Sixteen containers route, each with a router of its own and a look at the queues every 5 s; ready workers are counted
 every 60 s, and the seconds a job takes are an exponentially weighted mean, by time, of what finished. Ten tenants
@@ -609,7 +609,7 @@ def _cpu() -> float:
 
 
 def table() -> str:
-    """What every router made of every scenario, for docs/routing.md."""
+    """What every router made of every scenario, for docs/explanation/routing.md."""
     lines = [
         "| scenario | router | mean wait | p99 wait | mean time to end | makespan | unfairness | moved |",
         "|---|---|---:|---:|---:|---:|---:|---:|",

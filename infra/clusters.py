@@ -25,7 +25,7 @@ class Clusters(Construct):
         """Let a function describe the clusters, and be known to those of this account and Region.
 
         Clusters found by a tag are not known here, and a stack makes nothing in another Region: those get their
-        access entry by hand (docs/eks.md).
+        access entry by hand (docs/how-to/eks.md).
         """
         statements = {"eks:DescribeCluster": [self._arn(entry) for entry in self._named] or [self._arn("*")]}
         if self._tagged:

@@ -1,4 +1,4 @@
-"""`python -m local.licences`: whose work is in here and under which licence, into docs/licences.md.
+"""`python -m local.licences`: whose work is in here and under which licence, into docs/reference/licences.md.
 
 With `--check` it writes nothing, and fails where the list is not what is installed, or a licence is not one of those
 that may be in it. What functions and workers carry is handed on, so there it may ask for nothing but to be named.
@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 
 from local.place import ROOT, TOOLS
 
-LIST = ROOT / "docs" / "licences.md"
+LIST = ROOT / "docs" / "reference" / "licences.md"
 _LOCKS = {
     "layers/deps/requirements.txt": "functions",
     "worker/requirements.txt": "workers",
@@ -137,7 +137,7 @@ def faults() -> list[str]:
     rows = LIST.read_text().splitlines() if LIST.exists() else []
     stale = {str(package) for package in found} - set(rows)
     return [text for package in found if (text := package.fault())] + (
-        [f"docs/licences.md is out of date, as {min(stale)!r} is not in it; `make licences` writes it."]
+        [f"docs/reference/licences.md is out of date, as {min(stale)!r} is not in it; `make licences` writes it."]
         if stale
         else []
     )

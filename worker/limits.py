@@ -28,7 +28,7 @@ _LARGE = re.compile(r"size ([1-9]\d*x[1-9]\d*) (?:exceeds specified max pixel co
 
 
 class Limits(NamedTuple):
-    """The limits of a job. Each is a variable of the environment (docs/workers.md); 0 means what the machine has."""
+    """The limits of a job, each a variable (docs/reference/workers.md). 0 means as much as the machine has."""
 
     input_bytes: int = 1 << 40
     duration_seconds: int = 24 * 3600

@@ -1,6 +1,6 @@
 """Who may what, tried on the deployed stack: every route by everybody, and two users with the same rights.
 
-The table stands in docs/security.md; ACCESS=write writes it there again.
+The table stands in docs/explanation/security.md; ACCESS=write writes it there again.
 """
 
 import json
@@ -21,7 +21,7 @@ from local import users
 from tests.conftest import ROOT, contract
 from tests.e2e.conftest import Deployed, wait_for
 
-DOCS = ROOT / "docs" / "security.md"
+DOCS = ROOT / "docs" / "explanation" / "security.md"
 BEGIN, END = "<!-- access -->\n", "<!-- /access -->\n"
 ANN, BOB = "ann", "bob"
 ROLES: dict[str, str | None] = {"nobody": None, "another user": BOB, "the user": ANN, "an operator": users.OPERATOR}
@@ -101,7 +101,7 @@ def access(deployed: Deployed) -> Iterator[Access]:
 
 
 def test_who_may_what_is_as_the_docs_say(access: Access) -> None:
-    """The table of docs/security.md, each cell tried."""
+    """The table of docs/explanation/security.md, each cell tried."""
     deployed = access.deployed
     rows = []
     for route in (route for served in routes.ROUTES.values() for route in served):

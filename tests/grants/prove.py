@@ -21,7 +21,7 @@ __all__ = ["deployed", "stage"]
 
 Stage.patience = 1
 
-_PAGE = ROOT / "docs" / "grants.md"
+_PAGE = ROOT / "docs" / "reference" / "grants.md"
 _TEST = "tests/e2e/test_grants.py::test_everything_is_allowed_that_is_needed"
 _HEAD = f"""# What each part may do, and what fails without it
 

@@ -478,7 +478,9 @@ def test_indexes_are_queried_by_those_who_need_them() -> None:
 def test_workers_may_do_what_is_documented_on_what_is_the_stacks() -> None:
     (policy,) = resources("AWS::IAM::ManagedPolicy", **DISCOVERING)
     granted = policy["Properties"]["PolicyDocument"]["Statement"]
-    (told,) = re.findall(r"## What it may do\n(.*?)\n## ", (ROOT / "docs" / "workers.md").read_text(), re.DOTALL)
+    (told,) = re.findall(
+        r"## What it may do\n(.*?)\n## ", (ROOT / "docs" / "reference" / "workers.md").read_text(), re.DOTALL
+    )
     actions = {action for statement in granted for action in listed(statement["Action"])}
     assert actions == set(re.findall(r"`([a-z0-9]+:\w+)`", told))
     assert '"*"' not in json.dumps([statement["Resource"] for statement in granted])

@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 Json = dict[str, Any]
 
 KIT = ROOT / "deploy" / "k8s"
-DOC = ROOT / "docs" / "eks.md"
+DOC = ROOT / "docs" / "how-to" / "eks.md"
 CONTEXT: Json = json.loads((ROOT / "cdk.json").read_text())["context"]
 """The deployment options by default."""
 

@@ -1,4 +1,4 @@
-"""docs/eks.md names what is there."""
+"""docs/how-to/eks.md names what is there."""
 
 import json
 import re

@@ -19,7 +19,7 @@ from worker.settings import Settings
 KUBERNETES = ("1.30", "1.33", "1.37")
 """The oldest that EKS and KEDA know, and newer ones."""
 STOP_SECONDS = 10
-"""docs/workers.md: a worker stops well within these."""
+"""docs/reference/workers.md: a worker stops well within these."""
 
 every = pytest.mark.parametrize("kind", WORKERS)
 

@@ -1,6 +1,6 @@
 """Pairs of files on which a plain call of libvmaf goes wrong without a word, and what the product says of each.
 
-The table stands in docs/quality.md; TRAPS=write writes it there again.
+The table stands in docs/reference/quality.md; TRAPS=write writes it there again.
 """
 
 import os
@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 from tests.quality.conftest import ENCODE, Make, plain, scored
 from worker.failures import Hopeless
 
-DOCS = ROOT / "docs" / "quality.md"
+DOCS = ROOT / "docs" / "reference" / "quality.md"
 BEGIN, END = "<!-- traps -->\n", "<!-- /traps -->\n"
 LOSSLESS = ("-c:v", "ffv1", "-an")
 OFF = 0.5

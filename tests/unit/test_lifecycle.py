@@ -67,4 +67,4 @@ def test_a_running_job_without_lease_time_is_seen_to_wait() -> None:
 
 
 def test_the_docs_show_the_moves_as_the_code_has_them() -> None:
-    assert (ROOT / "docs" / "lifecycle.md").read_text() == lifecycle.page()
+    assert (ROOT / "docs" / "reference" / "lifecycle.md").read_text() == lifecycle.page()

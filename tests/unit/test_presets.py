@@ -54,7 +54,9 @@ def test_each_that_is_built_in_is_valid_and_called_as_it_may_be(name: str) -> No
 
 
 def test_the_docs_tell_of_each_with_its_bitrate() -> None:
-    rows = re.findall(r"^\| (`[a-z0-9-]+`[^|]*) \| ([^|]+) \|$", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE)
+    rows = re.findall(
+        r"^\| (`[a-z0-9-]+`[^|]*) \| ([^|]+) \|$", (ROOT / "docs" / "reference" / "api.md").read_text(), re.MULTILINE
+    )
     told = {name: text for listed, text in rows for name in re.findall(r"`([^`]+)`", listed)}
     assert set(BUILT_IN) <= set(told)
     for listed, text in rows:

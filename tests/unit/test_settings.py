@@ -46,7 +46,9 @@ def test_no_route_is_answered_twice() -> None:
 
 def test_every_option_is_explained_with_its_default() -> None:
     context = json.loads((ROOT / "cdk.json").read_text())["context"]
-    rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", (ROOT / "docs" / "options.md").read_text(), re.MULTILINE))
+    rows = dict(
+        re.findall(r"^\| `(\w+)` \| (.*?) \|", (ROOT / "docs" / "reference" / "options.md").read_text(), re.MULTILINE)
+    )
     assert rows.keys() == {name for name in context if name.isalnum()}
     for name, told in rows.items():
         default = context[name]
@@ -55,7 +57,7 @@ def test_every_option_is_explained_with_its_default() -> None:
 
 
 def test_every_route_is_in_the_docs() -> None:
-    told = (ROOT / "docs" / "api.md").read_text()
+    told = (ROOT / "docs" / "reference" / "api.md").read_text()
     for route in (route for served in ROUTES.values() for route in served):
         path = "/api" + route.split(" ")[1].rstrip("/")
         assert f"`{path}" in told, route

@@ -241,7 +241,7 @@ def test_the_cores_at_hand_are_those_of_the_container(tmp_path: Path, said: str,
 
 
 def test_limits_are_told_with_their_defaults() -> None:
-    told = (ROOT / "docs" / "workers.md").read_text()
+    told = (ROOT / "docs" / "reference" / "workers.md").read_text()
     rows = dict(re.findall(r"^\| `(MAX_\w+)` \| (\d+) \|", told, re.MULTILINE))
     assert rows == {f"MAX_{name.upper()}": str(value) for name, value in Limits()._asdict().items()}
 

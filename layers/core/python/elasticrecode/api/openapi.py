@@ -86,7 +86,7 @@ A control plane for transcoding video and scoring its quality on a fleet of work
 
 Errors are problem details (RFC 9457); those of a body list every fault in `errors`. Lists come in pages: while there is
 more, the header `Link` leads to the next one. What happens to jobs can be watched by WebSocket at `/ws`, which this
-description does not cover; docs/api.md does.
+description does not cover; docs/reference/api.md does.
 """
 _TAGS = {
     "Server": "What the API is and which words it knows.",

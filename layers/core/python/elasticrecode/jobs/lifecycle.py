@@ -193,7 +193,7 @@ def as_seen(state: State, lease: float | None, now: float) -> State:
 
 
 def page() -> str:
-    """The moves as the page `docs/lifecycle.md`: a diagram and a table."""
+    """The moves as the page `docs/reference/lifecycle.md`: a diagram and a table."""
     lines = ["# The life of a job", "", "```mermaid", "stateDiagram-v2", "    [*] --> queued: submitted"]
     lines += ["    [*] --> accepted: submitted, all queues that serve it being paused"]
     for move in MOVES:

@@ -1,4 +1,4 @@
-"""Which queue a job goes to: one of those that are expected to be done with it first (docs/routing.md).
+"""Which queue a job goes to: one of those that are expected to be done with it first (docs/explanation/routing.md).
 
 Many routers work at a time, each by a look at the queues that is some seconds old. If each chose the best queue, they
 all would choose the same. So each spreads what is expected to come before the next look such that the queues end level.
