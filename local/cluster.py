@@ -1,34 +1,31 @@
-"""`python -m local.cluster`: a stand-in for an EKS cluster, as far as discovery sees one.
+"""`python -m local.cluster`: a stand-in for an EKS cluster, as far as discovery and `kubectl scale` need one.
 
-It serves the kit's Deployments over TLS. Nothing runs in it: replicas are ready as soon as they are wished for, and at
-the start those of each Deployment are as many as there are workers of its queue on this machine. What an administrator
-changes is kept in memory; a restart loads the kit again.
+It serves the Deployments of `deploy/k8s` over TLS and keeps changes in memory; a restart loads the files again. No
+containers run: all replicas are ready at once. At the start each Deployment has as many replicas as this machine has
+workers of its queue.
 
-It lets in whom EKS lets in. A token is a presigned request that asks STS who signed it; it is sent to the embedded AWS,
-and whoever that names may list Deployments, as the kit's role for discovery allows. What falls short of EKS: everybody
-is taken for discovery, and the embedded AWS does not check signatures.
+The administrator's token (in the kubeconfig) may do everything. Any caller with a token of EKS may list Deployments,
+as discovery does: such a token is a presigned `GetCallerIdentity` request, which the embedded AWS must accept. Unlike
+EKS, no access entries decide who may list, and the embedded AWS does not check signatures.
 """
 
 import base64
 import json
 import logging
 import os
-import re
 import secrets
 import ssl
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
-from uuid import uuid4
 
 import aiohttp
 import trustme
 import yaml
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from yarl import URL
 
 from local.place import CLUSTER_NAME, ROOT, Place
 from local.processes import queue_name
@@ -37,50 +34,26 @@ Json = dict[str, Any]
 
 KIT = ROOT / "deploy" / "k8s"
 _ADMINISTRATOR = "kubernetes-admin"
-_TOKEN = re.compile(r"k8s-aws-v1\.([A-Za-z0-9_-]{1,16384})")
+_TOKEN_PREFIX = "k8s-aws-v1."  # noqa: S105
 _TOKEN_LIFE = timedelta(minutes=15)
-_CLOCK_SKEW = timedelta(minutes=5)
-_TOKEN_FIELDS = {
-    "Action", "Version", "X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-Security-Token",
-    "X-Amz-SignedHeaders", "X-Amz-Signature",
-}  # fmt: skip
-_ARN = re.compile(r"<Arn>(arn:[^<]+)</Arn>")
-_RESOURCE = re.compile(
-    r"/(?:api|apis/(?P<group>[^/]+))/[^/]+(?:/namespaces/(?P<namespace>[^/]+))?"
-    r"/(?P<resource>[^/]+)(?:/(?P<name>[^/]+))?(?:/(?P<part>[^/]+))?"
-)
-_VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
-_PUBLIC = ("/readyz", "/version")
+_HEALTH = "/readyz"
 _DISCOVERY: dict[str, Json] = {
-    "/readyz": {},
-    "/version": {"major": "1", "minor": "34", "gitVersion": "v1.34.0"},
-    "/api": {"kind": "APIVersions", "versions": ["v1"]},
-    "/api/v1": {"kind": "APIResourceList", "groupVersion": "v1", "resources": []},
-    "/apis": {
-        "kind": "APIGroupList",
-        "apiVersion": "v1",
-        "groups": [{"name": "apps", "versions": [{"groupVersion": "apps/v1", "version": "v1"}]}],
-    },
+    _HEALTH: {},
+    "/apis": {"groups": [{"name": "apps", "versions": [{"groupVersion": "apps/v1", "version": "v1"}]}]},
     "/apis/apps/v1": {
-        "kind": "APIResourceList",
-        "apiVersion": "v1",
         "groupVersion": "apps/v1",
         "resources": [
-            {"name": "deployments", "singularName": "deployment", "namespaced": True, "kind": "Deployment",
-             "verbs": ["create", "delete", "get", "list", "patch", "update"], "shortNames": ["deploy"]},
-            {"name": "deployments/status", "singularName": "", "namespaced": True, "kind": "Deployment",
-             "verbs": ["get", "patch", "update"]},
-            {"name": "deployments/scale", "singularName": "", "namespaced": True, "kind": "Scale",
-             "group": "autoscaling", "version": "v1", "verbs": ["get", "patch", "update"]},
+            {"name": "deployments", "kind": "Deployment", "namespaced": True, "verbs": ["get", "list", "patch"]},
+            {"name": "deployments/scale", "kind": "Scale", "namespaced": True, "verbs": ["patch"]},
         ],
     },
-}  # fmt: skip
-"""What kubectl asks first: path → answer."""
+}
+"""The API's description of itself, which kubectl reads first: path → answer."""
 _log = logging.getLogger("cluster")
 
 
 def prepare(place: Place) -> None:
-    """Make the authority, the server's certificate and the administrator's token once, and say where the cluster is."""
+    """Create the authority, the server's certificate and the administrator's token once; write the kubeconfig."""
     place.cluster.mkdir(parents=True, exist_ok=True)
     if not place.cluster_certificate.exists():
         authority = trustme.CA()
@@ -108,399 +81,212 @@ def administrator_token(place: Place) -> str:
 
 
 def _write_private(path: Path, content: bytes) -> None:
-    """Write a file that is never seen half written, nor by other users."""
-    written = path.with_suffix(".new")
-    written.unlink(missing_ok=True)
-    with os.fdopen(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+    """Write a file atomically, readable by its owner alone."""
+    unfinished = path.with_suffix(".new")
+    unfinished.unlink(missing_ok=True)
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(content)
-    written.replace(path)
+    unfinished.replace(path)
 
 
 def kit(folder: Path, running: Mapping[str, int]) -> list[Json]:
-    """The kit's Deployments, scaled to what runs here: queue → its workers, none for any other."""
+    """The Deployments in a folder's manifests, with the replicas of `running` (queue → workers), else 0."""
     return [
-        found
+        manifest
         | {
-            "metadata": {"namespace": "default"} | found["metadata"],
-            "spec": found["spec"] | {"replicas": running.get(_queue(found), 0)},
+            "metadata": {"namespace": "default"} | manifest["metadata"],
+            "spec": manifest["spec"] | {"replicas": running.get(_queue(manifest), 0)},
         }
         for path in sorted(folder.rglob("*.yaml"))
-        for found in yaml.safe_load_all(path.read_text())
-        if isinstance(found, dict) and found.get("kind") == "Deployment"
+        for manifest in yaml.safe_load_all(path.read_text())
+        if isinstance(manifest, dict) and manifest.get("kind") == "Deployment"
     ]
 
 
 def _queue(deployment: Json) -> str:
-    """The queue that the Deployment's first container works on."""
+    """The queue of the Deployment's first container."""
     container = deployment["spec"]["template"]["spec"]["containers"][0]
     names = (variable.get("value") for variable in container.get("env", ()) if variable["name"] == "QUEUE_NAME")
     return str(next(names, ""))
 
 
-class Refused(Exception):
-    """What Kubernetes answers when it doesn't do what was asked."""
-
-    def __init__(self, code: int, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.reason = reason
-
-    def response(self) -> web.Response:
-        """The same as Kubernetes' Status."""
-        return web.json_response(
-            {
-                "kind": "Status",
-                "apiVersion": "v1",
-                "metadata": {},
-                "status": "Failure",
-                "message": str(self),
-                "reason": self.reason,
-                "code": self.code,
-            },
-            status=self.code,
-        )
+def presigned_fields(token: str) -> dict[str, str] | None:
+    """The query of the presigned GetCallerIdentity request in a token of EKS; None when it is none or has expired."""
+    try:
+        url = base64.urlsafe_b64decode(token.removeprefix(_TOKEN_PREFIX) + "==").decode("ascii")
+        fields = dict(parse_qsl(urlsplit(url).query, strict_parsing=True))
+        signed_at = datetime.strptime(fields["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    except (ValueError, KeyError):
+        return None
+    valid = (
+        token.startswith(_TOKEN_PREFIX)
+        and fields.get("Action") == "GetCallerIdentity"
+        and "x-k8s-aws-id" in fields.get("X-Amz-SignedHeaders", "").split(";")
+        and datetime.now(UTC) - signed_at < _TOKEN_LIFE
+    )
+    return fields if valid else None
 
 
-class Key(NamedTuple):
-    """What a Deployment is known by. Lists are in this order."""
+class Cluster:
+    """The Kubernetes API over Deployments by namespace and name."""
 
-    namespace: str
-    name: str
+    def __init__(self, deployments: Iterable[Json], administrator: str, aws_url: str) -> None:
+        self._deployments: dict[tuple[str, str], Json] = {}
+        self._version = 0
+        self._administrator = administrator
+        self._aws_url = aws_url
+        for deployment in deployments:
+            self._keep(deployment["metadata"]["namespace"], deployment)
+
+    def application(self) -> web.Application:
+        """The API's routes."""
+        app = web.Application(middlewares=[_as_status, self._authorize])
+        for path, answer in _DISCOVERY.items():
+            app.router.add_get(path, _constant(answer))
+        collection = "/apis/apps/v1/namespaces/{namespace}/deployments"
+        app.router.add_get("/apis/apps/v1/deployments", self._list)
+        app.router.add_get(collection, self._list)
+        app.router.add_post(collection, self._create)
+        app.router.add_get(collection + "/{name}", self._get)
+        app.router.add_patch(collection + "/{name}{part:(/scale)?}", self._patch)
+        app.router.add_delete(collection + "/{name}", self._delete)
+        return app
+
+    @web.middleware
+    async def _authorize(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """The administrator may do everything, a caller that STS knows may list."""
+        if request.path == _HEALTH:
+            return await handler(request)
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if not secrets.compare_digest(token.encode(errors="surrogateescape"), self._administrator.encode()):
+            if not await self._is_known(token):
+                raise web.HTTPUnauthorized(text="Unauthorized")
+            if request.match_info.handler != self._list:
+                raise web.HTTPForbidden(text=f"discovery cannot {request.method} {request.path}, only list deployments")
+        return await handler(request)
+
+    async def _is_known(self, token: str) -> bool:
+        """Whether the embedded AWS accepts the presigned request, sent for this cluster's name."""
+        fields = presigned_fields(token)
+        if fields is None:
+            return False
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session,
+                session.get(self._aws_url, params=fields, headers={"x-k8s-aws-id": CLUSTER_NAME}) as answer,
+            ):
+                return answer.status == 200
+        except (aiohttp.ClientError, TimeoutError) as error:
+            _log.warning("STS does not answer, so a token is refused: %s", error)
+            return False
+
+    async def _list(self, request: web.Request) -> web.Response:
+        """All Deployments, or those of a namespace. Like any Kubernetes API it may ignore `limit`, and does."""
+        if request.query.get("watch", "false") not in ("false", "0"):
+            raise web.HTTPMethodNotAllowed("GET", ["GET"], text="this stand-in cannot watch")
+        namespace = request.match_info.get("namespace")
+        items = [kept for key, kept in sorted(self._deployments.items()) if namespace in (None, key[0])]
+        metadata = {"resourceVersion": str(self._version)}
+        found = {"kind": "DeploymentList", "apiVersion": "apps/v1", "metadata": metadata, "items": items}
+        return web.json_response(found)
+
+    async def _create(self, request: web.Request) -> web.Response:
+        namespace, deployment = request.match_info["namespace"], _checked(await _body(request))
+        if (namespace, deployment["metadata"]["name"]) in self._deployments:
+            message = f'deployments.apps "{deployment["metadata"]["name"]}" already exists'
+            raise web.HTTPConflict(reason="AlreadyExists", text=message)
+        return web.json_response(self._keep(namespace, deployment), status=201)
+
+    async def _get(self, request: web.Request) -> web.Response:
+        return web.json_response(self._find(request))
+
+    async def _patch(self, request: web.Request) -> web.Response:
+        """Change a Deployment, or its Scale: a patch of that fits the Deployment too."""
+        before = self._find(request)
+        after = _checked(merged(before, await _body(request)))
+        if after["metadata"]["name"] != before["metadata"]["name"]:
+            raise web.HTTPBadRequest(text="metadata.name cannot be changed")
+        kept = self._keep(request.match_info["namespace"], after)
+        return web.json_response(_scale(kept) if request.match_info["part"] else kept)
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        metadata = self._find(request)["metadata"]
+        del self._deployments[metadata["namespace"], metadata["name"]]
+        return web.json_response({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"})
+
+    def _find(self, request: web.Request) -> Json:
+        """The Deployment of the path. 404 when there is none."""
+        namespace, name = request.match_info["namespace"], request.match_info["name"]
+        try:
+            return self._deployments[namespace, name]
+        except KeyError:
+            raise web.HTTPNotFound(text=f'deployments.apps "{name}" not found') from None
+
+    def _keep(self, namespace: str, deployment: Json) -> Json:
+        """Store a Deployment whose replicas are all ready."""
+        self._version += 1
+        metadata = deployment["metadata"] | {"namespace": namespace, "resourceVersion": str(self._version)}
+        replicas = deployment["spec"].setdefault("replicas", 1)
+        # Kubernetes leaves counts of 0 out.
+        status = {"replicas": replicas, "readyReplicas": replicas, "availableReplicas": replicas} if replicas else {}
+        kept = deployment | {"metadata": metadata, "status": status}
+        self._deployments[namespace, metadata["name"]] = kept
+        return kept
 
 
-class Deployments:
-    """Deployments by namespace and name. What is handed out or taken in is never changed, only replaced."""
-
-    def __init__(self, found: Iterable[Json] = ()) -> None:
-        self._kept: dict[Key, Json] = {}
-        self.version = 0
-        for deployment in found:
-            self.create(deployment["metadata"]["namespace"], deployment)
-
-    def after(self, position: Key | None, namespace: str | None) -> list[Json]:
-        """Those that come after a position, in one namespace or in all."""
-        return [
-            self._kept[key]
-            for key in sorted(self._kept)
-            if (position is None or key > position) and namespace in (None, key.namespace)
-        ]
-
-    def get(self, key: Key) -> Json:
-        """One of them. Refused when there is none."""
-        if key not in self._kept:
-            raise Refused(404, "NotFound", f'deployments.apps "{key.name}" not found')
-        return self._kept[key]
-
-    def create(self, namespace: str, wanted: object) -> Json:
-        """Add one."""
-        asked = _deployment(wanted, Key(namespace, ""))
-        key = Key(namespace, asked["metadata"]["name"])
-        if key in self._kept:
-            raise Refused(409, "AlreadyExists", f'deployments.apps "{key.name}" already exists')
-        born = {"uid": str(uuid4()), "creationTimestamp": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "generation": 1}
-        return self._keep(key, asked | {"metadata": asked["metadata"] | born, "status": _all_ready(asked["spec"])})
-
-    def replace(self, key: Key, wanted: object) -> Json:
-        """Put another spec and other metadata in place of what there is. The replicas follow."""
-        kept, asked = self.get(key), _deployment(wanted, key)
-        seen = asked["metadata"].get("resourceVersion")
-        if seen not in (None, kept["metadata"]["resourceVersion"]):
-            raise Refused(
-                409, "Conflict", f'deployments.apps "{key.name}" was modified; apply your changes to it as it is now'
-            )
-        meta = {name: kept["metadata"][name] for name in ("uid", "creationTimestamp", "generation")}
-        if asked["spec"] != kept["spec"]:
-            meta["generation"] += 1
-        scaled = asked["spec"]["replicas"] != kept["spec"]["replicas"]
-        status = _all_ready(asked["spec"]) if scaled else kept["status"]
-        return self._keep(key, asked | {"metadata": asked["metadata"] | meta, "status": status})
-
-    def set_status(self, key: Key, wanted: object) -> Json:
-        """Put another status in place of what there is, until the Deployment is scaled again."""
-        match wanted:
-            case {"status": dict(status)}:
-                return self._keep(key, self.get(key) | {"status": status})
-        raise Refused(400, "BadRequest", "a status is needed")
-
-    def delete(self, key: Key) -> Json:
-        """Take one away; what it was."""
-        found = self.get(key)
-        del self._kept[key]
-        self.version += 1
-        return found
-
-    def _keep(self, key: Key, deployment: Json) -> Json:
-        self.version += 1
-        metadata = deployment["metadata"] | {"namespace": key.namespace, "resourceVersion": str(self.version)}
-        generation = {"observedGeneration": metadata["generation"]}
-        self._kept[key] = deployment | {"metadata": metadata, "status": generation | deployment["status"]}
-        return self._kept[key]
-
-
-def _deployment(wanted: Any, key: Key) -> Json:
-    """What was sent as a Deployment, its replicas filled in. Refused when it is none, or another's."""
-    match wanted:
-        case {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": {"name": str(name), **meta},
-            "spec": dict(spec),
-        }:
-            pass
-        case _:
-            raise Refused(400, "BadRequest", "a Deployment of apps/v1 with a name and a spec is needed")
-    if not name or name != (key.name or name) or meta.get("namespace", key.namespace) != key.namespace:
-        raise Refused(400, "BadRequest", "the name and namespace of the object do not match those of the URL")
-    replicas = spec.get("replicas", 1)
-    if type(replicas) is not int or replicas < 0:
-        raise Refused(422, "Invalid", "spec.replicas must be a whole number that is not negative")
-    filled: Json = wanted | {"spec": spec | {"replicas": replicas}}
-    return filled
-
-
-def _all_ready(spec: Json) -> Json:
-    """The status of a Deployment all of whose replicas are ready. Kubernetes leaves a 0 out."""
-    counts = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
-    return dict.fromkeys(counts, spec["replicas"]) if spec["replicas"] else {}
-
-
-def merged(kept: object, patch: object) -> Any:
+def merged(target: Any, patch: Any) -> Any:
     """A JSON merge patch (RFC 7386) applied."""
     if not isinstance(patch, dict):
         return patch
-    before = kept if isinstance(kept, dict) else {}
+    before = target if isinstance(target, dict) else {}
     changed = {name: merged(before.get(name), value) for name, value in patch.items() if value is not None}
     return {name: value for name, value in before.items() if name not in patch} | changed
 
 
-def question(token: str, aws: URL) -> URL | None:
-    """The request to STS that a token is, when it is for `aws` and not too old."""
-    encoded = _TOKEN.fullmatch(token)
-    if not encoded:
-        return None
-    try:
-        text = base64.urlsafe_b64decode(encoded[1] + "=" * (-len(encoded[1]) % 4)).decode("ascii")
-        parts = urlsplit(text)
-        pairs = parse_qsl(parts.query, strict_parsing=True)
-        fields = dict(pairs)
-        signed_at = datetime.strptime(fields.get("X-Amz-Date", ""), "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-    except ValueError:
-        return None
-    # The token says where the request goes; it may go to one place only.
-    here = (parts.scheme, parts.netloc) in ((aws.scheme, f"{host}:{aws.port}") for host in ("localhost", "127.0.0.1"))
-    asks = (
-        re.fullmatch(r"[!-~]+", text)
-        and parts.path in ("", "/")
-        and not parts.fragment
-        and len(pairs) == len(fields)
-        and fields.keys() <= _TOKEN_FIELDS
-        and fields.get("Action") == "GetCallerIdentity"
-        and "x-k8s-aws-id" in fields.get("X-Amz-SignedHeaders", "").split(";")
-    )
-    lives = -_CLOCK_SKEW < datetime.now(UTC) - signed_at < _TOKEN_LIFE
-    return URL(text, encoded=True) if here and asks and lives else None
+def _scale(deployment: Json) -> Json:
+    """The Scale of a Deployment, for kubectl."""
+    metadata = {name: deployment["metadata"][name] for name in ("name", "namespace", "resourceVersion")}
+    spec = {"replicas": deployment["spec"]["replicas"]}
+    return {"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata, "spec": spec, "status": spec}
 
 
-class Cluster:
-    """The Kubernetes API of the stand-in."""
-
-    def __init__(self, deployments: Deployments, administrator: str, aws: URL) -> None:
-        self._deployments = deployments
-        self._administrator = administrator
-        self._aws = aws
-        self._sessions: list[aiohttp.ClientSession] = []
-
-    def application(self) -> web.Application:
-        """Its routes."""
-        app = web.Application(middlewares=[_as_status, self._guard])
-        app.cleanup_ctx.append(self._session)
-        for path, answer in _DISCOVERY.items():
-            app.router.add_get(path, _answers(answer))
-        everywhere, inside = "/apis/apps/v1/deployments", "/apis/apps/v1/namespaces/{namespace}/deployments"
-        app.router.add_get(everywhere, self._list)
-        app.router.add_get(inside, self._list)
-        app.router.add_post(inside, self._create)
-        app.router.add_delete(inside + "/{name}", self._delete)
-        for method in ("GET", "PUT", "PATCH"):
-            app.router.add_route(method, inside + "/{name}{part:(/status|/scale)?}", self._one)
-        return app
-
-    async def _session(self, _: web.Application) -> AsyncIterator[None]:
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
-            self._sessions.append(session)
-            yield
-
-    @web.middleware
-    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Let through who is known, to what they may do."""
-        if request.path in _PUBLIC:
-            return await handler(request)
-        kind, _, token = request.headers.get("Authorization", "").partition(" ")
-        if kind != "Bearer" or not token.isascii():
-            raise Refused(401, "Unauthorized", "Unauthorized")
-        if secrets.compare_digest(token, self._administrator):
-            return await handler(request)
-        user = await self._caller(token)
-        if not user:
-            raise Refused(401, "Unauthorized", "Unauthorized")
-        if request.match_info.handler != self._list or _watches(request):
-            raise Refused(403, "Forbidden", _forbidden(request, user))
-        return await handler(request)
-
-    async def _caller(self, token: str) -> str | None:
-        """Who STS says signed the token."""
-        url = question(token, self._aws)
-        if url is None:
-            return None
-        headers = {"x-k8s-aws-id": CLUSTER_NAME}  # a token for another cluster was signed with another name
-        try:
-            async with self._sessions[0].get(url, headers=headers, allow_redirects=False) as answer:
-                said = _ARN.search(await answer.text()) if answer.status == 200 else None
-        except (aiohttp.ClientError, TimeoutError) as error:
-            _log.warning("STS could not be asked who signed a token: %s", error)
-            return None
-        return said[1] if said else None
-
-    async def _list(self, request: web.Request) -> web.Response:
-        if _watches(request):
-            raise Refused(405, "MethodNotAllowed", "this stand-in can't watch")
-        if "labelSelector" in request.query:
-            raise Refused(400, "BadRequest", "this stand-in can't select by label")
-        limit = request.query.get("limit") or "0"
-        if not re.fullmatch(r"[0-9]{1,9}", limit):
-            raise Refused(400, "BadRequest", "limit must be a whole number")
-        found = self._deployments.after(
-            _position(request.query.get("continue", "")), request.match_info.get("namespace")
-        )
-        if selector := request.query.get("fieldSelector"):
-            name = selector.removeprefix("metadata.name=")
-            found = [each for each in found if each["metadata"]["name"] == name]
-        page = found[: int(limit) or None]
-        metadata: Json = {"resourceVersion": str(self._deployments.version)}
-        if len(page) < len(found):
-            last = page[-1]["metadata"]
-            metadata["continue"] = _token(Key(last["namespace"], last["name"]))
-            metadata["remainingItemCount"] = len(found) - len(page)
-        # As in Kubernetes, what is in a list doesn't say again what it is.
-        items = [{name: value for name, value in each.items() if name not in ("apiVersion", "kind")} for each in page]
-        return web.json_response(
-            {"kind": "DeploymentList", "apiVersion": "apps/v1", "metadata": metadata, "items": items}
-        )
-
-    async def _create(self, request: web.Request) -> web.Response:
-        created = self._deployments.create(request.match_info["namespace"], await _body(request))
-        return web.json_response(created, status=201)
-
-    async def _delete(self, request: web.Request) -> web.Response:
-        gone = self._deployments.delete(_key(request))["metadata"]
-        details = {"name": gone["name"], "group": "apps", "kind": "deployments", "uid": gone["uid"]}
-        return web.json_response(
-            {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
-        )
-
-    async def _one(self, request: web.Request) -> web.Response:
-        """Read, replace or patch a Deployment, its status or its scale."""
-        key = _key(request)
-        read, write = {
-            "": (self._deployments.get, self._deployments.replace),
-            "/status": (self._deployments.get, self._deployments.set_status),
-            "/scale": (self._scale, self._set_scale),
-        }[request.match_info["part"]]
-        if request.method == "GET":
-            return web.json_response(read(key))
-        wanted = await _body(request)
-        if request.method == "PATCH":
-            if request.content_type != "application/merge-patch+json":
-                raise Refused(415, "UnsupportedMediaType", "a patch must be application/merge-patch+json")
-            wanted = merged(read(key), wanted)
-        return web.json_response(write(key, wanted))
-
-    def _scale(self, key: Key) -> Json:
-        found = self._deployments.get(key)
-        return {
-            "kind": "Scale",
-            "apiVersion": "autoscaling/v1",
-            "metadata": {name: found["metadata"][name] for name in ("name", "namespace", "uid", "resourceVersion")},
-            "spec": {"replicas": found["spec"]["replicas"]},
-            "status": {"replicas": found["status"].get("replicas", 0)},
-        }
-
-    def _set_scale(self, key: Key, wanted: object) -> Json:
-        match wanted:
-            case {"spec": {"replicas": replicas}}:
-                scaled = merged(self._deployments.get(key), {"spec": {"replicas": replicas}})
-                self._deployments.replace(key, scaled)
-        return self._scale(key)
-
-
-def _answers(answer: Json) -> Handler:
-    async def answered(_: web.Request) -> web.Response:
-        return web.json_response(answer)
-
-    return answered
-
-
-def _key(request: web.Request) -> Key:
-    return Key(request.match_info["namespace"], request.match_info["name"])
+def _checked(body: Any) -> Json:
+    """The body, when it is a Deployment. 400 when it is not, 422 when its replicas are not a count."""
+    match body:
+        case {"kind": "Deployment", "metadata": {"name": str()}, "spec": dict(spec)}:
+            replicas = spec.get("replicas", 1)
+            if type(replicas) is not int or replicas < 0:
+                raise web.HTTPUnprocessableEntity(reason="Invalid", text="spec.replicas must be a whole number >= 0")
+            checked: Json = body
+            return checked
+    raise web.HTTPBadRequest(text="the body must be a Deployment of apps/v1 with a name and a spec")
 
 
 async def _body(request: web.Request) -> Any:
+    if request.method == "PATCH" and request.content_type != "application/merge-patch+json":
+        raise web.HTTPUnsupportedMediaType(text="a patch must be application/merge-patch+json")
     try:
         return json.loads(await request.read())
     except ValueError:
-        raise Refused(400, "BadRequest", "the body is not JSON") from None
+        raise web.HTTPBadRequest(text="the body is not JSON") from None
 
 
-def _watches(request: web.Request) -> bool:
-    return request.query.get("watch", "false") not in ("false", "0")
+def _constant(answer: Json) -> Handler:
+    async def handle(_: web.Request) -> web.Response:
+        return web.json_response(answer)
 
-
-def _token(key: Key) -> str:
-    """Where a page ends, as the token that asks for the next one."""
-    return base64.urlsafe_b64encode(json.dumps(key).encode()).decode()
-
-
-def _position(token: str) -> Key | None:
-    """Where the page before ended. Refused when the token is none of ours."""
-    if not token:
-        return None
-    try:
-        namespace, name = json.loads(base64.urlsafe_b64decode(token))
-    except (ValueError, TypeError):
-        raise Refused(400, "BadRequest", "continue key is not valid") from None
-    return Key(str(namespace), str(name))
-
-
-def _forbidden(request: web.Request, user: str) -> str:
-    """Kubernetes' sentence for what somebody may not do."""
-    verb = _VERBS.get(request.method, request.method.lower())
-    found = _RESOURCE.fullmatch(request.path)
-    if not found:
-        return f'forbidden: User "{user}" cannot {verb} path "{request.path}"'
-    group, namespace, resource, name, part = found.group("group", "namespace", "resource", "name", "part")
-    if verb == "get" and not name:
-        verb = "watch" if _watches(request) else "list"
-    what = f"{resource}.{group}" if group else resource
-    named = f' "{name}"' if name else ""
-    whole = f"{resource}/{part}" if part else resource
-    where = f'in the namespace "{namespace}"' if namespace else "at the cluster scope"
-    return (
-        f'{what}{named} is forbidden: User "{user}" cannot {verb} resource "{whole}" '
-        f'in API group "{group or ""}" {where}'
-    )
+    return handle
 
 
 @web.middleware
 async def _as_status(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every refusal is told as Kubernetes tells it."""
+    """Errors as the Status objects of Kubernetes."""
     try:
         return await handler(request)
-    except Refused as refused:
-        return refused.response()
-    except web.HTTPNotFound:
-        return Refused(404, "NotFound", "the server could not find the requested resource").response()
-    except web.HTTPMethodNotAllowed:
-        return Refused(405, "MethodNotAllowed", "the server does not allow this method here").response()
+    except web.HTTPException as error:
+        status: Json = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": error.status}
+        status |= {"message": error.text, "reason": error.reason.replace(" ", "")}
+        return web.json_response(status, status=error.status)
 
 
 def main() -> None:
@@ -511,15 +297,9 @@ def main() -> None:
     running = {queue_name(stack[queue]): place.workers for queue in ("CpuQueue", "VmafQueue")}
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(place.cluster_certificate)
-    cluster = Cluster(Deployments(kit(KIT, running)), administrator_token(place), URL(place.aws_url))
-    web.run_app(
-        cluster.application(),
-        host="127.0.0.1",
-        port=place.k8s_port,
-        ssl_context=context,
-        print=None,
-        shutdown_timeout=2,
-    )
+    cluster = Cluster(kit(KIT, running), administrator_token(place), place.aws_url)
+    app = cluster.application()
+    web.run_app(app, host="127.0.0.1", port=place.k8s_port, ssl_context=context, print=None, shutdown_timeout=2)
 
 
 if __name__ == "__main__":
