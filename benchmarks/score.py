@@ -12,9 +12,9 @@ from pathlib import Path
 from benchmarks.transcode import seconds
 from elasticrecode.media.profiles import Vmaf
 from local.place import TOOLS
-from worker.score import Pair, score
+from worker.quality.score import Pair, score
+from worker.sandbox.runner import Work
 from worker.settings import Settings
-from worker.work import Work
 
 _RUNS = 3
 _FFMPEG, _FFPROBE = str(TOOLS / "bin" / "ffmpeg"), str(TOOLS / "bin" / "ffprobe")

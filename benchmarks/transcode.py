@@ -14,11 +14,12 @@ from elasticrecode.jobs.events import Progress
 from elasticrecode.jobs.job import Job
 from elasticrecode.media.profiles import Ffmpeg, Profile
 from local.place import TOOLS
-from worker import ffmpeg, probe
+from worker.media import plan, probe
+from worker.media.progress import ProgressReader
+from worker.pipeline import perform
+from worker.sandbox.runner import Work
 from worker.settings import Settings
 from worker.storage import Storage
-from worker.task import perform
-from worker.work import Work
 
 _RUNS = 5
 _QUARTER = 25
@@ -46,7 +47,7 @@ def rows() -> Iterator[tuple[str, str, str, float, float]]:
             profile=Profile(ffmpeg=asked),
         )
         found = probe.video(_FFPROBE, Work(), clip)
-        raw = ffmpeg.arguments(asked, found.demuxer, found.stream, "mp4", str(clip), str(Path(folder, "raw.mp4")))
+        raw = plan.arguments(asked, found.demuxer, found.stream, "mp4", str(clip), str(Path(folder, "raw.mp4")))
 
         def ours() -> None:
             perform(job, settings, Storage(lambda: s3), Work(), lambda _: None, lambda: None)
@@ -65,7 +66,7 @@ def rows() -> Iterator[tuple[str, str, str, float, float]]:
 
 def _eta(arguments: list[str], found: probe.Video, folder: Path) -> tuple[float, float, float]:
     """Seconds to go as told after a quarter of the frames, as it came to be, and the share it was off by."""
-    reader = ffmpeg.ProgressReader(found.frames, found.duration)
+    reader = ProgressReader(found.frames, found.duration)
     said: list[tuple[float, Progress]] = []
 
     def read(line: str, elapsed: float) -> None:

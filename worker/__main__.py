@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 
-from worker.lines import Lines
+from worker.log_format import Lines
 from worker.loop import Worker
 from worker.settings import ConfigurationError, Settings
 

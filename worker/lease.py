@@ -10,8 +10,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from elasticrecode.errors import Unavailable
 from elasticrecode.jobs.claims import Claims
 from elasticrecode.jobs.lifecycle import CANCELLED
-from worker.failures import ClaimLost
-from worker.work import Work
+from worker.errors import ClaimLost
+from worker.sandbox.runner import Work
 
 _log = logging.getLogger(__name__)
 

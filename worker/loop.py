@@ -18,16 +18,16 @@ from elasticrecode.jobs.claims import Claim, Claims
 from elasticrecode.jobs.events import JOB_FAILED, JOB_FINISHED, JOB_PROGRESS, JOB_START, Progress
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.lifecycle import ENDED, JOB_LOST, JOB_RETURNED
-from worker import sandbox
-from worker.failures import ClaimLost, Hopeless, Passing, Stopping
+from worker.errors import ClaimLost, Hopeless, Passing, Stopping
 from worker.job_role import JobRole
 from worker.lease import Lease
-from worker.lines import printable
+from worker.log_format import printable
+from worker.pipeline import perform, sweep
 from worker.reporter import Reporter
+from worker.sandbox import isolation
+from worker.sandbox.runner import Work
 from worker.settings import DEBUG, ConfigurationError, Settings
 from worker.storage import Storage
-from worker.task import perform, sweep
-from worker.work import Work
 
 _log = logging.getLogger(__name__)
 
@@ -202,7 +202,7 @@ class Worker:
 
 def _tell_of_sandbox(wanted: str) -> None:
     """Say what programs that read users' files can reach here. ConfigurationError when that must be less."""
-    held = sandbox.check() if wanted != "off" else sandbox.Held(network=False, files=False)
+    held = isolation.check() if wanted != "off" else isolation.Held(network=False, files=False)
     kept = {"the network": held.network, "files that are not the job's": held.files}
     free = " and ".join(name for name, is_kept in kept.items() if not is_kept)
     if not free:

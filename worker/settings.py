@@ -5,7 +5,7 @@ import socket
 from collections.abc import Mapping
 from typing import NamedTuple, Self
 
-from worker.limits import Limits
+from worker.sandbox.limits import Limits
 
 DEBUG = "debug"
 _KINDS = ("ffmpeg", "vmaf", DEBUG)

@@ -15,9 +15,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from elasticrecode.jobs.drops import MARK
 from elasticrecode.jobs.uris import split
-from worker.failures import Hopeless, Passing
+from worker.errors import Hopeless, Passing
 from worker.job_role import RoleNotTaken
-from worker.work import Work
+from worker.sandbox.runner import Work
 
 _log = logging.getLogger(__name__)
 

@@ -19,12 +19,12 @@ from tests.aws.test_batches import manifest, records, shown, work
 from tests.conftest import contract
 from tests.support import call
 from worker import loop
-from worker.failures import Passing
+from worker.errors import Passing
 from worker.job_role import LIMITS, JobRole
 from worker.loop import _CONFIG
+from worker.sandbox.runner import Work
 from worker.settings import Settings
 from worker.storage import Storage
-from worker.work import Work
 
 PREFIXES: settings.UserPrefixes = [
     {"prefix": "s3://media/users/{userID}/", "access": "read-write"},

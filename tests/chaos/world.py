@@ -30,9 +30,9 @@ from tests.chaos.conftest import Clock
 from tests.conftest import contract
 from tests.support import call
 from worker import loop
-from worker.failures import Hopeless, Passing, Stopping
+from worker.errors import Hopeless, Passing, Stopping
+from worker.sandbox.runner import Work
 from worker.settings import Settings
-from worker.work import Work
 
 LEGAL = {(source, move.target) for move in MOVES for source in move.sources}
 LEASE_SECONDS = 30

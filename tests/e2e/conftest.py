@@ -29,7 +29,7 @@ from local.cluster import administrator_token
 from local.place import TOOLS, Place
 from local.processes import Supervisor
 from tests.conftest import ROOT, contract
-from worker.sandbox import environment
+from worker.sandbox.isolation import environment
 
 FFMPEG, FFPROBE = TOOLS / "bin" / "ffmpeg", TOOLS / "bin" / "ffprobe"
 LEASE_SECONDS = 6

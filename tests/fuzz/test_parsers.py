@@ -38,9 +38,10 @@ from elasticrecode.workers import deployments
 from tests.conftest import contract
 from tests.fuzz import FULL, SEED
 from tests.fuzz.inputs import TEXTS, bodies, lines
-from worker import probe, vmaf
-from worker.failures import Hopeless
-from worker.ffmpeg import ProgressReader
+from worker.errors import Hopeless
+from worker.media import probe
+from worker.media.progress import ProgressReader
+from worker.quality import filters
 
 _INPUTS = 6000 if FULL else 150
 _SLOW_INPUTS = 600 if FULL else 40
@@ -210,7 +211,7 @@ def _progress(text: str) -> object:
 
 
 def _scores(logs: tuple[bytes, str, str]) -> object:
-    return vmaf.read(*logs).mean("psnr")
+    return filters.read(*logs).mean("psnr")
 
 
 def _address(text: str) -> object:

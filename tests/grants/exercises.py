@@ -46,10 +46,10 @@ from tests.conftest import ROOT, contract
 from tests.e2e.conftest import FFMPEG
 from tests.e2e.test_webhooks import Receiver
 from tests.grants.stage import Missed, Stage, new, now_ms
-from worker.failures import ClaimLost, JobError
+from worker.errors import ClaimLost, JobError
 from worker.job_role import JobRole
+from worker.pipeline import _publish
 from worker.storage import Storage
-from worker.task import _publish
 
 Exercise = Callable[[Stage], None]
 

@@ -10,14 +10,14 @@ import pytest
 from elasticrecode.media.profiles import Ffmpeg, Vmaf
 from local.place import TOOLS
 from tests.hostile.corpus import FFMPEG, H264, Maker, many_samples, undecodable
-from worker import probe
-from worker.failures import Hopeless, Interrupted, Passing, encoder_error, last_lines
-from worker.limits import Limits
-from worker.score import Pair, score
+from worker.errors import Hopeless, Interrupted, Passing, encoder_error, last_lines
+from worker.media import probe
+from worker.media.encode import transcode
+from worker.quality.score import Pair, score
+from worker.sandbox.limits import Limits
+from worker.sandbox.runner import Work
 from worker.settings import Settings
 from worker.storage import Storage
-from worker.transcode import transcode
-from worker.work import Work
 
 LONG = ("-f", "lavfi", "-i", "testsrc2=size=640x360:rate=25:duration=120", *H264)
 SETTINGS = Settings("ffmpeg", "CPU", "q", "c", "", 30.0, "n", "p", str(FFMPEG), str(TOOLS / "bin" / "ffprobe"))

@@ -18,16 +18,17 @@ from elasticrecode.media.profiles import Ffmpeg, Vmaf
 from tests.conftest import ROOT
 from tests.hostile.corpus import H264, SMALL, SOUND, Maker
 from tests.hostile.test_limits import SETTINGS
-from worker import confine, ffmpeg, sandbox
-from worker.failures import Hopeless
+from worker.errors import Hopeless
 from worker.loop import _tell_of_sandbox
-from worker.sandbox import Bounds, Held
-from worker.score import Pair, score
+from worker.media import plan
+from worker.media.encode import transcode
+from worker.quality.score import Pair, score
+from worker.sandbox import isolation, launcher
+from worker.sandbox.isolation import Bounds, Held
+from worker.sandbox.runner import Work
 from worker.settings import ConfigurationError
-from worker.transcode import transcode
-from worker.work import Work
 
-HELD = sandbox.check()
+HELD = isolation.check()
 PYTHON = shutil.which("python3", path="/usr/bin:/usr/local/bin")
 BOUNDS = Bounds(60, 600, 1 << 30, 1 << 20)
 network = pytest.mark.skipif(not HELD.network, reason="this kernel has no seccomp for processes without privileges")
@@ -55,11 +56,11 @@ def attempt(tmp_path: Path) -> Try:
     folder.mkdir()
 
     def run(code: str) -> str:
-        command = sandbox.command(
+        command = isolation.command(
             [PYTHON or "", "-I", "-S", "-c", textwrap.dedent(code)], folder, BOUNDS, "required" if all(HELD) else "auto"
         )
         said = subprocess.run(
-            command, cwd=folder, env=sandbox.environment(), capture_output=True, text=True, check=False
+            command, cwd=folder, env=isolation.environment(), capture_output=True, text=True, check=False
         )
         return said.stdout.strip() or (said.stderr.strip().splitlines() or [f"status {said.returncode}"])[-1]
 
@@ -91,8 +92,8 @@ def test_nobody_is_reached(attempt: Try) -> None:
 
 @network
 def test_calls_that_lead_around_or_to_others_are_refused(attempt: Try) -> None:
-    which = confine._MACHINES[os.uname().machine][1]
-    numbers = {name: both[which] for name, both in confine._REFUSED.items() if both[which] is not None}
+    which = launcher._MACHINES[os.uname().machine][1]
+    numbers = {name: both[which] for name, both in launcher._REFUSED.items() if both[which] is not None}
     told = attempt(f"""
         from ctypes import *
         libc = CDLL(None, use_errno=True)
@@ -275,10 +276,10 @@ def test_it_dies_with_the_worker(tmp_path: Path) -> None:
     sleeper = "import time, os; print(os.getpid(), flush=True); time.sleep(60)"
     code = f"""
         import subprocess, pathlib
-        from worker import sandbox
-        bounds = sandbox.Bounds(60, 60, 1 << 30, 1 << 20)
+        from worker.sandbox import isolation
+        bounds = isolation.Bounds(60, 60, 1 << 30, 1 << 20)
         program = [{PYTHON!r}, "-I", "-S", "-c", {sleeper!r}]
-        subprocess.run(sandbox.command(program, pathlib.Path({str(tmp_path)!r}), bounds))
+        subprocess.run(isolation.command(program, pathlib.Path({str(tmp_path)!r}), bounds))
     """
     path = {"PYTHONPATH": f"{ROOT / 'layers' / 'core' / 'python'}:{ROOT}"}
     worker = subprocess.Popen(
@@ -300,7 +301,7 @@ def test_it_dies_with_the_worker(tmp_path: Path) -> None:
 
 def test_a_program_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        sandbox.command(["nowhere"], tmp_path, BOUNDS)
+        isolation.command(["nowhere"], tmp_path, BOUNDS)
 
 
 @pytest.mark.parametrize(
@@ -309,7 +310,7 @@ def test_a_program_that_is_not_there_is_told(tmp_path: Path) -> None:
 def test_what_a_kernel_does_not_hold_is_said_and_may_be_demanded(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, held: Held
 ) -> None:
-    monkeypatch.setattr(sandbox, "check", lambda: held)
+    monkeypatch.setattr(isolation, "check", lambda: held)
     _tell_of_sandbox("auto")
     (line,) = caplog.records
     assert line.levelname == "WARNING"
@@ -326,20 +327,20 @@ def test_a_sandbox_that_is_off_is_said(caplog: pytest.LogCaptureFixture) -> None
 
 def verdict(machine: str, number: int, *arguments: int, pid: int = 7) -> int:
     """What the filter for a machine answers to a system call: a bare interpreter of its program."""
-    data = {0: number, 4: confine._MACHINES[machine][0]}
+    data = {0: number, 4: launcher._MACHINES[machine][0]}
     data |= {16 + 8 * n: value & 0xFFFFFFFF for n, value in enumerate((*arguments, *[0] * (6 - len(arguments))))}
-    program, at, taken = confine._filter(machine, pid), 0, 0
+    program, at, taken = launcher._filter(machine, pid), 0, 0
     while True:
         code, yes, no, operand = program[at]
-        if code == confine._RETURN:
+        if code == launcher._RETURN:
             return operand
-        if code == confine._LOAD:
+        if code == launcher._LOAD:
             taken, jump = data[operand], 0
         else:
             holds = {
-                confine._JUMP_IF_EQUAL: taken == operand,
-                confine._JUMP_IF_LEAST: taken >= operand,
-                confine._JUMP_IF_SET: taken & operand,
+                launcher._JUMP_IF_EQUAL: taken == operand,
+                launcher._JUMP_IF_LEAST: taken >= operand,
+                launcher._JUMP_IF_SET: taken & operand,
             }
             jump = yes if holds[code] else no
         at += 1 + jump
@@ -363,24 +364,24 @@ def verdict(machine: str, number: int, *arguments: int, pid: int = 7) -> int:
         ((0, 63), [(3,)], []),  # read
     ],
 )
-@pytest.mark.parametrize("machine", sorted(confine._MACHINES))
+@pytest.mark.parametrize("machine", sorted(launcher._MACHINES))
 def test_both_architectures_are_judged_alike(
     machine: str, numbers: tuple[int, int], fine: list[tuple[int, ...]], refused: list[tuple[int, ...]]
 ) -> None:
-    number = numbers[confine._MACHINES[machine][1]]
-    assert {verdict(machine, number, *arguments) for arguments in fine} <= {confine._ALLOW}
-    assert {verdict(machine, number, *arguments) for arguments in refused} <= {confine._ERROR | errno.EACCES}
+    number = numbers[launcher._MACHINES[machine][1]]
+    assert {verdict(machine, number, *arguments) for arguments in fine} <= {launcher._ALLOW}
+    assert {verdict(machine, number, *arguments) for arguments in refused} <= {launcher._ERROR | errno.EACCES}
 
 
-@pytest.mark.parametrize("machine", sorted(confine._MACHINES))
+@pytest.mark.parametrize("machine", sorted(launcher._MACHINES))
 def test_each_call_of_the_list_is_refused(machine: str) -> None:
-    numbers = [both[confine._MACHINES[machine][1]] for both in confine._REFUSED.values()]
-    assert {verdict(machine, number) for number in numbers if number is not None} == {confine._ERROR | errno.EACCES}
-    assert verdict(machine, 435) == confine._ERROR | errno.ENOSYS
+    numbers = [both[launcher._MACHINES[machine][1]] for both in launcher._REFUSED.values()]
+    assert {verdict(machine, number) for number in numbers if number is not None} == {launcher._ERROR | errno.EACCES}
+    assert verdict(machine, 435) == launcher._ERROR | errno.ENOSYS
     assert len(set(numbers) - {None}) == len([number for number in numbers if number is not None])
 
 
-SOFTWARE = [asked for asked in ffmpeg._PURPOSES if "nvenc" not in asked[0]]
+SOFTWARE = [asked for asked in plan._PURPOSES if "nvenc" not in asked[0]]
 
 
 @pytest.mark.parametrize(("codec", "purpose"), SOFTWARE)

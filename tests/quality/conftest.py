@@ -11,9 +11,9 @@ import pytest
 
 from elasticrecode.media.profiles import Vmaf
 from local.place import TOOLS
-from worker.score import Pair, Scored, score
+from worker.quality.score import Pair, Scored, score
+from worker.sandbox.runner import Work
 from worker.settings import Settings
-from worker.work import Work
 
 FFMPEG, FFPROBE = TOOLS / "bin" / "ffmpeg", TOOLS / "bin" / "ffprobe"
 BUNNY = TOOLS / "media" / "bigbuckbunny.mp4"

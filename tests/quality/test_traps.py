@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from tests.conftest import ROOT
 from tests.quality.conftest import ENCODE, Make, plain, scored
-from worker.failures import Hopeless
+from worker.errors import Hopeless
 
 DOCS = ROOT / "docs" / "reference" / "quality.md"
 BEGIN, END = "<!-- traps -->\n", "<!-- /traps -->\n"

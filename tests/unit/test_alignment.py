@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from worker import alignment, probe
-from worker.alignment import THUMB, WINDOW, Film, Pairing
-from worker.failures import Hopeless
-from worker.probe import Video
+from worker.errors import Hopeless
+from worker.media import probe
+from worker.media.probe import Video
+from worker.quality import alignment
+from worker.quality.alignment import THUMB, WINDOW, Film, Pairing
 
 
 def film(frames: int = 100, rate: float = 25.0, start: float = 0.0, **changes: Any) -> Film:

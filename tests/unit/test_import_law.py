@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def imports(path: Path) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
-                yield inner if inner in MODULES else node.module
+                yield inner if inner in MODULES or inner in WORKER_MODULES else node.module
 
 
 def sources(*folders: str) -> list[Path]:
@@ -48,6 +49,8 @@ def sources(*folders: str) -> list[Path]:
 
 CORE_FILES = sorted(CORE.rglob("*.py"))
 MODULES = {module_of(path) for path in CORE_FILES}
+WORKER_FILES = sources("worker")
+WORKER_MODULES = {module_of(path) for path in WORKER_FILES}
 IMPORTS = {module_of(path): set(imports(path)) for path in CORE_FILES}
 
 
@@ -116,6 +119,33 @@ def test_the_worker_reaches_jobs_and_claims_alone() -> None:
     assert {package_of(name) for name in reached(*used)} - {""} <= {"jobs", "media", "access", "aws", "contract"}
     pure = reached(*(used - {"elasticrecode.jobs.claims"}))
     assert not touches_aws(pure)
+
+
+def worker_room(module: str) -> str:
+    """The package of a module of the worker, or the module itself where it stands at the worker's top level."""
+    return module.split(".")[1] if "." in module else module
+
+
+def worker_rooms() -> dict[str, set[str]]:
+    """Each package and top-level module of the worker, with those of the worker that it imports."""
+    rooms: dict[str, set[str]] = {}
+    for path in WORKER_FILES:
+        room = worker_room(module_of(path))
+        imported = {worker_room(name) for name in imports(path) if name.split(".")[0] == "worker"}
+        rooms.setdefault(room, set()).update(imported - {room})
+    return rooms
+
+
+def test_packages_of_the_worker_form_no_cycle() -> None:
+    TopologicalSorter(worker_rooms()).prepare()
+
+
+@pytest.mark.parametrize(
+    ("room", "below"),
+    [("sandbox", {"errors"}), ("media", {"errors", "sandbox"}), ("quality", {"errors", "media", "sandbox"})],
+)
+def test_packages_of_the_worker_know_nothing_of_the_loop(room: str, below: set[str]) -> None:
+    assert worker_rooms()[room] - {"settings"} <= below
 
 
 def test_the_embedded_mode_reaches_no_function_of_the_core() -> None:

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from worker.page import Moment, render
+from worker.quality.html_report import Moment, render
 
 ORIGIN, INPUT = "s3://media/in/film.mov", "s3://media/out/film.mp4"
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"

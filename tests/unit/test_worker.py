@@ -24,16 +24,19 @@ from elasticrecode.jobs.uris import output_name
 from elasticrecode.media import profiles
 from elasticrecode.media.profiles import Ffmpeg
 from tests.conftest import ROOT
-from worker import ffmpeg, loop, probe, sandbox, task
-from worker.failures import ClaimLost, Hopeless, JobError, Passing, last_lines
+from worker import loop, pipeline
+from worker.errors import ClaimLost, Hopeless, JobError, Passing, last_lines
 from worker.lease import Lease
-from worker.limits import Limits
-from worker.lines import Lines, printable
-from worker.machine import cores, memory
+from worker.log_format import Lines, printable
+from worker.media import plan, probe
+from worker.media.progress import ProgressReader
 from worker.reporter import Reporter
+from worker.sandbox import isolation
+from worker.sandbox.limits import Limits
+from worker.sandbox.machine import cores, memory
+from worker.sandbox.runner import Work
 from worker.settings import ConfigurationError, Settings
 from worker.storage import Storage
-from worker.work import Work
 
 
 def profile(
@@ -46,7 +49,7 @@ def profile(
 
 
 def arguments(asked: Ffmpeg, muxer: str = "mp4") -> list[str]:
-    return ffmpeg.arguments(asked, "mov", 0, muxer, "/tmp/x/input", "/tmp/x/output")
+    return plan.arguments(asked, "mov", 0, muxer, "/tmp/x/input", "/tmp/x/output")
 
 
 def pair(vector: list[str], option: str) -> str:
@@ -146,7 +149,7 @@ def test_the_output_is_called_like_the_input(name: str, muxer: str | None, outpu
     assert output_name(f"s3://b/x/{name}") == output
 
 
-def report(reader: ffmpeg.ProgressReader, frame: int, elapsed: float) -> Progress:
+def report(reader: ProgressReader, frame: int, elapsed: float) -> Progress:
     for line in (f"frame={frame}", "fps=50.0", "out_time_us=N/A"):
         assert reader.feed(line, elapsed) is None
     told = reader.feed("progress=continue", elapsed)
@@ -155,7 +158,7 @@ def report(reader: ffmpeg.ProgressReader, frame: int, elapsed: float) -> Progres
 
 
 def test_after_a_quarter_of_a_steady_clip_the_estimate_is_right() -> None:
-    reader = ffmpeg.ProgressReader(frames=1000, duration=40.0)
+    reader = ProgressReader(frames=1000, duration=40.0)
     assert report(reader, 0, 1.0).etaSeconds is None  # the encoder fills its lookahead
     report(reader, 50, 2.0)
     told = report(reader, 250, 6.0)  # 50 frames a second
@@ -165,7 +168,7 @@ def test_after_a_quarter_of_a_steady_clip_the_estimate_is_right() -> None:
 
 
 def test_without_a_known_length_there_is_no_percentage() -> None:
-    told = report(ffmpeg.ProgressReader(None, None), 10, 1.0)
+    told = report(ProgressReader(None, None), 10, 1.0)
     assert (told.percent, told.frame) == (None, 10)
 
 
@@ -211,7 +214,7 @@ def test_a_job_cancelled_while_it_is_published_leaves_nothing_and_one_lost_leave
     shelf = Shelf()
     files = [(Path("output"), "s3://bucket/a.mp4"), (Path("report"), "s3://bucket/a.mp4.vmaf.json")]
     with pytest.raises(ClaimLost):
-        task._publish(cast(Storage, shelf), files, "j", lost)
+        pipeline._publish(cast(Storage, shelf), files, "j", lost)
     assert len(shelf.there) == left
 
 
@@ -222,14 +225,14 @@ def test_what_an_earlier_life_left_is_swept_away_and_nothing_else(
     settings = Settings.read({"WORKER_TYPE": "vmaf", "QUEUE_NAME": "q", "CONTROL_PLANE": "c", "POD_NAME": "w[1]"})
     for name in ("job-w[1]-abc", "job-w1-abc", "other"):
         (tmp_path / name).mkdir()
-    task.sweep(settings)
+    pipeline.sweep(settings)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["job-w1-abc", "other"]
 
 
 def test_programs_that_read_users_files_know_nothing_of_aws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    assert not any(name.startswith("AWS_") for name in sandbox.environment())
-    assert sandbox.environment()["PATH"]
+    assert not any(name.startswith("AWS_") for name in isolation.environment())
+    assert isolation.environment()["PATH"]
 
 
 @pytest.mark.parametrize(

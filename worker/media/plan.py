@@ -1,8 +1,7 @@
-"""The encoder's argument vector and its progress stream. Pure: nothing here starts a process."""
+"""The encoder's argument vector. Pure: nothing here starts a process."""
 
-from elasticrecode.jobs.events import Progress
 from elasticrecode.media.profiles import Ffmpeg
-from worker.limits import Limits
+from worker.sandbox.limits import Limits
 
 DEMUXERS = ("mov", "mp4", "matroska", "webm", "mpegts", "mpeg", "avi", "flv", "ogg", "asf", "mxf")
 """Containers that are read. None of them is a playlist, so none leads to another file or address."""
@@ -59,49 +58,3 @@ def arguments(
         *(("-movflags", "+faststart") if muxer in ("mp4", "mov") else ()),
         *("-f", muxer, f"file:{target}"),
     ]
-
-
-class ProgressReader:
-    """Reads `-progress` lines of a run over `frames` frames lasting `duration` seconds; either may be None.
-
-    Of a job with several runs, `before` and `after` are the frames of the others; percent and eta are of the job.
-    Frames are counted rather than time: the encoder's time is that of whichever stream is ahead. The rate is taken from
-    the first frame that came out, so that filling the encoder's lookahead does not spoil the estimate.
-    """
-
-    def __init__(self, frames: int | None, duration: float | None, *, before: int = 0, after: int = 0) -> None:
-        self._frames = frames
-        self._before = before
-        self._after = after
-        self._duration = duration
-        self._seen: dict[str, str] = {}
-        self._first: tuple[int, float] | None = None
-
-    def feed(self, line: str, elapsed: float) -> Progress | None:
-        """The progress when the line ends a report, `elapsed` seconds after the encoder started."""
-        key, _, value = line.strip().partition("=")
-        self._seen[key] = value.strip()
-        if key != "progress":
-            return None
-        frame = int(_number(self._seen.get("frame")) or 0)
-        if frame and not self._first:
-            self._first = frame, elapsed
-        progress = Progress(frame=frame, fps=_number(self._seen.get("fps")))
-        if not self._frames:
-            return progress
-        progress.percent = round(
-            min(100.0, 100 * (self._before + frame) / (self._before + self._frames + self._after)), 1
-        )
-        if self._first and elapsed > self._first[1]:
-            rate = (frame - self._first[0]) / (elapsed - self._first[1])
-            if rate > 0:
-                progress.etaSeconds = round((max(0, self._frames - frame) + self._after) / rate, 1)
-                progress.speed = round(rate * self._duration / self._frames, 2) if self._duration else None
-        return progress
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return float(text) if text else None
-    except ValueError:
-        return None

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from elasticrecode import wire
-from worker.failures import Hopeless, last_lines
-from worker.ffmpeg import DEMUXERS, reading
-from worker.work import Work
+from worker.errors import Hopeless, last_lines
+from worker.media.plan import DEMUXERS, reading
+from worker.sandbox.runner import Work
 
 _SECONDS = 60
 _SECONDS_A_FILE = 600

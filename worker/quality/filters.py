@@ -16,9 +16,9 @@ from msgspec import Raw, Struct
 from elasticrecode import wire
 from elasticrecode.jobs.events import MeanScore, Quality, VmafScore
 from elasticrecode.media.profiles import Vmaf, vmaf_model
-from worker.alignment import THUMB, WINDOW, Film, Pairing, period
-from worker.ffmpeg import reading
-from worker.limits import Limits
+from worker.media.plan import reading
+from worker.quality.alignment import THUMB, WINDOW, Film, Pairing, period
+from worker.sandbox.limits import Limits
 
 VMAF_LOG, PSNR_LOG, SSIM_LOG, REVERSED_LOG = "vmaf.log", "psnr.log", "ssim.log", "reversed.log"
 THUMBS = {"input": "input.thumbs", "origin": "origin.thumbs"}

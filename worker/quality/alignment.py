@@ -26,8 +26,8 @@ from operator import sub
 from statistics import correlation, fmean
 from typing import NamedTuple
 
-from worker.failures import Hopeless
-from worker.probe import Video
+from worker.errors import Hopeless
+from worker.media.probe import Video
 
 THUMB = (32, 18)
 """Width and height of the small copies, grey."""

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from worker.failures import Hopeless, JobError, Passing
-from worker.machine import cores, memory
-from worker.sandbox import Bounds
+from worker.errors import Hopeless, JobError, Passing
+from worker.sandbox.isolation import Bounds
+from worker.sandbox.machine import cores, memory
 
 _LEAST_SIDE = 64
 """A shorter side counts as so long: decoders hold pictures in blocks."""

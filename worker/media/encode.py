@@ -6,11 +6,12 @@ from pathlib import Path
 
 from elasticrecode.jobs.events import Output, Progress
 from elasticrecode.media.profiles import Ffmpeg
-from worker import ffmpeg, probe
-from worker.failures import Hopeless, encoder_error, last_lines
-from worker.probe import Video
+from worker.errors import Hopeless, encoder_error, last_lines
+from worker.media import plan, probe
+from worker.media.probe import Video
+from worker.media.progress import Ticker
+from worker.sandbox.runner import Work
 from worker.settings import Settings
-from worker.work import Ticker, Work
 
 _NOTHING = re.compile(r"nothing was encoded|received no packets")
 
@@ -34,7 +35,7 @@ def transcode(
     if (profile.platform == "gpu") != (settings.core == "GPU"):
         raise Hopeless("worker-cannot", f"This worker has core {settings.core}; the job wants {profile.platform}.")
     video = probe.video(settings.ffprobe, work, source)
-    arguments = ffmpeg.arguments(profile, video.demuxer, video.stream, muxer, str(source), str(target), work.limits)
+    arguments = plan.arguments(profile, video.demuxer, video.stream, muxer, str(source), str(target), work.limits)
     log = target.with_name("encode.log")
     ticker = Ticker(video.frames, video.duration, report, after=(video.frames or 0) if then_score else 0)
     seconds = work.limits.seconds(video.duration)
@@ -67,7 +68,7 @@ def _verified(settings: Settings, work: Work, target: Path, source: Video, profi
         if error.failure.code == "output-too-long":
             raise Hopeless("input-too-long", f"What was made of the input tells of it: {error}", lines) from error
         raise Hopeless("output-invalid", f"The output can't be read back: {error}", lines) from error
-    wanted = f"{profile.scale.replace(':', 'x')} {ffmpeg.CODEC_NAMES[profile.codec]}"
+    wanted = f"{profile.scale.replace(':', 'x')} {plan.CODEC_NAMES[profile.codec]}"
     got = f"{made.width}x{made.height} {made.codec}"
     if got != wanted:
         raise Hopeless("output-invalid", f"The output is {got}, not {wanted}.", lines)

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-_CONFINE = [sys.executable, "-I", "-S", str(Path(__file__).with_name("confine.py").resolve())]
+_CONFINE = [sys.executable, "-I", "-S", str(Path(__file__).with_name("launcher.py").resolve())]
 _KEPT = ("PATH", "LD_LIBRARY_PATH")
 _KEPT_OF_GPUS = ("CUDA_", "NVIDIA_")
 

@@ -12,13 +12,15 @@ from msgspec import UNSET
 
 from elasticrecode.jobs.events import Progress, Quality
 from elasticrecode.media.profiles import Vmaf
-from worker import alignment, page, probe, vmaf
-from worker.alignment import Film, Pairing
-from worker.failures import Hopeless, encoder_error, last_lines
-from worker.machine import cores
-from worker.page import Moment
+from worker.errors import Hopeless, encoder_error, last_lines
+from worker.media import probe
+from worker.media.progress import Ticker
+from worker.quality import alignment, filters, html_report
+from worker.quality.alignment import Film, Pairing
+from worker.quality.html_report import Moment
+from worker.sandbox.machine import cores
+from worker.sandbox.runner import Work
 from worker.settings import Settings
-from worker.work import Ticker, Work
 
 _DAMAGE = re.compile(
     r"error while decoding|conceal|corrupt|invalid data|missing picture|error submitting", re.IGNORECASE
@@ -105,50 +107,52 @@ class _Scorer(NamedTuple):
         if confirmed._replace(warnings=()) != pairing._replace(warnings=()):
             scores, _, lines = self._measured(confirmed)
         if not confirmed.by_time and not self.pair.made_here:
-            both = vmaf.detail_both_ways(scores, self._read(vmaf.REVERSED_LOG), pairing.frames)
+            both = filters.detail_both_ways(scores, self._read(filters.REVERSED_LOG), pairing.frames)
             swapped = alignment.refuse_swapped(*both, nearest=self.nearest)
             confirmed = confirmed.warned(swapped) if swapped else confirmed
         damage = next((line for line in lines if _DAMAGE.search(line)), None)
         confirmed = confirmed.warned(f"One of the two is damaged: {damage}") if damage else confirmed
-        found = vmaf.quality(scores, self.asked, confirmed.warnings)
+        found = filters.quality(scores, self.asked, confirmed.warnings)
         told = {
             "input": self.pair.input_uri,
             "origin": self.pair.origin_uri,
-            "filter": vmaf.graph(self.asked, confirmed, self.threads),
+            "filter": filters.graph(self.asked, confirmed, self.threads),
             "profile": self.asked,
         }
         files = self.folder / "report.json", self.folder / "report.html"
-        files[0].write_bytes(vmaf.report(scores, found, told))
+        files[0].write_bytes(filters.report(scores, found, told))
         moments = self._moments(confirmed, scores)
         html = _page(told, self.asked, found, scores, self.films["input"].times, moments)
         files[1].write_text(html, encoding="utf-8")
         return Scored(found, *files)
 
-    def _measured(self, pairing: Pairing) -> tuple[vmaf.Scores, Pairing, list[str]]:
+    def _measured(self, pairing: Pairing) -> tuple[filters.Scores, Pairing, list[str]]:
         """The scores, the pairing as the pictures confirm it, and ffmpeg's last lines."""
-        graph = vmaf.graph(self.asked, pairing, self.threads)
+        graph = filters.graph(self.asked, pairing, self.threads)
         ticker = Ticker(pairing.frames, self.films["input"].video.duration, self.report, before=self.before)
-        lines = self._run(vmaf.arguments(graph, pairing, self.films, self.pair.paths, self.work.limits), ticker)
-        scores = vmaf.read(
-            self._read(vmaf.VMAF_LOG),
-            self._read(vmaf.PSNR_LOG).decode() if vmaf.is_on(self.asked.psnr) else None,
-            self._read(vmaf.SSIM_LOG).decode() if vmaf.is_on(self.asked.ssim) else None,
+        lines = self._run(filters.arguments(graph, pairing, self.films, self.pair.paths, self.work.limits), ticker)
+        scores = filters.read(
+            self._read(filters.VMAF_LOG),
+            self._read(filters.PSNR_LOG).decode() if filters.is_on(self.asked.psnr) else None,
+            self._read(filters.SSIM_LOG).decode() if filters.is_on(self.asked.ssim) else None,
         )
         if not scores.frames:
             raise Hopeless("input-corrupt", "Not one frame of the two could be decoded.", lines)
-        origin, made = (self._read(vmaf.THUMBS[side]) for side in ("origin", "input"))
+        origin, made = (self._read(filters.THUMBS[side]) for side in ("origin", "input"))
         return scores, alignment.checked(pairing, self.films, origin, made, nearest=self.nearest), lines
 
-    def _moments(self, pairing: Pairing, scores: vmaf.Scores) -> list[Moment]:
+    def _moments(self, pairing: Pairing, scores: filters.Scores) -> list[Moment]:
         """The worst moments with their pictures, the worst first."""
         by_number = dict(scores.frames)
         times = self.films["input"].times
         last = len(times) - pairing.skip_input
-        chosen = [number for number in vmaf.worst(scores, self.films["input"].video.rate) if number < last]
+        chosen = [number for number in filters.worst(scores, self.films["input"].video.rate) if number < last]
         made = [number + pairing.skip_input for number in chosen]
         theirs = [_partner(number, self.films, pairing) for number in chosen]
         frames: dict[str, Sequence[int]] = {"input": made, "origin": theirs}
-        arguments = vmaf.picture_arguments(self.asked, pairing, self.films, self.pair.paths, frames, self.work.limits)
+        arguments = filters.picture_arguments(
+            self.asked, pairing, self.films, self.pair.paths, frames, self.work.limits
+        )
         self._run(arguments, lambda *_: None)
         found = []
         for number, here, there in zip(chosen, made, theirs, strict=True):
@@ -201,7 +205,7 @@ def _page(
     told: Mapping[str, object],
     asked: Vmaf,
     found: Quality,
-    scores: vmaf.Scores,
+    scores: filters.Scores,
     times: Sequence[float],
     moments: Sequence[Moment],
 ) -> str:
@@ -221,7 +225,7 @@ def _page(
         "libvmaf": scores.version,
         "Filter": str(told["filter"]),
     }
-    return page.render(
+    return html_report.render(
         input=str(told["input"]),
         origin=str(told["origin"]),
         figures=figures,

@@ -138,4 +138,4 @@ _ENVIRONMENT = Environment(
     lstrip_blocks=True,
 )
 _ENVIRONMENT.filters |= {"clock": _clock, "figure": _figure, "data": _data}
-_TEMPLATE = _ENVIRONMENT.get_template("page.html")
+_TEMPLATE = _ENVIRONMENT.get_template("report.html")

@@ -14,14 +14,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
-from elasticrecode.jobs.events import Progress
-from worker import sandbox
-from worker.failures import LOG_BYTES, Hopeless, Interrupted, JobError, last_lines
-from worker.ffmpeg import ProgressReader
-from worker.limits import Limits
-from worker.sandbox import Bounds
+from worker.errors import LOG_BYTES, Hopeless, Interrupted, JobError, last_lines
+from worker.sandbox import isolation
+from worker.sandbox.isolation import Bounds
+from worker.sandbox.limits import Limits
 
-_TICK_SECONDS = 1.0
 _WATCH_SECONDS = 0.5
 _LINE_LETTERS = 4096
 _CLOCKS_APART = 1.0
@@ -76,9 +73,9 @@ class Work:
         with ExitStack() as stack:
             started = time.monotonic()
             process = subprocess.Popen(
-                sandbox.command(arguments, folder, bounds, self._sandbox),
+                isolation.command(arguments, folder, bounds, self._sandbox),
                 cwd=folder,
-                env=sandbox.environment(),
+                env=isolation.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=stack.enter_context(output.open("wb")) if output else subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -185,27 +182,3 @@ def _cpu_seconds(process: "subprocess.Popen[str]") -> float:
     except (ChildProcessError, FileNotFoundError):
         return 0.0
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-class Ticker:
-    """Reports a program's progress, the first at once and then at most one a second; see `ProgressReader`."""
-
-    def __init__(
-        self,
-        frames: int | None,
-        duration: float | None,
-        report: Callable[[Progress], None],
-        *,
-        before: int = 0,
-        after: int = 0,
-    ) -> None:
-        self._reader = ProgressReader(frames, duration, before=before, after=after)
-        self._report = report
-        self._next = 0.0
-
-    def __call__(self, line: str, elapsed: float) -> None:
-        """Take a line of the program's output."""
-        progress = self._reader.feed(line, elapsed)
-        if progress and time.monotonic() >= self._next:
-            self._next = time.monotonic() + _TICK_SECONDS
-            self._report(progress)

@@ -12,12 +12,12 @@ from elasticrecode.jobs.events import Output, Progress, Quality, Result
 from elasticrecode.jobs.job import Job, flaws
 from elasticrecode.jobs.uris import SCORE_FILES, name, output_name
 from elasticrecode.media import profiles
-from worker.failures import ClaimLost, Hopeless
-from worker.score import Pair, score
+from worker.errors import ClaimLost, Hopeless
+from worker.media.encode import transcode
+from worker.quality.score import Pair, score
+from worker.sandbox.runner import Work
 from worker.settings import DEBUG, Settings
 from worker.storage import Storage
-from worker.transcode import transcode
-from worker.work import Work
 
 
 def scratch_prefix(settings: Settings) -> str:
