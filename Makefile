@@ -58,8 +58,7 @@ fuzz: $(TOOLS)/dev ## what comes from outside made up, 138,600 inputs, and schem
 check: $(TOOLS)/dev $(TOOLS)/aws/.installed ## formatter, linter, types, licences
 	@ruff format --check $(CHECKED)
 	@ruff check $(CHECKED)
-	@mypy app.py infra layers/core/python worker local benchmarks tests
-	@for handler in functions/*/handler.py; do mypy $$handler; done
+	@mypy $(CHECKED)
 	@python -m local.licences --check
 
 licences: $(TOOLS)/dev $(TOOLS)/aws/.installed ## write docs/reference/licences.md
