@@ -29,7 +29,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple, Protocol
 
-from elasticrecode.jobs.placement import Choice, PriceModel, Want
+from elasticrecode.jobs.placement import Choice, Want
+from elasticrecode.media.profiles import PriceModel
 from elasticrecode.workers.fleet import Load, Queue
 from elasticrecode.workers.routing import DESERTED_SECONDS, Router
 

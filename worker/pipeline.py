@@ -11,7 +11,7 @@ from msgspec import UNSET
 from elasticrecode.jobs.events import Output, Progress, Quality, Result
 from elasticrecode.jobs.job import Job, flaws
 from elasticrecode.jobs.uris import SCORE_FILES, name, output_name
-from elasticrecode.media import profiles
+from elasticrecode.media.codecs import CONTAINERS
 from worker.errors import ClaimLost, Hopeless
 from worker.media.encode import transcode
 from worker.quality.score import Pair, score
@@ -66,7 +66,7 @@ def perform(
         pair, done = Pair(origin, source, job.origin or "", job.input), 0
         if encode:
             uri = job.output + output_name(job.input)
-            muxer = profiles.CONTAINERS[uri.rpartition(".")[2].lower()]
+            muxer = CONTAINERS[uri.rpartition(".")[2].lower()]
             made = transcode(
                 source, target, uri, muxer, encode, settings, work, report, then_score=scoring is not UNSET
             )

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from elasticrecode.media.codecs import CODECS, PURPOSES
 from elasticrecode.media.profiles import Ffmpeg, Vmaf
 from tests.conftest import ROOT
 from tests.hostile.corpus import H264, SMALL, SOUND, Maker
 from tests.hostile.test_limits import SETTINGS
 from worker.errors import Hopeless
 from worker.loop import _tell_of_sandbox
-from worker.media import plan
 from worker.media.encode import transcode
 from worker.quality.score import Pair, score
 from worker.sandbox import isolation, launcher
@@ -381,7 +381,7 @@ def test_each_call_of_the_list_is_refused(machine: str) -> None:
     assert len(set(numbers) - {None}) == len([number for number in numbers if number is not None])
 
 
-SOFTWARE = [asked for asked in plan._PURPOSES if "nvenc" not in asked[0]]
+SOFTWARE = [(codec.encoders["cpu"].name, purpose) for codec in CODECS.values() for purpose in PURPOSES]
 
 
 @pytest.mark.parametrize(("codec", "purpose"), SOFTWARE)

@@ -21,7 +21,7 @@ from botocore.stub import Stubber
 from elasticrecode.jobs.events import Failure, Progress
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.uris import output_name
-from elasticrecode.media import profiles
+from elasticrecode.media.codecs import container
 from elasticrecode.media.profiles import Ffmpeg
 from tests.conftest import ROOT
 from worker import loop, pipeline
@@ -44,7 +44,7 @@ def profile(
 ) -> Ffmpeg:
     made = Ffmpeg(codec=codec, scale="1280:720", bitrate="1M", buffersize="2M", profile=purpose, platform=platform)  # type: ignore[arg-type]
     if origin:
-        made.originCodec = origin  # type: ignore[assignment]
+        made.originCodec = origin
     return made
 
 
@@ -145,7 +145,7 @@ def test_hevc_in_mp4_is_tagged_for_players_that_ask_for_it() -> None:
     ],
 )
 def test_the_output_is_called_like_the_input(name: str, muxer: str | None, output: str) -> None:
-    assert profiles.container(name) == muxer
+    assert container(name) == muxer
     assert output_name(f"s3://b/x/{name}") == output
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from elasticrecode.jobs.events import Output, Progress
+from elasticrecode.media.codecs import encoder_of
 from elasticrecode.media.profiles import Ffmpeg
 from worker.errors import Hopeless, encoder_error, last_lines
 from worker.media import plan, probe
@@ -68,7 +69,7 @@ def _verified(settings: Settings, work: Work, target: Path, source: Video, profi
         if error.failure.code == "output-too-long":
             raise Hopeless("input-too-long", f"What was made of the input tells of it: {error}", lines) from error
         raise Hopeless("output-invalid", f"The output can't be read back: {error}", lines) from error
-    wanted = f"{profile.scale.replace(':', 'x')} {plan.CODEC_NAMES[profile.codec]}"
+    wanted = f"{profile.scale.replace(':', 'x')} {encoder_of(profile.codec)[0].stream}"
     got = f"{made.width}x{made.height} {made.codec}"
     if got != wanted:
         raise Hopeless("output-invalid", f"The output is {got}, not {wanted}.", lines)

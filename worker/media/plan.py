@@ -1,23 +1,11 @@
 """The encoder's argument vector. Pure: nothing here starts a process."""
 
+from elasticrecode.media.codecs import encoder_of
 from elasticrecode.media.profiles import Ffmpeg
 from worker.sandbox.limits import Limits
 
 DEMUXERS = ("mov", "mp4", "matroska", "webm", "mpegts", "mpeg", "avi", "flv", "ogg", "asf", "mxf")
 """Containers that are read. None of them is a playlist, so none leads to another file or address."""
-
-_PURPOSES = {
-    ("libx264", "quality"): ("-preset", "medium"),
-    ("libx264", "latency"): ("-preset", "veryfast", "-tune", "zerolatency"),
-    ("libx265", "quality"): ("-preset", "medium"),
-    ("libx265", "latency"): ("-preset", "veryfast", "-tune", "zerolatency"),
-    ("h264_nvenc", "quality"): ("-preset", "p5", "-tune", "hq"),
-    ("h264_nvenc", "latency"): ("-preset", "p1", "-tune", "ll", "-zerolatency", "1"),
-    ("hevc_nvenc", "quality"): ("-preset", "p5", "-tune", "hq"),
-    ("hevc_nvenc", "latency"): ("-preset", "p1", "-tune", "ll", "-zerolatency", "1"),
-}
-CODEC_NAMES = {"libx264": "h264", "h264_nvenc": "h264", "libx265": "hevc", "hevc_nvenc": "hevc"}
-"""Encoder → what ffprobe calls its output."""
 
 
 def reading(limits: Limits) -> tuple[str, ...]:
@@ -41,6 +29,7 @@ def arguments(
     limits: Limits = Limits(),  # noqa: B008
 ) -> list[str]:
     """Ffmpeg's arguments, its own name not included. `stream` is the index of the video stream to encode."""
+    codec, encoder = encoder_of(profile.codec)
     gpu = profile.platform == "gpu"
     decoder = ["-c:v", profile.originCodec] if gpu and profile.originCodec else []
     return [
@@ -51,9 +40,9 @@ def arguments(
         *("-f", demuxer, "-i", f"file:{source}"),
         *("-map", f"0:{stream}", "-map", "0:a:0?", "-sn", "-dn", "-map_chapters", "-1"),
         *("-vf", f"scale={profile.scale}", "-pix_fmt", "yuv420p"),
-        *("-c:v", profile.codec, *_PURPOSES[profile.codec, profile.profile]),
+        *("-c:v", encoder.name, *encoder.options[profile.profile]),
         *("-b:v", profile.bitrate, "-maxrate", profile.bitrate, "-bufsize", profile.buffersize or profile.bitrate),
-        *(("-tag:v", "hvc1") if CODEC_NAMES[profile.codec] == "hevc" and muxer in ("mp4", "mov") else ()),
+        *(("-tag:v", codec.tags[muxer]) if muxer in codec.tags else ()),
         *("-c:a", "aac", "-b:a", "128k"),
         *(("-movflags", "+faststart") if muxer in ("mp4", "mov") else ()),
         *("-f", muxer, f"file:{target}"),

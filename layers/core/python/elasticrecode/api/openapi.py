@@ -71,8 +71,9 @@ from elasticrecode.jobs.requests import (
     VmafRequest,
 )
 from elasticrecode.media import profiles
+from elasticrecode.media.codecs import CODECS, PLATFORMS
 from elasticrecode.media.presets import NAME, NAME_RULE
-from elasticrecode.media.profiles import ENCODERS, PLATFORMS, Profile
+from elasticrecode.media.profiles import Profile
 from elasticrecode.webhooks import request as webhooks
 from elasticrecode.webhooks.answers import GivenUp, NewWebhook, Sent, WebhookRecord, WebhookRemoved
 from elasticrecode.webhooks.request import WebhookRequest
@@ -577,7 +578,7 @@ def _transcodes(found: Mapping[str, Json]) -> list[Json]:
     default, *others = PLATFORMS
     kinds = []
     for where, required in ((default, ()), *((other, part) for other in others for part in ("ffmpeg", "ec2"))):
-        encoders = [*ENCODERS, *(natives[where] for natives in ENCODERS.values())]
+        encoders = [*CODECS, *(codec.encoders[where].name for codec in CODECS.values())]
         ffmpeg, ec2 = (
             _narrowed(found["Ffmpeg"], platform=[where], codec=encoders),
             _narrowed(found["Ec2"], platform=[where]),

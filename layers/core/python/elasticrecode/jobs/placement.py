@@ -3,11 +3,10 @@
 from typing import Literal, NamedTuple, get_args
 
 from elasticrecode.jobs.job import Job
-from elasticrecode.media.profiles import platform
+from elasticrecode.media.profiles import PriceModel, platform
 
 Group = Literal["cpu", "gpu", "vmaf"]
 """Workers that can do the same jobs: those that transcode on cpu or gpu, and those that score."""
-PriceModel = Literal["normal", "spot"]
 
 GROUPS: tuple[Group, ...] = get_args(Group)
 

@@ -17,14 +17,9 @@ from elasticrecode.jobs.formats import FORMATS, ObjectURI, PrefixURI, Priority, 
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.uris import SCORE_FILES, TOO_LONG, fits, is_object, is_prefix, name, output_name
 from elasticrecode.media import profiles
+from elasticrecode.media.codecs import CODECS
 from elasticrecode.media.presets import BUILT_IN, POINTER, Asked, Profiles
-from elasticrecode.media.profiles import (
-    ENCODERS,
-    FfmpegProfile,
-    Profile,
-    VmafProfile,
-    resolve,
-)
+from elasticrecode.media.profiles import FfmpegProfile, Profile, VmafProfile, resolve
 from elasticrecode.validation import Body, Reader
 
 BATCH_LIMIT = 1000
@@ -193,10 +188,10 @@ def profile_faults(body: Body) -> Iterator[Fault]:
     where = encode.get("platform", elsewhere or "cpu")
     if elsewhere not in (None, where):
         yield Fault("/profile/ec2/platform", f"must agree with /profile/ffmpeg/platform, which is {where}")
-    for word, encoders in ENCODERS.items():
-        for native, encoder in encoders.items():
-            if encode.get("codec") == encoder and where != native:
-                detail = f"{encoder} runs on {native}, the platform asked for is {where}; {word} goes with both"
+    for word, codec in CODECS.items():
+        for native, encoder in codec.encoders.items():
+            if encode.get("codec") == encoder.name and where != native:
+                detail = f"{encoder.name} runs on {native}, and the requested platform is {where}: use {word} instead"
                 yield Fault("/profile/ffmpeg/codec", detail)
 
 

@@ -3,10 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from elasticrecode.media.profiles import (
-    CONTAINERS,
-    container,
-)
+from elasticrecode.media.codecs import CONTAINERS, container
 
 SCORE_FILES = (".vmaf.json", ".vmaf.html")
 """What a score's report and its page are called, behind the input's name."""

@@ -1,64 +1,46 @@
-"""What an encoder or a scorer is asked for, and the values a worker is told instead.
-
-The tables hold every word of the wire contract once; the schema answer, the request types and the resolution are
-all read from them.
-"""
+"""Profiles: the request types for an encode or a score, and their resolution into the values that workers use."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field, structs
 
+from elasticrecode.media.codecs import CODECS, PLATFORMS, PURPOSES, CodecName, DecoderName, Platform, Purpose
+
+PriceModel = Literal["normal", "spot"]
+"""What an EC2 node costs."""
+PRICE_MODELS: tuple[PriceModel, ...] = get_args(PriceModel)
 SCALES = {"720p": (1280, 720), "480p": (800, 480), "360p": (640, 360), "240p": (480, 270), "1080p": (1920, 1080)}
-ENCODERS = {"h264": {"cpu": "libx264", "gpu": "h264_nvenc"}, "h265": {"cpu": "libx265", "gpu": "hevc_nvenc"}}
-DECODERS = {"h264": {"gpu": "h264_cuvid"}, "h265": {"gpu": "hevc_cuvid"}}
-PLATFORMS = ("cpu", "gpu")
-PRICE_MODELS = ("normal", "spot")
-PURPOSES = ("quality", "latency")
+"""Word of a request → width and height in pixels."""
 BITRATE_MBITS = (1, 15)
 PRIORITIES = (0, 100)
 
-SCHEMA = {
+SCHEMA: dict[str, dict[str, tuple[object, ...]]] = {
     "ec2": {"platform": PLATFORMS, "priceModel": PRICE_MODELS},
     "ffmpeg": {
-        "codec": tuple(ENCODERS),
-        "originCodec": tuple(DECODERS),
+        "codec": tuple(CODECS),
+        "originCodec": tuple(word for word, codec in CODECS.items() if codec.decoders),
         "scale": tuple(SCALES),
         "bitrate": BITRATE_MBITS,
         "profile": PURPOSES,
         "priority": PRIORITIES,
     },
 }
+"""The answer of `GET /v1/schema`."""
 
-CONTAINERS = {
-    "mp4": "mp4",
-    "m4v": "mp4",
-    "mov": "mov",
-    "mkv": "matroska",
-    "ts": "mpegts",
-    "mts": "mpegts",
-    "m2ts": "mpegts",
-}
-"""File name extension → ffmpeg's name of a container that holds every codec that is made here."""
-
+MS_SSIM_SIDE = 176
+"""The shortest side, in pixels, that MS-SSIM can measure: it halves the picture four times and needs 11 pixels."""
 _UNITS = {"K": 1_000, "M": 1_000_000}
 _RATE = re.compile(r"(\d{1,8}(?:\.\d{1,3})?)([KM])", re.ASCII)
 _SIZE = re.compile(r"(\d{2,5})[:x](\d{2,5})", re.ASCII)
-_SIDE = (16, 8192)
-_VMAF_SIDE = (32, 8192)
-MS_SSIM_SIDE = 176
-"""MS-SSIM halves the picture four times, and eleven pixels must be left."""
+_ENCODE_SIDE = (16, 8192)
+_SCORE_SIDE = (32, 8192)
 _BUFFER_KBITS = (1, 500_000)
 _UHD_LINES = 2160
 
 
-def container(name: str) -> str | None:
-    """The container that a file's name tells, if it can be written."""
-    return CONTAINERS.get(name.rpartition(".")[2].lower())
-
-
 def bits(rate: str) -> int:
-    """Bits per second of a rate such as `1.5M` or `1500K`. ValueError when it is not one."""
+    """The bits per second of a rate such as `1.5M` or `1500K`. Raises ValueError for any other text."""
     match = _RATE.fullmatch(rate)
     if not match:
         raise ValueError(rate)
@@ -66,7 +48,7 @@ def bits(rate: str) -> int:
 
 
 def rate(bits_per_second: float) -> str:
-    """The shortest way to write a rate: 2000000 → `2M`, 40000 → `40K`."""
+    """The shortest text for a rate: 2000000 → `2M`, 40000 → `40K`."""
     unit = "M" if bits_per_second % _UNITS["M"] == 0 else "K"
     return f"{bits_per_second / _UNITS[unit]:.12g}{unit}"
 
@@ -94,12 +76,12 @@ def _is_size(text: str, separator: str, side: tuple[int, int]) -> bool:
     )
 
 
-def _words_or(separator: str, side: tuple[int, int]) -> str:
+def _scale_rule(separator: str, side: tuple[int, int]) -> str:
     return f"one of {', '.join(SCALES)}, or WIDTH{separator}HEIGHT with even sides from {side[0]} to {side[1]}"
 
 
 def fits_ms_ssim(scale: object) -> bool:
-    """Whether MS-SSIM can be measured at a scale; True for what is no scale, which is told elsewhere."""
+    """Whether both sides of a scale are at least MS_SSIM_SIDE; True for a value that is no scale at all."""
     match = _SIZE.fullmatch(scale) if isinstance(scale, str) else None
     return match is None or min(int(side) for side in match.groups()) >= MS_SSIM_SIDE
 
@@ -107,39 +89,39 @@ def fits_ms_ssim(scale: object) -> bool:
 FORMATS = {
     "bitrate": (_is_bitrate, "a number with K or M from {}M to {}M, like 1M or 2500K".format(*BITRATE_MBITS)),
     "buffer": (_is_buffer, "a number with K or M from {}K to {}K, like 2M or 40K".format(*_BUFFER_KBITS)),
-    "ffmpeg-scale": (lambda text: text in SCALES or _is_size(text, ":", _SIDE), _words_or(":", _SIDE)),
-    "vmaf-scale": (lambda text: text in SCALES or _is_size(text, "x", _VMAF_SIDE), _words_or("x", _VMAF_SIDE)),
+    "ffmpeg-scale": (lambda text: text in SCALES or _is_size(text, ":", _ENCODE_SIDE), _scale_rule(":", _ENCODE_SIDE)),
+    "vmaf-scale": (lambda text: text in SCALES or _is_size(text, "x", _SCORE_SIDE), _scale_rule("x", _SCORE_SIDE)),
 }
+"""Named formats of profile fields; see `elasticrecode.validation`."""
 
-Platform = Literal["cpu", "gpu"]
 Switch = Literal["enable", "disable"]
 
 
 class Ec2(Struct, forbid_unknown_fields=True):
-    """Where the job may run."""
+    """The EC2 nodes that the job may run on."""
 
     platform: Platform | UnsetType = UNSET
-    priceModel: Literal["normal", "spot"] | UnsetType = UNSET
+    priceModel: PriceModel | UnsetType = UNSET
 
 
 class Ffmpeg(Struct, forbid_unknown_fields=True):
-    """An encode, as asked for or as resolved: both forms have the same fields and either is accepted."""
+    """An encode, as requested or resolved: both forms have the same fields, and requests may use either."""
 
-    codec: Literal["h264", "h265", "libx264", "libx265", "h264_nvenc", "hevc_nvenc"]
+    codec: CodecName
     scale: Annotated[str, Meta(extra_json_schema={"format": "ffmpeg-scale"})]
     bitrate: Annotated[str, Meta(extra_json_schema={"format": "bitrate"})]
     buffersize: Annotated[str, Meta(extra_json_schema={"format": "buffer"})] | UnsetType = UNSET
-    profile: Literal["quality", "latency"] = "quality"
+    profile: Purpose = "quality"
     platform: Platform | UnsetType = UNSET
-    originCodec: Literal["h264", "h265", "h264_cuvid", "hevc_cuvid"] | UnsetType = UNSET
+    originCodec: DecoderName | UnsetType = UNSET
 
 
 class Vmaf(Struct, forbid_unknown_fields=True):
-    """A quality score, as asked for or as resolved.
+    """A quality score, as requested or resolved.
 
-    `subsample` measures every so manieth frame; `threads` is by the worker's cores unless given. `align` says what
-    becomes of frames that do not match one to one: `exact` fails the job, `nearest` pairs them by time. Below `min`
-    the score has not passed, which fails the job where `onFail` says so.
+    `subsample` measures one frame in that many. `threads` defaults to the worker's cores. `align` says how frames that
+    do not match one to one are paired: `exact` fails the job, `nearest` pairs them by time. A mean VMAF below `min`
+    does not pass, and fails the job where `onFail` is `fail`.
     """
 
     scale: Annotated[str, Meta(extra_json_schema={"format": "vmaf-scale"})]
@@ -155,13 +137,13 @@ class Vmaf(Struct, forbid_unknown_fields=True):
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of a resolved scale, at which pictures are compared."""
+        """Width and height, in pixels, at which frames are compared. Only for a resolved scale."""
         width, height = self.scale.split("x")
         return int(width), int(height)
 
 
 class Profile(Struct, forbid_unknown_fields=True, kw_only=True):
-    """The `profile` of a job, as a worker is told it."""
+    """The `profile` of a job: an encode, a score or both."""
 
     ffmpeg: Ffmpeg | UnsetType = UNSET
     vmaf: Vmaf | UnsetType = UNSET
@@ -169,55 +151,59 @@ class Profile(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class FfmpegProfile(Profile, forbid_unknown_fields=True, kw_only=True):
-    """The `profile` that a transcode is asked for with."""
+    """The `profile` of a request for a transcode, which may be scored afterwards."""
 
     ffmpeg: Ffmpeg
 
 
 class VmafProfile(Profile, forbid_unknown_fields=True, kw_only=True):
-    """The `profile` that a quality score is asked for with."""
+    """The `profile` of a request for a quality score alone."""
 
     vmaf: Vmaf
 
 
 def platform(profile: Profile) -> Platform:
-    """Where the job runs: `ffmpeg.platform`, else `ec2.platform`, else cpu."""
+    """The platform that a job runs on: `ffmpeg.platform`, else `ec2.platform`, else cpu."""
     for part in (profile.ffmpeg, profile.ec2):
         if part and part.platform:
             return part.platform
     return "cpu"
 
 
-def resolve(asked: Profile) -> Profile:
-    """What the worker is told. A value that is resolved already stays as it is."""
+def resolve(profile: Profile) -> Profile:
+    """The profile in the words that workers know, such as `libx264` and `1280:720`. Resolved values stay as they are.
+
+    Expects a profile that was validated; raises ValueError for a bitrate that is no rate.
+    """
     return Profile(
-        ffmpeg=_resolve_ffmpeg(asked.ffmpeg, platform(asked)) if asked.ffmpeg else UNSET,
-        vmaf=_resolve_vmaf(asked.vmaf) if asked.vmaf else UNSET,
-        ec2=asked.ec2,
+        ffmpeg=_resolve_ffmpeg(profile.ffmpeg, platform(profile)) if profile.ffmpeg else UNSET,
+        vmaf=_resolve_vmaf(profile.vmaf) if profile.vmaf else UNSET,
+        ec2=profile.ec2,
     )
 
 
-def _resolve_ffmpeg(asked: Ffmpeg, where: Platform) -> Ffmpeg:
-    bitrate = bits(asked.bitrate)
+def _resolve_ffmpeg(encode: Ffmpeg, on: Platform) -> Ffmpeg:
+    bitrate = bits(encode.bitrate)
+    origin = CODECS.get(encode.originCodec or "")
     return structs.replace(
-        asked,
-        codec=ENCODERS[asked.codec][where] if asked.codec in ENCODERS else asked.codec,
-        scale="{}:{}".format(*SCALES[asked.scale]) if asked.scale in SCALES else asked.scale,
-        buffersize=asked.buffersize or rate(bitrate * 2 if asked.profile == "quality" else bitrate / 25),
-        platform=where,
-        originCodec=DECODERS.get(asked.originCodec or "", {}).get(where, asked.originCodec),
+        encode,
+        codec=CODECS[encode.codec].encoders[on].name if encode.codec in CODECS else encode.codec,
+        scale="{}:{}".format(*SCALES[encode.scale]) if encode.scale in SCALES else encode.scale,
+        buffersize=encode.buffersize or rate(bitrate * 2 if encode.profile == "quality" else bitrate / 25),
+        platform=on,
+        originCodec=origin.decoders.get(on, encode.originCodec) if origin else encode.originCodec,
     )
 
 
-def _resolve_vmaf(asked: Vmaf) -> Vmaf:
+def _resolve_vmaf(score: Vmaf) -> Vmaf:
     scaled = structs.replace(
-        asked, scale="{}x{}".format(*SCALES[asked.scale]) if asked.scale in SCALES else asked.scale
+        score, scale="{}x{}".format(*SCALES[score.scale]) if score.scale in SCALES else score.scale
     )
-    return structs.replace(scaled, model=vmaf_model(scaled)) if asked.model == "auto" else scaled
+    return structs.replace(scaled, model=vmaf_model(scaled)) if score.model == "auto" else scaled
 
 
-def vmaf_model(resolved: Vmaf) -> Literal["v0.6.1", "v0.6.1neg", "4k"]:
-    """The model to score with: the one asked for, else by scale, as each was trained for a viewing distance."""
-    if resolved.model is UNSET or resolved.model == "auto":
-        return "4k" if resolved.size[1] >= _UHD_LINES else "v0.6.1"
-    return resolved.model
+def vmaf_model(score: Vmaf) -> Literal["v0.6.1", "v0.6.1neg", "4k"]:
+    """The VMAF model of a resolved score: the requested one, else by scale, as each fits one viewing distance."""
+    if score.model is UNSET or score.model == "auto":
+        return "4k" if score.size[1] >= _UHD_LINES else "v0.6.1"
+    return score.model

@@ -2,8 +2,8 @@
 
 from msgspec import Struct
 
-from elasticrecode.jobs.placement import PriceModel
-from elasticrecode.media.profiles import Platform
+from elasticrecode.media.codecs import Platform
+from elasticrecode.media.profiles import PriceModel
 from elasticrecode.workers.fleet import WorkerType
 
 

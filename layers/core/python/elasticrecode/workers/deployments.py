@@ -6,7 +6,8 @@ from typing import Any, NamedTuple, cast, get_args
 import msgspec
 from msgspec import DecodeError, Raw, Struct, field
 
-from elasticrecode.jobs.placement import PriceModel
+from elasticrecode.media.codecs import PLATFORMS
+from elasticrecode.media.profiles import PRICE_MODELS, PriceModel
 from elasticrecode.workers.fleet import ALL_PRIORITIES, Worker, WorkerType
 
 FAMILY = "elastirecord.kubernetes.io/"
@@ -17,8 +18,6 @@ _PRIORITY = re.compile(r"(\d{1,3}) ?- ?(\d{1,3})", re.ASCII)
 _WEIGHT = re.compile(r"\d{1,6}(\.\d{1,6})?", re.ASCII)
 _MOST_REPLICAS = 1_000_000
 _UNREADABLE = (DecodeError, UnicodeDecodeError)
-_PLATFORMS = ("cpu", "gpu")
-_PRICES: tuple[PriceModel, ...] = get_args(PriceModel)
 _TYPES: tuple[WorkerType, ...] = get_args(WorkerType)
 
 
@@ -204,7 +203,7 @@ def worker(deployment: Deployment | Unread, cluster: str, control_queue: str) ->
 
     queue, kind, fatal = _essentials(environment, control_queue)
     platform = _plain(said.platform) or "cpu"
-    if platform not in _PLATFORMS:
+    if platform not in PLATFORMS:
         fatal.append(_wrong("platform", said.platform, "cpu or gpu"))
     if not name:
         fatal.append("It has no name.")
@@ -277,7 +276,7 @@ def _essentials(environment: _Environment, control_queue: str) -> tuple[str, str
 def _wishes(said: Annotations) -> tuple[tuple[int, int], PriceModel, float, bool, list[str]]:
     """Priorities, price model, weight and whether it drains, by default where wrong, and what is wrong with them."""
     faults = []
-    priority, price, weight = ALL_PRIORITIES, _PRICES[0], 1.0
+    priority, price, weight = ALL_PRIORITIES, PRICE_MODELS[0], 1.0
     if _plain(said.priority):
         bounds = _PRIORITY.fullmatch(_plain(said.priority))
         low, high = (int(bounds[1]), int(bounds[2])) if bounds else (1, 0)
@@ -286,7 +285,7 @@ def _wishes(said: Annotations) -> tuple[tuple[int, int], PriceModel, float, bool
         else:
             faults.append(_wrong("priority", said.priority, "two numbers from 0 to 100, the lower first, like 67-100"))
     if _plain(said.price_model):
-        given = [known for known in _PRICES if known == _plain(said.price_model)]
+        given = [known for known in PRICE_MODELS if known == _plain(said.price_model)]
         if given:
             price = given[0]
         else:

@@ -7,7 +7,8 @@ from typing import Literal
 
 from msgspec import Struct, structs
 
-from elasticrecode.jobs.placement import GROUPS, Group, PriceModel
+from elasticrecode.jobs.placement import GROUPS, Group
+from elasticrecode.media.profiles import PriceModel
 
 WorkerType = Literal["ffmpeg", "vmaf", "debug"]
 

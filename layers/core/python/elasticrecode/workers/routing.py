@@ -17,7 +17,8 @@ from statistics import median
 from typing import NamedTuple
 
 from elasticrecode.errors import Refused
-from elasticrecode.jobs.placement import Choice, Group, PriceModel, Want
+from elasticrecode.jobs.placement import Choice, Group, Want
+from elasticrecode.media.profiles import PriceModel
 from elasticrecode.workers.fleet import Queue
 
 REFRESH_SECONDS = 5.0

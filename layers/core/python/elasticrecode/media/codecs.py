@@ -1,0 +1,95 @@
+"""Video codecs and containers: the one table of each.
+
+The request types, the resolution of profiles, `GET /v1/schema`, the worker's encoder arguments, the OpenAPI document
+and the table in docs/reference/api.md follow from CODECS. To add a codec, add an entry here.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+
+Platform = Literal["cpu", "gpu"]
+"""The hardware that an encoder runs on."""
+PLATFORMS: tuple[Platform, ...] = get_args(Platform)
+
+Purpose = Literal["quality", "latency"]
+"""What an encode is tuned for."""
+PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
+
+
+class Encoder(NamedTuple):
+    """An encoder of ffmpeg: its name for `-c:v`, and the options that tune it for each purpose."""
+
+    name: str
+    options: Mapping[Purpose, tuple[str, ...]]
+
+
+class Codec(NamedTuple):
+    """A video codec.
+
+    `encoders` has an encoder for every platform. `decoders` has ffmpeg's decoder for each platform that needs one
+    named; on the others ffmpeg chooses. `stream` is ffprobe's name of the codec. `tags` maps a muxer to the codec tag
+    that players expect in its files, where ffmpeg's default is another.
+    """
+
+    encoders: Mapping[Platform, Encoder]
+    decoders: Mapping[Platform, str]
+    stream: str
+    tags: Mapping[str, str] = {}
+
+
+_X26X: Mapping[Purpose, tuple[str, ...]] = {
+    "quality": ("-preset", "medium"),
+    "latency": ("-preset", "veryfast", "-tune", "zerolatency"),
+}
+_NVENC: Mapping[Purpose, tuple[str, ...]] = {
+    "quality": ("-preset", "p5", "-tune", "hq"),
+    "latency": ("-preset", "p1", "-tune", "ll", "-zerolatency", "1"),
+}
+
+CODECS: Mapping[str, Codec] = {
+    "h264": Codec(
+        encoders={"cpu": Encoder("libx264", _X26X), "gpu": Encoder("h264_nvenc", _NVENC)},
+        decoders={"gpu": "h264_cuvid"},
+        stream="h264",
+    ),
+    "h265": Codec(
+        encoders={"cpu": Encoder("libx265", _X26X), "gpu": Encoder("hevc_nvenc", _NVENC)},
+        decoders={"gpu": "hevc_cuvid"},
+        stream="hevc",
+        tags={"mp4": "hvc1", "mov": "hvc1"},
+    ),
+}
+"""Word of a request → the codec."""
+
+CONTAINERS = {
+    "mp4": "mp4",
+    "m4v": "mp4",
+    "mov": "mov",
+    "mkv": "matroska",
+    "ts": "mpegts",
+    "mts": "mpegts",
+    "m2ts": "mpegts",
+}
+"""File name extension → ffmpeg's muxer. Outputs keep these extensions, so each muxer holds every codec of CODECS."""
+
+if TYPE_CHECKING:  # mypy reads no computed Literal
+    CodecName = str
+    DecoderName = str
+else:
+    CodecName = Literal[
+        (*CODECS, *(codec.encoders[platform].name for platform in PLATFORMS for codec in CODECS.values()))
+    ]
+    DecoderName = Literal[(*CODECS, *(name for codec in CODECS.values() for name in codec.decoders.values()))]
+
+
+def container(file_name: str) -> str | None:
+    """The muxer that writes a file of this name; None when the extension is not in CONTAINERS."""
+    return CONTAINERS.get(file_name.rpartition(".")[2].lower())
+
+
+def encoder_of(name: str) -> tuple[Codec, Encoder]:
+    """The codec and encoder that ffmpeg knows by this name, such as `libx264`. Raises KeyError for any other name."""
+    return _ENCODERS[name]
+
+
+_ENCODERS = {encoder.name: (codec, encoder) for codec in CODECS.values() for encoder in codec.encoders.values()}

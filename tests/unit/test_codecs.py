@@ -1,0 +1,51 @@
+"""The table of codecs, and what follows from it: request types, resolution, documentation."""
+
+import typing
+
+import pytest
+
+from elasticrecode.media import codecs
+from elasticrecode.media.codecs import CODECS, PLATFORMS, PURPOSES, encoder_of
+from elasticrecode.media.profiles import SCHEMA, Ffmpeg, FfmpegProfile, resolve
+from tests.conftest import ROOT
+
+MARKER = "<!-- The table of media/codecs.py -->"
+
+
+@pytest.mark.parametrize("word", CODECS)
+def test_a_codec_has_an_encoder_for_each_platform_and_options_for_each_purpose(word: str) -> None:
+    assert set(CODECS[word].encoders) == set(PLATFORMS)
+    for encoder in CODECS[word].encoders.values():
+        assert set(encoder.options) == set(PURPOSES)
+        assert encoder_of(encoder.name) == (CODECS[word], encoder)
+
+
+def test_requests_may_use_words_and_the_names_of_encoders_and_decoders() -> None:
+    encoders = {encoder.name for codec in CODECS.values() for encoder in codec.encoders.values()}
+    decoders = {decoder for codec in CODECS.values() for decoder in codec.decoders.values()}
+    assert set(typing.get_args(codecs.CodecName)) == {*CODECS, *encoders}
+    assert set(typing.get_args(codecs.DecoderName)) == {*CODECS, *decoders}
+    assert SCHEMA["ffmpeg"]["codec"] == tuple(CODECS)
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+@pytest.mark.parametrize("word", CODECS)
+def test_a_word_resolves_to_the_encoder_and_decoder_of_the_platform(word: str, platform: codecs.Platform) -> None:
+    encode = Ffmpeg(codec=word, scale="720p", bitrate="1M", platform=platform, originCodec=word)
+    resolved = resolve(FfmpegProfile(ffmpeg=encode)).ffmpeg
+    assert resolved
+    assert resolved.codec == CODECS[word].encoders[platform].name
+    assert resolved.originCodec == CODECS[word].decoders.get(platform, word)
+
+
+def test_the_documented_table_of_codecs_is_this_one() -> None:
+    (page,) = [text for path in (ROOT / "docs").rglob("*.md") if MARKER in (text := path.read_text())]
+    rows = [
+        "| codec | encoder on cpu | encoder on gpu | decoder on gpu |",
+        "|---|---|---|---|",
+        *(
+            f"| `{word}` | `{each.encoders['cpu'].name}` | `{each.encoders['gpu'].name}` | `{each.decoders['gpu']}` |"
+            for word, each in CODECS.items()
+        ),
+    ]
+    assert page.partition(MARKER)[2].strip().startswith("\n".join(rows) + "\n\n")
