@@ -82,7 +82,7 @@ def test_each_variable_is_set_before_it_is_used() -> None:
     known = {"1", "role"}
     for line in SHELL.splitlines():
         used = set(re.findall(r"\$\{?(\w+)", line))
-        known |= set(re.findall(r"(?:^|export |[ (])([A-Z_]+)=", line))
+        known |= set(re.findall(r"(?:^|export |[ (])([A-Z_]+)=", line)) | set(re.findall(r"^read .* ([A-Z_]+)$", line))
         assert used <= known, line
 
 
@@ -99,10 +99,9 @@ def test_the_cluster_is_what_discovery_needs() -> None:
 
 
 def test_outputs_and_figures_are_the_codes() -> None:
-    stack = (ROOT / "infra" / "control_plane.py").read_text()
+    stack = "".join(path.read_text() for path in sorted((ROOT / "infra").glob("*.py")))
     outputs = set(re.findall(r"\$\(output (\w+)\)|the output `(\w+)`|`(Url|RestUrl)`", TEXT))
     assert {name for found in outputs for name in found if name and f'"{name}"' not in stack} == set()
-    storage = (ROOT / "infra" / "storage.py").read_text()
-    assert re.findall(r"but (\d+) receives", TEXT) == re.findall(r"_MAX_RECEIVES = (\d+)", storage)
+    assert re.findall(r"but (\d+) receives", TEXT) == re.findall(r"_MAX_RECEIVES = (\d+)", stack)
     scaled = (KIT / "workers" / "cpu.yaml").read_text()
     assert re.findall(r"for `cooldownPeriod`, (\d+) s", TEXT) == re.findall(r"cooldownPeriod: (\d+)", scaled)
