@@ -28,6 +28,7 @@ from infra.drops import Drops
 from infra.front_door import FrontDoor
 from infra.functions import Functions
 from infra.job_role import JobRole, user_prefixes
+from infra.openapi.asset import schema_function
 from infra.options import Options, listed
 from infra.rest_api import RestApi
 from infra.socket_api import SocketApi
@@ -69,7 +70,7 @@ class ControlPlane(Stack):
         )
         auth = Auth(self, "Auth", options, storage, functions)
         told = settings.SchemaSettings(**options.api, build=build, commit=commit, sign_in=auth.sign_in)
-        schema = make("schema", told, memory_mib=512)
+        schema = make("schema", told, memory_mib=512, folder=schema_function(options.auth))
         submit = make("submit", submitting)
         vmaf = make("vmaf", submitting)
         logs = make("logs", settings.LogsSettings(**options.api, jobs_table=jobs, job_logs=options.jobLogs))

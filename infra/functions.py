@@ -1,5 +1,7 @@
 """The one way a Lambda function is made."""
 
+from pathlib import Path
+
 from aws_cdk import Duration
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
@@ -35,9 +37,18 @@ class Functions(Construct):
             )
 
     def make(
-        self, name: str, settings: Settings, *, memory_mib: int = MEMORY_MIB, seconds: int = 20
+        self,
+        name: str,
+        settings: Settings,
+        *,
+        memory_mib: int = MEMORY_MIB,
+        seconds: int = 20,
+        folder: Path | None = None,
     ) -> lambda_.Function:
-        """A function with its settings in its environment, and a role that may do nothing yet but write its log."""
+        """A function with its settings in its environment, and a role that may only write its log.
+
+        Its code is `functions/<name>`, or another `folder`.
+        """
         title = name.capitalize()
         log = kept.log_group(self, f"{title}Logs")
         role = iam.Role(self, f"{title}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
@@ -48,7 +59,7 @@ class Functions(Construct):
             runtime=self._runtime,
             architecture=self._architecture,
             handler="handler.handler",
-            code=lambda_.Code.from_asset(str(ROOT / "functions" / name), exclude=["__pycache__"]),
+            code=lambda_.Code.from_asset(str(folder or ROOT / "functions" / name), exclude=["__pycache__"]),
             layers=self._layers,
             memory_size=memory_mib,
             timeout=Duration.seconds(seconds),

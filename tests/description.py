@@ -6,8 +6,8 @@ from typing import Any
 
 import jsonschema_rs
 
-from elasticrecode.api.openapi import document
 from elasticrecode.contract.routes import ROUTES
+from infra.openapi.document import document
 
 _ROUTES = {route for routes in ROUTES.values() for route in routes}
 _USUAL = {

@@ -7,12 +7,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from infra.openapi.asset import schema_function
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def function(name: str) -> ModuleType:
     """The module of a function's handler."""
-    spec = importlib.util.spec_from_file_location(f"functions_{name}", ROOT / "functions" / name / "handler.py")
+    folder = schema_function("none") if name == "schema" else ROOT / "functions" / name
+    spec = importlib.util.spec_from_file_location(f"functions_{name}", folder / "handler.py")
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)

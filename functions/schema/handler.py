@@ -1,6 +1,9 @@
-"""What the API is, which words it knows and how it is used. No AWS behind it."""
+"""GET routes about the API itself: version, health, the words of a profile, the OpenAPI document. Uses no AWS API."""
 
-from functools import cache
+from functools import cached_property
+from pathlib import Path
+
+import msgspec
 
 from elasticrecode import __version__
 from elasticrecode.api import http
@@ -10,29 +13,60 @@ from elasticrecode.contract.settings import SchemaSettings
 from elasticrecode.media import profiles
 from elasticrecode.runtime import compose
 
+DOCUMENT = Path(__file__).with_name("openapi.json")
+"""The OpenAPI document, which the stack writes beside this file."""
 
-def build(settings: SchemaSettings) -> http.LambdaHandler:
-    """The handler; its answers are fixed at deployment."""
-    version = f"v{__version__}"
-    server = http.Response(Server("ElasticRecode/Controlplane", version, settings.build, settings.commit))
-    schema = http.Response(profiles.SCHEMA)
-    health = http.Response(Health("ok", version))
 
-    @cache
-    def described() -> http.Response:
-        """Made when it is first asked for: it takes all types, and few ask."""
-        from elasticrecode.api.openapi import document
+class Description:
+    """Answers that deployment fixes."""
 
-        return http.Response(document(settings.auth.kind, settings.sign_in))
+    def __init__(self, settings: SchemaSettings, document: Path = DOCUMENT) -> None:
+        self._settings = settings
+        self._document = document
+        self._version = f"v{__version__}"
 
-    routes = {
-        SERVER: lambda _: server,
-        VERSION: lambda _: server,
-        SCHEMA: lambda _: schema,
-        HEALTH: lambda _: health,
-        OPENAPI: lambda _: described(),
-    }
-    return http.handler(routes, settings)
+    def server(self, _: http.Request) -> http.Response:
+        """The server's name, version, build and commit."""
+        return http.Response(
+            Server("ElasticRecode/Controlplane", self._version, self._settings.build, self._settings.commit)
+        )
+
+    def health(self, _: http.Request) -> http.Response:
+        """That the API takes requests."""
+        return http.Response(Health("ok", self._version))
+
+    def words(self, _: http.Request) -> http.Response:
+        """The words that a profile may use."""
+        return http.Response(profiles.SCHEMA)
+
+    def openapi(self, _: http.Request) -> http.Response:
+        """The OpenAPI document."""
+        return http.Response(self._openapi)
+
+    @cached_property
+    def _openapi(self) -> msgspec.Raw:
+        """The document as JSON, with the place to sign in, which only the deployed stack knows."""
+        document = self._document.read_bytes()
+        if self._settings.sign_in is None:
+            return msgspec.Raw(document)
+        content = msgspec.json.decode(document)
+        content["components"]["securitySchemes"]["token"]["x-cognito"] = self._settings.sign_in
+        return msgspec.Raw(msgspec.json.encode(content))
+
+
+def build(settings: SchemaSettings, document: Path = DOCUMENT) -> http.LambdaHandler:
+    """The handler; `document` is the file with the OpenAPI document."""
+    description = Description(settings, document)
+    return http.handler(
+        {
+            SERVER: description.server,
+            VERSION: description.server,
+            SCHEMA: description.words,
+            HEALTH: description.health,
+            OPENAPI: description.openapi,
+        },
+        settings,
+    )
 
 
 handler = compose(build, SchemaSettings)

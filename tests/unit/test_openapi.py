@@ -1,16 +1,18 @@
-"""The API's description is whole, valid, and says what the contract says."""
+"""The OpenAPI document is complete, valid and equal to the wire contract."""
 
 import json
 from typing import Any
 
 import jsonschema_rs
+import msgspec
 import pytest
 from openapi_spec_validator import validate
 
-from elasticrecode.api import examples
-from elasticrecode.api.openapi import document
 from elasticrecode.contract import routes, settings
-from elasticrecode.contract.auth import Kind
+from elasticrecode.contract.auth import Kind, SignIn
+from infra.openapi import examples
+from infra.openapi.asset import schema_function
+from infra.openapi.document import AREAS, OPERATIONS, document
 from tests.conftest import contract
 from tests.support import call, function
 
@@ -24,23 +26,40 @@ def operation(route: str, auth: Kind = "none") -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("auth", ["none", "cognito", "jwt", "iam"])
-def test_the_description_is_valid_and_holds_every_route(auth: Kind) -> None:
-    told = document(auth)
-    validate(told)
-    described = {f"{method.upper()} {path}" for path, methods in told["paths"].items() for method in methods}
+def test_the_document_is_valid_and_holds_every_route(auth: Kind) -> None:
+    content = document(auth)
+    validate(content)
+    described = {f"{method.upper()} {path}" for path, methods in content["paths"].items() for method in methods}
     assert described == set(ROUTES)
-    ids = [each["operationId"] for methods in told["paths"].values() for each in methods.values()]
+    ids = [each["operationId"] for methods in content["paths"].values() for each in methods.values()]
     assert len(set(ids)) == len(ids)
 
 
+def test_each_route_is_declared_in_one_area() -> None:
+    assert sorted(route for area in AREAS for route in area.operations) == sorted(ROUTES)
+
+
 @pytest.mark.parametrize("route", ROUTES)
-def test_who_asks_is_asked_on_all_routes_but_those_that_are_public(route: str) -> None:
+def test_a_summary_is_a_phrase_and_a_description_is_made_of_sentences(route: str) -> None:
+    each = OPERATIONS[route]
+    assert not each.summary.endswith(".")
+    assert each.description.endswith(".")
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_every_route_but_the_public_ones_needs_a_token(route: str) -> None:
     assert "security" not in operation(route)
     assert "401" not in operation(route)["responses"]
     public = route in routes.PUBLIC_ROUTES
     assert operation(route, "jwt").get("security") == ([] if public else None)
     assert ("401" in operation(route, "jwt")["responses"]) is not public
     assert document("jwt")["security"] == [{"token": []}]
+
+
+@pytest.mark.parametrize("route", sorted(routes.OPERATOR_ROUTES))
+def test_routes_for_operators_say_so(route: str) -> None:
+    assert operation(route, "jwt")["description"].endswith(" Operators only.")
+    assert not operation(route)["description"].endswith(" Operators only.")
 
 
 @pytest.mark.parametrize(
@@ -54,25 +73,34 @@ def test_who_asks_is_asked_on_all_routes_but_those_that_are_public(route: str) -
         (examples.QUEUES, "queues.response"),
     ],
 )
-def test_the_examples_are_those_of_the_contract(example: Any, name: str) -> None:
+def test_examples_equal_the_wire_contract(example: Any, name: str) -> None:
     assert example == contract(name)
 
 
-def test_every_example_is_as_its_schema_has_it() -> None:
-    told = document("none")
+def test_every_example_matches_its_schema() -> None:
+    content = document("none")
     shown = 0
-    for methods in told["paths"].values():
+    for methods in content["paths"].values():
         for each in methods.values():
             parts = [*each["responses"].values(), each.get("requestBody", {})]
-            for content in (content for part in parts for content in part.get("content", {}).values()):
-                schema = jsonschema_rs.validator_for({**content["schema"], "components": told["components"]})
-                for example in content.get("examples", {}).values():
+            for media in (media for part in parts for media in part.get("content", {}).values()):
+                schema = jsonschema_rs.validator_for({**media["schema"], "components": content["components"]})
+                for example in media.get("examples", {}).values():
                     schema.validate(example["value"])
                     shown += 1
     assert shown >= 10
 
 
-def test_schema_answers_it_and_says_that_it_is_there() -> None:
+def test_schema_serves_the_document_and_the_health() -> None:
     handler = function("schema").build(settings.SchemaSettings(build="b", commit="c"))
     assert call(handler, routes.OPENAPI).body == json.loads(json.dumps(document("none")))
     assert call(handler, routes.HEALTH).body == {"status": "ok", "version": f"v{document('none')['info']['version']}"}
+
+
+def test_schema_adds_where_people_sign_in() -> None:
+    sign_in = SignIn("https://cognito.example", "client-1")
+    with_sign_in = settings.SchemaSettings(build="b", commit="c", sign_in=sign_in)
+    handler = function("schema").build(with_sign_in, schema_function("cognito") / "openapi.json")
+    expected = json.loads(json.dumps(document("cognito")))
+    expected["components"]["securitySchemes"]["token"]["x-cognito"] = msgspec.to_builtins(sign_in)
+    assert call(handler, routes.OPENAPI).body == expected

@@ -1,1 +1,1 @@
-"""The REST API: requests, problems, idempotency, the OpenAPI document."""
+"""The REST API: requests, answers, problems and idempotency."""

@@ -1,4 +1,4 @@
-"""What routes answer that no other module has a type for. Light: `schema` imports it where Lambda initialises."""
+"""Types of answers that belong to no other package. `schema` imports this module, so it stays light."""
 
 from typing import Any, Literal
 

@@ -1,4 +1,4 @@
-"""The examples of the wire contract, as the API's description shows them."""
+"""The examples of the OpenAPI document, equal to those of the wire contract in tests/contract."""
 
 from typing import Any
 

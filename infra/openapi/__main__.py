@@ -1,0 +1,6 @@
+"""Write docs/openapi.json: the document for the default options."""
+
+from infra.openapi.document import document, text
+from infra.options import ROOT
+
+(ROOT / "docs" / "openapi.json").write_bytes(text(document("cognito"), indent=2))

@@ -1,0 +1,94 @@
+"""Operations on jobs."""
+
+from typing import get_args
+
+from elasticrecode import ids
+from elasticrecode.api.http import CURSOR
+from elasticrecode.contract.routes import CANCEL, JOB_STATUS, JOBS, RETRY, RETRY_FAILED, SUBMIT, SUBMIT_VMAF
+from elasticrecode.jobs.answers import Retried, SubmittedJob, SubmittedScore
+from elasticrecode.jobs.job import Kind
+from elasticrecode.jobs.lifecycle import STATES
+from elasticrecode.jobs.record import JobRecord
+from elasticrecode.jobs.requests import BATCH_LIMIT, JobRequest, JobsRequest, RetryRequest, VmafRequest
+from infra.openapi import examples
+from infra.openapi.operation import USER, Area, Body, Operation, Query, job_links, name_schema
+
+_FILTERS = (
+    USER,
+    Query("state", "List only jobs in this state.", {"type": "string", "enum": list(STATES)}),
+    Query("kind", "List only jobs of this kind.", {"type": "string", "enum": list(get_args(Kind))}),
+    Query("batchID", "List only jobs of this batch.", name_schema()),
+)
+
+AREA = Area(
+    "Jobs",
+    f"Transcodes and quality scores, one at a time or up to {BATCH_LIMIT:,} in a request.",
+    {
+        SUBMIT: Operation(
+            "submitJobs",
+            "Submit jobs",
+            f"Submits one transcode with `input`, or up to {BATCH_LIMIT:,} with `batchInputs`, all with one profile. "
+            "Answers an array with an entry for each job; an entry with the status `failed` was not stored.",
+            {200: list[SubmittedJob]},
+            (409, 503),
+            body=Body((JobRequest, JobsRequest), {"job": examples.JOB, "jobs": examples.JOBS}),
+            has_key=True,
+            links=job_links("/0/jobid"),
+            examples={"jobs": examples.SUBMITTED},
+        ),
+        SUBMIT_VMAF: Operation(
+            "submitScore",
+            "Submit a quality score",
+            "Submits a job that scores `input` against its original, `origin`. Answers the job with its profile "
+            "resolved.",
+            {200: SubmittedScore},
+            (409, 503),
+            body=Body((VmafRequest,), {"score": examples.VMAF}),
+            has_key=True,
+            links=job_links("/jobid"),
+            examples={"score": examples.VMAF_SUBMITTED},
+        ),
+        JOB_STATUS: Operation(
+            "showJob",
+            "Show a job",
+            "Answers the record of a job: its state, attempt, queue, progress, outputs and error.",
+            {200: JobRecord},
+            (503,),
+            links=job_links("/jobID"),
+        ),
+        JOBS: Operation(
+            "listJobs",
+            "List jobs",
+            "Lists the records of a user's jobs, or those of one batch, newest first. A "
+            "page may hold fewer than `limit` where a filter is given; follow the link.",
+            {200: list[JobRecord]},
+            (503,),
+            query=_FILTERS,
+            cursor=f"{CURSOR.pattern}|{ids.JOB.pattern}",
+            links=job_links("/0/jobID"),
+        ),
+        CANCEL: Operation(
+            "cancelJob",
+            "Cancel a job",
+            "Cancels a job that has not ended; its worker stops the encoder. Answers 409 for a job that has ended.",
+            {202: JobRecord},
+            (409, 503),
+        ),
+        RETRY: Operation(
+            "retryJob",
+            "Retry a job",
+            "Runs a failed or cancelled job again. Answers 409 for a job in another state.",
+            {202: JobRecord},
+            (409, 503),
+        ),
+        RETRY_FAILED: Operation(
+            "retryJobs",
+            "Retry failed jobs",
+            "Runs all failed jobs of a user again, or those of a batch. One request handles a part of many: repeat it "
+            "while the answer has `more`.",
+            {202: Retried},
+            (404, 503),
+            body=Body((RetryRequest,), {"all": examples.RETRY}),
+        ),
+    },
+)

@@ -1,0 +1,141 @@
+"""JSON Schemas of the types that read requests and answer them, with the rules that the readers check beside them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, get_args, get_origin
+
+import msgspec
+from msgspec import UNSET, structs
+
+from elasticrecode.api.answers import ProblemDetails
+from elasticrecode.batches import request as batches
+from elasticrecode.batches.request import SOURCES
+from elasticrecode.jobs.events import Event, Output, Quality
+from elasticrecode.jobs.job import Job
+from elasticrecode.jobs.record import JobRecord
+from elasticrecode.media.codecs import CODECS, PLATFORMS
+from elasticrecode.media.profiles import Profile
+from elasticrecode.webhooks import request as webhooks
+from elasticrecode.webhooks.answers import GivenUp
+from infra.openapi.operation import Json, Operation
+
+_REF = "#/components/schemas/{name}"
+_RAW_FIELDS: Mapping[type, Mapping[str, Any]] = {
+    JobRecord: {"profile": Profile, "outputs": list[Output] | None, "quality": Quality | None},
+    Event: {"job": Job, "batch": dict[str, Any]},
+    GivenUp: {"event": Event},
+}
+"""Types of the fields that functions pass on as stored, without reading them."""
+
+_FORMAT_RULES = {
+    name: f"{rule[0].upper()}{rule[1:]}." for name, (_, rule) in {**batches.FORMATS, **webhooks.FORMATS}.items()
+} | {
+    "transcode-preset": "A preset that transcodes; GET /v1/presets lists them.",
+    "score-preset": "A preset that only scores; GET /v1/presets lists them.",
+    "webhook-secret": "Empty, or whsec_ and 24 to 64 bytes in base64.",
+}
+
+
+def schema(kind: Any) -> Json:
+    """The schema of one type, as a reference where it has a name."""
+    (found,), _ = msgspec.json.schema_components([kind], ref_template=_REF)
+    return found
+
+
+def schemas(operations: Iterable[Operation]) -> dict[str, Json]:
+    """The schemas of all types that operations read or answer, by name."""
+    operations = list(operations)
+    answered = [
+        *_RAW_FIELDS,
+        *(struct for each in operations for struct in map(_struct, each.answers.values()) if struct),
+    ]
+    read = [kind for each in operations if each.body for kind in each.body.kinds]
+    nested = [kind for fields in _RAW_FIELDS.values() for kind in fields.values()]
+    _, components = msgspec.json.schema_components([*read, *answered, *nested, ProblemDetails], ref_template=_REF)
+    for kind in answered:
+        if not kind.__struct_config__.omit_defaults:
+            components[kind.__name__]["required"] = [
+                field.encode_name for field in structs.fields(kind) if field.default is not UNSET
+            ]
+        for name, raw in _RAW_FIELDS.get(kind, {}).items():
+            components[kind.__name__]["properties"][name] = schema(raw)
+    components["Vmaf"]["dependentRequired"] = {"onFail": ["min"]}
+    transcodes = _transcodes(components)
+    score = _closed(components["VmafProfile"], ("vmaf", "ec2"))
+    components["FfmpegProfile"] = {"anyOf": [*transcodes, _preset("transcode-preset")]}
+    components["VmafProfile"] = {"anyOf": [score, _preset("score-preset")]}
+    components["PresetRequest"]["properties"]["profile"] = {"anyOf": [*transcodes, score]}
+    components["BatchRequest"] = _batch_requests(components["BatchRequest"])
+    _describe_formats(components)
+    return components
+
+
+def _struct(kind: Any) -> Any:
+    """The struct that an answer, or each entry of it, is; None where it is anything else."""
+    inner = get_args(kind)[-1] if get_origin(kind) else kind
+    return inner if isinstance(inner, type) and issubclass(inner, msgspec.Struct) else None
+
+
+def _transcodes(components: Mapping[str, Json]) -> list[Json]:
+    """The profiles of transcodes, one for each way to name a platform: encoder and platforms must agree."""
+    default, *others = PLATFORMS
+    profiles = []
+    for platform, named_by in ((default, ""), *((other, part) for other in others for part in ("ffmpeg", "ec2"))):
+        encoders = [*CODECS, *(codec.encoders[platform].name for codec in CODECS.values())]
+        profile = _closed(components["FfmpegProfile"])
+        profile["properties"] |= {
+            "ffmpeg": _narrowed(components["Ffmpeg"], platform=[platform], codec=encoders),
+            "ec2": _narrowed(components["Ec2"], platform=[platform]),
+        }
+        if named_by:
+            part = profile["properties"][named_by]
+            part["required"] = [*part.get("required", ()), "platform"]
+            profile["required"] = sorted({*profile["required"], named_by})
+        profiles.append({"title": f"Transcode on {platform}" + (f", by {named_by}" if named_by else ""), **profile})
+    return profiles
+
+
+def _batch_requests(request: Json) -> Json:
+    """Batches of each kind of source; `suffixes` goes with `prefix` only."""
+    kinds = []
+    for name in SOURCES:
+        others = {*SOURCES, "suffixes"} - {name} - ({"suffixes"} if name == "prefix" else set())
+        kind = _closed(request, [field for field in request["properties"] if field not in others])
+        kinds.append({"title": f"Batch of {name}", **kind, "required": [*request["required"], name]})
+    return {"description": request["description"], "anyOf": kinds}
+
+
+def _preset(format_name: str) -> Json:
+    return {
+        "title": "The name of a preset",
+        "type": "object",
+        "properties": {"preset": {"type": "string", "format": format_name}},
+        "required": ["preset"],
+        "additionalProperties": False,
+    }
+
+
+def _narrowed(struct: Json, **choices: list[str]) -> Json:
+    """The schema of a struct with fewer choices for some fields."""
+    fields = {
+        name: {**field, "enum": choices[name]} if name in choices else field
+        for name, field in struct["properties"].items()
+    }
+    return {**struct, "properties": fields}
+
+
+def _closed(struct: Json, fields: Sequence[str] = ()) -> Json:
+    """The schema of a struct without its title, with these fields, or all of them."""
+    properties = {name: struct["properties"][name] for name in fields or struct["properties"]}
+    return {**{key: value for key, value in struct.items() if key != "title"}, "properties": properties}
+
+
+def _describe_formats(node: Any) -> None:
+    """Add the rule of each named format as its description, anywhere below `node`."""
+    if isinstance(node, dict):
+        if node.get("format") in _FORMAT_RULES and "description" not in node:
+            node["description"] = _FORMAT_RULES[node["format"]]
+        for below in node.values():
+            _describe_formats(below)
+    elif isinstance(node, list):
+        for below in node:
+            _describe_formats(below)

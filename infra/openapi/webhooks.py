@@ -1,0 +1,55 @@
+"""Operations on webhooks."""
+
+from elasticrecode.api.http import CURSOR
+from elasticrecode.contract.routes import ADD_WEBHOOK, REMOVE_WEBHOOK, RETRY_WEBHOOK, WEBHOOK_FAILURES, WEBHOOKS
+from elasticrecode.webhooks.answers import GivenUp, NewWebhook, Sent, WebhookRecord, WebhookRemoved
+from elasticrecode.webhooks.request import WebhookRequest
+from infra.openapi.operation import USER, Area, Body, Operation, webhook_links
+
+AREA = Area(
+    "Webhooks",
+    "URLs of users to which events are posted.",
+    {
+        ADD_WEBHOOK: Operation(
+            "addWebhook",
+            "Create a webhook",
+            "Creates a webhook. Only this answer shows its secret. Answers 409 for a user who has the most webhooks "
+            "that one may have.",
+            {201: NewWebhook},
+            (409, 503),
+            body=Body((WebhookRequest,), {}),
+            links=webhook_links("/webhookID"),
+        ),
+        WEBHOOKS: Operation(
+            "listWebhooks",
+            "List webhooks",
+            "Lists a user's webhooks, with the state of their deliveries.",
+            {200: list[WebhookRecord]},
+            (503,),
+            query=(USER,),
+            links=webhook_links("/0/webhookID"),
+        ),
+        REMOVE_WEBHOOK: Operation(
+            "removeWebhook",
+            "Remove a webhook",
+            "Removes a webhook; its pending deliveries are dropped.",
+            {200: WebhookRemoved},
+            (503,),
+        ),
+        WEBHOOK_FAILURES: Operation(
+            "listFailures",
+            "List failed deliveries",
+            "Lists the deliveries of a webhook that were given up, with the reason, by the time of their events.",
+            {200: list[GivenUp]},
+            (503,),
+            cursor=CURSOR.pattern,
+        ),
+        RETRY_WEBHOOK: Operation(
+            "retryFailures",
+            "Retry failed deliveries",
+            "Delivers the failed deliveries of a webhook again, and enables it. Repeat it while the answer has `more`.",
+            {202: Sent},
+            (503,),
+        ),
+    },
+)
