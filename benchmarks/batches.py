@@ -36,7 +36,7 @@ from elasticrecode.jobs.events import BATCH_FINISHED, JOB_FINISHED
 from elasticrecode.jobs.lifecycle import CLAIM, State, write
 from elasticrecode.jobs.store import SHARDS
 from elasticrecode.jobs.uris import split
-from elasticrecode.workers import lookout, registry
+from elasticrecode.workers import loads, registry
 from infra.batches import EXPAND_MIB, EXPANDING, SURVEY_MIB, TALLYING
 from infra.functions import MEMORY_MIB
 from tests.instant import PAGES, SURVEYS, TALLIES, WORK, Handler, Instant, Item, delivered, handlers, take_in, updated
@@ -82,7 +82,7 @@ def rows() -> Rows:
     try:
         functions = handlers()
         still = SimpleNamespace(time=lambda: 1_800_000_000.0)
-        with mock.patch.object(registry, "time", still), mock.patch.object(lookout, "time", still):
+        with mock.patch.object(registry, "time", still), mock.patch.object(loads, "time", still):
             _Course(functions, _SIZES[0]).run()  # warms up
             runs = _interleaved(functions)
             yield from _growing(runs)

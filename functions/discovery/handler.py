@@ -1,12 +1,12 @@
-"""Every minute, and when it is invoked: which workers run in the clusters, and where their queues are.
+"""Discovers, every minute and when it is invoked, the workers in the clusters and the queues that they take from.
 
-What was seen takes the place of what was known, so what is gone is forgotten. A cluster that can't be looked at keeps
-its workers for a while (`fleet.KEPT_SECONDS`) and stops no other.
+What it sees replaces what the registry held, so workers that are gone disappear. An unreachable cluster keeps its
+workers for `fleet.KEPT_SECONDS`, and does not hold up the others.
 """
 
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -19,119 +19,123 @@ from elasticrecode.contract.metrics import CLUSTERS_UNREACHABLE, METRICS, WORKER
 from elasticrecode.contract.settings import DiscoverySettings
 from elasticrecode.log import logger
 from elasticrecode.runtime import compose
-from elasticrecode.workers.eks import Cluster, Clusters, ClusterUnreachable
-from elasticrecode.workers.fleet import ClusterView, Registered, Worker
+from elasticrecode.workers.eks import Cluster, Clusters
+from elasticrecode.workers.fleet import ClusterView, RegisteredQueue, register_queues
+from elasticrecode.workers.kubernetes import ClusterUnreachable
 from elasticrecode.workers.registry import Registry
 
-_REMEMBERED_SECONDS = 14 * 86_400
-"""How long a queue is looked after whose workers are gone: as long as it may hold messages."""
 _LOOKUPS = 64
-"""Queues looked up in one run."""
+"""Queues looked up in SQS in one run."""
 _LOGGED = 50
 _ALL = "(all)"
-"""What stands for the clusters while nobody knows which there are."""
+"""Stands for the clusters while none could be listed yet."""
 
 
-def build(settings: DiscoverySettings) -> Callable[[Any, Any], dict[str, Any]]:
-    """The handler; it answers with what it found, and counts the same as metrics."""
-    registry = Registry(settings.registry_table, settings.queues)
-    clusters, receiver = Clusters(settings.control_queue), Receiver()
-    metrics = Metrics(namespace=METRICS, service="discovery")
-    by_hand = {name: url for members in settings.queues.values() for name, url in members.items()}
+class Discovery:
+    """One run reads all clusters, and writes their workers and queues to the registry."""
 
-    def discover(event: Any, context: Any) -> dict[str, Any]:
-        known = registry.read()
-        before = {view.name: view for view in known.clusters}
-        views = _views(before)
-        for name in before.keys() - {view.name for view in views}:
-            registry.forget_cluster(name)
+    def __init__(self, settings: DiscoverySettings) -> None:
+        self._settings = settings
+        self._registry = Registry(settings.registry_table, settings.queues)
+        self._clusters, self._receiver = Clusters(settings.control_queue), Receiver()
+        self._metrics = Metrics(namespace=METRICS, service="discovery")
+        self._configured = {name: url for members in settings.queues.values() for name, url in members.items()}
+
+    def run(self, event: Any, context: Any) -> dict[str, Any]:
+        """Discover workers. The answer, the log and the metrics have the same counts.
+
+        Answers `clusters`, `workers`, and `unreachable`: label of a cluster → why it could not be read.
+        """
+        before = self._registry.read()
+        views = self.views({view.name: view for view in before.clusters})
+        for name in {view.name for view in before.clusters} - {view.name for view in views}:
+            self._registry.remove_cluster(name)
         now = time.time()
-        workers = [worker for view in views for worker in view.kept_workers(now)]
-        registry.save_registered(_registered(workers, known.registered, now))
+        workers = [worker for view in views for worker in view.current_workers(now)]
+        queues = self.with_urls(register_queues(workers, before.registered, now), now)
+        self._registry.save_queues(queues)
         unreachable = {view.name: view.fault for view in views if view.fault}
-        metrics.add_metric(CLUSTERS_UNREACHABLE, MetricUnit.Count, len(unreachable))
-        metrics.add_metric(WORKERS_DISCOVERED, MetricUnit.Count, len(workers))
-        metrics.flush_metrics()
-        found = {"clusters": len(views), "workers": len(workers), "unreachable": unreachable}
-        logger.info("discovered", extra=found)
-        return found
+        self._metrics.add_metric(CLUSTERS_UNREACHABLE, MetricUnit.Count, len(unreachable))
+        self._metrics.add_metric(WORKERS_DISCOVERED, MetricUnit.Count, len(workers))
+        self._metrics.flush_metrics()
+        answer = {"clusters": len(views), "workers": len(workers), "unreachable": unreachable}
+        logger.info("workers discovered", extra=answer)
+        return answer
 
-    def _views(before: Mapping[str, ClusterView]) -> list[ClusterView]:
-        """What is known of each cluster from now on."""
+    def views(self, before: Mapping[str, ClusterView]) -> list[ClusterView]:
+        """The current view of each cluster, stored. `before` are the stored ones, by label."""
         try:
-            return side_by_side(lambda cluster: _seen(cluster, before), clusters.find(settings.clusters))
+            clusters = self._clusters.resolve(self._settings.clusters)
         except ClusterUnreachable as error:
-            logger.exception("which clusters there are could not be found out")
+            logger.exception("the clusters could not be listed")
             known = before or {_ALL: ClusterView(name=_ALL, seen=0.0)}
             views = [structs.replace(view, fault=str(error)) for view in known.values()]
             for view in views:
-                registry.save_cluster(view)
+                self._registry.save_cluster(view)
             return views
+        return side_by_side(lambda cluster: self._stored_view(cluster, before), clusters)
 
-    def _seen(cluster: Cluster, before: Mapping[str, ClusterView]) -> ClusterView:
-        """What is known of a cluster from now on, stored at once: others may take long."""
-        view = _view(cluster, before)
-        registry.save_cluster(view)
+    def _stored_view(self, cluster: Cluster, before: Mapping[str, ClusterView]) -> ClusterView:
+        view = self.view(cluster, before)
+        self._registry.save_cluster(view)  # at once, as other clusters may take long
         return view
 
-    def _view(cluster: Cluster, before: Mapping[str, ClusterView]) -> ClusterView:
+    def view(self, cluster: Cluster, before: Mapping[str, ClusterView]) -> ClusterView:
+        """The workers of a cluster now; for an unreachable one the earlier view, with the reason."""
         try:
-            found = clusters.look(cluster)
+            deployments = self._clusters.workers(cluster)
         except ClusterUnreachable as error:
-            logger.exception("a cluster could not be looked at", extra={"cluster": cluster.label})
+            logger.exception("cluster unreachable", extra={"cluster": cluster.label})
             known = before.get(cluster.label) or ClusterView(name=cluster.label, seen=0.0)
             return structs.replace(known, fault=str(error))
-        for one in [one for one in found if one.faults][:_LOGGED]:
-            where = {"cluster": one.cluster, "deployment": f"{one.namespace}/{one.name}", "used": bool(one.worker)}
-            logger.warning("a Deployment says it is a worker, but", extra={**where, "faults": one.faults})
-        return ClusterView(name=cluster.label, seen=time.time(), workers=[one.worker for one in found if one.worker])
+        for each in [each for each in deployments if each.faults][:_LOGGED]:
+            where = {"cluster": each.cluster, "deployment": f"{each.namespace}/{each.name}", "used": bool(each.worker)}
+            logger.warning("a Deployment of workers has faults", extra={**where, "faults": each.faults})
+        workers = [each.worker for each in deployments if each.worker]
+        return ClusterView(name=cluster.label, seen=time.time(), workers=workers)
 
-    def _registered(workers: Iterable[Worker], before: Mapping[str, Registered], now: float) -> dict[str, Registered]:
-        """The queues of workers, and for a while those of workers that are gone."""
-        kept = {name: one for name, one in before.items() if one.url and one.seen > now - _REMEMBERED_SECONDS}
-        unseen = {name: one for name, one in before.items() if not one.url}
-        for worker in workers:
-            if not worker.group:
-                continue
-            one = kept.get(worker.queue) or unseen.get(worker.queue) or Registered(groups=(), seen=now, served=now)
-            groups = one.groups if one.seen == now else ()
-            kept[worker.queue] = structs.replace(
-                one,
-                groups=tuple(sorted({*groups, worker.group})),
-                seen=now,
-                served=now if worker.ready else one.served,
-            )
-        for name, one in kept.items():
-            refused = "" if name in by_hand else _refused(name)
-            if refused:
-                kept[name] = structs.replace(one, url="", fault=refused)
-        unknown = [name for name, one in kept.items() if one.seen == now and not one.url and not _refused(name)]
-        random.shuffle(unknown)  # of many that can't be found, none is always first
-        unknown = sorted(unknown, key=lambda name: bool(kept[name].fault))[:_LOOKUPS]
-        for name, (url, fault) in zip(unknown, side_by_side(_find, unknown), strict=True):
-            kept[name] = structs.replace(kept[name], url=url, fault=fault)
-        return kept
+    def with_urls(self, queues: Mapping[str, RegisteredQueue], now: float) -> dict[str, RegisteredQueue]:
+        """Queues with their URLs: up to 64 of those that workers take from `now` are looked up in SQS.
 
-    def _refused(queue: str) -> str:
-        """Why a queue that workers bring along must not be used."""
-        if queue in settings.reserved:
-            return "it is a queue of this deployment for something else"
-        if not any(fnmatchcase(queue, pattern) for pattern in settings.allowed):
-            return f"option discoveredQueues ({', '.join(settings.allowed)}) does not allow it"
+        A queue that the deployment does not allow, or that SQS does not have, gets a fault in place of a URL.
+        """
+        result = dict(queues)
+        for name, queue in queues.items():
+            refusal = "" if name in self._configured else self.refusal(name)
+            if refusal:
+                result[name] = structs.replace(queue, url="", fault=refusal)
+        unknown = [
+            name for name, queue in result.items() if queue.seen == now and not queue.url and not self.refusal(name)
+        ]
+        random.shuffle(unknown)  # so that each of many missing queues has its turn
+        unknown = sorted(unknown, key=lambda name: bool(result[name].fault))[:_LOOKUPS]
+        for name, (url, fault) in zip(unknown, side_by_side(self.look_up, unknown), strict=True):
+            result[name] = structs.replace(result[name], url=url, fault=fault)
+        return result
+
+    def refusal(self, queue: str) -> str:
+        """Why workers must not bring a queue along; empty where they may."""
+        if queue in self._settings.reserved:
+            return "this deployment uses it for something other than jobs"
+        if not any(fnmatchcase(queue, pattern) for pattern in self._settings.allowed):
+            return f"option discoveredQueues ({', '.join(self._settings.allowed)}) does not allow it"
         return ""
 
-    def _find(queue: str) -> tuple[str, str]:
-        """A queue's URL, or why there is none."""
-        if queue in by_hand:
-            return by_hand[queue], ""
+    def look_up(self, queue: str) -> tuple[str, str]:
+        """A queue's URL and an empty fault, or an empty URL and why there is none."""
+        if queue in self._configured:
+            return self._configured[queue], ""
         try:
-            url = receiver.url(queue)
+            url = self._receiver.url(queue)
         except Exception as error:  # noqa: BLE001
-            logger.exception("a queue could not be looked up", extra={"queue": queue})
+            logger.exception("queue lookup failed", extra={"queue": queue})
             return "", f"it could not be looked up ({code(error)})"
         return url, "" if url else "there is no such queue"
 
-    return discover
+
+def build(settings: DiscoverySettings) -> Callable[[Any, Any], dict[str, Any]]:
+    """The Lambda handler."""
+    return Discovery(settings).run
 
 
 handler = compose(build, DiscoverySettings)

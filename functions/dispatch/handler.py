@@ -27,7 +27,7 @@ from elasticrecode.jobs.events import Failure
 from elasticrecode.jobs.store import Item, JobsTable
 from elasticrecode.log import logger
 from elasticrecode.runtime import compose
-from elasticrecode.workers.lookout import Lookout
+from elasticrecode.workers.loads import LoadMeter
 from elasticrecode.workers.registry import Registry
 
 _CODE_LENGTH = 64
@@ -37,7 +37,7 @@ def build(settings: DispatchSettings) -> Callable[[dict[str, Any], Any], None]:
     """The handler over the workers' queues. When it fails, the stream delivers the same records again."""
     table, sender = JobsTable(settings.jobs_table), Sender()
     registry = Registry(settings.registry_table, settings.queues)
-    lookout = Lookout(registry)
+    meter = LoadMeter(registry)
 
     def dispatch(batch: dict[str, Any], context: Any) -> None:
         records = batch["Records"]
@@ -46,11 +46,11 @@ def build(settings: DispatchSettings) -> Callable[[dict[str, Any], Any], None]:
         for image in images:
             if image["state"]["S"] == "finished" and "startedMs" in image:
                 seconds = (int(image["endedMs"]["N"]) - int(image["startedMs"]["N"])) / 1000
-                lookout.finished(image["queue"]["S"], seconds)
+                meter.record_finished(image["queue"]["S"], seconds)
         try:
-            lookout.look(measuring=True)
+            meter.measure(traffic=True)
         except Unavailable:
-            logger.exception("the queues could not be looked at")
+            logger.exception("the queues could not be measured")
         tallies = _tallies(record["dynamodb"] for record in records)
         if tallies:
             sender.hand(settings.tally_queue, tallies)
@@ -65,7 +65,7 @@ def build(settings: DispatchSettings) -> Callable[[dict[str, Any], Any], None]:
         failed |= sender.send(messages)
         for image in images:
             if image["jobID"]["S"] not in failed:
-                lookout.sent(image["queue"]["S"])
+                meter.record_sent(image["queue"]["S"])
         if failed:
             logger.error("not sent", extra={"jobs": len(failed), "reasons": sorted(set(failed.values()))[:10]})
             table.postpone(failed, time.time_ns() // 1_000_000)

@@ -44,7 +44,7 @@ from elasticrecode.jobs.placement import GROUPS, Choice, Group, Want, wanted
 from elasticrecode.jobs.store import JobsTable, Waiting
 from elasticrecode.log import logger
 from elasticrecode.runtime import compose
-from elasticrecode.workers.fleet import Load, Queue, least_looked
+from elasticrecode.workers.fleet import Load, Queue, least_recently_measured
 from elasticrecode.workers.registry import Registry
 from elasticrecode.workers.routing import Router
 
@@ -94,13 +94,13 @@ def build(settings: ReconcileSettings) -> Callable[[Any, Any], dict[str, int]]:
         """Look at the queues, and take back from them the jobs that have no message there."""
         queues = [queue for queue in registry.queues() if queue.url]
         loads: dict[str, Load] = {}
-        effort.each(partial(_look, loads), least_looked(queues))
+        effort.each(partial(_look, loads), least_recently_measured(queues))
         registry.save_loads({queue.name: queue.load for queue in queues} | loads)
         return effort.each(partial(_rescue_from, effort), loads.items())
 
     def _look(loads: dict[str, Load], queue: Queue) -> int:
-        load = queue.load.looked(receiver.counts(queue.url), time.time())
-        loads[queue.name] = load.waiting_since(table.oldest(queue.name) if load.visible else None)
+        load = queue.load.with_counts(receiver.counts(queue.url), time.time())
+        loads[queue.name] = load.with_oldest(table.oldest(queue.name) if load.visible else None)
         return 1
 
     def _rescue_from(effort: "_Effort", looked_at: tuple[str, Load]) -> int:
@@ -123,7 +123,7 @@ def build(settings: ReconcileSettings) -> Callable[[Any, Any], dict[str, int]]:
     def _relieve(effort: "_Effort") -> int:
         """Take what queues hold beyond what they should to others that are done with it sooner, small amounts first."""
         until = time.monotonic() + _MOVE_SECONDS
-        queues = registry.queues(anew=True)
+        queues = registry.queues(fresh=True)
         router, urls = Router(queues), {queue.name: queue.url for queue in queues if queue.url}
         surplus = sorted(router.surplus(time.time()).items(), key=lambda each: each[1])
         there = [(name, count) for name, count in surplus if name in urls]

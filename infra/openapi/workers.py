@@ -8,7 +8,7 @@ from elasticrecode.contract.routes import (
     WORKER_QUEUES,
 )
 from elasticrecode.workers.answers import DeploymentRecord, QueueBacklog, QueuePause, Queues
-from elasticrecode.workers.fleet import LISTED, NAMED
+from elasticrecode.workers.fleet import PAGE_KEY, PAGE_LIMIT
 from infra.openapi import examples
 from infra.openapi.operation import Area, Link, Operation
 
@@ -31,8 +31,8 @@ AREA = Area(
             "Lists the discovered Deployments by name. Answers 409 where discovery is off.",
             {200: dict[str, DeploymentRecord]},
             (409, 503),
-            cursor=NAMED.pattern,
-            limit=LISTED,
+            cursor=PAGE_KEY.pattern,
+            limit=PAGE_LIMIT,
         ),
         WORKER_BACKLOG: Operation(
             "listBacklog",
@@ -40,8 +40,8 @@ AREA = Area(
             "Lists each worker queue with its backlog, the Deployments that serve it, and its fault, if any.",
             {200: list[QueueBacklog]},
             (503,),
-            cursor=NAMED.pattern,
-            limit=LISTED,
+            cursor=PAGE_KEY.pattern,
+            limit=PAGE_LIMIT,
         ),
         PAUSE_QUEUE: Operation(
             "pauseQueue",

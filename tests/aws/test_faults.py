@@ -20,7 +20,7 @@ from elasticrecode.jobs.lifecycle import POSTPONE
 from elasticrecode.jobs.placement import Choice
 from elasticrecode.jobs.requests import read_jobs
 from elasticrecode.jobs.store import Accepted, JobsTable
-from elasticrecode.workers import lookout, registry
+from elasticrecode.workers import loads, registry
 from tests.aws.conftest import Stack
 from tests.aws.test_path import event, status, submitted
 from tests.conftest import contract
@@ -278,7 +278,7 @@ def test_calls_for_each_accepted_job(stack: Stack, monkeypatch: pytest.MonkeyPat
     # What is known of the queues is read by both functions, and the queues are looked at, once in a few seconds.
     assert counted == {"PutItem": 2, "SendMessageBatch": 1, "Query": 2, "GetQueueAttributes": 2}
     monkeypatch.setattr(registry, "REFRESH_SECONDS", 3600)
-    monkeypatch.setattr(lookout, "LOOK_SECONDS", 3600)
+    monkeypatch.setattr(loads, "MEASURE_SECONDS", 3600)
     counted.clear()
     with every_call(watch, monkeypatch):
         submitted(stack)

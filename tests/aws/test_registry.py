@@ -13,8 +13,8 @@ from elasticrecode.errors import Unavailable
 from elasticrecode.jobs.claims import Claims
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.store import JobsTable, Waiting
-from elasticrecode.workers import lookout, registry
-from elasticrecode.workers.fleet import ClusterView, Registered, Worker
+from elasticrecode.workers import loads, registry
+from elasticrecode.workers.fleet import ClusterView, RegisteredQueue, Worker
 from elasticrecode.workers.registry import Registry
 from tests.aws.conftest import Stack
 from tests.aws.test_faults import every_call, throttled
@@ -29,7 +29,7 @@ PAUSED = {"queue": "ffmpeg_job"}
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is known from before."""
     monkeypatch.setattr(registry, "REFRESH_SECONDS", 0)
-    monkeypatch.setattr(lookout, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(loads, "MEASURE_SECONDS", 0)
 
 
 def pause(stack: Stack, queue: str = "ffmpeg_job") -> Any:
@@ -55,12 +55,12 @@ def discovered(stack: Stack, *workers: tuple[str, int], served: float | None = N
         for queue, ready in workers
     ]
     stack.registry.save_cluster(ClusterView(name="c", seen=now, workers=made))
-    registered: dict[str, Registered] = {}
+    registered: dict[str, RegisteredQueue] = {}
     for queue, ready in workers:
         url = stack.queue.setdefault(queue, stack.sqs.create_queue(QueueName=queue)["QueueUrl"])
         seen = now if ready or served is None else served
-        registered[queue] = Registered(groups=("cpu",), url=url, seen=now, served=seen)
-    stack.registry.save_registered(registered)
+        registered[queue] = RegisteredQueue(groups=("cpu",), url=url, seen=now, served=seen)
+    stack.registry.save_queues(registered)
 
 
 def queues_of(stack: Stack) -> Counter[str]:

@@ -1,4 +1,4 @@
-"""A Kubernetes API on this machine, behind TLS of a private authority, in a cluster that moto's EKS describes."""
+"""A Kubernetes API on loopback with a certificate of a private authority, for a cluster that moto's EKS describes."""
 
 import base64
 import json
@@ -16,7 +16,8 @@ import trustme
 from moto import mock_aws
 from moto.eks.models import eks_backends
 
-from elasticrecode.workers.eks import Cluster, Clusters, Limits
+from elasticrecode.workers.eks import Cluster, Clusters
+from elasticrecode.workers.kubernetes import Limits
 
 CONTROL_QUEUE = "control_plane"
 HOST = "localhost"
@@ -24,13 +25,13 @@ QUICK = Limits(connect=2.0, read=0.3, cluster=10.0)
 
 
 class Authority(Protocol):
-    """What certifies servers."""
+    """Issues certificates for servers."""
 
     def issue_cert(self, host: str, /) -> Any: ...
 
 
 class Seen(NamedTuple):
-    """A request as the server saw it. `connection` is the client's port."""
+    """A request that the server received. `connection` is the client's port."""
 
     path: str
     query: dict[str, str]
@@ -39,13 +40,13 @@ class Seen(NamedTuple):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers as a Kubernetes API does, but for what the next step of the script wants otherwise."""
+    """Answers as a Kubernetes API does, unless the script has a step for the request."""
 
     protocol_version = "HTTP/1.1"
     server: "Api"
 
     def setup(self) -> None:
-        # In this connection's own thread: a client that shakes no hands must not hold up the others.
+        # In the connection's own thread: a client that does not finish its handshake must not hold up the others.
         self.request.settimeout(10)
         self.request = self.server.tls.wrap_socket(self.request, server_side=True)
         super().setup()
@@ -62,7 +63,7 @@ class Handler(BaseHTTPRequestHandler):
         (script.popleft() if script else self.server.otherwise)(self)
 
     def page(self) -> dict[str, Any]:
-        """The page that was asked for. A continue token says where it begins."""
+        """The requested page. A continue token is the index of its first Deployment."""
         query = self.server.seen[-1].query
         start = int(query.get("continue", "0").removesuffix("+/="))
         end = start + int(query["limit"])
@@ -85,14 +86,14 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
-        """Be quiet."""
+        """Log nothing."""
 
 
 Step = Callable[[Handler], None]
 
 
 class Api(ThreadingHTTPServer):
-    """A server. `script` says what it does with the next requests, `otherwise` with those after."""
+    """A server. It answers the next requests by the steps of `script`, later ones by `otherwise`."""
 
     daemon_threads = True
 
@@ -110,10 +111,10 @@ class Api(ThreadingHTTPServer):
         return f"https://{HOST}:{self.server_address[1]}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is not news."""
+        """Ignore clients that hang up."""
 
     def shutdown_request(self, request: Any) -> None:
-        # The plain socket was given to TLS.
+        # The TLS socket owns the plain one.
         self.close_request(request)
 
 
@@ -122,7 +123,7 @@ def fine(handler: Handler) -> None:
 
 
 def chunked(handler: Handler) -> None:
-    """The page in chunks, as Kubernetes sends what is long."""
+    """The page in chunks, as Kubernetes sends long answers."""
     body = json.dumps(handler.page()).encode()
     handler.send_response(200)
     handler.send_header("Transfer-Encoding", "chunked")
@@ -140,13 +141,13 @@ def status(code: int, message: str = "", **headers: str) -> Step:
 
 
 def hang(handler: Handler) -> None:
-    """Say nothing until the test is over."""
+    """Send nothing until the test is over."""
     handler.server.over.wait(30)
     handler.close_connection = True
 
 
 def trickle(handler: Handler) -> None:
-    """Send a byte now and then, always before a read loses its patience."""
+    """Send a byte now and then, each before the read timeout."""
     handler.send_response(200)
     handler.send_header("Content-Length", "100000")
     handler.end_headers()
@@ -156,7 +157,7 @@ def trickle(handler: Handler) -> None:
 
 
 def cut(handler: Handler) -> None:
-    """Promise more than is sent."""
+    """Send half of the announced length."""
     body = json.dumps(handler.page()).encode()
     handler.answer(200, body[: len(body) // 2], Content_Length=str(len(body)))
     handler.close_connection = True
@@ -169,13 +170,13 @@ def cut_chunk(handler: Handler) -> None:
 
 
 def cut_between(handler: Handler) -> None:
-    """Break off between two chunks, after what could be all of it."""
+    """Break off between two chunks, after a complete JSON document."""
     handler.answer(200, b'd\r\n{"items": []}\r\n', Content_Length="", Transfer_Encoding="chunked")
     handler.close_connection = True
 
 
 def vanish(handler: Handler) -> None:
-    """Hang up without a word."""
+    """Hang up without an answer."""
     handler.close_connection = True
 
 
@@ -186,7 +187,7 @@ def authority() -> trustme.CA:
 
 @pytest.fixture
 def serve(authority: trustme.CA) -> Iterator[Callable[..., Api]]:
-    """Starts servers, for `host`, certified by `authority`."""
+    """Starts servers whose certificates, for `host`, are of `authority`."""
     running: list[tuple[Api, threading.Thread]] = []
 
     def start(host: str = HOST, certified_by: Authority = authority) -> Api:
@@ -212,13 +213,13 @@ def api(serve: Callable[..., Api]) -> Api:
 
 
 class Eks:
-    """What EKS knows."""
+    """EKS as moto keeps it."""
 
     def __init__(self, authority: trustme.CA) -> None:
         self._authority = authority.cert_pem.bytes()
 
     def add(self, name: str, api: Api | None = None, region: str = "us-east-1", **tags: str) -> Any:
-        """A cluster of a name, its API at a server; moto's own object."""
+        """Create a cluster whose API is `api`; answers moto's own object."""
         cluster = eks_backends["123456789012"][region].create_cluster(
             name=name,
             role_arn="arn:aws:iam::123456789012:role/cluster",
@@ -238,7 +239,7 @@ def eks(authority: trustme.CA) -> Iterator[Eks]:
 
 
 class Discovery:
-    """Discovery as it runs, but that it does not sleep: `pauses` are the seconds it would have slept."""
+    """Discovery without sleeping: `pauses` are the seconds that it would have slept."""
 
     def __init__(self, eks: Eks) -> None:
         self.eks = eks
@@ -247,12 +248,12 @@ class Discovery:
     def clusters(self, limits: Limits = QUICK) -> Clusters:
         return Clusters(CONTROL_QUEUE, limits, self.pauses.append)
 
-    def look(self, api: Api, limits: Limits = QUICK) -> list[str]:
-        """The names of the workers in the cluster `prod`, whose API is at a server."""
+    def workers(self, api: Api, limits: Limits = QUICK) -> list[str]:
+        """The names of the workers in the cluster `prod`, whose API is `api`."""
         if "prod" not in eks_backends["123456789012"]["us-east-1"].clusters:
             self.eks.add("prod", api)
-        found = self.clusters(limits).look(Cluster("prod", "prod", "us-east-1"))
-        return [one.name for one in found]
+        workers = self.clusters(limits).workers(Cluster("prod", "prod", "us-east-1"))
+        return [worker.name for worker in workers]
 
 
 @pytest.fixture
@@ -261,7 +262,7 @@ def discovery(eks: Eks) -> Discovery:
 
 
 def closed_port() -> int:
-    """A port that nobody listens on."""
+    """A port without a listener."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Looking into clusters, over real TLS and HTTP, at APIs that behave and at some that do not."""
+"""Listing the workers of clusters over real TLS and HTTP, from APIs that work and APIs that fail."""
 
 import base64
 import datetime as dt
@@ -28,7 +28,8 @@ from moto.core.exceptions import JsonRESTError
 from moto.eks.models import EKSBackend
 
 from elasticrecode.workers import eks
-from elasticrecode.workers.eks import Cluster, ClusterUnreachable, Limits, token
+from elasticrecode.workers.eks import Cluster, token
+from elasticrecode.workers.kubernetes import ClusterUnreachable, Limits
 from tests.discovery import conftest as kubernetes
 from tests.discovery.conftest import HOST, QUICK, Api, Discovery, deployment, fine, status
 
@@ -37,21 +38,21 @@ LIST = "/apis/apps/v1/deployments"
 
 @pytest.fixture(autouse=True)
 def no_token_in_the_log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """No test may find a token in what is logged."""
+    """Fail any test that logs a token."""
     caplog.set_level(logging.INFO)
     yield
     assert "k8s-aws-v1" not in caplog.text
 
 
 @pytest.mark.parametrize("answer", [fine, status(401), status(500), kubernetes.cut])
-def test_no_token_is_logged_however_much_is(
+def test_no_token_is_logged_at_debug_level(
     discovery: Discovery, api: Api, caplog: pytest.LogCaptureFixture, answer: kubernetes.Step
 ) -> None:
     caplog.set_level(logging.DEBUG)
     api.otherwise = answer
     api.deployments = [deployment("a")]
     with suppress(ClusterUnreachable):
-        discovery.look(api)
+        discovery.workers(api)
     assert caplog.records
     (bearer,) = {seen.headers["Authorization"].split()[1] for seen in api.seen}
     assert bearer not in caplog.text
@@ -59,20 +60,20 @@ def test_no_token_is_logged_however_much_is(
 
 
 def refused(discovery: Discovery, api: Api, limits: Limits = QUICK) -> str:
-    """What is said of a cluster that can't be looked at. The token is not in it, nor in what caused it."""
+    """The message for an unreachable cluster. Neither it nor its causes contain the token."""
     with pytest.raises(ClusterUnreachable) as caught:
-        discovery.look(api, limits)
+        discovery.workers(api, limits)
     error: BaseException | None = caught.value
     while error:
         assert "k8s-aws-v1" not in repr(error)
         error = error.__cause__ or error.__context__
-    said = str(caught.value)
-    assert said.startswith("Cluster prod: ")
-    assert said.endswith((".", "?"))
-    return said
+    message = str(caught.value)
+    assert message.startswith("Cluster prod: ")
+    assert message.endswith(".")
+    return message
 
 
-# What is found.
+# Listing workers
 
 
 def test_workers_are_found_among_other_deployments(discovery: Discovery, api: Api) -> None:
@@ -84,11 +85,11 @@ def test_workers_are_found_among_other_deployments(discovery: Discovery, api: Ap
         {},
     ]
     discovery.eks.add("prod", api)
-    (found,) = discovery.clusters().look(Cluster("prod", "prod", "us-east-1"))
-    assert found.worker
-    assert (found.worker.cluster, found.worker.namespace, found.worker.name) == ("prod", "video", "ours")
-    assert (found.worker.ready, found.worker.desired, found.worker.queue) == (1, 2, "ffmpeg_job")
-    assert found.faults == []
+    (listed,) = discovery.clusters().workers(Cluster("prod", "prod", "us-east-1"))
+    assert listed.worker
+    assert (listed.worker.cluster, listed.worker.namespace, listed.worker.name) == ("prod", "video", "ours")
+    assert (listed.worker.ready, listed.worker.desired, listed.worker.queue) == (1, 2, "ffmpeg_job")
+    assert listed.faults == []
 
 
 @pytest.mark.parametrize(("count", "pages"), [(0, 1), (1, 1), (500, 1), (501, 2), (1500, 3), (10_000, 20)])
@@ -98,8 +99,8 @@ def test_every_page_is_read_over_one_connection(
 ) -> None:
     api.deployments = [deployment(f"worker-{n}") for n in range(count)]
     api.otherwise = answer
-    found = discovery.look(api, QUICK._replace(read=5.0, cluster=60.0))
-    assert found == [f"worker-{n}" for n in range(count)]
+    workers = discovery.workers(api, QUICK._replace(read=5.0, cluster=60.0))
+    assert workers == [f"worker-{n}" for n in range(count)]
     assert [(seen.path, seen.query["limit"]) for seen in api.seen] == [(LIST, "500")] * pages
     given = [f"{500 * n}+/=" for n in range(1, pages)]
     assert [seen.query.get("continue") for seen in api.seen] == [None, *given]
@@ -110,21 +111,21 @@ def test_every_page_is_read_over_one_connection(
     assert discovery.pauses == []
 
 
-def test_a_worker_that_cannot_be_used_is_told_of(discovery: Discovery, api: Api) -> None:
+def test_unusable_workers_are_listed_with_their_faults(discovery: Discovery, api: Api) -> None:
     wrong = deployment("wrong")
     wrong["spec"]["template"]["spec"]["containers"][0]["env"][0]["value"] = "painter"
     odd = deployment("odd")
     odd["spec"]["replicas"] = "two"
     api.deployments = [wrong, odd, deployment("right"), 7]  # type: ignore[list-item]
     discovery.eks.add("prod", api)
-    found = discovery.clusters().look(Cluster("prod", "prod", "us-east-1"))
-    assert {one.name: bool(one.worker) for one in found} == {"wrong": False, "odd": False, "right": True}
-    faults = {one.name: " ".join(one.faults) for one in found}
+    workers = discovery.clusters().workers(Cluster("prod", "prod", "us-east-1"))
+    assert {one.name: bool(one.worker) for one in workers} == {"wrong": False, "odd": False, "right": True}
+    faults = {one.name: " ".join(one.faults) for one in workers}
     assert "painter" in faults["wrong"]
     assert "replicas" in faults["odd"]
 
 
-def test_proxies_of_the_environment_are_not_asked(
+def test_proxies_of_the_environment_are_not_used(
     discovery: Discovery, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     api.deployments = [deployment("a")]
@@ -132,103 +133,103 @@ def test_proxies_of_the_environment_are_not_asked(
     clusters = discovery.clusters()
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{kubernetes.closed_port()}")
     monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{kubernetes.closed_port()}")
-    assert len(clusters.look(Cluster("prod", "prod", "us-east-1"))) == 1
+    assert len(clusters.workers(Cluster("prod", "prod", "us-east-1"))) == 1
 
 
 def test_an_endpoint_may_have_a_path(discovery: Discovery, api: Api) -> None:
     discovery.eks.add("prod").endpoint = f"{api.url}/k8s/clusters/c-1/"
-    discovery.look(api)
+    discovery.workers(api)
     assert api.seen[0].path == f"/k8s/clusters/c-1{LIST}"
 
 
-# Which clusters.
+# Resolving clusters
 
 
-def test_names_arns_and_tags_find_clusters(discovery: Discovery) -> None:
+def test_names_arns_and_tags_resolve_to_clusters(discovery: Discovery) -> None:
     discovery.eks.add("a", video="yes")
     discovery.eks.add("b", video="no")
     discovery.eks.add("c", video="yes")
     home, away = "arn:aws:eks:us-east-1:123456789012:cluster/a", "arn:aws-cn:eks:cn-north-1:123456789012:cluster/a"
-    find = discovery.clusters().find
-    assert find([]) == []
-    assert find(["a", "b"]) == [Cluster("a", "a", "us-east-1"), Cluster("b", "b", "us-east-1")]
-    assert find([home, away]) == [
+    resolve = discovery.clusters().resolve
+    assert resolve([]) == []
+    assert resolve(["a", "b"]) == [Cluster("a", "a", "us-east-1"), Cluster("b", "b", "us-east-1")]
+    assert resolve([home, away]) == [
         Cluster("a", "a", "us-east-1", home),
         Cluster("cn-north-1/a", "a", "cn-north-1", away),
     ]
-    assert find(["a", home, "a"]) == [Cluster("a", "a", "us-east-1")], "one cluster is looked at once"
-    assert [cluster.name for cluster in find(["tag:video=yes"])] == ["a", "c"]
-    assert find(["tag:video=perhaps"]) == []
-    assert find(["tag:else=yes"]) == []
+    assert resolve(["a", home, "a"]) == [Cluster("a", "a", "us-east-1")], "a cluster named twice is resolved once"
+    assert [cluster.name for cluster in resolve(["tag:video=yes"])] == ["a", "c"]
+    assert resolve(["tag:video=perhaps"]) == []
+    assert resolve(["tag:else=yes"]) == []
 
 
-def test_more_clusters_than_a_page_of_eks_are_found_by_tag(
-    discovery: Discovery, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_tag_resolves_over_several_pages_of_eks(discovery: Discovery, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("moto.eks.responses.DEFAULT_MAX_RESULTS", 3)
     for n in range(7):
         discovery.eks.add(f"c{n}", video="yes")
-    assert len(discovery.clusters().find(["tag:video=yes"])) == 7
+    assert len(discovery.clusters().resolve(["tag:video=yes"])) == 7
 
 
-def test_a_cluster_in_another_region_is_asked_there(discovery: Discovery, api: Api) -> None:
+def test_a_cluster_in_another_region_is_read_with_a_token_of_that_region(discovery: Discovery, api: Api) -> None:
     discovery.eks.add("prod", api, region="eu-west-1")
     api.deployments = [deployment("a")]
     clusters = discovery.clusters()
-    (cluster,) = clusters.find(["arn:aws:eks:eu-west-1:123456789012:cluster/prod"])
-    (found,) = clusters.look(cluster)
-    assert found.worker
-    assert found.worker.cluster == "eu-west-1/prod"
+    (cluster,) = clusters.resolve(["arn:aws:eks:eu-west-1:123456789012:cluster/prod"])
+    (listed,) = clusters.workers(cluster)
+    assert listed.worker
+    assert listed.worker.cluster == "eu-west-1/prod"
     url = urlsplit(decoded(api.seen[0].headers["Authorization"].removeprefix("Bearer ")))
     assert url.hostname == "sts.eu-west-1.amazonaws.com"
     assert "/eu-west-1/sts/aws4_request" in dict(parse_qsl(url.query))["X-Amz-Credential"]
 
 
 @pytest.mark.parametrize("entry", ["", "a b", "../x", "tag:novalue", "arn:aws:eks:us-east-1:1:cluster/a", "x" * 101])
-def test_what_names_no_cluster_is_said_to(discovery: Discovery, entry: str) -> None:
+def test_an_entry_that_names_no_cluster_is_refused(discovery: Discovery, entry: str) -> None:
     clusters = discovery.clusters()
-    (cluster,) = clusters.find([entry])
+    (cluster,) = clusters.resolve([entry])
     with pytest.raises(ClusterUnreachable, match="neither a cluster's name or ARN nor tag:key=value"):
-        clusters.look(cluster)
+        clusters.workers(cluster)
 
 
-def test_a_cluster_that_does_not_exist(discovery: Discovery) -> None:
+def test_a_missing_cluster_is_unreachable(discovery: Discovery) -> None:
     with pytest.raises(
-        ClusterUnreachable, match=r"there is none of this name in us-east-1. Mend the option `clusters`"
+        ClusterUnreachable, match=r"us-east-1 has no cluster of this name. Correct the option `clusters`"
     ):
-        discovery.clusters().look(Cluster("gone", "gone", "us-east-1"))
+        discovery.clusters().workers(Cluster("gone", "gone", "us-east-1"))
 
 
-def test_another_accounts_cluster_is_not_mistaken_for_ours(discovery: Discovery, api: Api) -> None:
+def test_a_cluster_of_another_account_is_not_read(discovery: Discovery, api: Api) -> None:
     discovery.eks.add("prod", api)
     clusters = discovery.clusters()
-    (cluster,) = clusters.find(["arn:aws:eks:us-east-1:999999999999:cluster/prod"])
-    with pytest.raises(ClusterUnreachable, match="of another account"):
-        clusters.look(cluster)
+    (cluster,) = clusters.resolve(["arn:aws:eks:us-east-1:999999999999:cluster/prod"])
+    with pytest.raises(ClusterUnreachable, match="belongs to another account"):
+        clusters.workers(cluster)
     assert api.seen == []
 
 
 @pytest.mark.parametrize("state", ["CREATING", "DELETING", "FAILED", "PENDING", None])
-def test_a_cluster_that_does_not_serve(discovery: Discovery, api: Api, state: str | None) -> None:
+def test_a_cluster_in_a_state_without_an_api_is_unreachable(discovery: Discovery, api: Api, state: str | None) -> None:
     discovery.eks.add("prod", api).status = state
-    assert f"it is {state}" in refused(discovery, api)
+    assert f"its state is {state}, in which its API does not answer" in refused(discovery, api)
     assert api.seen == []
 
 
-def test_a_cluster_is_looked_at_while_it_is_updated(discovery: Discovery, api: Api) -> None:
+def test_a_cluster_is_read_while_it_is_updated(discovery: Discovery, api: Api) -> None:
     discovery.eks.add("prod", api).status = "UPDATING"
-    assert discovery.look(api) == []
+    assert discovery.workers(api) == []
 
 
 @pytest.mark.parametrize("endpoint", [None, "", "http://localhost:1", "https://", "localhost"])
-def test_a_cluster_without_an_endpoint(discovery: Discovery, api: Api, endpoint: str | None) -> None:
+def test_a_cluster_without_an_https_endpoint_is_unreachable(
+    discovery: Discovery, api: Api, endpoint: str | None
+) -> None:
     discovery.eks.add("prod").endpoint = endpoint
     assert "no https endpoint" in refused(discovery, api)
 
 
-@pytest.mark.parametrize("said", [None, {}, {"data": ""}, {"data": "?"}, {"data": "AAAA"}, {"data": "aGVsbG8="}])
-def test_an_authority_that_cannot_be_read(discovery: Discovery, api: Api, said: object) -> None:
-    discovery.eks.add("prod", api).certificate_authority = said
+@pytest.mark.parametrize("certificate", [None, {}, {"data": ""}, {"data": "?"}, {"data": "AAAA"}, {"data": "aGVsbG8="}])
+def test_an_unreadable_certificate_authority_is_reported(discovery: Discovery, api: Api, certificate: object) -> None:
+    discovery.eks.add("prod", api).certificate_authority = certificate
     assert "certificate authority that EKS names for it can't be read" in refused(discovery, api)
     assert api.seen == []
 
@@ -236,27 +237,27 @@ def test_an_authority_that_cannot_be_read(discovery: Discovery, api: Api, said: 
 @pytest.mark.parametrize(
     ("code", "remedy"), [("AccessDeniedException", "needs eks:DescribeCluster"), ("ClientException", "ClientException")]
 )
-def test_eks_refuses(discovery: Discovery, api: Api, monkeypatch: pytest.MonkeyPatch, code: str, remedy: str) -> None:
+def test_a_refusal_of_eks_names_the_missing_permission(
+    discovery: Discovery, api: Api, monkeypatch: pytest.MonkeyPatch, code: str, remedy: str
+) -> None:
     discovery.eks.add("prod", api)
     fail(monkeypatch, "describe_cluster", code, 400)
     assert remedy in refused(discovery, api)
 
 
-def test_eks_is_overloaded(discovery: Discovery, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_overloaded_eks_is_reported(discovery: Discovery, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     discovery.eks.add("prod", api)
     monkeypatch.setattr("time.sleep", lambda _: None)
     fail(monkeypatch, "describe_cluster", "ServerException", 500)
     assert "Try again in a moment" in refused(discovery, api)
 
 
-def test_a_search_by_tag_that_aws_refuses_is_not_an_empty_one(
-    discovery: Discovery, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_refused_search_by_tag_raises(discovery: Discovery, monkeypatch: pytest.MonkeyPatch) -> None:
     discovery.eks.add("a", video="yes")
     for operation, permission in (("describe_cluster", "eks:DescribeCluster"), ("list_clusters", "eks:ListClusters")):
         fail(monkeypatch, operation, "AccessDeniedException", 403)
         with pytest.raises(ClusterUnreachable, match=f"needs {permission}"):
-            discovery.clusters().find(["tag:video=yes"])
+            discovery.clusters().resolve(["tag:video=yes"])
 
 
 def test_a_cluster_deleted_while_the_tags_are_read_is_left_out(
@@ -264,11 +265,11 @@ def test_a_cluster_deleted_while_the_tags_are_read_is_left_out(
 ) -> None:
     discovery.eks.add("a", video="yes")
     fail(monkeypatch, "describe_cluster", "ResourceNotFoundException", 404)
-    assert discovery.clusters().find(["tag:video=yes"]) == []
+    assert discovery.clusters().resolve(["tag:video=yes"]) == []
 
 
 def fail(monkeypatch: pytest.MonkeyPatch, operation: str, code: str, http_status: int) -> None:
-    """Let an operation of moto's EKS fail."""
+    """Make an operation of moto's EKS fail."""
     failure = JsonRESTError(code, "no")
     failure.code = http_status
 
@@ -278,36 +279,36 @@ def fail(monkeypatch: pytest.MonkeyPatch, operation: str, code: str, http_status
     monkeypatch.setattr(EKSBackend, operation, refuse)
 
 
-# APIs that refuse.
+# APIs that refuse
 
 
-def test_a_role_without_an_access_entry(discovery: Discovery, api: Api) -> None:
+def test_a_role_without_an_access_entry_is_told_to_get_one(discovery: Discovery, api: Api) -> None:
     api.otherwise = status(401, "Unauthorized")
-    said = refused(discovery, api)
-    assert "role needs an access entry in the cluster: aws eks create-access-entry" in said
-    assert len(api.seen) == 1, "asking again would change nothing"
+    message = refused(discovery, api)
+    assert "role needs an access entry in the cluster: aws eks create-access-entry" in message
+    assert len(api.seen) == 1, "a retry would change nothing"
 
 
-def test_a_role_that_may_not_list(discovery: Discovery, api: Api) -> None:
+def test_a_role_that_may_not_list_is_told_what_to_apply(discovery: Discovery, api: Api) -> None:
     forbidden = (
         'deployments.apps is forbidden: User "arn:aws:sts::1:assumed-role/discovery/x" cannot list resource '
         '"deployments" in API group "apps" at the cluster scope'
     )
     api.otherwise = status(403, forbidden)
-    said = refused(discovery, api)
-    assert forbidden in said
-    assert "Apply deploy/k8s/discovery there, which grants `list` on deployments" in said
+    message = refused(discovery, api)
+    assert forbidden in message
+    assert "Apply deploy/k8s/discovery there, which grants `list` on deployments" in message
     assert len(api.seen) == 1
 
 
-def test_a_token_that_is_said_back_is_not_repeated(discovery: Discovery, api: Api) -> None:
+def test_a_token_in_an_answer_is_masked(discovery: Discovery, api: Api) -> None:
     def echo(handler: kubernetes.Handler) -> None:
         status(403, f"bad\n\tword {handler.headers['Authorization']}" + "!" * 1000)(handler)
 
     api.otherwise = echo
-    said = refused(discovery, api)  # which looks for the token
-    assert "bad word Bearer …!!" in said
-    assert len(said) < 700
+    message = refused(discovery, api)  # which checks that the token is absent
+    assert "bad word Bearer …!!" in message
+    assert len(message) < 700
 
 
 def test_a_redirect_is_not_followed(discovery: Discovery, api: Api, serve: Callable[..., Api]) -> None:
@@ -318,22 +319,22 @@ def test_a_redirect_is_not_followed(discovery: Discovery, api: Api, serve: Calla
     assert elsewhere.seen == []
 
 
-def test_what_is_no_list(discovery: Discovery, api: Api) -> None:
+def test_an_answer_that_is_no_list_is_reported(discovery: Discovery, api: Api) -> None:
     for body in (b"<html>Please log in</html>", b"", b"{}", b'{"kind": "Status"}', b"[]", b'"\xff"', b"[" * 100_000):
         api.otherwise = lambda handler, body=body: handler.answer(200, body)  # type: ignore[misc]
-        said = refused(discovery, api)
-        assert "its answer is no list of Deployments" in said
-        assert f"Is something else answering at {HOST}" in said
+        message = refused(discovery, api)
+        assert "its answer is not a list of Deployments" in message
+        assert f"Check whether something else, such as a proxy, answers at {HOST}" in message
 
 
 @pytest.mark.parametrize("code", [400, 404, 418, 501])
-def test_other_refusals(discovery: Discovery, api: Api, code: int) -> None:
+def test_other_refusals_are_reported_without_a_retry(discovery: Discovery, api: Api, code: int) -> None:
     api.otherwise = status(code, "the server could not find the requested resource")
     assert f"does not list Deployments ({code}, the server could not find" in refused(discovery, api)
     assert len(api.seen) == 1
 
 
-# APIs that recover, and some that do not.
+# APIs that fail
 
 
 @pytest.mark.parametrize(
@@ -352,10 +353,10 @@ def test_other_refusals(discovery: Discovery, api: Api, code: int) -> None:
     ids=["500", "502", "503", "504", "hang", "cut", "cut-chunk", "cut-between", "vanish"],
 )
 @pytest.mark.parametrize("page", [1, 2, 3])
-def test_trouble_that_passes_is_got_over(discovery: Discovery, api: Api, trouble: kubernetes.Step, page: int) -> None:
+def test_temporary_failures_are_retried(discovery: Discovery, api: Api, trouble: kubernetes.Step, page: int) -> None:
     api.deployments = [deployment(f"worker-{n}") for n in range(30)]
     api.script.extend([fine] * (page - 1) + [trouble, trouble])
-    assert discovery.look(api, QUICK._replace(page=10)) == [f"worker-{n}" for n in range(30)]
+    assert discovery.workers(api, QUICK._replace(page=10)) == [f"worker-{n}" for n in range(30)]
     assert len(api.seen) == 5
     assert len(discovery.pauses) == 2
     assert all(0.1 <= pause <= 1 for pause in discovery.pauses)
@@ -373,87 +374,91 @@ def test_trouble_that_passes_is_got_over(discovery: Discovery, api: Api, trouble
     ],
     ids=["500", "429", "hang", "cut", "cut-chunk", "vanish"],
 )
-def test_trouble_that_stays_is_told(discovery: Discovery, api: Api, trouble: kubernetes.Step, words: str) -> None:
+def test_lasting_failures_are_reported_after_three_tries(
+    discovery: Discovery, api: Api, trouble: kubernetes.Step, words: str
+) -> None:
     api.deployments = [deployment("a")]
     api.otherwise = trouble
-    said = refused(discovery, api)
-    assert words in said
-    assert "It is tried again at the next look" in said
+    message = refused(discovery, api)
+    assert words in message
+    assert "Discovery tries again in a minute" in message
     assert len(api.seen) == 3
     assert len(discovery.pauses) == 2
 
 
-@pytest.mark.parametrize(("told", "waits"), [("1", 1.0), ("0", 0.0), ("3600", 5.0), (None, None), ("soon", None)])
-def test_an_overloaded_api_says_how_long_to_wait(
-    discovery: Discovery, api: Api, told: str | None, waits: float | None
+@pytest.mark.parametrize(
+    ("retry_after", "waits"), [("1", 1.0), ("0", 0.0), ("3600", 5.0), (None, None), ("soon", None)]
+)
+def test_retry_after_is_heeded_up_to_five_seconds(
+    discovery: Discovery, api: Api, retry_after: str | None, waits: float | None
 ) -> None:
     api.deployments = [deployment("a")]
-    api.script.append(status(429, "too many requests", **({"Retry_After": told} if told else {})))
-    assert discovery.look(api) == ["a"]
+    api.script.append(status(429, "too many requests", **({"Retry_After": retry_after} if retry_after else {})))
+    assert discovery.workers(api) == ["a"]
     (pause,) = discovery.pauses
     assert pause == waits or (waits is None and 0.1 <= pause <= 1)
 
 
-def test_nobody_waits_past_the_deadline(discovery: Discovery, api: Api) -> None:
+def test_no_pause_exceeds_the_deadline(discovery: Discovery, api: Api) -> None:
     api.otherwise = status(429, Retry_After="5")
     assert "(429)" in refused(discovery, api, QUICK._replace(cluster=4.0))
     assert discovery.pauses == []
 
 
 @pytest.mark.parametrize("trouble", [kubernetes.hang, kubernetes.trickle])
-def test_the_deadline_holds(discovery: Discovery, api: Api, trouble: kubernetes.Step) -> None:
+def test_a_slow_answer_meets_the_deadline(discovery: Discovery, api: Api, trouble: kubernetes.Step) -> None:
     api.otherwise = trouble
     begun = time.monotonic()
-    said = refused(discovery, api, Limits(connect=2.0, read=20.0, cluster=0.5))
-    assert "it does not answer" in said or "it was not through after 0.5 s" in said
+    message = refused(discovery, api, Limits(connect=2.0, read=20.0, cluster=0.5))
+    assert "it does not answer" in message or "its Deployments were not listed within 0.5 s" in message
     assert time.monotonic() - begun < 10
 
 
-def test_pages_without_end_meet_the_deadline(discovery: Discovery, api: Api) -> None:
+def test_endless_pages_meet_the_deadline(discovery: Discovery, api: Api) -> None:
     endless = b'{"items": [], "metadata": {"continue": "again"}}'
     api.otherwise = lambda handler: handler.answer(200, endless)
-    said = refused(discovery, api, QUICK._replace(cluster=0.5))
-    assert "it does not answer" in said or "it was not through after 0.5 s" in said
+    message = refused(discovery, api, QUICK._replace(cluster=0.5))
+    assert "it does not answer" in message or "its Deployments were not listed within 0.5 s" in message
 
 
-def test_an_expired_list_begins_again(discovery: Discovery, api: Api) -> None:
+def test_an_expired_list_is_read_from_the_start(discovery: Discovery, api: Api) -> None:
     api.deployments = [deployment(f"worker-{n}") for n in range(25)]
     expired = status(410, "The provided continue parameter is too old")
     api.script.extend([fine, expired, fine, fine, expired])
-    found = discovery.look(api, QUICK._replace(page=10))
-    assert found == [f"worker-{n}" for n in range(25)], "each once"
+    workers = discovery.workers(api, QUICK._replace(page=10))
+    assert workers == [f"worker-{n}" for n in range(25)], "each once"
     assert ["continue" in seen.query for seen in api.seen] == [False, True, False, True, True, False, True, True]
 
 
-def test_a_list_that_always_expires_is_given_up(discovery: Discovery, api: Api) -> None:
+def test_a_list_that_expires_three_times_is_given_up(discovery: Discovery, api: Api) -> None:
     api.otherwise = status(410, "The provided continue parameter is too old")
-    assert "expired while it was read, again and again" in refused(discovery, api)
+    assert "expired 3 times while it was read" in refused(discovery, api)
     assert len(api.seen) == 3
 
 
-def test_a_page_too_large_is_not_kept(discovery: Discovery, api: Api) -> None:
+def test_a_page_over_the_byte_limit_is_refused(discovery: Discovery, api: Api) -> None:
     api.deployments = [deployment(f"worker-{n}") for n in range(100)]
     for answer in (fine, kubernetes.chunked):
         api.otherwise = answer
         assert "larger than 10000 bytes" in refused(discovery, api, QUICK._replace(page_bytes=10_000))
 
 
-# TLS.
+# TLS
 
 
-def test_a_certificate_for_another_host(discovery: Discovery, serve: Callable[..., Api]) -> None:
+def test_a_certificate_for_another_host_is_refused(discovery: Discovery, serve: Callable[..., Api]) -> None:
     api = serve(host="kubernetes.example")
-    said = refused(discovery, api)
-    assert "shows a certificate that is not its own" in said
-    assert HOST in said
-    assert "No token was sent" in said
+    message = refused(discovery, api)
+    assert "the certificate of localhost is not valid for it" in message
+    assert HOST in message
+    assert "No token was sent" in message
     assert api.seen == []
-    assert discovery.pauses == [], "asking again would change nothing"
+    assert discovery.pauses == [], "a retry would change nothing"
 
 
-def test_an_authority_that_is_not_the_clusters(discovery: Discovery, serve: Callable[..., Api]) -> None:
+def test_a_certificate_of_another_authority_is_refused(discovery: Discovery, serve: Callable[..., Api]) -> None:
     api = serve(certified_by=trustme.CA())
-    assert "shows a certificate that is not its own" in refused(discovery, api)
+    assert "the certificate of localhost is not valid for it" in refused(discovery, api)
     assert api.seen == []
     assert discovery.pauses == []
 
@@ -465,19 +470,19 @@ def test_authorities_of_this_machine_are_not_trusted(
     api = serve(certified_by=other)
     with other.cert_pem.tempfile() as path:
         monkeypatch.setenv("SSL_CERT_FILE", path)
-        assert "shows a certificate that is not its own" in refused(discovery, api)
+        assert "the certificate of localhost is not valid for it" in refused(discovery, api)
 
 
-def test_a_port_that_nobody_listens_on(discovery: Discovery, api: Api) -> None:
+def test_a_closed_port_is_reported_with_advice(discovery: Discovery, api: Api) -> None:
     cluster = discovery.eks.add("prod", api)
     cluster.endpoint = f"https://{HOST}:{kubernetes.closed_port()}"
-    said = refused(discovery, api)
-    assert f"{HOST} can't be reached" in said
-    assert "If its endpoint is private, discovery must run in a VPC that leads there" in said
+    message = refused(discovery, api)
+    assert f"{HOST} can't be reached" in message
+    assert "If its endpoint is private, run discovery in a VPC that leads there" in message
     assert len(discovery.pauses) == 2
 
 
-def test_what_does_not_speak_tls(discovery: Discovery, api: Api) -> None:
+def test_a_server_without_tls_is_unreachable(discovery: Discovery, api: Api) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as plain:
         plain.daemon_threads = True
         thread = threading.Thread(target=plain.serve_forever, kwargs={"poll_interval": 0.01})
@@ -488,8 +493,8 @@ def test_what_does_not_speak_tls(discovery: Discovery, api: Api) -> None:
         thread.join()
 
 
-def test_an_old_authority_is_good_enough(discovery: Discovery, serve: Callable[..., Api]) -> None:
-    """Python 3.13 asks by default for what older authorities of EKS do not have."""
+def test_an_authority_without_key_identifiers_is_accepted(discovery: Discovery, serve: Callable[..., Api]) -> None:
+    """Python 3.13 requires by default key identifiers, which older authorities of EKS do not have."""
     old = OldAuthority()
     api = serve(certified_by=old)
     api.deployments = [deployment("a")]
@@ -500,18 +505,18 @@ def test_an_old_authority_is_good_enough(discovery: Discovery, serve: Callable[.
     with socket.create_connection(address) as plain, pytest.raises(ssl.SSLCertVerificationError):
         strict.wrap_socket(plain, server_hostname=HOST)
     discovery.eks.add("prod", api).certificate_authority = {"data": base64.b64encode(pem.encode()).decode()}
-    assert discovery.look(api) == ["a"]
+    assert discovery.workers(api) == ["a"]
 
 
 class OldAuthority:
-    """An authority whose certificates have no identifiers of keys."""
+    """An authority whose certificates have no key identifiers."""
 
     def __init__(self) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self.certificate = self._certify("kubernetes", self._key, authority=True)
 
     def issue_cert(self, host: str) -> Self:
-        """What a server of a host shows, as trustme has it."""
+        """A certificate for a host, with the interface of trustme."""
         self._server_key = ec.generate_private_key(ec.SECP256R1())
         self._server = self._certify(host, self._server_key, authority=False)
         return self
@@ -542,12 +547,12 @@ class OldAuthority:
         )
 
 
-def test_a_name_that_nobody_knows(discovery: Discovery, api: Api) -> None:
+def test_an_unknown_host_is_unreachable(discovery: Discovery, api: Api) -> None:
     discovery.eks.add("prod", api).endpoint = "https://kubernetes.invalid"
     assert "kubernetes.invalid can't be reached" in refused(discovery, api)
 
 
-# The token.
+# The token
 
 
 class Credentials(NamedTuple):
@@ -557,7 +562,7 @@ class Credentials(NamedTuple):
 
 
 def decoded(bearer: str) -> str:
-    """The signed URL in a token."""
+    """The signed URL of a token."""
     text = bearer.removeprefix("k8s-aws-v1.")
     assert text != bearer
     assert "=" not in text
@@ -565,7 +570,7 @@ def decoded(bearer: str) -> str:
 
 
 def presigned(name: str, host: str, region: str, credentials: Credentials, at: str) -> str:
-    """The request as AWS's documents say that it is signed (Signature Version 4, in the query)."""
+    """The request signed as AWS documents it (Signature Version 4, in the query)."""
     day = at[:8]
     scope = f"{day}/{region}/sts/aws4_request"
     parameters = {
@@ -603,7 +608,7 @@ def presigned(name: str, host: str, region: str, credentials: Credentials, at: s
 )
 @pytest.mark.parametrize("session_token", [None, "IQoJb3JpZ2lu/+=="])
 @pytest.mark.parametrize("name", ["a", "ab", "abc", "production_1-b"])
-def test_the_token_by_value(
+def test_the_token_is_signed_as_aws_documents(
     monkeypatch: pytest.MonkeyPatch, host: str, region: str, session_token: str | None, name: str
 ) -> None:
     credentials = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", session_token)
@@ -617,22 +622,24 @@ def test_the_token_by_value(
     assert given.get("X-Amz-Security-Token") == session_token
 
 
-def test_the_token_asks_the_sts_that_the_sdk_would(
+def test_the_token_uses_the_sts_endpoint_of_the_environment(
     discovery: Discovery, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    discovery.look(api)
+    discovery.workers(api)
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://localhost:4566")
-    discovery.look(api)
+    discovery.workers(api)
     usual, embedded = (decoded(seen.headers["Authorization"].removeprefix("Bearer ")) for seen in api.seen)
     assert usual.startswith("https://sts.us-east-1.amazonaws.com/?Action=GetCallerIdentity&")
     assert embedded.startswith("http://localhost:4566/?Action=GetCallerIdentity&")
 
 
-def test_without_credentials_nothing_is_asked(discovery: Discovery, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_credentials_no_request_is_sent(
+    discovery: Discovery, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clusters = discovery.clusters()
     discovery.eks.add("prod", api)
-    clusters.find(["tag:video=yes"])
+    clusters.resolve(["tag:video=yes"])
     monkeypatch.setattr(eks._session, "get_credentials", lambda: None)
     with pytest.raises(ClusterUnreachable, match="no AWS credentials"):
-        clusters.look(Cluster("prod", "prod", "us-east-1"))
+        clusters.workers(Cluster("prod", "prod", "us-east-1"))
     assert api.seen == []

@@ -82,7 +82,7 @@ _DEPLOYMENT: dict[str, Any] = {
         "namespace": "media",
         "name": "worker",
         "annotations": {
-            deployments.FAMILY + name: value
+            deployments.ANNOTATION_PREFIX + name: value
             for name, value in {
                 "worker": "enable", "platform": "gpu", "priority": "67-100", "price-model": "spot", "weight": "0.5",
                 "drain": "disable",
@@ -168,15 +168,15 @@ def _event(text: bytes) -> object:
 
 def _page(text: bytes) -> object:
     page = deployments.read_page(text)
-    return [deployments.worker(each, "cluster", "control_plane") for each in page.deployments]
+    return [deployments.read_worker(each, "cluster", "control_plane") for each in page.deployments]
 
 
 def _annotated(values: dict[str, str]) -> object:
     metadata = _DEPLOYMENT["metadata"] | {
-        "annotations": {deployments.FAMILY + name: value for name, value in values.items()}
+        "annotations": {deployments.ANNOTATION_PREFIX + name: value for name, value in values.items()}
     }
     (found,) = deployments.read_page(msgspec.json.encode({"items": [_DEPLOYMENT | {"metadata": metadata}]})).deployments
-    return deployments.worker(found, "cluster", "control_plane")
+    return deployments.read_worker(found, "cluster", "control_plane")
 
 
 def _put(text: str) -> object:

@@ -39,7 +39,7 @@ from elasticrecode.watch.connections import Watcher
 from elasticrecode.watch.subscription import Cursor, Start, Watch
 from elasticrecode.webhooks.store import Delivery, Webhook
 from elasticrecode.webhooks.store import new as new_webhook
-from elasticrecode.workers.fleet import ClusterView, Registered
+from elasticrecode.workers.fleet import ClusterView, RegisteredQueue
 from local import users
 from local.processes import Program, programs
 from tests.conftest import ROOT, contract
@@ -371,10 +371,10 @@ def discovery_looks_into_the_cluster_for_queues(stage: Stage) -> None:
     now = time.time()
     # One that its workers brought along and nobody could find is looked up again.
     unfound = {
-        "ffmpeg_spot": Registered(groups=("cpu",), fault="not yet", seen=now, served=now),
-        "vmaf_more": Registered(groups=("vmaf",), fault="not yet", seen=now, served=now),
+        "ffmpeg_spot": RegisteredQueue(groups=("cpu",), fault="not yet", seen=now, served=now),
+        "vmaf_more": RegisteredQueue(groups=("vmaf",), fault="not yet", seen=now, served=now),
     }
-    stage.registry.save_registered({name: one for name, one in known.items() if name not in unfound} | unfound)
+    stage.registry.save_queues({name: one for name, one in known.items() if name not in unfound} | unfound)
     stage.registry.save_cluster(ClusterView(name="gone", seen=now))
     with _deployment(stage, "worker-more", "vmaf_more", "vmaf"):
         found = stage.invoke("discovery", {})
@@ -577,8 +577,8 @@ def _relieve(stage: Stage, left: str, taker: str, group: Any) -> None:
     long_ago = time.time() - 3600
     registered = stage.known().registered
     with stage.queue(left) as url:
-        one = Registered(groups=(group,), url=url, seen=long_ago, served=long_ago)
-        stage.registry.save_registered(registered | {left: one})
+        one = RegisteredQueue(groups=(group,), url=url, seen=long_ago, served=long_ago)
+        stage.registry.save_queues(registered | {left: one})
         try:
             waits, stays = stage.job(left), stage.job(left)
             stage.jobs.move(stays.jobid, CLAIM, None, now_ms(), {"lease": now_ms() + 60_000, "worker": "somebody"})
@@ -592,7 +592,7 @@ def _relieve(stage: Stage, left: str, taker: str, group: Any) -> None:
                 raise Missed(f"the job has not left for {taker}")
             stage.find(url, stays.jobid)
         finally:
-            stage.registry.save_registered(registered)
+            stage.registry.save_queues(registered)
 
 
 @of("reconcile", slow=True)

@@ -21,7 +21,7 @@ from elasticrecode.runtime import S
 from elasticrecode.watch.connections import ConnectionsTable
 from elasticrecode.watch.feed import Feed
 from elasticrecode.webhooks.store import WebhooksTable
-from elasticrecode.workers.fleet import Known
+from elasticrecode.workers.fleet import Snapshot
 from elasticrecode.workers.registry import Registry
 from local import users
 from local.processes import AWS
@@ -221,7 +221,7 @@ class Stage:
             time.sleep(0.05)
         return found
 
-    def known(self) -> Known:
+    def known(self) -> Snapshot:
         """What the registry has."""
         return self.registry.read()
 

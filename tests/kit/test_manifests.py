@@ -329,7 +329,7 @@ def test_discovery_finds_exactly_these_workers() -> None:
     others: list[Json] = [{"metadata": {"name": "web", "namespace": "default"}, "spec": {}, "status": {}}]
     answer = {"kind": "DeploymentList", "metadata": {}, "items": [*others, *listed]}
     page = deployments.read_page(msgspec.json.encode(answer))
-    seen = [deployments.worker(deployment, "video", CONTEXT["controlQueue"]) for deployment in page.deployments]
+    seen = [deployments.read_worker(deployment, "video", CONTEXT["controlQueue"]) for deployment in page.deployments]
     found = {one.name.removeprefix("worker-"): one for one in seen if one}
     assert [fault for one in found.values() for fault in one.faults] == []
     assert {

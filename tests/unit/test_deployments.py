@@ -1,4 +1,4 @@
-"""Which Deployments are workers, and what kind."""
+"""Reading workers from the Deployments of a cluster."""
 
 import json
 from typing import Any
@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elasticrecode.workers.deployments import FAMILY, Found, Page, Unread, read_page, worker
+from elasticrecode.workers.deployments import (
+    ANNOTATION_PREFIX,
+    Page,
+    UnreadableDeployment,
+    WorkerDeployment,
+    read_page,
+    read_worker,
+)
 from elasticrecode.workers.fleet import Worker
 
 OURS = "control_plane"
@@ -17,14 +24,14 @@ ELSEWHERE = {"valueFrom": {"configMapKeyRef": {"name": "video", "key": "queue"}}
 
 
 def deployment(env: dict[str, Any] | None = None, **annotations: str | None) -> dict[str, Any]:
-    """A Deployment that is a worker of ours, but for what is given. A variable may be an object in `env`."""
+    """A Deployment that is a worker of ours, with changed variables and annotations. A variable may be an object."""
     variables = ENV | (env or {})
-    said = {"worker": "enable"} | {name.replace("_", "-"): value for name, value in annotations.items()}
+    given = {"worker": "enable"} | {name.replace("_", "-"): value for name, value in annotations.items()}
     return {
         "metadata": {
             "name": "transcoder",
             "namespace": "video",
-            "annotations": {FAMILY + name: value for name, value in said.items()},
+            "annotations": {ANNOTATION_PREFIX + name: value for name, value in given.items()},
         },
         "spec": {
             "replicas": 3,
@@ -51,16 +58,16 @@ def page(*items: Any, **metadata: Any) -> Page:
     return read_page(json.dumps({"kind": "DeploymentList", "metadata": metadata, "items": items}).encode())
 
 
-def look(item: Any) -> Found | None:
-    """What one Deployment is."""
-    found = [worker(one, "prod", OURS) for one in page(item).deployments]
+def read(item: Any) -> WorkerDeployment | None:
+    """The worker that one Deployment describes."""
+    found = [read_worker(one, "prod", OURS) for one in page(item).deployments]
     assert len(found) <= 1
     return found[0] if found else None
 
 
 def used(item: Any) -> Worker:
     """A worker without fault."""
-    found = look(item)
+    found = read(item)
     assert found
     assert found.worker
     assert found.faults == []
@@ -68,8 +75,8 @@ def used(item: Any) -> Worker:
 
 
 def unusable(item: Any) -> str:
-    """What is wrong with a worker that can't be used."""
-    found = look(item)
+    """The faults of an unusable worker, joined."""
+    found = read(item)
     assert found
     assert found.worker is None
     assert all(fault.endswith(".") for fault in found.faults)
@@ -81,9 +88,9 @@ def container(item: dict[str, Any]) -> dict[str, Any]:
     return first
 
 
-def test_a_worker_with_everything_said() -> None:
+def test_a_worker_with_all_annotations() -> None:
     item = deployment(platform="gpu", priority="67-100", price_model="spot", weight="2.5", drain="enable")
-    assert look(item) == Found(
+    assert read(item) == WorkerDeployment(
         cluster="prod",
         namespace="video",
         name="transcoder",
@@ -105,58 +112,62 @@ def test_a_worker_with_everything_said() -> None:
     )
 
 
-def test_a_worker_with_nothing_said_has_the_defaults() -> None:
+def test_a_worker_without_annotations_has_the_defaults() -> None:
     found = used(deployment())
     assert (found.platform, found.price, found.priority, found.weight) == ("cpu", "normal", (0, 100), 1.0)
     assert not found.draining
     assert found.group == "cpu"
 
 
-def test_empty_annotations_are_as_none() -> None:
+def test_empty_annotations_count_as_absent() -> None:
     assert used(deployment(platform="", priority=" ", price_model="", weight="", drain="")) == used(deployment())
 
 
 @pytest.mark.parametrize("value", ["enable", "Enable", "ENABLE", " enable "])
-def test_case_does_not_matter_where_it_is_enabled(value: str) -> None:
+def test_enable_is_read_in_any_case(value: str) -> None:
     assert used(deployment(worker=value))
 
 
 @pytest.mark.parametrize("value", ["disable", "", None, "true", "enabled"])
-def test_what_is_not_enabled_is_no_worker(value: str | None) -> None:
-    assert look(deployment(worker=value)) is None
+def test_a_deployment_that_is_not_enabled_is_no_worker(value: str | None) -> None:
+    assert read(deployment(worker=value)) is None
 
 
-def test_keys_are_exact() -> None:
-    for key in ("elasticrecode.kubernetes.io/worker", FAMILY + "Worker", FAMILY.upper() + "worker"):
+def test_annotation_keys_are_exact() -> None:
+    for key in (
+        "elasticrecode.kubernetes.io/worker",
+        ANNOTATION_PREFIX + "Worker",
+        ANNOTATION_PREFIX.upper() + "worker",
+    ):
         item = deployment()
         item["metadata"]["annotations"] = {key: "enable"}
-        assert look(item) is None
+        assert read(item) is None
 
 
 @pytest.mark.parametrize("control_plane", ["other", "CONTROL_PLANE", " control_plane", "", None, {}])
-def test_other_control_planes_workers_are_none_of_ours(control_plane: Any) -> None:
-    assert look(deployment({"CONTROL_PLANE": control_plane})) is None
+def test_workers_of_another_control_queue_are_ignored(control_plane: Any) -> None:
+    assert read(deployment({"CONTROL_PLANE": control_plane})) is None
 
 
-def test_values_are_in_any_case() -> None:
+def test_annotation_values_are_read_in_any_case() -> None:
     item = deployment({"WORKER_TYPE": "VMAF"}, platform="GPU", price_model="Spot", drain="Enable")
     found = used(item)
     assert (found.kind, found.platform, found.price, found.draining) == ("vmaf", "gpu", "spot", True)
     assert found.group == "vmaf"
 
 
-# What is not there.
+# Absent fields
 
 
 @pytest.mark.parametrize("empty", [{}, {"metadata": None}, {"metadata": {}}, {"metadata": {"annotations": None}}])
-def test_deployments_that_say_nothing(empty: dict[str, Any]) -> None:
-    assert look(empty) is None
-    assert look(deployment() | {"metadata": None} | empty) is None
+def test_deployments_without_annotations_are_no_workers(empty: dict[str, Any]) -> None:
+    assert read(empty) is None
+    assert read(deployment() | {"metadata": None} | empty) is None
 
 
 @pytest.mark.parametrize("absent", [False, True])
 @pytest.mark.parametrize("key", ["spec", "template", "spec below", "containers", "env"])
-def test_without_an_environment_it_is_nobodys(key: str, absent: bool) -> None:
+def test_without_an_environment_a_deployment_is_ignored(key: str, absent: bool) -> None:
     item = deployment()
     template = item["spec"]["template"]
     holder = {
@@ -169,31 +180,31 @@ def test_without_an_environment_it_is_nobodys(key: str, absent: bool) -> None:
     holder[key.split()[0]] = None
     if absent:
         del holder[key.split()[0]]
-    assert look(item) is None
+    assert read(item) is None
 
 
-def test_no_containers() -> None:
+def test_a_deployment_without_containers_is_ignored() -> None:
     item = deployment()
     item["spec"]["template"]["spec"]["containers"] = []
-    assert look(item) is None
+    assert read(item) is None
 
 
 def test_only_the_first_container_counts() -> None:
     item = deployment()
     item["spec"]["template"]["spec"]["containers"].reverse()
-    assert look(item) is None
+    assert read(item) is None
 
 
 @pytest.mark.parametrize(
     ("status", "ready"),
     [(None, 0), ({}, 0), ({"readyReplicas": None}, 0), ({"replicas": 9, "readyReplicas": 1}, 1), ({"replicas": 9}, 0)],
 )
-def test_ready_replicas_count(status: Any, ready: int) -> None:
+def test_missing_ready_replicas_count_as_zero(status: Any, ready: int) -> None:
     assert used(deployment() | {"status": status}).ready == ready
 
 
 @pytest.mark.parametrize(("replicas", "desired"), [(None, 1), (0, 0), (7, 7)])
-def test_one_replica_is_wished_for_by_default(replicas: int | None, desired: int) -> None:
+def test_one_replica_is_desired_by_default(replicas: int | None, desired: int) -> None:
     item = deployment()
     item["spec"]["replicas"] = replicas
     assert used(item).desired == desired
@@ -201,11 +212,11 @@ def test_one_replica_is_wished_for_by_default(replicas: int | None, desired: int
     assert used(item).desired == 1
 
 
-def test_names_are_told_apart_by_namespace_and_cluster() -> None:
+def test_one_name_in_two_namespaces_and_clusters_is_four_workers() -> None:
     there = deployment()
     there["metadata"]["namespace"] = "other"
-    read = page(deployment(), there).deployments
-    found = [worker(one, cluster, OURS) for one in read for cluster in ("a", "b")]
+    listed = page(deployment(), there).deployments
+    found = [read_worker(one, cluster, OURS) for one in listed for cluster in ("a", "b")]
     assert len({(one.cluster, one.namespace, one.name) for one in found if one}) == 4
 
 
@@ -214,21 +225,21 @@ def test_the_last_of_two_variables_counts() -> None:
     container(item)["env"] += [{"name": "QUEUE_NAME", "value": "late"}]
     assert used(item).queue == "late"
     container(item)["env"] += [{"name": "CONTROL_PLANE", "value": "other"}]
-    assert look(item) is None
+    assert read(item) is None
 
 
-# What is wrong and essential.
+# Faults that make a worker unusable
 
 
-def test_a_control_queue_from_elsewhere_is_told_of() -> None:
+def test_a_control_queue_from_a_reference_is_a_fault() -> None:
     value: dict[str, Any]
     for value in (ELSEWHERE, {"valueFrom": {}}):
         assert "CONTROL_PLANE comes from `valueFrom`" in unusable(deployment({"CONTROL_PLANE": value}))
     assert "CONTROL_PLANE refers to other variables" in unusable(deployment({"CONTROL_PLANE": "$(PREFIX)_plane"}))
-    assert look(deployment({"CONTROL_PLANE": ELSEWHERE}, worker="disable")) is None
+    assert read(deployment({"CONTROL_PLANE": ELSEWHERE}, worker="disable")) is None
 
 
-def test_a_control_queue_that_may_come_from_env_from_is_told_of() -> None:
+def test_a_control_queue_that_may_come_from_env_from_is_a_fault() -> None:
     item = deployment()
     container(item)["envFrom"] = [{"configMapRef": {"name": "video"}}]
     assert used(item)
@@ -237,7 +248,7 @@ def test_a_control_queue_that_may_come_from_env_from_is_told_of() -> None:
 
 
 @pytest.mark.parametrize("name", ["QUEUE_NAME", "WORKER_TYPE"])
-def test_essentials_that_are_not_known(name: str) -> None:
+def test_unknown_queue_names_and_worker_types_are_faults(name: str) -> None:
     missing: Any
     for missing in (None, "", {}):
         assert f"{name} is not set in its first container" in unusable(deployment({name: missing}))
@@ -248,11 +259,11 @@ def test_essentials_that_are_not_known(name: str) -> None:
 @pytest.mark.parametrize(
     "queue", ["ffmpeg job", "a.fifo", "arn:aws:sqs:us-east-1:1:q", "q" * 81, "schlüssel", "q\n", "x" * 100_000]
 )
-def test_a_queue_that_can_be_none(queue: str) -> None:
-    said = unusable(deployment({"QUEUE_NAME": queue}))
-    assert "QUEUE_NAME is " in said
-    assert "can't be the name of an SQS queue" in said
-    assert len(said) < 300
+def test_an_impossible_queue_name_is_a_fault(queue: str) -> None:
+    message = unusable(deployment({"QUEUE_NAME": queue}))
+    assert "QUEUE_NAME is " in message
+    assert "can't be the name of an SQS queue" in message
+    assert len(message) < 300
 
 
 def test_a_worker_may_not_take_jobs_from_the_control_queue() -> None:
@@ -260,30 +271,30 @@ def test_a_worker_may_not_take_jobs_from_the_control_queue() -> None:
 
 
 @pytest.mark.parametrize("kind", ["painter", "ffmpeg ", "cpu"])
-def test_an_unknown_worker_type(kind: str) -> None:
+def test_an_unknown_worker_type_is_a_fault(kind: str) -> None:
     assert f"WORKER_TYPE is {kind!r}, and must be one of ffmpeg, vmaf, debug." in unusable(
         deployment({"WORKER_TYPE": kind})
     )
 
 
 @pytest.mark.parametrize("platform", ["tpu", "cpu,gpu", "GPU0"])
-def test_an_unknown_platform(platform: str) -> None:
-    assert f"Annotation {FAMILY}platform is {platform!r}, and must be cpu or gpu." in unusable(
+def test_an_unknown_platform_is_a_fault(platform: str) -> None:
+    assert f"Annotation {ANNOTATION_PREFIX}platform is {platform!r}, and must be cpu or gpu." in unusable(
         deployment(platform=platform)
     )
 
 
-def test_every_fault_is_told() -> None:
+def test_every_fault_is_listed() -> None:
     item = deployment(
         {"QUEUE_NAME": "", "WORKER_TYPE": "x"}, platform="x", priority="x", price_model="x", weight="x", drain="x"
     )
     item["metadata"]["name"] = None
-    said = unusable(item)
-    for what in ("QUEUE_NAME", "WORKER_TYPE", "platform", "priority", "price-model", "weight", "drain", "no name"):
-        assert what in said
+    message = unusable(item)
+    for name in ("QUEUE_NAME", "WORKER_TYPE", "platform", "priority", "price-model", "weight", "drain", "no name"):
+        assert name in message
 
 
-# What is wrong and can be done without.
+# Faults in optional annotations
 
 
 @pytest.mark.parametrize(
@@ -295,39 +306,39 @@ def test_every_fault_is_told() -> None:
         *(("drain", value, "enable or disable") for value in ("true", "yes", "now")),
     ],
 )
-def test_wishes_that_are_wrong_are_told_of_and_not_fatal(annotation: str, value: str, remedy: str) -> None:
-    found = look(deployment(None, **{annotation: value}))
+def test_a_faulty_optional_annotation_is_reported_and_has_its_default(annotation: str, value: str, remedy: str) -> None:
+    found = read(deployment(None, **{annotation: value}))
     assert found
     assert found.worker == used(deployment())
     (fault,) = found.faults
-    assert fault.startswith(f"Annotation {FAMILY}{annotation} is {value!r}, and must be ")
+    assert fault.startswith(f"Annotation {ANNOTATION_PREFIX}{annotation} is {value!r}, and must be ")
     assert remedy in fault
 
 
 @pytest.mark.parametrize(
     ("value", "bounds"), [("0-100", (0, 100)), ("7-7", (7, 7)), (" 1 - 2 ", (1, 2)), ("007-08", (7, 8))]
 )
-def test_priorities(value: str, bounds: tuple[int, int]) -> None:
+def test_priorities_are_two_bounds(value: str, bounds: tuple[int, int]) -> None:
     assert used(deployment(priority=value)).priority == bounds
 
 
 @pytest.mark.parametrize(("value", "weight"), [("0", 0.0), ("1", 1.0), (" 0.25 ", 0.25), ("999999", 999999.0)])
-def test_weights(value: str, weight: float) -> None:
+def test_weights_are_numbers(value: str, weight: float) -> None:
     assert used(deployment(weight=value)).weight == weight
 
 
-# Pages.
+# Pages
 
 
-def test_a_page_says_how_to_go_on() -> None:
-    assert page(deployment(), **{"continue": "abc"}).more == "abc"
-    assert page(deployment(), **{"continue": ""}).more == ""
-    assert page(deployment(), resourceVersion="7").more == ""
-    assert page(deployment(), **{"continue": None}).more == ""
+def test_a_page_has_the_continue_token() -> None:
+    assert page(deployment(), **{"continue": "abc"}).continue_token == "abc"
+    assert page(deployment(), **{"continue": ""}).continue_token == ""
+    assert page(deployment(), resourceVersion="7").continue_token == ""
+    assert page(deployment(), **{"continue": None}).continue_token == ""
 
 
 @pytest.mark.parametrize("body", [b'{"items": null}', b'{"items": []}', b'{"items": [], "metadata": null}'])
-def test_an_empty_page(body: bytes) -> None:
+def test_an_empty_page_is_read(body: bytes) -> None:
     assert read_page(body) == Page([], "")
 
 
@@ -339,7 +350,7 @@ def test_an_empty_page(body: bytes) -> None:
         b'{"items": ' + b"[" * 100_000,
     ],
 )
-def test_what_is_no_page(body: bytes) -> None:
+def test_other_bodies_raise_decode_error(body: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         read_page(body)
 
@@ -352,39 +363,39 @@ ODD: list[Any] = [
     {"metadata": "text"},
     {"metadata": {"name": 5}},
     {"metadata": {"annotations": []}},
-    {"metadata": {"annotations": {FAMILY + "worker": 1}}},
-    {"metadata": {"annotations": {FAMILY + "worker": "disable"}}, "spec": 3},
+    {"metadata": {"annotations": {ANNOTATION_PREFIX + "worker": 1}}},
+    {"metadata": {"annotations": {ANNOTATION_PREFIX + "worker": "disable"}}, "spec": 3},
     deployment({"WORKER_TYPE": "ffmpeg"}) | {"metadata": None, "status": 7},
 ]
 
 
-def test_one_that_cannot_be_read_does_not_hide_the_others() -> None:
-    found = [worker(one, "prod", OURS) for one in page(*ODD, deployment(), *ODD).deployments]
+def test_unreadable_items_do_not_hide_the_others() -> None:
+    found = [read_worker(one, "prod", OURS) for one in page(*ODD, deployment(), *ODD).deployments]
     assert [one.name for one in found if one] == ["transcoder"]
 
 
 @pytest.mark.parametrize(
     ("where", "value"), [("spec", 7), ("spec", {"replicas": "two"}), ("status", []), ("status", {"readyReplicas": 0.5})]
 )
-def test_a_worker_that_cannot_be_read_is_told_of(where: str, value: Any) -> None:
-    said = unusable(deployment() | {where: value})
-    assert said.startswith("It can't be read: Expected")
-    assert where in said
+def test_an_unreadable_worker_is_reported(where: str, value: Any) -> None:
+    message = unusable(deployment() | {where: value})
+    assert message.startswith("It can't be read: Expected")
+    assert where in message
 
 
-def test_a_variable_of_an_odd_type_is_told_of() -> None:
+def test_a_variable_of_a_wrong_type_is_reported() -> None:
     assert "env" in unusable(deployment({"QUEUE_NAME": 7}))
     (unread,) = page(deployment({"QUEUE_NAME": 7})).deployments
-    assert isinstance(unread, Unread)
+    assert isinstance(unread, UnreadableDeployment)
     assert (unread.namespace, unread.name) == ("video", "transcoder")
 
 
-def test_letters_that_are_none_do_not_hide_the_others() -> None:
+def test_invalid_utf8_in_one_item_does_not_hide_the_others() -> None:
     body = json.dumps({"items": [deployment(), {"metadata": {"name": "BROKEN"}}, deployment()]}).encode()
     assert len(read_page(body.replace(b"BROKEN", b"\xff\xfe")).deployments) == 2
 
 
-def test_ten_thousand_deployments() -> None:
+def test_ten_thousand_deployments_are_read() -> None:
     managed = [{"manager": "kubectl", "fieldsV1": {f"f:{n}": {'k:{"name":"x"}': {".": {}}} for n in range(30)}}]
     strange = {"spec": "strange", "metadata": deployment()["metadata"]}
     kinds = [deployment(), deployment({"CONTROL_PLANE": "other"}), deployment(worker="no"), deployment(platform="x")]
@@ -392,7 +403,7 @@ def test_ten_thousand_deployments() -> None:
         item["metadata"]["managedFields"] = managed
     plain, odd = [page(*kinds * 125) for _ in range(20)], [page(*kinds * 125, strange) for _ in range(20)]
     for pages, unread in ((plain, 0), (odd, 20)):
-        found = [worker(one, "prod", OURS) for each in pages for one in each.deployments]
+        found = [read_worker(one, "prod", OURS) for each in pages for one in each.deployments]
         assert len(found) == 10_000 + unread
         assert sum(1 for one in found if one and one.worker) == 2500
         assert sum(1 for one in found if one and not one.worker) == 2500 + unread
@@ -414,9 +425,10 @@ variables = st.fixed_dictionaries(
     {}, optional={"name": perhaps(st.sampled_from(sorted(ENV))), "value": perhaps(texts), "valueFrom": anything}
 )
 annotations = st.fixed_dictionaries(
-    {FAMILY + "worker": perhaps(st.just("enable"))},
+    {ANNOTATION_PREFIX + "worker": perhaps(st.just("enable"))},
     optional={
-        FAMILY + name: perhaps(texts) for name in ("platform", "priority", "price-model", "weight", "drain", "worker2")
+        ANNOTATION_PREFIX + name: perhaps(texts)
+        for name in ("platform", "priority", "price-model", "weight", "drain", "worker2")
     },
 )
 containers = st.lists(perhaps(st.fixed_dictionaries({}, optional={"env": st.lists(variables), "envFrom": anything})))
@@ -439,11 +451,11 @@ deployments = st.fixed_dictionaries(
 
 
 @given(st.lists(deployments | anything, max_size=4))
-def test_nothing_that_is_json_raises(items: list[Any]) -> None:
-    read = page(*items, deployment())
-    found = [worker(one, "prod", OURS) for one in read.deployments]
+def test_no_json_raises(items: list[Any]) -> None:
+    deployments = page(*items, deployment()).deployments
+    found = [read_worker(one, "prod", OURS) for one in deployments]
     assert found[-1]
-    assert found[-1].worker, "the one that is right is always found"
+    assert found[-1].worker, "the valid one is always read"
     for one in found:
         assert one is None or one.worker or one.faults
         if one and one.worker:
@@ -453,7 +465,7 @@ def test_nothing_that_is_json_raises(items: list[Any]) -> None:
 
 
 @given(st.binary())
-def test_nothing_at_all_raises_but_what_is_promised(body: bytes) -> None:
+def test_no_bytes_raise_anything_but_decode_error(body: bytes) -> None:
     for raw in (body, b'{"items": [' + body + b"]}"):
         try:
             read_page(raw)

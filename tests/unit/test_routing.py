@@ -1,4 +1,4 @@
-"""Which queue a job goes to: who gets how much, who gets nothing, and what is said about it."""
+"""Routing: the share of each queue, queues without a share, and the reasons."""
 
 import random
 from collections import Counter
@@ -23,7 +23,7 @@ WANT = Want("cpu", "normal", 0)
 
 
 def queue(name: str, ready: int | None = 4, seconds: float | None = 30.0, **given: Any) -> Queue:
-    """A queue that was looked at just now and is empty, unless `load` says otherwise."""
+    """A queue that was measured just now and is empty, unless `load` has other values."""
     load = {"at": NOW, "seconds": seconds} | given.pop("load", {})
     return Queue(
         **({"name": name, "group": "cpu", "url": f"https://sqs/{name}", "ready": ready} | given), load=Load(**load)
@@ -31,7 +31,7 @@ def queue(name: str, ready: int | None = 4, seconds: float | None = 30.0, **give
 
 
 def sent(queues: list[Queue], jobs: int, want: Want = WANT, seed: int = 1) -> Counter[str]:
-    """How many of a batch one router sends where."""
+    """Queue → how many of `jobs` one router sends there."""
     router = Router(queues, random.Random(seed))
     return Counter(router.choose(want, NOW).queue for _ in range(jobs))
 
@@ -40,7 +40,7 @@ def chosen(queues: list[Queue], want: Want = WANT, leaving: str = "") -> Choice:
     return Router(queues, random.Random(1)).choose(want, NOW, leaving)
 
 
-# Who gets how much
+# Shares
 
 
 @pytest.mark.parametrize("backlog", [0, 100])
@@ -54,7 +54,7 @@ def test_a_queue_with_three_times_the_workers_gets_three_quarters_of_a_batch() -
     assert sent([queue("many", ready=6), queue("few", ready=2)], 200)["many"] == pytest.approx(150, abs=15)
 
 
-def test_200_routers_that_know_nothing_of_each_other_share_by_speed() -> None:
+def test_200_independent_routers_share_by_speed() -> None:
     load = {"arrivals": 20.0}
     queues = [queue("fast", seconds=10.0, load=load), queue("slow", seconds=30.0, load=load)]
     total: Counter[str] = Counter()
@@ -63,7 +63,7 @@ def test_200_routers_that_know_nothing_of_each_other_share_by_speed() -> None:
     assert total["fast"] == pytest.approx(150, abs=20)
 
 
-def test_16_routers_with_one_view_do_not_pile_up_on_the_queue_that_looked_best() -> None:
+def test_16_routers_with_one_measurement_do_not_all_choose_the_best_queue() -> None:
     queues = [queue("a", load={"visible": 10, "arrivals": 30.0}), queue("b", load={"visible": 12, "arrivals": 30.0})]
     total: Counter[str] = Counter()
     for seed in range(16):
@@ -71,32 +71,32 @@ def test_16_routers_with_one_view_do_not_pile_up_on_the_queue_that_looked_best()
     assert total["a"] == pytest.approx(total["b"], abs=60)
 
 
-def test_a_longer_backlog_is_made_up_for() -> None:
+def test_a_shorter_backlog_gets_the_difference() -> None:
     counted = sent([queue("long", load={"visible": 100}), queue("short")], 200)
     assert counted["short"] - counted["long"] == pytest.approx(100, abs=20)
 
 
-def test_what_was_done_since_the_look_does_not_count_any_more() -> None:
+def test_jobs_finished_since_the_measurement_do_not_count() -> None:
     queues = [queue("a", load={"visible": 100, "at": NOW - 50, "seconds": 2.0}), queue("b", seconds=2.0)]
     assert sent(queues, 200)["a"] == pytest.approx(100, abs=15)
 
 
-def test_a_weight_of_three_gets_three_quarters() -> None:
+def test_three_times_the_weight_gets_three_quarters() -> None:
     assert sent([queue("a", weight=1.5), queue("b", weight=0.5)], 200)["a"] == pytest.approx(150, abs=15)
 
 
-def test_a_queue_that_was_never_measured_counts_as_usual() -> None:
+def test_a_queue_that_was_never_measured_counts_as_the_median() -> None:
     queues = [queue("new", seconds=None), queue("a", seconds=10.0), queue("b", seconds=40.0), queue("c", seconds=20.0)]
     assert sent(queues, 900)["new"] == pytest.approx(sent(queues, 900)["c"], rel=0.2)
 
 
-def test_queues_made_by_hand_and_discovered_ones_serve_together() -> None:
+def test_configured_and_discovered_queues_share_jobs() -> None:
     queues = [queue("by-hand", ready=None, load={"in_flight": 4}), queue("discovered", load={"in_flight": 4})]
     counted = sent(queues, 200)
     assert counted["by-hand"] == pytest.approx(100, abs=15)
 
 
-def test_an_idle_fast_queue_gets_a_job_alone() -> None:
+def test_an_idle_fast_queue_gets_every_single_job() -> None:
     assert {chosen([queue("fast", seconds=10.0), queue("slow", seconds=300.0)]).queue for _ in range(20)} == {"fast"}
 
 
@@ -107,19 +107,19 @@ def test_the_same_seed_chooses_the_same() -> None:
     assert first == second
 
 
-# Who gets nothing
+# Queues without a share
 
 
-def test_a_paused_queue_gets_none() -> None:
+def test_a_paused_queue_gets_no_jobs() -> None:
     assert set(sent([queue("a"), queue("b", paused=True), queue("c")], 200)) == {"a", "c"}
 
 
-def test_a_job_is_held_while_all_that_serve_it_are_paused() -> None:
+def test_a_job_is_held_while_all_queues_of_its_group_are_paused() -> None:
     choice = chosen([queue("a", paused=True), queue("b", paused=True), queue("gpu", group="gpu")])
     assert choice == ("", "every queue that serves it is paused or without weight: a, b")
 
 
-def test_a_queue_that_cannot_be_sent_to_gets_none() -> None:
+def test_a_queue_with_a_fault_gets_no_jobs() -> None:
     assert set(sent([queue("a"), queue("b", fault="no such queue"), queue("c", weight=0.0)], 50)) == {"a"}
     held = chosen([queue("a", fault="no such queue"), queue("b", weight=0.0)])
     assert held == ("", "every queue that serves it is paused or without weight: b")
@@ -127,7 +127,7 @@ def test_a_queue_that_cannot_be_sent_to_gets_none() -> None:
         chosen([queue("a", fault="no such queue")])
 
 
-def test_a_queue_without_ready_workers_gets_a_job_only_if_there_is_nothing_better() -> None:
+def test_a_queue_without_ready_workers_is_the_last_choice() -> None:
     assert set(sent([queue("none", ready=0), queue("some", ready=1, load={"visible": 10_000})], 200)) == {"some"}
     assert set(sent([queue("none", ready=0), queue("unknown", ready=None)], 200)) == {"unknown"}
     alone = chosen([queue("none", ready=0), queue("neither", ready=0)])
@@ -135,14 +135,14 @@ def test_a_queue_without_ready_workers_gets_a_job_only_if_there_is_nothing_bette
     assert alone.reason.startswith("no queue has a ready worker; about ")
 
 
-def test_a_queue_whose_workers_do_not_take_work_is_avoided() -> None:
+def test_a_stalled_queue_is_avoided() -> None:
     stalled = queue("stalled", load={"visible": 3, "oldest": 900.0})
     assert set(sent([stalled, queue("busy", load={"visible": 40, "in_flight": 4, "oldest": 300.0})], 50)) == {"busy"}
     late = queue("late", load={"visible": 3, "in_flight": 4, "oldest": 900.0})
     assert sent([late, queue("other")], 200)["late"] == pytest.approx(97, abs=20)
 
 
-def test_what_no_queue_serves_is_refused_and_told_what_is_served() -> None:
+def test_a_group_without_queues_is_refused_with_the_groups_that_have_some() -> None:
     with pytest.raises(Refused, match=r"No queue serves vmaf jobs; there are queues for cpu, gpu\."):
         chosen([queue("a"), queue("b", group="gpu"), queue("c")], Want("vmaf", "normal", 0))
     with pytest.raises(Refused, match="there are queues for nothing"):
@@ -152,24 +152,24 @@ def test_what_no_queue_serves_is_refused_and_told_what_is_served() -> None:
 # Prices and priorities
 
 
-def test_each_price_has_its_queues() -> None:
+def test_jobs_go_to_queues_of_their_price_model() -> None:
     queues = [queue("normal", load={"visible": 1000}), queue("spot", price="spot")]
     assert set(sent(queues, 50)) == {"normal"}
     assert set(sent(queues, 50, WANT._replace(price="spot"))) == {"spot"}
 
 
-def test_a_price_that_no_queue_has_spills_over_and_says_so() -> None:
+def test_a_price_that_no_queue_has_is_let_go_with_a_note() -> None:
     assert chosen([queue("a")], WANT._replace(price="spot")) == ("a", "no spot queue; the only queue")
     assert chosen([queue("a", price="spot")]) == ("a", "no normal queue; the only queue")
 
 
-def test_a_priority_goes_to_the_queues_whose_band_holds_it() -> None:
+def test_a_priority_goes_to_the_queues_whose_band_includes_it() -> None:
     queues = [queue("low", priority=(0, 49)), queue("high", priority=(50, 100))]
     for priority, name in ((0, "low"), (49, "low"), (50, "high"), (100, "high")):
         assert set(sent(queues, 20, WANT._replace(priority=priority))) == {name}
 
 
-def test_a_priority_that_no_band_holds_goes_to_the_nearest_and_says_so() -> None:
+def test_a_priority_outside_all_bands_goes_to_the_nearest_with_a_note() -> None:
     queues = [queue("low", priority=(0, 20)), queue("high", priority=(80, 100))]
     assert chosen(queues, WANT._replace(priority=30)) == (
         "low",
@@ -178,7 +178,7 @@ def test_a_priority_that_no_band_holds_goes_to_the_nearest_and_says_so() -> None
     assert chosen(queues, WANT._replace(priority=70)).queue == "high"
 
 
-# Jobs that are taken away from a queue
+# Jobs that move away from a queue
 
 
 def test_a_job_does_not_go_back_to_the_queue_it_leaves() -> None:
@@ -186,7 +186,7 @@ def test_a_job_does_not_go_back_to_the_queue_it_leaves() -> None:
     assert chosen(queues, leaving="left").queue == "other"
 
 
-def test_a_job_leaves_workers_only_for_a_queue_that_is_done_with_it_sooner() -> None:
+def test_a_job_moves_only_to_a_queue_that_finishes_it_sooner() -> None:
     left, other = queue("left", load={"visible": 100}), queue("other", load={"visible": 20})
     assert chosen([left, other], leaving="left") == ("other", "about 150 s expected, sooner than on left")
     assert chosen([left, other], leaving="other") == ("", "no other queue is done with it sooner")
@@ -195,14 +195,14 @@ def test_a_job_leaves_workers_only_for_a_queue_that_is_done_with_it_sooner() -> 
     assert chosen([left, slow, other], leaving="left").queue == "other"
 
 
-def test_jobs_that_leave_stop_leaving_when_both_queues_end_together() -> None:
+def test_jobs_stop_moving_when_both_queues_finish_together() -> None:
     router = Router([queue("left", load={"visible": 100}), queue("other")], random.Random(1))
     moved = Counter(router.choose(WANT, NOW, "left").queue for _ in range(90))
     assert moved["other"] == pytest.approx(50, abs=5)
     assert moved["other"] + moved[""] == 90
 
 
-def test_a_job_leaves_workers_for_no_queue_that_fits_it_less() -> None:
+def test_a_job_moves_to_no_queue_that_fits_it_less() -> None:
     full = {"visible": 1000}
     spot = WANT._replace(price="spot")
     queues = [queue("normal", load=full), queue("spot", price="spot", load=full), queue("low", priority=(0, 9))]
@@ -214,26 +214,26 @@ def test_a_job_leaves_workers_for_no_queue_that_fits_it_less() -> None:
     assert chosen([queue("normal", load=full), queue("spot", price="spot")], spot, "normal").queue == "spot"
 
 
-def test_a_job_that_leaves_keeps_its_price_and_priority_where_it_can() -> None:
+def test_a_job_that_moves_keeps_its_price_where_it_can() -> None:
     want = WANT._replace(price="spot")
     spot, other, normal = (queue("spot", 0, price="spot"), queue("other", price="spot"), queue("normal"))
     assert chosen([spot, other, normal], want, leaving="spot").queue == "other"
     assert chosen([spot, normal], want, leaving="spot").queue == "normal"
 
 
-def test_a_job_that_leaves_stays_where_nothing_else_has_workers() -> None:
+def test_a_job_stays_where_no_other_queue_has_workers() -> None:
     queues = [queue("left", ready=0), queue("none", ready=0)]
     assert chosen(queues, leaving="left") == ("", "no other queue has a ready worker")
 
 
-# How much should leave
+# Surplus
 
 
 def surplus(*queues: Queue) -> dict[str, int]:
     return Router(queues, random.Random(1)).surplus(NOW)
 
 
-def test_nothing_leaves_queues_that_end_together() -> None:
+def test_no_job_should_leave_queues_that_finish_together() -> None:
     busy = {"visible": 1000, "in_flight": 4}
     assert surplus(queue("a", load=busy), queue("b", load=busy)) == {}
     assert surplus(queue("fast", seconds=10.0, load={"visible": 3000}), queue("slow", load={"visible": 1000})) == {}
@@ -242,28 +242,28 @@ def test_nothing_leaves_queues_that_end_together() -> None:
 
 
 @pytest.mark.parametrize(("visible", "others"), [(12, 0), (20, 8), (140, 100), (1900, 1000)])
-def test_nothing_leaves_for_noise(visible: int, others: int) -> None:
+def test_no_job_should_leave_for_small_differences(visible: int, others: int) -> None:
     assert surplus(queue("a", load={"visible": visible}), queue("b", load={"visible": others})) == {}
 
 
-def test_a_queue_with_clearly_more_than_others_gives_what_makes_them_end_together() -> None:
+def test_the_surplus_of_a_long_queue_makes_all_finish_together() -> None:
     assert surplus(queue("a", load={"visible": 1000}), queue("b", load={"visible": 200})) == {"a": 400}
     assert surplus(queue("a", load={"visible": 1000}), queue("b", ready=12, load={"visible": 200})) == {"a": 700}
 
 
-def test_a_fleet_that_returns_gets_its_share() -> None:
+def test_a_queue_whose_workers_return_gets_its_share() -> None:
     stays, returns = queue("stays", price="spot", load={"visible": 900}), queue("returns", ready=8, price="spot")
     assert surplus(stays, structs.replace(returns, ready=0)) == {}
     assert surplus(stays, returns) == {"stays": 600}
 
 
-def test_a_queue_whose_workers_multiply_gets_its_share_and_one_that_lost_most_gives() -> None:
+def test_more_workers_attract_jobs_and_fewer_give_them_up() -> None:
     a, b = (queue(name, load={"visible": 1000, "in_flight": 4}) for name in "ab")
     assert surplus(a, structs.replace(b, ready=36))["a"] == pytest.approx(800, abs=2)
     assert surplus(structs.replace(a, ready=1), b)["a"] == pytest.approx(600, abs=2)
 
 
-def test_all_that_waits_leaves_a_deserted_queue_once_others_have_workers() -> None:
+def test_all_jobs_should_leave_a_deserted_queue_once_others_have_workers() -> None:
     deserted = queue("deserted", ready=0, served=NOW - 301, load={"visible": 70})
     assert surplus(deserted, queue("busy", load={"visible": 10**6})) == {"deserted": 70}
     assert surplus(deserted, queue("busy", price="spot", priority=(50, 60))) == {"deserted": 70}
@@ -273,11 +273,11 @@ def test_all_that_waits_leaves_a_deserted_queue_once_others_have_workers() -> No
     assert surplus(deserted, queue("other", group="gpu")) == {}
 
 
-def test_a_queue_that_only_just_has_no_worker_keeps_what_it_has() -> None:
+def test_a_queue_without_a_worker_for_less_than_five_minutes_keeps_its_jobs() -> None:
     assert surplus(queue("starts", ready=0, served=NOW - 299, load={"visible": 1000}), queue("idle")) == {}
 
 
-def test_nothing_leaves_for_a_queue_that_gets_no_work() -> None:
+def test_no_job_should_leave_for_a_closed_queue() -> None:
     full = {"visible": 1000}
     for closed in ({"paused": True}, {"fault": "gone"}, {"weight": 0.0}, {"ready": 0}):
         assert surplus(queue("full", load=full), queue("closed", **closed)) == {}
@@ -285,11 +285,11 @@ def test_nothing_leaves_for_a_queue_that_gets_no_work() -> None:
         assert surplus(deserted, queue("closed", **closed)) == {}
 
 
-def test_a_paused_queue_gives() -> None:
+def test_a_paused_queue_gives_up_jobs() -> None:
     assert surplus(queue("paused", paused=True, load={"visible": 1000}), queue("open")) == {"paused": 500}
 
 
-def test_nothing_leaves_for_another_price_or_band() -> None:
+def test_no_job_should_leave_for_another_price_or_narrower_band() -> None:
     full = {"visible": 1000}
     assert surplus(queue("normal", load=full), queue("spot", price="spot")) == {}
     assert surplus(queue("spot", price="spot", load=full), queue("normal")) == {}
@@ -298,23 +298,23 @@ def test_nothing_leaves_for_another_price_or_band() -> None:
     assert surplus(queue("high", priority=(50, 100), load=full), queue("all")) == {"high": 500}
 
 
-def test_a_slow_queue_is_given_nothing_that_it_would_be_done_with_later() -> None:
+def test_a_slow_queue_gets_no_job_that_it_finishes_later() -> None:
     full = queue("full", seconds=20.0, load={"visible": 100})
     assert surplus(full, queue("slow", ready=1000, seconds=1000.0)) == {}
     assert surplus(full, queue("slow", ready=1000, seconds=100.0)) == {"full": 80}
 
 
-def test_a_queue_whose_workers_are_not_known_takes_part_with_as_many_as_are_busy() -> None:
+def test_a_queue_with_unknown_workers_counts_those_that_are_busy() -> None:
     busy = {"in_flight": 8}
     assert surplus(queue("full", load={"visible": 900}), queue("by-hand", ready=None, load=busy)) == {"full": 599}
 
 
-def test_what_workers_do_not_take_leaves() -> None:
+def test_jobs_should_leave_a_stalled_queue() -> None:
     stalled = queue("stalled", load={"visible": 3, "oldest": 900.0})
     assert surplus(stalled, queue("busy", load={"visible": 10, "in_flight": 4})) == {"stalled": 3}
 
 
-def test_a_queue_of_two_groups_gives_what_both_can_spare() -> None:
+def test_a_queue_of_two_groups_gives_the_smaller_surplus() -> None:
     shared = queue("shared", ready=0, served=NOW - 301, load={"visible": 10})
     gpu = structs.replace(shared, group="gpu")
     assert surplus(shared, gpu, queue("cpu")) == {}
@@ -324,7 +324,7 @@ def test_a_queue_of_two_groups_gives_what_both_can_spare() -> None:
 # What a router remembers
 
 
-def test_a_router_counts_what_it_sent_while_the_look_is_the_same() -> None:
+def test_a_router_counts_the_jobs_it_sent_since_the_measurement() -> None:
     queues = [queue("a"), queue("b", load={"visible": 100})]
     router = Router(queues, random.Random(1))
     first = Counter(router.choose(WANT, NOW).queue for _ in range(100))
@@ -336,24 +336,24 @@ def test_a_router_counts_what_it_sent_while_the_look_is_the_same() -> None:
     assert Counter(router.choose(WANT, NOW + 1).queue for _ in range(100))["a"] > 80
 
 
-def test_a_newer_look_is_used_at_once() -> None:
+def test_a_newer_measurement_is_used_at_once() -> None:
     router = Router([queue("a"), queue("b")], random.Random(1))
     router.choose(WANT, NOW)
     router.update([queue("a", paused=True), queue("b")])
     assert {router.choose(WANT, NOW).queue for _ in range(50)} == {"b"}
 
 
-# What is asked and what is said
+# Wants and reasons
 
 
-def test_a_job_wants_its_platform_its_price_and_its_priority() -> None:
+def test_a_want_has_platform_price_and_priority_of_its_job() -> None:
     job: Job = msgspec.convert(contract("queue_message"), Job)
     assert wanted(job).group == "cpu"
     spot = structs.replace(job, priority=7, profile=structs.replace(job.profile, ec2=Ec2(priceModel="spot")))
     assert wanted(spot)[1:] == ("spot", 7)
 
 
-def test_a_reason_tells_what_is_expected_or_that_there_was_no_choice() -> None:
+def test_the_reason_has_the_expected_time_or_that_there_was_no_choice() -> None:
     assert chosen([queue("a"), queue("b"), queue("c")]).reason == "about 30 s expected, of 3 queues"
     assert chosen([queue("a", load={"visible": 400}), queue("b", load={"visible": 400})]).reason.startswith(
         "about 3000 s"
@@ -362,7 +362,7 @@ def test_a_reason_tells_what_is_expected_or_that_there_was_no_choice() -> None:
     assert chosen([queue("a"), queue("b", paused=True)]).reason == "the only queue of 2 that fits"
 
 
-# Whatever the fleet looks like
+# Properties of any fleet
 
 loads = st.builds(
     Load,
@@ -394,7 +394,7 @@ queues_of = st.builds(
     st.sampled_from(["", "a"]),
     st.integers(0, 1000),
 )
-def test_no_job_goes_where_it_must_not(queues: list[Queue], want: Want, leaving: str, seed: int) -> None:
+def test_every_choice_is_an_open_queue_that_fits(queues: list[Queue], want: Want, leaving: str, seed: int) -> None:
     group = [each for each in queues if each.group == "cpu"]
     open_to = [each for each in group if not each.fault and each.weight and not each.paused]
     if leaving:
@@ -444,12 +444,12 @@ fleets = st.lists(
 
 
 @given(fleets, st.integers(0, 1000))
-def test_what_leaves_ends_elsewhere_and_does_not_come_back(queues: list[Queue], seed: int) -> None:
+def test_a_surplus_moves_to_open_queues_and_does_not_come_back(queues: list[Queue], seed: int) -> None:
     router = Router(queues, random.Random(seed))
     there = {each.name: each for each in queues}
-    too_many = router.surplus(NOW)
+    surplus_of = router.surplus(NOW)
     change: Counter[str] = Counter()
-    for name, count in too_many.items():
+    for name, count in surplus_of.items():
         left = there[name]
         assert 0 < count <= left.load.visible
         want = Want(left.group, left.price, left.priority[0])
@@ -466,16 +466,16 @@ def test_what_leaves_ends_elsewhere_and_does_not_come_back(queues: list[Queue], 
             assert left.ready == 0 or to.price == left.price
             change[choice.queue] += 1
             change[name] -= 1
-        assert change[name] < before or len(too_many) > 1, "received for nothing"
+        assert change[name] < before or len(surplus_of) > 1, "no job was received in vain"
     after = [structs.replace(each, load=_plus(each.load, change[each.name])) for each in queues]
     again = Router(after, random.Random(seed)).surplus(NOW)
-    deserted = {name for name in too_many if there[name].ready == 0}
+    deserted = {name for name in surplus_of if there[name].ready == 0}
     assert not deserted & again.keys()
-    # What deserted queues held may well have to be spread a second time. And a queue that stalled looks as good as new
-    # once its jobs are gone.
-    stalled = {name for name in too_many if there[name].load.oldest > STALL_SECONDS}
+    # The jobs of deserted queues may have to be spread a second time. A queue that stalled looks empty once its jobs
+    # have left.
+    stalled = {name for name in surplus_of if there[name].load.oldest > STALL_SECONDS}
     if not deserted | stalled:
-        assert sum(again.values()) <= sum(too_many.values()) / 2 + 2
+        assert sum(again.values()) <= sum(surplus_of.values()) / 2 + 2
 
 
 def _plus(load: Load, jobs: int) -> Load:

@@ -1,14 +1,17 @@
-"""What the routes about workers answer."""
+"""Answers of the routes about workers. Field names are those of the wire contract."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
 from elasticrecode.media.codecs import Platform
 from elasticrecode.media.profiles import PriceModel
-from elasticrecode.workers.fleet import WorkerType
+from elasticrecode.workers.fleet import ClusterView, Queue, Worker, WorkerType
 
 
 class Queues(Struct):
-    """Names of queues by group of workers."""
+    """Names of worker queues by group."""
 
     cpu: list[str]
     gpu: list[str]
@@ -16,7 +19,7 @@ class Queues(Struct):
 
 
 class DeploymentRecord(Struct, kw_only=True):
-    """A Deployment of workers: the documented fields, then what this product adds. `seenAt` is in Unix seconds."""
+    """A Deployment of workers: the first generation's fields, then this product's. `seenAt` is in Unix seconds."""
 
     Name: str
     Queue: str
@@ -36,7 +39,7 @@ class DeploymentRecord(Struct, kw_only=True):
 
 
 class QueueBacklog(Struct, kw_only=True):
-    """What a queue holds and who serves it; `fault` says why it can't be used, `lookedAt` is in Unix seconds."""
+    """The load of a queue, and its workers. `fault` says why it can't be used; `lookedAt` is in Unix seconds."""
 
     queue: str
     kind: str
@@ -59,3 +62,64 @@ class QueuePause(Struct):
 
     queue: str
     paused: bool
+
+
+def deployment_records(clusters: Sequence[ClusterView], now: float) -> dict[str, DeploymentRecord]:
+    """The Deployments of workers, those of clusters not reached within KEPT_SECONDS left out.
+
+    The key is the Deployment's name; `namespace/name`, or `cluster/namespace/name`, where shorter ones are not unique.
+    """
+    listed = [(cluster, worker) for cluster in clusters for worker in cluster.current_workers(now)]
+    keys: list[Callable[[Worker], str]] = [
+        lambda worker: worker.name,
+        lambda worker: f"{worker.namespace}/{worker.name}",
+        lambda worker: f"{worker.cluster}/{worker.namespace}/{worker.name}",
+    ]
+    counts = [Counter(key(worker) for _, worker in listed) for key in keys]
+    return {
+        next(key(worker) for key, count in zip(keys, counts, strict=True) if count[key(worker)] == 1): (
+            _deployment_record(cluster, worker, now)
+        )
+        for cluster, worker in listed
+    }
+
+
+def _deployment_record(cluster: ClusterView, worker: Worker, now: float) -> DeploymentRecord:
+    return DeploymentRecord(
+        Name=worker.name,
+        Queue=worker.queue,
+        Platform=worker.platform,
+        Replicas=worker.ready,
+        namespace=worker.namespace,
+        name=worker.name,
+        cluster=worker.cluster,
+        workerType=worker.kind,
+        desiredReplicas=worker.desired,
+        priceModel=worker.price,
+        priority=worker.priority,
+        weight=worker.weight,
+        draining=worker.draining,
+        stale=cluster.is_stale(now),
+        seenAt=cluster.seen,
+    )
+
+
+def queue_backlog(queue: Queue) -> QueueBacklog:
+    """The load of a queue as a client sees it."""
+    load = queue.load
+    return QueueBacklog(
+        queue=queue.name,
+        kind=queue.kind,
+        platform=queue.platform,
+        visible=load.visible,
+        inFlight=load.in_flight,
+        oldestSeconds=round(load.oldest, 3),
+        readyReplicas=queue.ready,
+        weight=queue.weight,
+        priority=queue.priority,
+        priceModel=queue.price,
+        secondsPerJob=load.seconds,
+        paused=queue.paused,
+        lookedAt=load.at or None,
+        fault=queue.fault or None,
+    )

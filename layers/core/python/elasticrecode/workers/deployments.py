@@ -1,4 +1,4 @@
-"""Which Kubernetes Deployments are workers of this control plane, from their annotations and environment."""
+"""Recognises the Kubernetes Deployments that are workers of this control plane, by annotations and environment."""
 
 import re
 from typing import Any, NamedTuple, cast, get_args
@@ -10,19 +10,19 @@ from elasticrecode.media.codecs import PLATFORMS
 from elasticrecode.media.profiles import PRICE_MODELS, PriceModel
 from elasticrecode.workers.fleet import ALL_PRIORITIES, Worker, WorkerType
 
-FAMILY = "elastirecord.kubernetes.io/"
-"""Prefix of the annotations; the contract spells it so."""
+ANNOTATION_PREFIX = "elastirecord.kubernetes.io/"
+"""Prefix of the annotations. The first generation's contract spells it `elastirecord`."""
 
 _QUEUE = re.compile(r"[\w-]{1,80}", re.ASCII)
 _PRIORITY = re.compile(r"(\d{1,3}) ?- ?(\d{1,3})", re.ASCII)
 _WEIGHT = re.compile(r"\d{1,6}(\.\d{1,6})?", re.ASCII)
-_MOST_REPLICAS = 1_000_000
+_MAX_REPLICAS = 1_000_000
 _UNREADABLE = (DecodeError, UnicodeDecodeError)
 _TYPES: tuple[WorkerType, ...] = get_args(WorkerType)
 
 
-class Annotations(Struct, rename=lambda name: FAMILY + name.replace("_", "-")):
-    """The annotations of this product; None where one is not there."""
+class Annotations(Struct, rename=lambda name: ANNOTATION_PREFIX + name.replace("_", "-")):
+    """The annotations of this product; None where one is absent."""
 
     worker: str | None = None
     platform: str | None = None
@@ -33,7 +33,7 @@ class Annotations(Struct, rename=lambda name: FAMILY + name.replace("_", "-")):
 
 
 class Metadata(Struct):
-    """Names of a Deployment, and its annotations."""
+    """Name, namespace and annotations of a Deployment."""
 
     namespace: str | None = None
     name: str | None = None
@@ -41,11 +41,11 @@ class Metadata(Struct):
 
 
 class Source(Struct):
-    """Somewhere else that a variable comes from. What it is does not matter: it can't be read from here."""
+    """A reference that a variable's value comes from, such as a Secret. Discovery can't read any of them."""
 
 
 class Variable(Struct):
-    """A variable of a container."""
+    """An environment variable of a container."""
 
     name: str
     value: str | None = None
@@ -66,34 +66,34 @@ class PodSpec(Struct):
 
 
 class Template(Struct):
-    """What pods are made from."""
+    """The pod template."""
 
     spec: PodSpec | None = None
 
 
 class Spec(Struct):
-    """What is wished for."""
+    """The desired state."""
 
     replicas: int | None = None
     template: Template | None = None
 
 
 class Status(Struct):
-    """What there is."""
+    """The observed state."""
 
     readyReplicas: int | None = None
 
 
 class Deployment(Struct):
-    """As much of a Deployment as is looked at. Kubernetes leaves out what is empty, or writes null."""
+    """The parts of a Deployment that discovery reads. Kubernetes omits empty fields, or writes null."""
 
     metadata: Metadata | None = None
     spec: Spec | None = None
     status: Status | None = None
 
 
-class Unread(NamedTuple):
-    """A Deployment that says it is a worker and is written as no Deployment is."""
+class UnreadableDeployment(NamedTuple):
+    """A Deployment with the annotation `worker: enable` whose JSON does not fit `Deployment`; `reason` says why."""
 
     namespace: str
     name: str
@@ -101,16 +101,16 @@ class Unread(NamedTuple):
 
 
 class Page(NamedTuple):
-    """A page of a list of Deployments. `more` asks for the next one, and is empty on the last."""
+    """A page of a list of Deployments. `continue_token` requests the next page, and is empty on the last."""
 
-    deployments: list[Deployment | Unread]
-    more: str
+    deployments: list[Deployment | UnreadableDeployment]
+    continue_token: str
 
 
-class Found(Struct, frozen=True):
-    """A Deployment that says it is a worker of this control plane.
+class WorkerDeployment(Struct, frozen=True):
+    """A Deployment that declares itself a worker of this control plane.
 
-    `worker` is None where it can't be used. `faults` are sentences about what is wrong, also with one that is used.
+    `worker` is None where it can't be used. `faults` are sentences about what is wrong; a usable worker may have some.
     """
 
     cluster: str
@@ -121,11 +121,11 @@ class Found(Struct, frozen=True):
 
 
 class _ListMetadata(Struct):
-    more: str | None = field(name="continue", default=None)
+    continue_token: str | None = field(name="continue", default=None)
 
 
 class _List(Struct):
-    # Without `items` it is something else, and not an empty list.
+    # `items` has no default: JSON without it is not an empty list but something else.
     items: list[Deployment] | None
     metadata: _ListMetadata | None = None
 
@@ -141,24 +141,25 @@ _deployment = msgspec.json.Decoder(Deployment)
 
 
 def read_page(body: bytes) -> Page:
-    """The Deployments in an answer of the Kubernetes API. msgspec.DecodeError when it is no list of anything.
+    """The Deployments in an answer of the Kubernetes API. Raises msgspec.DecodeError when it is not a list.
 
-    Those that can't be read are left out, but for those that say they are workers.
+    Deployments that can't be read are left out, except those annotated as workers.
     """
-    found: _List | _RawList
+    page: _List | _RawList
     try:
         try:
-            found = _list.decode(body)
-            deployments: list[Deployment | Unread] = [*(found.items or ())]
+            page = _list.decode(body)
+            deployments: list[Deployment | UnreadableDeployment] = [*(page.items or ())]
         except _UNREADABLE:
-            found = _raw_list.decode(body)
-            deployments = [item for raw in found.items or () if (item := _one(raw))]
+            page = _raw_list.decode(body)
+            deployments = [item for raw in page.items or () if (item := _read_one(raw))]
     except (UnicodeDecodeError, RecursionError) as error:
         raise DecodeError(str(error)) from None
-    return Page(deployments, (found.metadata and found.metadata.more) or "")
+    return Page(deployments, (page.metadata and page.metadata.continue_token) or "")
 
 
-def _one(raw: Raw) -> Deployment | Unread | None:
+def _read_one(raw: Raw) -> Deployment | UnreadableDeployment | None:
+    """One item of a list; None where it can't be read and is not annotated as a worker."""
     try:
         return _deployment.decode(raw)
     except _UNREADABLE as error:
@@ -167,65 +168,66 @@ def _one(raw: Raw) -> Deployment | Unread | None:
         metadata = _member(msgspec.json.decode(raw), "metadata")
     except _UNREADABLE:
         return None
-    worker = _member(_member(metadata, "annotations"), FAMILY + "worker")
-    if not isinstance(worker, str) or _plain(worker) != "enable":
+    enabled = _member(_member(metadata, "annotations"), ANNOTATION_PREFIX + "worker")
+    if not isinstance(enabled, str) or _normalised(enabled) != "enable":
         return None
     namespace, name = (str(_member(metadata, key) or "") for key in ("namespace", "name"))
-    return Unread(namespace[:253], name[:253], reason)
+    return UnreadableDeployment(namespace[:253], name[:253], reason)
 
 
-def _member(thing: Any, key: str) -> Any:
-    return thing.get(key) if isinstance(thing, dict) else None
+def _member(value: Any, key: str) -> Any:
+    return value.get(key) if isinstance(value, dict) else None
 
 
-def worker(deployment: Deployment | Unread, cluster: str, control_queue: str) -> Found | None:
-    """What a Deployment is to the control plane that listens on `control_queue`. None for one that is nothing to it.
+def read_worker(
+    deployment: Deployment | UnreadableDeployment, cluster: str, control_queue: str
+) -> WorkerDeployment | None:
+    """The worker that a Deployment describes. None where it is not one, or belongs to another control queue.
 
-    What a worker can't do without makes it unusable where it is wrong: its queue, type and platform. Other annotations
-    that are wrong count as not given.
+    A worker with a fault in its queue, type or platform can't be used. Other annotations with a fault count as absent.
     """
-    if isinstance(deployment, Unread):
+    if isinstance(deployment, UnreadableDeployment):
         reason = f"It can't be read: {deployment.reason}."
-        return Found(cluster, deployment.namespace, deployment.name, None, [reason])
+        return WorkerDeployment(cluster, deployment.namespace, deployment.name, None, [reason])
     metadata = deployment.metadata or Metadata()
-    said = metadata.annotations
-    if said is None or _plain(said.worker) != "enable":
+    annotations = metadata.annotations
+    if annotations is None or _normalised(annotations.worker) != "enable":
         return None
     spec = deployment.spec or Spec()
     environment = _Environment(spec)
     namespace, name = metadata.namespace or "", metadata.name or ""
-    hidden = environment.hidden("CONTROL_PLANE")
-    if hidden:
-        reason = f"{hidden}, so it can't be told whose worker it is. Give CONTROL_PLANE its value in `env`."
-        return Found(cluster, namespace, name, None, [reason])
+    unknown = environment.why_unknown("CONTROL_PLANE")
+    if unknown:
+        reason = f"{unknown}, so its control plane is unknown. Give CONTROL_PLANE its value in `env`."
+        return WorkerDeployment(cluster, namespace, name, None, [reason])
     if environment.value("CONTROL_PLANE") != control_queue:
         return None
 
-    queue, kind, fatal = _essentials(environment, control_queue)
-    platform = _plain(said.platform) or "cpu"
+    queue, kind, fatal = _required_variables(environment, control_queue)
+    platform = _normalised(annotations.platform) or "cpu"
     if platform not in PLATFORMS:
-        fatal.append(_wrong("platform", said.platform, "cpu or gpu"))
+        fatal.append(_annotation_fault("platform", annotations.platform, "cpu or gpu"))
     if not name:
         fatal.append("It has no name.")
-    priority, price, weight, draining, faults = _wishes(said)
+    preferences = _preferences(annotations)
     if fatal:
-        return Found(cluster, namespace, name, None, fatal + faults)
+        return WorkerDeployment(cluster, namespace, name, None, fatal + preferences.faults)
     ready = deployment.status.readyReplicas if deployment.status else None
-    found = Worker(
+    worker = Worker(
         cluster=cluster,
         namespace=namespace,
         name=name,
         queue=queue,
         kind=cast(WorkerType, kind),
         platform="gpu" if platform == "gpu" else "cpu",
-        ready=min(max(0, ready or 0), _MOST_REPLICAS),
-        desired=min(max(0, 1 if spec.replicas is None else spec.replicas), _MOST_REPLICAS),
-        price=price,
-        priority=priority,
-        weight=weight,
-        draining=draining,
+        ready=min(max(0, ready or 0), _MAX_REPLICAS),
+        desired=min(max(0, 1 if spec.replicas is None else spec.replicas), _MAX_REPLICAS),
+        price=preferences.price,
+        priority=preferences.priority,
+        weight=preferences.weight,
+        draining=preferences.draining,
     )
-    return Found(cluster, namespace, name, found, faults)
+    return WorkerDeployment(cluster, namespace, name, worker, preferences.faults)
 
 
 class _Environment:
@@ -238,8 +240,8 @@ class _Environment:
         self._variables = {variable.name: variable for variable in first.env or ()}
         self._from_elsewhere = bool(first.envFrom)
 
-    def hidden(self, name: str) -> str:
-        """Why a variable's value is not known before the container runs, and nothing where it is."""
+    def why_unknown(self, name: str) -> str:
+        """Why a variable's value is only known while the container runs; empty where the Deployment has the value."""
         variable = self._variables.get(name)
         if variable is None:
             return f"{name} is not in `env` and may come from `envFrom`" if self._from_elsewhere else ""
@@ -248,65 +250,77 @@ class _Environment:
         return f"{name} refers to other variables" if "$(" in (variable.value or "") else ""
 
     def value(self, name: str) -> str:
-        """A variable's value, empty where it has none."""
+        """A variable's value; empty where it has none."""
         variable = self._variables.get(name)
         return (variable.value if variable else None) or ""
 
 
-def _essentials(environment: _Environment, control_queue: str) -> tuple[str, str, list[str]]:
-    """Queue and worker type, and what is wrong with them."""
+def _required_variables(environment: _Environment, control_queue: str) -> tuple[str, str, list[str]]:
+    """Queue name, worker type, and a sentence for each fault in them."""
     faults = []
     for name in ("QUEUE_NAME", "WORKER_TYPE"):
-        hidden = environment.hidden(name)
-        if hidden:
-            faults.append(f"{hidden}, which can't be read from here. Give it its value in `env`.")
+        unknown = environment.why_unknown(name)
+        if unknown:
+            faults.append(f"{unknown}, which discovery can't read. Give it its value in `env`.")
         elif not environment.value(name):
             faults.append(f"{name} is not set in its first container.")
     queue, kind = environment.value("QUEUE_NAME"), environment.value("WORKER_TYPE").lower()
-    if queue and not environment.hidden("QUEUE_NAME"):
+    if queue and not environment.why_unknown("QUEUE_NAME"):
         if not _QUEUE.fullmatch(queue):
-            faults.append(f"QUEUE_NAME is {_shown(queue)}, which can't be the name of an SQS queue.")
+            faults.append(f"QUEUE_NAME is {_quoted(queue)}, which can't be the name of an SQS queue.")
         elif queue == control_queue:
             faults.append("QUEUE_NAME and CONTROL_PLANE are the same queue.")
-    if kind and not environment.hidden("WORKER_TYPE") and kind not in _TYPES:
-        faults.append(f"WORKER_TYPE is {_shown(kind)}, and must be one of {', '.join(_TYPES)}.")
+    if kind and not environment.why_unknown("WORKER_TYPE") and kind not in _TYPES:
+        faults.append(f"WORKER_TYPE is {_quoted(kind)}, and must be one of {', '.join(_TYPES)}.")
     return queue, kind, faults
 
 
-def _wishes(said: Annotations) -> tuple[tuple[int, int], PriceModel, float, bool, list[str]]:
-    """Priorities, price model, weight and whether it drains, by default where wrong, and what is wrong with them."""
+class _Preferences(NamedTuple):
+    """The optional annotations, each with its default where it is absent or has a fault."""
+
+    priority: tuple[int, int]
+    price: PriceModel
+    weight: float
+    draining: bool
+    faults: list[str]
+
+
+def _preferences(annotations: Annotations) -> _Preferences:
     faults = []
     priority, price, weight = ALL_PRIORITIES, PRICE_MODELS[0], 1.0
-    if _plain(said.priority):
-        bounds = _PRIORITY.fullmatch(_plain(said.priority))
+    if text := _normalised(annotations.priority):
+        bounds = _PRIORITY.fullmatch(text)
         low, high = (int(bounds[1]), int(bounds[2])) if bounds else (1, 0)
         if low <= high <= 100:
             priority = (low, high)
         else:
-            faults.append(_wrong("priority", said.priority, "two numbers from 0 to 100, the lower first, like 67-100"))
-    if _plain(said.price_model):
-        given = [known for known in PRICE_MODELS if known == _plain(said.price_model)]
-        if given:
-            price = given[0]
+            right = "two numbers from 0 to 100, the lower first, like 67-100"
+            faults.append(_annotation_fault("priority", annotations.priority, right))
+    if text := _normalised(annotations.price_model):
+        prices = [known for known in PRICE_MODELS if known == text]
+        if prices:
+            price = prices[0]
         else:
-            faults.append(_wrong("price-model", said.price_model, "spot or normal"))
-    if _plain(said.weight):
-        if _WEIGHT.fullmatch(_plain(said.weight)):
-            weight = float(_plain(said.weight))
+            faults.append(_annotation_fault("price-model", annotations.price_model, "spot or normal"))
+    if text := _normalised(annotations.weight):
+        if _WEIGHT.fullmatch(text):
+            weight = float(text)
         else:
-            faults.append(_wrong("weight", said.weight, "a number from 0 to 999999, like 2 or 0.5"))
-    if _plain(said.drain) not in ("", "enable", "disable"):
-        faults.append(_wrong("drain", said.drain, "enable or disable"))
-    return priority, price, weight, _plain(said.drain) == "enable", faults
+            right = "a number from 0 to 999999, like 2 or 0.5"
+            faults.append(_annotation_fault("weight", annotations.weight, right))
+    drain = _normalised(annotations.drain)
+    if drain not in ("", "enable", "disable"):
+        faults.append(_annotation_fault("drain", annotations.drain, "enable or disable"))
+    return _Preferences(priority, price, weight, drain == "enable", faults)
 
 
-def _plain(value: str | None) -> str:
+def _normalised(value: str | None) -> str:
     return (value or "").strip().lower()
 
 
-def _wrong(annotation: str, value: str | None, right: str) -> str:
-    return f"Annotation {FAMILY}{annotation} is {_shown(value or '')}, and must be {right}."
+def _annotation_fault(annotation: str, value: str | None, right: str) -> str:
+    return f"Annotation {ANNOTATION_PREFIX}{annotation} is {_quoted(value or '')}, and must be {right}."
 
 
-def _shown(value: str) -> str:
+def _quoted(value: str) -> str:
     return repr(value if len(value) <= 80 else value[:80] + "…")

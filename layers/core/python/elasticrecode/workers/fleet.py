@@ -1,4 +1,4 @@
-"""The workers and their queues, as the registry knows them."""
+"""Workers, their queues and the loads of those: what discovery and measurements know, as plain values."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,31 +13,33 @@ from elasticrecode.media.profiles import PriceModel
 WorkerType = Literal["ffmpeg", "vmaf", "debug"]
 
 ALL_PRIORITIES = (0, 100)
-LISTED = 1000
-"""Deployments or queues on a page."""
-NAMED = re.compile(r"[\w ./-]{1,512}")
-"""Where such a page ended: what a queue and its group, or a Deployment is called."""
+PAGE_LIMIT = 1000
+"""Deployments or queues on a page of an answer."""
+PAGE_KEY = re.compile(r"[\w ./-]{1,512}")
+"""The cursor of such a page: a queue with its group, or the key of a Deployment."""
 KEPT_SECONDS = 900
-"""How long the workers of a cluster that can't be reached are believed in."""
+"""How long the workers of an unreachable cluster still count after they were last seen."""
+REMEMBERED_SECONDS = 14 * 86_400
+"""How long a queue is remembered after its workers are gone: as long as SQS may keep its messages."""
 FRESH_SECONDS = 150
-"""Age from which what is known of a cluster is called stale: two looks have not come."""
+"""Age from which a cluster's workers are shown as stale: two runs of discovery have not seen them."""
 
-_UNSEEN = "it has not been looked up yet"
-_NOBODY = "no Deployment serves it any more"
-_MISSING = "there is no such queue"
-_LOOKS = 64
-"""Queues looked at in one go."""
+_NOT_LOOKED_UP = "it has not been looked up in SQS yet"
+_NO_DEPLOYMENT = "no Deployment serves it any more"
+_NO_SUCH_QUEUE = "there is no such queue"
+_MEASURED_AT_ONCE = 64
 _PACE_SECONDS = 600.0
+"""Time constant of the mean of seconds per job."""
 _ARRIVALS_SECONDS = 60.0
-"""Time constants of the means of seconds a job, and of arrivals."""
-_HEAVIEST_FINISHED = 0.05
-"""The most that one finished job weighs in the mean, but for the first ones."""
+"""Time constant of the mean of arrivals."""
+_MAX_JOB_WEIGHT = 0.05
+"""The largest weight of one finished job in the mean of seconds per job, apart from the first jobs of a queue."""
 
 
 class Worker(Struct, frozen=True, kw_only=True, array_like=True):
-    """A Deployment of workers. `ready` are the replicas that can work now, `desired` those that are wished for.
+    """A Deployment of workers. `ready` replicas work now, `desired` replicas should run.
 
-    `weight` is its operator's word on what a worker of it is worth beside others; one that drains gets no new work.
+    `weight` is how much one replica counts in routing beside others. A Deployment that drains gets no new jobs.
     """
 
     cluster: str
@@ -55,33 +57,37 @@ class Worker(Struct, frozen=True, kw_only=True, array_like=True):
 
     @property
     def group(self) -> Group | None:
-        """The group it belongs to; None for a worker that only prints."""
+        """The group of its jobs; None for a debug worker, which only prints."""
         if self.kind == "debug":
             return None
         return "vmaf" if self.kind == "vmaf" else self.platform
 
 
 class ClusterView(Struct, frozen=True, kw_only=True):
-    """What the last look that succeeded saw of a cluster, `seen` in Unix seconds; `fault` is why a later one failed."""
+    """The workers of a cluster when it was last reached, at `seen` in Unix seconds.
+
+    `fault` says why the latest attempt to reach it failed, and is empty where it succeeded.
+    """
 
     name: str
     seen: float
     fault: str = ""
     workers: list[Worker] = []
 
-    def kept_workers(self, now: float) -> list[Worker]:
-        """Its workers, as long as they are believed in."""
+    def current_workers(self, now: float) -> list[Worker]:
+        """Its workers; none when the cluster was last reached more than KEPT_SECONDS ago."""
         return self.workers if now - self.seen <= KEPT_SECONDS else []
 
     def is_stale(self, now: float) -> bool:
-        """Whether what is known is not what the last look should have seen."""
+        """Whether the latest attempt failed, or no attempt was made within FRESH_SECONDS."""
         return bool(self.fault) or now - self.seen > FRESH_SECONDS
 
 
-class Registered(Struct, frozen=True, kw_only=True):
-    """A queue that discovery has found at a worker. `url` is empty and `fault` says why where it can't be used.
+class RegisteredQueue(Struct, frozen=True, kw_only=True):
+    """A queue that discovery knows from a worker's environment.
 
-    `seen` is when a worker of it, `served` when a ready one was last there, in Unix seconds.
+    `url` is empty where the queue can't be used, and `fault` says why. `seen` is when a worker of it was last there,
+    `served` when a ready one was, in Unix seconds.
     """
 
     groups: tuple[Group, ...]
@@ -92,11 +98,11 @@ class Registered(Struct, frozen=True, kw_only=True):
 
 
 class Load(Struct, frozen=True):
-    """What a queue held when it was looked at, `at` in Unix seconds.
+    """What a queue held at its last measurement, `at` in Unix seconds; 0 before the first one.
 
-    `oldest` is the age in seconds of what waits longest, `arrivals` the jobs a second that it was sent lately,
-    `seconds` how long one worker takes for a job of it, by `finished` jobs; None before it was measured. `missing`:
-    there is no such queue.
+    `visible` messages wait and `in_flight` ones are with workers. `oldest` is the age in seconds of the job that waits
+    longest, `arrivals` the recent mean of jobs sent per second. `seconds` is the mean time that one worker takes for a
+    job of it, over `finished` jobs, and None before the first. `missing` says that SQS has no such queue.
     """
 
     at: float = 0.0
@@ -108,8 +114,8 @@ class Load(Struct, frozen=True):
     finished: int = 0
     missing: bool = False
 
-    def looked(self, counts: tuple[int, int] | None, now: float) -> "Load":
-        """The load after a look: how many messages wait and are in flight, or None where there is no such queue."""
+    def with_counts(self, counts: tuple[int, int] | None, now: float) -> "Load":
+        """The load with counts measured at `now`: messages waiting and in flight, None where there is no such queue."""
         visible, in_flight = counts or (0, 0)
         return structs.replace(
             self,
@@ -120,36 +126,37 @@ class Load(Struct, frozen=True):
             missing=counts is None,
         )
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether it holds nothing, neither waiting nor in a worker's hands."""
-        return not self.visible and not self.in_flight
-
-    def waiting_since(self, since_ms: int | None) -> "Load":
-        """The load with the age of what waits longest measured: since so many milliseconds, or nothing waits."""
+    def with_oldest(self, since_ms: int | None) -> "Load":
+        """The load whose oldest job has waited since `since_ms`, in Unix milliseconds; None when no job waits."""
         return structs.replace(self, oldest=max(0.0, self.at - since_ms / 1000) if since_ms is not None else 0.0)
 
-    def moved(self, sent: int, finished: Sequence[float], seconds: float) -> "Load":
-        """The load after some jobs more were sent, and finished in so many seconds each, in a time of `seconds`.
+    def with_traffic(self, sent: int, finished: Sequence[float], seconds: float) -> "Load":
+        """The load after `seconds` in which `sent` jobs were sent, and jobs finished that took `finished` seconds each.
 
-        Finished jobs weigh by the time between them: of many workers that begin together, those with short jobs are
-        done first, and must not stand for all.
+        The weight of finished jobs grows with the time between them: when many workers start together, those with
+        short jobs finish first, and must not stand for all.
         """
         share = min(1.0, seconds / _ARRIVALS_SECONDS)
         arrivals = self.arrivals + (sent / max(seconds, 0.1) - self.arrivals) * share
         pace, count = self.seconds, self.finished
-        weight = min(_HEAVIEST_FINISHED, seconds / _PACE_SECONDS / max(1, len(finished)))
-        for took in finished:
+        weight = min(_MAX_JOB_WEIGHT, seconds / _PACE_SECONDS / max(1, len(finished)))
+        for duration in finished:
             count += 1
-            pace = took if pace is None else pace + (took - pace) * max(1 / count, weight)
+            pace = duration if pace is None else pace + (duration - pace) * max(1 / count, weight)
         return structs.replace(self, arrivals=arrivals, seconds=pace, finished=count)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no message waits or is in flight."""
+        return not self.visible and not self.in_flight
 
 
 class Queue(Struct, frozen=True, kw_only=True):
-    """A queue of one group. `ready` is None where nobody knows its workers, as none of them was discovered.
+    """A worker queue as one group of jobs uses it.
 
-    `fault` says why nothing can be sent to it, and is empty where it can. `served` is when a ready worker was last
-    there, in Unix seconds. One that is forgotten is only known because workers that are gone took from it.
+    `ready` counts the ready workers, and is None where discovery knows none of its workers. `fault` says why nothing
+    can be sent to it, and is empty where it can. `served` is when a ready worker was last there, in Unix seconds. An
+    orphaned queue is only known from workers that are gone.
     """
 
     name: str
@@ -161,93 +168,122 @@ class Queue(Struct, frozen=True, kw_only=True):
     weight: float = 1.0
     paused: bool = False
     fault: str = ""
-    is_forgotten: bool = False
+    is_orphaned: bool = False
     served: float = 0.0
     load: Load = Load()
 
     @property
     def kind(self) -> str:
-        """What its workers do: `ffmpeg` or `vmaf`."""
+        """The worker type that takes its jobs: `ffmpeg` or `vmaf`."""
         return "vmaf" if self.group == "vmaf" else "ffmpeg"
 
     @property
     def platform(self) -> Literal["cpu", "gpu"]:
-        """Where its workers run, as jobs ask for it: `cpu` or `gpu`."""
+        """The platform of its workers: `cpu` or `gpu`."""
         return "gpu" if self.group == "gpu" else "cpu"
 
     def is_deserted(self, now: float, seconds: float) -> bool:
-        """Whether it has had no ready worker for so long, as far as anybody knows."""
+        """Whether its workers are known, and none has been ready for more than `seconds`."""
         return self.ready == 0 and now - self.served > seconds
 
 
-class Known(Struct, frozen=True, kw_only=True):
-    """Everything the registry has."""
+class Snapshot(Struct, frozen=True, kw_only=True):
+    """Everything that the registry holds about clusters and queues. `registered` and `loads` are by queue name."""
 
     clusters: list[ClusterView] = []
-    registered: dict[str, Registered] = {}
+    registered: dict[str, RegisteredQueue] = {}
     loads: dict[str, Load] = {}
     paused: frozenset[str] = frozenset()
 
     def workers(self, now: float) -> list[Worker]:
-        """The workers that are believed in."""
-        return list(chain.from_iterable(cluster.kept_workers(now) for cluster in self.clusters))
+        """Workers of clusters reached within KEPT_SECONDS."""
+        return list(chain.from_iterable(cluster.current_workers(now) for cluster in self.clusters))
 
 
-def least_looked(queues: Sequence[Queue]) -> list[Queue]:
-    """The queues to look at now: as many as one look takes, those first whose last one is the longest ago."""
-    there = {queue.name: queue for queue in queues if queue.url}
-    return sorted(there.values(), key=lambda queue: queue.load.at)[:_LOOKS]
+def least_recently_measured(queues: Sequence[Queue]) -> list[Queue]:
+    """The queues to measure next: each name once, the oldest measurement first, at most 64."""
+    by_name = {queue.name: queue for queue in queues if queue.url}
+    return sorted(by_name.values(), key=lambda queue: queue.load.at)[:_MEASURED_AT_ONCE]
 
 
-def queues(named: Mapping[str, Mapping[str, str]], known: Known, now: float) -> list[Queue]:
-    """All queues: those named by hand, group → name → URL, and those of the workers that are known.
+def merge_queues(configured: Mapping[str, Mapping[str, str]], snapshot: Snapshot, now: float) -> list[Queue]:
+    """All queues, by group and name: those that the deployment configures, and those that discovery knows.
 
-    One whose workers are gone is among them with a fault, so that what it holds is looked after.
+    `configured` is group → name → URL. Orphaned queues are included, with a fault, so that their jobs are rescued.
     """
     serving: dict[tuple[Group, str], list[Worker]] = {}
-    for worker in known.workers(now):
+    for worker in snapshot.workers(now):
         if worker.group:
             serving.setdefault((worker.group, worker.queue), []).append(worker)
-    by_hand = {(group, name): url for group in GROUPS for name, url in named.get(group, {}).items()}
-    left = {(group, name) for name, found in known.registered.items() for group in found.groups}
-    by_hand_names = _groups_of(by_hand)
-    groups = _groups_of([*by_hand, *serving])
+    by_hand = {(group, name): url for group in GROUPS for name, url in configured.get(group, {}).items()}
+    registered = {(group, name) for name, queue in snapshot.registered.items() for group in queue.groups}
+    configured_groups = _groups_by_name(by_hand)
+    groups = _groups_by_name([*by_hand, *serving])
 
     def conflict(group: Group, name: str) -> str:
-        """Why a queue can't be one of a group: workers of another would take its jobs."""
+        """Why a queue can't take jobs of a group: workers of another group would take them."""
         if (group, name) in by_hand or len(groups.get(name, ())) < 2:
             return ""
         others = [other for other in sorted(groups[name]) if other != group]
-        if name in by_hand_names:
-            return f"it is named for {', '.join(by_hand_names[name])} jobs"
+        if name in configured_groups:
+            return f"it is configured for {', '.join(configured_groups[name])} jobs"
         return f"workers for {', '.join(others)} jobs take from it, too"
 
     return [
         _queue(
-            (group, name), by_hand.get((group, name), ""), serving.get((group, name), []), known, conflict(group, name)
+            (group, name),
+            by_hand.get((group, name), ""),
+            serving.get((group, name), []),
+            snapshot,
+            conflict(group, name),
         )
-        for group, name in sorted({*by_hand, *serving, *left})
+        for group, name in sorted({*by_hand, *serving, *registered})
     ]
 
 
-def _groups_of(keys: Iterable[tuple[Group, str]]) -> dict[str, list[Group]]:
+def register_queues(
+    workers: Iterable[Worker], before: Mapping[str, RegisteredQueue], now: float
+) -> dict[str, RegisteredQueue]:
+    """The queues to register, by name: those of `workers`, and queues with a URL seen within REMEMBERED_SECONDS.
+
+    `before` are the queues registered so far; a new one has neither URL nor fault. `now` is in Unix seconds.
+    """
+    queues = {name: queue for name, queue in before.items() if queue.url and queue.seen > now - REMEMBERED_SECONDS}
+    without_url = {name: queue for name, queue in before.items() if not queue.url}
+    for worker in workers:
+        if not worker.group:
+            continue
+        name = worker.queue
+        queue = queues.get(name) or without_url.get(name) or RegisteredQueue(groups=(), seen=now, served=now)
+        groups = queue.groups if queue.seen == now else ()
+        queues[name] = structs.replace(
+            queue,
+            groups=tuple(sorted({*groups, worker.group})),
+            seen=now,
+            served=now if worker.ready else queue.served,
+        )
+    return queues
+
+
+def _groups_by_name(keys: Iterable[tuple[Group, str]]) -> dict[str, list[Group]]:
     """Name of a queue → the groups that take from it."""
-    found: dict[str, list[Group]] = {}
+    groups: dict[str, list[Group]] = {}
     for group, name in sorted(set(keys)):
-        found.setdefault(name, []).append(group)
-    return found
+        groups.setdefault(name, []).append(group)
+    return groups
 
 
-def _queue(key: tuple[Group, str], url: str, workers: list[Worker], known: Known, conflict: str) -> Queue:
+def _queue(key: tuple[Group, str], url: str, workers: list[Worker], snapshot: Snapshot, conflict: str) -> Queue:
+    """A queue of a group. `url` is empty unless the deployment configures it."""
     group, name = key
-    found = known.registered.get(name)
-    load = known.loads.get(name, Load())
-    forgotten = not url and not workers
-    fault = conflict or (_MISSING if load.missing else "")
+    registered = snapshot.registered.get(name)
+    load = snapshot.loads.get(name, Load())
+    orphaned = not url and not workers
+    fault = conflict or (_NO_SUCH_QUEUE if load.missing else "")
     if not url:
-        found_fault = (found.fault or ("" if found.url else _UNSEEN)) if found else _UNSEEN
-        fault = fault or (_NOBODY if forgotten else found_fault)
-        url = found.url if found else ""
+        url = registered.url if registered else ""
+        unusable = (registered.fault if registered else "") or ("" if url else _NOT_LOOKED_UP)
+        fault = fault or (_NO_DEPLOYMENT if orphaned else unusable)
     working = [worker for worker in workers if not worker.draining] or workers
     ready = sum(worker.ready for worker in working)
     capacity = sum(worker.ready * worker.weight for worker in working)
@@ -255,16 +291,16 @@ def _queue(key: tuple[Group, str], url: str, workers: list[Worker], known: Known
         name=name,
         group=group,
         url=url,
-        ready=ready if workers or forgotten else None,
-        is_forgotten=forgotten,
+        ready=ready if workers or orphaned else None,
+        is_orphaned=orphaned,
         price="spot" if any(worker.price == "spot" for worker in working) else "normal",
         priority=(
             min((worker.priority[0] for worker in working), default=ALL_PRIORITIES[0]),
             max((worker.priority[1] for worker in working), default=ALL_PRIORITIES[1]),
         ),
         weight=capacity / ready if ready else max((worker.weight for worker in working), default=1.0),
-        paused=name in known.paused or (bool(workers) and all(worker.draining for worker in workers)),
+        paused=name in snapshot.paused or (bool(workers) and all(worker.draining for worker in workers)),
         fault=fault,
-        served=found.served if found else 0.0,
+        served=registered.served if registered else 0.0,
         load=load,
     )

@@ -1,15 +1,15 @@
-"""The registry table: which workers there are, which queues they take from, and what those hold.
+"""Reads and writes the registry table, and chooses queues by its content.
 
-    part      name             what                                         written by
+    part      name             content                                      written by
     ────────  ───────────────  ───────────────────────────────────────────  ──────────────────────────────
-    registry  cluster#<name>   the workers of a cluster at its last look    discovery
-    registry  queues           where the queues of those workers are        discovery
-    registry  loads            what each queue held when it was looked at   dispatch, reconcile, workers
-    registry  pause#<queue>    its operator wants it to get no new work     workers
-    preset    <name>           the profile that a preset stands for         presets
+    registry  cluster#<name>   the workers of a cluster, a ClusterView      discover
+    registry  queues           the queues of those workers, by name         discover
+    registry  loads            the load of each queue, by name              dispatch, reconcile, workers
+    registry  pause#<queue>    marks a queue that an operator paused        workers
+    preset    <name>           the profile of a preset                      presets
 
-What is known of workers is one partition, read by one query; presets are another, read where one is named that is
-neither built in nor the deployment's. Documents are compressed JSON, profiles JSON as it was given.
+One query reads the partition `registry`. Its documents are compressed JSON, split over several items where they are
+large. The module `jobs.preset_store` reads and writes the partition `preset`.
 """
 
 import logging
@@ -27,7 +27,7 @@ from elasticrecode.contract.tables import REGISTRY_KEYS, TTL
 from elasticrecode.errors import Unavailable
 from elasticrecode.jobs.placement import Choice, Want
 from elasticrecode.workers import fleet
-from elasticrecode.workers.fleet import ClusterView, Known, Load, Queue, Registered
+from elasticrecode.workers.fleet import ClusterView, Load, Queue, RegisteredQueue, Snapshot
 from elasticrecode.workers.routing import Router
 
 T = TypeVar("T")
@@ -35,23 +35,23 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 3.0
-"""How old what a function knows may be: so soon a pause is heeded, and a new queue used."""
+"""How long a function uses what it has read: a pause or a new queue takes effect so soon."""
 _KEPT_SECONDS = 14 * 86_400
-"""How long something is remembered that nobody writes any more: longer than a message lives."""
+"""How long an item is kept that is not written again: as long as SQS keeps a message."""
 
 _PART = "registry"
 _PART_MARK = "~"
-"""What is too large for an item lies in several, the others behind this mark; clusters' names have none."""
+"""A document too large for an item continues in items named with this mark and a number; no cluster's name has it."""
 _ITEM_BYTES = 380_000
 _CLUSTER, _PAUSE, _QUEUES, _LOADS = "cluster#", "pause#", "queues", "loads"
 
 
 class Registry:
-    """The registry, with the queues that the deployment names. Raises Unavailable when AWS refuses."""
+    """The registry, together with the queues that the deployment configures. Raises Unavailable when AWS refuses."""
 
-    def __init__(self, table: str, named: Queues) -> None:
+    def __init__(self, table: str, configured: Queues) -> None:
         self._table = table
-        self._named = named
+        self._configured = configured
         self._dynamodb = client("dynamodb")
         self._queues: list[Queue] = []
         self._read_at = 0.0
@@ -60,8 +60,8 @@ class Registry:
 
     # Reading
 
-    def read(self) -> Known:
-        """Everything that is known, now."""
+    def read(self) -> Snapshot:
+        """The content of the registry now. A document that can't be read counts as absent: its writer replaces it."""
         pages = self._dynamodb.get_paginator("query").paginate(
             TableName=self._table,
             KeyConditionExpression=f"{REGISTRY_KEYS[0]} = :part",
@@ -72,35 +72,35 @@ class Registry:
         views = (
             _document(rows, name, ClusterView) for name in rows if name.startswith(_CLUSTER) and _PART_MARK not in name
         )
-        return Known(
+        return Snapshot(
             clusters=[view for view in views if view],
-            registered=_document(rows, _QUEUES, dict[str, Registered]) or {},
+            registered=_document(rows, _QUEUES, dict[str, RegisteredQueue]) or {},
             loads=_document(rows, _LOADS, dict[str, Load]) or {},
             paused=frozenset(name.removeprefix(_PAUSE) for name in rows if name.startswith(_PAUSE)),
         )
 
-    def queues(self, *, anew: bool = False) -> list[Queue]:
-        """All queues as they were known at most REFRESH_SECONDS ago, or longer where AWS refuses."""
+    def queues(self, *, fresh: bool = False) -> list[Queue]:
+        """All queues, read at most REFRESH_SECONDS ago, or now with `fresh`; earlier where AWS refuses since."""
         now = time.time()
-        if anew or self._read_at < now - REFRESH_SECONDS:
+        if fresh or self._read_at < now - REFRESH_SECONDS:
             try:
-                self._queues = fleet.queues(self._named, self.read(), now)
+                self._queues = fleet.merge_queues(self._configured, self.read(), now)
             except Unavailable:
                 if not self._read_at:
                     raise
-                _log.exception("the registry could not be read; what was known of it is used")
+                _log.exception("the registry could not be read; its content of the last read is used")
             self._read_at = now
         return self._queues
 
     def urls(self, names: Iterable[str]) -> dict[str, str]:
-        """Where queues are, by name, as far as they can be sent to. A name that is not known is looked up at once."""
+        """The URLs of all queues that have one, by name. The registry is read anew where one of `names` has none."""
         urls = {queue.name: queue.url for queue in self.queues() if queue.url}
         if set(names) <= urls.keys():
             return urls
-        return {queue.name: queue.url for queue in self.queues(anew=True) if queue.url}
+        return {queue.name: queue.url for queue in self.queues(fresh=True) if queue.url}
 
     def choose(self, wants: Sequence[Want]) -> list[Choice]:
-        """The queue of each job. Refused where none serves it, whatever its load."""
+        """The queue for each want, in order. Raises Refused when no queue serves the group of one of them."""
         queues, now = self.queues(), time.time()
         if self._router is None:
             self._router = Router(queues)
@@ -112,28 +112,28 @@ class Registry:
     # Writing
 
     def save_cluster(self, cluster: ClusterView) -> None:
-        """Store what was seen of a cluster in place of what was seen before."""
+        """Store the workers of a cluster in place of those stored before."""
         self._save(_CLUSTER + cluster.name, cluster)
 
-    def forget_cluster(self, name: str) -> None:
-        """Forget a cluster that is not looked at any more."""
+    def remove_cluster(self, name: str) -> None:
+        """Remove a cluster that the deployment does not name any more."""
         self._delete(_CLUSTER + name)
 
-    def save_registered(self, registered: Mapping[str, Registered]) -> None:
-        """Store where the queues of workers are."""
+    def save_queues(self, registered: Mapping[str, RegisteredQueue]) -> None:
+        """Store the queues of workers, by name, in place of all stored before."""
         self._save(_QUEUES, registered)
 
     def save_loads(self, loads: Mapping[str, Load]) -> None:
-        """Store what queues hold. The last word counts: a look that is lost is made again soon."""
+        """Store the loads of queues, by name. Of concurrent writers the last wins; the next measurement comes soon."""
         self._save(_LOADS, loads)
 
     def pause(self, queue: str) -> None:
-        """Let a queue get no new work."""
+        """Send no new jobs to a queue."""
         with refusals("pausing the queue"):
             self._dynamodb.put_item(TableName=self._table, Item=_key(_PAUSE + queue))
 
     def resume(self, queue: str) -> None:
-        """Let it get work again."""
+        """Send jobs to a queue again."""
         self._delete(_PAUSE + queue)
 
     def _save(self, name: str, document: object) -> None:
@@ -159,12 +159,12 @@ def _part(name: str, n: int) -> str:
 
 
 def _document(rows: Mapping[str, Mapping[str, Any]], name: str, kind: type[T]) -> T | None:
-    """A document, from its parts. None where there is none, or one that can't be read: its writer makes it anew."""
+    """A document, from its parts. None where it is absent or can't be read."""
     if name not in rows:
         return None
     try:
         parts = [rows[_part(name, n)]["document"]["B"] for n in range(int(rows[name]["parts"]["N"]))]
         return msgspec.json.decode(zlib.decompress(b"".join(parts)), type=kind)
     except (zlib.error, msgspec.DecodeError, KeyError, TypeError, ValueError):
-        _log.exception("what the registry has under %s can't be read and is taken for nothing", name)
+        _log.exception("document %s of the registry can't be read and counts as absent until it is written again", name)
         return None
