@@ -2,10 +2,11 @@
 
 The product's own functions take batches from manifests to their end: `batch` and `survey`, `expand` page by page,
 `dispatch` with 500 records of the stream at a time, and `tally` with what that sends in a second. Workers follow:
-each job is queued, running, finished, and they tell it in some disorder. AWS answers at once (`tests/instant.py`), and
-its own CPU is subtracted; reading an event's JSON, which Lambda does, is not. Sockets and TLS are left out. A core of
-this machine is taken for a vCPU, of which a function has its memory by 1,769 MiB, and to wait for AWS costs nothing.
-What functions look at by the clock, as queues every few seconds, is left to the section `calls`.
+each job is queued, running, finished, and they tell it in some disorder. AWS answers at once
+(`tests/fakes/instant.py`), and its own CPU is subtracted; reading an event's JSON, which Lambda does, is not. Sockets
+and TLS are left out. A core of this machine is taken for a vCPU, of which a function has its memory by 1,769 MiB, and
+to wait for AWS costs nothing. What functions look at by the clock, as queues every few seconds, is left to the section
+`calls`.
 
 Dollars: list prices of us-east-1. A write takes a unit a KiB begun, in the table and in each index it shows in, and
 twice that in a transaction. What workers cost, and their events, is left out.
@@ -39,8 +40,20 @@ from elasticrecode.jobs.uris import split
 from elasticrecode.workers import loads, registry
 from infra.batches import EXPAND_MIB, EXPANDING, SURVEY_MIB, TALLYING
 from infra.functions import MEMORY_MIB
-from tests.instant import PAGES, SURVEYS, TALLIES, WORK, Handler, Instant, Item, delivered, handlers, take_in, updated
-from tests.weighing import Weight, weigh
+from tests.fakes.instant import (
+    PAGES,
+    SURVEYS,
+    TALLIES,
+    WORK,
+    Handler,
+    Instant,
+    Item,
+    delivered,
+    handlers,
+    take_in,
+    updated,
+)
+from tests.fakes.weighing import Weight, weigh
 
 _SIZES = (1_000, 10_000, 100_000)
 _COUNTED = 10_000

@@ -8,8 +8,8 @@ from botocore.client import BaseClient
 from moto import mock_aws
 
 from elasticrecode.contract import routes
-from tests.aws.conftest import Stack
 from tests.conftest import contract
+from tests.fakes.stack import Stack
 from tests.support import call
 
 

@@ -44,8 +44,8 @@ from elasticrecode.jobs.placement import Choice
 from elasticrecode.jobs.store import Accepted, Item, JobsTable
 from elasticrecode.watch.sockets import Outcome, Poster
 from elasticrecode.watch.subscription import EVERYTHING, LIVE
-from tests.aws.conftest import Stack
 from tests.conftest import contract
+from tests.fakes.stack import Stack
 from tests.support import function
 
 _ROUNDS = 11

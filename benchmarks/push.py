@@ -25,7 +25,7 @@ from botocore.credentials import ReadOnlyCredentials
 from yarl import URL
 
 from elasticrecode.watch.sockets import Outcome, Poster, Signer, canonical
-from tests.posting.gateway import REGION, SECRETS, TOKEN, Seen, is_signed
+from tests.fakes.gateway import REGION, SECRETS, TOKEN, Seen, is_signed
 
 _ANSWER_SECONDS = 0.005
 _ANSWER = (

@@ -20,10 +20,10 @@ from elasticrecode.contract import routes
 from elasticrecode.errors import Unavailable
 from elasticrecode.jobs.lifecycle import STATES
 from elasticrecode.jobs.store import JobsTable
-from tests.aws.conftest import Stack
 from tests.aws.test_faults import every_call, throttled
 from tests.aws.test_path import event, pass_time
 from tests.conftest import contract
+from tests.fakes.stack import Stack
 from tests.support import call
 
 USER = contract("job")["userid"]

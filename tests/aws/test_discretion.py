@@ -12,9 +12,10 @@ from elasticrecode.contract import settings
 from elasticrecode.contract.auth import Auth
 from elasticrecode.contract.routes import ROUTES, SUBMIT
 from elasticrecode.log import logger
-from tests.aws.conftest import Stack
-from tests.aws.test_webhooks import Hooks, event, hooks, running, status
+from tests.aws.test_webhooks import Hooks, event, hooks
 from tests.conftest import contract
+from tests.fakes.receiver import running, status
+from tests.fakes.stack import Stack
 from tests.support import call, function
 
 __all__ = ["hooks"]

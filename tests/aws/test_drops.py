@@ -17,9 +17,9 @@ from elasticrecode.errors import Invalid
 from elasticrecode.jobs.claims import Claim, Claims
 from elasticrecode.jobs.drops import MARK
 from elasticrecode.jobs.uris import SCORE_FILES
-from tests.aws.conftest import Handler, Stack
 from tests.aws.test_faults import every_call, throttled
 from tests.aws.test_path import event, pass_time, status
+from tests.fakes.stack import Handler, Stack
 from tests.support import function
 from tests.unit.test_drops import PROFILE, given_drop, notification
 from worker.storage import Storage

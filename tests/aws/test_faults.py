@@ -21,9 +21,9 @@ from elasticrecode.jobs.placement import Choice
 from elasticrecode.jobs.requests import read_jobs
 from elasticrecode.jobs.store import Accepted, JobsTable
 from elasticrecode.workers import loads, registry
-from tests.aws.conftest import Stack
 from tests.aws.test_path import event, status, submitted
 from tests.conftest import contract
+from tests.fakes.stack import Stack
 from tests.support import call
 
 Answer = Callable[[str, dict[str, Any]], Any]

@@ -4,7 +4,7 @@ import pytest
 
 from elasticrecode.batches.survey import JOBS_LIMIT, PAGE_JOBS
 from infra.batches import SURVEY_MIB
-from tests.weighing import weigh
+from tests.fakes.weighing import weigh
 
 RUNTIME_MIB = 112
 """What Lambda's own runtime may take beside the function, amply."""

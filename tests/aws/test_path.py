@@ -11,8 +11,8 @@ import pytest
 from elasticrecode.contract import routes, settings
 from elasticrecode.jobs import store as table
 from elasticrecode.jobs.claims import Claim, Claims, Refusal
-from tests.aws.conftest import Stack
 from tests.conftest import contract
+from tests.fakes.stack import Stack
 from tests.support import call, function
 
 USER = contract("job")["userid"]

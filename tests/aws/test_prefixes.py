@@ -14,9 +14,9 @@ from moto import mock_aws
 from elasticrecode.contract import routes, settings
 from elasticrecode.jobs.claims import Claim, Claims
 from elasticrecode.jobs.job import Job
-from tests.aws.conftest import Stack
 from tests.aws.test_batches import manifest, records, shown, work
 from tests.conftest import contract
+from tests.fakes.stack import Stack
 from tests.support import call
 from worker import loop
 from worker.errors import Passing

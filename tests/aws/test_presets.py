@@ -9,10 +9,10 @@ import pytest
 from elasticrecode.contract import routes, settings
 from elasticrecode.jobs import preset_store
 from elasticrecode.media import presets
-from tests.aws.conftest import PRESETS, Stack
 from tests.aws.test_faults import every_call, throttled
 from tests.aws.test_path import status
 from tests.conftest import contract
+from tests.fakes.stack import PRESETS, Stack
 from tests.support import Answer, call
 
 SMALL = {"ffmpeg": {"codec": "h264", "scale": "240p", "bitrate": "1M"}}

@@ -10,9 +10,9 @@ from elasticrecode.contract import routes
 from elasticrecode.jobs.claims import Claim, Claims
 from elasticrecode.jobs.events import Event
 from elasticrecode.jobs.store import JobsTable
-from tests.aws.conftest import Stack
 from tests.aws.test_path import CLOCK, actions, event, pass_time, status, submitted
 from tests.conftest import contract
+from tests.fakes.stack import Stack
 from tests.support import call
 
 

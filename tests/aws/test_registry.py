@@ -16,10 +16,10 @@ from elasticrecode.jobs.store import JobsTable, Waiting
 from elasticrecode.workers import loads, registry
 from elasticrecode.workers.fleet import ClusterView, RegisteredQueue, Worker
 from elasticrecode.workers.registry import Registry
-from tests.aws.conftest import Stack
 from tests.aws.test_faults import every_call, throttled
 from tests.aws.test_path import event, pass_time, status, submitted
 from tests.conftest import contract
+from tests.fakes.stack import Stack
 from tests.support import call, function
 
 PAUSED = {"queue": "ffmpeg_job"}

@@ -6,7 +6,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -21,56 +20,13 @@ from elasticrecode.watch.connections import ConnectionsTable
 from elasticrecode.watch.feed import Feed
 from elasticrecode.watch.streams import CHUNKS, REPLAY
 from elasticrecode.watch.subscription import Start, Watch
-from tests.aws.conftest import Stack, selected
 from tests.aws.test_path import USER, event, pass_time, submitted
+from tests.fakes.gateway import Gateway
+from tests.fakes.stack import Stack, selected
 from tests.support import function
 
 RETENTION_SECONDS = 3600
 TABLES = {"jobs_table": "jobs", "feed_table": "feed", "connections_table": "connections"}
-
-
-class Gateway(ThreadingHTTPServer):
-    """The management endpoint of a WebSocket API: answers each connection as told, remembers what it was sent."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.answers: dict[str, int] = {}
-        self.frames: dict[str, list[bytes]] = {}
-        self.ended: list[str] = []
-        self.on_post: Callable[[], object] = bool
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/ws"
-
-    def told(self, connection: str) -> list[dict[str, Any]]:
-        """The frames that a connection was sent since it was asked last."""
-        return [json.loads(frame) for frame in self.frames.pop(connection, [])]
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Gateway
-
-    def do_POST(self) -> None:
-        connection = self.path.rsplit("/", 1)[-1]
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.on_post()
-        status = self.server.answers.get(connection, 200)
-        if status == 200:
-            self.server.frames.setdefault(connection, []).append(body)
-        self.answer(status)
-
-    def do_DELETE(self) -> None:
-        self.server.ended.append(self.path.rsplit("/", 1)[-1])
-        self.answer(204)
-
-    def answer(self, status: int) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
 
 
 class Live:

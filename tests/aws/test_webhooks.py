@@ -4,13 +4,10 @@ import base64
 import json
 import socket
 import ssl
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator, Sequence
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import boto3
 import pytest
@@ -26,137 +23,30 @@ from elasticrecode.webhooks.bus import Bus, shortened
 from elasticrecode.webhooks.courier import DAY_SECONDS, Courier, Limits, Undeliverable
 from elasticrecode.webhooks.store import Webhook, is_secret, new
 from tests.aws.test_faults import every_call, throttled
+from tests.fakes.receiver import (
+    Answers,
+    Receiver,
+    drip_body,
+    drip_head,
+    garbage,
+    half_a_chunk,
+    half_a_head,
+    half_an_answer,
+    huge,
+    running,
+    silence,
+    status,
+)
 from tests.support import Answer, call, function
 
 LOOPBACK = ["127.0.0.0/8", "::1/128"]
 LIMITS = Limits(connect=0.5, total=0.7)
-Answers = Callable[[BaseHTTPRequestHandler], None]
-
-
-class Post(NamedTuple):
-    path: str
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def event(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.body)
-        return found
-
-
-class Receiver(ThreadingHTTPServer):
-    """A user's server: answers as told, one answer a POST, then 200; remembers what came."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.posts: list[Post] = []
-        self.answers: list[Answers] = []
-        self.always: Callable[[Post], Answers | None] = lambda post: None
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/hook?a=b"
-
-    def events(self) -> list[str]:
-        return [post.event["eventID"] for post in self.posts]
-
-    def handle_error(self, *_: Any) -> None:
-        """Its clients go away."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Receiver
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        post = Post(self.path, dict(self.headers), body)
-        self.server.posts.append(post)
-        answer = self.server.always(post) or (self.server.answers.pop(0) if self.server.answers else status(200))
-        answer(self)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-def status(code: int, **headers: str) -> Answers:
-    def answer(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(code)
-        for name, value in headers.items():
-            handler.send_header(name.replace("_", "-"), value)
-        handler.send_header("Content-Length", "0")
-        handler.end_headers()
-
-    return answer
-
-
-def silence(handler: BaseHTTPRequestHandler) -> None:
-    time.sleep(1.5)
-
-
-def half_an_answer(handler: BaseHTTPRequestHandler) -> None:
-    handler.send_response(200)
-    handler.send_header("Content-Length", "100")
-    handler.end_headers()
-    handler.wfile.write(b"x" * 50)
-
-
-def half_a_head(handler: BaseHTTPRequestHandler) -> None:
-    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Le")
-
-
-def half_a_chunk(handler: BaseHTTPRequestHandler) -> None:
-    handler.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n50\r\nxxxx")
-
-
-def drip_head(handler: BaseHTTPRequestHandler) -> None:
-    handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
-    drip(handler, b"x-a: b\r\n")
-
-
-def drip_body(handler: BaseHTTPRequestHandler) -> None:
-    handler.send_response(200)
-    handler.send_header("Content-Length", "100000")
-    handler.end_headers()
-    drip(handler, b"x")
-
-
-def drip(handler: BaseHTTPRequestHandler, some: bytes) -> None:
-    with suppress(OSError):
-        for _ in range(30):
-            handler.wfile.write(some)
-            time.sleep(0.1)
-
-
-def huge(handler: BaseHTTPRequestHandler) -> None:
-    handler.send_response(200)
-    handler.end_headers()
-    with suppress(OSError):
-        while True:
-            handler.wfile.write(b"x" * 65536)
-
-
-def garbage(handler: BaseHTTPRequestHandler) -> None:
-    handler.wfile.write(b"SSH-2.0-OpenSSH_9.6\r\n")
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     with running() as server:
         yield server
-
-
-@contextmanager
-def running(context: ssl.SSLContext | None = None) -> Iterator[Receiver]:
-    with Receiver() as server:
-        if context:
-            server.socket = context.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
 
 
 def event(event_id: str, job: str = "j1", user: str = "ann", action: str = "JobStart", at: int = 0, **more: Any) -> Any:
@@ -298,7 +188,7 @@ def test_an_event_arrives_signed_as_standard_webhooks_has_it(hooks: Hooks, recei
     (post,) = receiver.posts
     assert post.path == "/hook?a=b"
     assert Verifier(webhook["secret"]).verify(post.body, post.headers) == sent
-    headers = {name.lower(): value for name, value in post.headers.items()}
+    headers = post.headers
     assert headers["webhook-id"] == "e1"
     assert headers["content-type"] == "application/json"
     assert headers["host"] == f"127.0.0.1:{receiver.server_port}"
@@ -746,7 +636,7 @@ def test_a_name_that_is_led_elsewhere_in_between_gets_nothing(
     courier = Courier(networks(LOOPBACK), LIMITS)
     url = f"http://rebound.test:{receiver.server_port}/"
     courier.post(url, new("a", url, []).secret, "e1", b"{}")
-    assert receiver.posts[0].headers["Host"] == f"rebound.test:{receiver.server_port}"
+    assert receiver.posts[0].headers["host"] == f"rebound.test:{receiver.server_port}"
     assert len(resolver["rebound.test"]) == 2  # it was asked once
     with pytest.raises(Undeliverable, match=r"10\.0\.0\.1, which is no public address"):
         courier.post(url, new("a", url, []).secret, "e1", b"{}")

@@ -26,11 +26,12 @@ from elasticrecode.jobs import store as table
 from elasticrecode.jobs import streams
 from elasticrecode.jobs.claims import Claims
 from elasticrecode.jobs.lifecycle import ENDED, STATES
-from tests.aws.conftest import Stack, selected
-from tests.chaos.aws import Aws
-from tests.chaos.conftest import Clock
-from tests.chaos.world import LEASE_SECONDS, LEGAL, Faults
+from tests.chaos.world import LEASE_SECONDS, LEGAL
 from tests.conftest import FULL, SEED, Tell, contract
+from tests.fakes.clock import Clock
+from tests.fakes.faults import Faults
+from tests.fakes.memory import Aws
+from tests.fakes.stack import Stack, selected
 from tests.support import Answer, call
 
 WORLDS = 3_000 if FULL else 60

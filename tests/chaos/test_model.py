@@ -14,9 +14,9 @@ from moto import mock_aws
 from elasticrecode.contract import routes
 from elasticrecode.jobs.claims import Claim, Claims, Refusal
 from elasticrecode.jobs.lifecycle import STATES
-from tests.aws.conftest import Stack
-from tests.chaos.conftest import Clock
 from tests.conftest import FULL, SEED, Tell, contract
+from tests.fakes.clock import Clock
+from tests.fakes.stack import Stack
 from tests.support import call
 
 STEPS = 10_000 if FULL else 600

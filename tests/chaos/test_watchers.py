@@ -29,11 +29,11 @@ from elasticrecode.watch import subscription as watching
 from elasticrecode.watch.sockets import Ended, Outcome
 from elasticrecode.watch.streams import CHUNKS, REPLAY
 from elasticrecode.watch.subscription import Cursor
-from tests.aws.conftest import selected
-from tests.chaos.aws import Aws
-from tests.chaos.conftest import Clock
-from tests.chaos.world import Died, Faults
 from tests.conftest import FULL, SEED, Tell
+from tests.fakes.clock import Clock
+from tests.fakes.faults import Died, Faults
+from tests.fakes.memory import Aws
+from tests.fakes.stack import selected
 from tests.support import function
 
 RECONNECTS = 10_000 if FULL else 300

@@ -6,9 +6,9 @@ from itertools import count
 
 import pytest
 
-from tests.chaos.conftest import Clock
 from tests.chaos.world import World
 from tests.conftest import FULL, SEED, Tell
+from tests.fakes.clock import Clock
 
 JOBS = 100_000 if FULL else 3_000
 JOBS_A_WORLD = 1_000

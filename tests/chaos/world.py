@@ -8,14 +8,13 @@ order, a message comes back when its visibility timeout ends, a client with an I
 import random
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pytest
 from botocore.client import BaseClient
-from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from elasticrecode.aws import clients as product
 from elasticrecode.contract import routes
@@ -24,10 +23,12 @@ from elasticrecode.jobs import streams
 from elasticrecode.jobs.events import Output, Progress, Result
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.lifecycle import ENDED, MOVES
-from tests.aws.conftest import Stack, selected
-from tests.chaos.aws import Aws
-from tests.chaos.conftest import Clock
 from tests.conftest import contract
+from tests.fakes.clock import Clock
+from tests.fakes.faults import Faults
+from tests.fakes.memory import Aws
+from tests.fakes.stack import Stack, selected
+from tests.fakes.turns import InTurn
 from tests.support import call
 from worker import loop
 from worker.errors import Hopeless, Passing, Stopping
@@ -44,80 +45,6 @@ _RATE = 0.04
 _EXPECTED = (Unavailable, ClientError, BotoCoreError, RuntimeError)
 """What a handler may end with when AWS fails: Lambda takes note and delivers again."""
 _OUTPUT = Output(uri="s3://b/x.mp4", bytes=1, duration=1.0, width=2, height=2, videoCodec="h264", bitrate=1, frames=1)
-_ENTRIES = {"BatchWriteItem": "RequestItems", "SendMessageBatch": "Entries"}
-
-
-class _InTurn:
-    """Threads that take turns, so that a seed always gives the same world."""
-
-    map = staticmethod(map)
-
-
-class Died(BaseException):
-    """The process is gone; nothing it would still have done happens."""
-
-
-class Faults:
-    """Breaks AWS calls with a probability, while it is on."""
-
-    def __init__(self, rng: random.Random) -> None:
-        self.rng = rng
-        self.rate = 0.0
-        self.counts: Counter[str] = Counter()
-        self._dead = False
-
-    @contextmanager
-    def process(self) -> Iterator[None]:
-        """A process of the product, which may die in any of its calls."""
-        self._dead = False
-        try:
-            yield
-        except Died:
-            self.counts["crashes"] += 1
-        finally:
-            self._dead = False
-
-    def __call__(self, real: Aws, client: Any, operation: str, arguments: dict[str, Any]) -> Any:
-        """A call of the product to AWS."""
-        self.counts["calls"] += 1
-        if self._dead:
-            raise Died
-        if self.rng.random() >= self.rate:
-            return real(client, operation, arguments)
-        kind = self.rng.choice(("throttle", "fault", "lost", "lost", "part", "part", "before", "after"))
-        self.counts["faults"] += 1
-        if kind in ("before", "after"):
-            if kind == "after":
-                real(client, operation, arguments)
-            self._dead = True
-            raise Died
-        if kind == "part" and operation in _ENTRIES:
-            return self._in_part(real, client, operation, arguments)
-        if kind == "lost":
-            real(client, operation, arguments)
-            raise ReadTimeoutError(endpoint_url="aws")
-        code, status = ("ThrottlingException", 400) if kind == "throttle" else ("InternalServerError", 500)
-        error = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}}
-        raise ClientError(error, operation)  # type: ignore[arg-type]
-
-    def _in_part(self, real: Aws, client: Any, operation: str, arguments: dict[str, Any]) -> Any:
-        asked = arguments[_ENTRIES[operation]]
-        if operation == "SendMessageBatch":
-            done, left = self._split(asked)
-            answer = real(client, operation, arguments | {"Entries": done}) if done else {}
-            failed = [{"Id": entry["Id"], "Code": "InternalError", "SenderFault": False} for entry in left]
-            return {**answer, "Failed": failed}
-        ((table, requests),) = asked.items()
-        done, left = self._split(requests)
-        if done:
-            real(client, operation, {"RequestItems": {table: done}})
-        return {"UnprocessedItems": {table: left} if left else {}}
-
-    def _split(self, entries: list[Any]) -> tuple[list[Any], list[Any]]:
-        kept = [self.rng.random() < 0.5 for _ in entries]
-        return [e for e, keep in zip(entries, kept, strict=True) if keep], [
-            e for e, keep in zip(entries, kept, strict=True) if not keep
-        ]
 
 
 class World:
@@ -143,7 +70,7 @@ class World:
             return (aws if client in own else partial(self.faults, aws))(client, operation, arguments)
 
         monkeypatch.setattr(BaseClient, "_make_api_call", make)
-        monkeypatch.setattr(product, "_threads", _InTurn())
+        monkeypatch.setattr(product, "_threads", InTurn())
         monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(int=rng.getrandbits(128), version=4))
         random.seed(rng.random())
         monkeypatch.setattr(loop, "_POLL_SECONDS", 0)

@@ -30,8 +30,8 @@ from moto.eks.models import EKSBackend
 from elasticrecode.workers import eks
 from elasticrecode.workers.eks import Cluster, token
 from elasticrecode.workers.kubernetes import ClusterUnreachable, Limits
-from tests.discovery import conftest as kubernetes
-from tests.discovery.conftest import HOST, QUICK, Api, Discovery, deployment, fine, status
+from tests.fakes import kubernetes
+from tests.fakes.kubernetes import HOST, QUICK, Api, Discovery, deployment, fine, status
 
 LIST = "/apis/apps/v1/deployments"
 

@@ -13,9 +13,9 @@ import trustme
 from elasticrecode.contract import routes, settings
 from elasticrecode.contract.metrics import CLUSTERS_UNREACHABLE
 from elasticrecode.workers import fleet
-from tests.aws.conftest import Stack
 from tests.conftest import contract
-from tests.discovery.conftest import Api, Eks, deployment, status
+from tests.fakes.kubernetes import Api, Eks, deployment, status
+from tests.fakes.stack import Stack
 from tests.support import call, function
 
 Serve = Callable[..., Api]

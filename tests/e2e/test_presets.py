@@ -9,10 +9,10 @@ import pytest
 
 from elasticrecode.media.presets import BUILT_IN
 from tests.conftest import contract
-from tests.discovery.conftest import deployment
 from tests.e2e.conftest import Deployed, wait_for
 from tests.e2e.test_deployed import BUNNY
 from tests.e2e.test_routing import NAMESPACE, discover
+from tests.fakes.kubernetes import deployment
 
 QUEUE = "ffmpeg_house"
 PROFILE = {"ffmpeg": {"codec": "h265", "scale": "240p", "bitrate": "1M", "platform": "gpu"}}

@@ -10,8 +10,8 @@ import boto3
 import pytest
 
 from tests.conftest import contract
-from tests.discovery.conftest import deployment
 from tests.e2e.conftest import Deployed, wait_for
+from tests.fakes.kubernetes import deployment
 
 NAMESPACE = "/apis/apps/v1/namespaces/elasticrecode/deployments"
 FAST = "ffmpeg_fast"

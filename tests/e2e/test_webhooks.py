@@ -1,8 +1,6 @@
 """Webhooks on the deployed stack: a real receiver hears of a job, signed, in order, and again after it failed."""
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -10,47 +8,13 @@ from standardwebhooks import Webhook
 
 from tests.conftest import contract
 from tests.e2e.conftest import Deployed, wait_for
-
-
-class Receiver(ThreadingHTTPServer):
-    """Answers with the statuses it is told, then with 200, and keeps what it took."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.failures: list[int] = []
-        self.tries = 0
-        self.took: list[tuple[dict[str, str], bytes]] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://localhost:{self.server_port}/hook"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Receiver
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.tries += 1
-        status = self.server.failures.pop(0) if self.server.failures else 200
-        if status == 200:
-            self.server.took.append(({name.lower(): value for name, value in self.headers.items()}, body))
-        self.send_response(status)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
+from tests.fakes.receiver import Receiver, running, status
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    with Receiver() as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with running() as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def watch(deployed: Deployed, user: str, url: str) -> dict[str, Any]:
@@ -70,19 +34,19 @@ def ask(deployed: Deployed, user: str) -> str:
 def test_a_receiver_hears_of_its_users_jobs_signed_and_once_more_after_it_failed(
     deployed: Deployed, receiver: Receiver
 ) -> None:
-    receiver.failures = [500]
+    receiver.answers = [status(500)]
     made = watch(deployed, "hooked", receiver.url)
     job_id = ask(deployed, "hooked")
     ask(deployed, "somebody-else")
-    wait_for(lambda: len({headers["webhook-id"] for headers, _ in receiver.took}) == 3, "three events")
+    wait_for(lambda: len({post.headers["webhook-id"] for post in receiver.taken}) == 3, "three events")
     seen: dict[str, dict[str, Any]] = {}
-    for headers, body in receiver.took:
-        event = Webhook(made["secret"]).verify(body, headers)
-        assert headers["webhook-id"] == event["eventID"]
+    for post in receiver.taken:
+        event = Webhook(made["secret"]).verify(post.body, post.headers)
+        assert post.headers["webhook-id"] == event["eventID"]
         seen.setdefault(event["eventID"], event)
     assert {event["jobID"] for event in seen.values()} == {job_id}
     assert {event["action"] for event in seen.values()} == {"JobSummit", "JobStart", "JobFailed"}
-    assert receiver.tries > 3
+    assert len(receiver.posts) > 3
     (listed,) = deployed.call("GET", "/api/v1/webhooks?userID=hooked")[1]
     assert listed["webhookID"] == made["webhookID"]
     assert "secret" not in listed

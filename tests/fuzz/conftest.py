@@ -1,29 +1,22 @@
-"""The whole API over its functions on moto, behind API Gateway as `tests.front` has it."""
+"""The whole API over its functions on moto, behind API Gateway as `tests.fakes.api_gateway` has it."""
 
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from moto import mock_aws
-from moto.dynamodb.models import DynamoDBBackend
 
 from elasticrecode.contract import routes, settings, tables
-from tests.aws.conftest import Stack
-from tests.front import Front
+from tests.fakes.api_gateway import Front
+from tests.fakes.stack import Stack
+from tests.fakes.turns import transact_in_turn
 from tests.support import function
 
 
 @pytest.fixture
 def front(monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
     """All routes on a fresh stack. Its transactions, which copy whole tables, take turns."""
-    transact, turn = DynamoDBBackend.transact_write_items, threading.Lock()
-
-    def in_turn(*arguments: Any) -> Any:
-        with turn:
-            return transact(*arguments)
-
-    monkeypatch.setattr(DynamoDBBackend, "transact_write_items", in_turn)
+    transact_in_turn(monkeypatch)
     with mock_aws():
         yield Front(_functions(Stack()))
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import schemathesis
 
-from tests.front import STAGE, Front
+from tests.fakes.api_gateway import STAGE, Front
 from tests.fuzz import FULL, SEED, api
 
 _EXAMPLES, _RUNS, _STEPS = (200, 300, 15) if FULL else (8, 25, 8)

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -44,7 +43,7 @@ from local import users
 from local.processes import Program, programs
 from tests.conftest import ROOT, contract
 from tests.e2e.conftest import FFMPEG
-from tests.e2e.test_webhooks import Receiver
+from tests.fakes.receiver import running, status
 from tests.grants.stage import Missed, Stage, new, now_ms
 from worker.errors import ClaimLost, JobError
 from worker.job_role import JobRole
@@ -881,22 +880,10 @@ def publish_tells_the_bus(stage: Stage) -> None:
 
 @of("publish", slow=True)
 def publish_follows_the_feed(stage: Stage) -> None:
-    with _receiver() as receiver:
+    with running() as receiver:
         webhook = _webhook(stage, receiver.url)
         stage.chunk(stage.told("JobStart", webhook.userID))
-        stage.until(lambda: receiver.took, "a delivery", 12)
-
-
-@contextmanager
-def _receiver() -> Iterator[Receiver]:
-    with Receiver() as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+        stage.until(lambda: receiver.taken, "a delivery", 12)
 
 
 def _webhook(stage: Stage, url: str) -> Webhook:
@@ -926,22 +913,22 @@ def announce_makes_deliveries(stage: Stage) -> None:
 
 @of("announce", slow=True)
 def announce_hears_the_bus(stage: Stage) -> None:
-    with _receiver() as receiver:
+    with running() as receiver:
         webhook = _webhook(stage, receiver.url)
         entry = {
             "EventBusName": stage.stack["EventBus"], "Source": "elasticrecode", "DetailType": "JobStart",
             "Detail": json.dumps(_told_to(webhook)),
         }  # fmt: skip
         stage.events.put_events(Entries=[entry])
-        stage.until(lambda: receiver.took, "a delivery", 12)
+        stage.until(lambda: receiver.taken, "a delivery", 12)
 
 
 @of("deliver")
 def deliver_posts_and_notes_it(stage: Stage) -> None:
-    with _receiver() as receiver:
+    with running() as receiver:
         webhook = _webhook(stage, receiver.url)
         stage.hand("deliver", _delivery(webhook), MessageGroupId=new())
-        if not receiver.took:
+        if not receiver.taken:
             raise Missed("nothing was delivered")
 
 
@@ -956,14 +943,14 @@ def deliver_keeps_what_is_given_up(stage: Stage) -> None:
 
 @of("deliver", slow=True)
 def deliver_tries_again_soon(stage: Stage) -> None:
-    with _receiver() as receiver:
-        receiver.failures = [500]
+    with running() as receiver:
+        receiver.answers = [status(500)]
         webhook = _webhook(stage, receiver.url)
         body = msgspec.json.encode(_delivery(webhook)).decode()
         url = _deliveries(stage)
         stage.sqs.send_message(QueueUrl=url, MessageBody=body, MessageGroupId=new())
-        stage.until(lambda: receiver.tries, "a first try", 8)
-        stage.until(lambda: receiver.took, "a second try", 10)
+        stage.until(lambda: receiver.posts, "a first try", 8)
+        stage.until(lambda: receiver.taken, "a second try", 10)
 
 
 def _deliveries(stage: Stage) -> str:

@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 
 from elasticrecode.watch import sockets as posting
 from elasticrecode.watch.sockets import Outcome, Poster, Signer, canonical, host_header
-from tests.posting.gateway import (
+from tests.fakes.gateway import (
     DROP,
     FINE,
     HANG,
@@ -35,7 +35,7 @@ from tests.posting.gateway import (
     SECRETS,
     TOKEN,
     Answer,
-    Gateway,
+    ScriptedGateway,
     Seen,
     is_signed,
     shuffled,
@@ -56,14 +56,14 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def gateway() -> Iterator[Gateway]:
-    with Gateway() as server:
+def gateway() -> Iterator[ScriptedGateway]:
+    with ScriptedGateway() as server:
         yield server
         assert not server.faults
 
 
 @pytest.fixture
-def poster(gateway: Gateway) -> Iterator[Poster]:
+def poster(gateway: ScriptedGateway) -> Iterator[Poster]:
     made = Poster(gateway.url)
     yield made
     made.close()
@@ -76,7 +76,7 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(posting, "_LONGEST_PAUSE_SECONDS", math.inf)
 
 
-def test_each_connection_gets_its_frames_in_order(gateway: Gateway, poster: Poster) -> None:
+def test_each_connection_gets_its_frames_in_order(gateway: ScriptedGateway, poster: Poster) -> None:
     frames = shuffled(IDS, 20)
     assert poster.post(frames, PLENTY) == {key: Outcome(20, "") for key in IDS}
     assert {key: gateway.frames(key) for key in IDS} == frames
@@ -84,25 +84,25 @@ def test_each_connection_gets_its_frames_in_order(gateway: Gateway, poster: Post
     assert gateway.tokens == {TOKEN}
 
 
-def test_nothing_to_post(gateway: Gateway, poster: Poster) -> None:
+def test_nothing_to_post(gateway: ScriptedGateway, poster: Poster) -> None:
     assert poster.post({}, PLENTY) == {}
     assert poster.post({"a": []}, PLENTY) == {"a": Outcome(0, "")}
     assert gateway.seen == []
 
 
-def test_a_large_frame_and_an_empty_one(gateway: Gateway, poster: Poster) -> None:
+def test_a_large_frame_and_an_empty_one(gateway: ScriptedGateway, poster: Poster) -> None:
     frames = [b"x" * 128 * 1024, b"", bytes(range(256))]
     assert poster.post({"a": frames}, PLENTY) == {"a": Outcome(3, "")}
     assert gateway.frames("a") == frames
 
 
-def test_connections_to_the_server_are_kept(gateway: Gateway, poster: Poster) -> None:
+def test_connections_to_the_server_are_kept(gateway: ScriptedGateway, poster: Poster) -> None:
     for _ in range(3):
         assert poster.post({"a": [b"1", b"2", b"3"]}, PLENTY) == {"a": Outcome(3, "")}
     assert len({seen.port for seen in gateway.seen}) == 1
 
 
-def test_a_thousand_at_once(gateway: Gateway, poster: Poster) -> None:
+def test_a_thousand_at_once(gateway: ScriptedGateway, poster: Poster) -> None:
     gateway.otherwise = status(200, after=0.005)
     ids = [f"{n}=" for n in range(1000)]
     for _ in range(2):
@@ -112,7 +112,7 @@ def test_a_thousand_at_once(gateway: Gateway, poster: Poster) -> None:
     assert len({seen.port for seen in gateway.seen}) <= 128
 
 
-def test_no_more_in_flight_than_allowed(gateway: Gateway) -> None:
+def test_no_more_in_flight_than_allowed(gateway: ScriptedGateway) -> None:
     gateway.otherwise = status(200, after=0.02)
     poster = Poster(gateway.url, in_flight=3)
     poster.post(shuffled(IDS, 2), PLENTY)
@@ -120,7 +120,7 @@ def test_no_more_in_flight_than_allowed(gateway: Gateway) -> None:
     assert gateway.most == 3
 
 
-def test_one_that_is_gone_is_told_and_harms_no_other(gateway: Gateway, poster: Poster) -> None:
+def test_one_that_is_gone_is_told_and_harms_no_other(gateway: ScriptedGateway, poster: Poster) -> None:
     gateway.told("gone", FINE, status(410, "GoneException"))
     assert poster.post(shuffled(["gone", "there"], 3), PLENTY) == {
         "gone": Outcome(1, "gone"),
@@ -133,7 +133,7 @@ def test_one_that_is_gone_is_told_and_harms_no_other(gateway: Gateway, poster: P
     "passing",
     [status(429, "LimitExceededException"), status(400, "ThrottlingException:http://aws/"), status(500), status(503)],
 )
-def test_what_passes_is_posted_again(gateway: Gateway, poster: Poster, passing: Answer) -> None:
+def test_what_passes_is_posted_again(gateway: ScriptedGateway, poster: Poster, passing: Answer) -> None:
     gateway.told("a", FINE, passing, passing, FINE, passing)
     assert poster.post(shuffled(["a", "b"], 3), PLENTY) == {"a": Outcome(3, ""), "b": Outcome(3, "")}
     assert gateway.frames("a") == [f"a {n}".encode() for n in (0, 1, 1, 1, 2, 2)]
@@ -147,7 +147,7 @@ def test_pauses_grow_to_a_limit_and_are_not_alike() -> None:
 
 @pytest.mark.parametrize("failing", [status(500), status(429), DROP, HANG])
 def test_one_that_fails_for_ever_is_late_and_harms_no_other(
-    gateway: Gateway,
+    gateway: ScriptedGateway,
     poster: Poster,
     failing: Answer,
     monkeypatch: pytest.MonkeyPatch,
@@ -162,7 +162,7 @@ def test_one_that_fails_for_ever_is_late_and_harms_no_other(
     assert "POST failed for 1 connections: " in caplog.text
 
 
-def test_who_expires_is_sent_nothing_from_then_on(gateway: Gateway, poster: Poster) -> None:
+def test_who_expires_is_sent_nothing_from_then_on(gateway: ScriptedGateway, poster: Poster) -> None:
     gateway.otherwise = status(200, after=0.02)
     frames, end = shuffled(["a", "b"], 100), time.time() + 0.5
     outcomes = poster.post(frames, PLENTY, {"a": end, "c": 0})
@@ -175,7 +175,7 @@ def test_who_expires_is_sent_nothing_from_then_on(gateway: Gateway, poster: Post
 
 @pytest.mark.parametrize("code", [301, 400, 403, 404, 413])
 def test_what_is_refused_is_not_posted_again(
-    gateway: Gateway, poster: Poster, code: int, caplog: pytest.LogCaptureFixture
+    gateway: ScriptedGateway, poster: Poster, code: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     gateway.told("a", FINE, status(code, "SomeException"))
     assert poster.post(shuffled(["a", "b"], 3), PLENTY) == {"a": Outcome(1, "late"), "b": Outcome(3, "")}
@@ -186,7 +186,7 @@ def test_what_is_refused_is_not_posted_again(
 
 
 def test_the_log_has_one_line_for_all_that_failed_alike_and_no_secret(
-    gateway: Gateway, poster: Poster, caplog: pytest.LogCaptureFixture
+    gateway: ScriptedGateway, poster: Poster, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     gateway.otherwise = status(403, "ForbiddenException")
@@ -199,7 +199,7 @@ def test_the_log_has_one_line_for_all_that_failed_alike_and_no_secret(
 
 
 def test_those_that_hang_keep_nobody_waiting(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    gateway: ScriptedGateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(posting, "_ANSWER_SECONDS", 0.1)
     for key in ("h", "i", "j"):
@@ -211,7 +211,7 @@ def test_those_that_hang_keep_nobody_waiting(
     assert "in time" in caplog.text or "timed out" in caplog.text.lower()
 
 
-def test_a_server_that_hangs_altogether(gateway: Gateway) -> None:
+def test_a_server_that_hangs_altogether(gateway: ScriptedGateway) -> None:
     gateway.otherwise = HANG
     poster = Poster(gateway.url, in_flight=2)
     started = time.monotonic()
@@ -222,13 +222,13 @@ def test_a_server_that_hangs_altogether(gateway: Gateway) -> None:
     poster.close()
 
 
-def test_no_time_at_all(gateway: Gateway, poster: Poster) -> None:
+def test_no_time_at_all(gateway: ScriptedGateway, poster: Poster) -> None:
     assert poster.post({"a": [b"1"]}, 0) == {"a": Outcome(0, "late")}
     assert poster.post({"a": [b"1"]}, -1) == {"a": Outcome(0, "late")}
     assert gateway.seen == []
 
 
-def test_slow_answers_are_waited_for(gateway: Gateway, poster: Poster) -> None:
+def test_slow_answers_are_waited_for(gateway: ScriptedGateway, poster: Poster) -> None:
     gateway.otherwise = status(200, after=0.15)
     assert poster.post(shuffled(IDS, 2), PLENTY) == dict.fromkeys(IDS, Outcome(2, ""))
     assert len(gateway.seen) == 2 * len(IDS)
@@ -251,49 +251,49 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6
         Answer(CHUNKED[:-30], close=True),
     ],
 )
-def test_answers_of_every_shape(gateway: Gateway, poster: Poster, answer: Answer, no_pause: None) -> None:
+def test_answers_of_every_shape(gateway: ScriptedGateway, poster: Poster, answer: Answer, no_pause: None) -> None:
     gateway.told("a", answer, answer)
     assert poster.post({"a": [b"1", b"2", b"3"]}, PLENTY) == {"a": Outcome(3, "")}
     assert gateway.frames("a") == [b"1", b"2", b"3"]
 
 
 @pytest.mark.parametrize("data", [b"", b"HTTP/1.", b"garbage\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"])
-def test_an_answer_that_says_nothing_is_asked_for_again(gateway: Gateway, poster: Poster, data: bytes) -> None:
+def test_an_answer_that_says_nothing_is_asked_for_again(gateway: ScriptedGateway, poster: Poster, data: bytes) -> None:
     gateway.told("a", Answer(data, close=True), FINE, Answer(data, close=True))
     assert poster.post({"a": [b"1", b"2"]}, PLENTY) == {"a": Outcome(2, "")}
     assert gateway.frames("a") == [b"1", b"1", b"2", b"2"]
 
 
 def test_a_kept_connection_that_closes_as_it_is_used_is_replaced_at_once(
-    gateway: Gateway, poster: Poster, no_pause: None
+    gateway: ScriptedGateway, poster: Poster, no_pause: None
 ) -> None:
     gateway.told("a", FINE, DROP)
     assert poster.post({"a": [b"1", b"2", b"3"]}, PLENTY) == {"a": Outcome(3, "")}
     assert gateway.frames("a") == [b"1", b"2", b"2", b"3"]
 
 
-def test_kept_connections_that_were_closed_while_idle(gateway: Gateway, poster: Poster, no_pause: None) -> None:
+def test_kept_connections_that_were_closed_while_idle(gateway: ScriptedGateway, poster: Poster, no_pause: None) -> None:
     for _ in range(3):
         assert set(poster.post(shuffled(IDS, 2), PLENTY).values()) == {Outcome(2, "")}
         gateway.close_idle()
     assert len(gateway.seen) == 3 * 2 * len(IDS)
 
 
-def test_a_server_that_was_started_again(gateway: Gateway, poster: Poster, no_pause: None) -> None:
+def test_a_server_that_was_started_again(gateway: ScriptedGateway, poster: Poster, no_pause: None) -> None:
     assert poster.post({"a": [b"1"]}, PLENTY) == {"a": Outcome(1, "")}
     gateway.stop()
-    with Gateway(port=gateway.port) as again:
+    with ScriptedGateway(port=gateway.port) as again:
         assert poster.post({"a": [b"2"]}, PLENTY) == {"a": Outcome(1, "")}
         assert again.frames("a") == [b"2"]
 
 
-def test_a_server_that_is_not_there(gateway: Gateway, poster: Poster, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_server_that_is_not_there(gateway: ScriptedGateway, poster: Poster, caplog: pytest.LogCaptureFixture) -> None:
     gateway.stop()
     assert poster.post({key: [b"1"] for key in IDS}, 0.3) == dict.fromkeys(IDS, Outcome(0, "late"))
     assert "connections: no answer (curl 7: " in caplog.text
 
 
-def test_a_connection_is_ended(gateway: Gateway, poster: Poster, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_connection_is_ended(gateway: ScriptedGateway, poster: Poster, caplog: pytest.LogCaptureFixture) -> None:
     gateway.told(ODD, status(500), Answer(b"HTTP/1.1 204 No Content\r\n\r\n"), status(410))
     poster.delete(ODD)
     poster.delete(ODD)
@@ -304,7 +304,9 @@ def test_a_connection_is_ended(gateway: Gateway, poster: Poster, caplog: pytest.
     assert caplog.records == []
 
 
-def test_ending_that_is_refused_is_logged(gateway: Gateway, poster: Poster, caplog: pytest.LogCaptureFixture) -> None:
+def test_ending_that_is_refused_is_logged(
+    gateway: ScriptedGateway, poster: Poster, caplog: pytest.LogCaptureFixture
+) -> None:
     gateway.told("a", status(403))
     poster.delete("a")
     assert caplog.messages == ["DELETE failed for 1 connections: status 403"]
@@ -316,17 +318,17 @@ def authority() -> trustme.CA:
 
 
 @pytest.fixture
-def secure(authority: trustme.CA) -> Iterator[Gateway]:
+def secure(authority: trustme.CA) -> Iterator[ScriptedGateway]:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("localhost").configure_cert(context)
-    with Gateway(tls=context, prefix="/_aws/execute-api/abc123/ws") as server:
+    with ScriptedGateway(tls=context, prefix="/_aws/execute-api/abc123/ws") as server:
         yield server
         assert not server.faults
 
 
 @pytest.mark.parametrize("told_by", ["keyword", "environment"])
 def test_https_with_a_private_authority(
-    secure: Gateway, authority: trustme.CA, tmp_path: Path, told_by: str, monkeypatch: pytest.MonkeyPatch
+    secure: ScriptedGateway, authority: trustme.CA, tmp_path: Path, told_by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "authority.pem"
     authority.cert_pem.write_to_path(str(path))
@@ -342,7 +344,7 @@ def test_https_with_a_private_authority(
     assert secure.seen[0].path.startswith("/_aws/execute-api/abc123/ws/@connections/")
 
 
-def test_https_with_an_authority_nobody_trusts(secure: Gateway, caplog: pytest.LogCaptureFixture) -> None:
+def test_https_with_an_authority_nobody_trusts(secure: ScriptedGateway, caplog: pytest.LogCaptureFixture) -> None:
     poster = Poster(secure.url)
     assert poster.post({"a": [b"1"]}, PLENTY) == {"a": Outcome(0, "late")}
     poster.close()
@@ -350,7 +352,7 @@ def test_https_with_an_authority_nobody_trusts(secure: Gateway, caplog: pytest.L
     assert "certificate" in caplog.text
 
 
-def test_credentials_that_change_are_used_from_the_next_call(gateway: Gateway, poster: Poster) -> None:
+def test_credentials_that_change_are_used_from_the_next_call(gateway: ScriptedGateway, poster: Poster) -> None:
     poster.post({"a": [b"1"]}, PLENTY)
     poster._session.set_credentials("AKIDTWO", SECRETS["AKIDTWO"], "another")
     poster.post({"a": [b"2"]}, PLENTY)
@@ -359,7 +361,7 @@ def test_credentials_that_change_are_used_from_the_next_call(gateway: Gateway, p
     assert [seen.headers.get("x-amz-security-token") for seen in gateway.seen] == [TOKEN, "another", None]
 
 
-def test_a_call_that_was_cut_off_leaves_nothing_behind(gateway: Gateway, poster: Poster) -> None:
+def test_a_call_that_was_cut_off_leaves_nothing_behind(gateway: ScriptedGateway, poster: Poster) -> None:
     gateway.told("a", HANG)
     with mock.patch.object(posting._Batch, "answered", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
         poster.post(shuffled(["a", "b"], 2), PLENTY)
@@ -367,7 +369,7 @@ def test_a_call_that_was_cut_off_leaves_nothing_behind(gateway: Gateway, poster:
     assert gateway.frames("a") == [b"a 0", b"a 0", b"a 1"]
 
 
-def test_a_poster_nobody_holds_is_closed(gateway: Gateway) -> None:
+def test_a_poster_nobody_holds_is_closed(gateway: ScriptedGateway) -> None:
     poster = Poster(gateway.url)
     poster.post({"a": [b"1"]}, PLENTY)
     held = weakref.ref(poster._requests)
@@ -376,7 +378,7 @@ def test_a_poster_nobody_holds_is_closed(gateway: Gateway) -> None:
     assert held() is None
 
 
-def test_closing_twice_and_unused(gateway: Gateway) -> None:
+def test_closing_twice_and_unused(gateway: ScriptedGateway) -> None:
     poster = Poster(gateway.url)
     poster.close()
     poster.close()
@@ -414,7 +416,7 @@ def sent_by_botocore(url: str, connection_id: str, frame: bytes) -> Seen:
 
 
 @pytest.mark.parametrize("connection_id", IDS)
-def test_requests_are_those_of_botocore(gateway: Gateway, poster: Poster, connection_id: str) -> None:
+def test_requests_are_those_of_botocore(gateway: ScriptedGateway, poster: Poster, connection_id: str) -> None:
     poster.post({connection_id: [b"frame"]}, PLENTY)
     (ours,) = gateway.seen
     theirs = sent_by_botocore(gateway.url, connection_id, b"frame")
@@ -462,7 +464,7 @@ def test_the_key_follows_the_day() -> None:
         assert is_signed(Seen("POST", "/", headers, b""), SECRETS["AKIDONE"])
 
 
-def test_what_was_changed_is_not_signed(gateway: Gateway, poster: Poster) -> None:
+def test_what_was_changed_is_not_signed(gateway: ScriptedGateway, poster: Poster) -> None:
     poster.post({"a": [b"1"]}, PLENTY)
     (seen,) = gateway.seen
     assert is_signed(seen, SECRETS["AKIDONE"])

@@ -1,4 +1,4 @@
-"""`python -m tests.weighing <lines> <pages>`: a process that looks through a manifest, then expands pages of it.
+"""`python -m tests.fakes.weighing <lines> <pages>`: a process that looks through a manifest, then expands pages of it.
 
 It prints its weight, `Weight` in JSON. The functions are the product's own, as is reading S3; the network is not.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from tests.instant import PAGES, SURVEYS, Instant, delivered, handlers, take_in
+from tests.fakes.instant import PAGES, SURVEYS, Instant, delivered, handlers, take_in
 from tests.support import ROOT
 
 
@@ -29,7 +29,7 @@ class Weight(Struct):
 
 def weigh(lines: int, pages: int = 0) -> Weight:
     """Have it done in a process of its own."""
-    command = [sys.executable, "-m", "tests.weighing", str(lines), str(pages)]
+    command = [sys.executable, "-m", "tests.fakes.weighing", str(lines), str(pages)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return msgspec.json.decode(done.stdout, type=Weight)

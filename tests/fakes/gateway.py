@@ -1,12 +1,14 @@
-"""A management endpoint that misbehaves on demand, and a second opinion on signatures."""
+"""The management endpoint of a WebSocket API: a plain one, and one that misbehaves by script and checks signatures."""
 
 import asyncio
+import json
 import ssl
 import threading
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import NamedTuple, Self
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, NamedTuple, Self
 from urllib.parse import unquote
 
 from botocore.auth import SigV4Auth
@@ -64,7 +66,7 @@ def is_signed(seen: Seen, secret: str, scheme: str = "http") -> bool:
     return service == "execute-api" and auth.signature(to_sign, request) == told["Signature"]
 
 
-class Gateway:
+class ScriptedGateway:
     """Answers each connection's requests by its script, then with `otherwise`. Runs in a thread of its own.
 
     `faults` are requests whose signature was not right; `most` is how many requests it held at once.
@@ -195,3 +197,47 @@ class Gateway:
 def shuffled(ids: Iterable[str], frames: int) -> dict[str, list[bytes]]:
     """Frames for connections, each frame another."""
     return {key: [f"{key} {n}".encode() for n in range(frames)] for key in ids}
+
+
+class Gateway(ThreadingHTTPServer):
+    """The management endpoint of a WebSocket API: answers each connection as told, remembers what it was sent."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.answers: dict[str, int] = {}
+        self.frames: dict[str, list[bytes]] = {}
+        self.ended: list[str] = []
+        self.on_post: Callable[[], object] = bool
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/ws"
+
+    def told(self, connection: str) -> list[dict[str, Any]]:
+        """The frames that a connection was sent since it was asked last."""
+        return [json.loads(frame) for frame in self.frames.pop(connection, [])]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Gateway
+
+    def do_POST(self) -> None:
+        connection = self.path.rsplit("/", 1)[-1]
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.on_post()
+        status = self.server.answers.get(connection, 200)
+        if status == 200:
+            self.server.frames.setdefault(connection, []).append(body)
+        self.answer(status)
+
+    def do_DELETE(self) -> None:
+        self.server.ended.append(self.path.rsplit("/", 1)[-1])
+        self.answer(204)
+
+    def answer(self, status: int) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""

@@ -1,0 +1,247 @@
+"""The stack's tables and queues on moto, and its functions over them."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import boto3
+from msgspec.structs import asdict
+
+from elasticrecode.contract import settings
+from elasticrecode.contract.tables import (
+    BATCHES_KEYS,
+    CONNECTION_INDEX,
+    CONNECTION_KEYS,
+    CONNECTIONS_KEYS,
+    DUE_INDEX,
+    DUE_KEYS,
+    ENDING_INDEX,
+    ENDING_KEYS,
+    FEED_KEYS,
+    JOBS_KEYS,
+    REGISTRY_KEYS,
+    USER_INDEX,
+    USER_KEYS,
+)
+from elasticrecode.jobs import streams
+from elasticrecode.workers.registry import Registry
+from tests.support import function
+
+Handler = Callable[[dict[str, Any], Any], Any]
+
+PRESETS: settings.Presets = {
+    "house": {"ffmpeg": {"codec": "h265", "scale": "480p", "bitrate": "2M"}},
+    "h264-360p": {"ffmpeg": {"codec": "h264", "scale": "360p", "bitrate": "1200K"}},
+}
+"""The deployment's: one of its own, and one in place of one that is built in."""
+
+
+class Stack:
+    """What is deployed, in memory. `calls` lists every AWS call as (service, operation)."""
+
+    def __init__(self, user_prefixes: settings.UserPrefixes | None = None) -> None:
+        allowed = user_prefixes or []
+        self.dynamodb = boto3.client("dynamodb")
+        self.sqs = boto3.client("sqs")
+        jobs_indexes = {USER_INDEX: USER_KEYS, DUE_INDEX: DUE_KEYS}
+        streamed = {
+            "jobs": self._table("jobs", JOBS_KEYS, jobs_indexes),
+            "feed": self._table("feed", FEED_KEYS, {}),
+            "connections": self._table(
+                "connections",
+                CONNECTIONS_KEYS,
+                {CONNECTION_INDEX: CONNECTION_KEYS, ENDING_INDEX: ENDING_KEYS},
+            ),
+        }
+        self._table("registry", REGISTRY_KEYS, {})
+        self._table("batches", BATCHES_KEYS, {})
+        self.s3 = boto3.client("s3")
+        self.s3.create_bucket(Bucket="media")
+        queue = {name: self.sqs.create_queue(QueueName=name)["QueueUrl"] for name in
+                 ("ffmpeg_job", "vmaf_job", "control_plane", "dead", "events-dead", "surveys", "pages", "tallies")
+                 }  # fmt: skip
+        self.queue = queue
+        self.queues: settings.Queues = {
+            "cpu": {"ffmpeg_job": queue["ffmpeg_job"]},
+            "gpu": {},
+            "vmaf": {"vmaf_job": queue["vmaf_job"]},
+        }
+        # The stream's default address is one that moto does not know.
+        self._streams = boto3.client("dynamodbstreams", endpoint_url="https://streams.dynamodb.us-east-1.amazonaws.com")
+        self._behind: dict[str, dict[str, Any]] = {}
+        for table, stream in streamed.items():
+            (shard,) = self._streams.describe_stream(StreamArn=stream)["StreamDescription"]["Shards"]
+            place = {"ShardIteratorType": "TRIM_HORIZON", "StreamArn": stream, "ShardId": shard["ShardId"]}
+            self._behind[table] = place
+        tables: Any = {"jobs_table": "jobs", "registry_table": "registry"}
+        submitting = settings.SubmitSettings(
+            queues=self.queues,
+            presets=PRESETS,
+            user_prefixes=allowed,
+            retention_days=7,
+            idempotency_days=1,
+            **tables,
+        )
+        self.submit = self._build("submit", submitting)
+        self.vmaf = self._build("vmaf", submitting)
+        self.schema = self._build("schema", settings.SchemaSettings(build="2026.01.02.030405", commit="c"))
+        self.logs = self._build("logs", settings.LogsSettings(jobs_table="jobs", job_logs=True))
+        self.jobs = self._build(
+            "jobs",
+            settings.JobsSettings(batches_table="batches", queues=self.queues, retention_days=7, **tables),
+        )
+        self.batch = self._build(
+            "batch",
+            settings.BatchSettings(
+                **asdict(submitting),
+                batches_table="batches",
+                surveys_queue=queue["surveys"],
+                pages_queue=queue["pages"],
+            ),
+        )
+        self.survey = self._build(
+            "survey",
+            settings.SurveySettings(
+                batches_table="batches",
+                surveys_queue=queue["surveys"],
+                pages_queue=queue["pages"],
+                tally_queue=queue["tallies"],
+                user_prefixes=allowed,
+                retention_days=7,
+            ),
+        )
+        self.expand = self._build(
+            "expand",
+            settings.ExpandSettings(
+                batches_table="batches",
+                queues=self.queues,
+                pages_queue=queue["pages"],
+                tally_queue=queue["tallies"],
+                retention_days=7,
+                event_retention_seconds=86_400,
+                time_limit=30,
+                **tables,
+            ),
+        )
+        self.tally = self._build(
+            "tally",
+            settings.TallySettings(
+                jobs_table="jobs", batches_table="batches", retention_days=7, event_retention_seconds=86_400
+            ),
+        )
+        self.workers = self._build(
+            "workers",
+            settings.WorkersSettings(registry_table="registry", queues=self.queues, discovery=True),
+        )
+        self.presets = self._build("presets", settings.PresetsSettings(registry_table="registry", presets=PRESETS))
+        self.registry = Registry("registry", self.queues)
+        self._dispatch = self._build(
+            "dispatch", settings.DispatchSettings(queues=self.queues, tally_queue=queue["tallies"], **tables)
+        )
+        self._events = self._build(
+            "events",
+            settings.EventsSettings(
+                jobs_table="jobs",
+                events_dead_letter_queue=queue["events-dead"],
+                event_retention_seconds=86_400,
+                max_strikes=3,
+            ),
+        )
+        self.reconcile = self._build(
+            "reconcile",
+            settings.ReconcileSettings(
+                queues=self.queues,
+                **tables,
+                control_queue=queue["control_plane"],
+                dead_letter_queue=queue["dead"],
+                events_dead_letter_queue=queue["events-dead"],
+                event_retention_seconds=86_400,
+            ),
+        )
+
+    def flow(self) -> None:
+        """Hand what the stream has to `dispatch`, with the filters of the stack."""
+        batch = selected(self.changes(), streams.DISPATCH)
+        if batch:
+            self._dispatch({"Records": batch}, None)
+
+    def say(self, *events: dict[str, Any] | str) -> list[str]:
+        """Let the consumer read messages; the ids of those it wants again."""
+        records = [
+            {"messageId": f"m{n}", "body": event if isinstance(event, str) else json.dumps(event)}
+            for n, event in enumerate(events)
+        ]
+        answer = self._events({"Records": records}, None)
+        return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
+
+    def messages(self, queue: str) -> list[dict[str, Any]]:
+        """Take everything from a queue."""
+        taken: list[dict[str, Any]] = []
+        while True:
+            answer = self.sqs.receive_message(
+                QueueUrl=self.queue[queue], MaxNumberOfMessages=10, MessageAttributeNames=["All"]
+            )
+            if not answer.get("Messages"):
+                return taken
+            for message in answer["Messages"]:
+                taken.append(dict(message))
+                self.sqs.delete_message(QueueUrl=self.queue[queue], ReceiptHandle=message["ReceiptHandle"])
+
+    def items(self) -> list[dict[str, Any]]:
+        """Everything in the jobs table."""
+        pages = self.dynamodb.get_paginator("scan").paginate(TableName="jobs")
+        return [item for page in pages for item in page["Items"]]
+
+    def _build(self, name: str, settings: settings.Settings) -> Handler:
+        handler: Handler = function(name).build(settings)
+        return handler
+
+    def changes(self, table: str = "jobs") -> list[dict[str, Any]]:
+        """What a table's stream has had since the last look."""
+        behind = self._behind[table]
+        iterator = self._streams.get_shard_iterator(**behind)["ShardIterator"]
+        records: list[dict[str, Any]] = []
+        while True:
+            answer = self._streams.get_records(ShardIterator=iterator)
+            if not answer["Records"]:
+                return records
+            records += answer["Records"]
+            iterator = answer["NextShardIterator"]
+            last = records[-1]["dynamodb"]["SequenceNumber"]
+            behind |= {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": last}
+
+    def _table(self, name: str, keys: tuple[str, str], indexes: dict[str, tuple[str, str]]) -> str:
+        numbers = {DUE_KEYS[1], FEED_KEYS[1], ENDING_KEYS[1]}
+        attributes = {key for pair in (keys, *indexes.values()) for key in pair}
+        extra: dict[str, Any] = {}
+        if indexes:
+            extra["GlobalSecondaryIndexes"] = [
+                {"IndexName": index, "KeySchema": _schema(pair), "Projection": {"ProjectionType": "ALL"}}
+                for index, pair in indexes.items()
+            ]
+        made = self.dynamodb.create_table(
+            TableName=name,
+            KeySchema=_schema(keys),
+            AttributeDefinitions=[
+                {"AttributeName": key, "AttributeType": "N" if key in numbers else "S"} for key in sorted(attributes)
+            ],
+            BillingMode="PAY_PER_REQUEST",
+            StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+            **extra,
+        )
+        return made["TableDescription"]["LatestStreamArn"]
+
+
+def _schema(keys: tuple[str, str]) -> Any:
+    return [{"AttributeName": key, "KeyType": kind} for key, kind in zip(keys, ("HASH", "RANGE"), strict=True)]
+
+
+def selected(records: list[dict[str, Any]], filters: streams.Filters) -> list[dict[str, Any]]:
+    """The records that one of a function's filters lets through."""
+    return [record for record in records if any(_matches(record, pattern) for pattern in filters)]
+
+
+def _matches(found: Any, pattern: Any) -> bool:
+    if isinstance(pattern, Mapping):
+        return all(key in found and _matches(found[key], below) for key, below in pattern.items())
+    return found in pattern or {"exists": True} in pattern
