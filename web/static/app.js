@@ -1,9 +1,16 @@
 "use strict";
 
-// Shows version and build, and every event as it comes. Progress replaces the line of its job.
+// Shows version and build, and every event as it arrives. Progress of a job replaces its last line of progress.
 const SHOWN = 200;
 let pause = 500;
 let cursor = null;
+
+const element = (id) => document.getElementById(id);
+
+function setConnection(text, open) {
+  element("connection").textContent = text;
+  element("connection").classList.toggle("open", open);
+}
 
 function detail(event) {
   if (event.error) return `${event.error.code}: ${event.error.message}`;
@@ -16,26 +23,36 @@ function detail(event) {
   return event.podName ?? "";
 }
 
-function show(event) {
-  cursor = event.cursor ?? cursor;
-  if (event.action === "Gap") {
-    $("#events").prepend($("<tr>").append($("<td>").attr("colspan", 5).text(event.msg)));
-    return;
-  }
-  const cells = [
-    new Date(event.ts * 1000).toLocaleTimeString(), event.action, event.jobID.slice(0, 8),
-    event.job?.input ?? "", detail(event),
-  ];
-  const row = $("<tr>").addClass(event.action).append(cells.map((text) => $("<td>").text(text)));
-  row.attr("data-progress", event.action === "JobProgress" ? event.jobID : null);
-  const before = $("#events tr").filter((_, old) => old.dataset.progress === event.jobID);
-  if (before.length) before.replaceWith(row); else $("#events").prepend(row);
-  $("#events tr").slice(SHOWN).remove();
-  $("#empty").hide();
+function cell(text, span = 1) {
+  const td = document.createElement("td");
+  td.textContent = text;
+  td.colSpan = span;
+  return td;
 }
 
-function again() {
-  $("#connection").text("reconnecting").removeClass("open");
+function show(event) {
+  cursor = event.cursor ?? cursor;
+  const events = element("events");
+  const row = document.createElement("tr");
+  if (event.action === "Gap") {
+    row.append(cell(event.msg, 5));
+    events.prepend(row);
+    return;
+  }
+  row.className = event.action;
+  row.append(
+    cell(new Date(event.ts * 1000).toLocaleTimeString()), cell(event.action), cell(event.jobID.slice(0, 8)),
+    cell(event.job?.input ?? ""), cell(detail(event)),
+  );
+  const before = [...events.rows].find((shown) => shown.dataset.progress === event.jobID);
+  if (event.action === "JobProgress") row.dataset.progress = event.jobID;
+  if (before) before.replaceWith(row); else events.prepend(row);
+  while (events.rows.length > SHOWN) events.lastElementChild.remove();
+  element("empty").hidden = true;
+}
+
+function reconnect() {
+  setConnection("reconnecting", false);
   setTimeout(follow, pause);
   pause = Math.min(pause * 2, 30000);
 }
@@ -44,23 +61,23 @@ async function follow() {
   let ticket;
   try {
     const server = await ask("GET", "/api/v1");
-    $("#version").text(server.version);
-    $("#build").text(`build ${server.build}, commit ${server.commit.slice(0, 12)}`);
-    // A browser can send no header with a WebSocket, so it goes in by a ticket.
+    element("version").textContent = server.version;
+    element("build").textContent = `build ${server.build}, commit ${server.commit.slice(0, 12)}`;
+    // Browsers send no headers of ours with a WebSocket, so a ticket stands in for the token.
     ticket = token && (await ask("POST", "/api/v1/socket-tickets")).ticket;
   } catch (error) {
     console.warn(error);
-    again();
+    reconnect();
     return;
   }
   const scheme = location.protocol === "https:" ? "wss" : "ws";
-  // After a drop it goes on behind the last event that was shown, so none is missed.
+  // A new connection continues after the last event shown, so none is missed.
   const start = cursor === null ? "lastMod=0" : `after=${encodeURIComponent(cursor)}`;
   const proof = ticket ? `&ticket=${encodeURIComponent(ticket)}` : "";
   const socket = new WebSocket(`${scheme}://${location.host}/ws?${start}${proof}`);
-  socket.onopen = () => { pause = 500; $("#connection").text("live").addClass("open"); };
+  socket.onopen = () => { pause = 500; setConnection("live", true); };
   socket.onmessage = (message) => show(JSON.parse(message.data));
-  socket.onclose = again;
+  socket.onclose = reconnect;
 }
 
 follow();

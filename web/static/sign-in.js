@@ -1,86 +1,84 @@
 "use strict";
 
-// Whom the page asks as. Where the deployment wants to know, people sign in: with name and password at its Cognito user
-// pool, or else with a token that they bring. The token is kept until the tab is closed; Cognito's is renewed meanwhile.
+// Who the page's user is. When the API asks for a token, the user signs in with name and password at the deployment's
+// Cognito user pool or, without a pool, pastes a token. The tab keeps the token until it is closed and renews Cognito's.
 let token = sessionStorage.getItem("token");
-let renewal = null;
+let refreshToken = null;
 
 const CHALLENGES = {
-  NEW_PASSWORD_REQUIRED: ["NEW_PASSWORD", "A new password of yours", "password", "new-password"],
-  SOFTWARE_TOKEN_MFA: ["SOFTWARE_TOKEN_MFA_CODE", "The code that your authenticator shows", "text", "one-time-code"],
+  NEW_PASSWORD_REQUIRED: ["NEW_PASSWORD", "New password", "password", "new-password"],
+  SOFTWARE_TOKEN_MFA: ["SOFTWARE_TOKEN_MFA_CODE", "Code from your authenticator app", "text", "one-time-code"],
 };
 
+// The JSON answer of the API. Signs in and tries again on a 401; throws on any other error.
 async function ask(method, path) {
   const answer = await fetch(path, { method, headers: token ? { Authorization: `Bearer ${token}` } : {} });
   if (answer.status === 401) {
-    await signIn(token ? "What you signed in with is not taken, or not any more." : "");
+    await signIn(token ? "Your token has expired or is not valid. Sign in again." : "");
     return ask(method, path);
   }
   if (!answer.ok) throw new Error(`${path} answered ${answer.status}`);
   return answer.json();
 }
 
-async function signIn(refused) {
+async function signIn(message) {
   const description = await (await fetch("/api/v1/openapi.json")).json();
   const pool = description.components?.securitySchemes?.token["x-cognito"];
-  keep(await (pool ? cognitosToken(pool, refused) : broughtToken(refused)));
-}
-
-function keep(found) {
-  token = found;
+  token = await (pool ? cognitoToken(pool, message) : pastedToken(message));
   sessionStorage.setItem("token", token);
 }
 
-async function broughtToken(refused) {
-  const [brought] = await form([["Token", "password", "off"]], refused);
-  return brought.trim().replace(/^bearer /i, "");
+async function pastedToken(message) {
+  const [pasted] = await form([["Token", "password", "off"]], message);
+  return pasted.trim().replace(/^bearer /i, "");
 }
 
-async function cognitosToken(pool, refused) {
-  const renewed = renewal && await renew(pool);
+async function cognitoToken(pool, message) {
+  const renewed = refreshToken && await renew(pool);
   if (renewed) return renewed;
   for (;;) {
-    const [name, password] = await form([["User name", "text", "username"], ["Password", "password", "current-password"]], refused);
+    const [name, password] = await form([["User name", "text", "username"], ["Password", "password", "current-password"]], message);
     try {
-      return await entered(pool, name.trim(), password);
+      return await authenticate(pool, name.trim(), password);
     } catch (error) {
-      refused = error.message;
+      message = error.message;
     }
   }
 }
 
 async function renew(pool) {
   try {
-    return taken(await cognito(pool, "InitiateAuth", {
-      AuthFlow: "REFRESH_TOKEN_AUTH", AuthParameters: { REFRESH_TOKEN: renewal },
+    return idToken(await cognito(pool, "InitiateAuth", {
+      AuthFlow: "REFRESH_TOKEN_AUTH", AuthParameters: { REFRESH_TOKEN: refreshToken },
     }));
   } catch (error) {
     console.warn(error);
-    renewal = null;
+    refreshToken = null;
     return null;
   }
 }
 
-async function entered(pool, name, password) {
-  let said = await cognito(pool, "InitiateAuth", {
+// Signs in and answers Cognito's challenges, one form each.
+async function authenticate(pool, name, password) {
+  let result = await cognito(pool, "InitiateAuth", {
     AuthFlow: "USER_PASSWORD_AUTH", AuthParameters: { USERNAME: name, PASSWORD: password },
   });
-  while (said.ChallengeName) {
-    if (!(said.ChallengeName in CHALLENGES)) throw new Error(`This page can't answer your user pool's ${said.ChallengeName}.`);
-    const [key, ...field] = CHALLENGES[said.ChallengeName];
-    const [given] = await form([field], "");
-    said = await cognito(pool, "RespondToAuthChallenge", {
-      ChallengeName: said.ChallengeName,
-      Session: said.Session,
-      ChallengeResponses: { USERNAME: said.ChallengeParameters?.USER_ID_FOR_SRP ?? name, [key]: given },
+  while (result.ChallengeName) {
+    if (!(result.ChallengeName in CHALLENGES)) throw new Error(`This page does not support the challenge ${result.ChallengeName}.`);
+    const [key, ...field] = CHALLENGES[result.ChallengeName];
+    const [response] = await form([field], "");
+    result = await cognito(pool, "RespondToAuthChallenge", {
+      ChallengeName: result.ChallengeName,
+      Session: result.Session,
+      ChallengeResponses: { USERNAME: result.ChallengeParameters?.USER_ID_FOR_SRP ?? name, [key]: response },
     });
   }
-  return taken(said);
+  return idToken(result);
 }
 
-function taken(said) {
-  renewal = said.AuthenticationResult.RefreshToken ?? renewal;
-  return said.AuthenticationResult.IdToken;
+function idToken(result) {
+  refreshToken = result.AuthenticationResult.RefreshToken ?? refreshToken;
+  return result.AuthenticationResult.IdToken;
 }
 
 async function cognito(pool, action, body) {
@@ -89,25 +87,33 @@ async function cognito(pool, action, body) {
     headers: { "Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": `AWSCognitoIdentityProviderService.${action}` },
     body: JSON.stringify({ ClientId: pool.clientId, ...body }),
   });
-  const said = await answer.json();
-  if (!answer.ok) throw new Error(said.message ?? `Cognito answered ${answer.status}.`);
-  return said;
+  const result = await answer.json();
+  if (!answer.ok) throw new Error(result.message ?? `Cognito answered ${answer.status}.`);
+  return result;
 }
 
-// What people put into fields, each a label, a type and what browsers may fill in.
-function form(fields, refused) {
-  $("#refused").text(refused);
-  $("#fields").empty().append(fields.map(([label, type, autocomplete]) =>
-    $("<label>").text(label).append($("<input>").attr({ type, autocomplete, required: true, spellcheck: false }))));
-  $("#connection").text("who are you?").removeClass("open");
-  $("#sign-in").prop("hidden", false).find("input").first().trigger("focus");
+// The values a user enters into fields. Each field is a label, an input type and an autocomplete hint.
+function form(fields, message) {
+  const dialog = document.getElementById("sign-in");
+  const inputs = fields.map(([, type, autocomplete]) =>
+    Object.assign(document.createElement("input"), { type, autocomplete, required: true, spellcheck: false }));
+  const labels = fields.map(([text], n) => {
+    const label = document.createElement("label");
+    label.append(text, inputs[n]);
+    return label;
+  });
+  document.getElementById("refused").textContent = message;
+  document.getElementById("fields").replaceChildren(...labels);
+  setConnection("signed out", false);
+  dialog.hidden = false;
+  inputs[0].focus();
   return new Promise((resolve) => {
-    $("#sign-in").off("submit").on("submit", (submitted) => {
-      submitted.preventDefault();
-      const given = $("#fields input").map((_, input) => input.value).get();
-      $("#fields").empty();
-      $("#sign-in").prop("hidden", true);
-      resolve(given);
-    });
+    dialog.onsubmit = (submission) => {
+      submission.preventDefault();
+      const values = inputs.map((input) => input.value);
+      document.getElementById("fields").replaceChildren();
+      dialog.hidden = true;
+      resolve(values);
+    };
   });
 }
