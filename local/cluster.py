@@ -6,7 +6,7 @@ workers of its queue.
 
 The administrator's token (in the kubeconfig) may do everything. Any caller with a token of EKS may list Deployments,
 as discovery does: such a token is a presigned `GetCallerIdentity` request, which the embedded AWS must accept. Unlike
-EKS, no access entries decide who may list, and the embedded AWS does not check signatures.
+EKS, no access entries decide who may list; the embedded AWS checks signatures with `IAM=enforced` alone.
 """
 
 import base64
@@ -19,13 +19,14 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import aiohttp
 import trustme
 import yaml
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from yarl import URL
 
 from local.place import CLUSTER_NAME, ROOT, Place
 from local.processes import queue_name
@@ -110,31 +111,32 @@ def _queue(deployment: Json) -> str:
     return str(next(names, ""))
 
 
-def presigned_fields(token: str) -> dict[str, str] | None:
-    """The query of the presigned GetCallerIdentity request in a token of EKS; None when it is none or has expired."""
+def sts_request(token: str, aws_port: int) -> URL | None:
+    """The presigned GetCallerIdentity request in a token of EKS; None unless it is for the embedded AWS and in time."""
     try:
-        url = base64.urlsafe_b64decode(token.removeprefix(_TOKEN_PREFIX) + "==").decode("ascii")
-        fields = dict(parse_qsl(urlsplit(url).query, strict_parsing=True))
+        url = urlsplit(base64.urlsafe_b64decode(token.removeprefix(_TOKEN_PREFIX) + "==").decode("ascii"))
+        fields = dict(parse_qsl(url.query, strict_parsing=True))
         signed_at = datetime.strptime(fields["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     except (ValueError, KeyError):
         return None
     valid = (
         token.startswith(_TOKEN_PREFIX)
+        and url.netloc in (f"localhost:{aws_port}", f"127.0.0.1:{aws_port}")
         and fields.get("Action") == "GetCallerIdentity"
         and "x-k8s-aws-id" in fields.get("X-Amz-SignedHeaders", "").split(";")
         and datetime.now(UTC) - signed_at < _TOKEN_LIFE
     )
-    return fields if valid else None
+    return URL(f"http://{url.netloc}/?{urlencode(fields, quote_via=quote)}", encoded=True) if valid else None
 
 
 class Cluster:
     """The Kubernetes API over Deployments by namespace and name."""
 
-    def __init__(self, deployments: Iterable[Json], administrator: str, aws_url: str) -> None:
+    def __init__(self, deployments: Iterable[Json], administrator: str, aws_port: int) -> None:
         self._deployments: dict[tuple[str, str], Json] = {}
         self._version = 0
         self._administrator = administrator
-        self._aws_url = aws_url
+        self._aws_port = aws_port
         for deployment in deployments:
             self._keep(deployment["metadata"]["namespace"], deployment)
 
@@ -167,14 +169,16 @@ class Cluster:
 
     async def _is_known(self, token: str) -> bool:
         """Whether the embedded AWS accepts the presigned request, sent for this cluster's name."""
-        fields = presigned_fields(token)
-        if fields is None:
+        url = sts_request(token, self._aws_port)
+        if url is None:
             return False
         try:
             async with (
                 aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session,
-                session.get(self._aws_url, params=fields, headers={"x-k8s-aws-id": CLUSTER_NAME}) as answer,
+                session.get(url, headers={"x-k8s-aws-id": CLUSTER_NAME}) as answer,
             ):
+                if answer.status != 200:
+                    _log.warning("STS refuses a token with %d: %s", answer.status, await answer.text())
                 return answer.status == 200
         except (aiohttp.ClientError, TimeoutError) as error:
             _log.warning("STS does not answer, so a token is refused: %s", error)
@@ -297,7 +301,7 @@ def main() -> None:
     running = {queue_name(stack[queue]): place.workers for queue in ("CpuQueue", "VmafQueue")}
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(place.cluster_certificate)
-    cluster = Cluster(kit(KIT, running), administrator_token(place), place.aws_url)
+    cluster = Cluster(kit(KIT, running), administrator_token(place), place.aws_port)
     app = cluster.application()
     web.run_app(app, host="127.0.0.1", port=place.k8s_port, ssl_context=context, print=None, shutdown_timeout=2)
 

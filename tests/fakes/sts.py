@@ -55,7 +55,8 @@ class Sts:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Answering)
-        self.url = f"http://localhost:{self._server.server_address[1]}"
+        self.port = int(self._server.server_address[1])
+        self.url = f"http://localhost:{self.port}"
 
     @contextmanager
     def serving(self) -> Iterator["Sts"]:

@@ -76,7 +76,7 @@ def ask(place: Place, sts: Sts) -> Iterator[Ask]:
     """Sends a request to the cluster, as its administrator unless a token is given."""
     administrator = administrator_token(place)
     trust = ssl.create_default_context(cafile=place.cluster_authority)
-    app = Cluster(kit(KIT, {"ffmpeg_job": 2, "vmaf_job": 1}), administrator, sts.url).application()
+    app = Cluster(kit(KIT, {"ffmpeg_job": 2, "vmaf_job": 1}), administrator, sts.port).application()
     with serving(app, place.cluster_certificate) as base:
 
         def send(
@@ -233,7 +233,7 @@ def test_discovery_may_only_list(ask: Ask, sts: Sts, method: str, path: str) -> 
 
 
 def test_only_its_authority_is_trusted(place: Place, sts: Sts) -> None:
-    app = Cluster([], administrator_token(place), sts.url).application()
+    app = Cluster([], administrator_token(place), sts.port).application()
     with (
         serving(app, place.cluster_certificate) as base,
         pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"),
