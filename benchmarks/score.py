@@ -13,7 +13,7 @@ from benchmarks.transcode import seconds
 from elasticrecode.media.profiles import Vmaf
 from local.place import TOOLS
 from worker.quality.score import Pair, score
-from worker.sandbox.runner import Work
+from worker.sandbox.runner import Runner
 from worker.settings import Settings
 
 _RUNS = 3
@@ -48,7 +48,7 @@ def _row(
     pair = Pair(origin, made, "s3://bench/origin.mp4", "s3://bench/made.mp4")
 
     def ours() -> None:
-        score(pair, asked, _SETTINGS, Work(), lambda _: None, folder)
+        score(pair, asked, _SETTINGS, Runner(), lambda _: None, folder)
 
     def theirs() -> None:
         subprocess.run(plain, check=True, cwd=folder)

@@ -14,10 +14,12 @@ from elasticrecode.jobs.events import Progress
 from elasticrecode.jobs.job import Job
 from elasticrecode.media.profiles import Ffmpeg, Profile
 from local.place import TOOLS
-from worker.media import plan, probe
+from worker.media import plan
+from worker.media.probe import probe_video
 from worker.media.progress import ProgressReader
-from worker.pipeline import perform
-from worker.sandbox.runner import Work
+from worker.media.video import Video
+from worker.pipeline import run_job
+from worker.sandbox.runner import Runner
 from worker.settings import Settings
 from worker.storage import Storage
 
@@ -46,11 +48,11 @@ def rows() -> Iterator[tuple[str, str, str, float, float]]:
             output="s3://bench/out/",
             profile=Profile(ffmpeg=asked),
         )
-        found = probe.video(_FFPROBE, Work(), clip)
-        raw = plan.arguments(asked, found.demuxer, found.stream, "mp4", str(clip), str(Path(folder, "raw.mp4")))
+        found = probe_video(_FFPROBE, Runner(), clip)
+        raw = plan.encode_arguments(asked, found.demuxer, found.stream, "mp4", str(clip), str(Path(folder, "raw.mp4")))
 
         def ours() -> None:
-            perform(job, settings, Storage(lambda: s3), Work(), lambda _: None, lambda: None)
+            run_job(job, settings, Storage(lambda: s3), Runner(), lambda _: None, lambda: None)
 
         def theirs() -> None:
             subprocess.run([_FFMPEG, *raw], check=True, capture_output=True)
@@ -64,7 +66,7 @@ def rows() -> Iterator[tuple[str, str, str, float, float]]:
     yield "ETA after a quarter: share it is off by", f"{told:.1f} s told", f"{true:.1f} s it took", off, 0.2
 
 
-def _eta(arguments: list[str], found: probe.Video, folder: Path) -> tuple[float, float, float]:
+def _eta(arguments: list[str], found: Video, folder: Path) -> tuple[float, float, float]:
     """Seconds to go as told after a quarter of the frames, as it came to be, and the share it was off by."""
     reader = ProgressReader(found.frames, found.duration)
     said: list[tuple[float, Progress]] = []
@@ -74,7 +76,7 @@ def _eta(arguments: list[str], found: probe.Video, folder: Path) -> tuple[float,
         if progress:
             said.append((elapsed, progress))
 
-    Work().run([_FFMPEG, *arguments], folder, folder / "log", seconds=_SECONDS, on_line=read)
+    Runner().run([_FFMPEG, *arguments], folder, folder / "log", seconds=_SECONDS, on_line=read)
     told_at, quarter = next((at, progress) for at, progress in said if (progress.percent or 0) >= _QUARTER)
     told, true = quarter.etaSeconds or 0.0, said[-1][0] - told_at
     return told, true, abs(told - true) / true

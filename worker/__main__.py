@@ -1,19 +1,19 @@
-"""`python -m worker`, configured by the environment."""
+"""`python -m worker`, configured by environment variables."""
 
 import logging
 import os
 import signal
 import sys
 
-from worker.log_format import Lines
+from worker.log_format import LineFormatter
 from worker.loop import Worker
 from worker.settings import ConfigurationError, Settings
 
 
 def main() -> int:
-    """Work until SIGTERM or SIGINT. 2 when the configuration is wrong."""
+    """Run the worker until SIGTERM or SIGINT. Returns the exit status: 0, or 2 if the configuration is wrong."""
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(Lines("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("botocore").setLevel(logging.WARNING)
     try:

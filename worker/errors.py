@@ -1,49 +1,42 @@
-"""Everything that can go wrong with a job, and whether trying again can help.
+"""What can go wrong with a job, and whether another attempt can help.
 
-    JobError                    has a code, a sentence, and the encoder's last lines where there are any
-    ├── Hopeless                the job can never succeed: JobFailed, the message is deleted
-    └── Passing                 it may succeed later: JobReturned, the message comes back after a growing delay
-    Interrupted                 the work must stop, for no fault of the job
-    ├── ClaimLost               the job was cancelled or is another worker's now
-    └── Stopping                this worker was told to terminate
+    JobError                    carries a code, a sentence, and the program's last log lines where there are any
+    ├── PermanentError          no attempt can succeed: the worker sends JobFailed and deletes the message
+    └── TransientError          a later attempt may succeed: JobReturned, and the message comes back after a delay
+    Interrupted                 the work must stop, through no fault of the job
+    ├── ClaimLost               the job was cancelled, or another worker holds it
+    └── ShuttingDown            this worker was asked to terminate
 
-Codes of hopeless failures: input-not-found, input-access-denied, input-empty, input-not-video (no container that is
-allowed), input-no-video (audio only, or a codec without a decoder), input-corrupt, encoder-failed, output-invalid,
-output-access-denied, worker-cannot (a profile of another kind of worker), quality-below-minimum, and those of `limits`
-and `alignment`. A score's origin has the codes of an input with `origin-` before them.
-Codes of passing ones: storage-unavailable, disk-full, worker-error.
+Codes of permanent errors: input-not-found, input-access-denied, input-empty, input-not-video (not one of the accepted
+containers), input-no-video (audio only, or a codec without a decoder), input-corrupt, encoder-failed, output-invalid,
+output-access-denied, worker-cannot (the job is for another kind of worker), quality-below-minimum, and those listed in
+`sandbox.limits`, `quality.pairing` and `quality.alignment`. Errors of a score's origin start with `origin-` instead of
+`input-`.
+Codes of transient errors: storage-unavailable, disk-full, worker-error.
 """
-
-import os
-import re
-from collections.abc import Sequence
-from pathlib import Path
 
 from elasticrecode.jobs.events import Failure, Result
 
-_LINES = 20
-_LINE_LENGTH = 500
-LOG_BYTES = 65_536
-_NO_DECODER = re.compile(r"vist#([01]):.{,99}no decoder found for|Decoder .{,99} not found for input stream #([01]):")
-"""Of ffmpeg as it is, and up to 6."""
+_MAX_LINES = 20
+_MAX_LINE_LENGTH = 500
 
 
 class JobError(Exception):
-    """A failed job. `log` holds the encoder's own last lines."""
+    """A failed job: `failure` holds the code, the message, and up to 20 lines of `log`, each up to 500 characters."""
 
     def __init__(self, code: str, message: str, log: list[str] | None = None) -> None:
         super().__init__(message)
-        self.failure = Failure(code, message, [line[:_LINE_LENGTH] for line in (log or [])[-_LINES:]])
+        self.failure = Failure(code, message, [line[:_MAX_LINE_LENGTH] for line in (log or [])[-_MAX_LINES:]])
 
 
-class Hopeless(JobError):
-    """Trying again can't help. `result` is what the job has brought all the same."""
+class PermanentError(JobError):
+    """No attempt can succeed. `result` holds what was published despite the error, else None."""
 
     result: Result | None = None
 
 
-class Passing(JobError):
-    """Trying again later may help."""
+class TransientError(JobError):
+    """A later attempt may succeed."""
 
 
 class Interrupted(Exception):
@@ -51,35 +44,12 @@ class Interrupted(Exception):
 
 
 class ClaimLost(Interrupted):
-    """The job was cancelled, or another worker has it, or nobody can tell."""
+    """The job was cancelled, another worker holds it, or AWS could not be reached to find out."""
 
     def __init__(self, message: str, *, cancelled: bool = False) -> None:
         super().__init__(message)
         self.cancelled = cancelled
 
 
-class Stopping(Interrupted):
-    """This worker must terminate."""
-
-
-def encoder_error(lines: list[str], status: int, sides: Sequence[str] = ("input",)) -> JobError:
-    """What ffmpeg's last lines and its exit status mean. `sides` are the files it read, in their order."""
-    text = "\n".join(lines)
-    if "No space left on device" in text:
-        return Passing("disk-full", "The worker's disk is full.", lines)
-    if unread := _NO_DECODER.search(text):
-        side = sides[int(unread[1] or unread[2])]
-        return Hopeless(f"{side}-no-video", f"The {side}'s video is of a codec that this worker can't decode.", lines)
-    if "Invalid data found" in text or "moov atom not found" in text:
-        return Hopeless("input-corrupt", "The input is damaged; its own data can't be decoded.", lines)
-    if "Could not open encoder before EOF" in text:
-        return Hopeless("input-corrupt", "Not one frame could be decoded.", lines)
-    return Hopeless("encoder-failed", f"The encoder ended with status {status}.", lines)
-
-
-def last_lines(log: Path, folder: Path) -> list[str]:
-    """The end of a program's log, without the path of the job's folder."""
-    with log.open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_BYTES))
-        end = file.read().decode(errors="replace")
-    return end.replace(str(folder), "").splitlines()
+class ShuttingDown(Interrupted):
+    """This worker was asked to terminate."""

@@ -1,7 +1,7 @@
-"""Credentials for one job: a role that is taken for it, narrowed to the objects of that job.
+"""Credentials for one job: the worker assumes a role with a session policy that covers that job's objects only.
 
-The role has the most that any job may do, and with user prefixes what the user may whom the session's tag names. The
-session policy leaves of that the job's own inputs to read and its own outputs to write.
+The role itself allows what any job may need; with user prefixes, what the user in the session's tag may access. The
+session policy narrows that to reading the job's inputs and writing its outputs.
 """
 
 import json
@@ -30,29 +30,29 @@ from elasticrecode.jobs.uris import split
 _log = logging.getLogger(__name__)
 
 _SECONDS = 3600
-"""How long credentials are good that were got by others of a role. A longer job gets new ones when it publishes."""
+"""Lifetime of credentials: the most that STS grants to a role that assumes a role. A longer job refreshes them."""
 LIMITS = (2048, 1024)
-"""Characters of a session policy: what STS takes, and what to try where it can't pack that into a token."""
+"""Characters of a session policy: what STS accepts, and a second try if it cannot pack that into a token."""
 _LITERAL = str.maketrans({character: f"${{{character}}}" for character in "*?$"})
 _TOO_LARGE = "PackedPolicyTooLarge"
 _METHOD = "job-role"
 
 
 def session_policy(job: Job, partition: str, limit: int = LIMITS[0]) -> str:
-    """What a job may do, as an IAM policy of at most `limit` characters.
+    """The IAM session policy of a job, as JSON of at most `limit` characters.
 
-    Keys are cut where they are too long for that: the policy then covers all that begins so.
+    If keys are too long for that, it cuts them all to the longest prefix that fits, and covers every object below it.
     """
-    longest = bisect_right(range(limit + 1), limit, key=lambda most: len(_policy(job, partition, most))) - 1
+    longest = bisect_right(range(limit + 1), limit, key=lambda length: len(_policy(job, partition, length))) - 1
     return _policy(job, partition, longest)
 
 
-def _policy(job: Job, partition: str, most: int) -> str:
-    """The policy with keys of at most so many characters."""
+def _policy(job: Job, partition: str, key_length: int) -> str:
+    """The policy with keys cut to `key_length` characters."""
     statements = [
-        _allow(READ_ACTIONS, [_objects(uri, partition, most) for uri in sources(job)]),
-        _allow(WRITE_ACTIONS, [_objects(uri, partition, most) for uri in products(job)]),
-        # Nothing unless the role may use a key: then S3 may, for these objects, where their bucket is encrypted by it.
+        _allow(READ_ACTIONS, [_objects(uri, partition, key_length) for uri in sources(job)]),
+        _allow(WRITE_ACTIONS, [_objects(uri, partition, key_length) for uri in products(job)]),
+        # Has no effect unless the role may use a KMS key; then S3 may use the key that encrypts these objects' bucket.
         _allow(("kms:Decrypt", "kms:GenerateDataKey"), ["*"])
         | {"Condition": {"StringLike": {"kms:ViaService": "s3.*"}}},
     ]
@@ -63,15 +63,15 @@ def _allow(actions: Iterable[str], resources: Iterable[str]) -> dict[str, Any]:
     return {"Effect": "Allow", "Action": list(actions), "Resource": list(dict.fromkeys(resources))}
 
 
-def _objects(uri: str, partition: str, most: int) -> str:
-    """The ARN of an object, or of those whose keys begin as its key does. What IAM would take for a pattern is none."""
+def _objects(uri: str, partition: str, key_length: int) -> str:
+    """The ARN of an object, or of all objects with its cut key as a prefix. Escapes the wildcards of IAM."""
     bucket, key = split(uri)
-    cut = key[:most]
+    cut = key[:key_length]
     return f"arn:{partition}:s3:::{bucket}/{cut.translate(_LITERAL)}{'' if cut == key else '*'}"
 
 
-class RoleNotTaken(CredentialRetrievalError):
-    """STS's code says why; its own words name accounts and roles, and are for the log alone."""
+class RoleNotAssumed(CredentialRetrievalError):
+    """STS refused the role. Carries its code; its message names accounts and roles, which only the log may show."""
 
     def __init__(self, code: str) -> None:
         super().__init__(provider=_METHOD, error_msg=code)
@@ -79,7 +79,7 @@ class RoleNotTaken(CredentialRetrievalError):
 
 
 class JobRole:
-    """Takes a role for jobs, with the worker's own credentials."""
+    """Assumes a role for each job, with the worker's own credentials."""
 
     def __init__(self, arn: str, config: Config) -> None:
         self._arn = arn
@@ -89,17 +89,17 @@ class JobRole:
         self._data = get_session().get_component("data_loader")
 
     def s3(self, job: Job) -> Any:
-        """A client of S3 for a job. Its calls raise RoleNotTaken where the role can't be taken."""
+        """A client of S3 for a job. Its calls raise RoleNotAssumed if STS refuses the role."""
         credentials = DeferredRefreshableCredentials(lambda: self._credentials(job), _METHOD)
         session = get_session()
         session.register_component("data_loader", self._data)
-        session.register_component("credential_provider", CredentialResolver([_Given(credentials)]))
+        session.register_component("credential_provider", CredentialResolver([_FixedProvider(credentials)]))
         return Session(botocore_session=session).client("s3", config=self._config)
 
     def _credentials(self, job: Job) -> Any:
-        """New credentials for a job."""
+        """New credentials for a job. Raises RoleNotAssumed."""
         tags = [{"Key": TAG, "Value": job.userid}] if is_tag(job.userid) else []
-        asked = {
+        request = {
             "RoleArn": self._arn,
             "RoleSessionName": re.sub(r"[^\w+=,.@-]", "-", f"job-{job.jobid}", flags=re.ASCII)[:64],
             "DurationSeconds": _SECONDS,
@@ -109,17 +109,17 @@ class JobRole:
         for limit in LIMITS:
             policy = session_policy(job, self._partition, limit)
             try:
-                return create_assume_role_refresher(self._sts, {**asked, "Policy": policy})()
+                return create_assume_role_refresher(self._sts, {**request, "Policy": policy})()
             except ClientError as error:
                 code = error.response["Error"]["Code"]
-                _log.warning("job %s: %s could not be taken: %s", job.jobid, self._arn, error)
+                _log.warning("job %s: cannot assume %s: %s", job.jobid, self._arn, error)
                 if code != _TOO_LARGE:
                     break
-        raise RoleNotTaken(code)
+        raise RoleNotAssumed(code)
 
 
-class _Given(CredentialProvider):
-    """Provides credentials that are there."""
+class _FixedProvider(CredentialProvider):
+    """Provides credentials that the caller has already."""
 
     METHOD = CANONICAL_NAME = _METHOD
 

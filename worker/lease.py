@@ -1,4 +1,4 @@
-"""Keeping a job while it is worked on: its message stays invisible and its claim is renewed, or the work stops."""
+"""Keeps a job while the worker runs it: extends the message's visibility timeout and renews the claim."""
 
 import logging
 import threading
@@ -11,29 +11,32 @@ from elasticrecode.errors import Unavailable
 from elasticrecode.jobs.claims import Claims
 from elasticrecode.jobs.lifecycle import CANCELLED
 from worker.errors import ClaimLost
-from worker.sandbox.runner import Work
+from worker.sandbox.runner import Runner
 
 _log = logging.getLogger(__name__)
 
 _RENEWALS = 6
-"""Renewals in the time of a lease, so that a cancelled job's encoder stops soon."""
+"""Renewals per lease. A cancelled job's encoder stops at the next one."""
 
 
 class Lease:
-    """Renews in a thread of its own from enter to exit. When the claim is lost, it stops the work at once."""
+    """The lease of one message, `seconds` long, and of its job's claim once attached.
 
-    def __init__(self, sqs: Any, queue_url: str, receipt: str, seconds: float, work: Work) -> None:
+    As a context manager it renews both in a thread. When the claim is lost, it stops the runner at once.
+    """
+
+    def __init__(self, sqs: Any, queue_url: str, receipt: str, seconds: float, runner: Runner) -> None:
         self._sqs = sqs
         self._message = {"QueueUrl": queue_url, "ReceiptHandle": receipt}
         self._seconds = seconds
-        self._work = work
+        self._runner = runner
         self._claim: tuple[Claims, str, int] | None = None
-        self._until = time.monotonic() + seconds
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+        self._expires = time.monotonic() + seconds
+        self._exited = threading.Event()
+        self._thread = threading.Thread(target=self._renew_until_exit, name="lease", daemon=True)
 
-    def hold(self, claims: Claims, job_id: str, attempt: int) -> None:
-        """Renew this claim too, from now on."""
+    def attach_claim(self, claims: Claims, job_id: str, attempt: int) -> None:
+        """Renew this claim too, from now on. Call it before entering."""
         self._claim = claims, job_id, attempt
 
     def __enter__(self) -> Self:
@@ -41,11 +44,11 @@ class Lease:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ended.set()
+        self._exited.set()
         self._thread.join()
 
     def renew(self) -> None:
-        """Renew now. ClaimLost when the job is not this worker's any more."""
+        """Renew now. Raises ClaimLost if this worker does not hold the job any more, or cannot find out."""
         try:
             if self._claim:
                 claims, job_id, attempt = self._claim
@@ -53,24 +56,24 @@ class Lease:
                 if state:
                     raise ClaimLost(f"the claim is lost: the job is {state}", cancelled=state == CANCELLED)
             self._sqs.change_message_visibility(VisibilityTimeout=int(self._seconds), **self._message)
-            self._until = time.monotonic() + self._seconds
+            self._expires = time.monotonic() + self._seconds
         except (Unavailable, BotoCoreError, ClientError) as error:
-            if time.monotonic() > self._until:
-                raise ClaimLost("the lease ran out while AWS could not be reached") from error
-            _log.warning("lease not renewed: %s", error)
+            if time.monotonic() > self._expires:
+                raise ClaimLost("the lease expired while AWS could not be reached") from error
+            _log.warning("cannot renew the lease, trying again: %s", error)
 
-    def come_back(self, seconds: float) -> None:
-        """Let the message be received again after so many seconds."""
+    def return_after(self, seconds: float) -> None:
+        """Let the message become visible to other workers after so many seconds."""
         self._sqs.change_message_visibility(VisibilityTimeout=int(seconds), **self._message)
 
-    def settle(self) -> None:
-        """Delete the message: the job is done with."""
+    def delete_message(self) -> None:
+        """Delete the message: no worker has to do anything for it any more."""
         self._sqs.delete_message(**self._message)
 
-    def _keep(self) -> None:
-        while not self._ended.wait(self._seconds / _RENEWALS):
+    def _renew_until_exit(self) -> None:
+        while not self._exited.wait(self._seconds / _RENEWALS):
             try:
                 self.renew()
             except ClaimLost as lost:
-                self._work.stop(lost)
+                self._runner.stop(lost)
                 return

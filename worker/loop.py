@@ -1,4 +1,4 @@
-"""The worker's life: take a job, claim it, do it, tell of it, and only then delete its message."""
+"""The worker's loop: receive a job, claim it, run it, report its end, and only then delete its message."""
 
 import logging
 import threading
@@ -18,14 +18,15 @@ from elasticrecode.jobs.claims import Claim, Claims
 from elasticrecode.jobs.events import JOB_FAILED, JOB_FINISHED, JOB_PROGRESS, JOB_START, Progress
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.lifecycle import ENDED, JOB_LOST, JOB_RETURNED
-from worker.errors import ClaimLost, Hopeless, Passing, Stopping
+from worker.errors import ClaimLost, PermanentError, ShuttingDown, TransientError
 from worker.job_role import JobRole
 from worker.lease import Lease
 from worker.log_format import printable
-from worker.pipeline import perform, sweep
+from worker.pipeline import remove_leftovers, run_job
 from worker.reporter import Reporter
 from worker.sandbox import isolation
-from worker.sandbox.runner import Work
+from worker.sandbox.isolation import Isolation
+from worker.sandbox.runner import Runner
 from worker.settings import DEBUG, ConfigurationError, Settings
 from worker.storage import Storage
 
@@ -33,61 +34,68 @@ _log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 20
 _PAUSE_SECONDS = 2.0
-_SOON_SECONDS = 2
-_DELAY_SECONDS = 10
-_LONGEST_DELAY_SECONDS = 900
-_CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=3, read_timeout=30)
+_SHORT_DELAY_SECONDS = 2
+_FIRST_DELAY_SECONDS = 10
+_MAX_DELAY_SECONDS = 900
+CLIENT_CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=3, read_timeout=30)
 
 
 class Terminated(BaseException):
-    """Raised by the signal handler while the worker waits. Not an Exception: botocore would take it for its own."""
+    """Raised by the signal handler while the worker is idle.
+
+    It is a BaseException because botocore catches Exception and treats it as its own error.
+    """
 
 
 class Worker:
     """One worker on one queue."""
 
     def __init__(self, settings: Settings) -> None:
-        """Touches nothing outside the process."""
+        """Create clients. Makes no request."""
         self._settings = settings
-        self._sqs = boto3.client("sqs", config=_CONFIG)
-        self._role = JobRole(settings.job_role, _CONFIG) if settings.job_role else None
-        self._storage = Storage(partial(boto3.client, "s3", config=_CONFIG))
+        self._sqs = boto3.client("sqs", config=CLIENT_CONFIG)
+        self._role = JobRole(settings.job_role, CLIENT_CONFIG) if settings.job_role else None
+        self._storage = Storage(partial(boto3.client, "s3", config=CLIENT_CONFIG))
         self._claims = Claims(settings.jobs_table, settings.lease_seconds) if settings.jobs_table else None
         self._queue_url = self._control_url = ""
         self._stopping = threading.Event()
-        self._work: Work | None = None
+        self._runner: Runner | None = None
 
     def stop(self) -> None:
-        """End soon: called by the signal handler, in the main thread."""
+        """Stop the current job and end `run`. Called by the signal handler, in the main thread."""
         self._stopping.set()
-        if self._work:
-            self._work.stop(Stopping("the worker was told to terminate"))
+        if self._runner:
+            self._runner.stop(ShuttingDown("the worker was asked to terminate"))
         else:
             raise Terminated
 
     def run(self) -> None:
-        """Work until stopped. ConfigurationError when a queue does not exist, or the sandbox is less than required."""
-        _tell_of_sandbox(self._settings.sandbox)
-        sweep(self._settings)
+        """Work until stopped. Raises ConfigurationError if a queue is missing, or the sandbox is weaker than required.
+
+        Errors of AWS are logged, and the worker tries again.
+        """
+        check_sandbox(self._settings.sandbox)
+        remove_leftovers(self._settings)
         _log.info("taking %s jobs from %s", self._settings.kind, self._settings.queue)
         if self._settings.job_role:
-            _log.info("reading and writing files as %s, each job its own", self._settings.job_role)
+            _log.info("reading and writing files with the role %s, narrowed to each job", self._settings.job_role)
         else:
             _log.warning("JOB_ROLE is not set: this worker's own credentials read and write the files of all users")
         try:
             while not self._stopping.is_set():
                 try:
-                    self._take()
+                    self.poll()
                 except (BotoCoreError, ClientError, Unavailable) as error:
-                    _log.warning("AWS refused, trying again: %s", error)
+                    _log.warning("a request to AWS failed, trying again: %s", error)
                     self._stopping.wait(_PAUSE_SECONDS)
         except Terminated:
-            _log.info("told to terminate while idle")
+            _log.info("asked to terminate while idle")
         _log.info("ended")
 
-    def _take(self) -> None:
-        self._queue_url = self._queue_url or self._find(self._settings.queue)
-        self._control_url = self._control_url or self._find(self._settings.control_queue)
+    def poll(self) -> None:
+        """Wait up to 20 s for a message and handle it. Raises the errors of AWS."""
+        self._queue_url = self._queue_url or self._url_of(self._settings.queue)
+        self._control_url = self._control_url or self._url_of(self._settings.control_queue)
         answer = self._sqs.receive_message(
             QueueUrl=self._queue_url,
             MaxNumberOfMessages=1,
@@ -96,119 +104,123 @@ class Worker:
             AttributeNames=["ApproximateReceiveCount"],
         )
         for message in answer.get("Messages", ()):
-            self._work = Work(self._settings.limits, self._settings.sandbox)
+            self._runner = Runner(self._settings.limits, self._settings.sandbox)
             try:
-                self._handle(message, self._work)
+                self._handle(message, self._runner)
             finally:
-                self._work = None
+                self._runner = None
 
-    def _handle(self, message: Mapping[str, Any], work: Work) -> None:
+    def _handle(self, message: Mapping[str, Any], runner: Runner) -> None:
         body = message["Body"]
-        lease = Lease(self._sqs, self._queue_url, message["ReceiptHandle"], self._settings.lease_seconds, work)
+        lease = Lease(self._sqs, self._queue_url, message["ReceiptHandle"], self._settings.lease_seconds, runner)
         if self._settings.kind == DEBUG:
             print(printable(body), flush=True)
         try:
             job = wire.decode(body, Job)
         except msgspec.DecodeError as error:
             if self._settings.kind == DEBUG:
-                lease.settle()
+                lease.delete_message()
                 return
-            _log.error("a message is no job and is left to the dead-letter queue: %s: %.500s", error, body)
-            lease.come_back(_SOON_SECONDS)
+            _log.error("a message is not a job and is left for the dead-letter queue: %s: %.500s", error, body)
+            lease.return_after(_SHORT_DELAY_SECONDS)
             return
         reporter = Reporter(self._sqs, self._control_url, self._settings, body)
-        tries = int(message["Attributes"]["ApproximateReceiveCount"])
+        receives = int(message["Attributes"]["ApproximateReceiveCount"])
         claimed = self._claim(self._claims, job, lease, reporter) if self._claims else job
         if claimed:
             with lease:
-                self._do(claimed, lease, reporter, work, tries)
+                self._run(claimed, lease, reporter, runner, receives)
 
     def _claim(self, claims: Claims, job: Job, lease: Lease, reporter: Reporter) -> Job | None:
-        """Claim the next attempt; the job as its record has it, for anybody may have sent the message.
+        """Claim the next attempt. Returns the job from its record, since anybody could have sent the message.
 
-        None where it can't be claimed: the message is left as the job's state has it.
+        Returns None if the job cannot be claimed; the message is then deleted or returned, as the job's state requires.
         """
         answer = claims.claim(job.jobid, self._settings.pod)
         if isinstance(answer, Claim):
             reporter.attempt, reporter.job = answer.attempt, answer.job
-            lease.hold(claims, job.jobid, answer.attempt)
+            lease.attach_claim(claims, job.jobid, answer.attempt)
             return msgspec.json.decode(answer.job, type=Job)
         if answer is None and not self._role:
             return job
         if answer is None:
-            _log.error("job %s has no record that says whose it is, and is left to the dead-letter queue", job.jobid)
-            lease.come_back(_SOON_SECONDS)
+            _log.error("job %s has no record of its owner and is left for the dead-letter queue", job.jobid)
+            lease.return_after(_SHORT_DELAY_SECONDS)
             return None
-        _log.info("job %s can't be claimed: %s", job.jobid, answer)
+        _log.info("job %s cannot be claimed: %s", job.jobid, answer)
         if answer.state in ENDED:
-            lease.settle()
+            lease.delete_message()
         elif answer.lost:
-            reporter.send(JOB_LOST, msg="its lease ran out", attempt=answer.attempt)
-            lease.come_back(_SOON_SECONDS)
+            reporter.send(JOB_LOST, msg="its lease expired", attempt=answer.attempt)
+            lease.return_after(_SHORT_DELAY_SECONDS)
         else:
-            lease.come_back(self._settings.lease_seconds / 2)
+            lease.return_after(self._settings.lease_seconds / 2)
         return None
 
-    def _do(self, job: Job, lease: Lease, reporter: Reporter, work: Work, tries: int) -> None:
+    def _run(self, job: Job, lease: Lease, reporter: Reporter, runner: Runner, receives: int) -> None:
+        """Run a job and report its end. `receives` counts deliveries of its message; retries wait longer each time."""
+
         def report(progress: Progress) -> None:
             try:
                 reporter.send(JOB_PROGRESS, progress=progress)
             except (BotoCoreError, ClientError) as error:
-                _log.warning("job %s: progress not sent: %s", job.jobid, error)
+                _log.warning("job %s: cannot send progress: %s", job.jobid, error)
 
-        delay = min(_LONGEST_DELAY_SECONDS, _DELAY_SECONDS * 2 ** (tries - 1))
+        delay = min(_MAX_DELAY_SECONDS, _FIRST_DELAY_SECONDS * 2 ** (receives - 1))
         try:
             reporter.send(JOB_START)
             storage = Storage(partial(self._role.s3, job)) if self._role else self._storage
-            result = perform(job, self._settings, storage, work, report, lease.renew)
+            result = run_job(job, self._settings, storage, runner, report, lease.renew)
             reporter.send(JOB_FINISHED, result=result)
-            lease.settle()
+            lease.delete_message()
             _log.info("job %s finished", job.jobid)
-        except Hopeless as error:
+        except PermanentError as error:
             _log.info("job %s failed: %s: %s", job.jobid, error.failure.code, error)
             reporter.send(JOB_FAILED, msg=str(error), error=error.failure, result=error.result or UNSET)
-            lease.settle()
-        except Passing as error:
-            _log.warning("job %s goes back for %s s: %s", job.jobid, delay, error)
-            self._give_back(reporter, lease, delay, error)
+            lease.delete_message()
+        except TransientError as error:
+            _log.warning("job %s returned for %s s: %s", job.jobid, delay, error)
+            self._return_job(reporter, lease, delay, error)
         except ClaimLost as lost:
             _log.info("job %s dropped: %s", job.jobid, lost)
-        except Stopping:
-            _log.info("job %s goes back: told to terminate", job.jobid)
-            reporter.send(JOB_RETURNED, msg="the worker was told to terminate")
+        except ShuttingDown:
+            _log.info("job %s returned: asked to terminate", job.jobid)
+            reporter.send(JOB_RETURNED, msg="the worker was asked to terminate")
             if self._claims and reporter.attempt:
                 self._claims.release(job.jobid, reporter.attempt)
-            lease.come_back(0)
+            lease.return_after(0)
         except (BotoCoreError, ClientError, Unavailable):
             raise
         except Exception as error:  # noqa: BLE001
-            _log.exception("job %s goes back for %s s", job.jobid, delay)
-            self._give_back(
-                reporter, lease, delay, Passing("worker-error", f"The worker itself failed: {type(error).__name__}.")
-            )
+            _log.exception("job %s returned for %s s", job.jobid, delay)
+            message = f"The worker itself failed: {type(error).__name__}."
+            self._return_job(reporter, lease, delay, TransientError("worker-error", message))
 
-    def _give_back(self, reporter: Reporter, lease: Lease, delay: float, error: Passing) -> None:
-        """Let the job be tried again later. Workers without claims say nothing: to them it has not failed."""
+    def _return_job(self, reporter: Reporter, lease: Lease, delay: float, error: TransientError) -> None:
+        """Return the job for a later attempt. Without a claim no event is sent: such a job has not failed."""
         if reporter.attempt:
             reporter.send(JOB_RETURNED, msg=str(error), error=error.failure)
-        lease.come_back(delay)
+        lease.return_after(delay)
 
-    def _find(self, name: str) -> str:
+    def _url_of(self, queue: str) -> str:
         try:
-            return str(self._sqs.get_queue_url(QueueName=name)["QueueUrl"])
+            return str(self._sqs.get_queue_url(QueueName=queue)["QueueUrl"])
         except self._sqs.exceptions.QueueDoesNotExist:
-            raise ConfigurationError(f"there is no queue called {name}") from None
+            raise ConfigurationError(f"there is no queue called {queue}") from None
 
 
-def _tell_of_sandbox(wanted: str) -> None:
-    """Say what programs that read users' files can reach here. ConfigurationError when that must be less."""
-    held = isolation.check() if wanted != "off" else isolation.Held(network=False, files=False)
-    kept = {"the network": held.network, "files that are not the job's": held.files}
-    free = " and ".join(name for name, is_kept in kept.items() if not is_kept)
-    if not free:
-        _log.info("programs that read users' files are kept from the network and from files that are not the job's")
-    elif wanted == "required":
-        raise ConfigurationError(f"SANDBOX is required, but here the kernel does not keep programs from {free}")
+def check_sandbox(sandbox: str) -> None:
+    """Log how far programs that read users' files are isolated. `sandbox` is the value of SANDBOX.
+
+    Raises ConfigurationError if it is `required` and the kernel cannot isolate them completely.
+    """
+    isolated = isolation.detect() if sandbox != "off" else Isolation(network=False, files=False)
+    parts = {"the network": isolated.network, "files that are not the job's": isolated.files}
+    reachable = " and ".join(part for part, is_isolated in parts.items() if not is_isolated)
+    if not reachable:
+        _log.info("programs that read users' files are isolated from the network and from files that are not the job's")
+    elif sandbox == "required":
+        raise ConfigurationError(f"SANDBOX is required, but this kernel does not isolate programs from {reachable}")
     else:
-        why = "SANDBOX is off" if wanted == "off" else "this kernel, or the container's own filter, can't do it"
-        _log.warning("programs that read users' files are NOT kept from %s: %s", free, why)
+        reason = "SANDBOX is off" if sandbox == "off" else "this kernel, or the container's filter, does not support it"
+        _log.warning("programs that read users' files are NOT isolated from %s: %s", reachable, reason)

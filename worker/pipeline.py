@@ -1,10 +1,11 @@
-"""One job, from its inputs on S3 to its outputs on S3: a transcode, a score, or a transcode that is then scored."""
+"""One job, from its inputs on S3 to its outputs on S3: a transcode, a score, or a transcode and its score."""
 
 import glob
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from msgspec import UNSET
 
@@ -12,99 +13,121 @@ from elasticrecode.jobs.events import Output, Progress, Quality, Result
 from elasticrecode.jobs.job import Job, flaws
 from elasticrecode.jobs.uris import SCORE_FILES, name, output_name
 from elasticrecode.media.codecs import CONTAINERS
-from worker.errors import ClaimLost, Hopeless
+from worker.errors import ClaimLost, PermanentError
 from worker.media.encode import transcode
 from worker.quality.score import Pair, score
-from worker.sandbox.runner import Work
+from worker.sandbox.runner import Runner
 from worker.settings import DEBUG, Settings
 from worker.storage import Storage
 
+_Report = Callable[[Progress], None]
 
-def scratch_prefix(settings: Settings) -> str:
-    """How the folders of a worker's jobs begin: with its own name, since workers may share a disk."""
+
+class _Produced(NamedTuple):
+    """What the job has produced in its folder: each local file with its output, and the summary of a score."""
+
+    files: list[tuple[Path, Output]]
+    quality: Quality | None
+
+
+def folder_prefix(settings: Settings) -> str:
+    """Prefix of the names of a worker's job folders. It has the worker's own name, since workers may share a disk."""
     return f"job-{settings.pod}-"
 
 
-def sweep(settings: Settings) -> None:
-    """Remove what an earlier life of this worker left behind when it was killed."""
-    for left in Path(tempfile.gettempdir()).glob(f"{glob.escape(scratch_prefix(settings))}*"):
-        shutil.rmtree(left, ignore_errors=True)
+def remove_leftovers(settings: Settings) -> None:
+    """Remove job folders that an earlier process of this worker left behind when it was killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{glob.escape(folder_prefix(settings))}*"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def perform(
+def run_job(
     job: Job,
     settings: Settings,
     storage: Storage,
-    work: Work,
-    report: Callable[[Progress], None],
-    may_publish: Callable[[], None],
+    runner: Runner,
+    report: _Report,
+    check_claim: Callable[[], None],
 ) -> Result:
-    """Do the job in a folder of its own, which is removed in any case. A debug worker does nothing.
+    """Run the job in a folder of its own, which is always removed, and publish its outputs.
 
-    Reports progress at most once a second. `may_publish` is asked right before outputs appear, and again when they are
-    there, and raises when the claim is lost. Raises JobError or Interrupted; then nothing was published, but where the
-    error has a `result`.
+    A debug worker does nothing. Reports progress at most once a second. `check_claim` raises when the claim is lost; it
+    is called right before outputs are published, and again when they are. Raises JobError or Interrupted; then nothing
+    is published, unless the error has a `result`.
     """
     if settings.kind == DEBUG:
         return Result()
-    if job.kind != settings.kind:
-        raise Hopeless("worker-cannot", f"This is a worker for {settings.kind} jobs; the job is for {job.kind}.")
-    wrong = flaws(job)
-    if wrong:
-        raise Hopeless("worker-cannot", f"The job did not come through the API: {'; '.join(wrong)}.")
-    encode, scoring = job.profile.ffmpeg, job.profile.vmaf
-    if not encode and not scoring:
-        raise Hopeless("worker-cannot", "The job's profile asks for nothing.")
-    source_name = name(job.input)
-    with tempfile.TemporaryDirectory(prefix=scratch_prefix(settings)) as path:
-        folder = Path(path)
-        source, origin, target = folder / "input", folder / "origin", folder / "output"
-        files: list[tuple[Path, str]] = []
-        outputs: list[Output] = []
-        storage.download(job.input, source, work)
-        work.check()
-        pair, done = Pair(origin, source, job.origin or "", job.input), 0
-        if encode:
-            uri = job.output + output_name(job.input)
-            muxer = CONTAINERS[uri.rpartition(".")[2].lower()]
-            made = transcode(
-                source, target, uri, muxer, encode, settings, work, report, then_score=scoring is not UNSET
-            )
-            files.append((target, uri))
-            outputs.append(made)
-            pair, done = Pair(source, target, job.input, uri, made_here=True), made.frames or 0
-        elif not job.origin:
-            raise Hopeless("origin-not-found", "The job names no origin to score against.")
-        else:
-            storage.download(job.origin, origin, work, "origin")
-            work.check()
-        quality: Quality | None = None
-        if scoring:
-            scored = score(pair, scoring, settings, work, report, folder, before=done)
-            quality = scored.quality
-            for written, ending in zip((scored.report, scored.page), SCORE_FILES, strict=True):
-                uri = job.output + source_name + ending
-                files.append((written, uri))
-                outputs.append(Output(uri=uri, bytes=written.stat().st_size))
-        work.check()
-        may_publish()
-        _publish(storage, files, job.jobid, may_publish)
-    result = Result(outputs=outputs, quality=quality or UNSET)
+    _check_runnable(job, settings)
+    with tempfile.TemporaryDirectory(prefix=folder_prefix(settings)) as path:
+        produced = _produce(job, settings, storage, runner, report, Path(path))
+        runner.check()
+        check_claim()
+        publish(storage, [(file, output.uri) for file, output in produced.files], job.jobid, check_claim)
+    quality, scoring = produced.quality, job.profile.vmaf
+    result = Result(outputs=[output for _, output in produced.files], quality=quality or UNSET)
     if quality and scoring and quality.passed is False and scoring.onFail == "fail":
-        below = f"VMAF is {quality.vmaf.mean:.2f}, below the minimum of {scoring.min:g}. What was made is kept."
-        error = Hopeless("quality-below-minimum", below)
+        message = f"VMAF is {quality.vmaf.mean:.2f}, below the minimum of {scoring.min:g}. The outputs are kept."
+        error = PermanentError("quality-below-minimum", message)
         error.result = result
         raise error
     return result
 
 
-def _publish(storage: Storage, files: list[tuple[Path, str]], job_id: str, is_wanted: Callable[[], None]) -> None:
-    """Upload the files. A job that is cancelled meanwhile leaves none; one that another worker has is left to that."""
-    for written, uri in files:
-        storage.upload(written, uri, job_id)
+def publish(storage: Storage, files: list[tuple[Path, str]], job_id: str, check_claim: Callable[[], None]) -> None:
+    """Upload local files to their URIs, then check the claim.
+
+    If the job was cancelled meanwhile, the files are removed again. If another worker holds it, they stay: that worker
+    overwrites them.
+    """
+    for file, uri in files:
+        storage.upload(file, uri, job_id)
     try:
-        is_wanted()
+        check_claim()
     except ClaimLost as lost:
         if lost.cancelled:
             storage.remove([uri for _, uri in files])
         raise
+
+
+def _check_runnable(job: Job, settings: Settings) -> None:
+    """Raise PermanentError `worker-cannot` for a job that no attempt on this queue can run."""
+    if job.kind != settings.kind:
+        message = f"This worker runs {settings.kind} jobs; the job is for {job.kind}."
+        raise PermanentError("worker-cannot", message)
+    faults = flaws(job)
+    if faults:
+        raise PermanentError("worker-cannot", f"The job did not come from the API: {'; '.join(faults)}.")
+    if not job.profile.ffmpeg and not job.profile.vmaf:
+        raise PermanentError("worker-cannot", "The job's profile has neither ffmpeg nor vmaf.")
+
+
+def _produce(
+    job: Job, settings: Settings, storage: Storage, runner: Runner, report: _Report, folder: Path
+) -> _Produced:
+    """Download the inputs and produce the outputs in the job's folder."""
+    encoding, scoring = job.profile.ffmpeg, job.profile.vmaf
+    source, origin, target = folder / "input", folder / "origin", folder / "output"
+    files: list[tuple[Path, Output]] = []
+    storage.download(job.input, source, runner)
+    runner.check()
+    if encoding:
+        uri = job.output + output_name(job.input)
+        muxer = CONTAINERS[uri.rpartition(".")[2].lower()]
+        then_score = scoring is not UNSET
+        output = transcode(source, target, uri, muxer, encoding, settings, runner, report, then_score=then_score)
+        files.append((target, output))
+        pair = Pair(source, target, job.input, uri, encoded_here=True)
+    elif not job.origin:
+        raise PermanentError("origin-not-found", "The job has no origin to score against.")
+    else:
+        storage.download(job.origin, origin, runner, "origin")
+        runner.check()
+        pair = Pair(origin, source, job.origin, job.input)
+    if not scoring:
+        return _Produced(files, None)
+    before = sum(output.frames or 0 for _, output in files)
+    scored = score(pair, scoring, settings, runner, report, folder, before=before)
+    for file, suffix in zip((scored.report, scored.html), SCORE_FILES, strict=True):
+        uri = job.output + name(job.input) + suffix
+        files.append((file, Output(uri=uri, bytes=file.stat().st_size)))
+    return _Produced(files, scored.quality)

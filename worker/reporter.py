@@ -1,4 +1,4 @@
-"""What the worker tells the control plane."""
+"""Sends the events of a job to the control queue."""
 
 import time
 import uuid
@@ -12,7 +12,10 @@ from worker.settings import Settings
 
 
 class Reporter:
-    """Sends the events of one job; each carries the job exactly as it was taken, or as its record has it."""
+    """Sends the events of one job.
+
+    Each carries `job`, the JSON of the message as received or, once claimed, of the record, and the `attempt`.
+    """
 
     def __init__(self, sqs: Any, control_url: str, settings: Settings, job: str) -> None:
         self._sqs = sqs
@@ -31,7 +34,7 @@ class Reporter:
         error: Failure | UnsetType = UNSET,
         attempt: int | UnsetType = UNSET,
     ) -> None:
-        """Send an event. Raises botocore's errors when AWS does not take it after retries."""
+        """Send an event. Raises botocore's errors if SQS does not accept it after retries."""
         now = time.time_ns()
         event = WorkerEvent(
             workerType=self._settings.kind,

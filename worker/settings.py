@@ -1,11 +1,11 @@
-"""The worker's configuration, from the contract's environment variables."""
+"""The worker's configuration, from environment variables (docs/reference/workers.md)."""
 
 import re
 import socket
 from collections.abc import Mapping
 from typing import NamedTuple, Self
 
-from worker.sandbox.limits import Limits
+from worker.sandbox.limits import JobLimits
 
 DEBUG = "debug"
 _KINDS = ("ffmpeg", "vmaf", DEBUG)
@@ -15,16 +15,17 @@ _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,512}", re.ASC
 
 
 class ConfigurationError(Exception):
-    """Variables that are missing or wrong, all of them in one sentence."""
+    """The configuration is wrong. The message is one sentence that names every wrong variable."""
 
 
 class Settings(NamedTuple):
     """A worker's settings.
 
-    `jobs_table` is empty where jobs are not claimed, as in the first generation, `job_role` where the worker's own
-    credentials read and write files. `lease_seconds` bounds how long a vanished worker can hold a job; cancelling stops
-    an encoder within a sixth of it. `sandbox` says whether the kernel keeps in programs that read users' files: as far
-    as it can, wholly or there is no work, or not.
+    `kind` is the type of jobs it runs: `ffmpeg`, `vmaf` or `debug`. `core` is `CPU` or `GPU`. `jobs_table` is empty if
+    jobs are not claimed, as by first-generation workers; `job_role` is empty if the worker's own credentials read and
+    write files. `lease_seconds`, 3 to 3600, bounds how long a vanished worker holds a job; cancelling stops an encoder
+    within a sixth of it. `sandbox` says how far the kernel must isolate programs that read users' files: `auto` (as far
+    as it can), `required` (completely, or the worker does not start) or `off`.
     """
 
     kind: str
@@ -37,13 +38,13 @@ class Settings(NamedTuple):
     pod: str
     ffmpeg: str
     ffprobe: str
-    limits: Limits = Limits()
+    limits: JobLimits = JobLimits()
     sandbox: str = "auto"
     job_role: str = ""
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Self:
-        """The settings in an environment. ConfigurationError names every fault."""
+        """The settings in an environment. Raises ConfigurationError."""
         faults = [
             f"{name} is not set" for name in ("WORKER_TYPE", "QUEUE_NAME", "CONTROL_PLANE") if not environ.get(name)
         ]
@@ -58,12 +59,12 @@ class Settings(NamedTuple):
         sandbox = environ.get("SANDBOX") or "auto"
         if sandbox not in _SANDBOXES:
             faults.append(f"SANDBOX must be one of {', '.join(_SANDBOXES)}, not {sandbox!r}")
-        limits = Limits.read(environ, faults)
+        limits = JobLimits.read(environ, faults)
         role = environ.get("JOB_ROLE", "")
         if role and not _ROLE.fullmatch(role):
-            faults.append(f"JOB_ROLE must be the ARN of a role, not {role!r}")
+            faults.append(f"JOB_ROLE must be the ARN of an IAM role, not {role!r}")
         if role and not environ.get("JOBS_TABLE"):
-            faults.append("JOB_ROLE needs JOBS_TABLE, which says whose a job is")
+            faults.append("JOB_ROLE needs JOBS_TABLE, whose records name the owner of each job")
         if faults:
             raise ConfigurationError("; ".join(faults))
         host = socket.gethostname()

@@ -19,10 +19,10 @@ from tests.conftest import contract
 from tests.fakes.stack import Stack
 from tests.support import call
 from worker import loop
-from worker.errors import Passing
+from worker.errors import TransientError
 from worker.job_role import LIMITS, JobRole
-from worker.loop import _CONFIG
-from worker.sandbox.runner import Work
+from worker.loop import CLIENT_CONFIG
+from worker.sandbox.runner import Runner
 from worker.settings import Settings
 from worker.storage import Storage
 
@@ -144,7 +144,7 @@ def job(user: str = "ann", id_: str = "j-1") -> Job:
 def test_a_job_costs_one_call_of_sts_however_many_its_files_are(kept: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     kept.s3.put_object(Bucket="media", Key="users/ann/a.mp4", Body=b"film")
     asked = Asked(monkeypatch)
-    s3 = JobRole(ROLE, _CONFIG).s3(job())
+    s3 = JobRole(ROLE, CLIENT_CONFIG).s3(job())
     assert asked.calls == []
     for _ in range(3):
         s3.get_object(Bucket="media", Key="users/ann/a.mp4")
@@ -160,7 +160,7 @@ def test_names_that_sts_would_refuse_are_no_tag_and_no_sessions_name(
 ) -> None:
     kept.s3.put_object(Bucket="media", Key="users/ann/a.mp4", Body=b"film")
     asked = Asked(monkeypatch)
-    JobRole(ROLE, _CONFIG).s3(job(user, id_)).get_object(Bucket="media", Key="users/ann/a.mp4")
+    JobRole(ROLE, CLIENT_CONFIG).s3(job(user, id_)).get_object(Bucket="media", Key="users/ann/a.mp4")
     (call_,) = asked.calls
     assert call_["Tags"] == []
     assert 2 <= len(call_["RoleSessionName"]) <= 64
@@ -173,7 +173,7 @@ def test_a_policy_that_sts_can_not_pack_is_made_shorter(kept: Stack, monkeypatch
     asked = Asked(monkeypatch)
     asked.codes = ["PackedPolicyTooLarge"]
     long = msgspec.structs.replace(job(), input=f"s3://media/{key}")
-    JobRole(ROLE, _CONFIG).s3(long).get_object(Bucket="media", Key=key)
+    JobRole(ROLE, CLIENT_CONFIG).s3(long).get_object(Bucket="media", Key=key)
     first, second = (len(made["Policy"]) for made in asked.calls)
     assert LIMITS[1] < first <= LIMITS[0]
     assert second <= LIMITS[1]
@@ -185,9 +185,9 @@ def test_a_role_that_can_not_be_taken_is_no_fault_of_the_job_and_names_no_accoun
 ) -> None:
     asked = Asked(monkeypatch)
     asked.codes = list(codes)
-    role = JobRole(ROLE, _CONFIG)
-    with pytest.raises(Passing) as caught, caplog.at_level(logging.WARNING):
-        Storage(lambda: role.s3(job())).download(f"{MINE}a.mp4", tmp_path / "x", Work())
+    role = JobRole(ROLE, CLIENT_CONFIG)
+    with pytest.raises(TransientError) as caught, caplog.at_level(logging.WARNING):
+        Storage(lambda: role.s3(job())).download(f"{MINE}a.mp4", tmp_path / "x", Runner())
     assert caught.value.failure.code == "storage-unavailable"
     assert "arn:" not in str(caught.value)
     assert codes[0] in str(caught.value)
@@ -207,7 +207,7 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
         found.append(asked)
         raise Done
 
-    monkeypatch.setattr(loop, "perform", perform)
+    monkeypatch.setattr(loop, "run_job", perform)
     monkeypatch.setattr(loop, "_POLL_SECONDS", 0)
     return found
 
@@ -221,7 +221,7 @@ def test_what_a_worker_does_is_what_the_record_says(kept: Stack, done: list[Job]
     answer = call(kept.submit, routes.SUBMIT, order("job", input=f"{MINE}a.mp4"))
     forged = msgspec.structs.replace(job("bob", answer.body[0]["jobid"]), input=f"{THEIRS}secret.mp4")
     kept.sqs.send_message(QueueUrl=kept.queue["ffmpeg_job"], MessageBody=msgspec.json.encode(forged).decode())
-    worker()._take()
+    worker().poll()
     (made,) = done
     assert (made.userid, made.input, made.output) == ("ann", f"{MINE}a.mp4", f"{MINE}out/")
     events = [json.loads(message["Body"])["job"] for message in kept.messages("control_plane")]
@@ -234,14 +234,14 @@ def test_a_job_without_a_record_is_done_only_by_workers_without_a_role_for_jobs(
 ) -> None:
     body = msgspec.json.encode(job(id_="unknown")).decode()
     kept.sqs.send_message(QueueUrl=kept.queue["ffmpeg_job"], MessageBody=body)
-    worker(**more)._take()
+    worker(**more).poll()
     assert len(done) == jobs
 
 
 def test_a_worker_says_with_whose_credentials_it_reads_files(
     kept: Stack, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for more, said in (({"JOB_ROLE": ROLE}, f"as {ROLE}"), ({}, "JOB_ROLE is not set")):
+    for more, said in (({"JOB_ROLE": ROLE}, f"with the role {ROLE}"), ({}, "JOB_ROLE is not set")):
         begun = worker(**more)
         begun._stopping.set()
         with caplog.at_level(logging.INFO):

@@ -31,8 +31,8 @@ from tests.fakes.stack import Stack, selected
 from tests.fakes.turns import InTurn
 from tests.support import call
 from worker import loop
-from worker.errors import Hopeless, Passing, Stopping
-from worker.sandbox.runner import Work
+from worker.errors import PermanentError, ShuttingDown, TransientError
+from worker.sandbox.runner import Runner
 from worker.settings import Settings
 
 LEGAL = {(source, move.target) for move in MOVES for source in move.sources}
@@ -74,7 +74,7 @@ class World:
         monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(int=rng.getrandbits(128), version=4))
         random.seed(rng.random())
         monkeypatch.setattr(loop, "_POLL_SECONDS", 0)
-        monkeypatch.setattr(loop, "perform", self.perform)
+        monkeypatch.setattr(loop, "run_job", self.perform)
         self.worker_settings = Settings.read(
             {
                 "WORKER_TYPE": "ffmpeg",
@@ -199,7 +199,7 @@ class World:
             alive, busy = False, self.busy
             with self.faults.process():
                 try:
-                    worker._take()
+                    worker.poll()
                 except _EXPECTED:
                     self.counts["worker errors"] += 1
                 alive = True
@@ -213,7 +213,7 @@ class World:
         job: Job,
         settings: Settings,
         storage: object,
-        work: Work,
+        runner: Runner,
         report: Callable[[Progress], None],
         may_publish: Callable[[], None],
     ) -> Result:
@@ -222,14 +222,14 @@ class World:
         report(Progress(percent=50.0))
         chance = self.rng.random()
         if chance < 0.02:
-            raise Hopeless("input-corrupt", "not a video")
+            raise PermanentError("input-corrupt", "not a video")
         if chance < 0.05:
-            raise Passing("storage-unavailable", "slow down")
+            raise TransientError("storage-unavailable", "slow down")
         if chance < 0.08:
-            work.stop(Stopping("scale-down"))
+            runner.stop(ShuttingDown("scale-down"))
         if chance > 0.97:
             self.clock.ahead += LEASE_SECONDS + 5  # the machine slept
-        work.check()
+        runner.check()
         may_publish()
         self.counts["published"] += 1
         if self.finished[job.jobid]:

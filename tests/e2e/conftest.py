@@ -29,7 +29,7 @@ from local.cluster import administrator_token
 from local.place import TOOLS, Place
 from local.processes import Supervisor
 from tests.conftest import ROOT, contract
-from worker.sandbox.isolation import environment
+from worker.sandbox.isolation import program_environment
 
 FFMPEG, FFPROBE = TOOLS / "bin" / "ffmpeg", TOOLS / "bin" / "ffprobe"
 LEASE_SECONDS = 6
@@ -190,7 +190,7 @@ class Deployed:
         self.s3.download_file(self.bucket, uri.split("/", 3)[3], str(path))
         said = subprocess.run(
             [FFPROBE, "-v", "error", "-show_streams", "-show_format", "-of", "json", path],
-            env=environment(),
+            env=program_environment(),
             capture_output=True,
             check=True,
         )

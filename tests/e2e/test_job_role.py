@@ -26,7 +26,7 @@ from tests.conftest import ROOT
 from tests.e2e.conftest import FFMPEG, FFPROBE, free_ports, wait_for
 from tests.infra.test_stack import template
 from worker.job_role import JobRole
-from worker.loop import _CONFIG
+from worker.loop import CLIENT_CONFIG
 
 BUNNY = TOOLS / "media" / "bigbuckbunny.mp4"
 MEDIA, ELSEWHERE = "media", "elsewhere"
@@ -184,7 +184,7 @@ def of(aws: Enforced, monkeypatch: pytest.MonkeyPatch) -> Of:
     for name, value in (aws.worker | {"AWS_ENDPOINT_URL": aws.url}).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
-    return lambda asked, role="users": JobRole(aws.roles[role], _CONFIG).s3(asked)
+    return lambda asked, role="users": JobRole(aws.roles[role], CLIENT_CONFIG).s3(asked)
 
 
 def denied(call: Callable[..., Any], key: str, bucket: str = MEDIA, **more: Any) -> bool:

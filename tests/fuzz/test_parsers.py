@@ -38,10 +38,10 @@ from elasticrecode.workers import deployments
 from tests.conftest import contract
 from tests.fuzz import FULL, SEED
 from tests.fuzz.inputs import TEXTS, bodies, lines
-from worker.errors import Hopeless
-from worker.media import probe
+from worker.errors import PermanentError
+from worker.media import timestamps, video
 from worker.media.progress import ProgressReader
-from worker.quality import filters
+from worker.quality import results
 
 _INPUTS = 6000 if FULL else 150
 _SLOW_INPUTS = 600 if FULL else 40
@@ -198,11 +198,11 @@ def _manifest(text: bytes) -> object:
 
 
 def _shown(packets: list[tuple[float | None, str]]) -> object:
-    return probe.shown_at(packets, 25.0)
+    return timestamps.presentation_times(packets, 25.0)
 
 
 def _probed(text: bytes) -> object:
-    return probe.read(wire.decode(text, object))
+    return video.parse_report(wire.decode(text, object))
 
 
 def _progress(text: str) -> object:
@@ -211,7 +211,7 @@ def _progress(text: str) -> object:
 
 
 def _scores(logs: tuple[bytes, str, str]) -> object:
-    return filters.read(*logs).mean("psnr")
+    return results.parse_logs(*logs).mean("psnr")
 
 
 def _address(text: str) -> object:
@@ -315,7 +315,7 @@ TARGETS = {
         ),
     ),
     "event of S3": Target(_put, bodies(_PUT).map(lambda text: text.decode(errors="replace")), (ValueError,)),
-    "ffprobe's streams": Target(_probed, bodies(_PROBED), (Hopeless, DecodeError)),
+    "ffprobe's streams": Target(_probed, bodies(_PROBED), (PermanentError, DecodeError)),
     "ffprobe's packets": Target(
         _shown,
         st.lists(

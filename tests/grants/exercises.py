@@ -47,7 +47,7 @@ from tests.fakes.receiver import running, status
 from tests.grants.stage import Missed, Stage, new, now_ms
 from worker.errors import ClaimLost, JobError
 from worker.job_role import JobRole
-from worker.pipeline import _publish
+from worker.pipeline import publish
 from worker.storage import Storage
 
 Exercise = Callable[[Stage], None]
@@ -1065,7 +1065,7 @@ def worker_takes_back_what_it_published_of_a_cancelled_job(stage: Stage) -> None
         file.write(b"-")
         file.flush()
         with suppress(ClaimLost):
-            _publish(Storage(lambda: s3), [(Path(file.name), uri)], job.jobid, is_cancelled)
+            publish(Storage(lambda: s3), [(Path(file.name), uri)], job.jobid, is_cancelled)
     if stage.deployed.keys(uri.split("/", 3)[3]):
         raise Missed("the object is still there")
 

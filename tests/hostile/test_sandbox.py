@@ -19,18 +19,18 @@ from elasticrecode.media.profiles import Ffmpeg, Vmaf
 from tests.conftest import ROOT
 from tests.hostile.corpus import H264, SMALL, SOUND, Maker
 from tests.hostile.test_limits import SETTINGS
-from worker.errors import Hopeless
-from worker.loop import _tell_of_sandbox
+from worker.errors import PermanentError
+from worker.loop import check_sandbox
 from worker.media.encode import transcode
 from worker.quality.score import Pair, score
 from worker.sandbox import isolation, launcher
-from worker.sandbox.isolation import Bounds, Held
-from worker.sandbox.runner import Work
+from worker.sandbox.isolation import Isolation, ProcessLimits
+from worker.sandbox.runner import Runner
 from worker.settings import ConfigurationError
 
-HELD = isolation.check()
+HELD = isolation.detect()
 PYTHON = shutil.which("python3", path="/usr/bin:/usr/local/bin")
-BOUNDS = Bounds(60, 600, 1 << 30, 1 << 20)
+BOUNDS = ProcessLimits(60, 600, 1 << 30, 1 << 20)
 network = pytest.mark.skipif(not HELD.network, reason="this kernel has no seccomp for processes without privileges")
 files = pytest.mark.skipif(not HELD.files, reason="this kernel has no Landlock")
 needs_python = pytest.mark.skipif(PYTHON is None, reason="no Python of the system's own")
@@ -56,11 +56,11 @@ def attempt(tmp_path: Path) -> Try:
     folder.mkdir()
 
     def run(code: str) -> str:
-        command = isolation.command(
+        command = isolation.confined_command(
             [PYTHON or "", "-I", "-S", "-c", textwrap.dedent(code)], folder, BOUNDS, "required" if all(HELD) else "auto"
         )
         said = subprocess.run(
-            command, cwd=folder, env=isolation.environment(), capture_output=True, text=True, check=False
+            command, cwd=folder, env=isolation.program_environment(), capture_output=True, text=True, check=False
         )
         return said.stdout.strip() or (said.stderr.strip().splitlines() or [f"status {said.returncode}"])[-1]
 
@@ -240,8 +240,8 @@ def test_it_leaves_the_worker_no_traps(attempt: Try, tmp_path: Path, do: str) ->
 
 
 def test_what_is_no_file_is_not_touched_where_the_kernel_lets_it_be_made(tmp_path: Path) -> None:
-    with pytest.raises(Hopeless, match="no file, output"):
-        Work(wanted="off").run(["ln", "-s", "/etc/passwd", "output"], tmp_path, tmp_path / "log", seconds=10)
+    with pytest.raises(PermanentError, match="output, which is not a regular file"):
+        Runner(sandbox="off").run(["ln", "-s", "/etc/passwd", "output"], tmp_path, tmp_path / "log", seconds=10)
 
 
 @files
@@ -277,9 +277,9 @@ def test_it_dies_with_the_worker(tmp_path: Path) -> None:
     code = f"""
         import subprocess, pathlib
         from worker.sandbox import isolation
-        bounds = isolation.Bounds(60, 60, 1 << 30, 1 << 20)
+        bounds = isolation.ProcessLimits(60, 60, 1 << 30, 1 << 20)
         program = [{PYTHON!r}, "-I", "-S", "-c", {sleeper!r}]
-        subprocess.run(isolation.command(program, pathlib.Path({str(tmp_path)!r}), bounds))
+        subprocess.run(isolation.confined_command(program, pathlib.Path({str(tmp_path)!r}), bounds))
     """
     path = {"PYTHONPATH": f"{ROOT / 'layers' / 'core' / 'python'}:{ROOT}"}
     worker = subprocess.Popen(
@@ -301,27 +301,28 @@ def test_it_dies_with_the_worker(tmp_path: Path) -> None:
 
 def test_a_program_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        isolation.command(["nowhere"], tmp_path, BOUNDS)
+        isolation.confined_command(["nowhere"], tmp_path, BOUNDS)
 
 
 @pytest.mark.parametrize(
-    "held", [Held(network=False, files=True), Held(network=True, files=False), Held(network=False, files=False)]
+    "held",
+    [Isolation(network=False, files=True), Isolation(network=True, files=False), Isolation(network=False, files=False)],
 )
 def test_what_a_kernel_does_not_hold_is_said_and_may_be_demanded(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, held: Held
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, held: Isolation
 ) -> None:
-    monkeypatch.setattr(isolation, "check", lambda: held)
-    _tell_of_sandbox("auto")
+    monkeypatch.setattr(isolation, "detect", lambda: held)
+    check_sandbox("auto")
     (line,) = caplog.records
     assert line.levelname == "WARNING"
     assert ("the network" in line.getMessage()) is not held.network
     assert ("files that are not the job's" in line.getMessage()) is not held.files
     with pytest.raises(ConfigurationError, match="SANDBOX is required"):
-        _tell_of_sandbox("required")
+        check_sandbox("required")
 
 
 def test_a_sandbox_that_is_off_is_said(caplog: pytest.LogCaptureFixture) -> None:
-    _tell_of_sandbox("off")
+    check_sandbox("off")
     assert "SANDBOX is off" in caplog.text
 
 
@@ -389,10 +390,10 @@ def test_sealed_encoders_and_scorers_work(tmp_path: Path, codec: str, purpose: s
     source, made = tmp_path / "input", tmp_path / "output"
     source.write_bytes(Maker(tmp_path)("made.mp4", *SMALL, *SOUND, "-shortest", *H264))
     asked = Ffmpeg(codec=codec, scale="320:180", bitrate="200k", buffersize="200k", platform="cpu", profile=purpose)  # type: ignore[arg-type]
-    work = Work(wanted="required" if all(HELD) else "auto")
-    told = transcode(source, made, "s3://b/o.mp4", "mp4", asked, SETTINGS, work, lambda _: None, then_score=True)
+    runner = Runner(sandbox="required" if all(HELD) else "auto")
+    told = transcode(source, made, "s3://b/o.mp4", "mp4", asked, SETTINGS, runner, lambda _: None, then_score=True)
     assert (told.width, told.frames) == (320, 25)
     assert not re.search("denied|permitted", (tmp_path / "encode.log").read_text())
-    pair = Pair(source, made, "s3://b/i", "s3://b/o.mp4", made_here=True)
-    scored = score(pair, Vmaf(scale="320x180", model="v0.6.1"), SETTINGS, work, lambda _: None, tmp_path)
+    pair = Pair(source, made, "s3://b/i", "s3://b/o.mp4", encoded_here=True)
+    scored = score(pair, Vmaf(scale="320x180", model="v0.6.1"), SETTINGS, runner, lambda _: None, tmp_path)
     assert scored.quality.vmaf.frames == 25

@@ -12,7 +12,7 @@ import pytest
 from elasticrecode.media.profiles import Vmaf
 from local.place import TOOLS
 from worker.quality.score import Pair, Scored, score
-from worker.sandbox.runner import Work
+from worker.sandbox.runner import Runner
 from worker.settings import Settings
 
 FFMPEG, FFPROBE = TOOLS / "bin" / "ffmpeg", TOOLS / "bin" / "ffprobe"
@@ -53,7 +53,7 @@ def scored(origin: Path, made: Path, folder: Path, **asked: Any) -> Scored:
     here = {side: Path(shutil.copyfile(path, folder / side)) for side, path in (("origin", origin), ("input", made))}
     pair = Pair(here["origin"], here["input"], f"s3://films/{origin.name}", f"s3://films/{made.name}")
     wanted = Vmaf(**({"scale": "480x270"} | {name.replace("-", "_"): value for name, value in asked.items()}))
-    return score(pair, wanted, SETTINGS, Work(), lambda _: None, folder)
+    return score(pair, wanted, SETTINGS, Runner(), lambda _: None, folder)
 
 
 def plain(origin: Path, made: Path, folder: Path, size: str = "480:270") -> float:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from tests.conftest import ROOT
 from tests.quality.conftest import ENCODE, Make, plain, scored
-from worker.errors import Hopeless
+from worker.errors import PermanentError
 
 DOCS = ROOT / "docs" / "reference" / "quality.md"
 BEGIN, END = "<!-- traps -->\n", "<!-- /traps -->\n"
@@ -71,7 +71,7 @@ def said(trap: Trap, folder: Path, **asked: str) -> tuple[str, float | None, lis
     """What the product says: a code, or a score with its warnings."""
     try:
         quality = scored(trap.origin, trap.made, folder, **asked).quality
-    except Hopeless as error:
+    except PermanentError as error:
         return error.failure.code, None, []
     return "", quality.vmaf.mean, quality.warnings
 

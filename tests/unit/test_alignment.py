@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from worker.errors import Hopeless
-from worker.media import probe
-from worker.media.probe import Video
+from worker.errors import PermanentError
+from worker.media import timestamps
+from worker.media.video import Video
 from worker.quality import alignment
-from worker.quality.alignment import THUMB, WINDOW, Film, Pairing
+from worker.quality.alignment import THUMB, WINDOW
+from worker.quality.pairing import Film, Pairing, pair
 
 
 def film(frames: int = 100, rate: float = 25.0, start: float = 0.0, **changes: Any) -> Film:
@@ -19,8 +20,8 @@ def film(frames: int = 100, rate: float = 25.0, start: float = 0.0, **changes: A
 
 
 def refused(origin: Film, made: Film) -> str:
-    with pytest.raises(Hopeless) as caught:
-        alignment.pair(origin, made, nearest=False)
+    with pytest.raises(PermanentError) as caught:
+        pair(origin, made, nearest=False)
     assert (
         "nearest" in str(caught.value)
         or "still" in caught.value.failure.code
@@ -40,11 +41,11 @@ def refused(origin: Film, made: Film) -> str:
     ],
 )
 def test_what_can_be_put_right_is(made: Film) -> None:
-    assert alignment.pair(film(), made, nearest=False) == Pairing(100)
+    assert pair(film(), made, nearest=False) == Pairing(100)
 
 
 def test_deeper_samples_are_compared_at_their_depth() -> None:
-    assert alignment.pair(film(), film(bits=10), nearest=False).bits == 10
+    assert pair(film(), film(bits=10), nearest=False).bits == 10
 
 
 @pytest.mark.parametrize(
@@ -61,16 +62,16 @@ def test_what_cannot_be_is_refused_by_name_or_paired_by_time_with_a_warning(
     origin: Film, made: Film, code: str
 ) -> None:
     assert refused(origin, made) == code
-    said = alignment.pair(origin, made, nearest=True)
+    said = pair(origin, made, nearest=True)
     assert said.warnings
     assert said.by_time is code.startswith("frame-")
 
 
 def test_both_values_are_told() -> None:
-    with pytest.raises(Hopeless, match=r"25\.000.*12\.500"):
-        alignment.pair(film(100, 25), film(50, 12.5), nearest=False)
-    with pytest.raises(Hopeless, match=r"100 frames.*90"):
-        alignment.pair(film(100), film(90), nearest=False)
+    with pytest.raises(PermanentError, match=r"25\.000.*12\.500"):
+        pair(film(100, 25), film(50, 12.5), nearest=False)
+    with pytest.raises(PermanentError, match=r"100 frames.*90"):
+        pair(film(100), film(90), nearest=False)
 
 
 def test_frames_shown_at_other_times_are_another_rate() -> None:
@@ -78,7 +79,7 @@ def test_frames_shown_at_other_times_are_another_rate() -> None:
     jumpy = [time + 0.03 * (n % 7 == 0) for n, time in enumerate(uneven.times)]
     assert refused(film(), Film(uneven.video, jumpy)) == "frame-rate-mismatch"
     same = Film(uneven.video, jumpy), Film(uneven.video, [time + 0.5 for time in jumpy])
-    assert alignment.pair(*same, nearest=False) == Pairing(100)
+    assert pair(*same, nearest=False) == Pairing(100)
 
 
 def test_stills_and_films_without_frames_have_codes_of_their_own() -> None:
@@ -90,21 +91,21 @@ def test_stills_and_films_without_frames_have_codes_of_their_own() -> None:
 
 
 def test_a_frame_less_is_said() -> None:
-    assert alignment.pair(film(100), film(99), nearest=False).warnings == ("The input has 1 frame less.",)
+    assert pair(film(100), film(99), nearest=False).warnings == ("The input has 1 frame less.",)
 
 
 def test_a_rotation_flag_that_only_one_has_may_lie() -> None:
-    said = alignment.pair(film(), film(rotation=90), nearest=False)
+    said = pair(film(), film(rotation=90), nearest=False)
     assert said.as_coded
     assert "90" in said.warnings[0]
     upright = film(width=720, height=1280)
-    assert not alignment.pair(film(rotation=270), upright, nearest=False).as_coded
+    assert not pair(film(rotation=270), upright, nearest=False).as_coded
     assert refused_shape(film(), upright) == "shape-mismatch"
 
 
 def refused_shape(origin: Film, made: Film) -> str:
-    with pytest.raises(Hopeless) as caught:
-        alignment.pair(origin, made, nearest=True)
+    with pytest.raises(PermanentError) as caught:
+        pair(origin, made, nearest=True)
     return caught.value.failure.code
 
 
@@ -123,7 +124,7 @@ def copies(frames: Sequence[int], noise: int = 4, seed: int = 1) -> bytes:
 def checked(origin: Sequence[int], made: Sequence[int], *, nearest: bool = False) -> Pairing:
     pairing = Pairing(min(len(origin), len(made)))
     films = {"origin": film(), "input": film()}
-    return alignment.checked(pairing, films, copies(origin), copies(made, seed=2), nearest=nearest)
+    return alignment.confirm(pairing, films, copies(origin), copies(made, seed=2), nearest=nearest)
 
 
 def test_pictures_that_match_confirm_the_pairing() -> None:
@@ -139,14 +140,14 @@ def test_a_start_that_is_missing_is_skipped_and_said() -> None:
 
 def test_pictures_that_stop_matching_are_refused() -> None:
     gap = [*range(30), *range(31, 73)]
-    with pytest.raises(Hopeless) as caught:
+    with pytest.raises(PermanentError) as caught:
         checked(range(72), gap)
     assert caught.value.failure.code == "frames-missing"
     assert checked(range(72), gap, nearest=True).by_time
 
 
 def test_a_late_start_that_is_too_late_is_refused() -> None:
-    with pytest.raises(Hopeless, match="starts 4 frames after"):
+    with pytest.raises(PermanentError, match="starts 4 frames after"):
         checked(range(72), range(4, 76))
 
 
@@ -161,21 +162,21 @@ def test_a_short_film_is_looked_at_too() -> None:
 
 
 def test_every_frame_is_looked_at_unless_the_film_is_long() -> None:
-    assert alignment.period(10_000) == WINDOW
-    assert 200_000 * WINDOW / alignment.period(200_000) <= 10_000
+    assert alignment.thumbnail_period(10_000) == WINDOW
+    assert 200_000 * WINDOW / alignment.thumbnail_period(200_000) <= 10_000
 
 
 def test_more_detail_than_the_origin_looks_swapped() -> None:
-    assert alignment.refuse_swapped(0.80, 0.85, nearest=False) == ""
-    with pytest.raises(Hopeless) as caught:
-        alignment.refuse_swapped(0.85, 0.80, nearest=False)
+    assert alignment.check_swapped(0.80, 0.85, nearest=False) == ""
+    with pytest.raises(PermanentError) as caught:
+        alignment.check_swapped(0.85, 0.80, nearest=False)
     assert caught.value.failure.code == "inputs-swapped"
-    assert alignment.refuse_swapped(0.85, 0.80, nearest=True)
+    assert alignment.check_swapped(0.85, 0.80, nearest=True)
 
 
 @pytest.mark.parametrize("late", [6, 8, 10])
 def test_pictures_that_match_nowhere_near_are_refused(late: int) -> None:
-    with pytest.raises(Hopeless) as caught:
+    with pytest.raises(PermanentError) as caught:
         checked(range(72), range(late, 72 + late))
     assert caught.value.failure.code == "frames-missing"
 
@@ -188,7 +189,7 @@ def test_a_few_frames_of_other_moments_are_at_least_said(at: int) -> None:
 
 
 def test_the_end_of_a_short_film_is_looked_at() -> None:
-    with pytest.raises(Hopeless):
+    with pytest.raises(PermanentError):
         checked(range(47), [*range(28), *range(31, 50)])
 
 
@@ -198,9 +199,9 @@ def test_pictures_that_come_again_match_where_they_are() -> None:
 
 
 def test_another_framing_is_said() -> None:
-    assert "framing" in alignment.pair(film(), film(width=960), nearest=False).warnings[0]
+    assert "framing" in pair(film(), film(width=960), nearest=False).warnings[0]
     squeezed = film(width=960, pixel_aspect=4 / 3)
-    assert alignment.pair(film(), squeezed, nearest=False) == Pairing(100)
+    assert pair(film(), squeezed, nearest=False) == Pairing(100)
     assert "alike" in checked_against_others().warnings[0]
 
 
@@ -208,13 +209,13 @@ def checked_against_others() -> Pairing:
     films = {"origin": film(), "input": film()}
     flat = copies([5] * 48)
     other = bytes(255 - value for value in flat)
-    return alignment.checked(Pairing(48), films, flat, other, nearest=False)
+    return alignment.confirm(Pairing(48), films, flat, other, nearest=False)
 
 
 def test_an_upright_film_squeezed_into_a_wide_one_is_upright_still() -> None:
     phone = film(width=640, height=360, rotation=90)
     made = film(width=480, height=270, pixel_aspect=270 * 270 / 480 / 480)
-    assert not alignment.pair(phone, made, nearest=False).as_coded
+    assert not pair(phone, made, nearest=False).as_coded
 
 
 def test_a_flag_that_turns_one_side_upside_down_is_seen_through() -> None:
@@ -222,22 +223,24 @@ def test_a_flag_that_turns_one_side_upside_down_is_seen_through() -> None:
     shown = copies(range(48))
     size = THUMB[0] * THUMB[1]
     turned = b"".join(shown[at : at + size][::-1] for at in range(0, len(shown), size))
-    said = alignment.checked(Pairing(48), films, shown, turned, nearest=False)
+    said = alignment.confirm(Pairing(48), films, shown, turned, nearest=False)
     assert said.as_coded
     assert "upside down" in said.warnings[0]
-    assert not alignment.checked(Pairing(48), films, shown, shown, nearest=False).as_coded
+    assert not alignment.confirm(Pairing(48), films, shown, shown, nearest=False).as_coded
 
 
 def test_a_little_more_detail_is_said_and_no_more() -> None:
-    assert "swapped" in alignment.refuse_swapped(0.802, 0.8, nearest=False)
+    assert "swapped" in alignment.check_swapped(0.802, 0.8, nearest=False)
 
 
 def test_frames_are_counted_as_they_can_be_shown() -> None:
     whole: list[tuple[float | None, str]] = [(0.0, "K_"), (0.08, "__"), (0.04, "__")]
-    assert list(probe.shown_at(whole, 25.0)) == [0.0, 0.04, 0.08]
-    assert list(probe.shown_at([(0.0, "KD"), *whole[1:]], 25.0)) == [0.04, 0.08]
-    assert list(probe.shown_at([(5.0, "__"), (5.04, "__"), (5.12, "K_"), (5.08, "__"), (5.16, "__")], 25.0)) == [
+    assert list(timestamps.presentation_times(whole, 25.0)) == [0.0, 0.04, 0.08]
+    assert list(timestamps.presentation_times([(0.0, "KD"), *whole[1:]], 25.0)) == [0.04, 0.08]
+    assert list(
+        timestamps.presentation_times([(5.0, "__"), (5.04, "__"), (5.12, "K_"), (5.08, "__"), (5.16, "__")], 25.0)
+    ) == [
         5.12,
         5.16,
     ]
-    assert list(probe.shown_at([(None, "K_"), (0.04, "__"), (None, "__")], 25.0)) == [0.0, 0.04, 0.08]
+    assert list(timestamps.presentation_times([(None, "K_"), (0.04, "__"), (None, "__")], 25.0)) == [0.0, 0.04, 0.08]

@@ -6,14 +6,14 @@ import pytest
 
 from elasticrecode.jobs.events import MeanScore
 from elasticrecode.media.profiles import Profile, Vmaf, resolve, vmaf_model
-from worker.quality import filters
-from worker.quality.alignment import Pairing
+from worker.quality import filters, results
+from worker.quality.pairing import Pairing
 
 ASKED = Vmaf(scale="1280x720", psnr="enable", ssim="enable", ms_ssim="enable")
 
 
 def test_both_sides_are_decoded_once_and_every_pad_is_used_once() -> None:
-    graph = filters.graph(ASKED, Pairing(100), 2)
+    graph = filters.filter_graph(ASKED, Pairing(100), 2)
     assert graph.count("[0:v]") == graph.count("[1:v]") == 1
     pads = [pad.split("]")[0] for pad in graph.split("[")[1:]]
     outputs = {"scored", "reversed", "dthumbs", "rthumbs"}
@@ -22,19 +22,19 @@ def test_both_sides_are_decoded_once_and_every_pad_is_used_once() -> None:
 
 
 def test_only_what_is_asked_for_is_measured() -> None:
-    bare = filters.graph(Vmaf(scale="480x270", psnr="disable"), Pairing(100), 2)
+    bare = filters.filter_graph(Vmaf(scale="480x270", psnr="disable"), Pairing(100), 2)
     assert not any(word in bare for word in ("psnr", "ssim="))
-    full = filters.graph(ASKED, Pairing(100), 3)
+    full = filters.filter_graph(ASKED, Pairing(100), 3)
     for word in ("psnr=", "ssim=", "float_ms_ssim", "n_threads=3", "scale=1280:720:flags=bicubic", "n_subsample=1"):
         assert word in full
 
 
 def test_frames_are_paired_by_count_or_by_time() -> None:
-    assert "setpts=N" in filters.graph(ASKED, Pairing(100), 2)
-    by_time = filters.graph(ASKED, Pairing(100, by_time=True), 2)
+    assert "setpts=N" in filters.filter_graph(ASKED, Pairing(100), 2)
+    by_time = filters.filter_graph(ASKED, Pairing(100, by_time=True), 2)
     assert "ts_sync_mode=nearest" in by_time
     assert "setpts=N" not in by_time
-    assert "[1:v]trim=start_frame=2," in filters.graph(ASKED, Pairing(100, skip_origin=2), 2)
+    assert "[1:v]trim=start_frame=2," in filters.filter_graph(ASKED, Pairing(100, skip_origin=2), 2)
 
 
 def test_the_model_follows_the_scale_unless_it_is_named() -> None:
@@ -59,21 +59,21 @@ def test_a_metric_that_is_not_defined_for_a_frame_is_left_out_there() -> None:
     said = json.loads(log(90, 80))
     said["frames"][0]["metrics"]["float_ms_ssim"] = None
     said["frames"][1]["metrics"]["float_ms_ssim"] = 0.5
-    scores = filters.read(json.dumps(said).encode(), None, None)
+    scores = results.parse_logs(json.dumps(said).encode(), None, None)
     assert "float_ms_ssim" not in scores.frames[0][1]
     assert scores.mean("float_ms_ssim") == MeanScore(0.5)
-    assert filters.detail_both_ways(scores, json.dumps(said).encode(), 2)[1] == pytest.approx(0.9)
+    assert results.detail_both_ways(scores, json.dumps(said).encode(), 2)[1] == pytest.approx(0.9)
 
 
 def test_the_logs_of_a_run_are_brought_together_frame_by_frame() -> None:
-    scores = filters.read(log(90, 80), PSNR, SSIM)
+    scores = results.parse_logs(log(90, 80), PSNR, SSIM)
     assert scores.version == "3.0.0"
     assert [metrics["psnr"] for _, metrics in scores.frames] == [100.0, 41.3]
     assert [metrics["ssim_y"] for _, metrics in scores.frames] == [1.0, 0.98]
 
 
 def test_the_figures_of_the_record() -> None:
-    found = filters.quality(filters.read(log(*range(101)), PSNR, SSIM), ASKED, ["odd"])
+    found = results.summarize(results.parse_logs(log(*range(101)), PSNR, SSIM), ASKED, ["odd"])
     assert (found.vmaf.mean, found.vmaf.min, found.vmaf.p5, found.vmaf.frames) == (50.0, 0.0, 5.0, 101)
     assert found.vmaf.harmonicMean == pytest.approx(101 / sum(1 / (n + 1) for n in range(101)) - 1, abs=1e-6)
     assert found.psnr
@@ -84,18 +84,18 @@ def test_the_figures_of_the_record() -> None:
 @pytest.mark.parametrize(("least", "passed"), [(89.0, True), (90.0, True), (90.1, False), (0.0, True)])
 def test_a_minimum_is_held_or_not(least: float, passed: bool) -> None:
     asked = Vmaf(scale="480x270", min=least)
-    assert filters.quality(filters.read(log(90), None, None), asked, []).passed is passed
+    assert results.summarize(results.parse_logs(log(90), None, None), asked, []).passed is passed
 
 
 def test_the_worst_moments_are_apart_and_the_worst_comes_first() -> None:
-    scores = filters.read(log(*[90] * 50, 10, 11, *[90] * 50, 5, *[90] * 50), None, None)
-    assert filters.worst(scores, rate=25)[:2] == [102, 50]
-    assert len(filters.worst(scores, rate=25)) == 5
-    assert filters.worst(filters.read(log(50), None, None), rate=25) == [0]
-    assert len(filters.worst(filters.read(log(*range(60)), None, None), rate=25)) == 5
+    scores = results.parse_logs(log(*[90] * 50, 10, 11, *[90] * 50, 5, *[90] * 50), None, None)
+    assert results.worst_frames(scores, rate=25)[:2] == [102, 50]
+    assert len(results.worst_frames(scores, rate=25)) == 5
+    assert results.worst_frames(results.parse_logs(log(50), None, None), rate=25) == [0]
+    assert len(results.worst_frames(results.parse_logs(log(*range(60)), None, None), rate=25)) == 5
 
 
 def test_detail_is_compared_on_the_same_frames() -> None:
-    forward = filters.read(log(*[90] * 64), None, None)
-    assert filters.detail_both_ways(forward, log(*[80] * 8, detail=0.7), 64) == pytest.approx((0.9, 0.7))
-    assert filters.detail_both_ways(filters.read(log(), None, None), log(1.0), 64) == (0.0, 0.0)
+    forward = results.parse_logs(log(*[90] * 64), None, None)
+    assert results.detail_both_ways(forward, log(*[80] * 8, detail=0.7), 64) == pytest.approx((0.9, 0.7))
+    assert results.detail_both_ways(results.parse_logs(log(), None, None), log(1.0), 64) == (0.0, 0.0)

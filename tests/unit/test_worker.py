@@ -25,16 +25,16 @@ from elasticrecode.media.codecs import container
 from elasticrecode.media.profiles import Ffmpeg
 from tests.conftest import ROOT
 from worker import loop, pipeline
-from worker.errors import ClaimLost, Hopeless, JobError, Passing, last_lines
+from worker.errors import ClaimLost, JobError, PermanentError, TransientError
 from worker.lease import Lease
-from worker.log_format import Lines, printable
-from worker.media import plan, probe
+from worker.log_format import LineFormatter, printable
+from worker.media import plan, video
 from worker.media.progress import ProgressReader
 from worker.reporter import Reporter
 from worker.sandbox import isolation
-from worker.sandbox.limits import Limits
+from worker.sandbox.limits import JobLimits
 from worker.sandbox.machine import cores, memory
-from worker.sandbox.runner import Work
+from worker.sandbox.runner import Runner, last_lines
 from worker.settings import ConfigurationError, Settings
 from worker.storage import Storage
 
@@ -49,7 +49,7 @@ def profile(
 
 
 def arguments(asked: Ffmpeg, muxer: str = "mp4") -> list[str]:
-    return plan.arguments(asked, "mov", 0, muxer, "/tmp/x/input", "/tmp/x/output")
+    return plan.encode_arguments(asked, "mov", 0, muxer, "/tmp/x/input", "/tmp/x/output")
 
 
 def pair(vector: list[str], option: str) -> str:
@@ -174,8 +174,8 @@ def test_without_a_known_length_there_is_no_percentage() -> None:
 
 def test_cover_art_is_no_video() -> None:
     art = {"codec_type": "video", "index": 1, "width": 300, "height": 300, "disposition": {"attached_pic": 1}}
-    with pytest.raises(Hopeless) as caught:
-        probe.read({"streams": [{"codec_type": "audio", "index": 0}, art], "format": {"format_name": "mp3"}})
+    with pytest.raises(PermanentError) as caught:
+        video.parse_report({"streams": [{"codec_type": "audio", "index": 0}, art], "format": {"format_name": "mp3"}})
     assert caught.value.failure.code == "input-no-video"
 
 
@@ -214,7 +214,7 @@ def test_a_job_cancelled_while_it_is_published_leaves_nothing_and_one_lost_leave
     shelf = Shelf()
     files = [(Path("output"), "s3://bucket/a.mp4"), (Path("report"), "s3://bucket/a.mp4.vmaf.json")]
     with pytest.raises(ClaimLost):
-        pipeline._publish(cast(Storage, shelf), files, "j", lost)
+        pipeline.publish(cast(Storage, shelf), files, "j", lost)
     assert len(shelf.there) == left
 
 
@@ -225,14 +225,14 @@ def test_what_an_earlier_life_left_is_swept_away_and_nothing_else(
     settings = Settings.read({"WORKER_TYPE": "vmaf", "QUEUE_NAME": "q", "CONTROL_PLANE": "c", "POD_NAME": "w[1]"})
     for name in ("job-w[1]-abc", "job-w1-abc", "other"):
         (tmp_path / name).mkdir()
-    pipeline.sweep(settings)
+    pipeline.remove_leftovers(settings)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["job-w1-abc", "other"]
 
 
 def test_programs_that_read_users_files_know_nothing_of_aws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    assert not any(name.startswith("AWS_") for name in isolation.environment())
-    assert isolation.environment()["PATH"]
+    assert not any(name.startswith("AWS_") for name in isolation.program_environment())
+    assert isolation.program_environment()["PATH"]
 
 
 @pytest.mark.parametrize(
@@ -246,13 +246,13 @@ def test_the_cores_at_hand_are_those_of_the_container(tmp_path: Path, said: str,
 def test_limits_are_told_with_their_defaults() -> None:
     told = (ROOT / "docs" / "reference" / "workers.md").read_text()
     rows = dict(re.findall(r"^\| `(MAX_\w+)` \| (\d+) \|", told, re.MULTILINE))
-    assert rows == {f"MAX_{name.upper()}": str(value) for name, value in Limits()._asdict().items()}
+    assert rows == {f"MAX_{name.upper()}": str(value) for name, value in JobLimits()._asdict().items()}
 
 
 def test_limits_come_from_the_environment_and_wrong_ones_are_all_named() -> None:
     needed = {"WORKER_TYPE": "ffmpeg", "QUEUE_NAME": "q", "CONTROL_PLANE": "c"}
     told = Settings.read(needed | {"MAX_PIXELS": "2073600", "MAX_CPU_SECONDS": "", "SANDBOX": "required"})
-    assert told.limits == Limits(pixels=2073600)
+    assert told.limits == JobLimits(pixels=2073600)
     assert told.sandbox == "required"
     wrong = {
         "MAX_STREAMS": "0",
@@ -287,8 +287,8 @@ PROBED: dict[str, Any] = {"streams": [VIDEO], "format": {"format_name": "mov,mp4
 )  # fmt: skip
 def test_absurd_words_of_ffprobe_are_unknown_or_no_video(name: str, value: object) -> None:
     try:
-        found = probe.read({**PROBED, "streams": [VIDEO | {name: value}]})
-    except Hopeless as error:
+        found = video.parse_report({**PROBED, "streams": [VIDEO | {name: value}]})
+    except PermanentError as error:
         assert error.failure.code == "input-no-video"  # noqa: PT017
         return
     assert found.width > 0
@@ -299,15 +299,15 @@ def test_absurd_words_of_ffprobe_are_unknown_or_no_video(name: str, value: objec
 
 @pytest.mark.parametrize("probed", [None, [], 1, "x", {}, {"streams": 1}, {"streams": [1, None]}, {"format": []}])
 def test_what_is_no_report_of_ffprobe_holds_no_video(probed: object) -> None:
-    with pytest.raises(Hopeless) as caught:
-        probe.read(probed)
+    with pytest.raises(PermanentError) as caught:
+        video.parse_report(probed)
     assert caught.value.failure.code == "input-no-video"
 
 
 @pytest.mark.parametrize("name", ["hls", "concat", "", "image2,mov", 5])
 def test_only_real_containers_are_read(name: object) -> None:
-    with pytest.raises(Hopeless) as caught:
-        probe.read({**PROBED, "format": {"format_name": name}})
+    with pytest.raises(PermanentError) as caught:
+        video.parse_report({**PROBED, "format": {"format_name": name}})
     assert caught.value.failure.code == "input-not-video"
 
 
@@ -330,7 +330,7 @@ Call = Callable[[Storage, Path], None]
 
 
 def download(storage: Storage, path: Path) -> None:
-    storage.download("s3://media/in/a.mp4", path / "input", Work())
+    storage.download("s3://media/in/a.mp4", path / "input", Runner())
 
 
 def upload(storage: Storage, path: Path) -> None:
@@ -348,8 +348,8 @@ def remove(storage: Storage, _: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "kind", "told"),
     [
-        ("AccessDenied", Hopeless, r"This worker may not (read|write) s3://media/in/a\.mp4\."),
-        ("KMS.DisabledException", Passing, r"S3 did not serve s3://media/in/a\.mp4: KMS\.DisabledException\."),
+        ("AccessDenied", PermanentError, r"This worker may not (read|write) s3://media/in/a\.mp4\."),
+        ("KMS.DisabledException", TransientError, r"S3 did not serve s3://media/in/a\.mp4: KMS\.DisabledException\."),
     ],
 )
 def test_what_aws_says_is_for_the_log_and_its_code_for_the_user(
@@ -380,7 +380,7 @@ def test_an_s3_that_is_not_reached_is_not_named(
     def connect() -> Any:
         raise error
 
-    with pytest.raises(Passing) as caught:
+    with pytest.raises(TransientError) as caught:
         download(Storage(connect), tmp_path)
     assert str(caught.value) == f"S3 could not be reached for s3://media/in/a.mp4: {type(error).__name__}."
     assert str(error) in caplog.text
@@ -389,7 +389,7 @@ def test_an_s3_that_is_not_reached_is_not_named(
 def test_a_refused_connection_is_not_named_either(tmp_path: Path) -> None:
     never = Config(retries={"total_max_attempts": 1})
     storage = Storage(partial(boto3.client, "s3", endpoint_url="http://127.0.0.1:9", config=never))
-    with pytest.raises(Passing) as caught:
+    with pytest.raises(TransientError) as caught:
         download(storage, tmp_path)
     assert str(caught.value) == "S3 could not be reached for s3://media/in/a.mp4: EndpointConnectionError."
 
@@ -405,7 +405,7 @@ class Said:
     def send(self, action: str, **more: Any) -> None:
         self.events.append((action, more))
 
-    def come_back(self, _: float) -> None:
+    def return_after(self, _: float) -> None:
         return
 
     def renew(self) -> None:
@@ -418,10 +418,10 @@ def test_what_a_fault_of_the_worker_says_is_for_the_log(
     def fail(*_: object) -> None:
         raise RuntimeError(WORDS)
 
-    monkeypatch.setattr(loop, "perform", fail)
+    monkeypatch.setattr(loop, "run_job", fail)
     settings = Settings.read({"WORKER_TYPE": "ffmpeg", "QUEUE_NAME": "q", "CONTROL_PLANE": "c"})
     said, job = Said(), cast(Job, SimpleNamespace(jobid="j"))
-    loop.Worker(settings)._do(job, cast(Lease, said), cast(Reporter, said), Work(), 1)
+    loop.Worker(settings)._run(job, cast(Lease, said), cast(Reporter, said), Runner(), 1)
     action, more = said.events[-1]
     assert (action, more["error"].code, more["msg"]) == (
         "JobReturned",
@@ -438,7 +438,7 @@ FORGED = "in/a.mp4\n2026-01-01 00:00:00,000 INFO job 1 finished\r\x1b[2J\u2028\u
 def test_what_others_write_is_no_line_of_the_log() -> None:
     assert printable("a b é 漢 \\n") == "a b é 漢 \\n"
     told = logging.LogRecord("x", logging.INFO, "", 1, "job %s finished", (FORGED,), None)
-    line = Lines("%(levelname)s %(message)s").format(told)
+    line = LineFormatter("%(levelname)s %(message)s").format(told)
     assert line == (
         r"INFO job in/a.mp4\n2026-01-01 00:00:00,000 INFO job 1 finished\r\x1b[2J\u2028\u202e\x85\udc80é漢 finished"
     )
@@ -446,6 +446,6 @@ def test_what_others_write_is_no_line_of_the_log() -> None:
         raise ValueError(FORGED)
     except ValueError:
         told = logging.LogRecord("x", logging.ERROR, "", 1, "job %s failed", (FORGED,), sys.exc_info())
-    first, *rest = Lines("%(levelname)s %(message)s").format(told).split("\n")
+    first, *rest = LineFormatter("%(levelname)s %(message)s").format(told).split("\n")
     assert first.startswith("ERROR job")
     assert all(line.startswith("    ") and line.isprintable() for line in rest)

@@ -1,1 +1,1 @@
-"""Media files: what ffprobe finds in them, the encoder's command line, one transcode and its progress."""
+"""Media files: probing them, ffmpeg's command lines, transcodes and their progress."""

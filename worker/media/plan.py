@@ -1,17 +1,17 @@
-"""The encoder's argument vector. Pure: nothing here starts a process."""
+"""Command lines of ffmpeg and ffprobe. Pure: nothing here starts a process."""
 
 from elasticrecode.media.codecs import encoder_of
 from elasticrecode.media.profiles import Ffmpeg
-from worker.sandbox.limits import Limits
+from worker.sandbox.limits import JobLimits
 
 DEMUXERS = ("mov", "mp4", "matroska", "webm", "mpegts", "mpeg", "avi", "flv", "ogg", "asf", "mxf")
-"""Containers that are read. None of them is a playlist, so none leads to another file or address."""
+"""Accepted containers, as ffprobe names demuxers. None of them is a playlist, so none refers to another file or URL."""
 
 
-def reading(limits: Limits) -> tuple[str, ...]:
-    """What ffmpeg and ffprobe are told before every input: of whatever is in it they open no other file or address.
+def input_options(limits: JobLimits) -> tuple[str, ...]:
+    """Options for ffmpeg and ffprobe before an input: whatever is in the file, they open no other file or URL.
 
-    Pictures may change their size on the way, so that the limit of pixels is the decoder's, too.
+    The decoder gets the limit on pixels too, because a stream can change its picture size after the first frame.
     """
     return (
         *("-protocol_whitelist", "file", "-format_whitelist", ",".join(DEMUXERS)),
@@ -19,16 +19,20 @@ def reading(limits: Limits) -> tuple[str, ...]:
     )
 
 
-def arguments(
+def encode_arguments(
     profile: Ffmpeg,
     demuxer: str,
     stream: int,
     muxer: str,
     source: str,
     target: str,
-    limits: Limits = Limits(),  # noqa: B008
+    limits: JobLimits = JobLimits(),  # noqa: B008
 ) -> list[str]:
-    """Ffmpeg's arguments, its own name not included. `stream` is the index of the video stream to encode."""
+    """Arguments of ffmpeg for one transcode, without the program's name.
+
+    `demuxer` and `stream`, the index of the video stream, come from probing the source; `muxer` is ffmpeg's name of the
+    output container; `source` and `target` are local paths.
+    """
     codec, encoder = encoder_of(profile.codec)
     gpu = profile.platform == "gpu"
     decoder = ["-c:v", profile.originCodec] if gpu and profile.originCodec else []
@@ -36,7 +40,7 @@ def arguments(
         *("-hide_banner", "-nostdin", "-y", "-loglevel", "warning", "-nostats", "-progress", "pipe:1"),
         *(("-hwaccel", "cuda") if gpu else ()),
         *decoder,
-        *reading(limits),
+        *input_options(limits),
         *("-f", demuxer, "-i", f"file:{source}"),
         *("-map", f"0:{stream}", "-map", "0:a:0?", "-sn", "-dn", "-map_chapters", "-1"),
         *("-vf", f"scale={profile.scale}", "-pix_fmt", "yuv420p"),

@@ -1,4 +1,4 @@
-"""The progress of an encoder, from its `-progress` lines."""
+"""The progress of ffmpeg, from the lines it prints with `-progress`."""
 
 import time
 from collections.abc import Callable
@@ -9,11 +9,11 @@ _TICK_SECONDS = 1.0
 
 
 class ProgressReader:
-    """Reads `-progress` lines of a run over `frames` frames lasting `duration` seconds; either may be None.
+    """Reads the `-progress` lines of a run over `frames` frames that last `duration` seconds; either may be None.
 
-    Of a job with several runs, `before` and `after` are the frames of the others; percent and eta are of the job.
-    Frames are counted rather than time: the encoder's time is that of whichever stream is ahead. The rate is taken from
-    the first frame that came out, so that filling the encoder's lookahead does not spoil the estimate.
+    If the job has several runs, `before` and `after` are the frames of the others; percent and eta are the job's.
+    Progress counts frames, not ffmpeg's time, which is that of whichever stream is ahead. The rate is measured from the
+    first frame that the encoder puts out, so that filling its lookahead does not spoil the estimate.
     """
 
     def __init__(self, frames: int | None, duration: float | None, *, before: int = 0, after: int = 0) -> None:
@@ -21,19 +21,19 @@ class ProgressReader:
         self._before = before
         self._after = after
         self._duration = duration
-        self._seen: dict[str, str] = {}
+        self._values: dict[str, str] = {}
         self._first: tuple[int, float] | None = None
 
     def feed(self, line: str, elapsed: float) -> Progress | None:
-        """The progress when the line ends a report, `elapsed` seconds after the encoder started."""
+        """The progress if the line ends a report, else None. `elapsed` is in seconds since the encoder started."""
         key, _, value = line.strip().partition("=")
-        self._seen[key] = value.strip()
+        self._values[key] = value.strip()
         if key != "progress":
             return None
-        frame = int(_number(self._seen.get("frame")) or 0)
+        frame = int(_number(self._values.get("frame")) or 0)
         if frame and not self._first:
             self._first = frame, elapsed
-        progress = Progress(frame=frame, fps=_number(self._seen.get("fps")))
+        progress = Progress(frame=frame, fps=_number(self._values.get("fps")))
         if not self._frames:
             return progress
         progress.percent = round(
@@ -47,15 +47,8 @@ class ProgressReader:
         return progress
 
 
-def _number(text: str | None) -> float | None:
-    try:
-        return float(text) if text else None
-    except ValueError:
-        return None
-
-
 class Ticker:
-    """Reports a program's progress, the first at once and then at most one a second; see `ProgressReader`."""
+    """Reports progress of a program: the first at once, then at most once a second. See `ProgressReader`."""
 
     def __init__(
         self,
@@ -71,8 +64,15 @@ class Ticker:
         self._next = 0.0
 
     def __call__(self, line: str, elapsed: float) -> None:
-        """Take a line of the program's output."""
+        """Take a line of the program's output, `elapsed` seconds after its start."""
         progress = self._reader.feed(line, elapsed)
         if progress and time.monotonic() >= self._next:
             self._next = time.monotonic() + _TICK_SECONDS
             self._report(progress)
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return None

@@ -1,1 +1,1 @@
-"""Quality of an encode against its origin: pairing of frames, VMAF, PSNR, SSIM, and the reports."""
+"""Quality of an encode against its origin: pairing of frames, VMAF, PSNR and SSIM, and the reports."""

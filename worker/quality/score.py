@@ -1,9 +1,9 @@
-"""One quality score: two local files in, the figures, a report and a page out."""
+"""One quality score: two local files in; a summary, a JSON report and an HTML report out."""
 
 import math
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -12,40 +12,42 @@ from msgspec import UNSET
 
 from elasticrecode.jobs.events import Progress, Quality
 from elasticrecode.media.profiles import Vmaf
-from worker.errors import Hopeless, encoder_error, last_lines
-from worker.media import probe
+from worker.errors import PermanentError
+from worker.media.ffmpeg_errors import encoder_error, limit_error
+from worker.media.probe import frame_times, probe_video
 from worker.media.progress import Ticker
-from worker.quality import alignment, filters, html_report
-from worker.quality.alignment import Film, Pairing
+from worker.quality import alignment, filters, html_report, results
 from worker.quality.html_report import Moment
+from worker.quality.pairing import Film, Pairing, pair
+from worker.quality.results import Scores
 from worker.sandbox.machine import cores
-from worker.sandbox.runner import Work
+from worker.sandbox.runner import Runner, last_lines
 from worker.settings import Settings
 
 _DAMAGE = re.compile(
     r"error while decoding|conceal|corrupt|invalid data|missing picture|error submitting", re.IGNORECASE
 )
-"""ffmpeg decodes on where data is damaged, and says so."""
-_FILE_BYTES = 1 << 29
-"""What each file that scoring writes may have, since they are read whole: enough for a million frames."""
+"""ffmpeg's words where it decodes on after damaged data."""
+_MAX_FILE_BYTES = 1 << 29
+"""Limit of each file that a measurement writes, because they are read whole: enough for a million frames."""
 
 
 class Scored(NamedTuple):
-    """What scoring has brought, the files in the job's folder."""
+    """The result of a score; the report files are in the job's folder."""
 
     quality: Quality
     report: Path
-    page: Path
+    html: Path
 
 
 class Pair(NamedTuple):
-    """The two files and what people call them. One that was just made of the other is known to show the same."""
+    """The two local files and their URIs. `encoded_here` is true if this job has encoded the input from the origin."""
 
     origin: Path
     input: Path
     origin_uri: str
     input_uri: str
-    made_here: bool = False
+    encoded_here: bool = False
 
     @property
     def paths(self) -> dict[str, str]:
@@ -54,37 +56,37 @@ class Pair(NamedTuple):
 
 
 def score(
-    pair: Pair,
-    asked: Vmaf,
+    files: Pair,
+    profile: Vmaf,
     settings: Settings,
-    work: Work,
+    runner: Runner,
     report: Callable[[Progress], None],
     folder: Path,
     before: int = 0,
 ) -> Scored:
-    """Measure how much the input looks like its origin.
+    """Measure how close the input looks to its origin. Both files are in `folder`, which gets the reports.
 
-    `before` is the number of frames the job has done already, for its progress. Raises Hopeless, with a code, when the
-    two can't be compared, and Interrupted.
+    `before` is the number of frames that the job has processed already, for its progress. Raises PermanentError if the
+    two cannot be compared; else as `Runner.run`.
     """
-    with ThreadPoolExecutor(len(pair.paths)) as threads:
-        found = threads.map(lambda side: _film(settings, work, Path(pair.paths[side]), side), pair.paths)
-        films = dict(zip(pair.paths, found, strict=True))
-    return _Scorer(pair, asked, settings, work, report, folder, before, films).scored()
+    with ThreadPoolExecutor(len(files.paths)) as threads:
+        films = threads.map(lambda side: _film(settings, runner, Path(files.paths[side]), side), files.paths)
+        sides = dict(zip(files.paths, films, strict=True))
+    return _Scorer(files, profile, settings, runner, report, folder, before, sides).score()
 
 
-def _film(settings: Settings, work: Work, path: Path, side: str) -> Film:
-    video = probe.video(settings.ffprobe, work, path, side)
-    return Film(video, probe.times(settings.ffprobe, work, path, video, side))
+def _film(settings: Settings, runner: Runner, path: Path, side: str) -> Film:
+    video = probe_video(settings.ffprobe, runner, path, side)
+    return Film(video, frame_times(settings.ffprobe, runner, path, video, side))
 
 
 class _Scorer(NamedTuple):
-    """Two films, and what it takes to score them."""
+    """Two films, and all that is needed to score them."""
 
-    pair: Pair
-    asked: Vmaf
+    files: Pair
+    profile: Vmaf
     settings: Settings
-    work: Work
+    runner: Runner
     report: Callable[[Progress], None]
     folder: Path
     before: int
@@ -92,92 +94,105 @@ class _Scorer(NamedTuple):
 
     @property
     def nearest(self) -> bool:
-        """Whether what does not match exactly is scored all the same, with a warning."""
-        return self.asked.align == "nearest" or (self.pair.made_here and self.asked.align is UNSET)
+        """Whether differences become warnings: by default only if this job has encoded the input itself."""
+        return self.profile.align == "nearest" or (self.files.encoded_here and self.profile.align is UNSET)
 
     @property
     def threads(self) -> int:
         """Threads of libvmaf."""
-        return self.asked.threads or cores()
+        return self.profile.threads or cores()
 
-    def scored(self) -> Scored:
-        """Measure, once more where the pictures say that frames belong together otherwise, and write it down."""
-        pairing = alignment.pair(self.films["origin"], self.films["input"], nearest=self.nearest)
-        scores, confirmed, lines = self._measured(pairing)
+    def score(self) -> Scored:
+        """Measure, measure again if the thumbnails support another pairing, and write the reports."""
+        pairing = pair(self.films["origin"], self.films["input"], nearest=self.nearest)
+        scores, confirmed, lines = self._measure(pairing)
         if confirmed._replace(warnings=()) != pairing._replace(warnings=()):
-            scores, _, lines = self._measured(confirmed)
-        if not confirmed.by_time and not self.pair.made_here:
-            both = filters.detail_both_ways(scores, self._read(filters.REVERSED_LOG), pairing.frames)
-            swapped = alignment.refuse_swapped(*both, nearest=self.nearest)
-            confirmed = confirmed.warned(swapped) if swapped else confirmed
+            scores, _, lines = self._measure(confirmed)
+        if not confirmed.by_time and not self.files.encoded_here:
+            both = results.detail_both_ways(scores, self._read(filters.REVERSED_LOG), pairing.frames)
+            swapped = alignment.check_swapped(*both, nearest=self.nearest)
+            confirmed = confirmed.with_warning(swapped) if swapped else confirmed
         damage = next((line for line in lines if _DAMAGE.search(line)), None)
-        confirmed = confirmed.warned(f"One of the two is damaged: {damage}") if damage else confirmed
-        found = filters.quality(scores, self.asked, confirmed.warnings)
-        told = {
-            "input": self.pair.input_uri,
-            "origin": self.pair.origin_uri,
-            "filter": filters.graph(self.asked, confirmed, self.threads),
-            "profile": self.asked,
-        }
-        files = self.folder / "report.json", self.folder / "report.html"
-        files[0].write_bytes(filters.report(scores, found, told))
-        moments = self._moments(confirmed, scores)
-        html = _page(told, self.asked, found, scores, self.films["input"].times, moments)
-        files[1].write_text(html, encoding="utf-8")
-        return Scored(found, *files)
+        confirmed = confirmed.with_warning(f"One of the two files is damaged: {damage}") if damage else confirmed
+        return self._write(scores, confirmed)
 
-    def _measured(self, pairing: Pairing) -> tuple[filters.Scores, Pairing, list[str]]:
-        """The scores, the pairing as the pictures confirm it, and ffmpeg's last lines."""
-        graph = filters.graph(self.asked, pairing, self.threads)
+    def _measure(self, pairing: Pairing) -> tuple[Scores, Pairing, list[str]]:
+        """The scores, the pairing that the thumbnails support, and ffmpeg's last log lines."""
+        graph = filters.filter_graph(self.profile, pairing, self.threads)
         ticker = Ticker(pairing.frames, self.films["input"].video.duration, self.report, before=self.before)
-        lines = self._run(filters.arguments(graph, pairing, self.films, self.pair.paths, self.work.limits), ticker)
-        scores = filters.read(
+        arguments = filters.score_arguments(graph, pairing, self.films, self.files.paths, self.runner.limits)
+        lines = self._run(arguments, ticker)
+        scores = results.parse_logs(
             self._read(filters.VMAF_LOG),
-            self._read(filters.PSNR_LOG).decode() if filters.is_on(self.asked.psnr) else None,
-            self._read(filters.SSIM_LOG).decode() if filters.is_on(self.asked.ssim) else None,
+            self._read(filters.PSNR_LOG).decode() if filters.is_on(self.profile.psnr) else None,
+            self._read(filters.SSIM_LOG).decode() if filters.is_on(self.profile.ssim) else None,
         )
         if not scores.frames:
-            raise Hopeless("input-corrupt", "Not one frame of the two could be decoded.", lines)
-        origin, made = (self._read(filters.THUMBS[side]) for side in ("origin", "input"))
-        return scores, alignment.checked(pairing, self.films, origin, made, nearest=self.nearest), lines
+            raise PermanentError("input-corrupt", "No frame of the two files could be decoded.", lines)
+        origin, encoded = (self._read(filters.THUMBS[side]) for side in ("origin", "input"))
+        return scores, alignment.confirm(pairing, self.films, origin, encoded, nearest=self.nearest), lines
 
-    def _moments(self, pairing: Pairing, scores: filters.Scores) -> list[Moment]:
-        """The worst moments with their pictures, the worst first."""
-        by_number = dict(scores.frames)
+    def _write(self, scores: Scores, pairing: Pairing) -> Scored:
+        """Write both reports."""
+        quality = results.summarize(scores, self.profile, pairing.warnings)
+        graph = filters.filter_graph(self.profile, pairing, self.threads)
+        scored = Scored(quality, self.folder / "report.json", self.folder / "report.html")
+        measurement = {
+            "input": self.files.input_uri,
+            "origin": self.files.origin_uri,
+            "filter": graph,
+            "profile": self.profile,
+        }
+        scored.report.write_bytes(results.json_report(scores, quality, measurement))
+        html = html_report.render(
+            input=self.files.input_uri,
+            origin=self.files.origin_uri,
+            figures=_figures(quality),
+            points=_points(scores, self.films["input"].times),
+            moments=self._moments(pairing, scores),
+            measured=_measured(quality, self.profile, scores.version, graph),
+            warnings=quality.warnings,
+            passed=quality.passed,
+        )
+        scored.html.write_text(html, encoding="utf-8")
+        return scored
+
+    def _moments(self, pairing: Pairing, scores: Scores) -> list[Moment]:
+        """The worst frames with their pictures, the worst first."""
+        metrics = dict(scores.frames)
         times = self.films["input"].times
         last = len(times) - pairing.skip_input
-        chosen = [number for number in filters.worst(scores, self.films["input"].video.rate) if number < last]
-        made = [number + pairing.skip_input for number in chosen]
-        theirs = [_partner(number, self.films, pairing) for number in chosen]
-        frames: dict[str, Sequence[int]] = {"input": made, "origin": theirs}
-        arguments = filters.picture_arguments(
-            self.asked, pairing, self.films, self.pair.paths, frames, self.work.limits
+        chosen = [number for number in results.worst_frames(scores, self.films["input"].video.rate) if number < last]
+        of_input = [number + pairing.skip_input for number in chosen]
+        of_origin = [_partner(number, self.films, pairing) for number in chosen]
+        frames = {"input": of_input, "origin": of_origin}
+        arguments = filters.still_arguments(
+            self.profile, pairing, self.films, self.files.paths, frames, self.runner.limits
         )
         self._run(arguments, lambda *_: None)
-        found = []
-        for number, here, there in zip(chosen, made, theirs, strict=True):
-            pictures = _picture(self.folder, "origin", theirs, there), _picture(self.folder, "input", made, here)
-            if all(path.exists() for path in pictures):  # a damaged file may have fewer frames than it tells
-                both = (path.read_bytes() for path in pictures)
-                found.append(Moment(number, times[here] - times[0], by_number[number]["vmaf"], *both))
-        return found
+        moments = []
+        for number, frame, partner in zip(chosen, of_input, of_origin, strict=True):
+            stills = _still(self.folder, "origin", of_origin, partner), _still(self.folder, "input", of_input, frame)
+            if all(path.exists() for path in stills):  # a damaged file may have fewer frames than it declares
+                pictures = (path.read_bytes() for path in stills)
+                moments.append(Moment(number, times[frame] - times[0], metrics[number]["vmaf"], *pictures))
+        return moments
 
     def _run(self, arguments: Sequence[str], on_line: Callable[[str, float], None]) -> list[str]:
-        """Run ffmpeg in the job's folder; its last lines. JobError when it fails."""
+        """Run ffmpeg in the job's folder and return its last log lines. Raises JobError if it fails."""
         log = self.folder / "score.log"
         longest = max(film.video.duration or math.inf for film in self.films.values())
-        seconds = self.work.limits.seconds(longest)
-        status = self.work.run(
+        status = self.runner.run(
             [self.settings.ffmpeg, *arguments],
             self.folder,
             log,
-            seconds=seconds,
-            file_bytes=_FILE_BYTES,
+            seconds=self.runner.limits.timeout_seconds(longest),
+            file_bytes=_MAX_FILE_BYTES,
             on_line=on_line,
         )
         lines = last_lines(log, self.folder)
-        if met := self.work.limits.met("input", lines):
-            raise met
+        if error := limit_error(self.runner.limits, "input", lines):
+            raise error
         if status:
             raise encoder_error(lines, status, ("input", "origin"))
         return lines
@@ -187,53 +202,44 @@ class _Scorer(NamedTuple):
 
 
 def _partner(number: int, films: dict[str, Film], pairing: Pairing) -> int:
-    """The origin's frame that a scored frame was compared with."""
+    """The origin's frame with which a scored frame was compared."""
     if not pairing.by_time:
         return number + pairing.skip_origin
-    times, made = films["origin"].times, films["input"].times
-    wanted = made[number] - made[0]
-    after = min(bisect_left(times, wanted, key=lambda time: time - times[0]), len(times) - 1)
-    return min((max(0, after - 1), after), key=lambda n: abs(times[n] - times[0] - wanted))
+    times, of_input = films["origin"].times, films["input"].times
+    elapsed = of_input[number] - of_input[0]
+    after = min(bisect_left(times, elapsed, key=lambda time: time - times[0]), len(times) - 1)
+    return min((max(0, after - 1), after), key=lambda n: abs(times[n] - times[0] - elapsed))
 
 
-def _picture(folder: Path, side: str, frames: Sequence[int], frame: int) -> Path:
-    """The picture of a frame: they were written in order, each once."""
+def _still(folder: Path, side: str, frames: Sequence[int], frame: int) -> Path:
+    """The file of a frame's picture: frames are written in ascending order, each once."""
     return folder / f"{side}-{sorted(set(frames)).index(frame) + 1}.jpg"
 
 
-def _page(
-    told: Mapping[str, object],
-    asked: Vmaf,
-    found: Quality,
-    scores: filters.Scores,
-    times: Sequence[float],
-    moments: Sequence[Moment],
-) -> str:
-    figures = {
-        "VMAF mean": found.vmaf.mean,
-        "VMAF harmonic mean": found.vmaf.harmonicMean,
-        "VMAF minimum": found.vmaf.min,
-        "VMAF 5th percentile": found.vmaf.p5,
+def _points(scores: Scores, times: Sequence[float]) -> list[tuple[float, float]]:
+    """Seconds from the start and VMAF of each scored frame."""
+    return [(times[number] - times[0], metrics["vmaf"]) for number, metrics in scores.frames if number < len(times)]
+
+
+def _figures(quality: Quality) -> dict[str, float | None]:
+    """The figures that the HTML report shows, by their labels."""
+    figures: dict[str, float | None] = {
+        "VMAF mean": quality.vmaf.mean,
+        "VMAF harmonic mean": quality.vmaf.harmonicMean,
+        "VMAF minimum": quality.vmaf.min,
+        "VMAF 5th percentile": quality.vmaf.p5,
     }
-    others = {"PSNR (dB)": found.psnr, "SSIM": found.ssim, "MS-SSIM": found.msSsim}
-    figures |= {name: score.mean for name, score in others.items() if score}
-    measured = {
-        "Model": found.vmaf.model,
-        "Frames scored": str(found.vmaf.frames),
-        "Scale": f"both at {asked.scale}",
-        "Minimum asked for": f"VMAF mean {asked.min:g}" if asked.min is not UNSET else "none",
-        "libvmaf": scores.version,
-        "Filter": str(told["filter"]),
+    others = {"PSNR (dB)": quality.psnr, "SSIM": quality.ssim, "MS-SSIM": quality.msSsim}
+    return figures | {name: value.mean for name, value in others.items() if value}
+
+
+def _measured(quality: Quality, profile: Vmaf, version: str, graph: str) -> dict[str, str]:
+    """The measurement as the HTML report describes it, by labels."""
+    return {
+        "Model": quality.vmaf.model,
+        "Frames scored": str(quality.vmaf.frames),
+        "Scale": f"both at {profile.scale}",
+        "Required minimum": f"VMAF mean {profile.min:g}" if profile.min is not UNSET else "none",
+        "libvmaf": version,
+        "Filter graph": graph,
     }
-    return html_report.render(
-        input=str(told["input"]),
-        origin=str(told["origin"]),
-        figures=figures,
-        points=[
-            (times[number] - times[0], metrics["vmaf"]) for number, metrics in scores.frames if number < len(times)
-        ],
-        moments=moments,
-        measured=measured,
-        warnings=found.warnings,
-        passed=found.passed,
-    )

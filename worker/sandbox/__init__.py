@@ -1,1 +1,1 @@
-"""Programs that read users' files: limits on resources, isolation by the kernel, and how they run and stop."""
+"""How programs run on users' files: resource limits, isolation by the kernel, starting, watching and stopping them."""

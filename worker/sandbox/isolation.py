@@ -1,12 +1,13 @@
-"""How programs that read users' files are kept in: what they may use, and what the kernel lets them reach.
+"""The command line and environment that isolate a program, and a check of how far the kernel can do it.
 
-    no new privileges   nothing gains rights by being executed, and root has none of its powers
+    no new privileges   the program gains no rights by executing files, and root has no capabilities
     resource limits     CPU time, memory, size of a file, open files, no core dumps
-    seccomp             no sockets; no other processes made, signalled, hampered or looked into; no memory, queue or key
-                        that outlives the program; no file's owner, rights or times changed
-    Landlock            no file but the job's own, the program, the system's libraries and its GPUs
+    seccomp             no sockets; no creating, signalling, slowing or tracing of other processes; no shared memory,
+                        message queue or key that outlives the program; no change of a file's owner, mode or times
+    Landlock            no files except the job's folder, the program, the system's libraries and the GPUs
 
-None of it needs a privilege, and all of it works inside containers. Kernels that lack a part do without: `check` tells.
+None of this needs privileges, and all of it works inside containers. On a kernel that lacks a part, programs run
+without that part; `detect` reports it.
 """
 
 import errno
@@ -19,13 +20,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-_CONFINE = [sys.executable, "-I", "-S", str(Path(__file__).with_name("launcher.py").resolve())]
+_LAUNCHER = [sys.executable, "-I", "-S", str(Path(__file__).with_name("launcher.py").resolve())]
 _KEPT = ("PATH", "LD_LIBRARY_PATH")
-_KEPT_OF_GPUS = ("CUDA_", "NVIDIA_")
+_KEPT_PREFIXES = ("CUDA_", "NVIDIA_")
 
 
-class Bounds(NamedTuple):
-    """What one run of a program may use: wall and CPU seconds, bytes of memory and of each file that it writes."""
+class ProcessLimits(NamedTuple):
+    """Limits of one run of a program.
+
+    `seconds` of wall-clock time, `cpu_seconds` of CPU time over all threads, `memory_bytes` of allocated memory, and
+    `file_bytes` for each file it writes.
+    """
 
     seconds: float
     cpu_seconds: int
@@ -33,39 +38,41 @@ class Bounds(NamedTuple):
     file_bytes: int
 
 
-class Held(NamedTuple):
-    """What the kernel keeps a sealed program from: the network, and files that are not its own."""
+class Isolation(NamedTuple):
+    """Whether the kernel keeps an isolated program from the network, and from files that are not the job's."""
 
     network: bool
     files: bool
 
 
-def environment() -> dict[str, str]:
-    """What programs that read users' files run with: where programs and GPUs are, and no character sets.
+def program_environment() -> dict[str, str]:
+    """Environment variables for programs that read users' files: PATH and GPU settings, no credentials.
 
-    A static build would load those from the system's C library, which is another, and crash on a transport stream.
+    GCONV_PATH points nowhere: a static build would load character sets from the system's own C library, which is
+    another version, and crash on some transport streams.
     """
-    kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_OF_GPUS)}
+    kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}
     return kept | {"GCONV_PATH": os.devnull}
 
 
-def command(arguments: Sequence[str], folder: Path, bounds: Bounds, wanted: str = "auto") -> list[str]:
-    """The command line that runs a program in bounds; it can write below the folder and nowhere else.
+def confined_command(arguments: Sequence[str], folder: Path, limits: ProcessLimits, sandbox: str = "auto") -> list[str]:
+    """The command line that runs a program within limits; the program can write below `folder` only.
 
-    It dies with this process, even by SIGKILL. `wanted` is the variable SANDBOX: with `required` it does not start
-    where the kernel can't keep it in, with `off` it reaches what this process may reach.
+    The program dies with this process, even on SIGKILL. `sandbox` is the value of SANDBOX: with `required` the program
+    does not start where the kernel cannot isolate it; with `off` it can reach whatever this process can. Raises
+    FileNotFoundError if the program is not on the PATH.
     """
-    found = shutil.which(arguments[0])
-    if not found:
-        raise FileNotFoundError(errno.ENOENT, "there is no such program", arguments[0])
-    program = Path(found).resolve()
-    numbers = os.getpid(), bounds.cpu_seconds, bounds.memory_bytes, bounds.file_bytes, wanted
-    return [*_CONFINE, *map(str, numbers), str(folder.resolve()), str(program), *arguments[1:]]
+    path = shutil.which(arguments[0])
+    if not path:
+        raise FileNotFoundError(errno.ENOENT, "program not found on the PATH", arguments[0])
+    program = Path(path).resolve()
+    settings = os.getpid(), limits.cpu_seconds, limits.memory_bytes, limits.file_bytes, sandbox
+    return [*_LAUNCHER, *map(str, settings), str(folder.resolve()), str(program), *arguments[1:]]
 
 
-def check() -> Held:
-    """Try it: whether a sealed program can open a socket, or a file beside its folder."""
-    with tempfile.TemporaryDirectory() as folder, tempfile.NamedTemporaryFile() as beside:
-        said = subprocess.run([*_CONFINE, folder, beside.name], capture_output=True, text=True, check=False)
-    held = said.stdout.split() if said.returncode == 0 else ()
-    return Held(network="network" in held, files="files" in held)
+def detect() -> Isolation:
+    """Test the kernel: start an isolated program that tries to open a socket, and a file outside its folder."""
+    with tempfile.TemporaryDirectory() as folder, tempfile.NamedTemporaryFile() as outside:
+        run = subprocess.run([*_LAUNCHER, folder, outside.name], capture_output=True, text=True, check=False)
+    denied = run.stdout.split() if run.returncode == 0 else ()
+    return Isolation(network="network" in denied, files="files" in denied)

@@ -1,14 +1,14 @@
-"""What the machine, or the container on it, has."""
+"""CPU cores and memory that this process may use."""
 
 import math
 import os
 from pathlib import Path
 
-_CONTROL = Path("/sys/fs/cgroup")
+_CGROUP = Path("/sys/fs/cgroup")
 
 
-def cores(quota: Path = _CONTROL / "cpu.max") -> int:
-    """The cores at hand: those this process may run on, or fewer where its container's quota says so."""
+def cores(quota: Path = _CGROUP / "cpu.max") -> int:
+    """Number of CPU cores, at least 1: the process's affinity, or the container's quota rounded up if that is lower."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         granted, period = quota.read_text().split()
@@ -17,11 +17,11 @@ def cores(quota: Path = _CONTROL / "cpu.max") -> int:
     return allowed if granted == "max" else max(1, min(allowed, math.ceil(int(granted) / int(period))))
 
 
-def memory(quota: Path = _CONTROL / "memory.max") -> int:
-    """The memory at hand, in bytes: all of the machine's, or less where its container's limit says so."""
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+def memory(quota: Path = _CGROUP / "memory.max") -> int:
+    """Bytes of memory: the machine's, or the container's limit if that is lower."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         granted = quota.read_text().strip()
     except OSError:
-        return there
-    return min(there, int(granted)) if granted.isdigit() else there
+        return total
+    return min(total, int(granted)) if granted.isdigit() else total

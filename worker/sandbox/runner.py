@@ -1,4 +1,4 @@
-"""The programs that are at work on a job, and how they are stopped: from another thread, a signal, or at a limit."""
+"""Runs the programs of one job, and stops them: from another thread, from a signal handler, or at a limit."""
 
 import errno
 import os
@@ -12,44 +12,54 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
-from worker.errors import LOG_BYTES, Hopeless, Interrupted, JobError, last_lines
+from worker.errors import Interrupted, JobError, PermanentError
 from worker.sandbox import isolation
-from worker.sandbox.isolation import Bounds
-from worker.sandbox.limits import Limits
+from worker.sandbox.isolation import ProcessLimits
+from worker.sandbox.limits import JobLimits
 
 _WATCH_SECONDS = 0.5
-_LINE_LETTERS = 4096
-_CLOCKS_APART = 1.0
-"""The kernel limits CPU seconds by a finer clock than it tells them by."""
+_MAX_LINE_LENGTH = 4096
+_LOG_BYTES = 65_536
+_CPU_TOLERANCE_SECONDS = 1.0
+"""The kernel enforces CPU seconds with a finer clock than the one it reports them with."""
 _NO_MEMORY = re.compile(
     r"cannot allocate memory|out of memory|malloc of size|bad_alloc|failed to allocate", re.IGNORECASE
 )
 
 
-class Work:
-    """One job's work, from now on. After `stop` no program of it runs, and `check` raises what it was stopped with."""
+class _Ended(NamedTuple):
+    """A finished process: exit status (negative for a signal), CPU seconds, end of its log, limit that stopped it."""
 
-    def __init__(self, limits: Limits = Limits(), wanted: str = "auto") -> None:  # noqa: B008
+    status: int
+    cpu_seconds: float
+    log: bytes
+    error: JobError | None
+
+
+class Runner:
+    """The programs of one job, which starts now. After `stop` none of them runs, and `check` raises the reason."""
+
+    def __init__(self, limits: JobLimits = JobLimits(), sandbox: str = "auto") -> None:  # noqa: B008
         self.limits = limits
-        self._sandbox = wanted
-        self._until = time.monotonic() + limits.job_seconds
+        self._sandbox = sandbox
+        self._deadline = time.monotonic() + limits.job_seconds
         self._running: set[subprocess.Popen[str]] = set()
         self._reason: Interrupted | None = None
 
     def stop(self, reason: Interrupted) -> None:
-        """Kill its programs and let no other start. May be called from a thread or a signal handler, more than once."""
+        """Kill running programs and start no more. Safe to call from threads and signal handlers, repeatedly."""
         self._reason = self._reason or reason
         for process in tuple(self._running):
             process.kill()
 
     def check(self) -> None:
-        """Raise the reason when the work was stopped, Hopeless when it takes too long."""
+        """Raise the reason of `stop`, or PermanentError `time-limit` when the job takes too long."""
         if self._reason:
             raise self._reason
-        if time.monotonic() > self._until:
-            raise _late(self.limits.job_seconds)
+        if time.monotonic() > self._deadline:
+            raise _timeout(self.limits.job_seconds)
 
     def run(
         self,
@@ -62,35 +72,59 @@ class Work:
         output: Path | None = None,
         on_line: Callable[[str, float], None] = lambda *_: None,
     ) -> int:
-        """Run a program in the job's folder, to its end; its exit status. Hopeless when it meets a limit.
+        """Run a program in the job's folder until it ends, and return its exit status; negative for a signal.
 
-        It may be at work so many seconds, and write files of so many bytes. Its output goes to a file, or else to
-        `on_line`, line by line, with the seconds since its start. Of what else it says, the end is kept in the log.
+        It may run for `seconds` and write files of up to `file_bytes`. Its standard output goes to the file `output`,
+        or line by line to `on_line`, with the seconds since the start. `log` gets the last 64 KiB of its standard
+        error. Raises Interrupted after `stop`; PermanentError for a limit or a special file it leaves; TransientError
+        when the disk is full.
         """
         self.check()
-        bounds = self.limits.bounds(folder, seconds, file_bytes)
-        ended, met, end = threading.Event(), list[JobError](), bytearray()
+        limits = self.limits.for_process(folder, seconds, file_bytes)
+        ended = self._execute(arguments, folder, limits, output, on_line)
+        self.check()
+        if ended.error:
+            raise ended.error
+        try:
+            log.write_bytes(ended.log)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise self.limits.disk_error(folder) from error
+        self._raise_if_limited(ended, limits, folder, log, output)
+        _reject_special_files(folder)
+        return ended.status
+
+    def _execute(
+        self,
+        arguments: Sequence[str],
+        folder: Path,
+        limits: ProcessLimits,
+        output: Path | None,
+        on_line: Callable[[str, float], None],
+    ) -> _Ended:
+        ended, errors, log = threading.Event(), list[JobError](), bytearray()
         with ExitStack() as stack:
             started = time.monotonic()
             process = subprocess.Popen(
-                isolation.command(arguments, folder, bounds, self._sandbox),
+                isolation.confined_command(arguments, folder, limits, self._sandbox),
                 cwd=folder,
-                env=isolation.environment(),
+                env=isolation.program_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=stack.enter_context(output.open("wb")) if output else subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
                 errors="replace",
             )
-            watch = threading.Thread(target=self._watch, args=(process, folder, bounds, ended, met), daemon=True)
-            listen = threading.Thread(target=_listen, args=(process.stderr, end), daemon=True)
+            watch = threading.Thread(target=self._watch, args=(process, folder, limits, ended, errors), daemon=True)
+            listen = threading.Thread(target=_keep_end, args=(process.stderr, log), daemon=True)
             self._running.add(process)
             try:
                 if self._reason:
                     process.kill()
                 watch.start()
                 listen.start()
-                while process.stdout and (line := process.stdout.readline(_LINE_LETTERS)):
+                while process.stdout and (line := process.stdout.readline(_MAX_LINE_LENGTH)):
                     on_line(line, time.monotonic() - started)
                 cpu_seconds = _cpu_seconds(process)
                 status = process.wait()
@@ -104,77 +138,79 @@ class Work:
                     if stream:
                         stream.close()
                 self._running.discard(process)
-        self.check()
-        if met:
-            raise met[0]
-        try:
-            log.write_bytes(end)
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            raise self.limits.no_room(folder) from error
-        self._raise_limit(status, bounds, cpu_seconds, folder, log, output)
-        _refuse_traps(folder)
-        return status
+        return _Ended(status, cpu_seconds, bytes(log), errors[0] if errors else None)
 
     def _watch(
         self,
         process: "subprocess.Popen[str]",
         folder: Path,
-        bounds: Bounds,
+        limits: ProcessLimits,
         ended: threading.Event,
-        met: list[JobError],
+        errors: list[JobError],
     ) -> None:
-        """End a program that takes too long, or whose files take too much together."""
-        until = min(time.monotonic() + bounds.seconds, self._until)
+        """Kill a program that runs too long, or whose job takes too much disk space. Appends the error."""
+        deadline = min(time.monotonic() + limits.seconds, self._deadline)
         while not ended.wait(_WATCH_SECONDS):
-            if time.monotonic() > until:
-                met.append(_late(bounds.seconds))
-            elif self.limits.room(folder) < 0:
-                met.append(self.limits.no_room(folder))
-            if met:
+            if time.monotonic() > deadline:
+                errors.append(_timeout(limits.seconds))
+            elif self.limits.free_bytes(folder) < 0:
+                errors.append(self.limits.disk_error(folder))
+            if errors:
                 process.kill()
                 return
 
-    def _raise_limit(
-        self, status: int, bounds: Bounds, cpu_seconds: float, folder: Path, log: Path, output: Path | None
+    def _raise_if_limited(
+        self, ended: _Ended, limits: ProcessLimits, folder: Path, log: Path, output: Path | None
     ) -> None:
-        """What the kernel has ended the program for, if it was that."""
-        if status == -signal.SIGXFSZ:
-            lines = last_lines(log, folder)
-            if self.limits.room(folder) <= 0:
-                raise self.limits.no_room(folder)
-            said = output and output.stat().st_size >= bounds.file_bytes
-            what = "What there is to say of it takes" if said else "The work on it writes a file of"
-            raise Hopeless("disk-limit", f"{what} more than {bounds.file_bytes} bytes, which is the limit.", lines)
-        if status == -signal.SIGKILL and cpu_seconds > bounds.cpu_seconds - _CLOCKS_APART:
-            told = f"The work on it takes more than {bounds.cpu_seconds} s of CPU time, which is the limit."
-            raise Hopeless("time-limit", told, last_lines(log, folder))
-        if status and any(_NO_MEMORY.search(line) for line in last_lines(log, folder)):
-            told = f"The work on it takes more than {bounds.memory_bytes} bytes of memory, which is the limit."
-            raise Hopeless("memory-limit", told, last_lines(log, folder))
+        """Raise the error of the limit for which the kernel stopped the program, if it did."""
+        if ended.status == -signal.SIGXFSZ:
+            if self.limits.free_bytes(folder) <= 0:
+                raise self.limits.disk_error(folder)
+            is_output = output and output.stat().st_size >= limits.file_bytes
+            subject = "The program's output" if is_output else "A file that the program wrote"
+            message = f"{subject} exceeds the limit of {limits.file_bytes} bytes."
+            raise PermanentError("disk-limit", message, last_lines(log, folder))
+        if ended.status == -signal.SIGKILL and ended.cpu_seconds > limits.cpu_seconds - _CPU_TOLERANCE_SECONDS:
+            message = f"The program exceeded the limit of {limits.cpu_seconds} s of CPU time."
+            raise PermanentError("time-limit", message, last_lines(log, folder))
+        if ended.status and any(_NO_MEMORY.search(line) for line in last_lines(log, folder)):
+            message = f"The program exceeded the limit of {limits.memory_bytes} bytes of memory."
+            raise PermanentError("memory-limit", message, last_lines(log, folder))
 
 
-def _listen(stream: IO[str], end: bytearray) -> None:
-    """Keep the end of what a program says. What it is given can make that very long."""
-    while said := os.read(stream.fileno(), LOG_BYTES):
-        end += said
-        del end[:-LOG_BYTES]
+def last_lines(log: Path, folder: Path) -> list[str]:
+    """The lines in the last 64 KiB of a program's log, without the job folder's path; none if there is no log."""
+    if not log.exists():
+        return []
+    with log.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_BYTES))
+        end = file.read().decode(errors="replace")
+    return end.replace(str(folder), "").splitlines()
 
 
-def _refuse_traps(folder: Path) -> None:
-    """Hopeless where a program left what is no file, such as a link to one that it may not read but the worker may."""
+def _keep_end(stream: IO[str], end: bytearray) -> None:
+    """Read a stream until it closes and keep its last 64 KiB. A hostile file can make a log very long."""
+    while chunk := os.read(stream.fileno(), _LOG_BYTES):
+        end += chunk
+        del end[:-_LOG_BYTES]
+
+
+def _reject_special_files(folder: Path) -> None:
+    """Raise PermanentError for a link or a pipe: a link could point to a file that only the worker may read."""
     for path in folder.iterdir():
         if not stat.S_ISREG(mode := path.lstat().st_mode) and not stat.S_ISDIR(mode):
-            raise Hopeless("encoder-failed", f"The encoder left something that is no file, {path.name}.")
+            raise PermanentError("encoder-failed", f"The encoder left {path.name}, which is not a regular file.")
 
 
-def _late(seconds: float) -> Hopeless:
-    return Hopeless("time-limit", f"The work on it takes more than {seconds:.0f} s, which is the limit.")
+def _timeout(seconds: float) -> PermanentError:
+    return PermanentError("time-limit", f"The work exceeded the limit of {seconds:.0f} s.")
 
 
 def _cpu_seconds(process: "subprocess.Popen[str]") -> float:
-    """CPU seconds of a process once it has ended, before it is waited for; 0 where that can't be told."""
+    """CPU seconds of a process that has closed its output; 0 where the system cannot report it.
+
+    Must run before the process is waited for: reaping it removes its entry in /proc.
+    """
     try:
         if sys.platform == "linux":
             os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
