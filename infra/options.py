@@ -19,7 +19,7 @@ from elasticrecode.jobs import drops, formats
 from elasticrecode.jobs.drops import Drop
 from elasticrecode.jobs.requests import read_preset
 from elasticrecode.media import presets
-from elasticrecode.media.presets import BUILT_IN, Asked
+from elasticrecode.media.presets import BUILT_IN, ProfileBody
 from elasticrecode.validation import Body, Reader
 from elasticrecode.webhooks import addresses
 
@@ -300,7 +300,7 @@ def _name_presets(given: dict[str, Any]) -> Iterator[Fault]:
         profile = entry.get("profile") if isinstance(entry, dict) else None
         if not (isinstance(profile, dict) and "preset" in profile):
             continue
-        body = Asked(json.dumps({"profile": profile}).encode(), known)
+        body = ProfileBody(json.dumps({"profile": profile}).encode(), known)
         yield from (Fault(f"/drops/{n}{fault.pointer}", fault.detail) for fault in body.faults)
         # With a name that is wrong all else is still looked at, as if it were right.
         entry["profile"] = next(iter(BUILT_IN.values())) if body.faults else body.fields["profile"]

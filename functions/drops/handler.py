@@ -18,7 +18,7 @@ from elasticrecode.contract.metrics import FILES_LEFT_OUT, METRICS
 from elasticrecode.contract.settings import DropsSettings
 from elasticrecode.errors import Invalid, Refused
 from elasticrecode.jobs import drops
-from elasticrecode.jobs.drops import MARK, Drop, Put
+from elasticrecode.jobs.drops import MARK, Drop, NewObject
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.placement import Choice, wanted
 from elasticrecode.jobs.store import Accepted, JobsTable
@@ -37,7 +37,7 @@ class _File(NamedTuple):
     """A file that may become a job, and the message that told of it."""
 
     message_id: str
-    put: Put
+    put: NewObject
     job: Job
 
 
@@ -67,13 +67,13 @@ def build(settings: DropsSettings) -> Callable[[dict[str, Any], Any], dict[str, 
     def _files(message_id: str, body: str) -> list[_File]:
         """The files of a message that can become jobs. What can't is logged, and counted where somebody may miss it."""
         try:
-            told = drops.puts(body)
+            told = drops.new_objects(body)
         except ValueError as error:
             _leave_out("not a notification of S3", reason=str(error), body=body[:_SHOWN])
             return []
         return [_File(message_id, put, job) for put in told if (job := _job(put))]
 
-    def _job(put: Put) -> Job | None:
+    def _job(put: NewObject) -> Job | None:
         if put.key.endswith("/") or not put.size:
             logger.info("left alone: a folder or an empty object", extra={"uri": put.uri})
             return None

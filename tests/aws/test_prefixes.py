@@ -30,8 +30,8 @@ PREFIXES: settings.UserPrefixes = [
     {"prefix": "s3://media/users/{userID}/", "access": "read-write"},
     {"prefix": "s3://media/lists/", "access": "read"},
 ]
-READS = "must lie where ann may read: s3://media/users/ann/, s3://media/lists/"
-WRITES = "must lie where ann may write: s3://media/users/ann/"
+READS = "must be below a prefix that ann may read: s3://media/users/ann/, s3://media/lists/"
+WRITES = "must be below a prefix that ann may write: s3://media/users/ann/"
 MINE, THEIRS = "s3://media/users/ann/", "s3://media/users/bob/"
 ROLE = "arn:aws:iam::123456789012:role/jobs"
 

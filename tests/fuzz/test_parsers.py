@@ -180,7 +180,7 @@ def _annotated(values: dict[str, str]) -> object:
 
 
 def _put(text: str) -> object:
-    return [_DROP.job(put) for put in drops.puts(text)]
+    return [_DROP.job(put) for put in drops.new_objects(text)]
 
 
 def _queued(text: bytes) -> object:

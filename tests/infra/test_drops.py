@@ -150,7 +150,7 @@ def test_files_that_are_left_out_or_wait_raise_an_alarm() -> None:
         ({"userid": "a b"}, "userid", "without white space"),
         ({"output": "out"}, "output", "ends in '/'"),
         ({"output": "s3:/theirs/"}, "output", "an s3://bucket/prefix/ URI, or a prefix"),
-        ({"output": "in/made/"}, "output", "into this drop, in/, where it becomes a job again"),
+        ({"output": "in/made/"}, "output", "into this drop, in/, where they become jobs again"),
         ({"priority": 101}, "priority", "at most 100"),
         ({"profil": {}}, "profil", "not a known field"),
         ({"profile": {"ffmpeg": PROFILE["ffmpeg"] | {"codec": "vp9"}}}, "profile/ffmpeg/codec", "one of h264"),
@@ -213,6 +213,6 @@ def test_what_is_accepted_fits_whatever_the_names_turn_out_to_be() -> None:
 def test_a_loop_stops_synth_with_a_sentence(tmp_path: Any) -> None:
     done = synth(tmp_path, drops=[given_drop(output="next/"), given_drop(prefix="next/", output="in/")])
     assert done.returncode != 0
-    assert "option drops/0/output: would put what is made into drop 1, next/," in done.stderr
+    assert "option drops/0/output: would put outputs into drop 1, next/," in done.stderr
     assert "option drops/1/output: would put what is made into drop 0, in/," in done.stderr
     assert "Traceback" not in done.stderr

@@ -130,7 +130,7 @@ def test_all_that_is_wrong_is_named_at_once() -> None:
     }  # fmt: skip
     meeting = faults(userPrefixes=[{"prefix": "{userID}/"}, {"prefix": 7}, {"prefix": "library/"}])
     assert set(meeting) == {"userPrefixes/1/prefix", "userPrefixes/2/prefix"}
-    assert "could be the same place" in meeting["userPrefixes/2/prefix"]
+    assert "are the same place for some users" in meeting["userPrefixes/2/prefix"]
     for text in ("all", "{}", '[{"prefix": '):
         assert list(faults(userPrefixes=text)) == ["userPrefixes"]
 
@@ -151,8 +151,8 @@ def test_a_drop_takes_and_puts_files_only_where_its_user_may() -> None:
     assert options.read(CONTEXT | {"drops": [mine, shared], "userPrefixes": PREFIXES})
     found = faults(drops=[mine, theirs, shared], userPrefixes=PREFIXES)
     assert found == {
-        "drops/1/prefix": "must lie where bob may read: users/bob/, s3://library/films/",
-        "drops/1/output": "must lie where bob may write: users/bob/, s3://inbox/bob/",
+        "drops/1/prefix": "must be below a prefix that bob may read: users/bob/, s3://library/films/",
+        "drops/1/output": "must be below a prefix that bob may write: users/bob/, s3://inbox/bob/",
     }
 
 

@@ -223,7 +223,7 @@ def test_a_consequence_needs_a_minimum() -> None:
 
 def test_outputs_are_told_apart_by_what_they_will_be_called() -> None:
     body = contract("job_batch") | {"batchInputs": ["s3://bucket/a/v.webm", "s3://bucket/c/v.webm.mp4"]}
-    assert "called the same" in faults(body)["/batchInputs/1"]
+    assert "has the same name" in faults(body)["/batchInputs/1"]
     beside = contract("job") | {"input": "s3://bucket/x/v.webm", "output": "s3://bucket/x/"}
     assert [job.output for job in read_jobs(json.dumps(beside).encode())] == ["s3://bucket/x/"]
 
@@ -306,5 +306,5 @@ def test_a_body_may_nest_a_hundred_levels_and_no_more() -> None:
     fits, beyond = ("[" * levels + "]" * levels for levels in (DEPTH - 1, DEPTH))
     text = json.dumps(deep | {"batchInputs": "HERE"})
     assert read_jobs(text.replace('"HERE"', fits).encode())
-    with pytest.raises(Malformed, match=f"at most {DEPTH} levels"):
+    with pytest.raises(Malformed, match=f"limit is {DEPTH} levels"):
         read_jobs(text.replace('"HERE"', beyond).encode())

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elasticrecode.jobs import drops
-from elasticrecode.jobs.drops import Drop, Put, puts
+from elasticrecode.jobs.drops import Drop, NewObject, new_objects
 from elasticrecode.jobs.uris import SCORE_FILES, output_name
 
 PROFILE: dict[str, Any] = {"ffmpeg": {"codec": "h264", "scale": "720p", "bitrate": "2M"}}
@@ -27,8 +27,8 @@ def placed(**more: Any) -> Drop:
     return msgspec.convert(given_drop(**more), Drop).placed(OWN)
 
 
-def put(key: str, version: str = "1", bucket: str = OWN, size: int = 1) -> Put:
-    return Put(bucket, key, version, size)
+def put(key: str, version: str = "1", bucket: str = OWN, size: int = 1) -> NewObject:
+    return NewObject(bucket, key, version, size)
 
 
 def faults(*given: dict[str, Any]) -> dict[str, str]:
@@ -101,7 +101,7 @@ def test_one_version_is_one_job_and_another_version_bucket_or_key_is_another() -
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
 def test_a_key_comes_back_as_it_was_put(key: str) -> None:
-    (found,) = puts(json.dumps(notification(key, size=3)))
+    (found,) = new_objects(json.dumps(notification(key, size=3)))
     assert (found.bucket, found.key, found.size) == ("b", key, 3)
 
 
@@ -115,7 +115,7 @@ def test_a_key_comes_back_as_it_was_put(key: str) -> None:
     ],
 )
 def test_a_version_is_told_by_its_id_else_by_its_sequencer_else_by_its_tag(known: dict[str, str], version: str) -> None:
-    (found,) = puts(json.dumps(notification("a", **known)))
+    (found,) = new_objects(json.dumps(notification("a", **known)))
     assert found.version == version
 
 
@@ -124,24 +124,24 @@ def test_a_message_may_tell_of_several_and_only_what_was_created_counts() -> Non
         ("a", "ObjectCreated:Put"), ("b", "ObjectCreated:CompleteMultipartUpload"), ("c", "ObjectCreated:Copy"),
         ("d", "ObjectRemoved:DeleteMarkerCreated"), ("e", "ObjectRestore:Completed"),
     ]]  # fmt: skip
-    assert [found.key for found in puts(json.dumps({"Records": told}))] == ["a", "b", "c"]
+    assert [found.key for found in new_objects(json.dumps({"Records": told}))] == ["a", "b", "c"]
 
 
 def test_s3s_own_test_tells_of_nothing() -> None:
-    assert puts('{"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "b", "RequestId": "r"}') == []
+    assert new_objects('{"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "b", "RequestId": "r"}') == []
 
 
 @pytest.mark.parametrize("body", ["", "hello", "{}", "[]", '{"Records": [{}]}', json.dumps({"Records": [{"s3": 1}]})])
 def test_what_is_no_notification_is_said_to_be_none(body: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        puts(body)
+        new_objects(body)
 
 
 def test_a_key_that_is_no_utf8_is_none() -> None:
     told = notification("x")
     told["Records"][0]["s3"]["object"]["key"] = "in/%ff.mp4"
     with pytest.raises(ValueError, match="utf-8"):
-        puts(json.dumps(told))
+        new_objects(json.dumps(told))
 
 
 # Loops
@@ -216,7 +216,7 @@ def test_s3_takes_a_hundred_notifications_of_a_bucket() -> None:
     suffixes = [f".{n:02}" for n in range(100)]
     assert faults(given_drop(suffixes=suffixes)) == {}
     found = faults(given_drop(suffixes=suffixes), given_drop(prefix="in2/"), given_drop(bucket="theirs"))
-    assert found == {"": "make 101 notifications of the product's own bucket, one for each suffix; S3 takes 100"}
+    assert found == {"": "need 101 notification rules of the product's own bucket, one for each suffix; S3 takes 100"}
 
 
 FOLDERS = st.sampled_from(["", "a/", "b/", "a/b/", "a/a/", "b/a/"])

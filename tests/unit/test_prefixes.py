@@ -31,7 +31,10 @@ RULES = Prefixes(
     ]
 )
 OWN, SHARED, OUT = "s3://media/users/ann/", "s3://media/shared/", "s3://out/ann/"
-READS, WRITES = f"must lie where ann may read: {OWN}, {SHARED}", f"must lie where ann may write: {OWN}, {OUT}"
+READS, WRITES = (
+    f"must be below a prefix that ann may read: {OWN}, {SHARED}",
+    f"must be below a prefix that ann may write: {OWN}, {OUT}",
+)
 
 
 def faults(read: Callable[[bytes], object], body: Any) -> dict[str, str]:
@@ -126,7 +129,7 @@ def test_who_is_called_what_no_tag_holds_has_no_prefix_of_its_own(user: str) -> 
     assert RULES.of(user, "read") == [SHARED]
     assert RULES.of(user, "write") == []
     said = RULES.fault(user, "write", f"s3://media/users/{user}/")
-    assert "nowhere; only ids of letters, digits and" in said
+    assert "there is none; only ids of letters, digits and" in said
 
 
 @given(

@@ -141,21 +141,21 @@ def test_a_preset_that_transcodes_is_no_score_and_the_fault_says_why(name: str) 
     found = faults(read_vmaf, asking("vmaf", {"preset": name}))
     assert {pointer for pointer, _ in found} == {"/profile/preset"}
     said = dict(enumerate(text for _, text in found))
-    assert f"is {name}, which can't be used here: ffmpeg is not for a score alone" in said[0]
+    assert f"is {name}, which cannot be used here: ffmpeg is not for a score alone" in said[0]
     assert "POST /v1/jobs" in said[0]
 
 
 @pytest.mark.parametrize("name", SCORES)
 def test_a_preset_that_only_scores_is_no_transcode(name: str) -> None:
     found = faults(read_jobs, asking("job", {"preset": name}))
-    assert found == [("/profile/preset", f"is {name}, which can't be used here: ffmpeg is required")]
+    assert found == [("/profile/preset", f"is {name}, which cannot be used here: ffmpeg is required")]
 
 
 def test_a_preset_whose_profile_is_not_valid_any_more_is_a_fault_of_the_preset() -> None:
     known = {"old": {"ffmpeg": BUILT_IN["h264-720p"]["ffmpeg"] | {"codec": "vp9", "bitrate": "99M"}}}
     found = faults(read_jobs, asking("job", {"preset": "old"}), known)
     assert [pointer for pointer, _ in found] == ["/profile/preset"] * 2
-    assert "is old, which can't be used here: ffmpeg/bitrate must be" in found[0][1]
+    assert "is old, which cannot be used here: ffmpeg/bitrate must be" in found[0][1]
     nested = {"nested": {"preset": "h264-720p"}} | dict(BUILT_IN)
     found = faults(read_jobs, asking("job", {"preset": "nested"}), nested)
     assert {pointer for pointer, _ in found} == {"/profile/preset"}
@@ -183,7 +183,7 @@ def test_a_preset_names_no_preset() -> None:
     for profile in ({"preset": "h264-720p"}, {"preset": "h264-720p", **BUILT_IN["h264-720p"]}):
         found = definition_faults(profile)
         assert list(found) == ["/profile/preset"]
-        assert "write that out" in found["/profile/preset"]
+        assert "write out its profile" in found["/profile/preset"]
 
 
 @pytest.mark.parametrize("profile", [{}, {"ec2": {"priceModel": "spot"}}])

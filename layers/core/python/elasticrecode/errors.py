@@ -1,29 +1,31 @@
-"""Every error the product raises on purpose.
+"""Every error that the product raises on purpose.
 
 ElasticRecodeError
-├── Problem               what a client is told, as RFC 9457 problem details
+├── Problem               an error answer, sent as RFC 9457 problem details
 │   ├── Malformed    400  the body is not JSON
-│   ├── Invalid      422  the body is JSON and says something impossible; carries every fault
 │   ├── BadParameter 400  a path or query parameter is out of range
-│   ├── Unauthorized 401  nobody knows who asks
-│   ├── Forbidden    403  it is known who asks, and not theirs to ask for
-│   ├── NotFound     404
+│   ├── Unauthorized 401  there is no token, or one that cannot be used
+│   ├── Forbidden    403  the caller is known and may not do this
+│   ├── NotFound     404  it does not exist, has expired, or is another user's
 │   ├── NotAllowed   405  the path has other methods
-│   ├── Refused      409  the request is sound, the deployment or the job's state forbids it
-│   ├── TooLarge     413
-│   ├── TooManyRequests 429  this user has asked for enough this minute
-│   └── Unavailable  503  AWS refused or throttled after retries, or no queue serves the request
-├── Unreadable            what a batch names as its inputs can't be read; the batch fails with its code
+│   ├── Refused      409  the request is valid, and the deployment or the present state forbids it
+│   │   └── Busy     409  the first request with this Idempotency-Key is still running
+│   ├── TooLarge     413  the body is over its limit
+│   ├── Invalid      422  the body is JSON and not valid; carries every fault
+│   ├── KeyReused    422  the Idempotency-Key belongs to another request
+│   ├── TooManyRequests 429  the user's allowance for this minute is used up
+│   └── Unavailable  503  AWS refused after retries, or no queue serves the request
+├── Unreadable            the inputs of a batch cannot be read; the batch fails with its code
 └── UnreadableEvent       a control-queue message that is no worker event
 """
 
 from typing import NamedTuple
 
-_SOON = 5
+_SOON_SECONDS = 5
 
 
 class Fault(NamedTuple):
-    """One thing wrong in a body: an RFC 6901 pointer to it and a sentence about it."""
+    """One thing wrong in a body: an RFC 6901 pointer to it, and what is wrong, such as `is required`."""
 
     pointer: str
     detail: str
@@ -34,12 +36,12 @@ class ElasticRecodeError(Exception):
 
 
 class Problem(ElasticRecodeError):
-    """An answer other than success. `detail` is written for the person who reads it."""
+    """An error answer of the API. `detail` is for people: what is wrong, and what to do."""
 
     status = 500
     title = "Internal error"
     retry_after = 0
-    """Seconds after which the same request may fare better, 0 when it will not."""
+    """Seconds after which the same request may succeed; 0 when it will not."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -47,14 +49,14 @@ class Problem(ElasticRecodeError):
 
 
 class Malformed(Problem):
-    """The body could not be read as JSON at all."""
+    """The body is not JSON."""
 
     status = 400
     title = "The body is not JSON"
 
 
 class Invalid(Problem):
-    """The body was read; `faults` lists everything wrong with it. Nothing was stored or sent."""
+    """The body is JSON and not valid; `faults` lists everything wrong with it. Nothing was stored or sent."""
 
     status = 422
     title = "The request is not valid"
@@ -73,56 +75,56 @@ class BadParameter(Problem):
 
 
 class Unauthorized(Problem):
-    """Nobody knows who asks."""
+    """The request has no token, or one that cannot be used."""
 
     status = 401
     title = "Unauthorized"
 
 
 class Forbidden(Problem):
-    """The caller is known, and may not do this."""
+    """The caller is known and may not do this."""
 
     status = 403
     title = "Forbidden"
 
 
 class NotFound(Problem):
-    """There is no such thing, it has expired, or it is not the caller's."""
+    """It does not exist, has expired, or is another user's."""
 
     status = 404
     title = "Not found"
 
 
 class NotAllowed(Problem):
-    """The path is there, and has other methods: `allowed`."""
+    """The path exists and has other methods: `allowed`, as the header Allow lists them."""
 
     status = 405
-    title = "Not this method"
+    title = "Method not allowed"
 
     def __init__(self, allowed: str) -> None:
-        super().__init__(f"This path has {allowed}.")
+        super().__init__(f"Use one of the methods of this path: {allowed}.")
         self.allowed = allowed
 
 
 class Refused(Problem):
-    """The request is well-formed, and the deployment's options or the present state forbid it."""
+    """The request is valid, and the deployment's options or the present state forbid it."""
 
     status = 409
     title = "Refused"
 
 
 class Busy(Refused):
-    """An earlier request with the same Idempotency-Key is still at work."""
+    """The first request with this Idempotency-Key is still running."""
 
-    title = "Still at work"
-    retry_after = _SOON
+    title = "Request in progress"
+    retry_after = _SOON_SECONDS
 
 
 class KeyReused(Problem):
-    """The Idempotency-Key was used with another body."""
+    """The Idempotency-Key belongs to a request with another body."""
 
     status = 422
-    title = "The Idempotency-Key was used before"
+    title = "The Idempotency-Key is in use"
 
 
 class TooLarge(Problem):
@@ -133,7 +135,7 @@ class TooLarge(Problem):
 
 
 class TooManyRequests(Problem):
-    """The user has asked for as much as one user may, until so many seconds have passed."""
+    """The user's allowance is used up for the next `retry_after` seconds."""
 
     status = 429
     title = "Too many requests"
@@ -144,19 +146,19 @@ class TooManyRequests(Problem):
 
 
 class Unavailable(Problem):
-    """Nothing can take the request now. Nothing the answer does not name was stored."""
+    """AWS refused after retries, or no queue serves the request. Nothing was stored that the answer does not name."""
 
     status = 503
-    title = "Not available now"
-    retry_after = _SOON
+    title = "Unavailable"
+    retry_after = _SOON_SECONDS
 
 
 class UnreadableEvent(ElasticRecodeError):
-    """A message on the control queue that cannot be understood; its text is the reason."""
+    """A message on the control queue that is no worker event; its text is the reason."""
 
 
 class Unreadable(ElasticRecodeError):
-    """The inputs of a batch can't be read: a code to act on, a sentence to read."""
+    """The inputs of a batch cannot be read: `code` is for programs, `message` for people."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)

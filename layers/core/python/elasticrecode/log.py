@@ -1,4 +1,4 @@
-"""Structured logs: every `logging` line below the name `elasticrecode` comes out as one JSON object."""
+"""The structured logger: each record of the logger `elasticrecode` and those below it is one JSON object."""
 
 from aws_lambda_powertools import Logger
 

@@ -1,4 +1,4 @@
-"""How a function's composition becomes its Lambda handler."""
+"""How a function's `build` and its settings become a Lambda handler."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -6,11 +6,11 @@ from typing import Any, Protocol, Self, TypeVar
 
 
 class Readable(Protocol):
-    """Settings that can be read from an environment."""
+    """Settings that an environment holds."""
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Self:
-        """The settings in an environment. KeyError names a variable that is missing."""
+        """The settings in an environment. Raises KeyError with the name of a missing variable."""
 
 
 S = TypeVar("S", bound=Readable)
@@ -18,10 +18,10 @@ T = TypeVar("T")
 
 
 def compose(build: Callable[[S], Callable[[Any, Any], T]], settings: type[S]) -> Callable[[Any, Any], T]:
-    """The Lambda handler that `build` makes from its settings.
+    """The Lambda handler that `build` returns for the settings in the environment.
 
-    Lambda builds it while it initialises, and bills that less; elsewhere the first call builds it, so that a test can
-    import a handler without an environment.
+    On Lambda it is built during initialisation, which is cheaper. Elsewhere the first call builds it, so that tests
+    can import a handler without an environment. Raises KeyError for a missing variable.
     """
     if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
         return build(settings.read(os.environ))

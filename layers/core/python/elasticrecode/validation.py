@@ -1,7 +1,7 @@
-"""Strict reading of a JSON body into a type, with every fault at once.
+"""Strict reading of a JSON body into a type, which reports every fault at once.
 
-The JSON Schema comes from the msgspec type, so the types are the only place where a field is described. Rules that a
-schema cannot say are named formats: a test, and the words that finish the sentence "must be …".
+The JSON Schema comes from the msgspec type, so a field is described in one place. Rules that a schema cannot express
+are named formats: a predicate, and the words that complete the sentence "must be …".
 """
 
 import json
@@ -16,14 +16,15 @@ from elasticrecode.errors import Fault, Invalid, Malformed
 
 T = TypeVar("T")
 Formats = Mapping[str, tuple[Callable[[str], bool], str]]
-"""Name of a format → its test on a string, and what a value must be."""
+"""Name of a format → a predicate on strings, and the rule in words."""
 
 _SHOWN = 80
-_MOST = 1000
-"""Faults in one answer: more than that many entries are wrong in the same way."""
-_LONGEST_POINTER = 300
+"""Characters of a wrong value that a fault quotes."""
+_FAULTS_LIMIT = 1000
+"""Faults in one answer."""
+_POINTER_LENGTH = 300
 DEPTH = 100
-"""Levels of nesting: more than any request has, fewer than the schema's validator stands."""
+"""Levels of nesting: more than a valid request has, and fewer than overflow the validator's stack."""
 _TYPES = {
     "object": "an object",
     "array": "an array",
@@ -34,38 +35,40 @@ _TYPES = {
 
 
 class Body:
-    """A parsed JSON body: `content`, and `faults`, what no type can say of it: keys given twice, endless lists."""
+    """A parsed JSON body: its `content`, and the `faults` that a type cannot express: repeated keys, endless lists."""
 
-    def __init__(self, text: bytes, lists: Mapping[str, int] | None = None, beyond: str = "") -> None:
-        """Parse strictly: no NaN, no lone surrogates, no endless nesting. Malformed otherwise.
+    def __init__(self, text: bytes, lists: Mapping[str, int] | None = None, advice: str = "") -> None:
+        """Parse strictly. Raises Malformed for NaN, lone surrogates and more than DEPTH levels of nesting.
 
-        `lists` says how many entries a field may have; of one that has more, the first are looked at. `beyond` says
-        what to do with so many.
+        `lists` maps a field to the most entries that it may have; entries beyond are cut off and reported, followed by
+        `advice`.
         """
         self.faults: list[Fault] = []
         try:
             self.content: Any = msgspec.json.decode(text)
             repeated = _repeated(json.loads(text, object_pairs_hook=_Pairs), [])
-            self.faults += (Fault(_pointer(path), "is given more than once") for path in islice(repeated, _MOST))
+            self.faults += (
+                Fault(_pointer(path), "is given more than once") for path in islice(repeated, _FAULTS_LIMIT)
+            )
         except msgspec.DecodeError as error:
             raise Malformed(f"{error}.") from None
         except RecursionError:
-            raise Malformed(f"It is nested too deeply: at most {DEPTH} levels are taken.") from None
+            raise Malformed(f"It is nested too deeply; the limit is {DEPTH} levels.") from None
         except ValueError:
-            raise Malformed("It holds a number too long to read.") from None
-        for name, most in (lists or {}).items():
+            raise Malformed("It holds a number with too many digits.") from None
+        for name, limit in (lists or {}).items():
             entries = self.fields.get(name)
-            if isinstance(entries, list) and len(entries) > most:
-                self.faults.append(Fault(f"/{name}", f"must hold at most {most}, not {len(entries)}{beyond}"))
-                self.content = {**self.fields, name: entries[:most]}
+            if isinstance(entries, list) and len(entries) > limit:
+                self.faults.append(Fault(f"/{name}", f"must hold at most {limit}, not {len(entries)}{advice}"))
+                self.content = {**self.fields, name: entries[:limit]}
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The body's own fields; empty when it is no object."""
+        """The top-level fields; empty when the body is no object."""
         return self.content if isinstance(self.content, dict) else {}
 
-    def placed(self, fault: Fault) -> Fault | None:
-        """A fault as it is told to who sent the body; None where it is nothing to them."""
+    def reported(self, fault: Fault) -> Fault | None:
+        """A fault as the client sees it; None to leave it out."""
         return fault
 
 
@@ -75,7 +78,7 @@ class _Pairs:
 
 
 def _repeated(node: object, path: list[str | int]) -> Iterator[list[str | int]]:
-    """Paths of keys that are given again. RecursionError below DEPTH. A path is the caller's again when it goes on."""
+    """Paths of repeated keys; one list, which changes with the iteration. Raises RecursionError below DEPTH."""
     if len(path) >= DEPTH:
         raise RecursionError
     seen: set[str] = set()
@@ -91,7 +94,7 @@ def _repeated(node: object, path: list[str | int]) -> Iterator[list[str | int]]:
 
 
 class Reader(Generic[T]):
-    """Reads bodies of one type."""
+    """Reads bodies of one type, checked by its JSON Schema and the formats that it names."""
 
     def __init__(self, kind: type[T], formats: Formats) -> None:
         self._type = kind
@@ -103,35 +106,39 @@ class Reader(Generic[T]):
         )
 
     def read(self, body: Body, also: Iterable[Fault] = ()) -> T:
-        """The body as the type. Invalid with the schema's faults, repeated keys and the faults in `also`."""
-        return self.convert(body.content, [*body.faults, *also], body.placed)
+        """The body as the type. Raises Invalid with the faults of the schema, of the body and those in `also`."""
+        return self.convert(body.content, [*body.faults, *also], body.reported)
 
     def convert(
         self,
         content: object,
         also: Iterable[Fault] = (),
-        placed: Callable[[Fault], Fault | None] = lambda fault: fault,
+        reported: Callable[[Fault], Fault | None] = lambda fault: fault,
     ) -> T:
-        """Parsed content as the type. Invalid with the schema's faults and those in `also`, each where it is placed."""
-        found = (fault for error in self._schema.iter_errors(content) for fault in self._explain(error))
-        faults = {told for fault in chain(islice(also, _MOST), islice(found, _MOST)) if (told := placed(fault))}
+        """Parsed content as the type. Raises Invalid with the faults of the schema and those in `also`.
+
+        `reported` maps a fault to the one that the client sees, or to None. An answer has at most 1,000 faults.
+        """
+        of_schema = (fault for error in self._schema.iter_errors(content) for fault in self._explain(error))
+        first = chain(islice(also, _FAULTS_LIMIT), islice(of_schema, _FAULTS_LIMIT))
+        faults = {shown for fault in first if (shown := reported(fault))}
         if faults:
-            raise Invalid([Fault(_shorter(where), detail) for where, detail in sorted(faults)[:_MOST]])
+            raise Invalid([Fault(_shortened(where), detail) for where, detail in sorted(faults)[:_FAULTS_LIMIT]])
         return msgspec.convert(content, self._type, strict=False)
 
     def _explain(self, error: jsonschema_rs.ValidationError) -> Iterable[Fault]:
-        """One sentence for one schema error; one each for fields that are missing or unknown."""
+        """The faults of one schema error: one each for fields that are missing or unknown."""
         kind, value = error.kind, error.instance
         pointer = _pointer(error.instance_path)
         match kind:
             case jsonschema_rs.ValidationErrorKind.Required():
                 yield Fault(f"{pointer}/{_escape(kind.property)}", "is required")
             case jsonschema_rs.ValidationErrorKind.AdditionalProperties():
-                for unknown in kind.unexpected[:_MOST]:
+                for unknown in kind.unexpected[:_FAULTS_LIMIT]:
                     yield Fault(f"{pointer}/{_escape(unknown)}", "is not a known field")
             case jsonschema_rs.ValidationErrorKind.Type():
-                wanted = " or ".join(_TYPES.get(name, name) for name in kind.types)
-                yield Fault(pointer, f"must be {wanted}, not {_show(value)}")
+                types = " or ".join(_TYPES.get(name, name) for name in kind.types)
+                yield Fault(pointer, f"must be {types}, not {_show(value)}")
             case jsonschema_rs.ValidationErrorKind.Enum():
                 yield Fault(pointer, f"must be one of {', '.join(map(str, kind.options))}, not {_show(value)}")
             case jsonschema_rs.ValidationErrorKind.Format():
@@ -149,11 +156,11 @@ class Reader(Generic[T]):
 
 
 def _pointer(path: Iterable[str | int]) -> str:
-    return _shorter("".join(f"/{_escape(step)}" for step in path))
+    return _shortened("".join(f"/{_escape(step)}" for step in path))
 
 
-def _shorter(pointer: str) -> str:
-    return pointer if len(pointer) <= _LONGEST_POINTER else f"{pointer[:_LONGEST_POINTER]}…"
+def _shortened(pointer: str) -> str:
+    return pointer if len(pointer) <= _POINTER_LENGTH else f"{pointer[:_POINTER_LENGTH]}…"
 
 
 def _escape(step: str | int) -> str:

@@ -1,4 +1,4 @@
-"""JSON from outside, whoever wrote it."""
+"""Decoding of JSON that comes from outside."""
 
 from typing import TypeVar
 
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 def decode(text: bytes | str | Raw, kind: type[T]) -> T:
-    """JSON as the type. DecodeError whatever is wrong with it: no UTF-8 or endless nesting, too."""
+    """JSON as a value of the type. Raises DecodeError for anything else, also for bad UTF-8 and endless nesting."""
     try:
         return msgspec.json.decode(text, type=kind)
     except (UnicodeError, RecursionError) as error:

@@ -1,8 +1,8 @@
-"""How often each user may ask for something to be done: a count in a table for each user and minute.
+"""Allowances: how many changing requests a user may make in a minute, counted in a table by user and minute.
 
-user    minute               count         expires
-──────  ───────────────────  ────────────  ───────
-ann     since 1970, in text  requests yet  by TTL
+user  minute              count     expires
+────  ──────────────────  ────────  ───────────
+ann   minutes since 1970  requests  Unix second
 """
 
 import time
@@ -20,38 +20,39 @@ _KEPT_SECONDS = 600
 
 
 class Rates:
-    """Counts what users ask for. Operators, who ask for everybody, are not counted."""
+    """Counts the changing requests of users. Operators, who act for every user, are not counted."""
 
     def __init__(self, rate: Rate) -> None:
         self._rate = rate
         self._minute = 0
-        self._full: set[str] = set()
+        self._used_up: set[str] = set()
 
     @cached_property
     def _dynamodb(self) -> Any:
-        """Made when somebody is counted first."""
+        """The client, made at the first count."""
         return client("dynamodb")
 
     def count(self, caller: Caller) -> None:
-        """Count one request. TooManyRequests when it is one too many for this minute, Unavailable when AWS refuses.
+        """Count one request of a caller.
 
-        What can't be counted is not let through: a counter that is overloaded means a flood.
+        Raises TooManyRequests when the allowance of this minute is used up, and Unavailable when AWS refuses: an
+        overloaded counter means a flood, so an uncounted request does not pass.
         """
         if caller.operator or not self._rate.perMinute:
             return
         minute, second = divmod(int(time.time()), _MINUTE)
         if minute != self._minute:
-            self._minute, self._full = minute, set()
-        if caller.userID not in self._full and self._add(caller.userID, minute) > self._rate.perMinute:
-            self._full.add(caller.userID)
-        if caller.userID in self._full:
+            self._minute, self._used_up = minute, set()
+        if caller.userID not in self._used_up and self._add(caller.userID, minute) > self._rate.perMinute:
+            self._used_up.add(caller.userID)
+        if caller.userID in self._used_up:
             raise TooManyRequests(
-                f"{caller.userID} may ask for something to be done {self._rate.perMinute} times a minute, and has.",
+                f"{caller.userID} has used up this minute's allowance of {self._rate.perMinute} changing requests.",
                 _MINUTE - second,
             )
 
     def _add(self, user_id: str, minute: int) -> int:
-        """Count one more; how many there are now."""
+        """Count one more request; the number in this minute."""
         with refusals("counting the request"):
             answer = self._dynamodb.update_item(
                 TableName=self._rate.table,

@@ -1,4 +1,4 @@
-"""One-use tickets, with which browsers open WebSockets: they can't send a header with one."""
+"""Tickets that open one WebSocket each. Browsers need them, as they send no `Authorization` header with a WebSocket."""
 
 import hashlib
 import secrets
@@ -16,32 +16,32 @@ _BYTES = 32
 
 
 class Tickets:
-    """The tickets in the table of connections, which knows each by its hash. Raises Unavailable when AWS refuses."""
+    """The tickets in the connections table, stored by their hashes. Methods raise Unavailable when AWS refuses."""
 
     def __init__(self, table: str) -> None:
         self._table = table
         self._dynamodb = client("dynamodb")
 
     def issue(self, caller: Caller) -> tuple[str, int]:
-        """A new ticket and the Unix second in which it ends, no later than the caller's own token."""
+        """A new ticket and the Unix second in which it ends: LIFETIME_SECONDS from now, or with the caller's token."""
         ticket, expires = secrets.token_urlsafe(_BYTES), int(time.time()) + LIFETIME_SECONDS
         expires = min(expires, caller.expires or expires)
-        told = {"caller": {"M": {name: {"S": value} for name, value in caller.context().items()}}}
-        with refusals("making the ticket"):
-            self._dynamodb.put_item(TableName=self._table, Item={**key(ticket), **told, TTL: {"N": str(expires)}})
+        item = {"caller": {"M": {name: {"S": value} for name, value in caller.context().items()}}}
+        with refusals("creating the ticket"):
+            self._dynamodb.put_item(TableName=self._table, Item={**key(ticket), **item, TTL: {"N": str(expires)}})
         return ticket, expires
 
     def redeem(self, ticket: str) -> Caller:
-        """Whose ticket it is, this once. Unauthorized when it is none, has been used or has ended."""
+        """Use up a ticket: the caller who got it. Raises Unauthorized when it is unknown, used or expired."""
         with refusals("reading the ticket"):
             answer = self._dynamodb.delete_item(TableName=self._table, Key=key(ticket), ReturnValues="ALL_OLD")
         item = answer.get("Attributes")
         if not item or float(item[TTL]["N"]) <= time.time():
-            raise Unauthorized("The ticket is none, has been used, or has ended.")
+            raise Unauthorized("The ticket is unknown, used or expired; get a new one.")
         return Caller.of_context({name: value["S"] for name, value in item["caller"]["M"].items()})
 
 
 def key(ticket: str) -> dict[str, Any]:
-    """Under which a ticket lies: its hash, so that who reads the table can't use it."""
+    """The key of a ticket's item: its hash, so that a reader of the table cannot use the ticket."""
     digest = hashlib.sha256(ticket.encode()).hexdigest()
     return {CONNECTIONS_KEYS[0]: {"S": f"{_ITEM}#{digest}"}, CONNECTIONS_KEYS[1]: {"S": _ITEM}}

@@ -1,4 +1,4 @@
-"""Tokens of an OpenID issuer: are they genuine, for us, and of now."""
+"""Validation of the tokens of an OpenID issuer: signature, issuer, audience and lifetime."""
 
 import json
 import time
@@ -12,16 +12,20 @@ import jwt
 from elasticrecode.errors import Unauthorized, Unavailable
 
 _ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
-"""Those with a key pair: with the others whoever can check a token can make one."""
+"""Algorithms with a key pair. With the others, whoever can check a token can also forge one."""
 _FETCH_SECONDS = 5
 _KEYS_SECONDS = 3600
+"""Age at which the issuer's keys are fetched again."""
 _KEYS_PAUSE_SECONDS = 30
-"""How often keys are fetched at the most, whatever keys tokens name."""
+"""Shortest time between two fetches, whatever key ids tokens name."""
 _DOCUMENT_BYTES = 1 << 20
 
 
 class Tokens:
-    """Checks tokens of one issuer, whose keys are at `jwks_url`, or where the issuer's OpenID document says."""
+    """Validates the tokens of one issuer. Its keys are at `jwks_url`, or where its OpenID document says.
+
+    Any audience passes where `audience` is empty.
+    """
 
     def __init__(self, issuer: str, audience: list[str], jwks_url: str = "") -> None:
         self._issuer = issuer
@@ -31,7 +35,10 @@ class Tokens:
         self._fetched = float("-inf")
 
     def claims(self, token: str) -> dict[str, Any]:
-        """The claims of a token. Unauthorized with the reason; Unavailable when the issuer's keys can't be had."""
+        """The claims of a valid token.
+
+        Raises Unauthorized with the reason for any other, and Unavailable when the issuer's keys cannot be fetched.
+        """
         try:
             header = jwt.get_unverified_header(token)
             key = self._key(str(header.get("kid", "")))
@@ -44,18 +51,18 @@ class Tokens:
                 options={"require": ["exp", "iss"], "verify_aud": bool(self._audience)},
             )
         except jwt.PyJWTError as error:
-            raise Unauthorized(f"The token can't be used: {error}.") from error
+            raise Unauthorized(f"The token cannot be used: {error}.") from error
 
     def _key(self, kid: str) -> jwt.PyJWK:
         age = time.monotonic() - self._fetched
         if age > _KEYS_SECONDS or (kid not in self._keys and age > _KEYS_PAUSE_SECONDS):
             self._fetch()
         if kid not in self._keys:
-            raise Unauthorized("The token's key is none of the issuer's.")
+            raise Unauthorized("The token is signed with a key that is not the issuer's.")
         return self._keys[kid]
 
     def _fetch(self) -> None:
-        """Read the issuer's keys. Where that fails those that are known stay in use."""
+        """Fetch the issuer's keys. Where that fails, the known ones stay in use; without any, Unavailable is raised."""
         self._fetched, known = time.monotonic(), bool(self._keys)
         try:
             self._jwks_url = self._jwks_url or str(_read(f"{self._issuer.rstrip('/')}{_DISCOVERY}")["jwks_uri"])
@@ -64,12 +71,12 @@ class Tokens:
             if known:
                 return
             self._fetched = float("-inf")
-            raise Unavailable(f"The keys of {self._issuer} can't be had: {error}") from error
-        found = {}
+            raise Unavailable(f"The keys of {self._issuer} cannot be fetched: {error}") from error
+        usable = {}
         for key in keys:
-            with suppress(jwt.PyJWTError, TypeError, AttributeError):  # of a kind that is not known here
-                found[str(key.get("kid", ""))] = jwt.PyJWK(key)
-        self._keys = found
+            with suppress(jwt.PyJWTError, TypeError, AttributeError):  # a kind of key that PyJWT does not know
+                usable[str(key.get("kid", ""))] = jwt.PyJWK(key)
+        self._keys = usable
 
 
 _DISCOVERY = "/.well-known/openid-configuration"

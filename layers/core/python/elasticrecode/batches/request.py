@@ -12,14 +12,14 @@ from typing import Annotated, NamedTuple
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from elasticrecode import ids
-from elasticrecode.access.prefixes import EVERYWHERE, Prefixes
+from elasticrecode.access.prefixes import UNRESTRICTED, Prefixes
 from elasticrecode.errors import Fault
 from elasticrecode.jobs import formats
 from elasticrecode.jobs.formats import ObjectURI, PrefixURI, Priority, UserID
 from elasticrecode.jobs.job import Job
-from elasticrecode.jobs.requests import output_faults, place_faults, profile_faults
-from elasticrecode.jobs.uris import end_alike, output_ends
-from elasticrecode.media.presets import BUILT_IN, Asked, Profiles
+from elasticrecode.jobs.requests import output_faults, prefix_faults, profile_faults
+from elasticrecode.jobs.uris import output_suffixes, suffixes_overlap
+from elasticrecode.media.presets import BUILT_IN, ProfileBody, Profiles
 from elasticrecode.media.profiles import FfmpegProfile, Profile, resolve
 from elasticrecode.validation import Body, Reader
 
@@ -95,12 +95,12 @@ class Order(NamedTuple):
 
 
 def read_batch(
-    text: bytes, batch_id: str, now_ms: int, presets: Profiles = BUILT_IN, prefixes: Prefixes = EVERYWHERE
+    text: bytes, batch_id: str, now_ms: int, presets: Profiles = BUILT_IN, prefixes: Prefixes = UNRESTRICTED
 ) -> Order:
     """What a POST /v1/batches body asks for. Malformed or Invalid."""
     limits = {"inputs": INPUTS_LIMIT, "batchInputs": INPUTS_LIMIT}
-    body = Asked(text, presets, limits, "; list more in a manifest")
-    places = place_faults(body, _places(body), prefixes)
+    body = ProfileBody(text, presets, limits, "; list more in a manifest")
+    places = prefix_faults(body, _places(body), prefixes)
     asked = _reader().read(body, [*profile_faults(body), *_source_faults(body), *places])
     listed = asked.inputs or asked.batchInputs or []
     batch = Batch(
@@ -150,9 +150,9 @@ def _source_faults(body: Body) -> Iterator[Fault]:
 
 def loops(prefix: str, suffixes: Sequence[str], output: str) -> bool:
     """Whether what is written to an output prefix would be found under an input prefix."""
-    made = [end.lower() for suffix in suffixes for end in output_ends(suffix)]
+    made = [end.lower() for suffix in suffixes for end in output_suffixes(suffix)]
     return output.startswith(prefix) and (
-        not suffixes or any(end_alike(end, suffix.lower()) for end in made for suffix in suffixes)
+        not suffixes or any(suffixes_overlap(end, suffix.lower()) for end in made for suffix in suffixes)
     )
 
 

@@ -9,7 +9,7 @@ from elasticrecode.access.prefixes import Prefixes
 from elasticrecode.batches.request import Batch, folder
 from elasticrecode.errors import Unreadable
 from elasticrecode.jobs.formats import FORMATS
-from elasticrecode.jobs.uris import fits, output_name
+from elasticrecode.jobs.uris import output_name, outputs_fit
 
 JOBS_LIMIT = 1_000_000
 """Jobs in one batch."""
@@ -124,7 +124,7 @@ class Survey:
         target = output + output_name(uri)
         if target == uri:
             return f"its output would overwrite it: {_shown(uri)}"
-        if not fits(output, uri, scored=bool(self._batch.profile.vmaf)):
+        if not outputs_fit(output, uri, scored=bool(self._batch.profile.vmaf)):
             return f"what is made of it would have a key that S3 does not take: {_shown(uri)}"
         # Hashes in one number take the least memory. Python's differ from run to run, so nobody can aim at them.
         own = number << _HASH_BITS | hash(uri) & _HASH_MASK

@@ -1,4 +1,4 @@
-"""What the routes that submit and retry jobs answer."""
+"""Answers of the routes that submit and retry jobs."""
 
 from typing import Literal
 
@@ -8,14 +8,14 @@ from elasticrecode.jobs.job import Job
 
 
 class Outcome(Struct):
-    """What became of a job that was submitted, as the contract says it; one that failed was not stored."""
+    """The outcome of a submitted job, as the wire contract spells it. A job that `failed` was not stored."""
 
     event: Literal["JobSummit"]
     status: Literal["success", "failed"]
 
 
 class SubmittedJob(Struct):
-    """A transcode that was submitted."""
+    """A submitted transcode."""
 
     userid: str
     jobid: str
@@ -25,13 +25,13 @@ class SubmittedJob(Struct):
 
 
 class SubmittedScore(Job, frozen=True, kw_only=True):
-    """A quality score that was submitted, its profile resolved."""
+    """A submitted quality score, with its profile resolved."""
 
     status: Outcome
 
 
 class Retried(Struct):
-    """How many jobs run again; `more` where there are more that failed."""
+    """The number of jobs that run again; `more` where failed jobs are left."""
 
     retried: int
     more: Literal[True] | UnsetType = UNSET

@@ -1,7 +1,7 @@
-"""Drops: where a file that is put becomes a job, what job that is, and what S3 tells of it.
+"""Drops: rules that make a job of each object put under a prefix, and the notifications of S3 that trigger them.
 
-A drop covers the keys of a bucket that begin with its prefix and end with one of its suffixes. What its jobs make must
-not be covered by any drop, or it would become jobs again.
+A drop covers the keys of a bucket that begin with its prefix and end with one of its suffixes. No drop may cover an
+output of a drop's jobs, or the output would become a job again.
 """
 
 import re
@@ -19,34 +19,34 @@ from elasticrecode.jobs import formats
 from elasticrecode.jobs.formats import Priority, UserID
 from elasticrecode.jobs.job import Job, flaws
 from elasticrecode.jobs.requests import profile_faults
-from elasticrecode.jobs.uris import SCORE_FILES, end_alike, fits, output_ends
+from elasticrecode.jobs.uris import SCORE_FILES, output_suffixes, outputs_fit, suffixes_overlap
 from elasticrecode.media.profiles import FfmpegProfile, resolve
 from elasticrecode.validation import Body
 
 MARK = "elasticrecode-job"
-"""Metadata of every object that a worker publishes: the job that made it."""
+"""The metadata field of every output: the id of the job that wrote it."""
 
-NOTIFICATIONS = 100
-"""Notifications that S3 takes for one bucket: a drop makes one for each of its suffixes."""
+NOTIFICATIONS_LIMIT = 100
+"""Notification rules that S3 takes for one bucket. A drop needs one for each of its suffixes."""
 
 _CREATED = "ObjectCreated:"
 _FOLDER = re.compile(r"(?:[\w.-]+/)+", re.ASCII)
 _SUFFIX = re.compile(r"[\w.-]{1,64}", re.ASCII)
-"""Of what S3's filters would want percent-encoded, prefixes and suffixes have nothing."""
-_LONGEST = 512
+"""Prefixes and suffixes hold no characters that S3's filters require percent-encoded."""
+_LENGTH_LIMIT = 512
 
 FORMATS = {
     "drop-bucket": (
         lambda text: not text or formats.FORMATS["s3-prefix"][0](f"s3://{text}/"),
-        "the name of a bucket, or empty for the product's own",
+        "the name of a bucket, or empty for the product's own bucket",
     ),
     "drop-prefix": (
         lambda text: not text or _is_folder(text),
-        f"a prefix of letters, digits, '.', '-', '_' and '/' that ends in '/', at most {_LONGEST} long, or empty",
+        f"a prefix of at most {_LENGTH_LIMIT} letters, digits, '.', '-', '_' and '/' that ends in '/', or empty",
     ),
     "drop-suffix": (
         lambda text: _SUFFIX.fullmatch(text) is not None,
-        "1 to 64 letters, digits, '.', '-' and '_' that a key ends with",
+        "the end of a key: 1 to 64 letters, digits, '.', '-' and '_'",
     ),
     "drop-output": (
         lambda text: _is_folder(text) or formats.FORMATS["s3-prefix"][0](text),
@@ -56,13 +56,13 @@ FORMATS = {
 
 
 def _is_folder(text: str) -> bool:
-    return len(text) <= _LONGEST and _FOLDER.fullmatch(text) is not None
+    return len(text) <= _LENGTH_LIMIT and _FOLDER.fullmatch(text) is not None
 
 
 class Drop(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
-    """Files that become jobs by themselves, and what is made of them.
+    """A rule that makes a transcode of each object put under a prefix.
 
-    `bucket` is empty for the product's own, and so is that of an `output` without `s3://`, until `placed` names it.
+    An empty `bucket`, and an `output` without `s3://`, mean the product's own bucket, which `placed` fills in.
     """
 
     bucket: Annotated[str, Meta(extra_json_schema={"format": "drop-bucket"})] = ""
@@ -75,20 +75,23 @@ class Drop(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, 
 
     @property
     def ends(self) -> list[str]:
-        """How the keys may end that it covers; everything ends with nothing."""
+        """Suffixes of the keys that it covers: one empty text where it names none."""
         return self.suffixes or [""]
 
     def placed(self, own: str) -> "Drop":
-        """The drop with the name of the product's own bucket in it."""
+        """The drop with the product's own bucket, named `own`, filled in."""
         output = self.output if self.output.startswith("s3://") else f"s3://{own}/{self.output}"
         return structs.replace(self, bucket=self.bucket or own, output=output)
 
     def covers(self, bucket: str, key: str) -> bool:
-        """Whether an object becomes a job by this drop."""
+        """Whether this drop makes a job of an object."""
         return bucket == self.bucket and key.startswith(self.prefix) and key.endswith(tuple(self.ends))
 
-    def job(self, put: "Put") -> Job:
-        """The job of an object. ValueError, its text finishing "it can't be a job: …", when it can't be one."""
+    def job(self, put: "NewObject") -> Job:
+        """The job for an object, with the folders below the drop's prefix kept in its output.
+
+        Raises ValueError with the reason when there can be none.
+        """
         folder = put.key.removeprefix(self.prefix).rpartition("/")[:2]
         job = Job(
             userid=self.userid,
@@ -98,16 +101,16 @@ class Drop(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, 
             priority=self.priority,
             profile=resolve(self.profile),
         )
-        wrong = flaws(job)
-        if not wrong and not fits(job.output, put.uri, scored=bool(job.profile.vmaf)):
-            wrong.append(f"what is made of it in {job.output!r:.200} would have a key that S3 does not take")
-        if wrong:
-            raise ValueError("; ".join(wrong))
+        reasons = flaws(job)
+        if not reasons and not outputs_fit(job.output, put.uri, scored=bool(job.profile.vmaf)):
+            reasons.append(f"an output below {job.output!r:.200} would have a key that S3 does not take")
+        if reasons:
+            raise ValueError("; ".join(reasons))
         return job
 
 
-class Put(NamedTuple):
-    """A version of an object that was put. `version` is what S3 knows this putting by, `size` in bytes."""
+class NewObject(NamedTuple):
+    """An object that S3 reports as created. `version` identifies this creation; `size` is in bytes."""
 
     bucket: str
     key: str
@@ -121,7 +124,7 @@ class Put(NamedTuple):
 
     @property
     def job_id(self) -> str:
-        """The one job of this version: the same however often S3 tells of it."""
+        """The id of the job for this version: the same however often S3 reports it."""
         return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{self.uri}#{self.version}"))
 
 
@@ -147,124 +150,125 @@ class _Record(Struct):
     s3: _Place
 
 
-class _Told(Struct):
-    """What S3 tells. The test that it sends when it is told to notify has no records."""
+class _Notification(Struct):
+    """A notification of S3. The test message that S3 sends when notifications are set up has no records."""
 
     Records: list[_Record] = []
     Event: str = ""
 
 
-def puts(body: str) -> list[Put]:
-    """The objects that a notification of S3 tells of, none where it is S3's test. ValueError when it is none."""
-    told = wire.decode(body, _Told)  # a DecodeError is a ValueError
-    if not told.Records and not told.Event:
+def new_objects(body: str) -> list[NewObject]:
+    """The objects that a notification of S3 reports as created; none for S3's test message.
+
+    Raises ValueError for a text that is no notification.
+    """
+    notification = wire.decode(body, _Notification)  # a DecodeError is a ValueError
+    if not notification.Records and not notification.Event:
         raise ValueError("it has no records")
-    return [_put(record.s3) for record in told.Records if record.eventName.startswith(_CREATED)]
+    return [_new_object(record.s3) for record in notification.Records if record.eventName.startswith(_CREATED)]
 
 
-def _put(place: _Place) -> Put:
-    found = place.object
-    # A bucket whose versioning is suspended calls all that is put there `null`.
-    version = found.versionId if found.versionId != "null" else ""
-    key = unquote_plus(found.key, errors="strict")
-    return Put(place.bucket.name, key, version or found.sequencer or found.eTag, found.size)
+def _new_object(place: _Place) -> NewObject:
+    created = place.object
+    # Where a bucket's versioning is suspended, every object has the version `null`.
+    version = created.versionId if created.versionId != "null" else ""
+    key = unquote_plus(created.key, errors="strict")
+    return NewObject(place.bucket.name, key, version or created.sequencer or created.eTag, created.size)
 
 
-# What no single field can say
+# Rules between fields, and between drops
 
 
 def faults(given: object) -> Iterator[Fault]:
-    """What is wrong between fields of drops, and between drops, as they were given; what is no drop is passed over."""
+    """Faults between the fields of drops, and between drops, of option `drops`. The schema reports all others."""
     entries = given if isinstance(given, list) else []
-    read: list[tuple[int, Drop]] = []
+    drops: list[tuple[int, Drop]] = []
     for n, entry in enumerate(entries):
         yield from (Fault(f"/{n}{fault.pointer}", fault.detail) for fault in _profile_faults(entry))
         try:
-            read.append((n, msgspec.convert(entry, Drop)))
+            drops.append((n, msgspec.convert(entry, Drop)))
         except msgspec.ValidationError:
-            continue  # told by the schema
-    for n, drop in read:
+            continue  # the schema reports it
+    for n, drop in drops:
         yield from _suffix_faults(n, drop)
-        for other, known in read:
-            if other < n and _overlap(drop, known):
-                detail = f"{_shown(drop)} overlaps drop {other}, {_shown(known)}: a file could be put into both"
+        for m, other in drops:
+            if m < n and _overlap(drop, other):
+                detail = f"{_shown(drop)} overlaps drop {m}, {_shown(other)}: both would cover some objects"
                 yield Fault(f"/{n}/prefix", detail)
-            if _lands(drop, known):
-                whose = "this drop" if other == n else f"drop {other}"
-                detail = (
-                    f"would put what is made into {whose}, {_shown(known)}, where it becomes a job again: {_CHANGE}"
-                )
+            if _feeds(drop, other):
+                target = "this drop" if m == n else f"drop {m}"
+                detail = f"would put outputs into {target}, {_shown(other)}, where they become jobs again: {_ADVICE}"
                 yield Fault(f"/{n}/output", detail)
-    yield from _count_faults(read)
+    yield from _count_faults(drops)
 
 
-_CHANGE = "choose an output outside of it, or suffixes that the output's name does not end with"
+_ADVICE = "choose an output outside of it, or suffixes that outputs do not end in"
 
 
 def _profile_faults(entry: object) -> Iterator[Fault]:
     try:
         yield from profile_faults(Body(msgspec.json.encode(entry)))
     except Malformed as error:
-        yield Fault("", f"can't be read: {error}")
+        yield Fault("", f"cannot be read: {error}")
 
 
 def _suffix_faults(n: int, drop: Drop) -> Iterator[Fault]:
     for m, suffix in enumerate(drop.suffixes):
         for other in drop.suffixes[:m]:
-            if suffix.endswith(other) or other.endswith(suffix):
-                yield Fault(f"/{n}/suffixes/{m}", f"{suffix} and {other} overlap: S3 takes one of the two")
+            if suffixes_overlap(suffix, other):
+                yield Fault(f"/{n}/suffixes/{m}", f"{suffix} and {other} overlap: S3 takes only one of the two")
 
 
-def _count_faults(read: Sequence[tuple[int, Drop]]) -> Iterator[Fault]:
-    for bucket in sorted({drop.bucket for _, drop in read}):
-        count = sum(len(drop.ends) for _, drop in read if drop.bucket == bucket)
-        if count > NOTIFICATIONS:
-            where = bucket or "the product's own bucket"
-            detail = f"make {count} notifications of {where}, one for each suffix; S3 takes {NOTIFICATIONS}"
+def _count_faults(drops: Sequence[tuple[int, Drop]]) -> Iterator[Fault]:
+    for bucket in sorted({drop.bucket for _, drop in drops}):
+        count = sum(len(drop.ends) for _, drop in drops if drop.bucket == bucket)
+        if count > NOTIFICATIONS_LIMIT:
+            name = bucket or "the product's own bucket"
+            detail = f"need {count} notification rules of {name}, one for each suffix; S3 takes {NOTIFICATIONS_LIMIT}"
             yield Fault("", detail)
 
 
 def _overlap(one: Drop, other: Drop) -> bool:
-    """Whether one key could be covered by both: S3 refuses such notifications."""
+    """Whether both could cover one key. S3 refuses such rules."""
     return (
         one.bucket == other.bucket
-        and _begin_alike(one.prefix, other.prefix)
-        and any(end_alike(mine, theirs) for mine in one.ends for theirs in other.ends)
+        and _prefixes_overlap(one.prefix, other.prefix)
+        and any(suffixes_overlap(mine, theirs) for mine in one.ends for theirs in other.ends)
     )
 
 
-def _lands(drop: Drop, target: Drop) -> bool:
-    """Whether something that a drop's jobs make could be covered by a drop."""
+def _feeds(drop: Drop, target: Drop) -> bool:
+    """Whether `target` could cover an output of the drop's jobs."""
     bucket, prefix = _output(drop)
     return (
         bucket == target.bucket
-        and _begin_alike(prefix, target.prefix)
-        and any(end_alike(made.lower(), end.lower()) for made in _made(drop) for end in target.ends)
+        and _prefixes_overlap(prefix, target.prefix)
+        and any(suffixes_overlap(made.lower(), end.lower()) for made in _output_suffixes(drop) for end in target.ends)
     )
 
 
 def _output(drop: Drop) -> tuple[str, str]:
-    """Bucket and prefix of what a drop's jobs make."""
+    """The bucket and prefix of the outputs of a drop's jobs; the bucket is empty for the product's own."""
     if not drop.output.startswith("s3://"):
         return "", drop.output
     bucket, _, prefix = drop.output.removeprefix("s3://").partition("/")
     return bucket, prefix
 
 
-def _made(drop: Drop) -> Iterator[str]:
-    """How the names of what a drop's jobs make may end, see `output_name`."""
-    for end in drop.ends:
-        yield from output_ends(end)
+def _output_suffixes(drop: Drop) -> Iterator[str]:
+    """Possible suffixes of the outputs of a drop's jobs."""
+    for suffix in drop.ends:
+        yield from output_suffixes(suffix)
         if drop.profile.vmaf:
-            yield from (end + made for made in SCORE_FILES)
+            yield from (suffix + score_file for score_file in SCORE_FILES)
 
 
-def _begin_alike(one: str, other: str) -> bool:
+def _prefixes_overlap(one: str, other: str) -> bool:
     return one.startswith(other) or other.startswith(one)
 
 
 def _shown(drop: Drop) -> str:
-    """What a drop covers, for people."""
-    ends = f" with {', '.join(drop.suffixes)}" if drop.suffixes else ""
-    where = f"s3://{drop.bucket}/{drop.prefix}" if drop.bucket else drop.prefix or "the whole bucket"
-    return where + ends
+    """What a drop covers, in words."""
+    suffixes = f" with {', '.join(drop.suffixes)}" if drop.suffixes else ""
+    prefix = f"s3://{drop.bucket}/{drop.prefix}" if drop.bucket else drop.prefix or "the whole bucket"
+    return prefix + suffixes

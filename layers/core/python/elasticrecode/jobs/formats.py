@@ -1,4 +1,4 @@
-"""Named formats of request fields: a test for each, and the words that finish the sentence "must be …"."""
+"""Named formats of request fields: a predicate for each, and the rule that completes the sentence "must be …"."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""The resolved job: the message that a worker takes from its queue."""
+"""The job with a resolved profile: the message that a worker takes from its queue."""
 
 from typing import Annotated, Literal
 
@@ -12,7 +12,7 @@ Kind = Literal["ffmpeg", "vmaf"]
 
 
 class Job(Struct, frozen=True, kw_only=True):
-    """A resolved job: the message a worker takes from its queue, fields in the documented order."""
+    """A job with a resolved profile; the fields are in the documented order of the message."""
 
     userid: Annotated[str, Meta(min_length=1, max_length=128)]
     jobid: Annotated[str, Meta(min_length=1, max_length=128)]
@@ -24,32 +24,32 @@ class Job(Struct, frozen=True, kw_only=True):
 
     @property
     def kind(self) -> Kind:
-        """Which kind of worker it is for."""
+        """The kind of worker that runs it: `ffmpeg`, which may score afterwards, or `vmaf`."""
         return "ffmpeg" if self.profile.ffmpeg else "vmaf"
 
 
 def flaws(job: Job) -> list[str]:
-    """What is wrong in a job that may not have come through the API, as sentences."""
-    texts: dict[str, list[object]] = {"s3-object": [job.input, job.origin], "s3-prefix": [job.output]}
+    """What is wrong with a message that may not come from the API, as sentences; empty for a valid job."""
+    checked: dict[str, list[object]] = {"s3-object": [job.input, job.origin], "s3-prefix": [job.output]}
     if job.profile.vmaf:
-        texts["vmaf-scale"] = [job.profile.vmaf.scale]
+        checked["vmaf-scale"] = [job.profile.vmaf.scale]
     if job.profile.ffmpeg:
-        texts["ffmpeg-scale"] = [job.profile.ffmpeg.scale]
+        checked["ffmpeg-scale"] = [job.profile.ffmpeg.scale]
     return [
-        f"{text!r:.200} must be {FORMATS[name][1]}"
-        for name, given in texts.items()
-        for text in given
-        if isinstance(text, str) and not FORMATS[name][0](text)
+        f"{text!r:.200} must be {FORMATS[format_name][1]}"
+        for format_name, texts in checked.items()
+        for text in texts
+        if isinstance(text, str) and not FORMATS[format_name][0](text)
     ]
 
 
 def sources(job: Job) -> list[str]:
-    """The URIs of the objects that a job is made from."""
+    """The URIs of the objects that a job reads."""
     return [job.input, *([job.origin] if job.origin else [])]
 
 
 def products(job: Job) -> list[str]:
-    """The URIs of the objects that a job makes."""
+    """The URIs of the objects that a job writes."""
     encoded = [job.output + output_name(job.input)] if job.profile.ffmpeg else []
-    scored = [job.output + name(job.input) + ending for ending in SCORE_FILES] if job.profile.vmaf else []
+    scored = [job.output + name(job.input) + suffix for suffix in SCORE_FILES] if job.profile.vmaf else []
     return encoded + scored

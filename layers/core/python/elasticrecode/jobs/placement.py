@@ -1,4 +1,4 @@
-"""What a job asks of a queue, and the queue that was chosen for it."""
+"""What a job requires of a worker queue, and the queue chosen for it."""
 
 from typing import Literal, NamedTuple, get_args
 
@@ -6,13 +6,13 @@ from elasticrecode.jobs.job import Job
 from elasticrecode.media.profiles import PriceModel, platform
 
 Group = Literal["cpu", "gpu", "vmaf"]
-"""Workers that can do the same jobs: those that transcode on cpu or gpu, and those that score."""
+"""Workers that can do the same jobs: those that transcode on cpu, those that transcode on gpu, those that score."""
 
 GROUPS: tuple[Group, ...] = get_args(Group)
 
 
 class Want(NamedTuple):
-    """What a job asks of a queue."""
+    """What a job requires of a worker queue; `priority` is 0 to 100."""
 
     group: Group
     price: PriceModel
@@ -20,14 +20,14 @@ class Want(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """A queue's name, empty while the job is held, and the reason for the choice, for the job's user."""
+    """The name of the chosen queue, empty while the job is held, and the reason, in words for the job's user."""
 
     queue: str
     reason: str
 
 
 def wanted(job: Job) -> Want:
-    """What a job asks of a queue."""
+    """What a job requires of a worker queue."""
     ec2 = job.profile.ec2
     return Want(
         group="vmaf" if job.kind == "vmaf" else platform(job.profile),

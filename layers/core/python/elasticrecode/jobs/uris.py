@@ -6,19 +6,19 @@ from collections.abc import Iterator
 from elasticrecode.media.codecs import CONTAINERS, container
 
 SCORE_FILES = (".vmaf.json", ".vmaf.html")
-"""What a score's report and its page are called, behind the input's name."""
+"""Suffixes that a score's report and its page add to the input's file name."""
 
 _BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _OBJECT = re.compile(rf"s3://({_BUCKET})/(.+)", re.ASCII | re.DOTALL)
 _PREFIX = re.compile(rf"s3://({_BUCKET})/(?:.+/)?", re.ASCII | re.DOTALL)
 KEY_BYTES = 1024
-TOO_LONG = f"what is made of it would have a key of more than {KEY_BYTES} bytes: choose a shorter output prefix"
-_BEYOND = re.compile("[\0\ufffe\uffff]")
-"""What files can't be called, and what SQS takes in no message."""
+TOO_LONG = f"its outputs would have keys of more than {KEY_BYTES} bytes: choose a shorter output prefix"
+_UNUSABLE = re.compile("[\0\ufffe\uffff]")
+"""Characters that file names cannot hold, or that SQS refuses in a message."""
 
 
 def split(uri: str) -> tuple[str, str]:
-    """Bucket and key of an `s3://bucket/key` URI. ValueError when it is not one."""
+    """The bucket and key of an `s3://bucket/key` URI. Raises ValueError for any other text."""
     match = _OBJECT.fullmatch(uri)
     if not match:
         raise ValueError(uri)
@@ -26,42 +26,42 @@ def split(uri: str) -> tuple[str, str]:
 
 
 def name(uri: str) -> str:
-    """The file name of an object."""
+    """The file name of an object: the part of its URI behind the last slash."""
     return uri.rsplit("/", 1)[-1]
 
 
 def output_name(uri: str) -> str:
-    """What a transcode of an object is called: the same, with `.mp4` where its container can't hold the codecs."""
-    known = name(uri)
-    return known if container(known) else f"{known}.mp4"
+    """The file name of a transcode: the input's, with `.mp4` appended unless its extension is in CONTAINERS."""
+    file_name = name(uri)
+    return file_name if container(file_name) else f"{file_name}.mp4"
 
 
-def output_ends(end: str) -> Iterator[str]:
-    """How the outputs of objects may end that end so themselves, if with the dot and all of their last part."""
-    if "." in end:
-        yield output_name(end)
+def output_suffixes(suffix: str) -> Iterator[str]:
+    """Possible suffixes of outputs for inputs that end in `suffix`: it may be an extension, or a part of one."""
+    if "." in suffix:
+        yield output_name(suffix)
     else:
-        yield f"{end}.mp4"
-        yield from (word for word in CONTAINERS if word.endswith(end.lower()))
+        yield f"{suffix}.mp4"
+        yield from (extension for extension in CONTAINERS if extension.endswith(suffix.lower()))
 
 
-def end_alike(one: str, other: str) -> bool:
-    """Whether something could end with both."""
+def suffixes_overlap(one: str, other: str) -> bool:
+    """Whether a text could end in both."""
     return one.endswith(other) or other.endswith(one)
 
 
 def is_object(uri: str) -> bool:
     """Whether a URI names one object: `s3://bucket/key`, the key at most KEY_BYTES bytes of UTF-8."""
-    match = None if _BEYOND.search(uri) else _OBJECT.fullmatch(uri)
+    match = None if _UNUSABLE.search(uri) else _OBJECT.fullmatch(uri)
     return match is not None and name(uri) not in ("", ".", "..") and len(match[2].encode()) <= KEY_BYTES
 
 
 def is_prefix(uri: str) -> bool:
     """Whether a URI names a prefix that ends in `/`, or a whole bucket."""
-    return not _BEYOND.search(uri) and _PREFIX.fullmatch(uri) is not None and len(uri.encode()) <= KEY_BYTES
+    return not _UNUSABLE.search(uri) and _PREFIX.fullmatch(uri) is not None and len(uri.encode()) <= KEY_BYTES
 
 
-def fits(output: str, uri: str, *, scored: bool) -> bool:
-    """Whether S3 takes the keys of all that is made of an object."""
-    made = [output_name(uri), *(name(uri) + ending for ending in SCORE_FILES if scored)]
-    return all(is_object(output + each) for each in made)
+def outputs_fit(output: str, uri: str, *, scored: bool) -> bool:
+    """Whether the keys of all outputs of an input, below the prefix `output`, are valid in S3."""
+    outputs = [output_name(uri), *(name(uri) + suffix for suffix in SCORE_FILES if scored)]
+    return all(is_object(output + each) for each in outputs)

@@ -1,1 +1,1 @@
-"""What a profile can ask for and what it means. Pure."""
+"""Codecs, profiles and presets: what a request may contain, and its resolution. No I/O."""

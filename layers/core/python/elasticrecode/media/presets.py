@@ -1,7 +1,7 @@
-"""Presets: profiles that are called by a name.
+"""Presets: profiles with a name.
 
-A request with `"profile": {"preset": NAME}` is checked and taken as if the preset's profile stood there, so neither
-records nor workers know of presets.
+A request with `"profile": {"preset": NAME}` is read as if the preset's profile stood there, so records and workers
+know profiles only.
 """
 
 import re
@@ -12,16 +12,16 @@ from elasticrecode.errors import Fault
 from elasticrecode.validation import Body
 
 Profiles = Mapping[str, Any]
-"""Name of a preset → its profile, as a request would say it."""
+"""Name of a preset → its profile, in the words of requests."""
 
 NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}", re.ASCII)
 NAME_RULE = "1 to 64 lower-case letters, digits, '-' and '.', the first a letter or digit"
 POINTER = "/profile/preset"
-"""Where everything is told that is wrong with a preset or comes of it."""
+"""Where faults of a preset, and of its profile, are reported."""
 
-_PART = POINTER.rpartition("/")[2]
+_FIELD = POINTER.rpartition("/")[2]
 _LISTED = 30
-"""Names in a fault; of more only the closest are told."""
+"""Names that a fault lists; of more presets, it lists the closest."""
 _SHOWN = 80
 
 
@@ -40,7 +40,7 @@ BUILT_IN: Profiles = {
     "h264-360p": {"ffmpeg": _encode("h264", "360p", "1M")},
     "h265-1080p": {"ffmpeg": _encode("h265", "1080p", "3M")},
     "h265-720p": {"ffmpeg": _encode("h265", "720p", "1800K")},
-    # At the same bitrate encoders in hardware look a little worse.
+    # At the same bitrate, the output of hardware encoders looks a little worse.
     "h264-1080p-gpu": {"ffmpeg": _encode("h264", "1080p", "6M", "gpu")},
     "h264-720p-gpu": {"ffmpeg": _encode("h264", "720p", "3500K", "gpu")},
     "h265-1080p-gpu": {"ffmpeg": _encode("h265", "1080p", "4M", "gpu")},
@@ -50,29 +50,29 @@ BUILT_IN: Profiles = {
     "vmaf-1080p": {"vmaf": _score("1080p")},
     "vmaf-720p": {"vmaf": _score("720p")},
 }
-"""What every deployment has, in the words of requests."""
+"""The presets of every deployment."""
 
 
-class Asked(Body):
-    """The body of a request whose profile may be a preset. What is checked, then, is the preset's profile."""
+class ProfileBody(Body):
+    """The body of a request whose profile may name a preset. Its `content` has the preset's profile instead."""
 
     def __init__(
-        self, text: bytes, presets: Profiles, lists: Mapping[str, int] | None = None, beyond: str = ""
+        self, text: bytes, presets: Profiles, lists: Mapping[str, int] | None = None, advice: str = ""
     ) -> None:
-        """As a Body; `presets` is asked for the name that is given, and for all where it does not have that."""
-        super().__init__(text, lists, beyond)
+        """Parse as Body does. `presets` is read only where the body names one, and as a whole only for a fault."""
+        super().__init__(text, lists, advice)
         self._given: set[str] | None = None
         self._preset = ""
         profile = self.fields.get("profile")
-        if isinstance(profile, dict) and _PART in profile:
+        if isinstance(profile, dict) and _FIELD in profile:
             self._fill(dict(profile), presets)
 
     def _fill(self, profile: dict[str, Any], presets: Profiles) -> None:
-        """Put the preset's profile in its place."""
+        """Replace the name by the preset's profile."""
         self._given = set(profile)
-        name = profile.pop(_PART)
-        found = presets.get(name) if isinstance(name, str) else None
-        if found is None:
+        name = profile.pop(_FIELD)
+        filled = presets.get(name) if isinstance(name, str) else None
+        if filled is None:
             self.faults.append(Fault(POINTER, _unknown(name, presets)))
         else:
             self._preset = name
@@ -80,27 +80,27 @@ class Asked(Body):
             beside = ", ".join(map(str, sorted(profile)))
             detail = f"must stand alone, without {beside:.{_SHOWN}}: use the preset as it is, or write out the profile"
             self.faults.append(Fault(POINTER, detail))
-        self.content = {**self.fields, "profile": {**(found or {}), **profile}}
+        self.content = {**self.fields, "profile": {**(filled or {}), **profile}}
 
-    def placed(self, fault: Fault) -> Fault | None:
-        """What is wrong in a preset's profile is told of the preset. Of a preset that is not known, nothing is."""
-        where = fault.pointer.removeprefix("/profile/")
-        part = where.split("/")[0].replace("~1", "/").replace("~0", "~")
-        if self._given is None or where == fault.pointer or part in self._given:
+    def reported(self, fault: Fault) -> Fault | None:
+        """A fault of the preset's profile, reported at the preset. Of an unknown preset's profile there is none."""
+        path = fault.pointer.removeprefix("/profile/")
+        part = path.split("/")[0].replace("~1", "/").replace("~0", "~")
+        if self._given is None or path == fault.pointer or part in self._given:
             return fault
         if not self._preset:
             return None
-        return Fault(POINTER, f"is {self._preset}, which can't be used here: {where} {fault.detail}")
+        return Fault(POINTER, f"is {self._preset}, which cannot be used here: {path} {fault.detail}")
 
 
 def _unknown(name: object, presets: Profiles) -> str:
-    """What to say of a name that no preset has."""
+    """The detail of a fault for a name that no preset has."""
     if not isinstance(name, str):
         return "must be a string: the name of a preset"
     known, shown = sorted(presets), repr(name[:_SHOWN])
     if len(known) <= _LISTED:
         return f"must be one of {', '.join(known)}, not {shown}"
-    from difflib import get_close_matches  # weighed: only this fault has a use for it
+    from difflib import get_close_matches  # imported here: only this fault needs it
 
     close = get_close_matches(name[:_SHOWN].lower(), known, cutoff=0.4) or known[:3]
     return f"must name one of {len(known)} presets, such as {', '.join(close)}, not {shown}; GET /v1/presets lists them"
