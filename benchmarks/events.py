@@ -1,9 +1,9 @@
 """Consuming events: AWS calls, DynamoDB write units and CPU an event, beside a plain consumer.
 
-Ours is the `events` handler and, once a batch, the `feed` handler with what that stored and the `push` handler with the
-chunk that came of it. The plain one is Powertools'
-batch utility and boto3's client on the same table: it reads the connections once a batch, puts every event as it came
-and posts it to every connection. It keeps no job's state, so it has less to do.
+Ours is the `consume` handler and, once a batch, the `append` handler with what that stored and the `push` handler with
+the chunk that came of it. The plain one is Powertools' batch utility and boto3's client on the same table:
+it reads the connections once a batch, puts every event as it came and posts it to every connection. It keeps no job's
+state, so it has less to do.
 
 A slice is 100 events of workers in steady work, each at another point of a job's life: start, eight progresses a second
 apart, finish. 10 jobs at a time say that in ten seconds, as after a stall, and the latest progress stands for those
@@ -275,12 +275,12 @@ def _spend(side: Callable[[dict[str, Any]], float], network: _Network, mix: _Mix
 
 
 def _ours(network: _Network) -> Callable[[dict[str, Any]], float]:
-    consume: Handler = function("events").build(
-        settings.EventsSettings(
+    consume: Handler = function("consume").build(
+        settings.ConsumeSettings(
             jobs_table="jobs", events_dead_letter_queue="http://q", event_retention_seconds=_DAY, max_strikes=3
         )
     )
-    feed: Handler = function("feed").build(settings.FeedSettings(feed_table="feed", event_retention_seconds=_DAY))
+    append: Handler = function("append").build(settings.AppendSettings(feed_table="feed", event_retention_seconds=_DAY))
     push: Handler = function("push").build(
         settings.WatchersSettings(
             jobs_table="jobs",
@@ -292,7 +292,7 @@ def _ours(network: _Network) -> Callable[[dict[str, Any]], float]:
 
     def side(batch: dict[str, Any]) -> float:
         cpu = 0.0
-        for handler in (consume, feed, push):
+        for handler in (consume, append, push):
             before = len(network.requests)
             cpu += _cpu(handler, batch)
             wrote = network.requests[before:]

@@ -81,8 +81,8 @@ _FUNCTIONS: dict[str, tuple[settings.Settings, tuple[str, ...]]] = {
         ("dynamodb", "sqs"),
     ),
     "presets": (settings.PresetsSettings(registry_table="r", presets={}), ("dynamodb",)),
-    "events": (
-        settings.EventsSettings(
+    "consume": (
+        settings.ConsumeSettings(
             jobs_table="t", events_dead_letter_queue="http://q", event_retention_seconds=1, max_strikes=3
         ),
         ("dynamodb", "sqs"),
@@ -91,7 +91,7 @@ _FUNCTIONS: dict[str, tuple[settings.Settings, tuple[str, ...]]] = {
         settings.SocketsSettings(connections_table="c", socket_management_url="http://localhost/ws"),
         ("dynamodb",),
     ),
-    "feed": (settings.FeedSettings(feed_table="f", event_retention_seconds=1), ("dynamodb",)),
+    "append": (settings.AppendSettings(feed_table="f", event_retention_seconds=1), ("dynamodb",)),
     "webhooks": (
         settings.WebhooksSettings(webhooks_table="w", deliveries_queue="http://q", networks=[]),
         ("dynamodb", "sqs"),
@@ -101,8 +101,8 @@ _FUNCTIONS: dict[str, tuple[settings.Settings, tuple[str, ...]]] = {
         settings.DeliverSettings(webhooks_table="w", deliveries_queue="http://q", networks=[]),
         ("dynamodb", "sqs"),
     ),
-    "drops": (
-        settings.DropsSettings(jobs_table="t", registry_table="r", queues=_QUEUES, retention_days=1, drops=[]),
+    "collect": (
+        settings.CollectSettings(jobs_table="t", registry_table="r", queues=_QUEUES, retention_days=1, drops=[]),
         ("dynamodb", "s3"),
     ),
     "publish": (settings.PublishSettings(jobs_table="t", event_bus="b"), ("dynamodb", "events")),

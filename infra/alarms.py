@@ -51,17 +51,17 @@ class Alarms(Construct):
         self._alarm("ReconcileFails", failing, 3, "Jobs without a message and dead letters are not looked after.")
 
     def when_blind(self) -> None:
-        """Clusters that `discovery` does not reach; one look that fails is nothing yet."""
-        metric = _own(CLUSTERS_UNREACHABLE, "discovery")
+        """Clusters that `discover` does not reach; one look that fails is nothing yet."""
+        metric = _own(CLUSTERS_UNREACHABLE, "discover")
         meaning = (
-            "A cluster can't be looked at, so its workers are taken for what they were; the log of discovery says why."
+            "A cluster can't be looked at, so its workers are taken for what they were; the log of discover says why."
         )
         self._alarm(CLUSTERS_UNREACHABLE, metric, 3, meaning)
 
     def when_left_out(self) -> None:
         """Files that were put where a drop is and can't be jobs."""
-        metric = _own(FILES_LEFT_OUT, "drops")
-        meaning = "A file that was put where a drop is could not become a job; the log of drops says which and why."
+        metric = _own(FILES_LEFT_OUT, "collect")
+        meaning = "A file that was put where a drop is could not become a job; the log of collect says which and why."
         self._alarm(FILES_LEFT_OUT, metric, 1, meaning)
 
     def when_late(self, queues: Mapping[str, sqs.Queue], followers: Mapping[str, lambda_.Function]) -> None:

@@ -1,12 +1,12 @@
 """The stack: the whole data path and every grant.
 
-             S3 ─▶ drops ──────┐
+             S3 ─▶ collect ────┐
 client ─▶ submit, vmaf ─▶ jobs table ─stream─▶ dispatch ─▶ worker queues ─▶ workers
-              ▲               ▲    └───stream─▶ feed ─stream─▶ push ─▶ WebSocket connections
-              │               │                   └────────▶ replay ────▲        ▲
-              │               │                          connections table ◀─ sockets
-              │               └─ events ◀─ control queue ◀──────────────────────── workers
-          registry ◀─ discovery ◀─ EKS clusters
+              ▲               ▲    └───stream─▶ append ─▶ feed ─stream─▶ push ─▶ WebSocket connections
+              │               │                               └───▶ replay ────────▲         ▲
+              │               │                                   connections table ◀─ sockets
+              │               └─ consume ◀─ control queue ◀─────────────────────── workers
+          registry ◀─ discover ◀─ EKS clusters
 
 Batches come into the jobs table by `infra/batches.py`, events leave for users' addresses by `infra/webhooks.py`.
 """
@@ -134,9 +134,9 @@ class ControlPlane(Stack):
         batches.tallies.grant(dispatch, "sqs:SendMessage")
         follow(dispatch, storage.jobs, DISPATCH)
 
-        events = make(
-            "events",
-            settings.EventsSettings(
+        consume = make(
+            "consume",
+            settings.ConsumeSettings(
                 jobs_table=jobs,
                 events_dead_letter_queue=storage.event_dead_letters.queue_url,
                 event_retention_seconds=keep,
@@ -144,9 +144,9 @@ class ControlPlane(Stack):
             ),
             seconds=storage.events_timeout_seconds,
         )
-        storage.jobs.grant(events, "dynamodb:BatchWriteItem", "dynamodb:UpdateItem")
-        storage.event_dead_letters.grant(events, "sqs:SendMessage")
-        take_from(events, storage.control, batch_size=100, window=Duration.seconds(1))
+        storage.jobs.grant(consume, "dynamodb:BatchWriteItem", "dynamodb:UpdateItem")
+        storage.event_dead_letters.grant(consume, "sqs:SendMessage")
+        take_from(consume, storage.control, batch_size=100, window=Duration.seconds(1))
 
         reconcile = make(
             "reconcile",
@@ -181,11 +181,11 @@ class ControlPlane(Stack):
             targets=[targets.LambdaFunction(reconcile, retry_attempts=0)],
         )
 
-        discovery = None
+        discover = None
         if options.discovery:
-            discovery = make(
-                "discovery",
-                settings.DiscoverySettings(
+            discover = make(
+                "discover",
+                settings.DiscoverSettings(
                     registry_table=registry,
                     queues=queues,
                     control_queue=options.controlQueue,
@@ -198,10 +198,10 @@ class ControlPlane(Stack):
                 ),
                 seconds=50,
             )
-            storage.registry.grant(discovery, "dynamodb:Query", "dynamodb:PutItem", "dynamodb:DeleteItem")
-            storage.grant_worker_queues(discovery, "sqs:GetQueueUrl")
-            Clusters(self, "Clusters", options).let_look(discovery)
-            each_minute.add_target(targets.LambdaFunction(discovery, retry_attempts=0))
+            storage.registry.grant(discover, "dynamodb:Query", "dynamodb:PutItem", "dynamodb:DeleteItem")
+            storage.grant_worker_queues(discover, "sqs:GetQueueUrl")
+            Clusters(self, "Clusters", options).let_look(discover)
+            each_minute.add_target(targets.LambdaFunction(discover, retry_attempts=0))
 
         socket_api = SocketApi(self, "SocketApi", options, rest.api)
         rest_url = _address(options.executeApi, rest.api.rest_api_id, "api")
@@ -222,19 +222,21 @@ class ControlPlane(Stack):
         storage.let_count(sockets)
         socket_api.serve(sockets, auth.socket)
         if options.auth in ("cognito", "jwt"):
-            hangup = make(
-                "hangup",
-                settings.HangupSettings(connections_table=connections, socket_management_url=management_url),
+            disconnect = make(
+                "disconnect",
+                settings.DisconnectSettings(connections_table=connections, socket_management_url=management_url),
                 seconds=50,
             )
-            storage.connections.grant(hangup, "dynamodb:DeleteItem")
-            storage.connections.let_query(hangup, tables.ENDING_INDEX)
-            hangup.add_to_role_policy(socket_api.may_end())
-            each_minute.add_target(targets.LambdaFunction(hangup, retry_attempts=0))
+            storage.connections.grant(disconnect, "dynamodb:DeleteItem")
+            storage.connections.let_query(disconnect, tables.ENDING_INDEX)
+            disconnect.add_to_role_policy(socket_api.may_end())
+            each_minute.add_target(targets.LambdaFunction(disconnect, retry_attempts=0))
 
-        feed = make("feed", settings.FeedSettings(feed_table=storage.feed.table_name, event_retention_seconds=keep))
-        storage.feed.grant(feed, "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
-        follow(feed, storage.jobs, FEED)
+        append = make(
+            "append", settings.AppendSettings(feed_table=storage.feed.table_name, event_retention_seconds=keep)
+        )
+        storage.feed.grant(append, "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
+        follow(append, storage.jobs, FEED)
         watching = settings.WatchersSettings(
             jobs_table=jobs,
             feed_table=storage.feed.table_name,
@@ -268,7 +270,7 @@ class ControlPlane(Stack):
 
         alarms = Alarms(self, "Alarms", options.alarmTopic)
         alarms.when_given_up(reconcile)
-        if discovery:
+        if discover:
             alarms.when_blind()
         if drops:
             alarms.when_left_out()
@@ -283,7 +285,7 @@ class ControlPlane(Stack):
                 "Tallies": batches.tallies,
                 **(drops.queues if drops else {}),
             },
-            {"Dispatch": dispatch, "Feed": feed, "Push": push, "Replay": replay, "Publish": publish},
+            {"Dispatch": dispatch, "Append": append, "Push": push, "Replay": replay, "Publish": publish},
         )
 
         if options.frontDoor == "cloudfront":
@@ -314,8 +316,8 @@ class ControlPlane(Stack):
             "JobRole": job_role.role_arn,
             **auth.outputs,
         } | {f"{group.capitalize()}Queue": next(iter(urls.values())) for group, urls in queues.items() if urls}
-        if discovery:
-            outputs["DiscoveryFunction"] = discovery.function_name
+        if discover:
+            outputs["DiscoveryFunction"] = discover.function_name
         for name, value in outputs.items():
             CfnOutput(self, name, value=value)
         kept.bound_helpers(self)

@@ -48,8 +48,8 @@ class Drops(Construct):
         own = storage.media
         drops = [drop.placed(own.bucket_name) for drop in options.drops]
         function = functions.make(
-            "drops",
-            settings.DropsSettings(
+            "collect",
+            settings.CollectSettings(
                 jobs_table=storage.jobs.table_name,
                 registry_table=storage.registry.table_name,
                 queues={

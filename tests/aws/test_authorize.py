@@ -234,8 +234,8 @@ def test_connections_end_with_their_tokens_and_no_others(stack: Stack, gateway: 
         connections.add(f"over-{number}", Watch(userID="ann"), Start("now"), int(now) - 1)
     connections.add("soon", Watch(userID="ann"), Start("now"), int(now) + 100)
     connections.add("always", Watch(userID="ann"), Start("now"))
-    hangup = function("hangup").build(
-        settings.HangupSettings(connections_table="connections", socket_management_url=gateway.url)
+    hangup = function("disconnect").build(
+        settings.DisconnectSettings(connections_table="connections", socket_management_url=gateway.url)
     )
     hangup({}, None)
     assert set(gateway.ended) == {f"over-{number}" for number in range(120)}

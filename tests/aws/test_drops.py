@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from elasticrecode.contract.metrics import FILES_LEFT_OUT
-from elasticrecode.contract.settings import DropsSettings
+from elasticrecode.contract.settings import CollectSettings
 from elasticrecode.errors import Invalid
 from elasticrecode.jobs.claims import Claim, Claims
 from elasticrecode.jobs.drops import MARK
@@ -35,10 +35,10 @@ class Dropped:
         self.s3 = boto3.client("s3")
         self.s3.create_bucket(Bucket=BUCKET)
         drop = given_drop(bucket=BUCKET, output=f"s3://{BUCKET}/out/") | more
-        self.settings = DropsSettings(
+        self.settings = CollectSettings(
             jobs_table="jobs", registry_table="registry", queues=stack.queues, retention_days=7, drops=[drop]
         )
-        self.take: Handler = function("drops").build(self.settings)
+        self.take: Handler = function("collect").build(self.settings)
 
     def put(self, key: str, body: bytes = b"film", version: str = "1", **more: Any) -> str:
         """Put an object; what S3 tells of it."""
@@ -98,7 +98,7 @@ def test_what_is_told_twice_is_one_job_and_another_version_is_another(dropped: D
 
 def test_what_is_told_to_many_at_once_is_one_job(dropped: Dropped) -> None:
     bodies = [dropped.put(f"in/{n}.mp4") for n in range(5)]
-    others = [function("drops").build(dropped.settings) for _ in range(8)]
+    others = [function("collect").build(dropped.settings) for _ in range(8)]
     with ThreadPoolExecutor(len(others)) as threads:
         assert list(threads.map(lambda take: tell(take, *bodies, *bodies), others)) == [[]] * len(others)
     assert sorted(job["input"] for job in dropped.jobs()) == [f"s3://media/in/{n}.mp4" for n in range(5)]

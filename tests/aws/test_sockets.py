@@ -37,7 +37,7 @@ class Live:
         watchers = settings.WatchersSettings(socket_management_url=gateway.url, **TABLES)
         self.encode: Callable[[bytes], bytes | str] = lambda value: base64.b64encode(value).decode()
         self._feed = self._built(
-            "feed", settings.FeedSettings(feed_table="feed", event_retention_seconds=RETENTION_SECONDS)
+            "append", settings.AppendSettings(feed_table="feed", event_retention_seconds=RETENTION_SECONDS)
         )
         self._push = self._built("push", watchers, _SECONDS=patience, _MOST_SECONDS=patience)
         self._replay = self._built("replay", watchers, _ROUND_SECONDS=patience, _EVENTS=round_events)

@@ -45,7 +45,7 @@ _STRAY_SECONDS = 30
 _AT_ONCE = 0.15
 _AT_THE_SEAM = 0.3
 _TABLES = {"jobs_table": "jobs", "feed_table": "feed", "connections_table": "connections"}
-_READERS = {"jobs": ("feed", FEED), "feed": ("push", CHUNKS), "connections": ("replay", REPLAY)}
+_READERS = {"jobs": ("append", FEED), "feed": ("push", CHUNKS), "connections": ("replay", REPLAY)}
 _SHARDS = {"jobs": 2, "feed": 1, "connections": 2}
 _EXPECTED = (Unavailable, ClientError, BotoCoreError)
 _HAND_OVERS = {
@@ -255,8 +255,8 @@ class World:
         given: settings.Settings = settings.WatchersSettings(socket_management_url="https://ws", **_TABLES)
         if name == "sockets":
             given = settings.SocketsSettings(connections_table="connections", socket_management_url="https://ws")
-        elif name.startswith("feed"):
-            given = settings.FeedSettings(feed_table="feed", event_retention_seconds=RETENTION_SECONDS)
+        elif name.startswith("append"):
+            given = settings.AppendSettings(feed_table="feed", event_retention_seconds=RETENTION_SECONDS)
         handler: Callable[[dict[str, Any], Any], Any] = module.build(given)
         return handler
 
@@ -286,7 +286,7 @@ class World:
         """Something is stored and pushed between two calls of a function."""
         with self.outside():
             self.append()
-            for name in ("feed0", "feed1", "push0"):
+            for name in ("append0", "append1", "push0"):
                 self.look()
                 for _ in range(3):
                     if self.pending[name] and name not in self.running:
@@ -442,7 +442,7 @@ class World:
         if self.faults.rate and self.rng.random() < 0.6:
             idle = [name for name in idle if name != "push0"]  # it lags behind
         if "sockets" in self.running:
-            idle = [name for name in idle if name.startswith("feed")]  # nobody is kept waiting for long
+            idle = [name for name in idle if name.startswith("append")]  # nobody is kept waiting for long
         if idle:
             self.hand_over(self.rng.choice(idle))
 

@@ -26,7 +26,7 @@ class Plane:
 
     def __init__(self, allowed: list[str] | None = None) -> None:
         self.stack = Stack()
-        self.settings = settings.DiscoverySettings(
+        self.settings = settings.DiscoverSettings(
             registry_table="registry",
             queues=self.stack.queues,
             control_queue="control_plane",
@@ -37,10 +37,10 @@ class Plane:
 
     def discover(self, *clusters: str) -> dict[str, Any]:
         """The answer of a new container of the function."""
-        chosen = self.settings if not clusters else settings.DiscoverySettings.read(
+        chosen = self.settings if not clusters else settings.DiscoverSettings.read(
             self.settings.environ() | {"CLUSTERS": json.dumps(clusters)}
         )  # fmt: skip
-        answer: dict[str, Any] = function("discovery").build(chosen)({}, None)
+        answer: dict[str, Any] = function("discover").build(chosen)({}, None)
         return answer
 
     def get(self, route: str, **query: str) -> Any:
@@ -282,7 +282,7 @@ def test_a_queue_that_no_pattern_allows_any_more_gets_a_fault(plane: Plane, api:
     api.deployments = [worker("w", QUEUE_NAME="ffmpeg_two")]
     plane.discover()
     assert plane.backlog("ffmpeg_two")["fault"] is None
-    plane.settings = settings.DiscoverySettings.read(plane.settings.environ() | {"ALLOWED": '["vmaf*"]'})
+    plane.settings = settings.DiscoverSettings.read(plane.settings.environ() | {"ALLOWED": '["vmaf*"]'})
     plane.discover()
     assert "discoveredQueues" in plane.backlog("ffmpeg_two")["fault"]
 

@@ -139,8 +139,8 @@ class Stack:
             "dispatch", settings.DispatchSettings(queues=self.queues, tally_queue=queue["tallies"], **tables)
         )
         self._events = self._build(
-            "events",
-            settings.EventsSettings(
+            "consume",
+            settings.ConsumeSettings(
                 jobs_table="jobs",
                 events_dead_letter_queue=queue["events-dead"],
                 event_retention_seconds=86_400,

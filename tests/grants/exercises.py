@@ -364,8 +364,8 @@ def workers_looks_at_queues(stage: Stage) -> None:
             raise Missed(f"{name} was not looked at")
 
 
-@of("discovery")
-def discovery_looks_into_the_cluster_for_queues(stage: Stage) -> None:
+@of("discover")
+def discover_looks_into_the_cluster_for_queues(stage: Stage) -> None:
     known = stage.known().registered
     now = time.time()
     # One that its workers brought along and nobody could find is looked up again.
@@ -376,7 +376,7 @@ def discovery_looks_into_the_cluster_for_queues(stage: Stage) -> None:
     stage.registry.save_queues({name: one for name, one in known.items() if name not in unfound} | unfound)
     stage.registry.save_cluster(ClusterView(name="gone", seen=now))
     with _deployment(stage, "worker-more", "vmaf_more", "vmaf"):
-        found = stage.invoke("discovery", {})
+        found = stage.invoke("discover", {})
     if found["unreachable"]:
         raise Missed(f"{found['unreachable']}")
     after = stage.known()
@@ -487,22 +487,22 @@ def _event(job: Job, action: str = "JobStart") -> str:
     return msgspec.json.encode(told).decode()
 
 
-@of("events")
-def events_keeps_what_a_worker_says_and_moves_the_job(stage: Stage) -> None:
+@of("consume")
+def consume_keeps_what_a_worker_says_and_moves_the_job(stage: Stage) -> None:
     job = stage.job()
-    stage.hand("events", _event(job))
+    stage.hand("consume", _event(job))
     record = stage.jobs.record(job.jobid)
     if not record or record.state != "running":
         raise Missed("the job does not run")
 
 
-@of("events")
-def events_puts_aside_what_is_none(stage: Stage) -> None:
-    stage.hand("events", f"no event {new()}")
+@of("consume")
+def consume_puts_aside_what_is_none(stage: Stage) -> None:
+    stage.hand("consume", f"no event {new()}")
 
 
-@of("events", slow=True)
-def events_takes_from_the_control_queue(stage: Stage) -> None:
+@of("consume", slow=True)
+def consume_takes_from_the_control_queue(stage: Stage) -> None:
     job = stage.job()
     stage.sqs.send_message(QueueUrl=stage.stack["ControlQueue"], MessageBody=_event(job))
     stage.until(lambda: _state(stage, job.jobid) == "running", "a job that runs")
@@ -615,19 +615,19 @@ def _put(stage: Stage, key: str, *, there: bool = True) -> str:
     return json.dumps({"Records": [{"eventName": "ObjectCreated:Put", "s3": place}]})
 
 
-@of("drops", slow=True)
-def drops_makes_a_job_of_a_file(stage: Stage) -> None:
-    stage.cold("drops")
-    stage.hand("drops", _put(stage, f"drop/{new()}.mp4"))
+@of("collect", slow=True)
+def collect_makes_a_job_of_a_file(stage: Stage) -> None:
+    stage.cold("collect")
+    stage.hand("collect", _put(stage, f"drop/{new()}.mp4"))
 
 
-@of("drops")
-def drops_leaves_alone_what_is_gone(stage: Stage) -> None:
-    stage.hand("drops", _put(stage, f"drop/{new()}.mp4", there=False))
+@of("collect")
+def collect_leaves_alone_what_is_gone(stage: Stage) -> None:
+    stage.hand("collect", _put(stage, f"drop/{new()}.mp4", there=False))
 
 
-@of("drops", slow=True)
-def drops_hears_of_files(stage: Stage) -> None:
+@of("collect", slow=True)
+def collect_hears_of_files(stage: Stage) -> None:
     key = f"drop/{new()}.mp4"
     stage.s3.put_object(Bucket=stage.bucket, Key=key, Body=b"-")
     table = stage.stack["JobsTable"]
@@ -647,20 +647,20 @@ def drops_hears_of_files(stage: Stage) -> None:
 # Watchers
 
 
-@of("feed", slow=True)
-def feed_takes_events(stage: Stage) -> None:
+@of("append", slow=True)
+def append_takes_events(stage: Stage) -> None:
     stage.job()
-    stage.cold("feed")
+    stage.cold("append")
     item = _record_item_of(stage.job())
-    stage.invoke("feed", _inserted(item))
+    stage.invoke("append", _inserted(item))
 
 
 def _record_item_of(job: Job) -> dict[str, Any]:
     return _record_item(Accepted(job, Choice("ffmpeg_job", ""), now_ms()), 60)
 
 
-@of("feed", slow=True)
-def feed_follows_the_table(stage: Stage) -> None:
+@of("append", slow=True)
+def append_follows_the_table(stage: Stage) -> None:
     user = new()
     before = stage.feed.head()
     job = stage.job(user=user)
@@ -738,14 +738,14 @@ def authorize_takes_a_ticket(stage: Stage) -> None:
         pass
 
 
-@of("hangup", slow=True)
-def hangup_ends_who_has_no_token_any_more(stage: Stage) -> None:
+@of("disconnect", slow=True)
+def disconnect_ends_who_has_no_token_any_more(stage: Stage) -> None:
     user = new()
     with _watching(stage, user) as socket:
         watcher = stage.until(lambda: _watcher(stage, user), "a watcher")
         ended = int(time.time()) - 1
         stage.connections.add(watcher.connection_id, watcher.watch, Start("now"), ended)
-        stage.invoke("hangup", {})
+        stage.invoke("disconnect", {})
         _until_closed(stage, socket)
     if _watcher(stage, user):
         raise Missed("who has been hung up on is still known")

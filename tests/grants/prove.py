@@ -31,7 +31,7 @@ turn, and this test failed then, as the action was denied, and passed again afte
 
 """
 _WRITING_LOGS = ("logs:CreateLogStream", "logs:PutLogEvents")
-_TELLING_GONE = ("drops", "s3:ListBucket")
+_TELLING_GONE = ("collect", "s3:ListBucket")
 _UNPROVED = """
 Not taken away, as the embedded AWS asks for neither:
 

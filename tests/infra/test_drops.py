@@ -105,7 +105,7 @@ def test_a_bucket_that_exists_keeps_its_notifications_and_gets_those_of_its_drop
 
 def test_the_function_knows_each_drop_with_its_buckets() -> None:
     changes = {"drops": as_text(*MIXED)}
-    found = template(**changes)["Resources"][function("drops", **changes)]["Properties"]
+    found = template(**changes)["Resources"][function("collect", **changes)]["Properties"]
     text = json.dumps(found["Environment"]["Variables"]["DROPS"])
     media = next(key for key in template()["Resources"] if key.startswith("StorageMedia"))
     assert text.count(f'{{"Ref": "{media}"}}') == 4
@@ -118,10 +118,10 @@ def test_the_function_knows_each_drop_with_its_buckets() -> None:
 
 def test_the_function_may_look_at_what_its_drops_cover_and_do_nothing_else() -> None:
     changes = {"drops": as_text(*MIXED)}
-    granted = {action for entry in statements("drops", **changes) for action in entry["Action"]}
+    granted = {action for entry in statements("collect", **changes) for action in entry["Action"]}
     used = {"dynamodb:PutItem", "dynamodb:Query", "s3:GetObject", "s3:ListBucket"}
     assert granted == used | QUEUES | WRITING_LOGS
-    looked = [entry["Resource"] for entry in statements("drops", **changes) if "s3:GetObject" in entry["Action"]]
+    looked = [entry["Resource"] for entry in statements("collect", **changes) if "s3:GetObject" in entry["Action"]]
     ends = sorted(json.dumps(resource).rsplit('"', 2)[1] for resources in looked for resource in resources)
     assert ends == sorted(["/in/*.mp4", "/in/*.mov", ":s3:::theirs/*", "/more/*"])
 
@@ -198,7 +198,7 @@ def test_what_is_accepted_fits_whatever_the_names_turn_out_to_be() -> None:
     few = as_text(*(given_drop(prefix=f"{n}/") for n in range(10)))
     found = template(drops=few, jobsTable="j" * 255)["Resources"]
     longest = {"AWS::Region": "us-gov-west-1", "AWS::AccountId": "1" * 12, "AWS::URLSuffix": "amazonaws.com.cn"}
-    variables = found[function("drops", drops=few, jobsTable="j" * 255)]["Properties"]["Environment"]["Variables"]
+    variables = found[function("collect", drops=few, jobsTable="j" * 255)]["Properties"]["Environment"]["Variables"]
 
     def resolved(value: Any) -> str:
         if isinstance(value, str):

@@ -183,14 +183,14 @@ def in_policies(chosen: Options) -> Iterator[Acknowledged]:
         for name in functions:
             yield Acknowledged(f"IAM5[Resource::{resource}]", f"Functions/{name}Role/DefaultPolicy/Resource", why)
 
-    ending = ["Hangup"] if chosen.auth in ("cognito", "jwt") else []
+    ending = ["Disconnect"] if chosen.auth in ("cognito", "jwt") else []
     socket = "arn:<AWS::Partition>:execute-api:<AWS::Region>:<AWS::AccountId>:<SocketApiSocketsCE085576>/ws"
     connections = "A connection's id is made when it is opened; only those of this API's stage fit."
     yield from wildcard(f"{socket}/POST/@connections/*", ("Push", "Replay", "Sockets"), connections)
     yield from wildcard(f"{socket}/DELETE/@connections/*", ("Replay", *ending), connections)
     yield from wildcard(
         "*",
-        ("Dispatch", "Feed", "Publish", "Push", "Replay"),
+        ("Dispatch", "Append", "Publish", "Push", "Replay"),
         "dynamodb:ListStreams, which knows no resource; what may be read is one stream.",
     )
     files = "Objects under what was configured; what they are called is their owners' to say."
@@ -201,7 +201,7 @@ def in_policies(chosen: Options) -> Iterator[Acknowledged]:
             "JobAccess/Role/DefaultPolicy/Resource",
             "The most that jobs may do; a session policy names the objects of each job.",
         )
-    dropping = ["Drops"] if chosen.drops else []
+    dropping = ["Collect"] if chosen.drops else []
     if chosen.batchBuckets:
         yield from wildcard("arn:<AWS::Partition>:s3:::films/*", ["Survey"], files)
     if chosen.drops:
@@ -218,7 +218,7 @@ def in_policies(chosen: Options) -> Iterator[Acknowledged]:
         why = "Queues that workers bring along are not known yet; discoveredQueues says how they may be called."
         for pattern in options.listed(chosen.discoveredQueues):
             yield Acknowledged(f"IAM5[Resource::{queues}:{pattern}]", WORKERS, why)
-            yield from wildcard(f"{queues}:{pattern}", ("Discovery", "Dispatch", "Reconcile", "Workers"), why)
+            yield from wildcard(f"{queues}:{pattern}", ("Discover", "Dispatch", "Reconcile", "Workers"), why)
 
 
 def most(chosen: Options) -> set[str]:

@@ -331,7 +331,7 @@ def test_queues_give_consumers_time_and_dead_letters_longer_life() -> None:
     (consumer,) = [
         resource["Properties"]
         for key, resource in template()["Resources"].items()
-        if key == function("events")
+        if key == function("consume")
     ]  # fmt: skip
     assert queues["control_plane"]["VisibilityTimeout"] >= 6 * consumer["Timeout"]
     for name in ("control_plane", "ffmpeg_job", "vmaf_job"):
@@ -401,19 +401,19 @@ GRANTS = {
     "dispatch": {
         "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "sqs:GetQueueAttributes", "sqs:SendMessage",
     },
-    "discovery": {
+    "discover": {
         "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:Query", "eks:DescribeCluster", "sqs:GetQueueUrl",
     },
-    "events": {"dynamodb:BatchWriteItem", "dynamodb:UpdateItem", "sqs:SendMessage"},
+    "consume": {"dynamodb:BatchWriteItem", "dynamodb:UpdateItem", "sqs:SendMessage"},
     "sockets": {
         "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
         "execute-api:ManageConnections",
     },
     "tickets": {"dynamodb:PutItem", "dynamodb:UpdateItem"},
     "authorize": {"dynamodb:DeleteItem"},
-    "hangup": {"dynamodb:DeleteItem", "dynamodb:Query", "execute-api:ManageConnections"},
+    "disconnect": {"dynamodb:DeleteItem", "dynamodb:Query", "execute-api:ManageConnections"},
     "publish": {"dynamodb:BatchGetItem", "events:PutEvents"},
-    "feed": {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"},
+    "append": {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"},
     "push": {
         "dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:Query", "dynamodb:UpdateItem",
         "execute-api:ManageConnections",
@@ -437,8 +437,8 @@ GRANTS = {
 WRITING_LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
 STREAMS = {"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"}
 QUEUES = {"sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"}
-SOURCES = dict.fromkeys(("dispatch", "feed", "publish", "push", "replay"), STREAMS) | dict.fromkeys(
-    ("announce", "deliver", "events", "expand", "survey", "tally"), QUEUES
+SOURCES = dict.fromkeys(("dispatch", "append", "publish", "push", "replay"), STREAMS) | dict.fromkeys(
+    ("announce", "deliver", "consume", "expand", "survey", "tally"), QUEUES
 )
 """What Lambda needs to read what a function is started by."""
 
@@ -471,7 +471,7 @@ def test_indexes_are_queried_by_those_who_need_them() -> None:
         for name in GRANTS
     }
     assert {name: found for name, found in asking.items() if found} == {
-        "logs": ["user"], "jobs": ["user"], "reconcile": ["due"], "sockets": ["connection"], "hangup": ["ending"],
+        "logs": ["user"], "jobs": ["user"], "reconcile": ["due"], "sockets": ["connection"], "disconnect": ["ending"],
     }  # fmt: skip
 
 
@@ -683,7 +683,7 @@ def resources_of(name: str, action: str, **changes: Any) -> str:
 
 
 def test_discovery_describes_the_clusters_it_is_given_and_has_an_access_entry_in_each_of_this_region() -> None:
-    described = resources_of("discovery", "eks:DescribeCluster")
+    described = resources_of("discover", "eks:DescribeCluster")
     assert ":cluster/prod" in described
     assert "arn:aws:eks:eu-west-1:123456789012:cluster/far" in described
     assert "cluster/*" not in described
@@ -694,12 +694,12 @@ def test_discovery_describes_the_clusters_it_is_given_and_has_an_access_entry_in
 
 
 def test_clusters_of_a_tag_may_be_listed_and_described() -> None:
-    tagged = resources_of("discovery", "eks:ListClusters", clusters="tag:video=yes")
+    tagged = resources_of("discover", "eks:ListClusters", clusters="tag:video=yes")
     assert tagged == '[["*"]]'
-    assert "cluster/*" in resources_of("discovery", "eks:DescribeCluster", clusters="tag:video=yes")
+    assert "cluster/*" in resources_of("discover", "eks:DescribeCluster", clusters="tag:video=yes")
 
 
-@pytest.mark.parametrize(("name", "action"), [("dispatch", "sqs:SendMessage"), ("discovery", "sqs:GetQueueUrl")])
+@pytest.mark.parametrize(("name", "action"), [("dispatch", "sqs:SendMessage"), ("discover", "sqs:GetQueueUrl")])
 def test_only_queues_that_workers_may_bring_along_can_be_used(name: str, action: str) -> None:
     told = resources_of(name, action, discoveredQueues="film-*")
     assert ":film-*" in told
@@ -716,7 +716,7 @@ def test_batches_read_the_media_bucket_and_those_that_are_named_and_no_other() -
 
 
 def test_without_discovery_there_is_nothing_of_it() -> None:
-    assert not [key for key in template()["Resources"] if "Discovery" in key]
+    assert not [key for key in template()["Resources"] if "Discover" in key]
     assert ":ffmpeg*" not in json.dumps(template())
     assert CLUSTERS_UNREACHABLE not in json.dumps(template())
 

@@ -161,7 +161,7 @@ class DispatchSettings(Settings, frozen=True, kw_only=True):
     tally_queue: str
 
 
-class DiscoverySettings(Settings, frozen=True, kw_only=True):
+class DiscoverSettings(Settings, frozen=True, kw_only=True):
     """For the function that looks for workers.
 
     `clusters` are names or ARNs, or one `tag:key=value` for all that have it. `allowed` are patterns, with `*`, of the
@@ -176,7 +176,7 @@ class DiscoverySettings(Settings, frozen=True, kw_only=True):
     reserved: list[str]
 
 
-class EventsSettings(Settings, frozen=True, kw_only=True):
+class ConsumeSettings(Settings, frozen=True, kw_only=True):
     """For the consumer of the control queue."""
 
     jobs_table: str
@@ -206,7 +206,7 @@ class SocketsSettings(Settings, frozen=True, kw_only=True):
     socket_management_url: str
 
 
-class HangupSettings(Settings, frozen=True, kw_only=True):
+class DisconnectSettings(Settings, frozen=True, kw_only=True):
     """For the function that ends connections."""
 
     connections_table: str
@@ -233,7 +233,7 @@ class TicketsSettings(ChangingSettings, frozen=True, kw_only=True):
     connections_table: str
 
 
-class FeedSettings(Settings, frozen=True, kw_only=True):
+class AppendSettings(Settings, frozen=True, kw_only=True):
     """For the function that puts stored events into the feed."""
 
     feed_table: str
@@ -286,7 +286,7 @@ class DeliverSettings(Settings, frozen=True, kw_only=True):
     networks: list[str]
 
 
-class DropsSettings(Settings, frozen=True, kw_only=True):
+class CollectSettings(Settings, frozen=True, kw_only=True):
     """For the function that makes jobs of files. `drops` are each a `jobs.drops.Drop`, buckets named."""
 
     jobs_table: str

@@ -7,13 +7,13 @@ stored is in the feed, twice at the worst.
 from collections.abc import Callable
 from typing import Any
 
-from elasticrecode.contract.settings import FeedSettings
+from elasticrecode.contract.settings import AppendSettings
 from elasticrecode.jobs.store import event_of
 from elasticrecode.runtime import compose
 from elasticrecode.watch.feed import Feed
 
 
-def build(settings: FeedSettings) -> Callable[[dict[str, Any], Any], None]:
+def build(settings: AppendSettings) -> Callable[[dict[str, Any], Any], None]:
     """The handler over the feed."""
     feed = Feed(settings.feed_table, settings.event_retention_seconds)
 
@@ -24,4 +24,4 @@ def build(settings: FeedSettings) -> Callable[[dict[str, Any], Any], None]:
     return append
 
 
-handler = compose(build, FeedSettings)
+handler = compose(build, AppendSettings)

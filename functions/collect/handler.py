@@ -15,7 +15,7 @@ from aws_lambda_powertools.metrics import Metrics, MetricUnit
 from elasticrecode.aws.clients import side_by_side
 from elasticrecode.batches.inputs import Objects
 from elasticrecode.contract.metrics import FILES_LEFT_OUT, METRICS
-from elasticrecode.contract.settings import DropsSettings
+from elasticrecode.contract.settings import CollectSettings
 from elasticrecode.errors import Invalid, Refused
 from elasticrecode.jobs import drops
 from elasticrecode.jobs.drops import MARK, Drop, NewObject
@@ -41,7 +41,7 @@ class _File(NamedTuple):
     job: Job
 
 
-def build(settings: DropsSettings) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
+def build(settings: CollectSettings) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
     """The handler over the table. Invalid when the drops can't be, now that the buckets' names are known."""
     wrong = list(drops.faults(settings.drops))
     if wrong:
@@ -50,7 +50,7 @@ def build(settings: DropsSettings) -> Callable[[dict[str, Any], Any], dict[str, 
     known = msgspec.convert(settings.drops, list[Drop])
     table, objects = JobsTable(settings.jobs_table), Objects()
     registry = Registry(settings.registry_table, settings.queues)
-    metrics = Metrics(namespace=METRICS, service="drops")
+    metrics = Metrics(namespace=METRICS, service="collect")
 
     def take(batch: dict[str, Any], context: Any) -> dict[str, Any]:
         files = [file for record in batch["Records"] for file in _files(record["messageId"], record["body"])]
@@ -127,4 +127,4 @@ def _tried(do: Callable[[T], R], thing: T) -> R | None:
         return None
 
 
-handler = compose(build, DropsSettings)
+handler = compose(build, CollectSettings)

@@ -16,7 +16,7 @@ from msgspec import structs
 from elasticrecode.aws.clients import code, side_by_side
 from elasticrecode.aws.sqs import Receiver
 from elasticrecode.contract.metrics import CLUSTERS_UNREACHABLE, METRICS, WORKERS_DISCOVERED
-from elasticrecode.contract.settings import DiscoverySettings
+from elasticrecode.contract.settings import DiscoverSettings
 from elasticrecode.log import logger
 from elasticrecode.runtime import compose
 from elasticrecode.workers.eks import Cluster, Clusters
@@ -34,11 +34,11 @@ _ALL = "(all)"
 class Discovery:
     """One run reads all clusters, and writes their workers and queues to the registry."""
 
-    def __init__(self, settings: DiscoverySettings) -> None:
+    def __init__(self, settings: DiscoverSettings) -> None:
         self._settings = settings
         self._registry = Registry(settings.registry_table, settings.queues)
         self._clusters, self._receiver = Clusters(settings.control_queue), Receiver()
-        self._metrics = Metrics(namespace=METRICS, service="discovery")
+        self._metrics = Metrics(namespace=METRICS, service="discover")
         self._configured = {name: url for members in settings.queues.values() for name, url in members.items()}
 
     def run(self, event: Any, context: Any) -> dict[str, Any]:
@@ -133,9 +133,9 @@ class Discovery:
         return url, "" if url else "there is no such queue"
 
 
-def build(settings: DiscoverySettings) -> Callable[[Any, Any], dict[str, Any]]:
+def build(settings: DiscoverSettings) -> Callable[[Any, Any], dict[str, Any]]:
     """The Lambda handler."""
     return Discovery(settings).run
 
 
-handler = compose(build, DiscoverySettings)
+handler = compose(build, DiscoverSettings)

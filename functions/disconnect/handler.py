@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
-from elasticrecode.contract.settings import HangupSettings
+from elasticrecode.contract.settings import DisconnectSettings
 from elasticrecode.log import logger
 from elasticrecode.runtime import compose
 from elasticrecode.watch.connections import ConnectionsTable
 from elasticrecode.watch.sockets import Poster
 
 
-def build(settings: HangupSettings) -> Callable[[dict[str, Any], Any], None]:
+def build(settings: DisconnectSettings) -> Callable[[dict[str, Any], Any], None]:
     """The handler over the table of connections and the WebSocket API's management endpoint."""
     connections, poster = ConnectionsTable(settings.connections_table), Poster(settings.socket_management_url)
 
@@ -23,4 +23,4 @@ def build(settings: HangupSettings) -> Callable[[dict[str, Any], Any], None]:
     return hang_up
 
 
-handler = compose(build, HangupSettings)
+handler = compose(build, DisconnectSettings)

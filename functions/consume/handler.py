@@ -13,7 +13,7 @@ from msgspec import UNSET
 
 from elasticrecode.aws.clients import side_by_side
 from elasticrecode.aws.sqs import Message, Sender
-from elasticrecode.contract.settings import EventsSettings
+from elasticrecode.contract.settings import ConsumeSettings
 from elasticrecode.errors import Unavailable, UnreadableEvent
 from elasticrecode.jobs import events, lifecycle
 from elasticrecode.jobs.events import JOB_FAILED, Event, Failure
@@ -22,7 +22,7 @@ from elasticrecode.log import logger
 from elasticrecode.runtime import compose
 
 
-def build(settings: EventsSettings) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
+def build(settings: ConsumeSettings) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
     """The handler; it reports the messages to be delivered again."""
     table, sender = JobsTable(settings.jobs_table), Sender()
 
@@ -111,4 +111,4 @@ def _failed(event: Event, failure: Failure) -> Event:
     )
 
 
-handler = compose(build, EventsSettings)
+handler = compose(build, ConsumeSettings)
