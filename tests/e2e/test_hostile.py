@@ -39,7 +39,7 @@ def test_hostile_files_end_with_their_codes_and_the_worker_goes_on(deployed: Dep
     assert deployed.keys("hostile-fine/") == [f"hostile-fine/{name}"]
     assert deployed.supervisor.pids() == pids
     assert list(deployed.place.scratch.iterdir()) == []
-    assert lure.visitors == 0
+    assert lure.connections == 0
     lure.close()
 
 

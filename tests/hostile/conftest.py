@@ -1,4 +1,4 @@
-"""A worker of its own on the embedded AWS, and what it must not touch beside it."""
+"""A worker on an embedded AWS of its own, and files and a server that it must not touch."""
 
 import json
 import os
@@ -37,29 +37,29 @@ _WORKER_MEMORY = 400 * MIB
 
 
 class Lure:
-    """A server that nobody may ask. It counts who does."""
+    """A server that nothing may connect to. It counts connections."""
 
     def __init__(self) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self.visitors = 0
+        self.connections = 0
         threading.Thread(target=self._serve, daemon=True).start()
 
     def _serve(self) -> None:
         while True:
             try:
-                visitor, _ = self._socket.accept()
+                connection, _ = self._socket.accept()
             except OSError:
                 return
-            self.visitors += 1
-            visitor.close()
+            self.connections += 1
+            connection.close()
 
     def close(self) -> None:
         self._socket.close()
 
 
 class Stage:
-    """The worker, its queues and its bucket, and all that lies around its folder."""
+    """The worker, its queues and bucket, and the files around its job folder."""
 
     def __init__(self, root: Path) -> None:
         self.lure = Lure()
@@ -80,63 +80,63 @@ class Stage:
         wait_for(lambda: _answers(f"{url}/_ministack/health"), "the embedded AWS")
         self._sqs = boto3.client("sqs", endpoint_url=url)
         self.s3 = boto3.client("s3", endpoint_url=url)
-        self._jobs, self._said = (self._sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("jobs", "control"))
+        self._jobs, self._events = (self._sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("jobs", "control"))
         self.s3.create_bucket(Bucket="media")
-        told = {"WORKER_TYPE": "ffmpeg", "QUEUE_NAME": "jobs", "CONTROL_PLANE": "control", "POD_NAME": "hostile"}
-        told |= {"TMPDIR": str(self.scratch), "PATH": f"{TOOLS / 'bin'}:{os.defpath}", "SANDBOX": "required"}
-        told |= {"PYTHONPATH": f"{ROOT / 'layers' / 'core' / 'python'}:{ROOT}"}
+        settings = {"WORKER_TYPE": "ffmpeg", "QUEUE_NAME": "jobs", "CONTROL_PLANE": "control", "POD_NAME": "hostile"}
+        settings |= {"TMPDIR": str(self.scratch), "PATH": f"{TOOLS / 'bin'}:{os.defpath}", "SANDBOX": "required"}
+        settings |= {"PYTHONPATH": f"{ROOT / 'layers' / 'core' / 'python'}:{ROOT}"}
         self.log = root / "worker.log"
         with self.log.open("wb") as log:
             limits = {name: str(value) for name, value in LIMITS.items()}
             command = [sys.executable, "-m", "worker"]
-            self.worker = subprocess.Popen(command, cwd=root, env=aws | told | limits, stdout=log, stderr=log)
+            self.worker = subprocess.Popen(command, cwd=root, env=aws | settings | limits, stdout=log, stderr=log)
         self.before = self.around()
 
     def around(self) -> dict[str, tuple[int, bytes]]:
-        """What lies outside the worker's folder: the time each file was last read, and what is in it."""
+        """The files outside the worker's folder: the time each was last read, and its content."""
         paths = [path for path in self.outside.rglob("*") if path.is_file()]
         times = {path: path.stat().st_atime_ns for path in paths}
-        found = {str(path): (times[path], path.read_bytes()) for path in paths}
-        for path in paths:  # reading moves the time where it lies before the last change
+        files = {str(path): (times[path], path.read_bytes()) for path in paths}
+        for path in paths:  # the file system updates the access time only if it is before the last change
             os.utime(path, (1, 2))
-        return {path: (1_000_000_000, content) for path, (_, content) in found.items()}
+        return {path: (1_000_000_000, content) for path, (_, content) in files.items()}
 
     def read(self) -> list[Path]:
-        """The files outside that somebody has read."""
+        """The files outside that something has read."""
         return [path for path in self.outside.rglob("*") if path.is_file() and path.stat().st_atime_ns != 1_000_000_000]
 
     def job(self, content: bytes, key: str = "in/film.mp4", output: str = "out/", **more: str) -> dict[str, Any]:
-        """The last event of a job on an object with this content."""
+        """Upload an object with this content, run a job on it, and return the job's last event."""
         self.s3.put_object(Bucket="media", Key=key, Body=content)
         return self.run(f"s3://media/{key}", output, **more)
 
     def run(self, uri: str, output: str = "out/", **more: str) -> dict[str, Any]:
-        """The last event of a job."""
+        """Run a job and return its last event."""
         profile = {"codec": "libx264", "scale": "160:90", "bitrate": "200k", "buffersize": "200k", "platform": "cpu"}
         job_id = str(uuid.uuid4())
         job = {"userid": "u", "jobid": job_id, "input": uri, "output": f"s3://media/{output}", "priority": 1} | more
         job["profile"] = {"ffmpeg": profile | {"profile": "latency"}}
         self._sqs.send_message(QueueUrl=self._jobs, MessageBody=json.dumps(job))
-        until = time.monotonic() + _LONGEST
-        while time.monotonic() < until and self.worker.poll() is None:
-            answer = self._sqs.receive_message(QueueUrl=self._said, MaxNumberOfMessages=10, WaitTimeSeconds=5)
+        deadline = time.monotonic() + _LONGEST
+        while time.monotonic() < deadline and self.worker.poll() is None:
+            answer = self._sqs.receive_message(QueueUrl=self._events, MaxNumberOfMessages=10, WaitTimeSeconds=5)
             for message in answer.get("Messages", ()):
-                self._sqs.delete_message(QueueUrl=self._said, ReceiptHandle=message["ReceiptHandle"])
+                self._sqs.delete_message(QueueUrl=self._events, ReceiptHandle=message["ReceiptHandle"])
                 event: dict[str, Any] = json.loads(message["Body"])
                 if event["job"]["jobid"] == job_id and event["action"] in ("JobFinished", "JobFailed"):
                     return event
         raise AssertionError(f"the job did not end:\n{self.log.read_text()[-3000:]}")
 
     def output(self, event: dict[str, Any]) -> bytes:
-        """What a finished job has made."""
-        (made,) = event["result"]["outputs"]
-        body: bytes = self.s3.get_object(Bucket="media", Key=made["uri"].removeprefix("s3://media/"))["Body"].read()
+        """The output of a finished job."""
+        (output,) = event["result"]["outputs"]
+        body: bytes = self.s3.get_object(Bucket="media", Key=output["uri"].removeprefix("s3://media/"))["Body"].read()
         return body
 
     def peak(self) -> int:
-        """The most memory that the worker itself has had, in bytes."""
-        said = Path(f"/proc/{self.worker.pid}/status").read_text()
-        return int(re.findall(r"VmHWM:\s+(\d+) kB", said)[0]) * 1024
+        """The worker process's peak memory, in bytes."""
+        status = Path(f"/proc/{self.worker.pid}/status").read_text()
+        return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) * 1024
 
     def close(self) -> None:
         for process in (self.worker, self._aws):
@@ -156,18 +156,18 @@ def _answers(url: str) -> bool:
 
 @pytest.fixture(scope="session")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """One worker for all nasty files: it must live through them."""
-    made = Stage(tmp_path_factory.mktemp("hostile"))
-    yield made
-    made.close()
+    """One worker for all hostile files; it must survive them."""
+    stage = Stage(tmp_path_factory.mktemp("hostile"))
+    yield stage
+    stage.close()
 
 
 @pytest.fixture
 def unharmed(stage: Stage) -> Iterator[None]:
-    """Whatever a file holds: nobody is asked, nothing beside it is read or made, and the worker goes on."""
+    """Checks that a file caused no connection and no access outside its folder, and that the worker runs on."""
     entries = sorted(stage.outside.parent.iterdir())
     yield
-    assert stage.lure.visitors == 0
+    assert stage.lure.connections == 0
     assert stage.read() == []
     assert stage.around() == stage.before
     assert sorted(stage.outside.parent.iterdir()) == entries

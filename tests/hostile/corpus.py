@@ -1,4 +1,4 @@
-"""Nasty files, made here: by ffmpeg where it makes them, else byte by byte."""
+"""Hostile files, built by ffmpeg where it can, else byte by byte."""
 
 import gzip
 import io
@@ -21,27 +21,27 @@ H264 = ("-c:v", "libx264", "-preset", "ultrafast")
 
 
 class Traps(NamedTuple):
-    """Where nasty files point to: a file that must not be read, an address that must not be reached."""
+    """The targets of hostile files: a file that must not be read, and a URL that must not be requested."""
 
     canary: Path
     url: str
 
 
 class Maker:
-    """Makes clips with ffmpeg, each once."""
+    """Builds clips with ffmpeg, each once."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def __call__(self, name: str, *arguments: str) -> bytes:
-        """A file's content; its name says what it is."""
+        """The content of a clip. The name selects the container, and caches the clip."""
         path = self._folder / name
         if not path.exists():
             subprocess.run([FFMPEG, "-v", "error", "-y", *arguments, f"file:{path}"], check=True)
         return path.read_bytes()
 
     def mp4(self) -> bytes:
-        """A small film with sound, its index at the end."""
+        """A small film with audio, its index at the end."""
         return self("small.mp4", *SMALL, *SOUND, "-shortest", *H264)
 
 
@@ -62,12 +62,12 @@ def boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def changed(data: bytes, kind: bytes, change: Callable[[bytes], bytes]) -> bytes:
-    """A film with another content in all boxes of a kind, wherever they are."""
-    made = b""
+    """A film in which `change` replaces the content of every box of a kind, at any depth."""
+    result = b""
     for name, content in boxes(data):
         inner = changed(content, kind, change) if name in _NESTS else content
-        made += box(name, change(inner) if name == kind else inner)
-    return made
+        result += box(name, change(inner) if name == kind else inner)
+    return result
 
 
 def patched(at: int, value: bytes) -> Callable[[bytes], bytes]:
@@ -79,7 +79,7 @@ def _replaced(content: bytes, _: bytes) -> bytes:
 
 
 def external(entry: bytes) -> Callable[[bytes], bytes]:
-    """A data reference that leads out of the file: flag 1 of an entry, which says `here`, is not set."""
+    """A data reference out of the file: flag 1 of its entry, which means `this file`, is not set."""
     return lambda _: struct.pack(">II", 0, 1) + entry
 
 
@@ -88,7 +88,7 @@ def url_entry(url: str) -> bytes:
 
 
 def alias_entry(path: Path) -> bytes:
-    """A Macintosh alias, as QuickTime wrote it: volume and file, then the whole path, as tags of type 2 and 18."""
+    """A Macintosh alias, as QuickTime wrote it: volume and file, then the full path as tags of type 2 and 18."""
     name = path.name.encode()[:63]
     head = struct.pack(">4sHHH", b"\0\0\0\0", 0, 2, 0) + bytes([4]) + b"disk".ljust(27, b"\0") + b"\0" * 12
     head += bytes([len(name)]) + name.ljust(63, b"\0") + b"\0" * 16 + struct.pack(">hh", 1, 1) + b"\0" * 16
@@ -112,7 +112,7 @@ def uint(number: int, value: int) -> bytes:
 
 
 def matroska(compression: bytes, block: bytes, *, width: int = 160, height: int = 90, duration: bytes = b"") -> bytes:
-    """One track of uncompressed video whose block is encoded as told."""
+    """A Matroska file with one track of uncompressed video, and the given compression header and block."""
     head = uint(0x4286, 1) + uint(0x42F7, 1) + uint(0x42F2, 4) + uint(0x42F3, 8)
     head += element(0x4282, b"matroska") + uint(0x4287, 4) + uint(0x4285, 2)
     info = uint(0x2AD7B1, 1_000_000) + (element(0x4489, duration) if duration else b"")
@@ -125,14 +125,14 @@ def matroska(compression: bytes, block: bytes, *, width: int = 160, height: int 
     return element(0x1A45DFA3, head) + element(0x18538067, segment)
 
 
-def squeezed(size: int) -> bytes:
-    """So many zeros, deflated."""
+def deflated_zeros(size: int) -> bytes:
+    """`size` zero bytes, deflated."""
     packer = zlib.compressobj(9)
     return b"".join(packer.compress(bytes(1 << 20)) for _ in range(size >> 20)) + packer.flush()
 
 
 def avi_with_playlist(playlist: bytes) -> bytes:
-    """Subtitles in an avi are a file in a file, of whatever kind they say they are."""
+    """An AVI with a playlist as its subtitles: subtitles in AVI are an embedded file of any type."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return kind + struct.pack("<I", len(content)) + content + b"\0" * (len(content) % 2)
@@ -153,7 +153,7 @@ def avi_with_playlist(playlist: bytes) -> bytes:
 
 
 def playlists(traps: Traps) -> dict[str, bytes]:
-    """Texts that lead a player elsewhere."""
+    """Text files that make a player open other files or URLs."""
     file, url = f"file://{traps.canary}", traps.url
     hls = f"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{url}/a.ts\n#EXTINF:10,\n{file}\n#EXTINF:9,\nfile:///etc/passwd\n"
     master = f"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n{url}/b.m3u8\n"
@@ -193,7 +193,7 @@ def playlists(traps: Traps) -> dict[str, bytes]:
 
 
 def references(make: Maker, traps: Traps) -> dict[str, bytes]:
-    """Films whose pictures lie elsewhere."""
+    """Films that refer to another file for their media data."""
     mp4 = make.mp4()
     moved = {
         "url-file.mov": url_entry(f"file://{traps.canary}"),
@@ -205,7 +205,7 @@ def references(make: Maker, traps: Traps) -> dict[str, bytes]:
 
 
 def huge(make: Maker) -> dict[str, bytes]:
-    """Small files with large pictures."""
+    """Small files that declare or contain huge pictures."""
     raw = make("raw.mov", *SMALL, "-frames:v", "2", "-c:v", "rawvideo", "-pix_fmt", "uyvy422")
     sixty = struct.pack(">HH", 60000, 60000)
     vp8 = make("small.webm", *SMALL, "-c:v", "libvpx", "-b:v", "50k")
@@ -224,13 +224,13 @@ def huge(make: Maker) -> dict[str, bytes]:
 
 
 def grows(make: Maker) -> bytes:
-    """A film whose pictures become huge on the way."""
+    """A film whose pictures become huge after the first seconds."""
     small = make("small.ts", *SMALL, *H264)
     return small * 4 + huge(make)["h264.ts"]
 
 
 def undecodable(make: Maker) -> dict[str, bytes]:
-    """Video of codecs that nobody decodes: one without a name, and one that has a name and no decoder."""
+    """Films whose codec is unknown to ffmpeg, or known without a decoder."""
     film = make.mp4()
     return {
         "xxxx.mp4": changed(film, b"stsd", lambda stsd: stsd.replace(b"avc1", b"xxxx")),
@@ -240,7 +240,7 @@ def undecodable(make: Maker) -> dict[str, bytes]:
 
 
 def endless(make: Maker) -> dict[str, bytes]:
-    """Films that say they last for ages."""
+    """Films that declare a duration of years."""
     mp4 = make.mp4()
     most = struct.pack(">I", 0x7FFFFFFF)
     slow = changed(mp4, b"stts", lambda stts: stts[:12] + most + stts[16:])
@@ -255,7 +255,7 @@ def endless(make: Maker) -> dict[str, bytes]:
 
 
 def many_samples(make: Maker, count: int) -> bytes:
-    """A film of so many frames, a byte and a millisecond each."""
+    """A film of `count` frames of one byte and one millisecond each."""
     film = make("silent.mp4", *SMALL, *H264)
     tables = {
         b"stsc": struct.pack(">5I", 0, 1, 1, count, 1),
@@ -272,11 +272,11 @@ def many_samples(make: Maker, count: int) -> bytes:
 
 
 def bombs() -> dict[str, bytes]:
-    """Little that becomes a lot."""
+    """Small files that decompress to a large size."""
     zipped = io.BytesIO()
     with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("film.mp4", bytes(100 << 20))
-    moov = struct.pack(">4s", b"zlib"), struct.pack(">I", 0x7FFFFFF0) + squeezed(64 << 20)
+    moov = struct.pack(">4s", b"zlib"), struct.pack(">I", 0x7FFFFFF0) + deflated_zeros(64 << 20)
     return {
         "zip.mp4": zipped.getvalue(),
         "gzip.mp4": gzip.compress(bytes(100 << 20)),
@@ -286,16 +286,16 @@ def bombs() -> dict[str, bytes]:
     }
 
 
-def squeezed_tracks() -> dict[str, bytes]:
-    """Matroska packs blocks: by deflating them, and by leaving out how they begin."""
+def compressed_tracks() -> dict[str, bytes]:
+    """Matroska files whose blocks expand: deflated, and with a long prefix stripped."""
     return {
-        "zlib.mkv": matroska(uint(0x4254, 0), squeezed(1 << 30)),
+        "zlib.mkv": matroska(uint(0x4254, 0), deflated_zeros(1 << 30)),
         "header.mkv": matroska(uint(0x4254, 3) + element(0x4255, bytes(8 << 20)), bytes(100)),
     }
 
 
 def many_streams(make: Maker) -> dict[str, bytes]:
-    """More streams than a film has."""
+    """Films with 300 video streams."""
     make.mp4()
     source = ("-f", "lavfi", "-i", "color=black:size=32x32:rate=5:duration=1")
     many = [word for _ in range(300) for word in ("-map", "0:v")]
@@ -303,7 +303,7 @@ def many_streams(make: Maker) -> dict[str, bytes]:
 
 
 def broken(make: Maker) -> dict[str, bytes]:
-    """Boxes without sense."""
+    """Files with malformed containers."""
     ftyp = box(b"ftyp", b"isom\0\0\0\0isom")
     nested = b""
     for _ in range(20_000):
@@ -319,7 +319,7 @@ def broken(make: Maker) -> dict[str, bytes]:
 
 
 def pictures(make: Maker) -> dict[str, bytes]:
-    """What is no film."""
+    """Pictures and audio files."""
     one = (*SMALL, "-frames:v", "1")
     return {
         "png.mp4": make("one.png", *one),
@@ -332,7 +332,7 @@ def pictures(make: Maker) -> dict[str, bytes]:
 
 
 def damaged(make: Maker, seed: int, count: int) -> dict[str, bytes]:
-    """Real clips that are cut off, and real clips in which bits are flipped."""
+    """Real clips that are cut short or have flipped bits."""
     rng = random.Random(seed)
     kinds = {
         "mp4": make.mp4(),
@@ -340,15 +340,15 @@ def damaged(make: Maker, seed: int, count: int) -> dict[str, bytes]:
         "ts": make("small-sound.ts", *SMALL, *SOUND, "-shortest", *H264),
         "webm": make("small.webm", *SMALL, "-c:v", "libvpx", "-b:v", "50k"),
     }
-    found = {}
+    files = {}
     for number in range(count):
         kind = rng.choice(sorted(kinds))
         data = bytearray(kinds[kind])
         if number % 2:
             del data[rng.randrange(1, len(data)) :]
-            found[f"cut-{number}.{kind}"] = bytes(data)
+            files[f"cut-{number}.{kind}"] = bytes(data)
             continue
         for _ in range(2 ** rng.randrange(9)):
             data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
-        found[f"flipped-{number}.{kind}"] = bytes(data)
-    return found
+        files[f"flipped-{number}.{kind}"] = bytes(data)
+    return files

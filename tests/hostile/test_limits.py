@@ -1,4 +1,4 @@
-"""Limits are kept by the kernel or the clock, not by the program that meets them."""
+"""The kernel or the worker's clock enforces limits, not the program that is limited."""
 
 import time
 import tracemalloc
@@ -28,20 +28,20 @@ Encode = Callable[..., PermanentError]
 
 @pytest.fixture(scope="session")
 def long(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A film that keeps an encoder busy for long."""
+    """A film of two minutes, which keeps an encoder busy."""
     return Maker(tmp_path_factory.mktemp("long"))("long.mp4", *LONG)
 
 
 @pytest.fixture
 def failure(tmp_path: Path, long: bytes) -> Encode:
-    """Transcodes the film within limits, and gives what comes of that."""
+    """Transcodes the film within limits that it exceeds, and returns the error."""
 
     def encode(limits: JobLimits, scale: str = "1920:1080", bitrate: str = "1M") -> PermanentError:
         (tmp_path / "input").write_bytes(long)
-        asked = Ffmpeg(codec="libx264", scale=scale, bitrate=bitrate, buffersize=bitrate, platform="cpu")
+        profile = Ffmpeg(codec="libx264", scale=scale, bitrate=bitrate, buffersize=bitrate, platform="cpu")
         with pytest.raises(PermanentError) as caught:
             transcode(
-                tmp_path / "input", tmp_path / "output", "s3://b/o.mp4", "mp4", asked, SETTINGS, Runner(limits),
+                tmp_path / "input", tmp_path / "output", "s3://b/o.mp4", "mp4", profile, SETTINGS, Runner(limits),
                 lambda _: None, then_score=False,
             )  # fmt: skip
         return caught.value
@@ -53,20 +53,20 @@ def test_wall_time_is_limited(failure: Encode) -> None:
     started = time.monotonic()
     error = failure(JobLimits(job_seconds=3))
     assert error.failure.code == "time-limit"
-    assert "more than 3 s" in str(error)
+    assert "limit of 3 s." in str(error)
     assert time.monotonic() - started < 8
 
 
 def test_cpu_time_is_limited_by_the_kernel(failure: Encode) -> None:
     error = failure(JobLimits(cpu_seconds=3))
     assert error.failure.code == "time-limit"
-    assert "more than 3 s of CPU time" in str(error)
+    assert "limit of 3 s of CPU time" in str(error)
 
 
 def test_memory_is_limited_by_the_kernel(failure: Encode) -> None:
     error = failure(JobLimits(memory_bytes=150 * MIB), scale="3840:2160")
     assert error.failure.code == "memory-limit"
-    assert f"more than {150 * MIB} bytes of memory" in str(error)
+    assert f"limit of {150 * MIB} bytes of memory" in str(error)
 
 
 def test_disk_is_limited_by_the_kernel(failure: Encode, long: bytes, tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_disk_is_limited_by_the_kernel(failure: Encode, long: bytes, tmp_path: P
     assert (tmp_path / "output").stat().st_size <= MIB
 
 
-def test_files_that_are_too_much_together_end_the_work(tmp_path: Path) -> None:
+def test_the_disk_limit_covers_all_files_of_a_job_together(tmp_path: Path) -> None:
     runner = Runner(JobLimits(disk_bytes=4 * MIB))
     writing = "i=0; while :; do head -c 3000000 /dev/zero > part$i; i=$((i+1)); sleep 0.1; done"
     with pytest.raises(PermanentError) as caught:
@@ -85,7 +85,7 @@ def test_files_that_are_too_much_together_end_the_work(tmp_path: Path) -> None:
     assert caught.value.failure.code == "disk-limit"
 
 
-def test_a_film_that_is_too_large_for_the_whole_disk_is_hopeless_and_for_its_rest_is_not(tmp_path: Path) -> None:
+def test_exceeding_the_disk_limit_is_permanent_and_a_full_disk_transient(tmp_path: Path) -> None:
     limits = JobLimits(disk_bytes=10 * MIB)
     with pytest.raises(PermanentError, match="the limit is 10485760"):
         limits.check_size("input", 11 * MIB, tmp_path)
@@ -94,7 +94,7 @@ def test_a_film_that_is_too_large_for_the_whole_disk_is_hopeless_and_for_its_res
         raise JobLimits(disk_bytes=1 << 60).disk_error(tmp_path, 1 << 59)
 
 
-def test_scoring_is_limited_too(tmp_path: Path, long: bytes) -> None:
+def test_scoring_is_limited(tmp_path: Path, long: bytes) -> None:
     for side in ("input", "origin"):
         (tmp_path / side).write_bytes(long)
     pair = Pair(tmp_path / "origin", tmp_path / "input", "s3://b/o", "s3://b/i")
@@ -115,19 +115,19 @@ def test_scoring_is_limited_too(tmp_path: Path, long: bytes) -> None:
     assert caught.value.failure.code in ("input-too-many-pixels", "origin-too-many-pixels")
 
 
-def test_frames_of_what_is_scored_are_limited(tmp_path: Path) -> None:
+def test_frames_of_a_scored_video_are_limited(tmp_path: Path) -> None:
     for side in ("input", "origin"):
         (tmp_path / side).write_bytes(many_samples(Maker(tmp_path), 3001))
     pair = Pair(tmp_path / "origin", tmp_path / "input", "s3://b/o", "s3://b/i")
-    asked = Vmaf(scale="160x90", align="nearest")
+    profile = Vmaf(scale="160x90", align="nearest")
     for most, code in ((100, "too-long"), (101, "corrupt")):
         with pytest.raises(PermanentError) as caught:
-            score(pair, asked, SETTINGS, Runner(JobLimits(duration_seconds=most)), lambda _: None, tmp_path)
+            score(pair, profile, SETTINGS, Runner(JobLimits(duration_seconds=most)), lambda _: None, tmp_path)
         assert caught.value.failure.code.partition("-")[2] == code
         assert code == "corrupt" or "more than 3000 frames" in str(caught.value)
 
 
-def test_a_packet_takes_little_room() -> None:
+def test_a_packet_takes_less_than_64_bytes() -> None:
     count = 200_000
     tracemalloc.start()
     times = timestamps.presentation_times(((n / 25, "K_" if n % 25 == 0 else "__") for n in range(count)), 25.0)
@@ -137,7 +137,7 @@ def test_a_packet_takes_little_room() -> None:
     assert peak < 64 * count
 
 
-def test_what_a_program_says_fills_no_disk_and_is_not_taken_for_its_work(tmp_path: Path) -> None:
+def test_only_the_last_64_kib_of_a_log_are_kept_and_output_is_limited(tmp_path: Path) -> None:
     log = tmp_path / "log"
     talking = "head -c 20000000 /dev/zero | tr '\\0' x >&2; echo >&2; echo last >&2"
     assert Runner(sandbox="off").run(["sh", "-c", talking], tmp_path, log, seconds=60, file_bytes=1 << 20) == 0
@@ -145,12 +145,12 @@ def test_what_a_program_says_fills_no_disk_and_is_not_taken_for_its_work(tmp_pat
     assert last_lines(log, tmp_path)[-1] == "last"
     with pytest.raises(PermanentError, match="The program's output exceeds the limit of 1000 bytes") as caught:
         Runner(sandbox="off").run(
-            ["head", "-c", "9999", "/dev/zero"], tmp_path, log, seconds=60, file_bytes=1000, output=tmp_path / "said"
+            ["head", "-c", "9999", "/dev/zero"], tmp_path, log, seconds=60, file_bytes=1000, output=tmp_path / "output"
         )
     assert caught.value.failure.code == "disk-limit"
 
 
-def test_a_line_without_end_comes_in_pieces(tmp_path: Path) -> None:
+def test_a_long_line_is_accepted_in_pieces(tmp_path: Path) -> None:
     lengths: list[int] = []
     Runner(sandbox="off").run(
         ["head", "-c", "100000", "/dev/zero"],
@@ -164,7 +164,7 @@ def test_a_line_without_end_comes_in_pieces(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("bad", "good"), [("input", "origin"), ("origin", "input")])
-def test_the_side_that_nobody_decodes_is_told(tmp_path: Path, bad: str, good: str) -> None:
+def test_the_error_names_the_side_that_has_no_decoder(tmp_path: Path, bad: str, good: str) -> None:
     make = Maker(tmp_path)
     (tmp_path / good).write_bytes(make.mp4())
     for content in undecodable(make).values():
@@ -173,16 +173,16 @@ def test_the_side_that_nobody_decodes_is_told(tmp_path: Path, bad: str, good: st
         with pytest.raises(PermanentError) as caught:
             score(pair, Vmaf(scale="160x90", align="nearest"), SETTINGS, Runner(), lambda _: None, tmp_path)
         assert caught.value.failure.code == f"{bad}-no-video"
-        assert caught.value.failure.message == f"The {bad}'s video is of a codec that this worker can't decode."
+        assert caught.value.failure.message == f"This worker has no decoder for the {bad}'s video codec."
 
 
-def test_what_ffmpeg_5_says_of_a_codec_without_a_decoder_is_known() -> None:
-    said = ["Stream mapping:", "Decoder (codec none) not found for input stream #1:0"]
-    assert encoder_error(said, 1, ("input", "origin")).failure.code == "origin-no-video"
+def test_the_missing_decoder_message_of_ffmpeg_5_is_recognised() -> None:
+    lines = ["Stream mapping:", "Decoder (codec none) not found for input stream #1:0"]
+    assert encoder_error(lines, 1, ("input", "origin")).failure.code == "origin-no-video"
     assert encoder_error(["x264 [error]: broken"], 1).failure.code == "encoder-failed"
 
 
-def test_the_time_for_a_film_grows_with_its_length_up_to_the_jobs() -> None:
+def test_the_timeout_grows_with_the_duration_up_to_the_jobs_limit() -> None:
     limits = JobLimits()
     assert limits.timeout_seconds(0) == 600
     assert limits.timeout_seconds(60) == 600 + 60 * limits.slowness
@@ -190,7 +190,7 @@ def test_the_time_for_a_film_grows_with_its_length_up_to_the_jobs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("width", "height", "is_read"),
+    ("width", "height", "is_accepted"),
     [
         (7680, 4320, True),
         (8192, 4320, True),
@@ -200,18 +200,18 @@ def test_the_time_for_a_film_grows_with_its_length_up_to_the_jobs() -> None:
         (1, 2**24, False),
     ],
 )
-def test_pictures_of_films_are_read_8k_among_them(width: int, height: int, is_read: bool) -> None:
-    def refuse() -> None:
+def test_the_default_pixel_limit_accepts_8k(width: int, height: int, is_accepted: bool) -> None:
+    def check() -> None:
         JobLimits().check_video("input", duration=3 * 3600.0, width=width, height=height, streams=70)
 
-    if is_read:
-        refuse()
+    if is_accepted:
+        check()
     else:
         with pytest.raises(PermanentError, match=f"{width}x{height}; the limit is 67108864 pixels"):
-            refuse()
+            check()
 
 
-def test_stopped_work_starts_nothing_and_says_why(tmp_path: Path) -> None:
+def test_a_stopped_runner_starts_no_program(tmp_path: Path) -> None:
     runner = Runner()
     runner.stop(Interrupted("enough"))
     with pytest.raises(Interrupted, match="enough"):
@@ -219,7 +219,7 @@ def test_stopped_work_starts_nothing_and_says_why(tmp_path: Path) -> None:
 
 
 class Growing:
-    """S3 with an object that is replaced by a larger one between two calls, and comes slowly."""
+    """An S3 client whose object is replaced by a larger one after the head request, and downloads slowly."""
 
     def __init__(self, seconds: float = 0.0) -> None:
         self._seconds = seconds
@@ -233,12 +233,12 @@ class Growing:
             Callback(5)
 
 
-def test_an_object_that_has_grown_since_it_was_asked_for_is_not_fetched_whole(tmp_path: Path) -> None:
+def test_a_download_stops_if_the_object_was_replaced_by_a_larger_one(tmp_path: Path) -> None:
     with pytest.raises(TransientError, match="replaced by a larger object"):
         Storage(lambda: Growing()).download("s3://bucket/key", tmp_path / "input", Runner())
 
 
-def test_a_download_counts_as_the_jobs_time(tmp_path: Path) -> None:
+def test_download_time_counts_towards_the_jobs_limit(tmp_path: Path) -> None:
     runner = Runner(JobLimits(job_seconds=1))
     with pytest.raises(PermanentError) as caught:
         Storage(lambda: Growing(0.6)).download("s3://bucket/key", tmp_path / "input", runner)

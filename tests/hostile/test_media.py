@@ -1,4 +1,4 @@
-"""Nasty files through a whole worker: each ends the job with a code, and nothing else happens. See `unharmed`."""
+"""Hostile files through a whole worker: each ends its job with a code and has no other effect. See `unharmed`."""
 
 import socket
 
@@ -17,71 +17,71 @@ UNREADABLE = {
 
 
 def codes(stage: Stage, files: dict[str, bytes]) -> dict[str, str]:
-    """What became of each file: the code it failed with, or that it finished."""
-    found = {}
+    """The outcome of a job on each file: its error code, or `finished`."""
+    outcomes = {}
     for name, content in files.items():
         event = stage.job(content, f"in/{name}")
-        found[name] = event["error"]["code"] if event["action"] == "JobFailed" else "finished"
+        outcomes[name] = event["error"]["code"] if event["action"] == "JobFailed" else "finished"
         if event["action"] == "JobFailed":
             assert event["error"]["message"]
             assert str(stage.scratch) not in str(event["error"])
-    return found
+    return outcomes
 
 
-def test_the_traps_would_tell(stage: Stage) -> None:
+def test_the_traps_work(stage: Stage) -> None:
     stage.traps.canary.read_bytes()
-    told = stage.read()
+    read = stage.read()
     stage.around()
-    if not told:
-        pytest.skip("this file system does not keep when files were read")
-    with socket.create_connection(("127.0.0.1", int(stage.lure.url.rpartition(":")[2]))) as visitor:
-        visitor.recv(1)
-    assert stage.lure.visitors == 1
-    stage.lure.visitors = 0
+    if not read:
+        pytest.skip("this file system does not record when files were read")
+    with socket.create_connection(("127.0.0.1", int(stage.lure.url.rpartition(":")[2]))) as connection:
+        connection.recv(1)
+    assert stage.lure.connections == 1
+    stage.lure.connections = 0
 
 
-def test_a_fine_film_is_transcoded(stage: Stage) -> None:
+def test_a_good_film_is_transcoded(stage: Stage) -> None:
     event = stage.job(stage.make.mp4())
     assert event["action"] == "JobFinished", event
     assert stage.output(event)[4:8] == b"ftyp"
 
 
-def test_playlists_that_pose_as_films_lead_nowhere(stage: Stage) -> None:
+def test_playlists_with_a_video_extension_are_rejected(stage: Stage) -> None:
     files = corpus.playlists(stage.traps)
-    # The last is a film with pictures, whose subtitles are a playlist: it is read without them.
+    # The AVI is a film whose subtitles are a playlist; it is transcoded without them.
     assert codes(stage, files) == dict.fromkeys(files, "input-not-video") | {"gab2.avi": "finished"}
 
 
-def test_pictures_that_lie_in_other_files_are_not_fetched(stage: Stage) -> None:
-    found = codes(stage, corpus.references(stage.make, stage.traps))
-    # A URL is passed over, and the film's own pictures are taken; an alias says that there are none.
-    assert found.pop("alias.mov") == "input-corrupt"
-    assert set(found.values()) == {"finished"}
+def test_references_to_other_files_are_not_followed(stage: Stage) -> None:
+    outcomes = codes(stage, corpus.references(stage.make, stage.traps))
+    # ffmpeg ignores a URL and reads the film's own data; with an alias it finds no data.
+    assert outcomes.pop("alias.mov") == "input-corrupt"
+    assert set(outcomes.values()) == {"finished"}
 
 
-def test_what_nobody_decodes_is_the_inputs_fault(stage: Stage) -> None:
+def test_a_codec_without_decoder_is_input_no_video(stage: Stage) -> None:
     files = corpus.undecodable(stage.make)
     assert codes(stage, files) == dict.fromkeys(files, "input-no-video")
 
 
-def test_huge_pictures_in_a_small_file_are_refused(stage: Stage) -> None:
+def test_huge_pictures_in_a_small_file_are_rejected(stage: Stage) -> None:
     files = corpus.huge(stage.make)
     assert max(map(len, files.values())) < MIB
     assert codes(stage, files) == dict.fromkeys(files, "input-too-many-pixels")
 
 
-def test_pictures_that_become_huge_on_the_way_are_refused(stage: Stage) -> None:
+def test_pictures_that_become_huge_later_are_rejected(stage: Stage) -> None:
     event = stage.job(corpus.grows(stage.make), "in/grows.ts")
     assert event["error"]["code"] == "input-too-many-pixels"
     assert event["error"]["message"] == f"The input has pictures of 8000x8000; the limit is {3840 * 2160} pixels."
 
 
-def test_films_that_say_they_last_for_ages_are_refused(stage: Stage) -> None:
+def test_huge_declared_durations_are_rejected(stage: Stage) -> None:
     files = corpus.endless(stage.make)
     assert codes(stage, files) == dict.fromkeys(files, "input-too-long")
 
 
-def test_bombs_do_not_go_off(stage: Stage) -> None:
+def test_decompression_bombs_are_rejected(stage: Stage) -> None:
     assert codes(stage, corpus.bombs()) == {
         "zip.mp4": "input-not-video",
         "gzip.mp4": "input-not-video",
@@ -90,32 +90,32 @@ def test_bombs_do_not_go_off(stage: Stage) -> None:
     }
 
 
-def test_squeezed_tracks_do_not_go_off(stage: Stage) -> None:
-    found = codes(stage, corpus.squeezed_tracks())
-    assert found == {"zlib.mkv": "input-corrupt", "header.mkv": "finished"}
+def test_compressed_matroska_tracks_stay_within_limits(stage: Stage) -> None:
+    outcomes = codes(stage, corpus.compressed_tracks())
+    assert outcomes == {"zlib.mkv": "input-corrupt", "header.mkv": "finished"}
 
 
-def test_more_streams_than_may_be_are_refused(stage: Stage) -> None:
+def test_too_many_streams_are_rejected(stage: Stage) -> None:
     files = corpus.many_streams(stage.make)
     assert codes(stage, files) == dict.fromkeys(files, "input-too-many-streams")
 
 
-def test_boxes_without_sense_are_refused(stage: Stage) -> None:
+def test_malformed_containers_are_rejected(stage: Stage) -> None:
     files = corpus.broken(stage.make)
     assert set(codes(stage, files).values()) <= {"input-not-video", "input-no-video"}
 
 
-def test_pictures_and_sound_are_no_films(stage: Stage) -> None:
+def test_pictures_and_audio_are_rejected(stage: Stage) -> None:
     files = corpus.pictures(stage.make)
     assert codes(stage, files) == dict.fromkeys(files, "input-not-video")
     m4a = stage.make("one.m4a", *corpus.SOUND, "-c:a", "aac")
     assert codes(stage, {"m4a.mp4": m4a}) == {"m4a.mp4": "input-no-video"}
 
 
-def test_attachments_and_subtitles_stay_inside(stage: Stage) -> None:
-    told = f"1\n00:00:00,000 --> 00:00:01,000\n<img src='{stage.traps.url}/x.png'>{stage.traps.canary}\n"
+def test_attachments_and_subtitles_are_not_written_out(stage: Stage) -> None:
+    text = f"1\n00:00:00,000 --> 00:00:01,000\n<img src='{stage.traps.url}/x.png'>{stage.traps.canary}\n"
     subtitles = stage.scratch.parent / "clips" / "subtitles.srt"
-    subtitles.write_text(told)
+    subtitles.write_text(text)
     film = stage.make(
         "attached.mkv", *corpus.SMALL, "-f", "srt", "-i", str(subtitles), *corpus.H264, "-c:s", "srt",
         "-attach", str(subtitles), "-metadata:s:t", "mimetype=application/x-truetype-font",
@@ -127,13 +127,13 @@ def test_attachments_and_subtitles_stay_inside(stage: Stage) -> None:
     assert b"canary" not in stage.output(event)
 
 
-def test_damaged_clips_end_one_way_or_the_other(stage: Stage, tell: Tell) -> None:
-    found = codes(stage, corpus.damaged(stage.make, SEED, DAMAGED))
-    assert set(found.values()) <= UNREADABLE | {"finished"}
-    tell("damaged clips", {code: list(found.values()).count(code) for code in sorted(set(found.values()))})
+def test_damaged_clips_fail_with_a_known_code_or_finish(stage: Stage, tell: Tell) -> None:
+    outcomes = codes(stage, corpus.damaged(stage.make, SEED, DAMAGED))
+    assert set(outcomes.values()) <= UNREADABLE | {"finished"}
+    tell("damaged clips", {code: list(outcomes.values()).count(code) for code in sorted(set(outcomes.values()))})
 
 
-def test_an_object_that_is_too_large_is_not_fetched(stage: Stage) -> None:
+def test_a_too_large_object_is_not_downloaded(stage: Stage) -> None:
     event = stage.job(bytes(LIMITS["MAX_INPUT_BYTES"] + 1))
     assert (event["action"], event["error"]["code"]) == ("JobFailed", "input-too-large")
     assert event["error"]["message"] == f"The input has {64 * MIB + 1} bytes; the limit is {64 * MIB}."
@@ -169,23 +169,23 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES, ids=[ascii(name)[:24] for name in NAMES])
-def test_strange_names_are_just_names(stage: Stage, name: str) -> None:
+def test_unusual_file_names_are_accepted(stage: Stage, name: str) -> None:
     event = stage.job(stage.make.mp4(), f"in/{name}")
     assert event["action"] == "JobFinished", event
-    (made,) = event["result"]["outputs"]
-    assert made["uri"].startswith(f"s3://media/out/{name}")
-    assert len(stage.output(event)) == made["bytes"]
+    (output,) = event["result"]["outputs"]
+    assert output["uri"].startswith(f"s3://media/out/{name}")
+    assert len(stage.output(event)) == output["bytes"]
 
 
 @pytest.mark.parametrize(
     "key", ["../../../outside/canary.mp4", "in/../../outside/canary.mp4", "/etc/passwd", "a//b.mp4"]
 )
-def test_keys_that_look_like_paths_are_no_paths(stage: Stage, key: str) -> None:
+def test_keys_with_path_segments_are_not_paths(stage: Stage, key: str) -> None:
     event = stage.run(f"s3://media/{key}")
     assert (event["action"], event["error"]["code"]) == ("JobFailed", "input-not-found")
 
 
-def test_names_do_not_forge_lines_of_the_log(stage: Stage) -> None:
+def test_names_cannot_forge_lines_of_the_log(stage: Stage) -> None:
     forged = "2026-01-01 00:00:00,000 INFO job 1 finished"
     for key in (f"a\n{forged}", f"a\r\n{forged}\x1b[2J", f"a\u2028{forged}"):
         event = stage.run(f"s3://media/{key}")

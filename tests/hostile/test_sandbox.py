@@ -1,4 +1,4 @@
-"""What the kernel keeps sealed programs from, tried by programs that want it."""
+"""The isolation of programs, tested by programs that try to break out."""
 
 import errno
 import os
@@ -28,12 +28,12 @@ from worker.sandbox.isolation import Isolation, ProcessLimits
 from worker.sandbox.runner import Runner
 from worker.settings import ConfigurationError
 
-HELD = isolation.detect()
+DETECTED = isolation.detect()
 PYTHON = shutil.which("python3", path="/usr/bin:/usr/local/bin")
-BOUNDS = ProcessLimits(60, 600, 1 << 30, 1 << 20)
-network = pytest.mark.skipif(not HELD.network, reason="this kernel has no seccomp for processes without privileges")
-files = pytest.mark.skipif(not HELD.files, reason="this kernel has no Landlock")
-needs_python = pytest.mark.skipif(PYTHON is None, reason="no Python of the system's own")
+LIMITS = ProcessLimits(60, 600, 1 << 30, 1 << 20)
+network = pytest.mark.skipif(not DETECTED.network, reason="this kernel has no seccomp for processes without privileges")
+files = pytest.mark.skipif(not DETECTED.files, reason="this kernel has no Landlock")
+needs_python = pytest.mark.skipif(PYTHON is None, reason="no system Python")
 pytestmark = needs_python
 Try = Callable[[str], str]
 CHANGES = [
@@ -51,23 +51,26 @@ CHANGES = [
 
 @pytest.fixture
 def attempt(tmp_path: Path) -> Try:
-    """Runs Python as a sealed program in a folder; what it prints, or how it fails."""
+    """Runs Python code as an isolated program; returns its output, or the last line of its error."""
     folder = tmp_path / "job"
     folder.mkdir()
 
-    def run(code: str) -> str:
+    def execute(code: str) -> str:
         command = isolation.confined_command(
-            [PYTHON or "", "-I", "-S", "-c", textwrap.dedent(code)], folder, BOUNDS, "required" if all(HELD) else "auto"
+            [PYTHON or "", "-I", "-S", "-c", textwrap.dedent(code)],
+            folder,
+            LIMITS,
+            "required" if all(DETECTED) else "auto",
         )
-        said = subprocess.run(
+        run = subprocess.run(
             command, cwd=folder, env=isolation.program_environment(), capture_output=True, text=True, check=False
         )
-        return said.stdout.strip() or (said.stderr.strip().splitlines() or [f"status {said.returncode}"])[-1]
+        return run.stdout.strip() or (run.stderr.strip().splitlines() or [f"status {run.returncode}"])[-1]
 
-    return run
+    return execute
 
 
-def test_a_sealed_program_does_its_work(attempt: Try) -> None:
+def test_an_isolated_program_can_write_start_threads_and_signal_itself(attempt: Try) -> None:
     assert attempt("open('new', 'w').write('x'); open('new', 'a').write('y'); print(open('new').read())") == "xy"
     assert attempt("from threading import Thread as T; t = T(target=print, args=('y',)); t.start(); t.join()") == "y"
     assert attempt("import os; os.kill(os.getpid(), 0); print('z')") == "z"
@@ -76,12 +79,12 @@ def test_a_sealed_program_does_its_work(attempt: Try) -> None:
 @network
 @pytest.mark.parametrize("family", ["AF_INET", "AF_INET6", "AF_UNIX", "AF_NETLINK", "AF_PACKET"])
 @pytest.mark.parametrize("kind", ["SOCK_STREAM", "SOCK_DGRAM", "SOCK_RAW"])
-def test_there_is_no_network_of_any_kind(attempt: Try, family: str, kind: str) -> None:
+def test_no_socket_of_any_kind_can_be_opened(attempt: Try, family: str, kind: str) -> None:
     assert "PermissionError" in attempt(f"from socket import *; socket({family}, {kind})")
 
 
 @network
-def test_nobody_is_reached(attempt: Try) -> None:
+def test_no_connection_is_made(attempt: Try) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.5)
         port = server.getsockname()[1]
@@ -91,10 +94,10 @@ def test_nobody_is_reached(attempt: Try) -> None:
 
 
 @network
-def test_calls_that_lead_around_or_to_others_are_refused(attempt: Try) -> None:
-    which = launcher._MACHINES[os.uname().machine][1]
-    numbers = {name: both[which] for name, both in launcher._REFUSED.items() if both[which] is not None}
-    told = attempt(f"""
+def test_every_refused_system_call_fails(attempt: Try) -> None:
+    index = launcher._MACHINES[os.uname().machine][1]
+    numbers = {name: both[index] for name, both in launcher._REFUSED.items() if both[index] is not None}
+    output = attempt(f"""
         from ctypes import *
         libc = CDLL(None, use_errno=True)
         for name, number in {numbers}.items():
@@ -102,11 +105,11 @@ def test_calls_that_lead_around_or_to_others_are_refused(attempt: Try) -> None:
                 print(name)
         print("all tried")
     """)
-    assert told == "all tried"
+    assert output == "all tried"
 
 
 @network
-def test_it_makes_no_processes_and_signals_none(attempt: Try) -> None:
+def test_it_cannot_start_or_signal_processes(attempt: Try) -> None:
     assert "PermissionError" in attempt("import os; os.fork()")
     assert "PermissionError" in attempt("import subprocess; subprocess.run(['/usr/bin/true'])")
     assert "PermissionError" in attempt("import os; os.kill(os.getppid(), 9)")
@@ -115,18 +118,18 @@ def test_it_makes_no_processes_and_signals_none(attempt: Try) -> None:
 
 @pytest.fixture
 def victim() -> Iterator[int]:
-    """A process of the same user, which must stay as it is."""
+    """A process of the same user, which must not change."""
     sleeper = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, process_group=0)
-    before = _standing(sleeper.pid)
+    before = _attributes(sleeper.pid)
     yield sleeper.pid
     assert sleeper.poll() is None
-    assert _standing(sleeper.pid) == before
+    assert _attributes(sleeper.pid) == before
     sleeper.kill()
     sleeper.communicate()
 
 
-def _standing(pid: int) -> tuple[object, ...]:
-    """What others could change of a process."""
+def _attributes(pid: int) -> tuple[object, ...]:
+    """Attributes of a process that another process could change."""
     limits = Path(f"/proc/{pid}/limits").read_text()
     return limits, os.sched_getaffinity(pid), os.getpriority(os.PRIO_PROCESS, pid), os.sched_getscheduler(pid)
 
@@ -151,21 +154,21 @@ def _standing(pid: int) -> tuple[object, ...]:
         "signal.pidfd_send_signal(os.pidfd_open({pid}), 9)",
     ],
 )
-def test_other_processes_are_not_hampered(attempt: Try, victim: int, do: str) -> None:
-    told = attempt(f"import fcntl, os, resource, signal, struct; {do.format(pid=victim)}; print('done')")
-    assert told.startswith("PermissionError"), told
+def test_it_cannot_change_other_processes(attempt: Try, victim: int, do: str) -> None:
+    output = attempt(f"import fcntl, os, resource, signal, struct; {do.format(pid=victim)}; print('done')")
+    assert output.startswith("PermissionError"), output
 
 
 @network
-def test_what_it_may_do_to_itself_it_can(attempt: Try) -> None:
-    told = attempt("""
+def test_it_can_lower_its_own_limits_and_priority(attempt: Try) -> None:
+    output = attempt("""
         import os, resource
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
         os.sched_setaffinity(0, os.sched_getaffinity(0))
         os.setpriority(os.PRIO_PROCESS, 0, 10)
         print(resource.getrlimit(resource.RLIMIT_NOFILE), os.getpriority(os.PRIO_PROCESS, 0))
     """)
-    assert told == "(64, 64) 10"
+    assert output == "(64, 64) 10"
 
 
 @network
@@ -181,17 +184,17 @@ def test_what_it_may_do_to_itself_it_can(attempt: Try) -> None:
         "os.fchmod(os.open(sys.executable, os.O_RDONLY), 0o777)",
     ],
 )
-def test_whose_a_file_is_and_of_when_is_not_changed(attempt: Try, tmp_path: Path, do: str) -> None:
-    beside = tmp_path / "beside"
-    beside.write_text("there")
-    before = beside.stat()
-    told = attempt(f"import os, sys; p = {str(beside)!r}; {do}; print('done')")
-    assert told.startswith("PermissionError"), told
-    assert beside.stat() == before
+def test_it_cannot_change_owner_mode_or_times_of_files(attempt: Try, tmp_path: Path, do: str) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("there")
+    before = outside.stat()
+    output = attempt(f"import os, sys; p = {str(outside)!r}; {do}; print('done')")
+    assert output.startswith("PermissionError"), output
+    assert outside.stat() == before
 
 
 @network
-def test_memory_that_its_limit_does_not_count_is_not_given(attempt: Try) -> None:
+def test_it_cannot_allocate_memory_that_no_limit_counts(attempt: Try) -> None:
     take = "import mmap; m = mmap.mmap(-1, 2 << 30, flags={flags}); print('given')"
     for flags in ("mmap.MAP_SHARED | mmap.MAP_ANONYMOUS", "mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x100"):
         assert attempt(take.format(flags=flags)).startswith("PermissionError")
@@ -203,60 +206,60 @@ def test_memory_that_its_limit_does_not_count_is_not_given(attempt: Try) -> None
 
 
 @network
-def test_it_can_not_arrange_to_outlive_the_worker(attempt: Try) -> None:
-    told = attempt("from ctypes import *; l = CDLL(None, use_errno=True); print(l.prctl(1, 0, 0, 0, 0), get_errno())")
-    assert told == "-1 13"
+def test_it_cannot_clear_its_death_signal(attempt: Try) -> None:
+    output = attempt("from ctypes import *; l = CDLL(None, use_errno=True); print(l.prctl(1, 0, 0, 0, 0), get_errno())")
+    assert output == "-1 13"
 
 
-def test_it_has_no_powers_even_where_the_worker_is_root(attempt: Try) -> None:
-    told = attempt("print({l.split()[1] for l in open('/proc/self/status') if l[:6] in ('CapPrm', 'CapEff')})")
-    assert told == "{'0000000000000000'}"
+def test_it_has_no_capabilities_even_under_a_root_worker(attempt: Try) -> None:
+    output = attempt("print({l.split()[1] for l in open('/proc/self/status') if l[:6] in ('CapPrm', 'CapEff')})")
+    assert output == "{'0000000000000000'}"
     assert attempt("import resource as r; r.setrlimit(r.RLIMIT_CPU, (700, 700))").startswith("ValueError")
 
 
 @files
 @pytest.mark.parametrize(
-    "path", ["/etc/passwd", "/proc/1/environ", "/proc/self/root/etc/passwd", "../beside", "{beside}", "/etc", "/"]
+    "path", ["/etc/passwd", "/proc/1/environ", "/proc/self/root/etc/passwd", "../outside", "{outside}", "/etc", "/"]
 )
-def test_nothing_else_is_read(attempt: Try, tmp_path: Path, path: str) -> None:
-    (tmp_path / "beside").write_text("secret")
-    place = path.format(beside=tmp_path / "beside")
-    told = attempt(f"import os; p = {place!r}; print(os.listdir(p) if os.path.isdir(p) else open(p).read())")
-    assert told.startswith("PermissionError")
+def test_it_cannot_read_files_outside_its_folder(attempt: Try, tmp_path: Path, path: str) -> None:
+    (tmp_path / "outside").write_text("secret")
+    place = path.format(outside=tmp_path / "outside")
+    output = attempt(f"import os; p = {place!r}; print(os.listdir(p) if os.path.isdir(p) else open(p).read())")
+    assert output.startswith("PermissionError")
 
 
 @files
-def test_the_workers_secrets_are_not_read(attempt: Try) -> None:
+def test_it_cannot_read_the_workers_environment_or_memory(attempt: Try) -> None:
     assert attempt("import os; open(f'/proc/{os.getppid()}/environ').read()").startswith("PermissionError")
     assert attempt("import os; open(f'/proc/{os.getppid()}/mem', 'rb').read(1)").startswith("PermissionError")
 
 
 @files
-@pytest.mark.parametrize("do", ["symlink('/etc/passwd', 'x')", "mkfifo('x')", "link('../beside', 'x')", "mkdir('x')"])
-def test_it_leaves_the_worker_no_traps(attempt: Try, tmp_path: Path, do: str) -> None:
-    (tmp_path / "beside").write_text("secret")
+@pytest.mark.parametrize("do", ["symlink('/etc/passwd', 'x')", "mkfifo('x')", "link('../outside', 'x')", "mkdir('x')"])
+def test_it_cannot_create_links_pipes_or_folders(attempt: Try, tmp_path: Path, do: str) -> None:
+    (tmp_path / "outside").write_text("secret")
     assert attempt(f"import os; os.{do}").startswith(("PermissionError", "OSError: [Errno 18]"))
     assert list((tmp_path / "job").iterdir()) == []
 
 
-def test_what_is_no_file_is_not_touched_where_the_kernel_lets_it_be_made(tmp_path: Path) -> None:
+def test_a_link_that_a_program_left_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(PermanentError, match="output, which is not a regular file"):
         Runner(sandbox="off").run(["ln", "-s", "/etc/passwd", "output"], tmp_path, tmp_path / "log", seconds=10)
 
 
 @files
 @pytest.mark.parametrize("do", CHANGES)
-def test_nothing_else_is_changed(attempt: Try, tmp_path: Path, do: str) -> None:
-    beside = tmp_path / "beside"
-    beside.write_text("there")
-    told = attempt(f"import os; p = {str(beside)!r}; {do}")
-    assert told.startswith(("PermissionError", "OSError: [Errno 18]")), told
-    assert beside.read_text() == "there"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["beside", "job"]
+def test_it_cannot_change_files_outside_its_folder(attempt: Try, tmp_path: Path, do: str) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("there")
+    output = attempt(f"import os; p = {str(outside)!r}; {do}")
+    assert output.startswith(("PermissionError", "OSError: [Errno 18]")), output
+    assert outside.read_text() == "there"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["job", "outside"]
     assert list((tmp_path / "job").iterdir()) == []
 
 
-def test_it_can_gain_no_rights_and_its_bounds_can_not_be_widened(attempt: Try) -> None:
+def test_it_cannot_gain_privileges_or_raise_its_limits(attempt: Try) -> None:
     assert attempt("print([l.split()[1] for l in open('/proc/self/status') if l.startswith('NoNewPrivs')])") == "['1']"
     hard = attempt(
         "from resource import *; print([getrlimit(r) for r in (RLIMIT_CPU, RLIMIT_DATA, RLIMIT_FSIZE, RLIMIT_CORE)],"
@@ -266,7 +269,7 @@ def test_it_can_gain_no_rights_and_its_bounds_can_not_be_widened(attempt: Try) -
     assert attempt("bytearray(2 << 30)").startswith("MemoryError")
 
 
-def test_it_knows_nothing_of_the_workers_environment(attempt: Try, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_does_not_get_the_workers_environment(attempt: Try, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("DATABASE_PASSWORD", "secret")
     assert "secret" not in attempt("import os; print(dict(os.environ))")
@@ -277,9 +280,9 @@ def test_it_dies_with_the_worker(tmp_path: Path) -> None:
     code = f"""
         import subprocess, pathlib
         from worker.sandbox import isolation
-        bounds = isolation.ProcessLimits(60, 60, 1 << 30, 1 << 20)
+        limits = isolation.ProcessLimits(60, 60, 1 << 30, 1 << 20)
         program = [{PYTHON!r}, "-I", "-S", "-c", {sleeper!r}]
-        subprocess.run(isolation.confined_command(program, pathlib.Path({str(tmp_path)!r}), bounds))
+        subprocess.run(isolation.confined_command(program, pathlib.Path({str(tmp_path)!r}), limits))
     """
     path = {"PYTHONPATH": f"{ROOT / 'layers' / 'core' / 'python'}:{ROOT}"}
     worker = subprocess.Popen(
@@ -290,8 +293,8 @@ def test_it_dies_with_the_worker(tmp_path: Path) -> None:
     worker.kill()
     worker.wait()
     worker.stdout.close()
-    until = time.monotonic() + 10
-    while Path(f"/proc/{child}").exists() and time.monotonic() < until:
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{child}").exists() and time.monotonic() < deadline:
         if Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
             break
         time.sleep(0.02)
@@ -299,56 +302,56 @@ def test_it_dies_with_the_worker(tmp_path: Path) -> None:
         assert not Path(f"/proc/{child}").exists()
 
 
-def test_a_program_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_program_raises_file_not_found(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        isolation.confined_command(["nowhere"], tmp_path, BOUNDS)
+        isolation.confined_command(["nowhere"], tmp_path, LIMITS)
 
 
 @pytest.mark.parametrize(
-    "held",
+    "detected",
     [Isolation(network=False, files=True), Isolation(network=True, files=False), Isolation(network=False, files=False)],
 )
-def test_what_a_kernel_does_not_hold_is_said_and_may_be_demanded(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, held: Isolation
+def test_missing_isolation_is_a_warning_or_with_required_an_error(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, detected: Isolation
 ) -> None:
-    monkeypatch.setattr(isolation, "detect", lambda: held)
+    monkeypatch.setattr(isolation, "detect", lambda: detected)
     check_sandbox("auto")
     (line,) = caplog.records
     assert line.levelname == "WARNING"
-    assert ("the network" in line.getMessage()) is not held.network
-    assert ("files that are not the job's" in line.getMessage()) is not held.files
+    assert ("the network" in line.getMessage()) is not detected.network
+    assert ("files that are not the job's" in line.getMessage()) is not detected.files
     with pytest.raises(ConfigurationError, match="SANDBOX is required"):
         check_sandbox("required")
 
 
-def test_a_sandbox_that_is_off_is_said(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_disabled_sandbox_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     check_sandbox("off")
     assert "SANDBOX is off" in caplog.text
 
 
 def verdict(machine: str, number: int, *arguments: int, pid: int = 7) -> int:
-    """What the filter for a machine answers to a system call: a bare interpreter of its program."""
+    """The result of a machine's filter for a system call: a minimal interpreter of seccomp filters."""
     data = {0: number, 4: launcher._MACHINES[machine][0]}
     data |= {16 + 8 * n: value & 0xFFFFFFFF for n, value in enumerate((*arguments, *[0] * (6 - len(arguments))))}
-    program, at, taken = launcher._filter(machine, pid), 0, 0
+    program, at, loaded = launcher._filter(machine, pid), 0, 0
     while True:
         code, yes, no, operand = program[at]
         if code == launcher._RETURN:
             return operand
         if code == launcher._LOAD:
-            taken, jump = data[operand], 0
+            loaded, jump = data[operand], 0
         else:
-            holds = {
-                launcher._JUMP_IF_EQUAL: taken == operand,
-                launcher._JUMP_IF_LEAST: taken >= operand,
-                launcher._JUMP_IF_SET: taken & operand,
+            conditions = {
+                launcher._JUMP_IF_EQUAL: loaded == operand,
+                launcher._JUMP_IF_LEAST: loaded >= operand,
+                launcher._JUMP_IF_SET: loaded & operand,
             }
-            jump = yes if holds[code] else no
+            jump = yes if conditions[code] else no
         at += 1 + jump
 
 
 @pytest.mark.parametrize(
-    ("numbers", "fine", "refused"),
+    ("numbers", "allowed", "refused"),
     [
         ((62, 129), [(7, 9)], [(8, 9), (0, 9), (-1, 9)]),  # kill
         ((234, 131), [(7, 8, 9)], [(8, 8, 9)]),  # tgkill
@@ -366,16 +369,16 @@ def verdict(machine: str, number: int, *arguments: int, pid: int = 7) -> int:
     ],
 )
 @pytest.mark.parametrize("machine", sorted(launcher._MACHINES))
-def test_both_architectures_are_judged_alike(
-    machine: str, numbers: tuple[int, int], fine: list[tuple[int, ...]], refused: list[tuple[int, ...]]
+def test_conditional_calls_are_allowed_and_refused_alike_on_both_architectures(
+    machine: str, numbers: tuple[int, int], allowed: list[tuple[int, ...]], refused: list[tuple[int, ...]]
 ) -> None:
     number = numbers[launcher._MACHINES[machine][1]]
-    assert {verdict(machine, number, *arguments) for arguments in fine} <= {launcher._ALLOW}
+    assert {verdict(machine, number, *arguments) for arguments in allowed} <= {launcher._ALLOW}
     assert {verdict(machine, number, *arguments) for arguments in refused} <= {launcher._ERROR | errno.EACCES}
 
 
 @pytest.mark.parametrize("machine", sorted(launcher._MACHINES))
-def test_each_call_of_the_list_is_refused(machine: str) -> None:
+def test_each_listed_call_is_refused(machine: str) -> None:
     numbers = [both[launcher._MACHINES[machine][1]] for both in launcher._REFUSED.values()]
     assert {verdict(machine, number) for number in numbers if number is not None} == {launcher._ERROR | errno.EACCES}
     assert verdict(machine, 435) == launcher._ERROR | errno.ENOSYS
@@ -386,14 +389,16 @@ SOFTWARE = [(codec.encoders["cpu"].name, purpose) for codec in CODECS.values() f
 
 
 @pytest.mark.parametrize(("codec", "purpose"), SOFTWARE)
-def test_sealed_encoders_and_scorers_work(tmp_path: Path, codec: str, purpose: str) -> None:
-    source, made = tmp_path / "input", tmp_path / "output"
+def test_isolated_encoders_and_scorers_work(tmp_path: Path, codec: str, purpose: str) -> None:
+    source, target = tmp_path / "input", tmp_path / "output"
     source.write_bytes(Maker(tmp_path)("made.mp4", *SMALL, *SOUND, "-shortest", *H264))
-    asked = Ffmpeg(codec=codec, scale="320:180", bitrate="200k", buffersize="200k", platform="cpu", profile=purpose)  # type: ignore[arg-type]
-    runner = Runner(sandbox="required" if all(HELD) else "auto")
-    told = transcode(source, made, "s3://b/o.mp4", "mp4", asked, SETTINGS, runner, lambda _: None, then_score=True)
-    assert (told.width, told.frames) == (320, 25)
+    profile = Ffmpeg(codec=codec, scale="320:180", bitrate="200k", buffersize="200k", platform="cpu", profile=purpose)  # type: ignore[arg-type]
+    runner = Runner(sandbox="required" if all(DETECTED) else "auto")
+    output = transcode(
+        source, target, "s3://b/o.mp4", "mp4", profile, SETTINGS, runner, lambda _: None, then_score=True
+    )
+    assert (output.width, output.frames) == (320, 25)
     assert not re.search("denied|permitted", (tmp_path / "encode.log").read_text())
-    pair = Pair(source, made, "s3://b/i", "s3://b/o.mp4", encoded_here=True)
+    pair = Pair(source, target, "s3://b/i", "s3://b/o.mp4", encoded_here=True)
     scored = score(pair, Vmaf(scale="320x180", model="v0.6.1"), SETTINGS, runner, lambda _: None, tmp_path)
     assert scored.quality.vmaf.frames == 25
