@@ -36,12 +36,13 @@ from moto import mock_aws
 from msgspec import Raw, structs
 from urllib3 import HTTPResponse
 
+from elasticrecode.aws.dynamodb import Item
 from elasticrecode.contract import settings, tables
 from elasticrecode.jobs.claims import Claims
 from elasticrecode.jobs.events import JOB_FINISHED, JOB_PROGRESS, JOB_START, Output, Progress, Result, WorkerEvent
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.placement import Choice
-from elasticrecode.jobs.store import Accepted, Item, JobsTable
+from elasticrecode.jobs.store import Accepted, JobsTable
 from elasticrecode.watch.sockets import Outcome, Poster
 from elasticrecode.watch.subscription import EVERYTHING, LIVE
 from tests.conftest import contract

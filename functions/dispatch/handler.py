@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from elasticrecode import ids
+from elasticrecode.aws.dynamodb import Item
 from elasticrecode.aws.sqs import Message, Sender
 from elasticrecode.batches.counting import Change
 from elasticrecode.batches.tasks import Tally
@@ -24,7 +25,7 @@ from elasticrecode.contract.settings import DispatchSettings
 from elasticrecode.errors import Unavailable
 from elasticrecode.jobs import streams
 from elasticrecode.jobs.events import Failure
-from elasticrecode.jobs.store import Item, JobsTable
+from elasticrecode.jobs.store import JobsTable
 from elasticrecode.log import logger
 from elasticrecode.runtime import compose
 from elasticrecode.workers.loads import LoadMeter

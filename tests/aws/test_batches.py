@@ -12,6 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from elasticrecode import ids
+from elasticrecode.aws.dynamodb import Table
 from elasticrecode.batches import inputs as objects
 from elasticrecode.batches import progress, survey
 from elasticrecode.batches import request as batches
@@ -19,7 +20,6 @@ from elasticrecode.batches.counting import SIZE, Change, Strip
 from elasticrecode.contract import routes
 from elasticrecode.errors import Unavailable
 from elasticrecode.jobs.lifecycle import STATES
-from elasticrecode.jobs.store import JobsTable
 from tests.aws.test_faults import every_call, throttled
 from tests.aws.test_path import event, pass_time
 from tests.conftest import contract
@@ -375,17 +375,17 @@ def test_an_expansion_killed_in_the_middle_is_taken_up_and_makes_no_job_twice(
     for message in take(stack, "surveys"):
         give(stack.survey, message)
     first, second, third = take(stack, "pages")
-    written = JobsTable._write_batch
+    written = Table._write_batch
     died: list[Any] = []
 
-    def die(table: JobsTable, items: Any) -> Any:
+    def die(table: Table, items: Any, *options: Any) -> Any:
         if len(died) < 2:
             died.append(items)
-            return written(table, items)
+            return written(table, items, *options)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(JobsTable, "_write_batch", die)
+        patch.setattr(Table, "_write_batch", die)
         with pytest.raises(KeyboardInterrupt):
             give(stack.expand, second)
     stored = records(stack, batch_id)
@@ -610,15 +610,15 @@ def test_a_page_that_was_cut_off_and_then_cancelled_is_counted_as_far_as_it_was_
     for message in take(stack, "surveys"):
         give(stack.survey, message)
     (page,) = take(stack, "pages")
-    written, count = JobsTable._write_batch, iter(range(100))
+    written, count = Table._write_batch, iter(range(100))
 
-    def die(table: JobsTable, items: Any) -> Any:
+    def die(table: Table, items: Any, *options: Any) -> Any:
         if next(count) > 1:
             raise KeyboardInterrupt
-        return written(table, items)
+        return written(table, items, *options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(JobsTable, "_write_batch", die)
+        patch.setattr(Table, "_write_batch", die)
         with pytest.raises(KeyboardInterrupt):
             give(stack.expand, page)
     call(stack.batch, routes.CANCEL_BATCH, parameters={"batchID": batch_id})

@@ -12,14 +12,17 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
 from elasticrecode.aws import clients
+from elasticrecode.aws.dynamodb import Table, key_of
 from elasticrecode.aws.sqs import Message, Sender
 from elasticrecode.contract import routes
+from elasticrecode.contract.tables import CONNECTIONS_KEYS
 from elasticrecode.errors import Unavailable
 from elasticrecode.jobs.claims import Claim, Claims
 from elasticrecode.jobs.lifecycle import POSTPONE
 from elasticrecode.jobs.placement import Choice
 from elasticrecode.jobs.requests import read_jobs
 from elasticrecode.jobs.store import Accepted, JobsTable
+from elasticrecode.watch.connections import ConnectionsTable
 from elasticrecode.workers import loads, registry
 from tests.aws.test_path import event, status, submitted
 from tests.conftest import contract
@@ -74,13 +77,13 @@ def test_a_batch_whose_answer_got_lost_is_not_said_to_have_failed(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body = contract("job_batch") | {"batchInputs": [f"s3://bucket/{n}.mp4" for n in range(40)]}
-    stored = JobsTable._write_batch
+    stored = Table._write_batch
 
-    def store(table: JobsTable, items: Any) -> Any:
-        stored(table, items)
+    def store(table: Table, items: Any, *options: Any) -> Any:
+        stored(table, items, *options)
         return items
 
-    monkeypatch.setattr(JobsTable, "_write_batch", store)
+    monkeypatch.setattr(Table, "_write_batch", store)
     answer = call(stack.submit, routes.SUBMIT, body)
     assert {entry["status"]["status"] for entry in answer.body} == {"success"}
 
@@ -301,6 +304,30 @@ def test_postponing_twice_moves_once(stack: Stack) -> None:
     table.postpone([job_id], 1)
     assert not table.move(job_id, POSTPONE, None, 2)
     assert [found.job.jobid for found in table.unsent(10**15, 10)] == [job_id]
+
+
+def test_keys_that_aws_never_processes_end_in_unavailable_after_few_rounds(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    rounds: Counter[str] = Counter()
+
+    def watch(operation: str, arguments: dict[str, Any]) -> Any:
+        rounds[operation] += 1
+        if operation == "BatchGetItem":
+            return {"Responses": {}, "UnprocessedKeys": arguments["RequestItems"]}
+        return {"UnprocessedItems": arguments["RequestItems"]} if operation == "BatchWriteItem" else None
+
+    monkeypatch.setattr(time, "sleep", slept.append)
+    connections = ConnectionsTable("connections")
+    with every_call(watch, monkeypatch):
+        with pytest.raises(Unavailable, match="while reading connections"):
+            connections.watching(["userID#ann"])
+        item = key_of(CONNECTIONS_KEYS, "present", "userID#ann")
+        assert Table("connections").write([item], "storing") == [item]
+    assert rounds == {"BatchGetItem": 6, "BatchWriteItem": 6}
+    assert len(slept) == 12
+    assert all(0.025 * 2**n <= slept[n] <= 0.05 * 2**n for n in range(6))
 
 
 def test_throttles_are_told_from_other_errors() -> None:

@@ -111,7 +111,7 @@ def test_with_no_number_nothing_is_counted() -> None:
 def test_what_cannot_be_counted_is_not_let_through() -> None:
     rates = Rates(Rate("rates", 5))
     refuse = boto3.client("dynamodb").exceptions.ProvisionedThroughputExceededException
-    rates._dynamodb.meta.events.register(
+    rates._table._dynamodb.meta.events.register(
         "before-send.dynamodb.UpdateItem",
         lambda **_: (_ for _ in ()).throw(refuse({"Error": {"Code": refuse.__name__}}, "x")),
     )

@@ -6,11 +6,9 @@ ann   minutes since 1970  requests  Unix second
 """
 
 import time
-from functools import cached_property
-from typing import Any
 
 from elasticrecode.access.callers import Caller
-from elasticrecode.aws.clients import client, refusals
+from elasticrecode.aws.dynamodb import Table, key_of, number
 from elasticrecode.contract.settings import Rate
 from elasticrecode.contract.tables import RATES_KEYS, TTL
 from elasticrecode.errors import TooManyRequests
@@ -24,13 +22,9 @@ class Rates:
 
     def __init__(self, rate: Rate) -> None:
         self._rate = rate
+        self._table = Table(rate.table)
         self._minute = 0
         self._used_up: set[str] = set()
-
-    @cached_property
-    def _dynamodb(self) -> Any:
-        """The client, made at the first count."""
-        return client("dynamodb")
 
     def count(self, caller: Caller) -> None:
         """Count one request of a caller.
@@ -53,16 +47,12 @@ class Rates:
 
     def _add(self, user_id: str, minute: int) -> int:
         """Count one more request; the number in this minute."""
-        with refusals("counting the request"):
-            answer = self._dynamodb.update_item(
-                TableName=self._rate.table,
-                Key={RATES_KEYS[0]: {"S": user_id}, RATES_KEYS[1]: {"S": str(minute)}},
-                UpdateExpression="ADD #count :one SET #expires = :expires",
-                ExpressionAttributeNames={"#count": "count", "#expires": TTL},
-                ExpressionAttributeValues={
-                    ":one": {"N": "1"},
-                    ":expires": {"N": str(minute * _MINUTE + _KEPT_SECONDS)},
-                },
-                ReturnValues="UPDATED_NEW",
-            )
+        answer = self._table.update(
+            key_of(RATES_KEYS, user_id, str(minute)),
+            "counting the request",
+            UpdateExpression="ADD #count :one SET #expires = :expires",
+            ExpressionAttributeNames={"#count": "count", "#expires": TTL},
+            ExpressionAttributeValues={":one": number(1), ":expires": number(minute * _MINUTE + _KEPT_SECONDS)},
+            ReturnValues="UPDATED_NEW",
+        )
         return int(answer["Attributes"]["count"]["N"])

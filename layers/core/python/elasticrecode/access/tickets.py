@@ -3,10 +3,9 @@
 import hashlib
 import secrets
 import time
-from typing import Any
 
 from elasticrecode.access.callers import Caller
-from elasticrecode.aws.clients import client, refusals
+from elasticrecode.aws.dynamodb import Item, Table, is_current, key_of, number, text
 from elasticrecode.contract.tables import CONNECTIONS_KEYS, TTL
 from elasticrecode.errors import Unauthorized
 
@@ -19,29 +18,25 @@ class Tickets:
     """The tickets in the connections table, stored by their hashes. Methods raise Unavailable when AWS refuses."""
 
     def __init__(self, table: str) -> None:
-        self._table = table
-        self._dynamodb = client("dynamodb")
+        self._table = Table(table)
 
     def issue(self, caller: Caller) -> tuple[str, int]:
         """A new ticket and the Unix second in which it ends: LIFETIME_SECONDS from now, or with the caller's token."""
         ticket, expires = secrets.token_urlsafe(_BYTES), int(time.time()) + LIFETIME_SECONDS
         expires = min(expires, caller.expires or expires)
-        item = {"caller": {"M": {name: {"S": value} for name, value in caller.context().items()}}}
-        with refusals("creating the ticket"):
-            self._dynamodb.put_item(TableName=self._table, Item={**key(ticket), **item, TTL: {"N": str(expires)}})
+        context = {"M": {name: text(value) for name, value in caller.context().items()}}
+        self._table.put({**key(ticket), "caller": context, TTL: number(expires)}, "creating the ticket")
         return ticket, expires
 
     def redeem(self, ticket: str) -> Caller:
         """Use up a ticket: the caller who got it. Raises Unauthorized when it is unknown, used or expired."""
-        with refusals("reading the ticket"):
-            answer = self._dynamodb.delete_item(TableName=self._table, Key=key(ticket), ReturnValues="ALL_OLD")
-        item = answer.get("Attributes")
-        if not item or float(item[TTL]["N"]) <= time.time():
+        item = self._table.delete(key(ticket), "reading the ticket", ReturnValues="ALL_OLD").get("Attributes")
+        if not item or not is_current(item):
             raise Unauthorized("The ticket is unknown, used or expired; get a new one.")
         return Caller.of_context({name: value["S"] for name, value in item["caller"]["M"].items()})
 
 
-def key(ticket: str) -> dict[str, Any]:
+def key(ticket: str) -> Item:
     """The key of a ticket's item: its hash, so that a reader of the table cannot use the ticket."""
     digest = hashlib.sha256(ticket.encode()).hexdigest()
-    return {CONNECTIONS_KEYS[0]: {"S": f"{_ITEM}#{digest}"}, CONNECTIONS_KEYS[1]: {"S": _ITEM}}
+    return key_of(CONNECTIONS_KEYS, f"{_ITEM}#{digest}", _ITEM)

@@ -19,7 +19,20 @@ from typing import Any, NamedTuple
 import msgspec
 
 from elasticrecode import ids
-from elasticrecode.aws.clients import client, pauses, refusals
+from elasticrecode.aws.clients import pauses
+from elasticrecode.aws.dynamodb import (
+    TRY_AGAIN,
+    ConditionFailed,
+    Conflict,
+    Item,
+    Table,
+    document,
+    is_current,
+    key_of,
+    number,
+    refused,
+    text,
+)
 from elasticrecode.batches.counting import Change, Strip
 from elasticrecode.batches.progress import Counts, Sample, Standing, counted
 from elasticrecode.batches.request import Batch
@@ -34,9 +47,6 @@ _STRIP = "strip#"
 _WRITE_LIMIT = 25
 _SAVING_ROUNDS = 10
 """The pages of a large batch may be more than a partition takes at once."""
-_TRY_AGAIN = "Try again in a moment."
-
-Item = dict[str, dict[str, Any]]
 
 
 class Held(NamedTuple):
@@ -58,30 +68,27 @@ class Ledger:
     """Reads and writes of the batches table. Raises Unavailable when AWS refuses."""
 
     def __init__(self, name: str, retention_seconds: int = 0) -> None:
-        self._name = name
+        self._table = Table(name)
         self._retention_seconds = retention_seconds
-        self._dynamodb = client("dynamodb")
 
     # The batch
 
     def create(self, batch: Batch, survey: Saved | None = None) -> None:
         """Store a new batch, with its pages where they are saved already. One that is there stays as it is."""
-        item = {**_key(batch.batchID, _BATCH), "asked": _json(batch), "settled": _number(0)}
-        item |= {"unmade": _number(0), "round": _number(0)}
-        item |= {"run": _text(survey.run), "findings": _json(survey.found)} if survey else {}
-        with refusals("storing the batch"), suppress(self._dynamodb.exceptions.ConditionalCheckFailedException):
-            self._dynamodb.put_item(
-                TableName=self._name,
-                Item={**item, **self._ttl()},
+        item = {**_key(batch.batchID, _BATCH), "asked": document(batch), "settled": number(0)}
+        item |= {"unmade": number(0), "round": number(0)}
+        item |= {"run": text(survey.run), "findings": document(survey.found)} if survey else {}
+        with suppress(ConditionFailed):
+            self._table.put(
+                {**item, **self._ttl()},
+                "storing the batch",
                 ConditionExpression=f"attribute_not_exists({BATCHES_KEYS[0]})",
             )
 
     def standing(self, batch_id: str) -> Standing | None:
         """How far a batch is; None when there is none, or its time of retention has passed."""
-        with refusals("reading the batch"):
-            answer = self._dynamodb.get_item(TableName=self._name, Key=_key(batch_id, _BATCH), ConsistentRead=True)
-        item = answer.get("Item")
-        return _standing(item) if item and float(item[TTL]["N"]) > time.time() else None
+        item = self._table.get(_key(batch_id, _BATCH), "reading the batch")
+        return _standing(item) if item and is_current(item) else None
 
     def surveyed(self, batch_id: str, saved: Saved) -> bool:
         """Note what a look through the inputs has brought; False where another was first, or it is not wanted."""
@@ -89,7 +96,7 @@ class Ledger:
             batch_id,
             "SET #run = :run, findings = :findings",
             "attribute_not_exists(findings) AND attribute_not_exists(cancelledMs) AND attribute_not_exists(failure)",
-            {":run": _text(saved.run), ":findings": _json(saved.found)},
+            {":run": text(saved.run), ":findings": document(saved.found)},
             {"#run": "run"},
         )
 
@@ -99,7 +106,7 @@ class Ledger:
             batch_id,
             "SET failure = :failure, findings = :findings",
             "attribute_not_exists(findings) AND attribute_not_exists(cancelledMs) AND attribute_not_exists(failure)",
-            {":failure": _json(failure), ":findings": _json(found)},
+            {":failure": document(failure), ":findings": document(found)},
         )
 
     def cancel(self, batch_id: str, now_ms: int) -> bool:
@@ -108,36 +115,32 @@ class Ledger:
             batch_id,
             "SET cancelledMs = :now",
             "attribute_not_exists(endedMs) AND attribute_not_exists(cancelledMs) AND attribute_not_exists(failure)",
-            {":now": _number(now_ms)},
+            {":now": number(now_ms)},
         )
 
     def sample(self, batch_id: str, samples: Sequence[Sample]) -> None:
         """Note how many jobs had ended when."""
-        self._update(batch_id, "SET samples = :samples", "", {":samples": _json(samples)})
+        self._update(batch_id, "SET samples = :samples", "", {":samples": document(samples)})
 
     def end(self, standing: Standing, counts: Counts, now_ms: int, event: Mapping[str, Any]) -> bool:
         """Let a batch have ended and store the event that tells of it, both or neither; False where it has before."""
         update = {
-            "TableName": self._name,
+            "TableName": self._table.name,
             "Key": _key(standing.batch.batchID, _BATCH),
             "UpdateExpression": "SET endedMs = :now, moves = :moves REMOVE samples ADD #round :one",
             "ConditionExpression": "attribute_not_exists(endedMs) AND #round = :round",
             "ExpressionAttributeNames": {"#round": "round"},
             "ExpressionAttributeValues": {
-                ":now": _number(now_ms),
-                ":one": _number(1),
-                ":round": _number(standing.round),
-                ":moves": _number(counts.moves),
+                ":now": number(now_ms),
+                ":one": number(1),
+                ":round": number(standing.round),
+                ":moves": number(counts.moves),
             },
         }
         try:
-            with refusals("ending the batch"):
-                self._dynamodb.transact_write_items(TransactItems=[{"Update": update}, event])
-        except self._dynamodb.exceptions.TransactionCanceledException as error:
-            codes = [reason["Code"] for reason in error.response["CancellationReasons"]]
-            if "ConditionalCheckFailed" in codes:
-                return False
-            raise Unavailable(f"The batch is being changed by others. {_TRY_AGAIN}") from error
+            self._table.transact([{"Update": update}, event], "ending the batch")
+        except ConditionFailed:
+            return False
         return True
 
     def reopen(self, standing: Standing) -> None:
@@ -146,7 +149,7 @@ class Ledger:
             standing.batch.batchID,
             "REMOVE endedMs",
             "attribute_exists(endedMs) AND #round = :round",
-            {":round": _number(standing.round)},
+            {":round": number(standing.round)},
             {"#round": "round"},
         )
 
@@ -166,30 +169,24 @@ class Ledger:
 
     def _page_item(self, batch: Batch, run: str, n: int, page: Page) -> Item:
         inputs = {"B": zlib.compress(msgspec.json.encode(page.inputs))}
-        return {**_key(batch.batchID, _page(run, n)), "first": _number(page.first), "inputs": inputs, **self._ttl()}
+        return {**_key(batch.batchID, _page(run, n)), "first": number(page.first), "inputs": inputs, **self._ttl()}
 
     def hold(self, task: Task, now_ms: int, until_ms: int) -> Held | None:
         """Take a page for as long as a function may be at it; None while another is. A settled one is nobody's."""
         try:
-            with refusals("taking a page of the batch"):
-                answer = self._dynamodb.update_item(
-                    TableName=self._name,
-                    Key=_key(task.batchID, _page(task.run, task.page)),
-                    UpdateExpression="SET #lease = :until ADD tries :one",
-                    ConditionExpression="attribute_exists(inputs) AND attribute_not_exists(settled) AND "
-                    "(attribute_not_exists(#lease) OR #lease < :now)",
-                    ExpressionAttributeNames={"#lease": "lease"},
-                    ExpressionAttributeValues={
-                        ":until": _number(until_ms),
-                        ":now": _number(now_ms),
-                        ":one": _number(1),
-                    },
-                    ReturnValues="ALL_NEW",
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                )
-            item = answer["Attributes"]
-        except self._dynamodb.exceptions.ConditionalCheckFailedException as error:
-            item = error.response["Item"]
+            item = self._table.update(
+                _key(task.batchID, _page(task.run, task.page)),
+                "taking a page of the batch",
+                UpdateExpression="SET #lease = :until ADD tries :one",
+                ConditionExpression="attribute_exists(inputs) AND attribute_not_exists(settled) AND "
+                "(attribute_not_exists(#lease) OR #lease < :now)",
+                ExpressionAttributeNames={"#lease": "lease"},
+                ExpressionAttributeValues={":until": number(until_ms), ":now": number(now_ms), ":one": number(1)},
+                ReturnValues="ALL_NEW",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )["Attributes"]
+        except ConditionFailed as failed:
+            item = failed.item
             if "settled" not in item:
                 return None
         inputs = msgspec.json.decode(zlib.decompress(item["inputs"]["B"]), type=list[str])
@@ -199,75 +196,63 @@ class Ledger:
     def settle(self, task: Task, unmade: int = 0) -> None:
         """Note that a page has been made jobs, or how many of its inputs will not be; once."""
         page = {
-            "TableName": self._name,
+            "TableName": self._table.name,
             "Key": _key(task.batchID, _page(task.run, task.page)),
             "UpdateExpression": "SET settled = :one REMOVE #lease",
             "ConditionExpression": "attribute_not_exists(settled)",
             "ExpressionAttributeNames": {"#lease": "lease"},
-            "ExpressionAttributeValues": {":one": _number(1)},
+            "ExpressionAttributeValues": {":one": number(1)},
         }
         batch = {
-            "TableName": self._name,
+            "TableName": self._table.name,
             "Key": _key(task.batchID, _BATCH),
             "UpdateExpression": "ADD settled :one, unmade :unmade",
-            "ExpressionAttributeValues": {":one": _number(1), ":unmade": _number(unmade)},
+            "ExpressionAttributeValues": {":one": number(1), ":unmade": number(unmade)},
         }
         for pause in pauses():
             try:
-                with refusals("settling a page of the batch"):
-                    self._dynamodb.transact_write_items(TransactItems=[{"Update": page}, {"Update": batch}])
-            except self._dynamodb.exceptions.TransactionCanceledException as error:
-                if "ConditionalCheckFailed" in [reason["Code"] for reason in error.response["CancellationReasons"]]:
-                    return
+                self._table.transact([{"Update": page}, {"Update": batch}], "settling a page of the batch")
+            except ConditionFailed:
+                return
+            except Conflict:
                 time.sleep(pause)  # others settle pages of the same batch
             else:
                 return
-        raise Unavailable(f"The batch is being changed by others. {_TRY_AGAIN}")
+        raise refused("settling a page of the batch")
 
     # Strips
 
-    def count(self, batch_id: str, number: int, changes: Sequence[Change]) -> Strip:
+    def count(self, batch_id: str, strip_number: int, changes: Sequence[Change]) -> Strip:
         """Let a strip take over changes; the strip as it is then, whoever was first to tell of them."""
-        key = _key(batch_id, f"{_STRIP}{number:03d}")
+        key = _key(batch_id, f"{_STRIP}{strip_number:03d}")
         for pause in pauses():
-            with refusals("reading the counts of the batch"):
-                item = self._dynamodb.get_item(TableName=self._name, Key=key, ConsistentRead=True).get("Item")
-            strip = _strip(item) if item else Strip(number)
+            item = self._table.get(key, "reading the counts of the batch")
+            strip = _strip(item) if item else Strip(strip_number)
             if not strip.merge(changes):
                 return strip
             version = int(item["version"]["N"]) if item else 0
-            counted = {"version": _number(version + 1), "cells": {"B": strip.pack()}, "codes": _json(strip.codes)}
-            with (
-                refusals("writing the counts of the batch"),
-                suppress(self._dynamodb.exceptions.ConditionalCheckFailedException),
-            ):
-                self._dynamodb.put_item(
-                    TableName=self._name,
-                    Item={**key, **counted, **self._ttl()},
+            counted = {"version": number(version + 1), "cells": {"B": strip.pack()}, "codes": document(strip.codes)}
+            with suppress(ConditionFailed):
+                self._table.put(
+                    {**key, **counted, **self._ttl()},
+                    "writing the counts of the batch",
                     ConditionExpression="version = :version" if item else "attribute_not_exists(version)",
-                    **({"ExpressionAttributeValues": {":version": _number(version)}} if item else {}),
+                    **({"ExpressionAttributeValues": {":version": number(version)}} if item else {}),
                 )
                 return strip
             time.sleep(pause)
-        raise Unavailable(f"The batch is being counted by others. {_TRY_AGAIN}")
+        raise Unavailable(f"Other invocations are counting the batch. {TRY_AGAIN}")
 
     def strips(self, batch_id: str) -> list[Strip]:
         """All strips of a batch that have counted anything, in order."""
-        asked: dict[str, Any] = {
-            "TableName": self._name,
-            "KeyConditionExpression": "#batch = :batch AND begins_with(#item, :strip)",
-            "ExpressionAttributeNames": {"#batch": BATCHES_KEYS[0], "#item": BATCHES_KEYS[1]},
-            "ExpressionAttributeValues": {":batch": _text(batch_id), ":strip": _text(_STRIP)},
-            "ConsistentRead": True,
-        }
-        found: list[Strip] = []
-        while True:
-            with refusals("reading the counts of the batch"):
-                answer = self._dynamodb.query(**asked)
-            found += map(_strip, answer["Items"])
-            if "LastEvaluatedKey" not in answer:
-                return found
-            asked["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+        items = self._table.query_all(
+            "reading the counts of the batch",
+            KeyConditionExpression="#batch = :batch AND begins_with(#item, :strip)",
+            ExpressionAttributeNames={"#batch": BATCHES_KEYS[0], "#item": BATCHES_KEYS[1]},
+            ExpressionAttributeValues={":batch": text(batch_id), ":strip": text(_STRIP)},
+            ConsistentRead=True,
+        )
+        return list(map(_strip, items))
 
     def counts(self, batch_id: str) -> Counts:
         """What all strips of a batch come to."""
@@ -283,31 +268,23 @@ class Ledger:
         arguments: dict[str, Any] = {"ExpressionAttributeValues": values} if values else {}
         arguments |= {"ExpressionAttributeNames": names} if names else {}
         try:
-            with refusals("changing the batch"):
-                self._dynamodb.update_item(
-                    TableName=self._name,
-                    Key=_key(batch_id, _BATCH),
-                    UpdateExpression=change,
-                    ConditionExpression=f"{exists} AND {condition}" if condition else exists,
-                    **arguments,
-                )
-        except self._dynamodb.exceptions.ConditionalCheckFailedException:
+            self._table.update(
+                _key(batch_id, _BATCH),
+                "changing the batch",
+                UpdateExpression=change,
+                ConditionExpression=f"{exists} AND {condition}" if condition else exists,
+                **arguments,
+            )
+        except ConditionFailed:
             return False
         return True
 
     def _write(self, items: Sequence[Item]) -> None:
-        requests: list[Any] = [{"PutRequest": {"Item": item}} for item in items]
-        for pause in pauses(_SAVING_ROUNDS):
-            with refusals("storing the inputs of the batch"):
-                answer = self._dynamodb.batch_write_item(RequestItems={self._name: requests})
-            requests = answer["UnprocessedItems"].get(self._name, [])
-            if not requests:
-                return
-            time.sleep(pause)
-        raise Unavailable(f"AWS could not take it while storing the inputs of the batch. {_TRY_AGAIN}")
+        if self._table.write(items, "storing the inputs of the batch", _SAVING_ROUNDS):
+            raise refused("storing the inputs of the batch")
 
     def _ttl(self) -> Item:
-        return {TTL: _number(int(time.time()) + self._retention_seconds)}
+        return {TTL: number(int(time.time()) + self._retention_seconds)}
 
 
 def _standing(item: Item) -> Standing:
@@ -332,20 +309,8 @@ def _strip(item: Item) -> Strip:
 
 
 def _key(batch_id: str, item: str) -> Item:
-    return {BATCHES_KEYS[0]: _text(batch_id), BATCHES_KEYS[1]: _text(item)}
+    return key_of(BATCHES_KEYS, batch_id, item)
 
 
 def _page(run: str, n: int) -> str:
     return f"page#{run}#{n:04d}"
-
-
-def _text(text: str) -> dict[str, str]:
-    return {"S": text}
-
-
-def _number(number: int) -> dict[str, str]:
-    return {"N": str(number)}
-
-
-def _json(content: object) -> dict[str, str]:
-    return {"S": msgspec.json.encode(content).decode()}

@@ -9,7 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from elasticrecode.aws.clients import client, refusals
+from elasticrecode.aws.dynamodb import ConditionFailed, Item, Table, key_of, number, text
+from elasticrecode.contract.tables import JOBS_KEYS
 from elasticrecode.jobs import lifecycle
 
 
@@ -38,62 +39,58 @@ class Claims:
     """Claims in one jobs table. Raises Unavailable when AWS refuses."""
 
     def __init__(self, table: str, lease_seconds: float) -> None:
-        self._table = table
+        self._table = Table(table)
         self._lease_ms = int(lease_seconds * 1000)
-        self._dynamodb = client("dynamodb")
 
     def claim(self, job_id: str, worker: str) -> Claim | Refusal | None:
         """Begin the next attempt. None for a job without a record, which nobody can claim and anybody may do."""
         now = _now_ms()
         update = lifecycle.write(lifecycle.CLAIM, None, now, {"lease": now + self._lease_ms, "worker": worker})
         try:
-            with refusals("claiming the job"):
-                answer = self._dynamodb.update_item(
-                    TableName=self._table,
-                    Key=_key(job_id),
-                    ReturnValues="ALL_NEW",
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                    **update,
-                )
-        except self._dynamodb.exceptions.ConditionalCheckFailedException as error:
-            record = error.response.get("Item")
+            record = self._table.update(
+                _key(job_id),
+                "claiming the job",
+                ReturnValues="ALL_NEW",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                **update,
+            )["Attributes"]
+        except ConditionFailed as failed:
+            record = failed.item
             if not record:
                 return None
             lease = int(record["lease"]["N"]) if "lease" in record else None
             return Refusal(record["state"]["S"], int(record["attempt"]["N"]), lease)
-        record = answer["Attributes"]
         return Claim(int(record["attempt"]["N"]), record["job"]["S"])
 
     def release(self, job_id: str, attempt: int) -> None:
         """Give an unharmed job back, so that it can be claimed at once. Nothing happens when the claim is lost."""
         update = lifecycle.write(lifecycle.JOB_RETURNED, attempt, _now_ms(), {})
-        with refusals("giving the job back"), suppress(self._dynamodb.exceptions.ConditionalCheckFailedException):
-            self._dynamodb.update_item(TableName=self._table, Key=_key(job_id), **update)
+        with suppress(ConditionFailed):
+            self._table.update(_key(job_id), "giving the job back", **update)
 
     def renew(self, job_id: str, attempt: int) -> str | None:
         """Extend the lease from now. None, or when the claim is lost the state that the job is in."""
         try:
-            with refusals("renewing the claim"):
-                self._dynamodb.update_item(
-                    TableName=self._table,
-                    Key=_key(job_id),
-                    UpdateExpression="SET lease = :lease",
-                    ConditionExpression="#state = :running AND attempt = :attempt AND attribute_exists(lease)",
-                    ExpressionAttributeNames={"#state": "state"},
-                    ExpressionAttributeValues={
-                        ":lease": {"N": str(_now_ms() + self._lease_ms)},
-                        ":running": {"S": "running"},
-                        ":attempt": {"N": str(attempt)},
-                    },
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                )
-        except self._dynamodb.exceptions.ConditionalCheckFailedException as error:
-            return str(error.response.get("Item", {}).get("state", {}).get("S", "forgotten"))
+            self._table.update(
+                _key(job_id),
+                "renewing the claim",
+                UpdateExpression="SET lease = :lease",
+                ConditionExpression="#state = :running AND attempt = :attempt AND attribute_exists(lease)",
+                ExpressionAttributeNames={"#state": "state"},
+                ExpressionAttributeValues={
+                    ":lease": number(_now_ms() + self._lease_ms),
+                    ":running": text("running"),
+                    ":attempt": number(attempt),
+                },
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except ConditionFailed as failed:
+            return str(failed.item.get("state", {}).get("S", "forgotten"))
         return None
 
 
-def _key(job_id: str) -> dict[str, dict[str, str]]:
-    return {"jobID": {"S": job_id}, "item": {"S": "job"}}
+def _key(job_id: str) -> Item:
+    return key_of(JOBS_KEYS, job_id, "job")
 
 
 def _now_ms() -> int:

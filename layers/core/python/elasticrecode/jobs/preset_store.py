@@ -3,12 +3,11 @@
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from functools import cached_property
 from typing import Any, Literal
 
 import msgspec
 
-from elasticrecode.aws.clients import client, refusals
+from elasticrecode.aws.dynamodb import Item, Table, document, key_of, text
 from elasticrecode.contract.tables import REGISTRY_KEYS
 from elasticrecode.errors import Refused, Unavailable
 from elasticrecode.media.presets import BUILT_IN
@@ -30,16 +29,11 @@ class Presets(Mapping[str, Any]):
     """
 
     def __init__(self, table: str, deployment: Mapping[str, Any]) -> None:
-        self._table = table
+        self._table = Table(table)
         self._deployment = deployment
         self._fixed = {**BUILT_IN, **deployment}
         self._stored: dict[str, Any] = {}
         self._read_at = 0.0
-
-    @cached_property
-    def _dynamodb(self) -> Any:
-        """Made when a stored preset is first asked for, as most requests name none."""
-        return client("dynamodb")
 
     def source(self, name: str) -> Literal["deployment", "built-in", "stored"]:
         """Where a preset is from."""
@@ -62,14 +56,12 @@ class Presets(Mapping[str, Any]):
 
     def read(self) -> dict[str, Any]:
         """All presets, with those that are stored now."""
-        pages = self._dynamodb.get_paginator("query").paginate(
-            TableName=self._table,
+        rows = self._table.query_all(
+            "reading the presets",
             KeyConditionExpression=f"{REGISTRY_KEYS[0]} = :part",
-            ExpressionAttributeValues={":part": {"S": _PARTITION}},
+            ExpressionAttributeValues={":part": text(_PARTITION)},
             ConsistentRead=True,
         )
-        with refusals("reading the presets"):
-            rows = [row for page in pages for row in page["Items"]]
         self._stored = {row[REGISTRY_KEYS[1]]["S"]: msgspec.json.decode(row["profile"]["S"]) for row in rows}
         self._read_at = time.time()
         return {**self._stored, **self._fixed}
@@ -80,17 +72,15 @@ class Presets(Mapping[str, Any]):
         self.read()
         if name not in self._stored and len(self._stored) >= PRESETS_STORED:
             raise Refused(f"At most {PRESETS_STORED} presets are stored; remove one first.")
-        item = {**_key(name), "profile": {"S": msgspec.json.encode(profile).decode()}}
-        with refusals("storing the preset"):
-            before = self._dynamodb.put_item(TableName=self._table, Item=item, ReturnValues="ALL_OLD")
+        item = {**_key(name), "profile": document(profile)}
+        before = self._table.put(item, "storing the preset", ReturnValues="ALL_OLD")
         self._stored[name] = profile
         return "Attributes" not in before
 
     def remove(self, name: str) -> bool:
         """Remove a stored preset; False when there is none. Refused where it is not a stored one."""
         self._check_own(name)
-        with refusals("removing the preset"):
-            before = self._dynamodb.delete_item(TableName=self._table, Key=_key(name), ReturnValues="ALL_OLD")
+        before = self._table.delete(_key(name), "removing the preset", ReturnValues="ALL_OLD")
         self._stored.pop(name, None)
         return "Attributes" in before
 
@@ -113,5 +103,5 @@ class Presets(Mapping[str, Any]):
             self._read_at = time.time()
 
 
-def _key(name: str) -> dict[str, Any]:
-    return {REGISTRY_KEYS[0]: {"S": _PARTITION}, REGISTRY_KEYS[1]: {"S": name}}
+def _key(name: str) -> Item:
+    return key_of(REGISTRY_KEYS, _PARTITION, name)

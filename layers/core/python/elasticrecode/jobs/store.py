@@ -22,7 +22,9 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import UNSET, Raw, Struct, structs
 
-from elasticrecode.aws.clients import batched, client, pauses, refusals, side_by_side
+from elasticrecode.aws.clients import side_by_side
+from elasticrecode.aws.dynamodb import READ_LIMIT as _READ_LIMIT
+from elasticrecode.aws.dynamodb import ConditionFailed, Item, Table, is_current, key_of
 from elasticrecode.contract.tables import DUE_INDEX, DUE_KEYS, JOBS_KEYS, TTL, USER_INDEX, USER_KEYS
 from elasticrecode.errors import Unavailable
 from elasticrecode.ids import batch_of
@@ -33,15 +35,10 @@ from elasticrecode.jobs.lifecycle import State
 from elasticrecode.jobs.placement import Choice, Group, wanted
 from elasticrecode.jobs.record import JobRecord
 
-Item = dict[str, dict[str, str]]
-"""A DynamoDB item in its wire form, strings and numbers only."""
-
 RECORD = "job"
 PROGRESS = "progress"
 _LOG = "log#"
 
-_WRITE_LIMIT = 25
-_READ_LIMIT = 100
 _PAGES = 20
 """Index pages read for one page of records at the most; a rarer kind of job comes with the next page."""
 _PAGE_SECONDS = 4.0
@@ -91,8 +88,7 @@ class JobsTable:
     """Reads and writes of the jobs table. Raises Unavailable when AWS refuses."""
 
     def __init__(self, name: str) -> None:
-        self._name = name
-        self._dynamodb = client("dynamodb")
+        self._table = Table(name)
 
     # Writing
 
@@ -106,7 +102,7 @@ class JobsTable:
         if len(items) == 1:
             self._accept_one(items[0])
             return set()
-        refused = {item["jobID"]["S"] for item in self._write(items)}
+        refused = {item["jobID"]["S"] for item in self._table.write(items, "storing the jobs")}
         if refused:
             refused -= self.jobs(refused).keys()  # stored, but the answer that said so got lost
         if refused and len(refused) == len(jobs):
@@ -115,8 +111,8 @@ class JobsTable:
 
     def _accept_one(self, item: Item) -> None:
         """Store a new job. One that is there was stored by a try whose answer got lost, and may have moved since."""
-        with refusals("storing the job"), suppress(self._dynamodb.exceptions.ConditionalCheckFailedException):
-            self._dynamodb.put_item(TableName=self._name, Item=item, ConditionExpression="attribute_not_exists(jobID)")
+        with suppress(ConditionFailed):
+            self._table.put(item, "storing the job", ConditionExpression="attribute_not_exists(jobID)")
 
     def log(self, events: Iterable[Event], retention_seconds: int) -> set[str]:
         """Store events; the eventIDs of those that could not be stored."""
@@ -124,7 +120,7 @@ class JobsTable:
         for event in sorted(events, key=lambda event: event.position):
             item = _event_item(event, retention_seconds)
             items[item["jobID"]["S"], item["item"]["S"]] = item, event
-        refused = self._write([item for item, _ in items.values()])
+        refused = self._table.write([item for item, _ in items.values()], "storing events")
         return {items[item["jobID"]["S"], item["item"]["S"]][1].eventID for item in refused}
 
     def move(
@@ -140,9 +136,8 @@ class JobsTable:
         """Make an action's move in one conditional write; False when its condition does not hold."""
         update = lifecycle.write(action, attempt, now_ms, details or {}, max_strikes, because)
         try:
-            with refusals("changing the job's state"):
-                self._dynamodb.update_item(TableName=self._name, Key=_key(job_id), **update)
-        except self._dynamodb.exceptions.ConditionalCheckFailedException:
+            self._table.update(_key(job_id), "changing the job's state", **update)
+        except ConditionFailed:
             return False
         return True
 
@@ -154,16 +149,12 @@ class JobsTable:
         details = {"failure": msgspec.json.encode(event.error).decode()} if event.error else {}
         details |= _goes_to(choice) if choice else {}
         update = lifecycle.write(action, None, event.tsMs, details)
-        change = {"TableName": self._name, "Key": _key(event.jobID), **update}
-        put = put_of(self._name, event, retention_seconds)
+        change = {"TableName": self._table.name, "Key": _key(event.jobID), **update}
+        put = put_of(self._table.name, event, retention_seconds)
         try:
-            with refusals("changing the job's state"):
-                self._dynamodb.transact_write_items(TransactItems=[{"Update": change}, put])
-        except self._dynamodb.exceptions.TransactionCanceledException as error:
-            codes = [reason["Code"] for reason in error.response["CancellationReasons"]]
-            if "ConditionalCheckFailed" in codes:
-                return False
-            raise Unavailable(f"The job is being changed by another request. {_TRY_AGAIN}") from error
+            self._table.transact([{"Update": change}, put], "changing the job's state")
+        except ConditionFailed:
+            return False
         return True
 
     def postpone(self, job_ids: Iterable[str], now_ms: int) -> int:
@@ -262,7 +253,7 @@ class JobsTable:
             ids += (row["jobID"]["S"] for row in self._query(query, limit - len(ids))[0])
             if len(ids) >= limit:
                 break
-        return [_waiting(item) for item in self._get([_key(job_id) for job_id in ids])]
+        return [_waiting(item) for item in self._table.get_all([_key(job_id) for job_id in ids], "reading jobs")]
 
     def oldest(self, queue: str) -> int | None:
         """Since when the job waits that waits longest for a worker of a queue, in milliseconds; None when none does.
@@ -272,7 +263,9 @@ class JobsTable:
         shards = (_Query(DUE_INDEX, DUE_KEYS, f"{queue}#{shard}", "") for shard in range(SHARDS))
         pages = [self._query(query, _READ_LIMIT // SHARDS) for query in shards]
         rows = [row for page, _ in pages for row in page]
-        found = self._get([_key(row["jobID"]["S"]) for row in rows], "#state, queuedMs", {"#state": "state"})
+        found = self._table.get_all(
+            [_key(row["jobID"]["S"]) for row in rows], "reading jobs", "#state, queuedMs", {"#state": "state"}
+        )
         waiting = [int(item["queuedMs"]["N"]) for item in found if item["state"]["S"] == "queued"]
         if waiting or not any(more for _, more in pages):
             return min(waiting, default=None)
@@ -280,18 +273,18 @@ class JobsTable:
 
     def jobs(self, job_ids: Iterable[str]) -> dict[str, Raw]:
         """The resolved jobs, as JSON, of those ids that have a record."""
-        items = self._get([_key(job_id) for job_id in sorted(set(job_ids))], projection="jobID, job")
+        items = self._table.get_all([_key(job_id) for job_id in sorted(set(job_ids))], "reading jobs", "jobID, job")
         return {item["jobID"]["S"]: Raw(item["job"]["S"].encode()) for item in items}
 
     def records_of(self, job_ids: Sequence[str]) -> list[JobRecord]:
         """The records that there are, in the order of the ids, with their progress."""
         family = [_key(job_id, item) for job_id in job_ids for item in (RECORD, PROGRESS)]
-        items = {(item["jobID"]["S"], item["item"]["S"]): item for item in self._get(family)}
+        items = {(item["jobID"]["S"], item["item"]["S"]): item for item in self._table.get_all(family, "reading jobs")}
         now = time.time()
         return [
             _record(items[job_id, RECORD], items.get((job_id, PROGRESS)), now)
             for job_id in job_ids
-            if (job_id, RECORD) in items and _is_shown(items[job_id, RECORD], now)
+            if (job_id, RECORD) in items and is_current(items[job_id, RECORD], now)
         ]
 
     def _with_jobs(self, rows: list[Item]) -> list[Event]:
@@ -316,56 +309,17 @@ class JobsTable:
         Fewer where an answer with all of them would be more than a function may give.
         """
         rows: list[Item] = []
-        arguments = query.arguments() | {"TableName": self._name}
+        arguments = query.arguments()
         now = time.time()
         while len(rows) <= limit and _fitting(rows) == len(rows):
-            with refusals("reading"):
-                answer = self._dynamodb.query(**arguments, Limit=_page_size(query, limit + 1 - len(rows)))
-            rows += (item for item in answer["Items"] if query.of == DUE_INDEX or _is_shown(item, now))
+            answer = self._table.query("reading", **arguments, Limit=_page_size(query, limit + 1 - len(rows)))
+            rows += (item for item in answer["Items"] if query.of == DUE_INDEX or is_current(item, now))
             if "LastEvaluatedKey" not in answer:
                 break
             arguments["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
         limit = min(limit, _fitting(rows) or 1)
         more = next(iter(rows[limit - 1][query.keys[1]].values())) if len(rows) > limit else ""
         return rows[:limit], more
-
-    def _get(self, keys: Sequence[Item], projection: str = "", names: Mapping[str, str] | None = None) -> list[Item]:
-        """The items that exist, 100 a call."""
-        found: list[Item] = []
-        shape: dict[str, Any] = {"ProjectionExpression": projection} if projection else {}
-        shape |= {"ExpressionAttributeNames": names} if names else {}
-        for some in batched(keys, _READ_LIMIT):
-            asked: Any = {self._name: {"Keys": some, "ConsistentRead": True, **shape}}
-            for pause in pauses():
-                with refusals("reading jobs"):
-                    answer = self._dynamodb.batch_get_item(RequestItems=asked)
-                found += answer["Responses"].get(self._name, [])
-                asked = answer["UnprocessedKeys"]
-                if not asked:
-                    break
-                time.sleep(pause)
-            else:
-                raise Unavailable(f"AWS could not take it while reading jobs. {_TRY_AGAIN}")
-        return found
-
-    def _write(self, items: Sequence[Item]) -> list[Item]:
-        """Put items, 25 a call, several calls at once; those that could not be stored after retries."""
-        batches = list(batched(items, _WRITE_LIMIT))
-        return [item for refused in side_by_side(self._write_batch, batches) for item in refused]
-
-    def _write_batch(self, items: Sequence[Item]) -> list[Item]:
-        requests: list[Any] = [{"PutRequest": {"Item": item}} for item in items]
-        for pause in pauses():
-            try:
-                with refusals("storing"):
-                    answer = self._dynamodb.batch_write_item(RequestItems={self._name: requests})
-            except Unavailable:
-                break
-            requests = answer["UnprocessedItems"].get(self._name, [])
-            if not requests:
-                break
-            time.sleep(pause)
-        return [request["PutRequest"]["Item"] for request in requests]
 
 
 class _Query(NamedTuple):
@@ -431,7 +385,7 @@ def _unknown(event: Event) -> Raw:
 
 def _place(row: Item) -> str:
     """Where an item stands in the index by user."""
-    return row[USER_KEYS[1]]["S"]
+    return str(row[USER_KEYS[1]]["S"])
 
 
 def _user_keys(user_id: str, job_id: str, at: str) -> Item:
@@ -440,15 +394,11 @@ def _user_keys(user_id: str, job_id: str, at: str) -> Item:
 
 
 def _key(job_id: str, item: str = RECORD) -> Item:
-    return {"jobID": {"S": job_id}, "item": {"S": item}}
+    return key_of(JOBS_KEYS, job_id, item)
 
 
 def _created_ms(item: Item) -> int:
     return int(item["at"]["S"].split("#", 1)[0])
-
-
-def _is_shown(item: Item, now: float) -> bool:
-    return float(item[TTL]["N"]) > now
 
 
 def _fitting(rows: Sequence[Item]) -> int:

@@ -15,12 +15,11 @@ import math
 import time
 import zlib
 from collections.abc import Iterable, Iterator
-from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
 
-from elasticrecode.aws.clients import batched, client, refusals
+from elasticrecode.aws.dynamodb import ConditionFailed, Item, Table, is_current, key_of, number, text
 from elasticrecode.contract.tables import (
     CONNECTION_INDEX,
     CONNECTION_KEYS,
@@ -40,7 +39,7 @@ _LIFETIME_SECONDS = 2 * 3600 + 600
 """API Gateway ends a connection after two hours; `$disconnect` is best effort."""
 _SHARDS = 4
 """Partitions of the topic that most may watch."""
-_READS = 100
+_PAGE = 100
 
 
 class Watcher(NamedTuple):
@@ -68,8 +67,7 @@ class ConnectionsTable:
     """The watchers in one table. Raises Unavailable when AWS refuses."""
 
     def __init__(self, name: str) -> None:
-        self._name = name
-        self._dynamodb = client("dynamodb")
+        self._table = Table(name)
 
     def add(self, connection_id: str, watch: Watch, start: Start, until: int = 0) -> None:
         """Remember a watcher that wants to begin somewhere, until a Unix second, 0 for as long as API Gateway lets it.
@@ -82,7 +80,7 @@ class ConnectionsTable:
             start = Start("now", f"{now_ms}")
         topic = _sharded(watch.topic, connection_id)
         lasting = now + _LIFETIME_SECONDS
-        ending = {ENDING_KEYS[0]: {"S": str(zlib.crc32(connection_id.encode()) % _SHARDS)}} if until else {}
+        ending = {ENDING_KEYS[0]: text(str(zlib.crc32(connection_id.encode()) % _SHARDS))} if until else {}
         watcher = {
             **_key(topic, connection_id),
             "watch": {"S": msgspec.json.encode(watch).decode()},
@@ -92,24 +90,20 @@ class ConnectionsTable:
             TTL: {"N": str(min(lasting, until or lasting))},
             **ending,
         }
-        with refusals("opening the connection"):
-            # Presence first: a watcher without it would not be found.
-            present = {**_key(_PRESENT, topic), TTL: {"N": str(lasting)}}
-            self._dynamodb.put_item(TableName=self._name, Item=present)
-            self._dynamodb.put_item(TableName=self._name, Item=watcher)
+        # Presence first: a watcher without it would not be found.
+        self._table.put({**_key(_PRESENT, topic), TTL: number(lasting)}, "opening the connection")
+        self._table.put(watcher, "opening the connection")
 
     def remove(self, connection_id: str) -> None:
         """Forget a connection, wherever it is."""
-        with refusals("closing the connection"):
-            answer = self._dynamodb.query(
-                TableName=self._name,
-                IndexName=CONNECTION_INDEX,
-                KeyConditionExpression=f"{CONNECTION_KEYS[0]} = :id",
-                ExpressionAttributeValues={":id": {"S": connection_id}},
-            )
-            for row in answer["Items"]:
-                key = {name: row[name] for name in CONNECTIONS_KEYS}
-                self._dynamodb.delete_item(TableName=self._name, Key=key)
+        rows = self._table.query(
+            "closing the connection",
+            IndexName=CONNECTION_INDEX,
+            KeyConditionExpression=f"{CONNECTION_KEYS[0]} = :id",
+            ExpressionAttributeValues={":id": text(connection_id)},
+        )["Items"]
+        for row in rows:
+            self._table.delete({name: row[name] for name in CONNECTIONS_KEYS}, "closing the connection")
 
     def forget(self, watcher: Watcher) -> None:
         """Forget a watcher that is known."""
@@ -117,26 +111,22 @@ class ConnectionsTable:
 
     def ended(self) -> Iterator[list[tuple[str, str]]]:
         """Topic and id of connections whose time has ended, some at a time."""
-        paginator = self._dynamodb.get_paginator("query")
         for shard in range(_SHARDS):
-            pages = paginator.paginate(
-                TableName=self._name,
+            pages = self._table.query_pages(
+                "looking for connections that have ended",
                 IndexName=ENDING_INDEX,
                 KeyConditionExpression="#shard = :shard AND #expires <= :now",
                 ExpressionAttributeNames={"#shard": ENDING_KEYS[0], "#expires": ENDING_KEYS[1]},
-                ExpressionAttributeValues={":shard": {"S": str(shard)}, ":now": {"N": str(int(time.time()))}},
-                PaginationConfig={"PageSize": _READS},
+                ExpressionAttributeValues={":shard": text(str(shard)), ":now": number(int(time.time()))},
+                Limit=_PAGE,
             )
-            with refusals("looking for connections that have ended"):
-                for page in pages:
-                    if page["Items"]:
-                        yield [(row[CONNECTIONS_KEYS[0]]["S"], row[CONNECTIONS_KEYS[1]]["S"]) for row in page["Items"]]
+            for rows in filter(None, pages):
+                yield [(row[CONNECTIONS_KEYS[0]]["S"], row[CONNECTIONS_KEYS[1]]["S"]) for row in rows]
 
     def discard(self, keys: Iterable[tuple[str, str]]) -> None:
         """Forget connections by topic and id."""
-        with refusals("closing connections"):
-            for key in keys:
-                self._dynamodb.delete_item(TableName=self._name, Key=_key(*key))
+        for key in keys:
+            self._table.delete(_key(*key), "closing connections")
 
     def watching(self, topics: Iterable[str]) -> list[Watcher]:
         """Those who watch one of these topics and are not catching up. Topics without anybody cost a read in common."""
@@ -148,33 +138,23 @@ class ConnectionsTable:
         plain = set(topics)
         shards = (f"{EVERYTHING}/{shard}" for shard in range(_SHARDS)) if EVERYTHING in plain else ()
         keys = [_key(_PRESENT, topic) for topic in sorted({*(plain - {EVERYTHING}), *shards})]
-        found: list[dict[str, Any]] = []
-        for some in batched(keys, _READS):
-            asked: dict[str, Any] = {self._name: {"Keys": list(some), "ConsistentRead": True}}
-            while asked:
-                with refusals("reading connections"):
-                    answer = self._dynamodb.batch_get_item(RequestItems=asked)
-                found += answer["Responses"].get(self._name, [])
-                asked = answer["UnprocessedKeys"]
-        return [row[CONNECTIONS_KEYS[1]]["S"] for row in found if _is_current(row)]
+        rows = self._table.get_all(keys, "reading connections")
+        return [row[CONNECTIONS_KEYS[1]]["S"] for row in rows if is_current(row)]
 
     def _of_topic(self, topic: str) -> list[Watcher]:
-        pages = self._dynamodb.get_paginator("query").paginate(
-            TableName=self._name,
+        rows = self._table.query_all(
+            "reading connections",
             KeyConditionExpression=f"{CONNECTIONS_KEYS[0]} = :topic",
-            ExpressionAttributeValues={":topic": {"S": topic}},
+            ExpressionAttributeValues={":topic": text(topic)},
             ConsistentRead=True,
         )
-        with refusals("reading connections"):
-            rows = list(chain.from_iterable(page["Items"] for page in pages))
-        watchers = (watcher_of(row) for row in rows if _is_current(row))
+        watchers = (watcher_of(row) for row in rows if is_current(row))
         return [watcher for watcher in watchers if watcher]
 
     def get(self, topic: str, connection_id: str) -> Watcher | None:
         """A watcher as it is now; None when it is gone."""
-        with refusals("reading connections"):
-            answer = self._dynamodb.get_item(TableName=self._name, Key=_key(topic, connection_id), ConsistentRead=True)
-        return watcher_of(answer["Item"]) if "Item" in answer and _is_current(answer["Item"]) else None
+        item = self._table.get(_key(topic, connection_id), "reading connections")
+        return watcher_of(item) if item and is_current(item) else None
 
     def join(self, watcher: Watcher, at: Cursor) -> bool:
         """`replay` has sent all up to here. False when the watcher is not catching up any more."""
@@ -201,21 +181,18 @@ class ConnectionsTable:
         # What stays as it was would not come up in the stream.
         changed = change | {"changed": {"N": str(time.time_ns())}}
         try:
-            with refusals("changing a connection"):
-                self._dynamodb.update_item(
-                    TableName=self._name,
-                    Key=_key(watcher.topic, watcher.connection_id),
-                    UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in changed),
-                    ConditionExpression="#state = :old",
-                    ExpressionAttributeNames={f"#{name}": name for name in changed},
-                    ExpressionAttributeValues={f":{name}": value for name, value in changed.items()}
-                    | {":old": {"S": old}},
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                )
-        except self._dynamodb.exceptions.ConditionalCheckFailedException as error:
+            self._table.update(
+                _key(watcher.topic, watcher.connection_id),
+                "changing a connection",
+                UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in changed),
+                ConditionExpression="#state = :old",
+                ExpressionAttributeNames={f"#{name}": name for name in changed},
+                ExpressionAttributeValues={f":{name}": value for name, value in changed.items()} | {":old": text(old)},
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except ConditionFailed as failed:
             # It may have been made by this call's own first try, whose answer got lost.
-            found = error.response.get("Item", {})
-            return all(found.get(name) == value for name, value in change.items())
+            return all(failed.item.get(name) == value for name, value in change.items())
         return True
 
 
@@ -241,13 +218,9 @@ def watcher_of(item: dict[str, Any]) -> Watcher | None:
         return None
 
 
-def _is_current(row: dict[str, Any]) -> bool:
-    return float(row[TTL]["N"]) > time.time()
-
-
 def _sharded(topic: str, connection_id: str) -> str:
     return f"{topic}/{zlib.crc32(connection_id.encode()) % _SHARDS}" if topic == EVERYTHING else topic
 
 
-def _key(topic: str, connection_id: str) -> dict[str, Any]:
-    return {CONNECTIONS_KEYS[0]: {"S": topic}, CONNECTIONS_KEYS[1]: {"S": connection_id}}
+def _key(topic: str, connection_id: str) -> Item:
+    return key_of(CONNECTIONS_KEYS, topic, connection_id)

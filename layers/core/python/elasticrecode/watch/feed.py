@@ -12,7 +12,6 @@ form a chain without holes, whoever writes: a reader that has come to `n` has se
 
 import binascii
 import logging
-import random
 import time
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -21,7 +20,8 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Raw
 
-from elasticrecode.aws.clients import client, refusals
+from elasticrecode.aws.clients import pauses
+from elasticrecode.aws.dynamodb import ConditionFailed, Conflict, Item, Table, is_current, key_of, number
 from elasticrecode.contract.tables import FEED_KEYS, TTL
 from elasticrecode.errors import Unavailable
 from elasticrecode.jobs.events import Event
@@ -37,8 +37,7 @@ _CHUNKS = 10
 """Chunks written at once: a transaction may have 4 MB."""
 _PAGE = 40
 _REMEMBERED_JOBS = 10_000
-_ROUNDS = 8
-_BACKOFF_SECONDS = 0.02
+_ROUNDS = 7
 
 
 class Chunk(NamedTuple):
@@ -74,9 +73,8 @@ class Feed:
     """The feed in one table. Raises Unavailable when AWS refuses."""
 
     def __init__(self, table: str, retention_seconds: int = 0) -> None:
-        self._table = table
+        self._table = Table(table)
         self._retention_seconds = retention_seconds
-        self._dynamodb = client("dynamodb")
         self._known_head = 0
 
     def append(self, events: Sequence[Event]) -> None:
@@ -86,30 +84,27 @@ class Feed:
             self._append(bodies[start : start + _CHUNKS])
 
     def _append(self, bodies: Sequence[bytes]) -> None:
-        for round_ in range(_ROUNDS):
+        for pause in pauses(_ROUNDS):
             before = self._known_head
             now_ms = time.time_ns() // 1_000_000
             first = max(before + 1, now_ms)
             last = first + len(bodies) - 1
-            expires = str(now_ms // 1000 + self._retention_seconds)
+            expires = now_ms // 1000 + self._retention_seconds
             puts = [
                 {
                     "Put": {
-                        "TableName": self._table,
+                        "TableName": self._table.name,
                         "Item": _item(first + n, first + n - 1 if n else before, body, expires),
                     }
                 }
                 for n, body in enumerate(bodies)
             ]
             try:
-                with refusals("writing the feed"):
-                    self._dynamodb.transact_write_items(TransactItems=[self._move_head(before, last), *puts])
-            except self._dynamodb.exceptions.TransactionCanceledException as error:
-                codes = {reason["Code"] for reason in error.response["CancellationReasons"]} - {"None"}
-                if not codes <= {"ConditionalCheckFailed", "TransactionConflict"}:
-                    raise
-                if "TransactionConflict" in codes:
-                    time.sleep(random.uniform(0.5, 1) * _BACKOFF_SECONDS * 2**round_)  # noqa: S311
+                self._table.transact([self._move_head(before, last), *puts], "writing the feed")
+            except ConditionFailed:
+                self._known_head = self.head()
+            except Conflict:
+                time.sleep(pause)
                 self._known_head = self.head()
             else:
                 self._known_head = last
@@ -121,7 +116,7 @@ class Feed:
         values = {":last": {"N": str(last)}} | ({":before": {"N": str(before)}} if before else {})
         return {
             "Update": {
-                "TableName": self._table,
+                "TableName": self._table.name,
                 "Key": _key(_HEAD, 0),
                 "UpdateExpression": "SET #last = :last",
                 "ConditionExpression": condition,
@@ -132,9 +127,8 @@ class Feed:
 
     def head(self) -> int:
         """The `seq` of the last chunk; 0 when there was none."""
-        with refusals("reading the feed"):
-            answer = self._dynamodb.get_item(TableName=self._table, Key=_key(_HEAD, 0), ConsistentRead=True)
-        return int(answer["Item"]["last"]["N"]) if "Item" in answer else 0
+        item = self._table.get(_key(_HEAD, 0), "reading the feed")
+        return int(item["last"]["N"]) if item else 0
 
     def read(self, after: Cursor, limit: int) -> list[Chunk]:
         """Up to about `limit` chunks behind a cursor. Those that have expired are left out."""
@@ -160,21 +154,19 @@ class Feed:
 
     def _chunks(self, condition: str, values: dict[str, Any], limit: int, *, forward: bool = True) -> list[Chunk]:
         """A page of chunks. It is only empty where there are none, however many have expired before the next."""
-        asked: dict[str, Any] = {
-            "TableName": self._table,
-            "KeyConditionExpression": condition,
-            "ExpressionAttributeValues": {":feed": {"S": _EVENTS}} | values,
-            "Limit": limit,
-            "ScanIndexForward": forward,
-            "ConsistentRead": True,
-        }
-        while True:
-            with refusals("reading the feed"):
-                answer = self._dynamodb.query(**asked)
-            chunks = [chunk_of(row) for row in answer["Items"] if float(row[TTL]["N"]) > time.time()]
-            if chunks or "LastEvaluatedKey" not in answer:
+        pages = self._table.query_pages(
+            "reading the feed",
+            KeyConditionExpression=condition,
+            ExpressionAttributeValues={":feed": {"S": _EVENTS}} | values,
+            Limit=limit,
+            ScanIndexForward=forward,
+            ConsistentRead=True,
+        )
+        for rows in pages:
+            chunks = [chunk_of(row) for row in rows if is_current(row)]
+            if chunks:
                 return chunks
-            asked["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+        return []
 
 
 def chunk_of(item: dict[str, Any]) -> Chunk:
@@ -212,9 +204,9 @@ def _packed(bodies: Sequence[bytes]) -> bytes:
     return zlib.compress(b"[" + b",".join(bodies) + b"]")
 
 
-def _item(seq: int, before: int, document: bytes, expires: str) -> dict[str, Any]:
-    return {**_key(_EVENTS, seq), "before": {"N": str(before)}, "document": {"B": document}, TTL: {"N": expires}}
+def _item(seq: int, before: int, document: bytes, expires: int) -> Item:
+    return {**_key(_EVENTS, seq), "before": number(before), "document": {"B": document}, TTL: number(expires)}
 
 
-def _key(feed: str, seq: int) -> dict[str, Any]:
-    return {FEED_KEYS[0]: {"S": feed}, FEED_KEYS[1]: {"N": str(seq)}}
+def _key(feed: str, seq: int) -> Item:
+    return key_of(FEED_KEYS, feed, seq)

@@ -16,7 +16,6 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
@@ -25,6 +24,7 @@ from msgspec.structs import asdict
 
 from elasticrecode import wire
 from elasticrecode.aws.clients import batched, client, refusals, side_by_side
+from elasticrecode.aws.dynamodb import ConditionFailed, Item, Table, is_current, key_of, number, text
 from elasticrecode.aws.sqs import Message, Sender
 from elasticrecode.contract.tables import TTL, WEBHOOKS_KEYS
 from elasticrecode.jobs.events import Event
@@ -39,8 +39,6 @@ _STRIKES = 5
 _SECRET = re.compile(r"whsec_[0-9A-Za-z+/]{32,88}={0,2}", re.ASCII)
 _SECRET_BYTES = (24, 64)
 _BATCH, _BATCH_BYTES = 10, 240 * 1024
-
-Item = dict[str, dict[str, Any]]
 
 
 class Head(Struct, kw_only=True):
@@ -132,57 +130,48 @@ class WebhooksTable:
     """The webhooks. Raises Unavailable when AWS refuses."""
 
     def __init__(self, name: str) -> None:
-        self._name = name
-        self._dynamodb = client("dynamodb")
+        self._table = Table(name)
 
     def create(self, webhook: Webhook) -> None:
         """Store a webhook. Whose it is comes first: alone it does nothing."""
         item: Item = {
             **_key(webhook.userID, webhook.webhookID),
-            "url": {"S": webhook.url},
+            "url": text(webhook.url),
             "actions": {"SS": webhook.actions},
-            "secret": {"S": webhook.secret},
-            "createdMs": {"N": str(webhook.createdMs)},
+            "secret": text(webhook.secret),
+            "createdMs": number(webhook.createdMs),
         }
-        owner: Item = {**_key(f"#{webhook.webhookID}", _OWNER), "userID": {"S": webhook.userID}}
-        with refusals("storing the webhook"):
-            self._dynamodb.put_item(TableName=self._name, Item=owner)
-            self._dynamodb.put_item(TableName=self._name, Item=item)
+        owner: Item = {**_key(f"#{webhook.webhookID}", _OWNER), "userID": text(webhook.userID)}
+        self._table.put(owner, "storing the webhook")
+        self._table.put(item, "storing the webhook")
 
     def of(self, user_id: str) -> list[Webhook]:
         """A user's webhooks, oldest first. A webhook's own items lie under names that no user has."""
         if user_id.startswith("#"):
             return []
-        pages = self._dynamodb.get_paginator("query").paginate(
-            TableName=self._name,
+        rows = self._table.query_all(
+            "reading webhooks",
             KeyConditionExpression="#owner = :user",
             ExpressionAttributeNames={"#owner": WEBHOOKS_KEYS[0]},
-            ExpressionAttributeValues={":user": {"S": user_id}},
+            ExpressionAttributeValues={":user": text(user_id)},
             ConsistentRead=True,
         )
-        with refusals("reading webhooks"):
-            rows = list(chain.from_iterable(page["Items"] for page in pages))
         return sorted(map(_webhook, rows), key=lambda webhook: (webhook.createdMs, webhook.webhookID))
 
     def get(self, webhook_id: str) -> Webhook | None:
         """A webhook by its id."""
-        with refusals("reading the webhook"):
-            found = self._dynamodb.get_item(
-                TableName=self._name, Key=_key(f"#{webhook_id}", _OWNER), ConsistentRead=True
-            )
-        return self.find(found["Item"]["userID"]["S"], webhook_id) if "Item" in found else None
+        owner = self._table.get(_key(f"#{webhook_id}", _OWNER), "reading the webhook")
+        return self.find(owner["userID"]["S"], webhook_id) if owner else None
 
     def find(self, user_id: str, webhook_id: str) -> Webhook | None:
         """A webhook of a user."""
-        with refusals("reading the webhook"):
-            found = self._dynamodb.get_item(TableName=self._name, Key=_key(user_id, webhook_id), ConsistentRead=True)
-        return _webhook(found["Item"]) if "Item" in found else None
+        item = self._table.get(_key(user_id, webhook_id), "reading the webhook")
+        return _webhook(item) if item else None
 
     def remove(self, webhook: Webhook) -> None:
         """Forget a webhook. Failures of it expire."""
-        with refusals("removing the webhook"):
-            self._dynamodb.delete_item(TableName=self._name, Key=_key(webhook.userID, webhook.webhookID))
-            self._dynamodb.delete_item(TableName=self._name, Key=_key(f"#{webhook.webhookID}", _OWNER))
+        self._table.delete(_key(webhook.userID, webhook.webhookID), "removing the webhook")
+        self._table.delete(_key(f"#{webhook.webhookID}", _OWNER), "removing the webhook")
 
     # How deliveries fare
 
@@ -191,7 +180,7 @@ class WebhooksTable:
         self._update(
             webhook,
             "SET lastSuccessMs = :now REMOVE strikes, failingSinceMs, pausedUntilMs",
-            {":now": {"N": str(_now_ms())}},
+            {":now": number(_now_ms())},
         )
 
     def failed(self, webhook: Webhook, reason: str, asked_seconds: float | None) -> int:
@@ -210,15 +199,15 @@ class WebhooksTable:
             "SET lastFailureMs = :now, lastFailure = :reason, failingSinceMs = if_not_exists(failingSinceMs, :now)"
             + (", pausedUntilMs = :until" if until else "")
             + " ADD strikes :one",
-            {":now": {"N": str(now)}, ":reason": {"S": reason}, ":one": {"N": "1"}}
-            | ({":until": {"N": str(until)}} if until else {}),
+            {":now": number(now), ":reason": text(reason), ":one": {"N": "1"}}
+            | ({":until": number(until)} if until else {}),
         )
         return until
 
     def disable(self, webhook: Webhook, reason: str) -> None:
         """Send it nothing any more."""
         self._update(webhook, "SET disabled = :reason, lastFailureMs = :now, lastFailure = :reason",
-                     {":reason": {"S": reason}, ":now": {"N": str(_now_ms())}})  # fmt: skip
+                     {":reason": text(reason), ":now": number(_now_ms())})  # fmt: skip
 
     def enable(self, webhook: Webhook) -> None:
         """Send it events again, at once."""
@@ -226,10 +215,10 @@ class WebhooksTable:
 
     def _update(self, webhook: Webhook, expression: str, values: Item) -> None:
         """Change a webhook that is still there."""
-        with refusals("updating the webhook"), suppress(self._dynamodb.exceptions.ConditionalCheckFailedException):
-            self._dynamodb.update_item(
-                TableName=self._name,
-                Key=_key(webhook.userID, webhook.webhookID),
+        with suppress(ConditionFailed):
+            self._table.update(
+                _key(webhook.userID, webhook.webhookID),
+                "updating the webhook",
                 UpdateExpression=expression,
                 ConditionExpression="attribute_exists(createdMs)",
                 **({"ExpressionAttributeValues": values} if values else {}),
@@ -243,32 +232,30 @@ class WebhooksTable:
         now = _now_ms()
         item: Item = {
             **_key(f"#{webhook_id}", _FAILURE + position),
-            "event": {"S": event.decode()},
-            "reason": {"S": reason},
-            "failedMs": {"N": str(now)},
-            TTL: {"N": str(now // 1000 + _KEPT_SECONDS)},
+            "event": text(event.decode()),
+            "reason": text(reason),
+            "failedMs": number(now),
+            TTL: number(now // 1000 + _KEPT_SECONDS),
         }
-        with refusals("keeping a delivery"):
-            self._dynamodb.put_item(TableName=self._name, Item=item)
+        self._table.put(item, "keeping a delivery")
 
     def failures(self, webhook_id: str, limit: int, after: str) -> Failures:
         """Deliveries that were given up, by their events' time, those behind `after`; fewer where they are large."""
         owner = f"#{webhook_id}"
-        with refusals("reading deliveries"):
-            page = self._dynamodb.query(
-                TableName=self._name,
-                KeyConditionExpression="#owner = :owner AND begins_with(#item, :failure)",
-                ExpressionAttributeNames=dict(zip(("#owner", "#item"), WEBHOOKS_KEYS, strict=True)),
-                ExpressionAttributeValues={":owner": {"S": owner}, ":failure": {"S": _FAILURE}},
-                Limit=limit,
-                **({"ExclusiveStartKey": _key(owner, _FAILURE + after)} if after else {}),
-            )
+        page = self._table.query(
+            "reading deliveries",
+            KeyConditionExpression="#owner = :owner AND begins_with(#item, :failure)",
+            ExpressionAttributeNames=dict(zip(("#owner", "#item"), WEBHOOKS_KEYS, strict=True)),
+            ExpressionAttributeValues={":owner": text(owner), ":failure": text(_FAILURE)},
+            Limit=limit,
+            **({"ExclusiveStartKey": _key(owner, _FAILURE + after)} if after else {}),
+        )
         found = {
             row[WEBHOOKS_KEYS[1]]["S"].removeprefix(_FAILURE): GivenUp(
                 event=Raw(row["event"]["S"].encode()), reason=row["reason"]["S"], failedMs=int(row["failedMs"]["N"])
             )
             for row in page["Items"]
-            if float(row[TTL]["N"]) > time.time()
+            if is_current(row)
         }
         last = page.get("LastEvaluatedKey")
         return Failures(found, last[WEBHOOKS_KEYS[1]]["S"].removeprefix(_FAILURE) if last else "")
@@ -278,8 +265,7 @@ class WebhooksTable:
         side_by_side(lambda position: self._forget(webhook_id, position), positions)
 
     def _forget(self, webhook_id: str, position: str) -> None:
-        with refusals("removing a delivery"):
-            self._dynamodb.delete_item(TableName=self._name, Key=_key(f"#{webhook_id}", _FAILURE + position))
+        self._table.delete(_key(f"#{webhook_id}", _FAILURE + position), "removing a delivery")
 
 
 class Deliveries:
@@ -338,7 +324,7 @@ def _chunks(messages: Sequence[Message]) -> Iterator[list[Message]]:
 
 
 def _key(owner: str, item: str) -> Item:
-    return {WEBHOOKS_KEYS[0]: {"S": owner}, WEBHOOKS_KEYS[1]: {"S": item}}
+    return key_of(WEBHOOKS_KEYS, owner, item)
 
 
 def _webhook(row: Mapping[str, Any]) -> Webhook:

@@ -16,12 +16,11 @@ import logging
 import time
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
 from typing import Any, TypeVar
 
 import msgspec
 
-from elasticrecode.aws.clients import client, refusals
+from elasticrecode.aws.dynamodb import Item, Table, key_of, number, text
 from elasticrecode.contract.settings import Queues
 from elasticrecode.contract.tables import REGISTRY_KEYS, TTL
 from elasticrecode.errors import Unavailable
@@ -50,9 +49,8 @@ class Registry:
     """The registry, together with the queues that the deployment configures. Raises Unavailable when AWS refuses."""
 
     def __init__(self, table: str, configured: Queues) -> None:
-        self._table = table
+        self._table = Table(table)
         self._configured = configured
-        self._dynamodb = client("dynamodb")
         self._queues: list[Queue] = []
         self._read_at = 0.0
         self._router: Router | None = None
@@ -62,13 +60,12 @@ class Registry:
 
     def read(self) -> Snapshot:
         """The content of the registry now. A document that can't be read counts as absent: its writer replaces it."""
-        pages = self._dynamodb.get_paginator("query").paginate(
-            TableName=self._table,
+        items = self._table.query_all(
+            "reading the registry",
             KeyConditionExpression=f"{REGISTRY_KEYS[0]} = :part",
-            ExpressionAttributeValues={":part": {"S": _PART}},
+            ExpressionAttributeValues={":part": text(_PART)},
         )
-        with refusals("reading the registry"):
-            rows = {row[REGISTRY_KEYS[1]]["S"]: row for row in chain.from_iterable(page["Items"] for page in pages)}
+        rows = {item[REGISTRY_KEYS[1]]["S"]: item for item in items}
         views = (
             _document(rows, name, ClusterView) for name in rows if name.startswith(_CLUSTER) and _PART_MARK not in name
         )
@@ -129,8 +126,7 @@ class Registry:
 
     def pause(self, queue: str) -> None:
         """Send no new jobs to a queue."""
-        with refusals("pausing the queue"):
-            self._dynamodb.put_item(TableName=self._table, Item=_key(_PAUSE + queue))
+        self._table.put(_key(_PAUSE + queue), "pausing the queue")
 
     def resume(self, queue: str) -> None:
         """Send jobs to a queue again."""
@@ -139,19 +135,17 @@ class Registry:
     def _save(self, name: str, document: object) -> None:
         packed = zlib.compress(msgspec.json.encode(document))
         parts = [packed[start : start + _ITEM_BYTES] for start in range(0, len(packed), _ITEM_BYTES)]
-        expires = {"N": str(int(time.time()) + _KEPT_SECONDS)}
+        expires = number(int(time.time()) + _KEPT_SECONDS)
         for n, part in enumerate(parts):
-            item = {**_key(_part(name, n)), "document": {"B": part}, "parts": {"N": str(len(parts))}, TTL: expires}
-            with refusals("writing the registry"):
-                self._dynamodb.put_item(TableName=self._table, Item=item)
+            item = {**_key(_part(name, n)), "document": {"B": part}, "parts": number(len(parts)), TTL: expires}
+            self._table.put(item, "writing the registry")
 
     def _delete(self, name: str) -> None:
-        with refusals("writing the registry"):
-            self._dynamodb.delete_item(TableName=self._table, Key=_key(name))
+        self._table.delete(_key(name), "writing the registry")
 
 
-def _key(name: str, part: str = _PART) -> dict[str, Any]:
-    return {REGISTRY_KEYS[0]: {"S": part}, REGISTRY_KEYS[1]: {"S": name}}
+def _key(name: str) -> Item:
+    return key_of(REGISTRY_KEYS, _PART, name)
 
 
 def _part(name: str, n: int) -> str:
