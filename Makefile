@@ -6,6 +6,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 ARGS ?=
+PARALLEL := -n 3 --dist loadgroup --no-loadscope-reorder
 TOOLS := .tools
 BIN := $(TOOLS)/python/bin
 CHECKED := app.py infra functions layers/core/python worker local benchmarks tests
@@ -20,7 +21,7 @@ export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := 1
 export CDK_DISABLE_VERSION_CHECK := 1
 export UV_SYSTEM_CERTS := 1
 
-.PHONY: audit help licences run sbom up down clean logs token test iam-proof check format lock synth deploy destroy bench chaos fuzz
+.PHONY: audit help licences run sbom up down clean logs token quick test test-all iam-proof check format lock synth deploy destroy bench chaos fuzz
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -43,17 +44,23 @@ token: $(TOOLS)/local ## print a token for the header Authorization, after `make
 logs: $(TOOLS)/local ## follow all logs
 	@python -m local logs
 
-test: $(TOOLS)/dev $(TOOLS)/local ## all tests, the deployed stack with real ffmpeg among them
-	@python -m pytest $(ARGS)
+quick: $(TOOLS)/dev ## unit tests
+	@python -m pytest $(PARALLEL) -n 2 tests/unit $(ARGS)
 
-chaos: $(TOOLS)/dev $(TOOLS)/local ## faults in bulk: 100,000 jobs on an AWS that fails, workers and AWS killed (CHAOS_SEED)
-	@CHAOS=full python -m pytest tests/chaos tests/e2e/test_chaos.py $(ARGS)
+test: $(TOOLS)/dev $(TOOLS)/local ## all tests, bulk tests as a fixed sample (docs/testing.md)
+	@python -m pytest $(PARALLEL) $(ARGS)
+
+test-all: $(TOOLS)/dev $(TOOLS)/local ## all tests in full, with random seeds (SEED)
+	@SIZE=full python -m pytest $(PARALLEL) $(ARGS)
+
+chaos: $(TOOLS)/dev $(TOOLS)/local ## faults in bulk: 100,000 jobs on an AWS that fails, workers and AWS killed (SEED)
+	@SIZE=bulk python -m pytest tests/chaos tests/e2e/test_chaos.py $(ARGS)
 
 iam-proof: $(TOOLS)/dev $(TOOLS)/local ## take each grant away in turn, name the test that then fails; docs/reference/grants.md
 	@python -m pytest tests/grants/prove.py $(ARGS)
 
-fuzz: $(TOOLS)/dev ## what comes from outside made up, 138,600 inputs, and schemathesis over the API (FUZZ_SEED)
-	@FUZZ=full python -m pytest tests/fuzz $(ARGS)
+fuzz: $(TOOLS)/dev ## random input in bulk: 138,600 inputs for all parsers, schemathesis over the API (SEED)
+	@SIZE=bulk python -m pytest tests/fuzz $(ARGS)
 
 check: $(TOOLS)/dev $(TOOLS)/aws/.installed ## formatter, linter, types, licences
 	@ruff format --check $(CHECKED)

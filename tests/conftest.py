@@ -1,15 +1,17 @@
-"""What all tests share: the contract's fixtures, and an environment without anyone's account."""
+"""Fixtures and settings for all tests: the contract's examples, an environment without an account, and lanes."""
 
 import json
 import os
-import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
-from hypothesis import settings
+from hypothesis import core as hypothesis_core
 from moto.core.config import default_user_config
+
+from tests.sizes import SEED, SIZE
 
 ROOT = Path(__file__).resolve().parent.parent
 CONTRACT = ROOT / "tests" / "contract"
@@ -24,10 +26,48 @@ os.environ.update(
     AWS_EC2_METADATA_DISABLED="true",
     POWERTOOLS_DEV="false",
 )
-settings.register_profile("patient", deadline=None)  # a busy machine is no fault of what is tested
-settings.load_profile("patient")
+# No deadline: a busy machine makes an example slow, not wrong.
+hypothesis.settings.register_profile("sample", deadline=None, derandomize=True, database=None)
+hypothesis.settings.register_profile("random", deadline=None)
+hypothesis.settings.load_profile("sample" if SIZE == "sample" else "random")
+if SIZE != "sample":
+    hypothesis_core.global_force_seed = SEED  # type: ignore[assignment]
+# botocore caches the credentials that it reads first, and only the embedded AWS knows these.
 default_user_config["core"]["mock_credentials"] = False
-"""These stay: botocore keeps what it reads first, and moto's own are good for no other AWS."""
+
+_LONGEST_FIRST = ("e2e", "quality", "hostile", "infra", "fuzz", "chaos", "aws", "discovery", "posting", "kit", "unit")
+_SHARING = ("quality", "hostile", "infra")
+"""Folders whose files share expensive fixtures or templates, and so run in one process."""
+_COUNTED = "counted"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker of tests that `make test` leaves out."""
+    config.addinivalue_line("markers", "full: left out of `make test`; `make test-all` runs it")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what this size leaves out, and hand pytest-xdist the groups that take longest first."""
+    if SIZE == "sample":
+        left_out = [item for item in items if item.get_closest_marker("full")]
+        if left_out:
+            config.hook.pytest_deselected(items=left_out)
+            items[:] = [item for item in items if not item.get_closest_marker("full")]
+    items.sort(key=lambda item: _LONGEST_FIRST.index(_folder(item)) if _folder(item) in _LONGEST_FIRST else -1)
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+
+
+def _folder(item: pytest.Item) -> str:
+    """The folder of `tests/` that a test lies in."""
+    return item.path.relative_to(ROOT / "tests").parts[0]
+
+
+def _group(item: pytest.Item) -> str:
+    """The tests that run in one process of pytest-xdist, one after another."""
+    if "deployed" in getattr(item, "fixturenames", ()):
+        return "deployed"
+    return _folder(item) if _folder(item) in _SHARING else str(item.path.relative_to(ROOT))
 
 
 def contract(name: str) -> Any:
@@ -42,20 +82,28 @@ def job() -> dict[str, Any]:
     return found
 
 
-FULL = os.environ.get("CHAOS") == "full"
-"""Whether chaos is asked for in bulk, as `make chaos` does."""
-SEED = int(os.environ.get("CHAOS_SEED") or random.randrange(2**32))
-"""What chaos follows from: CHAOS_SEED shows the same again."""
 Tell = Callable[[str, Mapping[str, int]], None]
 
 
 @pytest.fixture
-def tell(capsys: pytest.CaptureFixture[str]) -> Tell:
-    """Prints the seed and what was counted, past pytest's capture."""
+def tell(record_property: Callable[[str, object], None]) -> Tell:
+    """Reports what a bulk test counted at the end of the run; counts under one title are joined."""
 
-    def told(what: str, counts: Mapping[str, int]) -> None:
-        with capsys.disabled():
-            listed = ", ".join(f"{name} {count:,}" for name, count in counts.items())
-            print(f"\nchaos, {what}, seed {SEED}: {listed}")
+    def report(title: str, counts: Mapping[str, int]) -> None:
+        record_property(_COUNTED, {"title": title, "counts": dict(counts)})
 
-    return told
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print what the bulk tests counted, and how to repeat a run with the same random choices."""
+    reports = [report for name in ("passed", "failed") for report in terminalreporter.stats.get(name, ())]
+    counted: dict[str, dict[str, int]] = {}
+    for report in reports:
+        for key, value in report.user_properties:
+            if key == _COUNTED:
+                counted.setdefault(value["title"], {}).update(value["counts"])
+    if counted:
+        terminalreporter.section(f"counts, SIZE={SIZE} SEED={SEED}")
+    for title, counts in counted.items():
+        terminalreporter.write_line(f"{title}: {', '.join(f'{name} {count:,}' for name, count in counts.items())}")

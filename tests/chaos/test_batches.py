@@ -27,14 +27,15 @@ from elasticrecode.jobs import streams
 from elasticrecode.jobs.claims import Claims
 from elasticrecode.jobs.lifecycle import ENDED, STATES
 from tests.chaos.world import LEASE_SECONDS, LEGAL
-from tests.conftest import FULL, SEED, Tell, contract
+from tests.conftest import Tell, contract
 from tests.fakes.clock import Clock
 from tests.fakes.faults import Faults
 from tests.fakes.memory import Aws
 from tests.fakes.stack import Stack, selected
+from tests.sizes import SEED, sized
 from tests.support import Answer, call
 
-WORLDS = 3_000 if FULL else 60
+WORLDS = sized(20, 60, 3_000)
 _AT_ONCE = 0.04
 _SAME_AT_ONCE = 0.3
 _STEPS_AT_ONCE = (1, 1, 3, 15)
@@ -509,7 +510,7 @@ class World:
         self.counts["inputs not made"] += len(inputs) - len(made)
 
 
-@pytest.mark.timeout(3600 if FULL else 300)
+@pytest.mark.timeout(sized(300, 600, 7200))
 def test_batches_hold_what_they_promise_whoever_dies_when(clock: Clock, tell: Tell) -> None:
     counts: Counter[str] = Counter()
     for n in range(WORLDS):
@@ -519,7 +520,7 @@ def test_batches_hold_what_they_promise_whoever_dies_when(clock: Clock, tell: Te
                 world = World(random.Random(SEED + n), clock, patch)
                 world.live()
             except BaseException as error:
-                error.add_note(f"CHAOS_SEED={SEED + n} shows it again")
+                error.add_note(f"SEED={SEED + n} repeats it")
                 raise
             counts += world.counts
     tell("batches", {"worlds": WORLDS} | {name: counts[name] for name in sorted(counts)})

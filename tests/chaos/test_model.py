@@ -14,12 +14,13 @@ from moto import mock_aws
 from elasticrecode.contract import routes
 from elasticrecode.jobs.claims import Claim, Claims, Refusal
 from elasticrecode.jobs.lifecycle import STATES
-from tests.conftest import FULL, SEED, Tell, contract
+from tests.conftest import Tell, contract
 from tests.fakes.clock import Clock
 from tests.fakes.stack import Stack
+from tests.sizes import SEED, sized
 from tests.support import call
 
-STEPS = 10_000 if FULL else 600
+STEPS = sized(200, 600, 10_000)
 STEPS_A_RUN = 50
 MAX_STRIKES = 3
 LEASE_SECONDS = 30
@@ -329,7 +330,7 @@ class Life(RuleBasedStateMachine):
         self.touched.clear()
 
 
-@pytest.mark.timeout(3600 if FULL else 300)
+@pytest.mark.timeout(sized(300, 600, 7200))
 def test_the_handlers_do_what_the_model_does(clock: Clock, tell: Tell) -> None:
     Life.clock = clock
     counts.clear()

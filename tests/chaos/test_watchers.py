@@ -29,14 +29,15 @@ from elasticrecode.watch import subscription as watching
 from elasticrecode.watch.sockets import Ended, Outcome
 from elasticrecode.watch.streams import CHUNKS, REPLAY
 from elasticrecode.watch.subscription import Cursor
-from tests.conftest import FULL, SEED, Tell
+from tests.conftest import Tell
 from tests.fakes.clock import Clock
 from tests.fakes.faults import Died, Faults
 from tests.fakes.memory import Aws
 from tests.fakes.stack import selected
+from tests.sizes import SEED, sized
 from tests.support import function
 
-RECONNECTS = 10_000 if FULL else 300
+RECONNECTS = sized(150, 300, 10_000)
 RECONNECTS_A_WORLD = 100
 RETENTION_SECONDS = 900
 LATEST = 10
@@ -633,7 +634,7 @@ def _schema(keys: tuple[str, str]) -> list[dict[str, str]]:
     return [{"AttributeName": key} for key in keys]
 
 
-@pytest.mark.timeout(3600 if FULL else 300)
+@pytest.mark.timeout(sized(300, 600, 7200))
 def test_every_watcher_sees_every_event_once_and_in_order(clock: Clock, tell: Tell) -> None:
     counts: Counter[str] = Counter()
     for n in count():

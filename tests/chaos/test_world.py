@@ -7,15 +7,16 @@ from itertools import count
 import pytest
 
 from tests.chaos.world import World
-from tests.conftest import FULL, SEED, Tell
+from tests.conftest import Tell
 from tests.fakes.clock import Clock
+from tests.sizes import SEED, sized
 
-JOBS = 100_000 if FULL else 3_000
+JOBS = sized(1_000, 3_000, 100_000)
 JOBS_A_WORLD = 1_000
 ZERO = ("lost", "stuck", "doubled", "illegal", "wrong answers", "published after the end")
 
 
-@pytest.mark.timeout(3600 if FULL else 300)
+@pytest.mark.timeout(sized(300, 600, 7200))
 def test_nothing_is_lost_doubled_or_stuck_whatever_aws_does(clock: Clock, tell: Tell) -> None:
     counts: Counter[str] = Counter()
     for n in count():

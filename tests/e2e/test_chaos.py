@@ -15,11 +15,12 @@ import pytest
 from elasticrecode.jobs.lifecycle import ENDED
 from local.deployment import wait_for_aws
 from local.processes import AWS, programs
-from tests.conftest import FULL, SEED, Tell, contract
+from tests.conftest import Tell, contract
 from tests.e2e.conftest import Deployed, wait_for
 from tests.e2e.test_deployed import MAX_ATTEMPTS, Clips, encoders, long_clip
+from tests.sizes import SEED, sized
 
-JOBS, BLOWS = (24, 24) if FULL else (5, 4)
+JOBS, BLOWS = sized((3, 3), (5, 4), (24, 24))
 WORKERS = 2
 _NEXT = {
     "JobSummit": {"JobStart", "JobLost"},
@@ -74,7 +75,7 @@ def two_workers(deployed: Deployed) -> Any:
     deployed.supervisor.keep(programs(deployed.place, deployed.stack))
 
 
-@pytest.mark.timeout(3600 if FULL else 600)
+@pytest.mark.timeout(sized(600, 600, 3600))
 @pytest.mark.usefixtures("two_workers")
 def test_no_job_is_lost_or_doubled_when_workers_and_aws_die(deployed: Deployed, clips: Clips, tell: Tell) -> None:
     rng = random.Random(SEED)
@@ -94,7 +95,7 @@ def test_no_job_is_lost_or_doubled_when_workers_and_aws_die(deployed: Deployed, 
         if name == "aws restarts" and len(ids) < JOBS:
             ids.append(asked_until_answered(deployed, f"{SEED}-{len(ids)}", uri))
     began = time.monotonic()
-    wait_for(lambda: all_ended(deployed, ids), "the end of all jobs", 1200 if FULL else 400)
+    wait_for(lambda: all_ended(deployed, ids), "the end of all jobs", sized(400, 400, 1200))
     wait_for(lambda: is_empty(deployed, "ControlQueue"), "the last event", 300)
     counts["seconds to the last end"] = round(time.monotonic() - began)
     for n, job_id in enumerate(ids):

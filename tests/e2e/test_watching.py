@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-from tests.conftest import FULL, contract
+from tests.conftest import contract
 from tests.e2e.conftest import Deployed, wait_for
+from tests.sizes import sized
 
 Clips = Callable[..., Path]
-SECONDS = 120 if FULL else 20
+SECONDS = sized(5, 20, 120)
 """How long a watcher keeps reconnecting, each second."""
 CLIP = ("-f", "lavfi", "-i", "testsrc2=duration=2:size=320x240:rate=25", "-pix_fmt", "yuv420p")
 

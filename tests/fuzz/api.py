@@ -21,7 +21,6 @@ from elasticrecode.api.http import CURSOR
 from elasticrecode.jobs.requests import BATCH_LIMIT, IDEMPOTENCY_KEY
 from elasticrecode.media.presets import BUILT_IN
 from elasticrecode.media.profiles import MS_SSIM_SIDE, SCALES
-from tests.fuzz import SEED
 
 _KEPT = ("showJob", "listJobEvents", "showBatch")
 """Reads of what DELETE cancels and does not remove: the record says that it was."""
@@ -36,10 +35,10 @@ class Outcome(NamedTuple):
     checks: Counter[str]
     failures: list[str]
 
-    def __str__(self) -> str:
-        counts = [f"{name} {count:,}" for name, count in (self.requests | self.statuses).items()]
-        made = f"{self.checks.total():,} checks, {self.links.total():,} links, {len(self.failures):,} failures"
-        return f"schemathesis, seed {SEED}, {self.requests.total():,} requests: {made} ({', '.join(counts)})"
+    def counts(self) -> dict[str, int]:
+        """Requests by phase and by status, and how many there were of all else."""
+        totals = {"checks": self.checks.total(), "links": self.links.total(), "failures": len(self.failures)}
+        return {"requests": self.requests.total(), **totals, **self.requests, **self.statuses}
 
 
 def configuration(examples: int, phases: dict[str, Any], seed: int) -> SchemathesisConfig:

@@ -35,16 +35,16 @@ from elasticrecode.webhooks import request as webhooks
 from elasticrecode.webhooks.request import WebhookRequest
 from elasticrecode.webhooks.store import is_secret
 from elasticrecode.workers import deployments
-from tests.conftest import contract
-from tests.fuzz import FULL, SEED
+from tests.conftest import Tell, contract
 from tests.fuzz.inputs import TEXTS, bodies, lines
+from tests.sizes import SEED, sized
 from worker.errors import PermanentError
 from worker.media import timestamps, video
 from worker.media.progress import ProgressReader
 from worker.quality import results
 
-_INPUTS = 6000 if FULL else 150
-_SLOW_INPUTS = 600 if FULL else 40
+_INPUTS = sized(40, 150, 6000)
+_SLOW_INPUTS = sized(15, 40, 600)
 _CPU_SECONDS = 2.0
 """For one input. The largest are of some hundred thousand characters."""
 _REFUSALS = (Malformed, Invalid)
@@ -334,20 +334,10 @@ def media() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def counts(pytestconfig: pytest.Config) -> Iterator[Counter[str]]:
-    """Inputs by target; printed in the end, past pytest's capture."""
-    found: Counter[str] = Counter()
-    yield found
-    told = ", ".join(f"{name} {count:,}" for name, count in found.items())
-    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
-    with capture.global_and_fixture_disabled():
-        print(f"\nfuzz, {found.total():,} inputs, seed {SEED}: {told}")
-
-
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", TARGETS)
-def test_what_comes_from_outside_raises_only_what_is_said(name: str, counts: Counter[str]) -> None:
+def test_what_comes_from_outside_raises_only_what_is_said(name: str, tell: Tell) -> None:
+    counts: Counter[str] = Counter()
     target = TARGETS[name]
 
     @seed(SEED)
@@ -366,3 +356,4 @@ def test_what_comes_from_outside_raises_only_what_is_said(name: str, counts: Cou
         assert time.thread_time() - began < _CPU_SECONDS
 
     holds()
+    tell("fuzz, inputs", counts)

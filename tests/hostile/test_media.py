@@ -4,12 +4,13 @@ import socket
 
 import pytest
 
-from tests.conftest import FULL, SEED, Tell
+from tests.conftest import Tell
 from tests.hostile import corpus
 from tests.hostile.conftest import LIMITS, MIB, Stage
+from tests.sizes import SEED, sized
 
 pytestmark = pytest.mark.usefixtures("unharmed")
-DAMAGED = 400 if FULL else 24
+DAMAGED = sized(8, 24, 400)
 UNREADABLE = {
     "input-not-video", "input-no-video", "input-corrupt", "output-invalid", "encoder-failed", "memory-limit",
     "time-limit", "disk-limit", "input-too-long", "input-too-many-pixels", "input-too-many-streams",
