@@ -1,4 +1,4 @@
-"""Who is there: API Gateway asks it of new WebSockets, and of REST requests with tokens that it can't read itself."""
+"""The Lambda authorizer of new WebSockets, and of REST requests with tokens that API Gateway cannot validate itself."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,38 +15,40 @@ from elasticrecode.runtime import compose
 _SCHEME = "bearer "
 
 
-def build(settings: AuthorizeSettings) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
-    """The handler over the tickets and the issuer's keys."""
-    tickets = Tickets(settings.connections_table)
-    tokens = Tokens(settings.issuer, settings.audience, settings.jwks_url) if settings.issuer else None
+class Authorizer:
+    """Authorizes a token of the issuer, or, for a WebSocket, a ticket."""
 
-    def authorize(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    def __init__(self, settings: AuthorizeSettings) -> None:
+        self._claims = settings.user_claim, settings.groups_claim
+        self._tickets = Tickets(settings.connections_table)
+        self._tokens = Tokens(settings.issuer, settings.audience, settings.jwks_url) if settings.issuer else None
+
+    def authorize(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
+        """The policy for a request. For a REST request that is not authorized, API Gateway needs an exception."""
         connecting = "connectionId" in event["requestContext"]
         try:
-            caller = _caller(event, connecting)
+            caller = self._caller(event, connecting)
         except Unauthorized as error:
-            logger.info("refused", extra={"reason": error.detail})
+            logger.info("not authorized", extra={"reason": error.detail})
             if connecting:
-                return _word(event["methodArn"], "Deny")
+                return _policy(event["methodArn"], "Deny")
             raise Exception("Unauthorized") from None  # the text for which API Gateway answers 401
-        return _word(event["methodArn"], "Allow", caller)
+        return _policy(event["methodArn"], "Allow", caller)
 
-    def _caller(event: Mapping[str, Any], connecting: bool) -> Caller:
-        """Who it is by the token, or by the ticket of a WebSocket."""
+    def _caller(self, event: Mapping[str, Any], connecting: bool) -> Caller:
+        """The caller of the token, or of a WebSocket's ticket. Raises Unauthorized."""
         headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
         token, query = headers.get("authorization", ""), event.get("queryStringParameters") or {}
-        if token and tokens:
+        if token and self._tokens:
             bare = token[len(_SCHEME) :] if token.lower().startswith(_SCHEME) else token
-            return callers.of_claims(tokens.claims(bare.strip()), settings.user_claim, settings.groups_claim)
+            return callers.of_claims(self._tokens.claims(bare.strip()), *self._claims)
         if connecting and query.get("ticket"):
-            return tickets.redeem(query["ticket"])
-        raise Unauthorized("There is neither a token nor a ticket.")
-
-    return authorize
+            return self._tickets.redeem(query["ticket"])
+        raise Unauthorized("The request has neither a token nor a ticket.")
 
 
-def _word(method_arn: str, effect: str, caller: Caller | None = None) -> dict[str, Any]:
-    """What API Gateway is told. It is kept, and so is for every method of the stage."""
+def _policy(method_arn: str, effect: str, caller: Caller | None = None) -> dict[str, Any]:
+    """An authorizer's answer. API Gateway caches it, so the policy covers every method of the stage."""
     api, stage, *_ = method_arn.split("/")
     statement = {"Action": "execute-api:Invoke", "Effect": effect, "Resource": f"{api}/{stage}/*"}
     return {
@@ -54,6 +56,11 @@ def _word(method_arn: str, effect: str, caller: Caller | None = None) -> dict[st
         "policyDocument": {"Version": "2012-10-17", "Statement": [statement]},
         "context": caller.context() if caller else {},
     }
+
+
+def build(settings: AuthorizeSettings) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
+    """The handler over the connections table and the issuer's keys."""
+    return Authorizer(settings).authorize
 
 
 handler = compose(build, AuthorizeSettings)

@@ -10,8 +10,8 @@ from elasticrecode.access.callers import ANYBODY, Caller
 from elasticrecode.access.prefixes import Prefixes
 from elasticrecode.access.rates import Rates
 from elasticrecode.api import http
-from elasticrecode.api.idempotency import Begun, identity
-from elasticrecode.api.intake import Intake, Way
+from elasticrecode.api.idempotency import KeyUse, keyed_id
+from elasticrecode.api.intake import Intake, Steps
 from elasticrecode.aws.sqs import Sender
 from elasticrecode.batches.progress import BatchRecord, BatchTaken, Standing, record
 from elasticrecode.batches.request import Order, read_batch
@@ -35,8 +35,8 @@ def build(settings: BatchSettings) -> http.LambdaHandler:
     intake = Intake(settings)
 
     def submit(request: http.Request) -> http.Response:
-        way = Way[Order](lambda order: (order.batch.userID, order.batch.profile), _named, _begin)
-        (batch, _), _ = intake.take(request, _read, way)
+        steps = Steps[Order](lambda order: (order.batch.userID, order.batch.profile), _named, _begin)
+        (batch, _), _ = intake.take(request, _read, steps)
         return http.Response(BatchTaken(batch.batchID, batch.userID), 202)
 
     def _begin(order: Order, again: bool) -> tuple[()]:
@@ -85,10 +85,10 @@ def _read(text: bytes, presets: Profiles, prefixes: Prefixes) -> Order:
     return read_batch(text, ids.new(), _now_ms(), presets, prefixes)
 
 
-def _named(order: Order, key: str, begun: Begun) -> Order:
+def _named(order: Order, key: str, use: KeyUse) -> Order:
     """A batch with the id and the profile that an Idempotency-Key gives it."""
-    batch_id = identity(order.batch.userID, key, begun)
-    return order._replace(batch=structs.replace(order.batch, batchID=batch_id, profile=begun.profile))
+    batch_id = keyed_id(order.batch.userID, key, use)
+    return order._replace(batch=structs.replace(order.batch, batchID=batch_id, profile=use.profile))
 
 
 def _now_ms() -> int:

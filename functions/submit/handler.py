@@ -1,4 +1,4 @@
-"""POST /v1/jobs: one transcode, or several with one profile."""
+"""POST /v1/jobs: submit one transcode, or several with one profile."""
 
 from elasticrecode.access.rates import Rates
 from elasticrecode.api import http
@@ -11,18 +11,25 @@ from elasticrecode.log import logger
 from elasticrecode.runtime import compose
 
 
-def build(settings: SubmitSettings) -> http.LambdaHandler:
-    """The handler over one table."""
-    intake = JobsIntake(settings)
+class Submit:
+    """The route that submits jobs."""
 
-    def submit(request: http.Request) -> http.Response:
-        taken = intake.take(request, read_jobs)
-        logger.info("taken", extra={"jobs": len(taken.jobs), "refused": len(taken.refused)})
+    def __init__(self, settings: SubmitSettings) -> None:
+        self._intake = JobsIntake(settings)
+
+    def submit(self, request: http.Request) -> http.Response:
+        """Store the jobs of a request: an entry for each, also for those that could not be stored."""
+        submission = self._intake.take(request, read_jobs)
+        jobs, refused = submission
+        logger.info("jobs submitted", extra={"jobs": len(jobs), "refused": len(refused)})
         return http.Response(
-            [SubmittedJob(job.userid, job.jobid, job.input, job.output, taken.outcome(job)) for job in taken.jobs]
+            [SubmittedJob(job.userid, job.jobid, job.input, job.output, submission.outcome(job)) for job in jobs]
         )
 
-    return http.handler({SUBMIT: submit}, settings, Rates(settings.rate).count)
+
+def build(settings: SubmitSettings) -> http.LambdaHandler:
+    """The handler over the jobs table and the registry."""
+    return http.handler({SUBMIT: Submit(settings).submit}, settings, Rates(settings.rate).count)
 
 
 handler = compose(build, SubmitSettings)

@@ -1,4 +1,4 @@
-"""POST /v1/socket-tickets: a ticket with which a WebSocket can be opened, once and within a minute."""
+"""POST /v1/socket-tickets: create a ticket that opens one WebSocket within a minute."""
 
 from elasticrecode.access.rates import Rates
 from elasticrecode.access.tickets import Tickets
@@ -10,7 +10,7 @@ from elasticrecode.runtime import compose
 
 
 def build(settings: TicketsSettings) -> http.LambdaHandler:
-    """The handler over the table of connections."""
+    """The handler over the connections table."""
     tickets = Tickets(settings.connections_table)
 
     def issue(request: http.Request) -> http.Response:

@@ -1,4 +1,4 @@
-"""POST /v1/vmaf: one quality score."""
+"""POST /v1/vmaf: submit one quality score."""
 
 from msgspec.structs import asdict
 
@@ -13,17 +13,23 @@ from elasticrecode.log import logger
 from elasticrecode.runtime import compose
 
 
+class SubmitScore:
+    """The route that submits quality scores."""
+
+    def __init__(self, settings: SubmitSettings) -> None:
+        self._intake = JobsIntake(settings)
+
+    def submit(self, request: http.Request) -> http.Response:
+        """Store the job of a request; the answer has its profile resolved."""
+        submission = self._intake.take(request, read_vmaf)
+        logger.info("score submitted", extra={"jobs": 1, "refused": len(submission.refused)})
+        (job,) = submission.jobs
+        return http.Response(SubmittedScore(**asdict(job), status=submission.outcome(job)))
+
+
 def build(settings: SubmitSettings) -> http.LambdaHandler:
-    """The handler over one table."""
-    intake = JobsIntake(settings)
-
-    def submit(request: http.Request) -> http.Response:
-        taken = intake.take(request, read_vmaf)
-        logger.info("taken", extra={"jobs": 1, "refused": len(taken.refused)})
-        (job,) = taken.jobs
-        return http.Response(SubmittedScore(**asdict(job), status=taken.outcome(job)))
-
-    return http.handler({SUBMIT_VMAF: submit}, settings, Rates(settings.rate).count)
+    """The handler over the jobs table and the registry."""
+    return http.handler({SUBMIT_VMAF: SubmitScore(settings).submit}, settings, Rates(settings.rate).count)
 
 
 handler = compose(build, SubmitSettings)

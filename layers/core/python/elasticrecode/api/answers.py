@@ -8,14 +8,14 @@ from elasticrecode.media.profiles import Profile
 
 
 class BodyFault(Struct):
-    """One thing wrong in a body: an RFC 6901 pointer to it, and a sentence about it."""
+    """One thing wrong in a body: an RFC 6901 pointer to it, and what is wrong."""
 
     pointer: str
     detail: str
 
 
 class ProblemDetails(Struct):
-    """An error, as RFC 9457 has it: `instance` is the request's id, `errors` are all faults of a body."""
+    """An error (RFC 9457): `instance` is the request's id, `errors` are all faults of a body."""
 
     type: str
     title: str
@@ -26,7 +26,7 @@ class ProblemDetails(Struct):
 
 
 class Server(Struct):
-    """What answers. `build` is the commit's time as `YYYY.MM.DD.HHMMSS`."""
+    """The server's name and version. `build` is the commit's time as `YYYY.MM.DD.HHMMSS`."""
 
     server: str
     version: str
@@ -35,21 +35,21 @@ class Server(Struct):
 
 
 class Health(Struct):
-    """That the API takes requests. What lies behind it is not looked at: this may be asked by anybody, at any rate."""
+    """The health of the API. The check is public and not rate-limited, so it reads no table and no queue."""
 
     status: Literal["ok"]
     version: str
 
 
 class Ec2Words(Struct):
-    """The choices for `ec2`."""
+    """The words that `ec2` takes."""
 
     platform: list[str]
     priceModel: list[str]
 
 
 class FfmpegWords(Struct):
-    """The choices for `ffmpeg`; `bitrate` and `priority` are the least and the most, `bitrate` in Mbit/s."""
+    """The words that `ffmpeg` takes; `bitrate`, in Mbit/s, and `priority` are the lowest and the highest value."""
 
     codec: list[str]
     originCodec: list[str]
@@ -60,21 +60,21 @@ class FfmpegWords(Struct):
 
 
 class SocketTicket(Struct):
-    """A ticket with which a WebSocket can be opened once, until the Unix second `expiresAt`."""
+    """A ticket that opens one WebSocket, until the Unix second `expiresAt`."""
 
     ticket: str
     expiresAt: int
 
 
 class Words(Struct):
-    """The words that a profile may use."""
+    """The words that the fields of a profile take."""
 
     ec2: Ec2Words
     ffmpeg: FfmpegWords
 
 
 class PresetRecord(Struct):
-    """A preset: as it was given, and what workers are told; null for a stored one that this version can't use."""
+    """A preset: its profile as stored and as resolved; `resolved` is null where this version cannot use the profile."""
 
     name: str
     profile: dict[str, Any]
@@ -83,6 +83,6 @@ class PresetRecord(Struct):
 
 
 class PresetRemoved(Struct):
-    """The preset that is no more."""
+    """The name of the removed preset."""
 
     name: str

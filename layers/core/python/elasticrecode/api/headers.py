@@ -1,9 +1,9 @@
-"""What browsers are told not to do: headers of the home page and of the API's answers, for both front doors."""
+"""Security and CORS headers of the home page and of the API's answers, on AWS and on one machine."""
 
 from collections.abc import Collection
 
 HSTS_SECONDS = 365 * 86_400
-"""So long a browser that has been here over https comes back over nothing else. Over http it heeds the header not."""
+"""How long a browser uses https only, once it has. It ignores the header over http."""
 
 CONTENT_SECURITY_POLICY = "Content-Security-Policy"
 HSTS = "Strict-Transport-Security"
@@ -12,36 +12,36 @@ FRAME_OPTIONS = "X-Frame-Options"
 REFERRER_POLICY = "Referrer-Policy"
 
 _FEATURES = ("camera", "display-capture", "geolocation", "microphone", "midi", "payment", "serial", "usb")
-_EVERYWHERE = {HSTS: f"max-age={HSTS_SECONDS}", CONTENT_TYPE_OPTIONS: "nosniff"}
+_SHARED = {HSTS: f"max-age={HSTS_SECONDS}", CONTENT_TYPE_OPTIONS: "nosniff"}
 
 ANSWER = {
-    **_EVERYWHERE,
+    **_SHARED,
     CONTENT_SECURITY_POLICY: "default-src 'none'; frame-ancestors 'none'",
     "Cache-Control": "no-store",
 }
-"""For every answer of the API: it is data, and nobody's to keep."""
+"""Headers of every answer of the API: it is data that no cache may keep and no page may frame."""
 
 PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key",
     "Access-Control-Max-Age": "7200",
 }
-"""What a page of an origin that may ask may ask with; browsers heed it only beside the origin's name."""
+"""Further headers of CORS preflight answers. Browsers ignore them without `Access-Control-Allow-Origin`."""
 
 
-def cross_origin(named: Collection[str], origin: str) -> dict[str, str]:
-    """What lets pages of the origin read an answer, where it is named, or any is by `*`."""
-    if not named:
+def cross_origin(allowed: Collection[str], origin: str) -> dict[str, str]:
+    """The CORS headers of an answer to a page of `origin`; `allowed` are origins, or `*` for any."""
+    if not allowed:
         return {}
-    told = {"Access-Control-Expose-Headers": "Link, Retry-After"}
-    if "*" in named:
-        return told | {"Access-Control-Allow-Origin": "*"}
-    # Caches must not give one origin what was told to another.
-    return {"Vary": "Origin"} | (told | {"Access-Control-Allow-Origin": origin} if origin in named else {})
+    exposed = {"Access-Control-Expose-Headers": "Link, Retry-After"}
+    if "*" in allowed:
+        return exposed | {"Access-Control-Allow-Origin": "*"}
+    # `Vary` keeps caches from serving the answer for one origin to another.
+    return {"Vary": "Origin"} | (exposed | {"Access-Control-Allow-Origin": origin} if origin in allowed else {})
 
 
 def page(sign_in_url: str = "") -> dict[str, str]:
-    """For the home page, whose scripts and styles are files of its own origin, and which asks one other at the most."""
+    """The headers of the home page. All that it loads is of its own origin; it may connect to `sign_in_url` too."""
     sources = {
         "default-src": "'none'",
         "script-src": "'self'",
@@ -53,7 +53,7 @@ def page(sign_in_url: str = "") -> dict[str, str]:
         "frame-ancestors": "'none'",
     }
     return {
-        **_EVERYWHERE,
+        **_SHARED,
         CONTENT_SECURITY_POLICY: "; ".join(f"{name} {value}" for name, value in sources.items()),
         FRAME_OPTIONS: "DENY",
         REFERRER_POLICY: "no-referrer",

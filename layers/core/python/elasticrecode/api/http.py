@@ -1,4 +1,4 @@
-"""REST API requests and answers, in the shapes of API Gateway's Lambda proxy integration."""
+"""Requests and answers of the REST API, and the Lambda handler for API Gateway's proxy integration."""
 
 import base64
 import logging
@@ -22,15 +22,16 @@ from elasticrecode.errors import BadParameter, Invalid, Malformed, NotAllowed, P
 _log = logging.getLogger(__name__)
 
 PAGE = (1, 1000)
+"""The least and the most entries on a page."""
 PAGE_DEFAULT = 100
 PARAMETER_LENGTH = 256
 CURSOR_LENGTH = 512
 CURSOR = re.compile(r"job|progress|(log#)?\d{14}#\d#[\w.:@=+-]{1,160}")
-"""Where a page of jobs or events ended: a sort key of the jobs table or of its index by user."""
+"""The end of a page of jobs or events: a sort key of the jobs table, or of its index by user."""
 
 
 class Request(NamedTuple):
-    """One request. `path` and `query` are as the client sent them, the stage included."""
+    """One request. `path`, with the stage, and `query` are as the client sent them; header names are in lower case."""
 
     id: str
     path: str
@@ -42,37 +43,40 @@ class Request(NamedTuple):
     caller: Caller = ANYBODY
 
     def body(self, limit: int) -> bytes:
-        """The body's bytes. TooLarge over `limit` bytes, Malformed when there is none."""
+        """The body. Raises TooLarge for more than `limit` bytes, and Malformed for an empty or undecodable one."""
         text = self.text or ""
         try:
             body = base64.b64decode(text) if self.base64 else text.encode()
         except ValueError:
             raise Malformed("The body is not UTF-8 text.") from None
         if len(body) > limit:
-            raise TooLarge(f"The body has {len(body)} bytes; at most {limit} are taken. Send several smaller requests.")
+            raise TooLarge(f"The body has {len(body)} bytes; the limit is {limit}. Send several smaller requests.")
         if not body:
             raise Malformed("The request has no body.")
         return body
 
     def page(self, default: int = PAGE_DEFAULT, cursor: re.Pattern[str] = CURSOR) -> tuple[int, str]:
-        """`limit` and `after` of the query. BadParameter when either is out of range."""
+        """`limit` and `after` of the query: the entries on the page, and the cursor behind which it begins.
+
+        Raises BadParameter when either is out of range.
+        """
         text, after = self.query.get("limit", str(default)), self.query.get("after", "")
         low, high = PAGE
         if not (text.isascii() and text.isdigit() and len(text) < 6 and low <= int(text) <= high):
             raise BadParameter(f"limit must be a whole number from {low} to {high}, not {text[:20]!r}.")
         if after and not cursor.fullmatch(after):
-            raise BadParameter("after must be taken from the Link header of an earlier page.")
+            raise BadParameter("after must come from the Link header of the page before.")
         return int(text), after
 
     def next_link(self, after: str) -> dict[str, str]:
-        """The header that leads to the page behind `after`; none where `after` is empty."""
+        """The header `Link` to the page behind the cursor `after`; no header where it is empty."""
         if not after:
             return {}
         return {"Link": f'<{quote(self.path, safe="/%")}?{urlencode({**self.query, "after": after})}>; rel="next"'}
 
 
 class Response(NamedTuple):
-    """An answer: a JSON document, its status and headers beyond the usual ones."""
+    """An answer: its content, which is sent as JSON, its status, and headers beside those of every answer."""
 
     content: Any
     status: int = 200
@@ -86,48 +90,25 @@ LambdaHandler = Callable[[dict[str, Any], Any], dict[str, Any]]
 def handler(
     routes: Mapping[str, Endpoint], settings: ApiSettings, count: Callable[[Caller], None] | None = None
 ) -> LambdaHandler:
-    """A Lambda handler for `METHOD /resource` routes. Problems become problem+json, and so does a crash.
+    """A Lambda handler for `METHOD /resource` routes, which answers errors and crashes as problem details.
 
-    Methods that a path does not have are refused, and browsers' questions whether a page of another origin may ask are
-    answered, for all of them. Requests for something to be done, and not just to be told, are counted for their caller
-    where `count` is given.
+    It answers CORS preflight requests, and 405 for methods that a path does not have. `count` is called for requests
+    that are no GET, and may raise TooManyRequests.
     """
 
     def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
-        request = Request(
-            id=event["requestContext"].get("requestId", ""),
-            path=event["requestContext"].get("path", event["path"]),
-            # API Gateway decodes the query and not the path. No name has a '%', so what is decoded stays as it is.
-            parameters={name: unquote(value) for name, value in (event.get("pathParameters") or {}).items()},
-            query=event.get("queryStringParameters") or {},
-            headers={name.lower(): value for name, value in (event.get("headers") or {}).items()},
-            text=event.get("body"),
-            base64=bool(event.get("isBase64Encoded")),
-        )
+        request = _request(event)
         shared = {**headers.ANSWER, **headers.cross_origin(settings.cors, request.headers.get("origin", ""))}
         if event["httpMethod"] == "OPTIONS":
             return {"statusCode": 204, "headers": {**shared, **headers.PREFLIGHT}, "body": ""}
         content_type = "application/json"
         try:
-            _check_once(event.get("multiValueQueryStringParameters") or {})
-            _check_lengths(request)
-            route = f"{event['httpMethod']} {event['resource']}"
-            if route not in routes:
-                raise NotAllowed(_methods(event["resource"]))
-            if route not in PUBLIC_ROUTES:
-                request = request._replace(
-                    caller=callers.of_request(settings.auth, event["requestContext"], time.time())
-                )
-            if route in OPERATOR_ROUTES:
-                request.caller.operate()
-            if count and not route.startswith("GET "):
-                count(request.caller)
-            answer = routes[route](request)
+            answer = respond(request, event)
         except Problem as error:
             answer, content_type = problem(error, request.id), "application/problem+json"
         except Exception:  # noqa: BLE001
             _log.exception("request %s failed", request.id)
-            unknown = Problem("The fault is ours and has been logged under the id in `instance`.")
+            unknown = Problem("The server failed. Report the id in `instance`, under which the error is logged.")
             answer, content_type = problem(unknown, request.id), "application/problem+json"
         return {
             "statusCode": answer.status,
@@ -135,35 +116,64 @@ def handler(
             "body": msgspec.json.encode(answer.content).decode(),
         }
 
+    def respond(request: Request, event: Mapping[str, Any]) -> Response:
+        _check_once(event.get("multiValueQueryStringParameters") or {})
+        _check_lengths(request)
+        route = f"{event['httpMethod']} {event['resource']}"
+        if route not in routes:
+            raise NotAllowed(_methods(event["resource"]))
+        if route not in PUBLIC_ROUTES:
+            caller = callers.of_request(settings.auth, event["requestContext"], time.time())
+            request = request._replace(caller=caller)
+        if route in OPERATOR_ROUTES:
+            request.caller.operate()
+        if count and not route.startswith("GET "):
+            count(request.caller)
+        return routes[route](request)
+
     return handle
 
 
+def _request(event: Mapping[str, Any]) -> Request:
+    """The request in an event of API Gateway."""
+    return Request(
+        id=event["requestContext"].get("requestId", ""),
+        path=event["requestContext"].get("path", event["path"]),
+        # API Gateway decodes the query and not the path. No name contains '%', so decoding twice does no harm.
+        parameters={name: unquote(value) for name, value in (event.get("pathParameters") or {}).items()},
+        query=event.get("queryStringParameters") or {},
+        headers={name.lower(): value for name, value in (event.get("headers") or {}).items()},
+        text=event.get("body"),
+        base64=bool(event.get("isBase64Encoded")),
+    )
+
+
 def _methods(resource: str) -> str:
-    """The methods of a path, whichever functions they are of, as the header Allow lists them."""
+    """The methods of a path over all functions, as the header Allow lists them."""
     routes = (route.split(" ") for served in ROUTES.values() for route in served)
     return ", ".join(sorted(method for method, path in routes if path == resource))
 
 
 def _check_once(query: Mapping[str, list[str]]) -> None:
-    """Nothing is given twice: which of the two is meant can't be known."""
+    """Reject query parameters given more than once."""
     for name, values in query.items():
         if len(values) > 1:
-            raise BadParameter(f"{name:.{PARAMETER_LENGTH}} is given {len(values)} times.")
+            raise BadParameter(f"{name:.{PARAMETER_LENGTH}} is given {len(values)} times; give it once.")
 
 
 def _check_lengths(request: Request) -> None:
-    """Nothing that is known by a name has one so long that a table can't be asked for it."""
+    """Reject path and query parameters too long to be a table key."""
     for name, value in (*request.parameters.items(), *request.query.items()):
-        most = CURSOR_LENGTH if name == "after" else PARAMETER_LENGTH
-        if len(value) > most:
-            raise BadParameter(f"{name} has {len(value)} characters; at most {most} are taken.")
+        limit = CURSOR_LENGTH if name == "after" else PARAMETER_LENGTH
+        if len(value) > limit:
+            raise BadParameter(f"{name} has {len(value)} characters; the limit is {limit}.")
 
 
 def problem(error: Problem, request_id: str) -> Response:
-    """RFC 9457 problem details of an error."""
+    """The answer for an error: RFC 9457 problem details, with Retry-After or Allow where the error has them."""
     faults = [BodyFault(*fault) for fault in error.faults] if isinstance(error, Invalid) else UNSET
     content = ProblemDetails("about:blank", error.title, error.status, error.detail, request_id, faults)
-    told = {"Retry-After": str(error.retry_after)} if error.retry_after else {}
+    more = {"Retry-After": str(error.retry_after)} if error.retry_after else {}
     if isinstance(error, NotAllowed):
-        told["Allow"] = error.allowed
-    return Response(content, error.status, told)
+        more["Allow"] = error.allowed
+    return Response(content, error.status, more)

@@ -1,8 +1,8 @@
-"""`Idempotency-Key`: the same key and body from the same user make the same jobs once.
+"""`Idempotency-Key`: the same key and body from the same user create the same jobs once.
 
-Job ids follow from user, key and the time the key was first seen, so a second run can only make the jobs of the first,
-and one after the key was forgotten makes others. What is kept is small: a fingerprint of the request, that time,
-the profile it was taken with, as presets change, whether it is done, and which of its jobs could not be stored.
+Job ids follow from the user, the key and the time of the key's first use, so a second run can only create the jobs of
+the first, and a run after the key's retention creates others. An item holds a fingerprint of the request, that time,
+the profile, as presets change, whether the request is done, and which of its jobs could not be stored.
 """
 
 import hashlib
@@ -25,13 +25,14 @@ from elasticrecode.media.profiles import Profile
 _NAMESPACE = uuid.UUID("6f8a0f5e-7a0e-5b0c-9c58-0d8a5e2d7b11")
 _ITEM = "idempotency"
 _LOCK_MS = 30_000
-"""Longer than API Gateway waits, so that a lock still held after it belongs to an invocation that died."""
+"""Longer than API Gateway waits for an answer: a lock held for longer belongs to an invocation that died."""
 
 
-class Begun(NamedTuple):
-    """A request under a key that was first seen at `since`, in milliseconds, with the profile it has since then.
+class KeyUse(NamedTuple):
+    """A request under a key: the time of the key's first use, in Unix milliseconds, and the profile since then.
 
-    `refused` is set when it was answered before; `again` when an earlier try was cut off.
+    `refused` has the ids of the jobs that could not be stored, once the request is done; None before. `again` is True
+    when an earlier run did not finish.
     """
 
     since: int
@@ -41,7 +42,7 @@ class Begun(NamedTuple):
 
 
 class Keys:
-    """The idempotency keys, kept in the jobs table. Raises Unavailable when AWS refuses."""
+    """The idempotency keys, items of the jobs table. Methods raise Unavailable when AWS refuses."""
 
     def __init__(self, table: str, retention_seconds: int) -> None:
         self._table = table
@@ -49,16 +50,19 @@ class Keys:
         self._dynamodb = client("dynamodb")
 
     def profile(self, user_id: str, key: str, request: bytes) -> Profile | None:
-        """The profile that this request was taken with, under this key; None when it was not."""
+        """The profile of this request's first use of the key; None where there was none."""
         with refusals("reading the Idempotency-Key"):
             answer = self._dynamodb.get_item(TableName=self._table, Key=_key(user_id, key), ConsistentRead=True)
-        known = answer.get("Item")
-        if not known or int(known[TTL]["N"]) < time.time() or known["fingerprint"]["S"] != _fingerprint(request):
+        item = answer.get("Item")
+        if not item or int(item[TTL]["N"]) < time.time() or item["fingerprint"]["S"] != _fingerprint(request):
             return None
-        return _profile(known)
+        return _profile(item)
 
-    def begin(self, user_id: str, key: str, request: bytes, profile: Profile) -> Begun:
-        """Take the key for this request. KeyReused when it was another request's, Busy while that is at work."""
+    def begin(self, user_id: str, key: str, request: bytes, profile: Profile) -> KeyUse:
+        """Take the key for this request.
+
+        Raises KeyReused when it belongs to another request, and Busy while the first run of this one may be going on.
+        """
         now = time.time_ns() // 1_000_000
         fingerprint = _fingerprint(request)
         locked = {"N": str(now + _LOCK_MS)}
@@ -80,19 +84,19 @@ class Keys:
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
         except self._dynamodb.exceptions.ConditionalCheckFailedException as error:
-            known = error.response["Item"]
+            stored = error.response["Item"]
         else:
-            return Begun(now, profile)
-        if known["fingerprint"]["S"] != fingerprint:
-            raise KeyReused("This Idempotency-Key came with another request before. Use a new one.")
-        since, profile = int(known["since"]["N"]), _profile(known) or profile
-        if "refused" in known:
-            return Begun(since, profile, set(msgspec.json.decode(known["refused"]["S"], type=list[str])))
-        self._take_over(user_id, key, known["locked"], locked, now)
-        return Begun(since, profile, again=True)
+            return KeyUse(now, profile)
+        if stored["fingerprint"]["S"] != fingerprint:
+            raise KeyReused("This Idempotency-Key belongs to another request; use a new one.")
+        since, profile = int(stored["since"]["N"]), _profile(stored) or profile
+        if "refused" in stored:
+            return KeyUse(since, profile, set(msgspec.json.decode(stored["refused"]["S"], type=list[str])))
+        self._take_over(user_id, key, stored["locked"], locked, now)
+        return KeyUse(since, profile, again=True)
 
     def _take_over(self, user_id: str, key: str, held: dict[str, str], locked: dict[str, str], now: int) -> None:
-        """Go on with a request whose first try was cut off. Busy while that may still be at work."""
+        """Take the lock of a run that did not finish. Raises Busy while it may still be going on."""
         if int(held["N"]) < now:
             with (
                 refusals("taking the Idempotency-Key over"),
@@ -106,11 +110,11 @@ class Keys:
                     ExpressionAttributeValues={":locked": locked, ":held": held},
                 )
                 return
-        raise Busy("The first request with this Idempotency-Key is still at work.")
+        raise Busy("The first request with this Idempotency-Key is still running; repeat it later.")
 
     def finish(self, user_id: str, key: str, refused: Collection[str]) -> None:
-        """Keep what came of it, for as long as keys are kept."""
-        with refusals("keeping the Idempotency-Key"):
+        """Record that the request is done, and which of its jobs could not be stored."""
+        with refusals("recording the Idempotency-Key"):
             self._dynamodb.update_item(
                 TableName=self._table,
                 Key=_key(user_id, key),
@@ -119,8 +123,8 @@ class Keys:
             )
 
     def release(self, user_id: str, key: str) -> None:
-        """Let the next try with the key begin at once: this one does not know what it has stored."""
-        with refusals("giving the Idempotency-Key free"):
+        """Let the next request with the key run at once: this run failed without knowing which jobs it stored."""
+        with refusals("releasing the Idempotency-Key"):
             self._dynamodb.update_item(
                 TableName=self._table,
                 Key=_key(user_id, key),
@@ -129,21 +133,20 @@ class Keys:
             )
 
 
-def identified(jobs: Iterable[Job], key: str, begun: Begun) -> list[Job]:
-    """The jobs with the ids and the profile that a key gives them which was first seen then."""
+def with_key(jobs: Iterable[Job], key: str, use: KeyUse) -> list[Job]:
+    """The jobs with the ids and the profile that follow from the key."""
     return [
-        structs.replace(job, jobid=identity(job.userid, key, begun, n), profile=begun.profile)
-        for n, job in enumerate(jobs)
+        structs.replace(job, jobid=keyed_id(job.userid, key, use, n), profile=use.profile) for n, job in enumerate(jobs)
     ]
 
 
-def identity(user_id: str, key: str, begun: Begun, n: int = 0) -> str:
-    """The id of the nth thing that a user's request made under a key that was first seen then."""
-    return str(uuid.uuid5(_NAMESPACE, f"{user_id}\n{key}\n{begun.since}\n{n}"))
+def keyed_id(user_id: str, key: str, use: KeyUse, n: int = 0) -> str:
+    """The id of the nth job, or of the batch, that a user's request creates under a key."""
+    return str(uuid.uuid5(_NAMESPACE, f"{user_id}\n{key}\n{use.since}\n{n}"))
 
 
 def checked(key: str) -> str:
-    """A key as the header gives it. BadParameter when it is empty, too long or not plain text."""
+    """A key from the header. Raises BadParameter unless it is 1 to 255 printable ASCII characters."""
     if not IDEMPOTENCY_KEY.fullmatch(key):
         raise BadParameter("Idempotency-Key must be 1 to 255 printable ASCII characters.")
     return key
@@ -153,9 +156,9 @@ def _fingerprint(request: bytes) -> str:
     return hashlib.sha256(request).hexdigest()
 
 
-def _profile(known: Mapping[str, Mapping[str, str]]) -> Profile | None:
-    """The profile that is kept with a key; None where an earlier version kept none."""
-    return msgspec.json.decode(known["profile"]["S"], type=Profile) if "profile" in known else None
+def _profile(item: Mapping[str, Mapping[str, str]]) -> Profile | None:
+    """The profile in a key's item; None in an item of an earlier version."""
+    return msgspec.json.decode(item["profile"]["S"], type=Profile) if "profile" in item else None
 
 
 def _key(user_id: str, key: str) -> dict[str, dict[str, str]]:

@@ -1,4 +1,4 @@
-"""Taking in what requests ask for: the part that POST /v1/jobs, /v1/vmaf and /v1/batches share."""
+"""Submission: what POST /v1/jobs, /v1/vmaf and /v1/batches share."""
 
 import time
 from collections.abc import Callable, Collection
@@ -10,7 +10,7 @@ from elasticrecode.access.callers import Caller
 from elasticrecode.access.prefixes import Prefixes, UserPrefix
 from elasticrecode.api import idempotency
 from elasticrecode.api.http import Request
-from elasticrecode.api.idempotency import Begun, Keys, identified
+from elasticrecode.api.idempotency import Keys, KeyUse, with_key
 from elasticrecode.contract.settings import SubmitSettings
 from elasticrecode.errors import Invalid
 from elasticrecode.jobs.answers import Outcome
@@ -26,60 +26,63 @@ from elasticrecode.workers.registry import Registry
 
 T = TypeVar("T")
 Read = Callable[[bytes, Profiles, Prefixes], T]
-"""Reads a body with the presets that it may name, and what users may read and write. Malformed or Invalid."""
+"""Reads a body, given the presets that it may name and the prefixes of users. Raises Malformed or Invalid."""
 
 _DAY_SECONDS = 86_400
 
 
-class Way(NamedTuple, Generic[T]):
-    """What becomes of a request: whose it is and with what profile, its names under a key, and making it.
+class Steps(NamedTuple, Generic[T]):
+    """The steps that differ between submissions.
 
-    `make` answers with the ids of what could not be stored; it is told whether an earlier try was cut off.
+    `owner` returns the user and the profile, `with_key` the same submission with the ids that follow from an
+    Idempotency-Key. `store` stores it and returns the ids of the jobs that could not be stored; its second argument is
+    True when an earlier run did not finish.
     """
 
     owner: Callable[[T], tuple[str, Profile]]
-    named: Callable[[T, str, Begun], T]
-    make: Callable[[T, bool], Collection[str]]
+    with_key: Callable[[T, str, KeyUse], T]
+    store: Callable[[T, bool], Collection[str]]
 
 
 class Intake:
-    """Reads requests, whose profile may be a preset, and makes what they ask for, once for each Idempotency-Key."""
+    """Reads submissions and stores what they ask for, once for each Idempotency-Key."""
 
     def __init__(self, settings: SubmitSettings) -> None:
         self._presets = Presets(settings.registry_table, settings.presets)
         self._prefixes = Prefixes(msgspec.convert(settings.user_prefixes, list[UserPrefix]))
         self._keys = Keys(settings.jobs_table, settings.idempotency_days * _DAY_SECONDS)
 
-    def take(self, request: Request, read: Read[T], way: Way[T]) -> tuple[T, set[str]]:
-        """What was asked for, made, and the ids of what could not be stored.
+    def take(self, request: Request, read: Read[T], steps: Steps[T]) -> tuple[T, set[str]]:
+        """The submission, stored, and the ids of the jobs that could not be stored.
 
-        A Problem means that nothing was made, or that it is not known.
+        Raises Malformed, Invalid, TooLarge, Forbidden, KeyReused or Busy, when nothing was stored, and Unavailable or
+        Refused.
         """
         key = request.headers.get("idempotency-key")
         checked = key if key is None else idempotency.checked(key)
         body = request.body(BODY_LIMIT)
         if checked is None:
-            asked = read(body, self._presets, self._prefixes)
-            request.caller.act_for(way.owner(asked)[0])
-            return asked, set(way.make(asked, False))
+            submission = read(body, self._presets, self._prefixes)
+            request.caller.act_for(steps.owner(submission)[0])
+            return submission, set(steps.store(submission, False))
         text = request.path.encode() + body
-        asked = self._read(request.caller, body, read, checked, text)
-        user_id, profile = way.owner(asked)
+        submission = self._read(request.caller, body, read, checked, text)
+        user_id, profile = steps.owner(submission)
         request.caller.act_for(user_id)
-        begun = self._keys.begin(user_id, checked, text, profile)
-        asked = way.named(asked, checked, begun)
-        if begun.refused is not None:
-            return asked, begun.refused
+        use = self._keys.begin(user_id, checked, text, profile)
+        submission = steps.with_key(submission, checked, use)
+        if use.refused is not None:
+            return submission, use.refused
         try:
-            refused = set(way.make(asked, begun.again))
+            refused = set(steps.store(submission, use.again))
         except Exception:
             self._keys.release(user_id, checked)
             raise
         self._keys.finish(user_id, checked, refused)
-        return asked, refused
+        return submission, refused
 
     def _read(self, caller: Caller, body: bytes, read: Read[T], key: str, text: bytes) -> T:
-        """What a request asks for, with the preset as it was when the key came first, should it be gone since."""
+        """The submission; where its preset is gone or changed, with the profile of the key's first use."""
         try:
             return read(body, self._presets, self._prefixes)
         except Invalid as error:
@@ -87,38 +90,39 @@ class Intake:
                 raise
             fields = Body(body).fields
             caller.act_for(fields["userid"])
-            kept = self._keys.profile(fields["userid"], key, text)
-            if kept is None:
+            profile = self._keys.profile(fields["userid"], key, text)
+            if profile is None:
                 raise
-            return read(body, {fields["profile"]["preset"]: msgspec.to_builtins(kept)}, self._prefixes)
+            return read(body, {fields["profile"]["preset"]: msgspec.to_builtins(profile)}, self._prefixes)
 
 
-class Taken(NamedTuple):
-    """What a request asked for, and the ids of those jobs that could not be stored."""
+class Submission(NamedTuple):
+    """Submitted jobs, and the ids of those that could not be stored."""
 
     jobs: list[Job]
     refused: set[str]
 
     def outcome(self, job: Job) -> Outcome:
-        """What became of one of them."""
+        """The outcome of one of the jobs."""
         return Outcome("JobSummit", "failed" if job.jobid in self.refused else "success")
 
 
 class JobsIntake:
-    """Chooses queues and stores jobs. The table's stream hands them to `dispatch`, so nothing is sent here."""
+    """Chooses queues for submitted jobs and stores them. The table's stream hands them to `dispatch`."""
 
     def __init__(self, settings: SubmitSettings) -> None:
         self._intake = Intake(settings)
         self._registry = Registry(settings.registry_table, settings.queues)
         self._retention_seconds = settings.retention_days * _DAY_SECONDS
         self._table = JobsTable(settings.jobs_table)
-        self._way = Way[list[Job]](lambda jobs: (jobs[0].userid, jobs[0].profile), identified, self._accept)
+        self._steps = Steps[list[Job]](lambda jobs: (jobs[0].userid, jobs[0].profile), with_key, self._store)
 
-    def take(self, request: Request, read: Read[list[Job]]) -> Taken:
-        """The jobs of a request, stored. A Problem means that nothing was, or that it is not known."""
-        return Taken(*self._intake.take(request, read, self._way))
+    def take(self, request: Request, read: Read[list[Job]]) -> Submission:
+        """The jobs of a request, stored. Raises what `Intake.take` raises."""
+        return Submission(*self._intake.take(request, read, self._steps))
 
-    def _accept(self, jobs: list[Job], again: bool) -> set[str]:
+    def _store(self, jobs: list[Job], again: bool) -> set[str]:
+        """Store the jobs, each with its queue; the ids of those that could not be stored."""
         choices = self._registry.choose([wanted(job) for job in jobs])
         now = time.time_ns() // 1_000_000
         accepted = [Accepted(job, choice, now) for job, choice in zip(jobs, choices, strict=True)]
