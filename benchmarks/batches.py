@@ -31,7 +31,7 @@ from unittest import mock
 
 from benchmarks.events import PRICES, begun, entry, written
 from elasticrecode.aws.clients import batched
-from elasticrecode.batches.counting import SIZE, Change, Strip
+from elasticrecode.batches.counting import STRIP_SIZE, Change, Strip
 from elasticrecode.contract import tables
 from elasticrecode.jobs.events import BATCH_FINISHED, JOB_FINISHED
 from elasticrecode.jobs.lifecycle import CLAIM, State, write
@@ -397,9 +397,9 @@ def _counting(functions: Mapping[str, Handler]) -> Rows:
 def _scattered(plain: float) -> tuple[str, str, str, float, float]:
     """The same where each change is of any job of a million, as when all that failed are tried again: its strips."""
     rng = random.Random(_MILLION)
-    strip, changes, count = Strip(0), 100, _MILLION // SIZE
+    strip, changes, count = Strip(0), 100, _MILLION // STRIP_SIZE
     moves: tuple[tuple[int, State], ...] = ((0, "queued"), (1, "running"), (2, "finished"))
-    strip.merge(Change(position, *rng.choice(moves)) for position in range(SIZE))
+    strip.merge(Change(position, *rng.choice(moves)) for position in range(STRIP_SIZE))
     units = math.ceil((len(strip.pack()) + _STRIP_KEYS_BYTES) / 1024)
     touched = count * (1 - (1 - 1 / count) ** changes)
     dollars = 3 * touched / changes * (units * PRICES["write"] + math.ceil(units / 4) * PRICES["read"])

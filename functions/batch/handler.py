@@ -1,4 +1,4 @@
-"""Batches of any size: taking them in, how they stand, and cancelling them."""
+"""Answers requests about batches: takes them in, shows their progress, and cancels them."""
 
 import time
 from itertools import starmap
@@ -13,11 +13,11 @@ from elasticrecode.api import http
 from elasticrecode.api.idempotency import KeyUse, keyed_id
 from elasticrecode.api.intake import Intake, Steps
 from elasticrecode.aws.sqs import Sender
-from elasticrecode.batches.progress import BatchRecord, BatchTaken, Standing, record
-from elasticrecode.batches.request import Order, read_batch
-from elasticrecode.batches.store import Ledger
+from elasticrecode.batches.messages import PageMessage, SurveyMessage
+from elasticrecode.batches.progress import BatchRecord, BatchTaken, StoredBatch, batch_record
+from elasticrecode.batches.request import Submission, read_batch
+from elasticrecode.batches.store import BatchesTable
 from elasticrecode.batches.survey import Line
-from elasticrecode.batches.tasks import Search, Task
 from elasticrecode.contract.routes import BATCH, CANCEL_BATCH, SUBMIT_BATCH
 from elasticrecode.contract.settings import BatchSettings
 from elasticrecode.errors import NotFound, Refused
@@ -28,71 +28,85 @@ from elasticrecode.runtime import compose
 from elasticrecode.workers.registry import Registry
 
 
-def build(settings: BatchSettings) -> http.LambdaHandler:
-    """The handler over the batches table and the queues of what is done in the background."""
-    ledger = Ledger(settings.batches_table, settings.retention_days * 86_400)
-    registry, sender = Registry(settings.registry_table, settings.queues), Sender()
-    intake = Intake(settings)
+class Batches:
+    """The routes about batches, over the batches table and the queues of `survey` and `expand`."""
 
-    def submit(request: http.Request) -> http.Response:
-        steps = Steps[Order](lambda order: (order.batch.userID, order.batch.profile), _named, _begin)
-        (batch, _), _ = intake.take(request, _read, steps)
+    def __init__(self, settings: BatchSettings) -> None:
+        self._settings = settings
+        self._table = BatchesTable(settings.batches_table, settings.retention_days * 86_400)
+        self._registry, self._sender = Registry(settings.registry_table, settings.queues), Sender()
+        self._intake = Intake(settings)
+        self._steps = Steps[Submission](
+            lambda submission: (submission.batch.userID, submission.batch.profile), _with_identity, self._begin
+        )
+
+    def submit(self, request: http.Request) -> http.Response:
+        """Take a batch in. Raises Refused where no queue serves its jobs, whatever the load."""
+        (batch, _), _ = self._intake.take(request, _read, self._steps)
         return http.Response(BatchTaken(batch.batchID, batch.userID), 202)
 
-    def _begin(order: Order, again: bool) -> tuple[()]:
-        """Store a batch and let its inputs be looked through. Refused where no queue would ever take its jobs."""
-        batch, listed = order
-        registry.choose([wanted(batch.job(0, batch.output))])
-        ledger.create(batch, ledger.save(batch, starmap(Line, enumerate(listed, 1))) if listed else None)
-        # Where this fails, the message may have come all the same: the batch stays, for who asks again with its key.
-        sender.hand(settings.surveys_queue, [Search(batch.batchID)], batch.userID)
-        logger.info("taken", extra={"batch": batch.batchID, "listed": len(listed), "again": again})
+    def _begin(self, submission: Submission, again: bool) -> tuple[()]:
+        """Store a batch and have its inputs surveyed. `again` says that an earlier try was cut off."""
+        batch, inputs = submission
+        self._registry.choose([wanted(batch.job(0, batch.output))])
+        survey = self._table.store_pages(batch, starmap(Line, enumerate(inputs, 1))) if inputs else None
+        self._table.create(batch, survey)
+        # When this fails, SQS may have the message all the same. The batch stays, for a client that repeats its key.
+        self._sender.hand(self._settings.surveys_queue, [SurveyMessage(batch.batchID)], batch.userID)
+        logger.info("batch taken in", extra={"batch": batch.batchID, "listed": len(inputs), "again": again})
         return ()
 
-    def show(request: http.Request) -> http.Response:
-        return http.Response(_record(_own(request)))
+    def show(self, request: http.Request) -> http.Response:
+        """A batch and its progress."""
+        return http.Response(self._record(self._requested(request)))
 
-    def cancel(request: http.Request) -> http.Response:
-        standing = _own(request)
-        batch_id = standing.batch.batchID
-        while not ledger.cancel(batch_id, _now_ms()):
-            standing = _existing(batch_id)
-            if standing.endedMs or standing.failure:
-                raise Refused(f"The batch can't be cancelled: it has ended, and is {standing.state}.")
-            if standing.cancelledMs:
-                break  # else it had ended, and a job that was retried lets it go on
-        # A cancellation is not taken before its message is, and asking for it again sends that again.
-        sender.hand(settings.pages_queue, [Task(batch_id, "cancel")], standing.batch.userID)
-        return http.Response(_record(_existing(batch_id)), 202)
+    def cancel(self, request: http.Request) -> http.Response:
+        """Cancel a batch, or a second time one that is cancelled. Raises Refused for one that has ended."""
+        stored = self._requested(request)
+        batch_id = stored.batch.batchID
+        while not self._table.cancel(batch_id, _now_ms()):
+            stored = self._existing(batch_id)
+            if stored.endedMs or stored.failure:
+                raise Refused(f"The batch can't be cancelled: it has ended, and is {stored.state}.")
+            if stored.cancelledMs:
+                break  # otherwise it had ended, and the retry of a job reopened it: try again
+        # A repeated request sends the message again, as the first may have failed here.
+        self._sender.hand(self._settings.pages_queue, [PageMessage(batch_id, "cancel")], stored.batch.userID)
+        return http.Response(self._record(self._existing(batch_id)), 202)
 
-    def _own(request: http.Request) -> Standing:
-        """The batch of a request, which to others than its user and operators is not there."""
-        return _existing(request.parameters["batchID"], request.caller)
+    def _requested(self, request: http.Request) -> StoredBatch:
+        """The batch of a request. Raises NotFound where it is another user's and the caller is no operator."""
+        return self._existing(request.parameters["batchID"], request.caller)
 
-    def _existing(batch_id: str, caller: Caller = ANYBODY) -> Standing:
-        standing = ledger.standing(batch_id)
-        if not standing or not caller.may_act_for(standing.batch.userID):
+    def _existing(self, batch_id: str, caller: Caller = ANYBODY) -> StoredBatch:
+        stored = self._table.get(batch_id)
+        if not stored or not caller.may_act_for(stored.batch.userID):
             raise NotFound(f"There is no batch {batch_id}, or its time of retention has passed.")
-        return standing
+        return stored
 
-    def _record(standing: Standing) -> BatchRecord:
-        return record(standing, ledger.counts(standing.batch.batchID), _now_ms())
-
-    return http.handler({SUBMIT_BATCH: submit, BATCH: show, CANCEL_BATCH: cancel}, settings, Rates(settings.rate).count)
+    def _record(self, stored: StoredBatch) -> BatchRecord:
+        return batch_record(stored, self._table.counts(stored.batch.batchID), _now_ms())
 
 
-def _read(text: bytes, presets: Profiles, prefixes: Prefixes) -> Order:
+def _read(text: bytes, presets: Profiles, prefixes: Prefixes) -> Submission:
     return read_batch(text, ids.new(), _now_ms(), presets, prefixes)
 
 
-def _named(order: Order, key: str, use: KeyUse) -> Order:
-    """A batch with the id and the profile that an Idempotency-Key gives it."""
-    batch_id = keyed_id(order.batch.userID, key, use)
-    return order._replace(batch=structs.replace(order.batch, batchID=batch_id, profile=use.profile))
+def _with_identity(submission: Submission, key: str, use: KeyUse) -> Submission:
+    """A batch with the id and the profile that belong to an Idempotency-Key."""
+    batch_id = keyed_id(submission.batch.userID, key, use)
+    return submission._replace(batch=structs.replace(submission.batch, batchID=batch_id, profile=use.profile))
 
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def build(settings: BatchSettings) -> http.LambdaHandler:
+    """The Lambda handler of the routes about batches."""
+    batches = Batches(settings)
+    routes = {SUBMIT_BATCH: batches.submit, BATCH: batches.show, CANCEL_BATCH: batches.cancel}
+    return http.handler(routes, settings, Rates(settings.rate).count)
 
 
 handler = compose(build, BatchSettings)

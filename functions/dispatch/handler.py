@@ -20,7 +20,7 @@ from elasticrecode import ids
 from elasticrecode.aws.dynamodb import Item
 from elasticrecode.aws.sqs import Message, Sender
 from elasticrecode.batches.counting import Change
-from elasticrecode.batches.tasks import Tally
+from elasticrecode.batches.messages import TallyMessage
 from elasticrecode.contract.settings import DispatchSettings
 from elasticrecode.errors import Unavailable
 from elasticrecode.jobs import streams
@@ -74,9 +74,9 @@ def build(settings: DispatchSettings) -> Callable[[dict[str, Any], Any], None]:
     return dispatch
 
 
-def _tallies(changes: Iterable[Mapping[str, Any]]) -> list[Tally]:
+def _tallies(changes: Iterable[Mapping[str, Any]]) -> list[TallyMessage]:
     """What has become of the jobs of batches, for each batch; an attribute that changes without a move is nothing."""
-    tallies: dict[str, Tally] = {}
+    tallies: dict[str, TallyMessage] = {}
     for change in changes:
         image, before = change["NewImage"], change.get("OldImage")
         moves = _moves(image)
@@ -84,7 +84,7 @@ def _tallies(changes: Iterable[Mapping[str, Any]]) -> list[Tally]:
             batch_id = image["batchID"]["S"]
             failure = msgspec.json.decode(image["failure"]["S"], type=Failure).code if "failure" in image else ""
             moved = Change(ids.position(image["jobID"]["S"]), moves, image["state"]["S"], failure[:_CODE_LENGTH])
-            tallies.setdefault(batch_id, Tally(batch_id)).changes.append(moved)
+            tallies.setdefault(batch_id, TallyMessage(batch_id)).changes.append(moved)
     return list(tallies.values())
 
 

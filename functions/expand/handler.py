@@ -1,7 +1,7 @@
-"""Pages of batches: each becomes jobs, or is cancelled.
+"""Expands batches: creates the jobs of a page, or cancels them.
 
-A page is one invocation's at a time, by a lease longer than it can run. A page that was cut off is made again, and what
-it has stored is left as it is: job ids follow from the batch and the position.
+One invocation at a time holds the lease of a page, which is longer than the invocation can run. A page that was cut off
+is done again, and leaves the jobs as they are that are stored already: job ids follow from batch and position.
 """
 
 import time
@@ -12,8 +12,8 @@ import msgspec
 
 from elasticrecode.aws.clients import side_by_side
 from elasticrecode.aws.sqs import Sender
-from elasticrecode.batches.store import Ledger
-from elasticrecode.batches.tasks import Tally, Task, tasks
+from elasticrecode.batches.messages import PageMessage, TallyMessage, page_messages
+from elasticrecode.batches.store import BatchesTable
 from elasticrecode.contract.settings import ExpandSettings
 from elasticrecode.errors import Refused, Unavailable
 from elasticrecode.jobs import events
@@ -29,67 +29,78 @@ _MARGIN_SECONDS = 5
 _DAY_SECONDS = 86_400
 
 
-def build(settings: ExpandSettings) -> Callable[[dict[str, Any], Any], None]:
-    """The handler over one message. When it fails, the queue delivers it again."""
-    table, ledger, sender = JobsTable(settings.jobs_table), Ledger(settings.batches_table), Sender()
-    registry = Registry(settings.registry_table, settings.queues)
+class Expander:
+    """Does what one message asks for. When that fails, the queue delivers the message again."""
 
-    def expand(event: dict[str, Any], context: Any) -> None:
-        (message,) = event["Records"]
-        task = msgspec.json.decode(message["body"], type=Task)
-        if task.do == "cancel":
-            standing = ledger.standing(task.batchID)
-            if standing:
-                sender.hand(settings.pages_queue, tasks(standing, "sweep"), standing.batch.userID)
+    def __init__(self, settings: ExpandSettings) -> None:
+        self._settings = settings
+        self._jobs, self._batches = JobsTable(settings.jobs_table), BatchesTable(settings.batches_table)
+        self._registry, self._sender = Registry(settings.registry_table, settings.queues), Sender()
+
+    def handle(self, event: dict[str, Any], context: Any) -> None:
+        """Work on an SQS event with one PageMessage, and have `tally` check whether the batch has ended."""
+        (record,) = event["Records"]
+        message = msgspec.json.decode(record["body"], type=PageMessage)
+        if message.do == "cancel":
+            stored = self._batches.get(message.batchID)
+            if stored:
+                self._sender.hand(self._settings.pages_queue, page_messages(stored, "sweep"), stored.batch.userID)
         else:
-            _work(task)
-        sender.hand(settings.tally_queue, [Tally(task.batchID)])
+            self.work_on_page(message)
+        self._sender.hand(self._settings.tally_queue, [TallyMessage(message.batchID)])
 
-    def _work(task: Task) -> None:
-        """Do with a page what is to be done, now that nobody else is at it."""
+    def work_on_page(self, message: PageMessage) -> None:
+        """Create the jobs of a page, or cancel them where the batch is cancelled, and settle the page.
+
+        Raises Unavailable while another invocation holds the page, or when AWS does not store all jobs.
+        """
         now = _now_ms()
-        held = ledger.hold(task, now, now + 1000 * (settings.time_limit + _MARGIN_SECONDS))
-        if not held:
-            raise Unavailable("Another invocation is at this page.")
-        standing = ledger.standing(task.batchID)
-        if not standing:
-            logger.warning("no such batch", extra={"batch": task.batchID})
+        leased = self._batches.lease_page(message, now, now + 1000 * (self._settings.time_limit + _MARGIN_SECONDS))
+        if not leased:
+            raise Unavailable("Another invocation works on this page.")
+        stored = self._batches.get(message.batchID)
+        if not stored:
+            logger.warning("batch unknown", extra={"batch": message.batchID})
             return
-        jobs = [standing.batch.job(held.page.first + n, uri) for n, uri in enumerate(held.page.inputs)]
-        if standing.cancelledMs:
-            if not held.settled:
-                made = table.jobs(job.jobid for job in jobs) if held.tries > 1 else {}
-                unmade = len(jobs) - len(made)
-                jobs = [job for job in jobs if job.jobid in made]
-            side_by_side(_cancel, jobs)
-            if not held.settled:
-                ledger.settle(task, unmade)
-        elif not held.settled:
-            _make(jobs, again=held.tries > 1)
-            ledger.settle(task)
+        jobs = [stored.batch.job(leased.page.first + n, uri) for n, uri in enumerate(leased.page.inputs)]
+        if stored.cancelledMs:
+            skipped = 0
+            if not leased.settled:
+                created = self._jobs.jobs(job.jobid for job in jobs) if leased.tries > 1 else {}
+                skipped = len(jobs) - len(created)
+                jobs = [job for job in jobs if job.jobid in created]
+            side_by_side(self._cancel, jobs)
+            if not leased.settled:
+                self._batches.settle_page(message, skipped)
+        elif not leased.settled:
+            self._create(jobs, again=leased.tries > 1)
+            self._batches.settle_page(message)
 
-    def _make(jobs: list[Job], *, again: bool) -> None:
+    def _create(self, jobs: list[Job], *, again: bool) -> None:
         want = wanted(jobs[0])
         try:
-            choices = registry.choose([want] * len(jobs))
-        except Refused as error:  # what served it when the batch was taken may again
+            choices = self._registry.choose([want] * len(jobs))
+        except Refused as error:  # the queue that served it when the batch was taken in may serve it again
             choices = [Choice("", error.detail)] * len(jobs)
         now = _now_ms()
         accepted = [Accepted(job, choice, now) for job, choice in zip(jobs, choices, strict=True)]
-        refused = table.accept(accepted, settings.retention_days * _DAY_SECONDS, again=again)
+        refused = self._jobs.accept(accepted, self._settings.retention_days * _DAY_SECONDS, again=again)
         if refused:
             raise Unavailable(f"{len(refused)} of {len(jobs)} jobs could not be stored.")
-        logger.info("made", extra={"jobs": len(jobs), "again": again})
+        logger.info("jobs created", extra={"jobs": len(jobs), "again": again})
 
-    def _cancel(job: Job) -> None:
+    def _cancel(self, job: Job) -> None:
         event = events.said(JOB_CANCELLED, job.userid, job.jobid, _now_ms())
-        table.move_and_log(JOB_CANCELLED, event, settings.event_retention_seconds)
-
-    return expand
+        self._jobs.move_and_log(JOB_CANCELLED, event, self._settings.event_retention_seconds)
 
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def build(settings: ExpandSettings) -> Callable[[dict[str, Any], Any], None]:
+    """The Lambda handler."""
+    return Expander(settings).handle
 
 
 handler = compose(build, ExpandSettings)

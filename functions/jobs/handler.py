@@ -15,7 +15,7 @@ from elasticrecode.access.callers import ANYBODY, Caller
 from elasticrecode.access.rates import Rates
 from elasticrecode.api import http
 from elasticrecode.aws.clients import side_by_side
-from elasticrecode.batches.store import Ledger
+from elasticrecode.batches.store import BatchesTable
 from elasticrecode.batches.survey import JOBS_LIMIT
 from elasticrecode.contract.routes import CANCEL, JOB_STATUS, JOBS, RETRY, RETRY_FAILED
 from elasticrecode.contract.settings import JobsSettings
@@ -46,7 +46,7 @@ _retry_request = Reader(RetryRequest, FORMATS)
 def build(settings: JobsSettings) -> http.LambdaHandler:
     """The handler over both tables."""
     table, registry = JobsTable(settings.jobs_table), Registry(settings.registry_table, settings.queues)
-    ledger = Ledger(settings.batches_table)
+    batches = BatchesTable(settings.batches_table)
     retention_seconds = settings.retention_days * 86_400
 
     def status(request: http.Request) -> http.Response:
@@ -104,7 +104,7 @@ def build(settings: JobsSettings) -> http.LambdaHandler:
 
     def _is_of(batch_id: str, user_id: str) -> bool:
         """Whether there is such a batch, of this user. What it holds is nobody else's to know."""
-        batch = ledger.standing(batch_id)
+        batch = batches.get(batch_id)
         return batch is not None and batch.batch.userID == user_id
 
     def _of_batch(batch_id: str, state: State | None, after: str) -> list[str]:
@@ -115,7 +115,7 @@ def build(settings: JobsSettings) -> http.LambdaHandler:
         end = ids.position(after) if after else JOBS_LIMIT
         found = (
             position
-            for strip in reversed(ledger.strips(batch_id))
+            for strip in reversed(batches.strips(batch_id))
             for position in sorted(
                 chain.from_iterable(map(strip.positions, [state] if state else STATES)), reverse=True
             )

@@ -1,7 +1,7 @@
-"""Batches to be expanded: their inputs are looked through once, and stored in pages for `expand`.
+"""Surveys the inputs of batches: reads them once, and stores them in pages for `expand`.
 
-No job is made before that is done, so it may be cut off and made again: each look stores pages of its own, and the
-first that comes to its end counts.
+No job is created before a survey is complete, so one that is cut off starts anew: each run stores pages of its own, and
+the first to be complete counts.
 """
 
 import time
@@ -12,95 +12,103 @@ import msgspec
 
 from elasticrecode.access.prefixes import Prefixes, UserPrefix
 from elasticrecode.aws.sqs import Receiver, Sender
-from elasticrecode.batches.inputs import Objects
+from elasticrecode.batches.inputs import InputReader
+from elasticrecode.batches.messages import SurveyMessage, TallyMessage, page_messages
 from elasticrecode.batches.request import Batch
-from elasticrecode.batches.store import Ledger
-from elasticrecode.batches.survey import Findings, Line, allowed, is_wanted
-from elasticrecode.batches.tasks import Search, Tally, tasks
+from elasticrecode.batches.store import BatchesTable
+from elasticrecode.batches.survey import Line, SurveyResult, check_permissions, is_selected
 from elasticrecode.contract.settings import SurveySettings
 from elasticrecode.errors import Unreadable
 from elasticrecode.jobs.events import Failure
 from elasticrecode.log import logger
 from elasticrecode.runtime import compose
 
-_BEAT_SECONDS = 20
+_HEARTBEAT_SECONDS = 20
 _HIDDEN_SECONDS = 90
-"""So soon another takes it up when this one has died; its queue would have it wait for the longest a look may take."""
+"""Visibility timeout while an invocation works. When it dies, another starts this soon; the queue's own timeout is as
+long as the longest survey."""
 _TRIES = 5
 
 
-def build(settings: SurveySettings) -> Callable[[dict[str, Any], Any], None]:
-    """The handler over one message. When it fails, the queue delivers it again."""
-    ledger, objects = Ledger(settings.batches_table, settings.retention_days * 86_400), Objects()
-    sender, receiver = Sender(), Receiver()
-    prefixes = Prefixes(msgspec.convert(settings.user_prefixes, list[UserPrefix]))
+class Surveyor:
+    """Surveys one batch for each message. When that fails, the queue delivers the message again."""
 
-    def survey(event: dict[str, Any], context: Any) -> None:
+    def __init__(self, settings: SurveySettings) -> None:
+        self._settings = settings
+        self._table = BatchesTable(settings.batches_table, settings.retention_days * 86_400)
+        self._inputs = InputReader()
+        self._sender, self._receiver = Sender(), Receiver()
+        self._prefixes = Prefixes(msgspec.convert(settings.user_prefixes, list[UserPrefix]))
+
+    def handle(self, event: dict[str, Any], context: Any) -> None:
+        """Survey the batch of an SQS event with one message, and send its pages to `expand`."""
         (message,) = event["Records"]
-        batch_id = msgspec.json.decode(message["body"], type=Search).batchID
-        standing = ledger.standing(batch_id)
-        if standing and standing.state == "expanding" and not standing.found:
+        batch_id = msgspec.json.decode(message["body"], type=SurveyMessage).batchID
+        stored = self._table.get(batch_id)
+        if stored and stored.state == "expanding" and not stored.survey:
             if int(message["attributes"]["ApproximateReceiveCount"]) > _TRIES:
-                _fail(batch_id, "survey-failed", f"Its inputs could not be looked through in {_TRIES} tries.")
+                self._fail(batch_id, "survey-failed", f"Its inputs could not be read in {_TRIES} tries.")
             else:
-                _look(standing.batch, _beat(message["receiptHandle"]))
-            standing = ledger.standing(batch_id)
-        if not standing:
-            logger.warning("no such batch", extra={"batch": batch_id})
+                self.survey(stored.batch, self._heartbeat(message["receiptHandle"]))
+            stored = self._table.get(batch_id)
+        if not stored:
+            logger.warning("batch unknown", extra={"batch": batch_id})
             return
-        if standing.state == "expanding":
-            sender.hand(settings.pages_queue, tasks(standing, "make"), standing.batch.userID)
+        if stored.state == "expanding":
+            self._sender.hand(self._settings.pages_queue, page_messages(stored, "make"), stored.batch.userID)
         else:
-            sender.hand(settings.tally_queue, [Tally(batch_id)])
+            self._sender.hand(self._settings.tally_queue, [TallyMessage(batch_id)])
 
-    def _look(batch: Batch, beat: Callable[[], None]) -> None:
-        beat()
+    def survey(self, batch: Batch, heartbeat: Callable[[], None]) -> None:
+        """Read the inputs of a batch and store its pages. A batch without a usable input fails."""
+        heartbeat()
         try:
-            saved = ledger.save(batch, allowed(batch, _inputs(batch), prefixes), beat)
+            lines = check_permissions(batch, self._lines(batch), self._prefixes)
+            survey = self._table.store_pages(batch, lines, heartbeat)
         except Unreadable as error:
-            _fail(batch.batchID, error.code, error.message)
+            self._fail(batch.batchID, error.code, error.message)
             return
-        if saved.found.total:
-            ledger.surveyed(batch.batchID, saved)
-            logger.info("surveyed", extra={"batch": batch.batchID, "jobs": saved.found.total})
+        if survey.result.total:
+            self._table.complete_survey(batch.batchID, survey)
+            logger.info("batch surveyed", extra={"batch": batch.batchID, "jobs": survey.result.total})
         else:
-            _fail(batch.batchID, *_nothing(batch, saved.found), saved.found)
+            self._fail(batch.batchID, *_why_empty(batch, survey.result), survey.result)
 
-    def _inputs(batch: Batch) -> Iterable[Line]:
+    def _lines(self, batch: Batch) -> Iterable[Line]:
         if batch.manifest:
-            return objects.lines(batch.manifest)
-        return (found for found in objects.listing(batch.prefix) if is_wanted(found.text, batch.suffixes))
+            return self._inputs.manifest_lines(batch.manifest)
+        return (line for line in self._inputs.prefix_lines(batch.prefix) if is_selected(line.text, batch.suffixes))
 
-    def _fail(batch_id: str, code: str, message: str, found: Findings | None = None) -> None:
-        logger.warning("a batch failed", extra={"batch": batch_id, "code": code})
-        ledger.fail(batch_id, Failure(code, message), found or Findings())
+    def _fail(self, batch_id: str, code: str, message: str, result: SurveyResult | None = None) -> None:
+        logger.warning("batch failed", extra={"batch": batch_id, "code": code})
+        self._table.fail(batch_id, Failure(code, message), result or SurveyResult())
 
-    def _beat(handle: str) -> Callable[[], None]:
-        """Keep the message, when it is time to."""
+    def _heartbeat(self, handle: str) -> Callable[[], None]:
+        """Extends the visibility timeout of the message when called, every 20 s at most."""
         due = 0.0
 
-        def beat() -> None:
+        def heartbeat() -> None:
             nonlocal due
             if time.monotonic() >= due:
-                receiver.hide(settings.surveys_queue, handle, _HIDDEN_SECONDS)
-                due = time.monotonic() + _BEAT_SECONDS
+                self._receiver.hide(self._settings.surveys_queue, handle, _HIDDEN_SECONDS)
+                due = time.monotonic() + _HEARTBEAT_SECONDS
 
-        return beat
-
-    return survey
+        return heartbeat
 
 
-def _nothing(batch: Batch, found: Findings) -> tuple[str, str]:
-    """The code and the sentence of a batch without a job."""
-    if found.faultCount:
-        return (
-            "no-usable-input",
-            f"Nothing of what is named can be transcoded, {found.faultCount} in all; faults says why.",
-        )
+def _why_empty(batch: Batch, result: SurveyResult) -> tuple[str, str]:
+    """The code and the message for a batch without a usable input."""
+    if result.faultCount:
+        return "no-usable-input", f"None of its {result.faultCount} inputs can be transcoded; faults has the reasons."
     if batch.manifest:
         return "manifest-empty", f"{batch.manifest} has no line that is not blank."
-    called = f" called …{' or …'.join(batch.suffixes)}" if batch.suffixes else ""
-    return "prefix-empty", f"Nothing{called} lies under {batch.prefix}."
+    ending = f" that ends with {' or '.join(batch.suffixes)}" if batch.suffixes else ""
+    return "prefix-empty", f"{batch.prefix} has no object{ending}."
+
+
+def build(settings: SurveySettings) -> Callable[[dict[str, Any], Any], None]:
+    """The Lambda handler."""
+    return Surveyor(settings).handle
 
 
 handler = compose(build, SurveySettings)

@@ -1,7 +1,7 @@
-"""Changes of batches' jobs, as `dispatch` heard of them: counted in strips, until the last job of a batch has ended.
+"""Counts the changes of batches' jobs, as `dispatch` reports them, until the last job of a batch has ended.
 
-Counting twice, late or in another order comes to the same. The end is no event that could be missed but a state that is
-looked for: whenever all jobs of a strip have ended, and whenever `survey` or `expand` say that it may have come.
+Counting a change twice, late or in another order has the same result. The end of a batch is not an event that could be
+missed but a state that is checked: whenever all jobs of a strip have ended, and whenever `survey` or `expand` ask.
 """
 
 import time
@@ -14,9 +14,9 @@ from msgspec import Raw, structs
 
 from elasticrecode.batches import counting
 from elasticrecode.batches.counting import Change, Strip
-from elasticrecode.batches.progress import Counts, Standing, has_ended, is_sample_due, sampled, summary
-from elasticrecode.batches.store import Ledger
-from elasticrecode.batches.tasks import Tally
+from elasticrecode.batches.messages import TallyMessage
+from elasticrecode.batches.progress import JobCounts, StoredBatch, add_sample, batch_summary, has_ended, is_sample_due
+from elasticrecode.batches.store import BatchesTable
 from elasticrecode.contract.settings import TallySettings
 from elasticrecode.jobs import events
 from elasticrecode.jobs.events import BATCH_FINISHED
@@ -26,73 +26,81 @@ from elasticrecode.log import logger
 from elasticrecode.runtime import compose
 
 
-def build(settings: TallySettings) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
-    """The handler; it reports the messages to be delivered again."""
-    ledger = Ledger(settings.batches_table, settings.retention_days * 86_400)
+class BatchCounter:
+    """Counts the changes of an SQS event, batch by batch."""
 
-    def tally(event: dict[str, Any], context: Any) -> dict[str, Any]:
-        told: dict[str, list[Change]] = {}
+    def __init__(self, settings: TallySettings) -> None:
+        self._settings = settings
+        self._table = BatchesTable(settings.batches_table, settings.retention_days * 86_400)
+
+    def handle(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
+        """Count all messages of an event. Answers the messages to deliver again, in the shape that Lambda expects."""
+        changes: dict[str, list[Change]] = {}
         messages: dict[str, list[str]] = {}
-        for message in event["Records"]:
-            said = msgspec.json.decode(message["body"], type=Tally)
-            told.setdefault(said.batchID, []).extend(said.changes)
-            messages.setdefault(said.batchID, []).append(message["messageId"])
-        again: list[str] = []
-        for batch_id, changes in told.items():
+        for record in event["Records"]:
+            message = msgspec.json.decode(record["body"], type=TallyMessage)
+            changes.setdefault(message.batchID, []).extend(message.changes)
+            messages.setdefault(message.batchID, []).append(record["messageId"])
+        failed: list[str] = []
+        for batch_id, some in changes.items():
             try:
-                _count(batch_id, changes)
+                self.count(batch_id, some)
             except Exception:  # noqa: BLE001
-                logger.exception("not counted", extra={"batch": batch_id})
-                again += messages[batch_id]
-        return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in again]}
+                logger.exception("changes not counted", extra={"batch": batch_id})
+                failed += messages[batch_id]
+        return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
-    def _count(batch_id: str, changes: Iterable[Change]) -> None:
-        touched = [ledger.count(batch_id, number, some) for number, some in _by_strip(changes)]
-        standing = ledger.standing(batch_id)
-        if not standing:
+    def count(self, batch_id: str, changes: Iterable[Change]) -> None:
+        """Merge changes into the strips of a batch, and end the batch, reopen it or take a sample where due."""
+        strips = [self._table.count(batch_id, number, some) for number, some in _by_strip(changes)]
+        stored = self._table.get(batch_id)
+        if not stored:
             return
-        may_have_ended = not (touched and all(map(_has_open, touched)))
+        may_have_ended = not (strips and all(map(_has_open_jobs, strips)))
         now = time.time_ns() // 1_000_000
-        if standing.endedMs:
-            counts = ledger.counts(batch_id)
-            if counts.moves > standing.moves:  # a job was retried since
-                ledger.reopen(standing)
-                _look(structs.replace(standing, endedMs=None), counts, now)
-        elif may_have_ended or is_sample_due(standing, now):
-            _look(standing, ledger.counts(batch_id), now)
+        if stored.endedMs:
+            counts = self._table.counts(batch_id)
+            if counts.moves > stored.moves:  # a job was retried since the batch ended
+                self._table.reopen(stored)
+                self._end_or_sample(structs.replace(stored, endedMs=None), counts, now)
+        elif may_have_ended or is_sample_due(stored, now):
+            self._end_or_sample(stored, self._table.counts(batch_id), now)
 
-    def _look(standing: Standing, counts: Counts, now: int) -> None:
-        """Look whether the end has come."""
-        if has_ended(standing, counts):
-            _end(standing, counts, now)
-        elif is_sample_due(standing, now):
-            ledger.sample(standing.batch.batchID, sampled(standing, counts, now))
+    def _end_or_sample(self, stored: StoredBatch, counts: JobCounts, now: int) -> None:
+        if has_ended(stored, counts):
+            self._end(stored, counts, now)
+        elif is_sample_due(stored, now):
+            self._table.sample(stored.batch.batchID, add_sample(stored, counts, now))
 
-    def _end(standing: Standing, counts: Counts, now: int) -> None:
-        batch = standing.batch
-        ended = structs.replace(standing, endedMs=now)
+    def _end(self, stored: StoredBatch, counts: JobCounts, now: int) -> None:
+        batch = stored.batch
+        summary = batch_summary(structs.replace(stored, endedMs=now), counts)
         event = structs.replace(
-            events.said(BATCH_FINISHED, batch.userID, batch.batchID, now, event_id=f"{batch.batchID}-{standing.round}"),
+            events.said(BATCH_FINISHED, batch.userID, batch.batchID, now, event_id=f"{batch.batchID}-{stored.round}"),
             batchID=batch.batchID,
-            batch=Raw(msgspec.json.encode(summary(ended, counts))),
-            error=standing.failure or msgspec.UNSET,
+            batch=Raw(msgspec.json.encode(summary)),
+            error=stored.failure or msgspec.UNSET,
         )
-        if ledger.end(standing, counts, now, put_of(settings.jobs_table, event, settings.event_retention_seconds)):
-            logger.info("ended", extra={"batch": batch.batchID, **counts.states})
-
-    return tally
+        put = put_of(self._settings.jobs_table, event, self._settings.event_retention_seconds)
+        if self._table.end(stored, counts, now, put):
+            logger.info("batch ended", extra={"batch": batch.batchID, **counts.states})
 
 
 def _by_strip(changes: Iterable[Change]) -> Iterator[tuple[int, list[Change]]]:
-    """Changes by the number of their strip."""
+    """Changes grouped by the number of their strip."""
     ordered = sorted(changes, key=lambda change: change.position)
-    for number, some in groupby(ordered, key=lambda change: change.position // counting.SIZE):
+    for number, some in groupby(ordered, key=lambda change: change.position // counting.STRIP_SIZE):
         yield number, list(some)
 
 
-def _has_open(strip: Strip) -> bool:
-    """Whether a job of it has not ended."""
+def _has_open_jobs(strip: Strip) -> bool:
+    """Whether a job of a strip has not ended."""
     return any(state not in ENDED for state in strip.counts())
+
+
+def build(settings: TallySettings) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
+    """The Lambda handler."""
+    return BatchCounter(settings).handle
 
 
 handler = compose(build, TallySettings)

@@ -1,4 +1,4 @@
-"""Batches of any size: from inputs to jobs, from jobs to counts, whoever dies when."""
+"""Batches: from inputs to jobs, and from jobs to counts, with functions that are cut off at any point."""
 
 import json
 import random
@@ -16,7 +16,7 @@ from elasticrecode.aws.dynamodb import Table
 from elasticrecode.batches import inputs as objects
 from elasticrecode.batches import progress, survey
 from elasticrecode.batches import request as batches
-from elasticrecode.batches.counting import SIZE, Change, Strip
+from elasticrecode.batches.counting import STRIP_SIZE, Change, Strip
 from elasticrecode.contract import routes
 from elasticrecode.errors import Unavailable
 from elasticrecode.jobs.lifecycle import STATES
@@ -35,12 +35,12 @@ Task = dict[str, Any]
 
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tenth of what a page holds: the embedded tables are slow."""
+    """Pages of 100 inputs, because moto's tables are slow."""
     monkeypatch.setattr(survey, "PAGE_JOBS", 100)
 
 
 def take(stack: Stack, queue: str) -> list[Task]:
-    """What lies on a queue, as Lambda hands it over; it stays there, hidden, as if its function might die."""
+    """The messages of a queue as Lambda hands them over. They stay on the queue, hidden, until they are deleted."""
     found: list[Task] = []
     while True:
         answer = stack.sqs.receive_message(
@@ -64,7 +64,7 @@ def give(handler: Callable[[dict[str, Any], Any], Any], *messages: Task) -> Any:
 
 
 def work(stack: Stack) -> None:
-    """Let everything that waits be done, until nothing does."""
+    """Run all functions until no message waits."""
     handlers = {"surveys": stack.survey, "pages": stack.expand}
     while True:
         tasks = [(queue, message) for queue in handlers for message in take(stack, queue)]
@@ -82,7 +82,7 @@ def work(stack: Stack) -> None:
 
 
 def taken(stack: Stack, **order: Any) -> str:
-    """A batch that was just taken."""
+    """The id of a batch that was just taken in."""
     answer = call(stack.batch, routes.SUBMIT_BATCH, ORDER | order)
     assert answer.status == 202, answer.body
     batch_id: str = answer.body["batchID"]
@@ -105,7 +105,7 @@ def uris(count: int) -> list[str]:
 
 
 def records(stack: Stack, batch_id: str) -> list[dict[str, Any]]:
-    """The records of a batch's jobs, from the table, by position."""
+    """The records of a batch's jobs, by position."""
     found = [item for item in stack.items() if item["item"]["S"] == "job" and ids.batch_of(item["jobID"]["S"])]
     return sorted(
         (item for item in found if item["batchID"]["S"] == batch_id), key=lambda item: str(item["jobID"]["S"])
@@ -113,10 +113,10 @@ def records(stack: Stack, batch_id: str) -> list[dict[str, Any]]:
 
 
 def ended(stack: Stack, batch_id: str) -> list[dict[str, Any]]:
-    """What BatchFinished has said."""
-    told = [json.loads(item["event"]["S"]) for item in stack.items() if item["jobID"]["S"] == batch_id]
-    assert {said["action"] for said in told} <= {"BatchFinished"}
-    return told
+    """The BatchFinished events of a batch."""
+    events = [json.loads(item["event"]["S"]) for item in stack.items() if item["jobID"]["S"] == batch_id]
+    assert {each["action"] for each in events} <= {"BatchFinished"}
+    return events
 
 
 def finish(stack: Stack, *job_ids: str, action: str = "JobFinished", **more: Any) -> None:
@@ -129,32 +129,32 @@ def assert_counts_are_the_records(stack: Stack, batch_id: str) -> None:
     assert {state: record[state] for state in STATES} == {state: found[state] for state in STATES}
 
 
-def test_the_documented_batch_is_taken_and_comes_to_its_end(stack: Stack) -> None:
+def test_the_documented_batch_runs_to_its_end(stack: Stack) -> None:
     answer = call(stack.batch, routes.SUBMIT_BATCH, contract("job_batch"))
     assert answer.status == 202
     batch_id = answer.body["batchID"]
     work(stack)
-    made = records(stack, batch_id)
-    assert [item["jobID"]["S"] for item in made] == [f"{batch_id}-000000{n}" for n in range(3)]
-    assert [json.loads(item["job"]["S"])["input"] for item in made] == contract("job_batch")["batchInputs"]
+    stored = records(stack, batch_id)
+    assert [item["jobID"]["S"] for item in stored] == [f"{batch_id}-000000{n}" for n in range(3)]
+    assert [json.loads(item["job"]["S"])["input"] for item in stored] == contract("job_batch")["batchInputs"]
     messages = [json.loads(message["Body"]) for message in stack.messages("ffmpeg_job")]
-    assert messages == [json.loads(item["job"]["S"]) for item in made]
+    assert messages == [json.loads(item["job"]["S"]) for item in stored]
     record = shown(stack, batch_id)
     assert (record["state"], record["total"], record["queued"]) == ("running", 3, 3)
-    assert record["profile"] == json.loads(made[0]["job"]["S"])["profile"]
-    finish(stack, *(item["jobID"]["S"] for item in made))
+    assert record["profile"] == json.loads(stored[0]["job"]["S"])["profile"]
+    finish(stack, *(item["jobID"]["S"] for item in stored))
     work(stack)
     record = shown(stack, batch_id)
     assert (record["state"], record["total"], record["finished"], record["queued"]) == ("finished", 3, 3, 0)
     assert record["progress"] == {"percent": 100.0, "jobsPerSecond": None, "etaSeconds": None}
-    (said,) = ended(stack, batch_id)
-    assert said["batch"] == {"state": "finished", "total": 3} | {
+    (end,) = ended(stack, batch_id)
+    assert end["batch"] == {"state": "finished", "total": 3} | {
         state: 3 if state == "finished" else 0 for state in STATES
     }
-    assert (said["batchID"], said["userID"]) == (batch_id, USER)
+    assert (end["batchID"], end["userID"]) == (batch_id, USER)
 
 
-def test_a_manifest_may_have_blank_lines_crlf_a_bom_and_bad_lines_which_are_reported_by_their_number(
+def test_a_manifest_may_have_a_bom_crlf_and_blank_lines_and_bad_lines_are_reported(
     stack: Stack,
 ) -> None:
     lines = [
@@ -185,23 +185,23 @@ def test_a_manifest_may_have_blank_lines_crlf_a_bom_and_bad_lines_which_are_repo
     assert "more than 65536 bytes" in faults[8]
     assert "is not UTF-8" in faults[11]
     assert max(map(len, faults.values())) < 400
-    assert [said.split(":")[0] for said in record["warnings"]] == ["1 input named again", "6 lines left out"]
+    assert [warning.split(":")[0] for warning in record["warnings"]] == ["1 input named again", "6 lines left out"]
 
 
-def test_a_prefix_is_looked_through_for_suffixes_in_any_case_and_keeps_its_folders(stack: Stack) -> None:
+def test_suffixes_are_matched_in_any_case_and_folders_below_the_prefix_are_kept(stack: Stack) -> None:
     for key in ("in/a.mp4", "in/deep/er/a.MP4", "in/notes.txt", "in/deep/", "in/b.mov", "elsewhere/c.mp4"):
         stack.s3.put_object(Bucket="media", Key=key, Body=b"x")
     batch_id = taken(stack, prefix="s3://media/in/", suffixes=[".mp4", ".mov"])
     work(stack)
-    made = [json.loads(item["job"]["S"]) for item in records(stack, batch_id)]
-    assert [(job["input"], job["output"]) for job in made] == [
+    stored = [json.loads(item["job"]["S"]) for item in records(stack, batch_id)]
+    assert [(job["input"], job["output"]) for job in stored] == [
         ("s3://media/in/a.mp4", "s3://media/out/"),
         ("s3://media/in/b.mov", "s3://media/out/"),
         ("s3://media/in/deep/er/a.MP4", "s3://media/out/deep/er/"),
     ]
 
 
-def test_a_prefix_of_more_than_one_page_of_s3_is_listed_to_its_end(stack: Stack) -> None:
+def test_a_prefix_is_listed_over_several_pages_of_s3(stack: Stack) -> None:
     for n in range(1_003):
         stack.s3.put_object(Bucket="media", Key=f"in/{n:05d}.mp4", Body=b"")
     batch_id = taken(stack, prefix="s3://media/in/")
@@ -221,7 +221,7 @@ def test_a_prefix_of_more_than_one_page_of_s3_is_listed_to_its_end(stack: Stack)
         (b"a\nb\n", "no-usable-input"),
     ],
 )
-def test_a_manifest_that_is_none_fails_the_batch_with_a_code(stack: Stack, text: bytes | None, code: str) -> None:
+def test_an_unusable_manifest_fails_the_batch_with_a_code(stack: Stack, text: bytes | None, code: str) -> None:
     uri = "s3://media/missing.txt" if text is None else manifest(stack, text)
     batch_id = taken(stack, manifest=uri)
     work(stack)
@@ -229,13 +229,13 @@ def test_a_manifest_that_is_none_fails_the_batch_with_a_code(stack: Stack, text:
     assert (record["state"], record["total"], record["error"]["code"]) == ("failed", 0, code)
     assert record["endedAt"]
     assert uri in record["error"]["message"] or code in ("manifest-not-text", "no-usable-input")
-    (said,) = ended(stack, batch_id)
-    assert said["error"]["code"] == code
+    (end,) = ended(stack, batch_id)
+    assert end["error"]["code"] == code
     assert records(stack, batch_id) == []
     assert call(stack.batch, routes.CANCEL_BATCH, parameters={"batchID": batch_id}).status == 409
 
 
-def test_a_bucket_without_access_and_one_that_is_not_there_are_told_apart(
+def test_a_forbidden_bucket_and_a_missing_one_have_different_codes(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def watch(operation: str, arguments: dict[str, Any]) -> Any:
@@ -264,7 +264,7 @@ def test_a_bucket_without_access_and_one_that_is_not_there_are_told_apart(
     ]
 
 
-def test_limits_are_held_and_say_what_to_do(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_over_a_limit_fails_with_advice(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(objects, "MANIFEST_BYTES", 50)
     large = taken(stack, manifest=manifest(stack, "\n".join(uris(10))))
     work(stack)
@@ -280,7 +280,7 @@ def test_limits_are_held_and_say_what_to_do(stack: Stack, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    ("order", "pointer", "said"),
+    ("order", "pointer", "detail"),
     [
         ({}, "", "none is given"),
         ({"inputs": uris(1), "manifest": "s3://media/a"}, "", "not inputs and manifest"),
@@ -296,41 +296,41 @@ def test_limits_are_held_and_say_what_to_do(stack: Stack, monkeypatch: pytest.Mo
         ({"prefix": "s3://media/", "suffixes": ["mov"]}, "/output", "lies under prefix"),
         ({"prefix": "s3://media/", "suffixes": ["V"]}, "/output", "lies under prefix"),
         ({"inputs": ["s3://media/in/a\0.mp4"]}, "/inputs/0", "s3://"),
-        ({"manifest": "s3://media/a", "suffixes": [".mp4"]}, "/suffixes", "goes with prefix"),
+        ({"manifest": "s3://media/a", "suffixes": [".mp4"]}, "/suffixes", "is only allowed with prefix"),
         ({"prefix": "s3://media/"}, "/output", "lies under prefix"),
         ({"prefix": "s3://media/", "suffixes": [".webm", ".mp4"]}, "/output", "lies under prefix"),
         ({"inputs": uris(1), "inputz": 1}, "/inputz", "not a known field"),
     ],
 )
-def test_a_bad_order_is_told_all_its_faults_and_changes_nothing(
-    stack: Stack, order: dict[str, Any], pointer: str, said: str
+def test_an_invalid_request_is_answered_with_its_faults_and_stores_nothing(
+    stack: Stack, order: dict[str, Any], pointer: str, detail: str
 ) -> None:
     answer = call(stack.batch, routes.SUBMIT_BATCH, ORDER | order)
     assert answer.status == 422
     faults = {fault["pointer"]: fault["detail"] for fault in answer.body["errors"]}
-    assert said in faults[pointer]
+    assert detail in faults[pointer]
     assert take(stack, "surveys") == []
     assert stack.dynamodb.scan(TableName="batches")["Count"] == 0
 
 
-def test_outputs_under_the_prefix_are_fine_where_they_can_be_no_inputs(stack: Stack) -> None:
+def test_outputs_under_the_prefix_are_allowed_where_they_can_not_become_inputs(stack: Stack) -> None:
     taken(stack, prefix="s3://media/", suffixes=[".webm"])
 
 
-def test_a_list_with_the_same_input_twice_is_kept_and_said(stack: Stack) -> None:
+def test_an_input_named_twice_becomes_two_jobs_with_a_warning(stack: Stack) -> None:
     batch_id = taken(stack, inputs=[*uris(2), *uris(1)])
     work(stack)
     record = shown(stack, batch_id)
     assert record["total"] == 3
-    assert [said.split(":")[0] for said in record["warnings"]] == ["1 input named again"]
+    assert [warning.split(":")[0] for warning in record["warnings"]] == ["1 input named again"]
 
 
-def test_more_than_an_immediate_batch_takes_is_told_where_to_go(stack: Stack) -> None:
+def test_a_request_for_too_many_jobs_is_directed_to_batches(stack: Stack) -> None:
     answer = call(stack.submit, routes.SUBMIT, contract("job_batch") | {"batchInputs": uris(1001)})
     assert "POST /v1/batches" in answer.body["errors"][0]["detail"]
 
 
-def test_everything_of_a_batch_is_kept_as_long_as_its_jobs(stack: Stack) -> None:
+def test_every_item_of_a_batch_has_the_ttl_of_its_jobs(stack: Stack) -> None:
     batch_id = taken(stack, inputs=uris(3))
     work(stack)
     items = [*stack.dynamodb.scan(TableName="batches")["Items"], *records(stack, batch_id)]
@@ -338,7 +338,7 @@ def test_everything_of_a_batch_is_kept_as_long_as_its_jobs(stack: Stack) -> None
     assert all(float(item["expires"]["N"]) > time.time() + 7 * 86_400 - 300 for item in items)
 
 
-def test_the_same_idempotency_key_makes_one_batch(stack: Stack) -> None:
+def test_one_idempotency_key_is_one_batch(stack: Stack) -> None:
     order = ORDER | {"inputs": uris(3)}
     answers = [call(stack.batch, routes.SUBMIT_BATCH, order, headers={"Idempotency-Key": "k"}) for _ in range(2)]
     assert answers[0].body == answers[1].body
@@ -348,7 +348,7 @@ def test_the_same_idempotency_key_makes_one_batch(stack: Stack) -> None:
     assert len([item for item in stack.items() if item["item"]["S"] == "job"]) == 3
 
 
-def test_a_batch_whose_message_may_have_got_lost_is_503_and_goes_on_when_asked_again(
+def test_a_batch_whose_message_was_not_sent_is_503_and_goes_on_with_the_next_try(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(time, "sleep", lambda _: None)
@@ -368,7 +368,7 @@ def test_a_batch_whose_message_may_have_got_lost_is_503_and_goes_on_when_asked_a
     assert stack.dynamodb.scan(TableName="batches", FilterExpression="attribute_exists(asked)")["Count"] == 1
 
 
-def test_an_expansion_killed_in_the_middle_is_taken_up_and_makes_no_job_twice(
+def test_an_expansion_that_was_cut_off_goes_on_and_creates_no_job_twice(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch_id = taken(stack, inputs=uris(210))
@@ -401,16 +401,16 @@ def test_an_expansion_killed_in_the_middle_is_taken_up_and_makes_no_job_twice(
     give(stack.expand, second)
     give(stack.expand, second)
     work(stack)
-    made = records(stack, batch_id)
-    assert [item["jobID"]["S"] for item in made] == [ids.job_id(batch_id, n) for n in range(210)]
-    assert Counter(item["state"]["S"] for item in made) == {"queued": 209, "finished": 1}
+    stored = records(stack, batch_id)
+    assert [item["jobID"]["S"] for item in stored] == [ids.job_id(batch_id, n) for n in range(210)]
+    assert Counter(item["state"]["S"] for item in stored) == {"queued": 209, "finished": 1}
     record = shown(stack, batch_id)
     assert (record["state"], record["queued"], record["finished"]) == ("running", 209, 1)
     sent = Counter(json.loads(message["Body"])["jobid"] for message in stack.messages("ffmpeg_job"))
     assert (len(sent), sent.most_common(1)[0][1]) == (210, 1)
 
 
-def test_a_survey_that_was_cut_off_is_made_again_and_the_first_to_end_counts(
+def test_a_survey_that_was_cut_off_is_repeated_and_the_first_complete_one_counts(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch_id = taken(stack, manifest=manifest(stack, "\n".join(uris(150))))
@@ -428,7 +428,7 @@ def test_a_survey_that_was_cut_off_is_made_again_and_the_first_to_end_counts(
     assert len(records(stack, batch_id)) == shown(stack, batch_id)["total"] == 150
 
 
-def test_a_survey_that_kills_its_function_each_time_fails_the_batch(stack: Stack) -> None:
+def test_a_batch_fails_after_five_surveys_without_an_end(stack: Stack) -> None:
     batch_id = taken(stack, manifest=manifest(stack, "\n".join(uris(3))))
     (message,) = take(stack, "surveys")
     give(stack.survey, message | {"attributes": {"ApproximateReceiveCount": "6"}})
@@ -437,14 +437,14 @@ def test_a_survey_that_kills_its_function_each_time_fails_the_batch(stack: Stack
     assert len(ended(stack, batch_id)) == 1
 
 
-def test_counts_are_what_the_records_say_whatever_is_told_twice_late_or_in_another_order(stack: Stack) -> None:
+def test_counts_match_the_records_when_changes_come_twice_late_or_out_of_order(stack: Stack) -> None:
     rng = random.Random(8)
     batch_id = taken(stack, inputs=uris(40))
     for message in take(stack, "surveys"):
         give(stack.survey, message)
     for message in take(stack, "pages"):
         give(stack.expand, message)
-    told = take(stack, "tallies")
+    tallies = take(stack, "tallies")
     names_ = [ids.job_id(batch_id, n) for n in range(40)]
     for round_ in range(4):
         for job_id in rng.sample(names_, 25):
@@ -456,11 +456,11 @@ def test_counts_are_what_the_records_say_whatever_is_told_twice_late_or_in_anoth
             if rng.random() < 0.2:
                 call(stack.jobs, routes.CANCEL, parameters={"jobID": job_id})
         stack.flow()
-        told += take(stack, "tallies")
-    assert len(told) > 4
+        tallies += take(stack, "tallies")
+    assert len(tallies) > 4
     for _ in range(3):
-        rng.shuffle(told)
-        for some in batches_of(told, 3):
+        rng.shuffle(tallies)
+        for some in batches_of(tallies, 3):
             give(stack.tally, *some)
         assert_counts_are_the_records(stack, batch_id)
     failures = Counter(
@@ -474,7 +474,7 @@ def batches_of(things: list[Any], size: int) -> list[list[Any]]:
     return [things[start : start + size] for start in range(0, len(things), size)]
 
 
-def test_two_who_count_at_once_lose_nothing(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_concurrent_counts_lose_no_change(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     batch_id = taken(stack, inputs=uris(30))
     work(stack)
     finish(stack, *(ids.job_id(batch_id, n) for n in range(10)))
@@ -496,7 +496,7 @@ def test_two_who_count_at_once_lose_nothing(stack: Stack, monkeypatch: pytest.Mo
     assert shown(stack, batch_id)["finished"] == 20
 
 
-def test_the_end_is_told_once_whoever_looks_for_it_how_often(stack: Stack) -> None:
+def test_repeated_tallies_end_a_batch_once(stack: Stack) -> None:
     batch_id = taken(stack, inputs=uris(5))
     work(stack)
     finish(stack, *(ids.job_id(batch_id, n) for n in range(4)))
@@ -505,12 +505,12 @@ def test_the_end_is_told_once_whoever_looks_for_it_how_often(stack: Stack) -> No
     messages = take(stack, "tallies")
     for _ in range(3):
         give(stack.tally, *messages)
-    (said,) = ended(stack, batch_id)
-    assert said["batch"]["failures"] == {"input-empty": 1}
+    (end,) = ended(stack, batch_id)
+    assert end["batch"]["failures"] == {"input-empty": 1}
     assert shown(stack, batch_id)["state"] == "finished"
 
 
-def test_a_batch_whose_jobs_end_before_its_last_page_is_settled_ends_all_the_same(
+def test_a_batch_ends_when_its_jobs_end_before_its_last_page_is_settled(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch_id = taken(stack, inputs=uris(3))
@@ -534,7 +534,7 @@ def test_a_batch_whose_jobs_end_before_its_last_page_is_settled_ends_all_the_sam
     assert len(ended(stack, batch_id)) == 1
 
 
-def test_a_cancelled_batch_ends_when_its_last_job_has(stack: Stack) -> None:
+def test_a_cancelled_batch_ends_with_its_last_job(stack: Stack) -> None:
     batch_id = taken(stack, inputs=uris(5))
     work(stack)
     finish(stack, ids.job_id(batch_id, 0))
@@ -544,15 +544,13 @@ def test_a_cancelled_batch_ends_when_its_last_job_has(stack: Stack) -> None:
     work(stack)
     record = shown(stack, batch_id)
     assert (record["state"], record["total"], record["finished"], record["cancelled"]) == ("cancelled", 5, 1, 4)
-    (said,) = ended(stack, batch_id)
-    assert said["batch"]["state"] == "cancelled"
+    (end,) = ended(stack, batch_id)
+    assert end["batch"]["state"] == "cancelled"
     assert call(stack.batch, routes.CANCEL_BATCH, parameters={"batchID": batch_id}).status == 409
     assert_counts_are_the_records(stack, batch_id)
 
 
-def test_a_batch_that_goes_on_while_it_is_being_cancelled_is_cancelled(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_batch_reopened_during_its_cancellation_is_cancelled(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     batch_id = taken(stack, inputs=uris(2))
     work(stack)
     finish(stack, ids.job_id(batch_id, 0))
@@ -577,7 +575,7 @@ def test_a_batch_that_goes_on_while_it_is_being_cancelled_is_cancelled(
 
 
 @pytest.mark.parametrize("pages_done", [0, 1, 2])
-def test_a_batch_cancelled_while_expanding_makes_no_more_jobs(
+def test_a_batch_cancelled_while_expanding_creates_no_more_jobs(
     stack: Stack, monkeypatch: pytest.MonkeyPatch, pages_done: int
 ) -> None:
     monkeypatch.setattr(survey, "PAGE_JOBS", 20)
@@ -598,12 +596,12 @@ def test_a_batch_cancelled_while_expanding_makes_no_more_jobs(
         20 * pages_done,
     )
     left = 50 - 20 * pages_done
-    assert [said.split(":")[0] for said in record["warnings"]] == [f"{left} inputs without a job"]
+    assert [warning.split(":")[0] for warning in record["warnings"]] == [f"{left} inputs without a job"]
     assert len(ended(stack, batch_id)) == 1
     assert_counts_are_the_records(stack, batch_id)
 
 
-def test_a_page_that_was_cut_off_and_then_cancelled_is_counted_as_far_as_it_was_made(
+def test_the_stored_jobs_of_a_cut_off_page_are_cancelled_and_counted(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch_id = taken(stack, inputs=uris(90))
@@ -632,10 +630,10 @@ def test_a_page_that_was_cut_off_and_then_cancelled_is_counted_as_far_as_it_was_
     assert len(ended(stack, batch_id)) == 1
 
 
-def test_the_end_is_found_when_the_last_page_is_settled_behind_the_last_count(
+def test_a_batch_ends_when_its_last_page_is_settled_after_the_last_count(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "_SAMPLE_MS", 10**9)  # as if all this took no time
+    monkeypatch.setattr(progress, "_SAMPLE_MS", 10**9)  # no sample is due during the test
     batch_id = taken(stack, inputs=uris(110))
     for message in take(stack, "surveys"):
         give(stack.survey, message)
@@ -657,7 +655,7 @@ def test_the_end_is_found_when_the_last_page_is_settled_behind_the_last_count(
     assert len(ended(stack, batch_id)) == 1
 
 
-def test_a_batch_cancelled_before_anything_was_looked_at_has_no_job(stack: Stack) -> None:
+def test_a_batch_cancelled_before_its_survey_has_no_job(stack: Stack) -> None:
     batch_id = taken(stack, manifest=manifest(stack, "\n".join(uris(3))))
     assert call(stack.batch, routes.CANCEL_BATCH, parameters={"batchID": batch_id}).status == 202
     work(stack)
@@ -667,7 +665,7 @@ def test_a_batch_cancelled_before_anything_was_looked_at_has_no_job(stack: Stack
     assert records(stack, batch_id) == []
 
 
-def test_the_failed_ones_of_a_batch_are_retried_and_its_new_end_is_told(stack: Stack) -> None:
+def test_a_retry_of_failed_jobs_leads_to_a_second_end(stack: Stack) -> None:
     other = taken(stack, inputs=uris(2))
     batch_id = taken(stack, inputs=uris(6))
     work(stack)
@@ -685,23 +683,23 @@ def test_the_failed_ones_of_a_batch_are_retried_and_its_new_end_is_told(stack: S
     finish(stack, *failing[:2])
     work(stack)
     assert (shown(stack, batch_id)["state"], shown(stack, batch_id)["finished"]) == ("finished", 6)
-    assert len({said["eventID"] for said in ended(stack, batch_id)}) == 2
+    assert len({end["eventID"] for end in ended(stack, batch_id)}) == 2
     assert call(stack.jobs, routes.RETRY_FAILED, {"userID": "eve", "batchID": other}).status == 404
     assert call(stack.jobs, routes.RETRY_FAILED, {"userID": USER, "batchID": "nothing"}).status == 404
 
 
-def test_a_batch_of_another_is_listed_as_one_that_there_is_not(stack: Stack) -> None:
+def test_jobs_of_another_users_batch_are_not_listed(stack: Stack) -> None:
     batch_id = taken(stack, inputs=uris(30))
     work(stack)
-    for asked in ({}, {"state": "queued"}, {"after": ids.job_id(batch_id, 5)}):
-        query = {"userID": USER, "batchID": batch_id, "limit": "1", **asked}
+    for filters in ({}, {"state": "queued"}, {"after": ids.job_id(batch_id, 5)}):
+        query = {"userID": USER, "batchID": batch_id, "limit": "1", **filters}
         assert len(call(stack.jobs, routes.JOBS, query=query).body) == 1
         for foreign in (query | {"userID": "eve"}, query | {"batchID": "nothing"}):
             answer = call(stack.jobs, routes.JOBS, query=foreign)
             assert (answer.body, "Link" in answer.headers) == ([], False)
 
 
-def test_a_key_that_s3_would_take_for_no_output_is_a_bad_line(stack: Stack) -> None:
+def test_an_input_whose_output_key_s3_refuses_is_a_fault(stack: Stack) -> None:
     long, beyond = "s3://media/" + "k" * 1019 + ".mp4", "s3://media/a\uffff.mp4"
     stack.s3.put_object(Bucket="media", Key="list.txt", Body="\n".join([long, beyond, *uris(1)]).encode())
     batch_id = taken(stack, manifest="s3://media/list.txt")
@@ -712,7 +710,7 @@ def test_a_key_that_s3_would_take_for_no_output_is_a_bad_line(stack: Stack) -> N
     assert "U+FFFF" in record["faults"][1]["detail"]
 
 
-def test_a_retry_that_has_ended_before_it_was_counted_is_a_new_end(stack: Stack) -> None:
+def test_a_retry_that_ends_before_it_was_counted_leads_to_a_second_end(stack: Stack) -> None:
     batch_id = taken(stack, inputs=uris(3))
     work(stack)
     failing = ids.job_id(batch_id, 1)
@@ -733,7 +731,7 @@ def test_a_retry_that_has_ended_before_it_was_counted_is_a_new_end(stack: Stack)
     assert len(ended(stack, batch_id)) == 2
 
 
-def test_what_is_told_again_after_the_end_is_no_new_end(stack: Stack) -> None:
+def test_repeated_changes_after_the_end_do_not_end_the_batch_again(stack: Stack) -> None:
     batch_id = taken(stack, inputs=uris(3))
     for message in take(stack, "surveys"):
         give(stack.survey, message)
@@ -742,16 +740,16 @@ def test_what_is_told_again_after_the_end_is_no_new_end(stack: Stack) -> None:
     stack.flow()
     finish(stack, *(ids.job_id(batch_id, n) for n in range(3)))
     stack.flow()
-    told = take(stack, "tallies")
-    for message in told[::-1]:
+    tallies = take(stack, "tallies")
+    for message in tallies[::-1]:
         give(stack.tally, message)
     assert shown(stack, batch_id)["state"] == "finished"
-    give(stack.tally, *told)
+    give(stack.tally, *tallies)
     assert shown(stack, batch_id)["state"] == "finished"
     assert len(ended(stack, batch_id)) == 1
 
 
-def test_a_job_retried_in_a_cancelled_batch_opens_it_until_it_has_ended(stack: Stack) -> None:
+def test_a_retry_in_a_cancelled_batch_reopens_it_until_the_job_ends(stack: Stack) -> None:
     batch_id = taken(stack, inputs=uris(3))
     work(stack)
     call(stack.batch, routes.CANCEL_BATCH, parameters={"batchID": batch_id})
@@ -766,7 +764,7 @@ def test_a_job_retried_in_a_cancelled_batch_opens_it_until_it_has_ended(stack: S
     assert len(ended(stack, batch_id)) == 2
 
 
-def test_a_page_of_the_longest_keys_there_are_fits(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_of_the_longest_keys_fits_an_item(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(survey, "PAGE_JOBS", 1000)
     rng = random.Random(1)
     keys = ["".join(chr(rng.randrange(0x4E00, 0x9FA5)) for _ in range(330)) for _ in range(860)]
@@ -776,7 +774,7 @@ def test_a_page_of_the_longest_keys_there_are_fits(stack: Stack, monkeypatch: py
     assert shown(stack, batch_id)["total"] == 860
 
 
-def test_a_key_keeps_white_space_at_its_end_but_in_a_manifest(stack: Stack) -> None:
+def test_a_listed_key_keeps_its_trailing_white_space(stack: Stack) -> None:
     stack.s3.put_object(Bucket="media", Key="in/a.mp4 ", Body=b"x")
     batch_id = taken(stack, prefix="s3://media/in/")
     work(stack)
@@ -784,7 +782,7 @@ def test_a_key_keeps_white_space_at_its_end_but_in_a_manifest(stack: Stack) -> N
     assert json.loads(item["job"]["S"])["input"] == "s3://media/in/a.mp4 "
 
 
-def test_lines_that_end_with_cr_alone_are_no_input(stack: Stack) -> None:
+def test_lines_that_end_with_cr_alone_are_a_fault(stack: Stack) -> None:
     batch_id = taken(stack, manifest=manifest(stack, "\r".join(uris(3))))
     work(stack)
     record = shown(stack, batch_id)
@@ -792,22 +790,22 @@ def test_lines_that_end_with_cr_alone_are_no_input(stack: Stack) -> None:
     assert "control character" in record["faults"][0]["detail"]
 
 
-def test_the_records_of_a_batch_are_listed_by_state_page_by_page(stack: Stack) -> None:
+def test_jobs_of_a_batch_are_listed_by_state_in_pages(stack: Stack) -> None:
     batch_id = taken(stack, inputs=uris(25))
     taken(stack, inputs=uris(5))
     work(stack)
     finish(stack, *(ids.job_id(batch_id, n) for n in range(12)))
     work(stack)
 
-    def listed(**query: str) -> list[int]:
+    def listed(**filters: str) -> list[int]:
         found: list[int] = []
-        asked = {"userID": USER, "batchID": batch_id, "limit": "7"} | query
-        while asked:
-            answer = call(stack.jobs, routes.JOBS, query=asked)
+        query = {"userID": USER, "batchID": batch_id, "limit": "7"} | filters
+        while query:
+            answer = call(stack.jobs, routes.JOBS, query=query)
             assert all(record["batchID"] == batch_id for record in answer.body)
             found += [ids.position(record["jobID"]) for record in answer.body]
             url = urlsplit(answer.headers.get("Link", "<>").split(">")[0].lstrip("<"))
-            asked = {name: value for name, (value,) in parse_qs(url.query).items()}
+            query = {name: value for name, (value,) in parse_qs(url.query).items()}
         return found
 
     assert listed() == [*range(24, -1, -1)]
@@ -818,7 +816,7 @@ def test_the_records_of_a_batch_are_listed_by_state_page_by_page(stack: Stack) -
         assert call(stack.jobs, routes.JOBS, query={"userID": USER} | wrong).status == 400
 
 
-def test_progress_tells_how_fast_jobs_have_ended_lately(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_has_the_recent_rate_and_the_time_left(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     batch_id = taken(stack, inputs=uris(10))
     work(stack)
     pass_time(monkeypatch, 60)
@@ -830,7 +828,7 @@ def test_progress_tells_how_fast_jobs_have_ended_lately(stack: Stack, monkeypatc
     assert progress["etaSeconds"] == pytest.approx(90, rel=0.2)
 
 
-def test_while_all_queues_are_paused_jobs_are_made_and_held(stack: Stack) -> None:
+def test_jobs_are_created_and_held_while_all_queues_are_paused(stack: Stack) -> None:
     stack.registry.pause("ffmpeg_job")
     batch_id = taken(stack, inputs=uris(3))
     work(stack)
@@ -838,19 +836,19 @@ def test_while_all_queues_are_paused_jobs_are_made_and_held(stack: Stack) -> Non
     assert stack.messages("ffmpeg_job") == []
 
 
-def test_a_batch_that_no_queue_would_take_is_refused(stack: Stack) -> None:
+def test_a_batch_that_no_queue_serves_is_refused(stack: Stack) -> None:
     gpu = {"ffmpeg": contract("job")["profile"]["ffmpeg"] | {"platform": "gpu"}}
     answer = call(stack.batch, routes.SUBMIT_BATCH, ORDER | {"inputs": uris(1), "profile": gpu})
     assert answer.status == 409
     assert stack.dynamodb.scan(TableName="batches")["Count"] == 0
 
 
-def test_there_is_no_such_batch(stack: Stack) -> None:
+def test_an_unknown_batch_is_404(stack: Stack) -> None:
     for route in (routes.BATCH, routes.CANCEL_BATCH):
         assert call(stack.batch, route, parameters={"batchID": "nothing"}).status == 404
 
 
-def test_an_extended_lease_is_no_change_that_is_counted(stack: Stack) -> None:
+def test_a_renewed_lease_is_not_counted(stack: Stack) -> None:
     batch_id = taken(stack, inputs=uris(1))
     work(stack)
     finish(stack, ids.job_id(batch_id, 0))
@@ -861,9 +859,9 @@ def test_an_extended_lease_is_no_change_that_is_counted(stack: Stack) -> None:
     assert take(stack, "tallies") == []
 
 
-def test_a_strip_takes_over_the_latest_move_and_survives_being_packed() -> None:
+def test_a_strip_keeps_the_latest_move_when_packed() -> None:
     strip = Strip(2)
-    place = 2 * SIZE + 7
+    place = 2 * STRIP_SIZE + 7
     assert strip.merge([Change(place, 3, "failed", "a"), Change(place + 1, 0, "queued")])
     assert not strip.merge([Change(place, 2, "running"), Change(place, 3, "failed", "a")])
     again = Strip(2, strip.pack(), strip.codes)
@@ -874,7 +872,7 @@ def test_a_strip_takes_over_the_latest_move_and_survives_being_packed() -> None:
     assert again.counts() == {"finished": 1, "queued": 1}
 
 
-def test_a_strip_with_too_many_kinds_of_failure_still_counts_each_job() -> None:
+def test_a_strip_counts_failures_beyond_its_codes_as_other() -> None:
     strip = Strip(0)
     strip.merge(Change(n, 2, "failed", f"code-{n}") for n in range(400))
     assert strip.counts() == {"failed": 400}

@@ -1,7 +1,7 @@
-"""(d) Batches hold what they promise, whoever dies when.
+"""(d) Batches keep their promises whichever invocation is killed at whichever AWS call.
 
-Clients, workers, `survey`, `expand`, `tally`, `dispatch` and time take turns in any order, and one in the middle of
-another: before any AWS call, another whole invocation may run. Then AWS is kind again, until nothing is left to do.
+Clients, workers, `survey`, `expand`, `tally`, `dispatch` and time take turns in any order, also one inside another:
+before any AWS call another whole invocation may run. Then AWS works without faults until nothing is left to do.
 """
 
 import json
@@ -17,9 +17,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from elasticrecode import ids
 from elasticrecode.aws import clients as product
-from elasticrecode.batches import counting as strips
-from elasticrecode.batches import progress, survey
-from elasticrecode.batches import store as ledger
+from elasticrecode.batches import counting, progress, survey
+from elasticrecode.batches import store as batches_store
 from elasticrecode.contract import routes
 from elasticrecode.errors import Unavailable
 from elasticrecode.jobs import store as table
@@ -47,7 +46,7 @@ _PAGE_SECONDS = 36
 _TIME_LIMIT = 30
 """Seconds that a function may run; a page's lease is longer."""
 _EXPECTED = (Unavailable, ClientError, BotoCoreError, RuntimeError)
-"""What an invocation may end with when AWS fails: its messages come again."""
+"""Errors that an invocation may end with when AWS fails; its messages are delivered again."""
 _CODES = ("input-corrupt", "encoder-failed", "disk-full")
 _USER = contract("job")["userid"]
 _ORDER = {name: contract("job_batch")[name] for name in ("userid", "profile", "priority")}
@@ -55,7 +54,7 @@ T = TypeVar("T")
 
 
 class Invocation(Faults):
-    """Faults, among them a conditional write that botocore makes again because its answer got lost; and its time."""
+    """An invocation with a time limit and faults, such as a conditional write repeated after a lost answer."""
 
     def __init__(self, rng: random.Random, clock: Clock) -> None:
         super().__init__(rng)
@@ -71,30 +70,30 @@ class Invocation(Faults):
 
 
 class Broken(BaseException):
-    """A promise was broken while a function ran, whose own handling of errors must not keep that."""
+    """A promise was broken inside an invocation. A BaseException, so that the function does not handle it."""
 
 
-class Ordered(NamedTuple):
-    """A batch that was taken, and the inputs that its jobs are to have, by position."""
+class Submitted(NamedTuple):
+    """A batch that was taken in, and the inputs that its jobs should have, by position."""
 
     id: str
     inputs: list[str]
 
 
 class Message:
-    """What lies on a queue, until Lambda hears that it is done."""
+    """A message that stays on its queue until an invocation has handled it."""
 
-    def __init__(self, found: dict[str, Any]) -> None:
-        self.found = found
+    def __init__(self, received: dict[str, Any]) -> None:
+        self.received = received
         self.receives = 0
 
     def delivered(self) -> dict[str, Any]:
-        """As a function gets it, once more."""
+        """The message as a function receives it, one receive later."""
         self.receives += 1
         return {
-            "messageId": self.found["MessageId"],
-            "receiptHandle": self.found["ReceiptHandle"],
-            "body": self.found["Body"],
+            "messageId": self.received["MessageId"],
+            "receiptHandle": self.received["ReceiptHandle"],
+            "body": self.received["Body"],
             "attributes": {"ApproximateReceiveCount": str(self.receives)},
         }
 
@@ -109,16 +108,16 @@ class World:
         self.at_once = 0.0
         self.running: list[Invocation] = []
         self.at: list[tuple[str, list[Message]]] = []
-        """What functions are at, one in the middle of another."""
+        """The queues and messages that invocations are handling, the innermost last."""
         self.aws = Aws(rng)
-        patch.setattr(BaseClient, "_make_api_call", lambda *asked: self.call(*asked))
+        patch.setattr(BaseClient, "_make_api_call", lambda *arguments: self.call(*arguments))
         patch.setattr(product, "_threads", self)
         patch.setattr(uuid, "uuid4", lambda: uuid.UUID(int=rng.getrandbits(128), version=4))
         random.seed(rng.random())
         patch.setattr(survey, "PAGE_JOBS", rng.randint(3, 10))
-        patch.setattr(strips, "SIZE", rng.randint(3, 15))
+        patch.setattr(counting, "STRIP_SIZE", rng.randint(3, 15))
         patch.setattr(table, "_WRITE_LIMIT", rng.randint(2, 6))
-        patch.setattr(ledger, "_WRITE_LIMIT", rng.randint(1, 3))
+        patch.setattr(batches_store, "_WRITE_LIMIT", rng.randint(1, 3))
         patch.setattr(progress, "_SAMPLE_MS", rng.choice((10_000, 10**9)))
         self.own: tuple[Any, ...] = ()
         self.stack = stack = Stack()
@@ -139,20 +138,20 @@ class World:
         self.retried: set[str] = set()
         self.retried_batches: set[str] = set()
         self.moved_again: Counter[str] = Counter()
-        """Of each batch: jobs that went on after they had ended."""
+        """Batch → how many of its jobs moved after they had ended."""
         self.cancelling: set[str] = set()
-        """Batches whose cancellation was asked for and not answered."""
+        """Batches whose cancellation was requested and not answered."""
         self.cancelled: set[str] = set()
         self.unanswered: set[str] = set()
-        """Batches that were cancelled, or not: a client got no answer."""
-        self.batches: list[Ordered] = []
+        """Batches that may be cancelled or not, because a client got no answer."""
+        self.batches: list[Submitted] = []
         for n in range(rng.randint(1, 2)):
             self.batches.append(self.submit(n))
 
-    # The machinery
+    # Running invocations
 
     map = staticmethod(map)
-    """Threads take turns, so that a seed always gives the same world."""
+    """Threads take turns, so that a seed always leads to the same world."""
 
     def call(self, client: Any, operation: str, arguments: dict[str, Any]) -> Any:
         """An AWS call."""
@@ -168,7 +167,7 @@ class World:
         return faults(self.aws, client, operation, arguments)
 
     def meanwhile(self) -> None:
-        """Things happen while a function runs: any, or others are at the same messages, or at all else."""
+        """Take steps inside an invocation: any, or some on the messages that it handles or on the other ones."""
         if self.at and self.rng.random() < _SAME_AT_ONCE:
             queue, messages = self.at[-1]
             others = [message for message in self.inbox[queue] if message not in messages][:10]
@@ -182,7 +181,7 @@ class World:
                 self.step()
 
     def run(self, do: Callable[[], T]) -> T | None:
-        """Let something be done that may fail, or die; None when it does."""
+        """Make a call that may fail or be killed; None when it is."""
         faults = Invocation(self.rng, self.clock)
         faults.rate, faults.counts = self.rate, self.counts
         self.running.append(faults)
@@ -202,29 +201,29 @@ class World:
         return None if answer is None or answer.status == 503 else answer
 
     def look(self) -> None:
-        """Read what there is: the stream, judging every change of a job, and the queues."""
+        """Read the stream, checking every change of a job, and the queues."""
         for record in self.stack.changes():
             self.pending.append(record)
             stored = record["dynamodb"]
             if stored["Keys"]["item"]["S"] == table.RECORD:
-                self.judge(stored["Keys"]["jobID"]["S"], stored.get("OldImage"), stored["NewImage"])
+                self.check_move(stored["Keys"]["jobID"]["S"], stored.get("OldImage"), stored["NewImage"])
         for queue, inbox in self.inbox.items():
             inbox += map(Message, self.receive(queue))
         self.sent |= {json.loads(message["Body"])["jobid"] for message in self.receive("ffmpeg_job")}
 
     def receive(self, queue: str) -> list[dict[str, Any]]:
-        """What has come on a queue; it stays there, in flight."""
+        """The new messages of a queue. They stay on it, in flight."""
         taken: list[dict[str, Any]] = []
-        asked: Any = {"QueueUrl": self.stack.queue[queue], "MaxNumberOfMessages": 10, "VisibilityTimeout": 10**8}
-        while found := self.stack.sqs.receive_message(**asked).get("Messages"):
-            taken += map(dict, found)
+        request: Any = {"QueueUrl": self.stack.queue[queue], "MaxNumberOfMessages": 10, "VisibilityTimeout": 10**8}
+        while messages := self.stack.sqs.receive_message(**request).get("Messages"):
+            taken += map(dict, messages)
         return taken
 
-    def judge(self, job_id: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
-        """A record has changed: only as a job may move, and on from where it was."""
+    def check_move(self, job_id: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+        """Check that a record changed by a legal move."""
         self.records[job_id] = new
         if old is None:
-            assert "moves" not in new, f"{job_id} is made and has moved"
+            assert "moves" not in new, f"{job_id} is new and has moved"
             return
         was, is_ = old["state"]["S"], new["state"]["S"]
         moves, attempts = (
@@ -239,10 +238,10 @@ class World:
             self.moved_again[batch_id] += 1
             assert job_id in self.retried or (was == "failed" and batch_id in self.retried_batches), story
 
-    # What happens
+    # Steps
 
     def live(self) -> None:
-        """Things happen in any order, then all is brought to an end in peace."""
+        """Take steps in any order, then bring everything to its end without faults."""
         self.rate = self.rng.choice((0.0, 0.01, 0.03, 0.1))
         self.at_once = self.rng.choice((0.0, _AT_ONCE, 3 * _AT_ONCE))
         for _ in range(self.rng.choice((30, 100, 300))):
@@ -250,10 +249,10 @@ class World:
         self.rate = self.at_once = 0.0
         self.finish()
         for batch in self.batches:
-            self.judge_batch(batch)
+            self.check_batch(batch)
 
     def step(self) -> None:
-        """One thing happens."""
+        """Take one step."""
         weights = {self.survey: 3, self.expand: 8, self.tally: 6, self.dispatch: 8, self.hear: 8, self.work: 20,
                    self.claim: 2, self.retry: 2, self.retry_batch: 1, self.cancel: 1, self.cancel_batch: 0.3,
                    self.show: 1, self.wait: 3, self.reconcile: 1, self.late: 0.5}  # fmt: skip
@@ -261,8 +260,8 @@ class World:
         self.look()
         act()
 
-    def submit(self, n: int) -> Ordered:
-        """A client asks for a batch under a key, and asks again until it has an answer; some things go on meanwhile."""
+    def submit(self, n: int) -> Submitted:
+        """Submit a batch under a key, repeatedly until there is an answer, with other steps in between."""
         uris = [f"s3://media/in{n}/{k:02d}.mp4" for k in range(self.rng.randint(3, 40))]
         source: dict[str, Any]
         kind = self.rng.choice(("inputs", "manifest", "prefix"))
@@ -278,13 +277,13 @@ class World:
                 self.stack.s3.put_object(Bucket="media", Key=uri.removeprefix("s3://media/"), Body=b"")
             source = {"prefix": f"s3://media/in{n}/", "suffixes": [".mp4"]}
         self.rate, self.at_once = self.rng.choice(((0.0, 0.0), (0.05, 3 * _AT_ONCE)))
-        order, key = _ORDER | {"output": f"s3://media/out{n}/"} | source, {"Idempotency-Key": f"key-{n}"}
+        body, key = _ORDER | {"output": f"s3://media/out{n}/"} | source, {"Idempotency-Key": f"key-{n}"}
         while True:
-            answer = self.ask(self.stack.batch, routes.SUBMIT_BATCH, order, headers=key)
+            answer = self.ask(self.stack.batch, routes.SUBMIT_BATCH, body, headers=key)
             if answer and answer.status == 202:
                 self.counts[kind] += 1
-                return Ordered(answer.body["batchID"], uris)
-            self.counts["orders repeated"] += 1
+                return Submitted(answer.body["batchID"], uris)
+            self.counts["submissions repeated"] += 1
             self.clock.ahead += LEASE_SECONDS + 1
             for act in self.rng.choices(
                 (self.survey, self.expand, self.dispatch, self.work, self.hear, self.tally), k=9
@@ -293,7 +292,7 @@ class World:
                 act()
 
     def deliver(self, queue: str, messages: list[Message]) -> None:
-        """Messages come to their function. Those that are done are sometimes delivered again all the same."""
+        """Deliver messages to their function, sometimes again after they were handled."""
         if not messages:
             return
         event = {"Records": [message.delivered() for message in messages]}
@@ -304,12 +303,12 @@ class World:
             return
         failed = {failure["itemIdentifier"] for failure in (done[0] or {}).get("batchItemFailures", ())}
         for message in messages:
-            is_done = message.found["MessageId"] not in failed
+            is_done = message.received["MessageId"] not in failed
             if is_done and message in self.inbox[queue] and not (self.rate and self.rng.random() < _AGAIN):
                 self.inbox[queue].remove(message)
 
     def some(self, queue: str, most: int) -> list[Message]:
-        """Some messages, in any order."""
+        """Some messages of a queue, in any order."""
         return self.rng.sample(self.inbox[queue], min(len(self.inbox[queue]), self.rng.randint(1, most)))
 
     def survey(self) -> None:
@@ -322,11 +321,11 @@ class World:
         self.deliver("tallies", self.some("tallies", 5))
 
     def hear(self) -> None:
-        """The consumer of what workers say."""
+        """Deliver worker events to their consumer."""
         self.deliver("control_plane", self.some("control_plane", 4))
 
     def dispatch(self) -> None:
-        """The stream delivers in order, one batch at a time; what its reader did not finish comes again."""
+        """Deliver records of the stream in order, one batch at a time; unfinished ones come again."""
         if self.reading:
             return
         some = self.pending[: self.rng.randint(1, 30)]
@@ -338,7 +337,7 @@ class World:
             del self.pending[: len(some)]
 
     def late(self) -> None:
-        """What was delivered before comes again."""
+        """Deliver records of the stream again that were delivered before."""
         if self.past:
             start = self.rng.randrange(len(self.past))
             self.hand(self.past[start : start + 10])
@@ -348,15 +347,15 @@ class World:
         return not chosen or self.run(lambda: (self.stack._dispatch({"Records": chosen}, None),)) is not None
 
     def work(self) -> None:
-        """Workers tell of some jobs that they have a message of; sometimes they tell it twice."""
+        """Workers report on some jobs whose messages were sent."""
         for job_id in self.any_of(self.open() & self.sent, 4):
-            self.tell(job_id, self.rng.choice(("JobStart", "JobFinished", "JobFinished", "JobFailed", "JobReturned")))
+            self.report(job_id, self.rng.choice(("JobStart", "JobFinished", "JobFinished", "JobFailed", "JobReturned")))
 
-    def tell(self, job_id: str, action: str) -> None:
-        """A worker tells what it does; one that has claimed its job names its attempt."""
+    def report(self, job_id: str, action: str) -> None:
+        """Send a worker event, sometimes twice; a worker that has claimed the job names its attempt."""
         record, code = self.records[job_id], self.rng.choice(_CODES)
         now = self.clock.ms()
-        said = contract("worker_event") | {
+        event = contract("worker_event") | {
             "action": action,
             "eventID": str(uuid.uuid4()),
             "ts": now // 1000,
@@ -364,12 +363,12 @@ class World:
             **({"attempt": int(record["attempt"]["N"])} if "lease" in record else {}),
             **({"error": {"code": code, "message": "m"}} if action in ("JobFailed", "JobReturned") else {}),
         }
-        said["job"] = said["job"] | {"jobid": job_id}
+        event["job"] = event["job"] | {"jobid": job_id}
         for _ in range(1 + (self.rate > 0 and self.rng.random() < _AGAIN)):
-            self.stack.sqs.send_message(QueueUrl=self.stack.queue["control_plane"], MessageBody=json.dumps(said))
+            self.stack.sqs.send_message(QueueUrl=self.stack.queue["control_plane"], MessageBody=json.dumps(event))
 
     def claim(self) -> None:
-        """A worker takes a job; what comes of it is told later, or never."""
+        """A worker claims a job, and reports on it later or never."""
         for job_id in self.any_of(self.open() & self.sent, 2):
             self.run(lambda job_id=job_id: self.claims.claim(job_id, "w"))  # type: ignore[misc]
 
@@ -404,7 +403,7 @@ class World:
                 self.cancelled.add(batch_id)
 
     def show(self) -> None:
-        """A client looks at a batch: it has never more jobs than are to be."""
+        """Show a batch, and check that it never has more jobs than its total."""
         for batch_id in self.any_of({batch.id for batch in self.batches}, 1):
             answer = self.ask(self.stack.batch, routes.BATCH, parameters={"batchID": batch_id})
             if answer:
@@ -423,13 +422,13 @@ class World:
         return {job_id for job_id, item in self.records.items() if item["state"]["S"] not in ENDED}
 
     def any_of(self, ids_: set[str], most: int) -> list[str]:
-        """A few of them."""
+        """Some of the ids, at most `most`."""
         return self.rng.sample(sorted(ids_), min(len(ids_), self.rng.randint(1, most)))
 
     # The end
 
     def finish(self) -> None:
-        """AWS is kind: what is to be done is done, once. Cancelled batches end, then workers end what is left."""
+        """Handle everything once without faults. Cancelled batches end first, then workers end the remaining jobs."""
         for batch_id in sorted(self.cancelling):
             self.ask_to_cancel(batch_id)
         for turn in range(_PATIENCE):
@@ -442,14 +441,14 @@ class World:
             left = {job_id for job_id in self.open() if ids.batch_of(job_id) in self.cancelled} - self.retried
             assert not {i for i in left if ids.batch_of(i) not in self.retried_batches}, f"not cancelled: {left}"
             for job_id in sorted(self.open() & self.sent):
-                self.tell(job_id, self.rng.choice(("JobFinished", "JobFinished", "JobFailed")))
+                self.report(job_id, self.rng.choice(("JobFinished", "JobFinished", "JobFailed")))
             self.look()
             if not self.open() and not self.pending and not any(self.inbox.values()):
                 return
-        raise AssertionError(f"never done: {self.open()}, {[(q, len(m)) for q, m in self.inbox.items()]}")
+        raise AssertionError(f"jobs that never end: {self.open()}, {[(q, len(m)) for q, m in self.inbox.items()]}")
 
     def settle(self) -> bool:
-        """Deliver all there is, each once; whether there was anything that could be done."""
+        """Deliver every message and record once; answers whether that changed anything."""
         self.look()
         before = len(self.pending) + sum(map(len, self.inbox.values()))
         for queue, inbox in self.inbox.items():
@@ -460,58 +459,60 @@ class World:
         self.look()
         return before > 0 and before != len(self.pending) + sum(map(len, self.inbox.values()))
 
-    def judge_batch(self, batch: Ordered) -> None:
-        """What is promised of a batch that is done."""
-        found = {job_id: item for job_id, item in self.records.items() if ids.batch_of(job_id) == batch.id}
-        states = Counter(item["state"]["S"] for item in found.values())
+    def check_batch(self, batch: Submitted) -> None:
+        """Check the promises about a batch that is done."""
+        records = {job_id: item for job_id, item in self.records.items() if ids.batch_of(job_id) == batch.id}
+        states = Counter(item["state"]["S"] for item in records.values())
         answer = self.ask(self.stack.batch, routes.BATCH, parameters={"batchID": batch.id})
         assert answer
         shown = answer.body
-        made = {ids.position(job_id): json.loads(item["job"]["S"]) for job_id, item in found.items()}
+        jobs = {ids.position(job_id): json.loads(item["job"]["S"]) for job_id, item in records.items()}
         inputs = dict(enumerate(batch.inputs))
-        assert {n: job["input"] for n, job in made.items()} == {n: inputs.get(n) for n in made}
-        for n, job in made.items():
-            assert found[ids.job_id(batch.id, n)]["batchID"]["S"] == batch.id
+        assert {n: job["input"] for n, job in jobs.items()} == {n: inputs.get(n) for n in jobs}
+        for n, job in jobs.items():
+            assert records[ids.job_id(batch.id, n)]["batchID"]["S"] == batch.id
             assert (job["userid"], job["profile"]) == (_USER, shown["profile"])
         is_failed = shown["error"] is not None
         is_cancelled = shown["state"] == "cancelled" if batch.id in self.unanswered else batch.id in self.cancelled
         assert shown["state"] == ("failed" if is_failed else "cancelled" if is_cancelled else "finished")
         if is_failed:
             self.counts["batches failed"] += 1
-            assert (shown["error"]["code"], len(made)) == ("survey-failed", 0)
+            assert (shown["error"]["code"], len(jobs)) == ("survey-failed", 0)
         elif not is_cancelled:
-            assert made.keys() == inputs.keys(), "inputs without a job"
+            assert jobs.keys() == inputs.keys(), "inputs without a job"
         assert {state: shown[state] for state in STATES} == {state: states[state] for state in STATES}
-        assert shown["total"] == len(made)
-        assert sum(states[state] for state in ENDED) == len(made)
-        codes = [json.loads(item["failure"]["S"])["code"] for item in found.values() if item["state"]["S"] == "failed"]
+        assert shown["total"] == len(jobs)
+        assert sum(states[state] for state in ENDED) == len(jobs)
+        codes = [
+            json.loads(item["failure"]["S"])["code"] for item in records.values() if item["state"]["S"] == "failed"
+        ]
         assert shown["failures"] == dict(Counter(codes))
         assert shown["endedAt"] is not None
         assert shown["progress"]["percent"] == 100
-        told = {
-            said["eventID"]: said["batch"]
+        ends = {
+            event["eventID"]: event["batch"]
             for item in self.stack.items()
             if item["jobID"]["S"] == batch.id and "event" in item
-            for said in [json.loads(item["event"]["S"])]
+            for event in [json.loads(item["event"]["S"])]
         }
         stored = [item for item in self.stack.items() if item["jobID"]["S"] == batch.id]
-        assert len(stored) == len(told), "an end told twice"
-        assert sorted(told) == sorted(f"{batch.id}-{n}" for n in range(len(told)))
-        assert 1 <= len(told) <= 1 + self.moved_again[batch.id]
-        last = told[f"{batch.id}-{len(told) - 1}"]
+        assert len(stored) == len(ends), "an end reported twice"
+        assert sorted(ends) == sorted(f"{batch.id}-{n}" for n in range(len(ends)))
+        assert 1 <= len(ends) <= 1 + self.moved_again[batch.id]
+        last = ends[f"{batch.id}-{len(ends) - 1}"]
         assert {state: last[state] for state in STATES} == {state: states[state] for state in STATES}
-        assert (last["total"], last["state"]) == (len(made), shown["state"])
-        unsent = {job_id for job_id, item in found.items() if item["state"]["S"] != "cancelled"} - self.sent
+        assert (last["total"], last["state"]) == (len(jobs), shown["state"])
+        unsent = {job_id for job_id, item in records.items() if item["state"]["S"] != "cancelled"} - self.sent
         assert not unsent, f"never sent: {unsent}"
         self.counts["batches"] += 1
-        self.counts["jobs"] += len(made)
-        self.counts["ends"] += len(told)
+        self.counts["jobs"] += len(jobs)
+        self.counts["ends"] += len(ends)
         self.counts["batches cancelled"] += is_cancelled
-        self.counts["inputs not made"] += len(inputs) - len(made)
+        self.counts["inputs without a job"] += len(inputs) - len(jobs)
 
 
 @pytest.mark.timeout(sized(300, 600, 7200))
-def test_batches_hold_what_they_promise_whoever_dies_when(clock: Clock, tell: Tell) -> None:
+def test_batches_keep_their_promises_under_faults(clock: Clock, tell: Tell) -> None:
     counts: Counter[str] = Counter()
     for n in range(WORLDS):
         clock.ahead = 0.0
@@ -520,7 +521,7 @@ def test_batches_hold_what_they_promise_whoever_dies_when(clock: Clock, tell: Te
                 world = World(random.Random(SEED + n), clock, patch)
                 world.live()
             except BaseException as error:
-                error.add_note(f"SEED={SEED + n} repeats it")
+                error.add_note(f"Reproduce it with SEED={SEED + n}")
                 raise
             counts += world.counts
     tell("batches", {"worlds": WORLDS} | {name: counts[name] for name in sorted(counts)})

@@ -17,7 +17,7 @@ from msgspec import DecodeError
 from elasticrecode import wire
 from elasticrecode.access.callers import COGNITO_GROUPS, COGNITO_USER, of_claims
 from elasticrecode.api import http, idempotency
-from elasticrecode.batches.inputs import Objects
+from elasticrecode.batches.inputs import InputReader
 from elasticrecode.batches.request import Batch, read_batch
 from elasticrecode.batches.survey import Line, Survey
 from elasticrecode.contract.settings import ApiSettings
@@ -194,7 +194,7 @@ def _surveyed(texts: list[str]) -> object:
 
 def _manifest(text: bytes) -> object:
     boto3.client("s3").put_object(Bucket="media", Key="list", Body=text)
-    return list(Objects().lines("s3://media/list"))
+    return list(InputReader().manifest_lines("s3://media/list"))
 
 
 def _shown(packets: list[tuple[float | None, str]]) -> object:

@@ -23,9 +23,9 @@ from websockets.sync.client import ClientConnection
 from elasticrecode import ids
 from elasticrecode.access.callers import Caller
 from elasticrecode.batches.counting import Change
+from elasticrecode.batches.messages import PageMessage, TallyMessage
 from elasticrecode.batches.request import read_batch
 from elasticrecode.batches.survey import Line
-from elasticrecode.batches.tasks import Tally, Task
 from elasticrecode.contract.settings import DeliverSettings
 from elasticrecode.jobs.events import WorkerEvent
 from elasticrecode.jobs.job import Job
@@ -209,7 +209,7 @@ def _batch(stage: Stage, count: int = 1, **places: Any) -> tuple[str, str]:
     inputs = [f"s3://{stage.bucket}/none/{n}.mp4" for n in range(count)]
     body |= places or {"inputs": inputs}
     batch, _ = read_batch(json.dumps(body).encode(), batch_id, now_ms(), BUILT_IN)
-    saved = None if places else stage.batches.save(batch, [Line(n, uri) for n, uri in enumerate(inputs, 1)])
+    saved = None if places else stage.batches.store_pages(batch, [Line(n, uri) for n, uri in enumerate(inputs, 1)])
     stage.batches.create(batch, saved)
     return batch_id, user
 
@@ -221,11 +221,11 @@ def _expanded(stage: Stage, count: int) -> tuple[str, str]:
     return batch_id, user
 
 
-def _task(stage: Stage, batch_id: str, do: Any = "make") -> Task:
-    standing = stage.batches.standing(batch_id)
-    if not standing:
+def _task(stage: Stage, batch_id: str, do: Any = "make") -> PageMessage:
+    stored = stage.batches.get(batch_id)
+    if not stored:
         raise Missed("the batch is not there")
-    return Task(batch_id, do, standing.run, 0)
+    return PageMessage(batch_id, do, stored.run, 0)
 
 
 @of("batch")
@@ -254,18 +254,18 @@ def survey_reads_a_manifest(stage: Stage) -> None:
 
 def _until_surveyed(stage: Stage, batch_id: str) -> None:
     def is_surveyed() -> bool:
-        standing = stage.batches.standing(batch_id)
-        if standing and standing.failure:
-            raise Missed(standing.failure.message)
-        return bool(standing and standing.found)
+        stored = stage.batches.get(batch_id)
+        if stored and stored.failure:
+            raise Missed(stored.failure.message)
+        return bool(stored and stored.survey)
 
     stage.until(is_surveyed, "a look through the inputs")
     stage.until(lambda: _made(stage, batch_id), "the jobs of the batch")
 
 
 def _made(stage: Stage, batch_id: str) -> bool:
-    standing = stage.batches.standing(batch_id)
-    return bool(standing and standing.settled)
+    stored = stage.batches.get(batch_id)
+    return bool(stored and stored.settled)
 
 
 @of("survey", slow=True)
@@ -276,8 +276,8 @@ def survey_tells_of_a_batch_without_inputs(stage: Stage) -> None:
 
 
 def _has_ended(stage: Stage, batch_id: str) -> bool:
-    standing = stage.batches.standing(batch_id)
-    return bool(standing and standing.endedMs)
+    stored = stage.batches.get(batch_id)
+    return bool(stored and stored.endedMs)
 
 
 @of("expand", slow=True)
@@ -291,7 +291,7 @@ def expand_makes_one_job(stage: Stage) -> None:
 def expand_makes_several_jobs_again(stage: Stage) -> None:
     batch_id, _ = _batch(stage, 2)
     task = _task(stage, batch_id)
-    stage.batches.hold(task, now_ms(), now_ms() - 1)
+    stage.batches.lease_page(task, now_ms(), now_ms() - 1)
     stage.hand("expand", task)
     stage.until(lambda: _made(stage, batch_id), "the page settled", 0)
 
@@ -302,8 +302,8 @@ def expand_cancels(stage: Stage) -> None:
     task = _task(stage, batch_id)
     stage.hand("expand", task)
     stage.batches.cancel(batch_id, now_ms())
-    stage.hand("expand", Task(batch_id, "cancel"))
-    stage.hand("expand", Task(batch_id, "sweep", task.run, 0))
+    stage.hand("expand", PageMessage(batch_id, "cancel"))
+    stage.hand("expand", PageMessage(batch_id, "sweep", task.run, 0))
     (record,) = stage.jobs.records_of([ids.job_id(batch_id, 0)])
     if record.state != "cancelled":
         raise Missed(f"the job is {record.state}")
@@ -320,8 +320,8 @@ def expand_takes_pages_from_its_queue(stage: Stage) -> None:
 @of("tally")
 def tally_counts_and_ends(stage: Stage) -> None:
     batch_id, user = _batch(stage)
-    stage.batches.settle(_task(stage, batch_id))
-    stage.hand("tally", Tally(batch_id, [Change(0, 1, "failed")]))
+    stage.batches.settle_page(_task(stage, batch_id))
+    stage.hand("tally", TallyMessage(batch_id, [Change(0, 1, "failed")]))
     if not _has_ended(stage, batch_id):
         raise Missed("the batch has not ended")
     if [event.action for event in stage.jobs.job_events(batch_id, 10, "").events] != ["BatchFinished"]:
@@ -331,7 +331,7 @@ def tally_counts_and_ends(stage: Stage) -> None:
 @of("tally", slow=True)
 def tally_takes_counts_from_its_queue(stage: Stage) -> None:
     batch_id, _ = _batch(stage)
-    body = msgspec.json.encode(Tally(batch_id, [Change(0, 0, "queued")])).decode()
+    body = msgspec.json.encode(TallyMessage(batch_id, [Change(0, 0, "queued")])).decode()
     stage.sqs.send_message(QueueUrl=stage.tallies, MessageBody=body)
     stage.until(lambda: stage.batches.strips(batch_id), "a strip of the batch")
 

@@ -11,7 +11,7 @@ from typing import Any
 import boto3
 import msgspec
 
-from elasticrecode.batches.store import Ledger
+from elasticrecode.batches.store import BatchesTable
 from elasticrecode.contract import settings
 from elasticrecode.jobs.events import Event, said
 from elasticrecode.jobs.job import Job
@@ -64,7 +64,7 @@ class Stage:
         self.jobs = JobsTable(reconciling.jobs_table)
         self.registry = Registry(reconciling.registry_table, self.queues)
         self.registry_table = reconciling.registry_table
-        self.batches = Ledger(self.stack["BatchesTable"], _KEPT)
+        self.batches = BatchesTable(self.stack["BatchesTable"], _KEPT)
         self.feed = Feed(watching.feed_table, _KEPT)
         self.feed_table = watching.feed_table
         self.connections = ConnectionsTable(watching.connections_table)

@@ -1,4 +1,4 @@
-"""Which files become which jobs, that each does so once, and that no drop's outputs are put into a drop."""
+"""Drops: the jobs of files, one for each version, and no loop from a drop's outputs into a drop."""
 
 import json
 import uuid
@@ -36,9 +36,9 @@ def faults(*given: dict[str, Any]) -> dict[str, str]:
 
 
 def notification(key: str, event: str = "ObjectCreated:Put", bucket: str = "b", **known: Any) -> dict[str, Any]:
-    """What S3 tells of one object; its keys are encoded as those of forms."""
-    told = {"key": quote_plus(key, safe="/"), "size": 7, "eTag": "e", "sequencer": "0055AED6DCD90281E5"} | known
-    return {"Records": [{"eventName": event, "s3": {"bucket": {"name": bucket}, "object": told}}]}
+    """S3's notification of one object. S3 encodes the key like a form field."""
+    notified = {"key": quote_plus(key, safe="/"), "size": 7, "eTag": "e", "sequencer": "0055AED6DCD90281E5"} | known
+    return {"Records": [{"eventName": event, "s3": {"bucket": {"name": bucket}, "object": notified}}]}
 
 
 @pytest.mark.parametrize(
@@ -65,12 +65,12 @@ def test_an_output_may_be_in_any_bucket() -> None:
 
 
 @pytest.mark.parametrize("key", ["in/..", "in/a/.", "in/" + "x" * 1022, "in/" + "ü" * 511, "in/" + "x" * 1020])
-def test_what_the_api_would_refuse_is_refused_and_so_is_an_output_that_s3_would(key: str) -> None:
+def test_keys_that_the_api_or_s3_refuses_are_no_jobs(key: str) -> None:
     with pytest.raises(ValueError, match=r"its key at most 1024 bytes|have a key that S3 does not take"):
         placed(output="far/far/away/").job(put(key))
 
 
-def test_the_names_of_scores_count_too() -> None:
+def test_the_keys_of_score_files_count_too() -> None:
     key = "in/" + "x" * 1008 + ".mp4"
     assert placed(output="far/").job(put(key))
     with pytest.raises(ValueError, match="have a key that S3 does not take"):
@@ -92,7 +92,7 @@ def test_a_drop_covers_its_bucket_prefix_and_suffixes(bucket: str, key: str, is_
     assert placed(suffixes=[".mp4", ".mov"]).covers(bucket, key) is is_covered
 
 
-def test_one_version_is_one_job_and_another_version_bucket_or_key_is_another() -> None:
+def test_the_job_id_follows_from_version_bucket_and_key() -> None:
     ids = [put("in/a", "1").job_id, put("in/a", "2").job_id, put("in/b", "1").job_id, put("in/a", "1", "other").job_id]
     assert len(set(ids)) == 4
     assert put("in/a", "1", size=5).job_id == ids[0]
@@ -100,7 +100,7 @@ def test_one_version_is_one_job_and_another_version_bucket_or_key_is_another() -
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
-def test_a_key_comes_back_as_it_was_put(key: str) -> None:
+def test_a_key_is_decoded_as_it_was_put(key: str) -> None:
     (found,) = new_objects(json.dumps(notification(key, size=3)))
     assert (found.bucket, found.key, found.size) == ("b", key, 3)
 
@@ -114,34 +114,34 @@ def test_a_key_comes_back_as_it_was_put(key: str) -> None:
         ({"sequencer": ""}, "e"),
     ],
 )
-def test_a_version_is_told_by_its_id_else_by_its_sequencer_else_by_its_tag(known: dict[str, str], version: str) -> None:
+def test_a_version_is_its_id_else_its_sequencer_else_its_etag(known: dict[str, str], version: str) -> None:
     (found,) = new_objects(json.dumps(notification("a", **known)))
     assert found.version == version
 
 
-def test_a_message_may_tell_of_several_and_only_what_was_created_counts() -> None:
-    told = [notification(key, event)["Records"][0] for key, event in [
+def test_a_notification_may_have_several_records_and_only_creations_count() -> None:
+    notified = [notification(key, event)["Records"][0] for key, event in [
         ("a", "ObjectCreated:Put"), ("b", "ObjectCreated:CompleteMultipartUpload"), ("c", "ObjectCreated:Copy"),
         ("d", "ObjectRemoved:DeleteMarkerCreated"), ("e", "ObjectRestore:Completed"),
     ]]  # fmt: skip
-    assert [found.key for found in new_objects(json.dumps({"Records": told}))] == ["a", "b", "c"]
+    assert [found.key for found in new_objects(json.dumps({"Records": notified}))] == ["a", "b", "c"]
 
 
-def test_s3s_own_test_tells_of_nothing() -> None:
+def test_the_test_event_of_s3_has_no_files() -> None:
     assert new_objects('{"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "b", "RequestId": "r"}') == []
 
 
 @pytest.mark.parametrize("body", ["", "hello", "{}", "[]", '{"Records": [{}]}', json.dumps({"Records": [{"s3": 1}]})])
-def test_what_is_no_notification_is_said_to_be_none(body: str) -> None:
+def test_other_messages_are_no_notifications(body: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         new_objects(body)
 
 
-def test_a_key_that_is_no_utf8_is_none() -> None:
-    told = notification("x")
-    told["Records"][0]["s3"]["object"]["key"] = "in/%ff.mp4"
+def test_a_key_that_is_not_utf8_is_refused() -> None:
+    notified = notification("x")
+    notified["Records"][0]["s3"]["object"]["key"] = "in/%ff.mp4"
     with pytest.raises(ValueError, match="utf-8"):
-        new_objects(json.dumps(told))
+        new_objects(json.dumps(notified))
 
 
 # Loops
@@ -163,7 +163,7 @@ def test_a_key_that_is_no_utf8_is_none() -> None:
         {"output": "in/", "suffixes": [".json", "x"], "profile": SCORED},  # x.vmaf.json
     ],
 )
-def test_a_drop_whose_outputs_are_put_into_itself_is_refused(more: dict[str, Any]) -> None:
+def test_a_drop_whose_outputs_it_covers_itself_is_refused(more: dict[str, Any]) -> None:
     found = faults(given_drop(**more))
     assert list(found) == ["/0/output"]
     assert "into this drop" in found["/0/output"]
@@ -182,7 +182,7 @@ def test_a_drop_whose_outputs_are_put_into_itself_is_refused(more: dict[str, Any
         {"output": "in/", "suffixes": ["_original"]},
     ],
 )
-def test_a_drop_whose_outputs_are_put_elsewhere_or_are_called_otherwise_is_not(more: dict[str, Any]) -> None:
+def test_a_drop_whose_outputs_it_does_not_cover_is_allowed(more: dict[str, Any]) -> None:
     assert faults(given_drop(**more)) == {}
 
 
@@ -195,14 +195,14 @@ def test_a_loop_through_two_drops_is_refused_and_so_is_a_chain() -> None:
     assert list(faults(there, given_drop(prefix="next/", output="end/"))) == ["/0/output"]
 
 
-def test_what_anything_is_made_into_may_be_called_like_any_container() -> None:
+def test_outputs_of_a_drop_without_suffixes_may_have_any_container() -> None:
     anything = given_drop(output="next/")
     assert list(faults(anything, given_drop(prefix="next/", suffixes=[".MOV"]))) == ["/0/output"]
     assert faults(anything, given_drop(prefix="next/", suffixes=[".avi", ".json"])) == {}
     assert list(faults(anything | {"profile": SCORED}, given_drop(prefix="next/", suffixes=[".json"]))) == ["/0/output"]
 
 
-def test_drops_that_one_file_could_be_put_into_are_refused_as_s3_does() -> None:
+def test_overlapping_drops_are_refused() -> None:
     assert list(faults(given_drop(), given_drop(prefix="in/deep/"))) == ["/1/prefix"]
     assert list(faults(given_drop(), given_drop(suffixes=[".mov"]))) == ["/1/prefix"]
     both = given_drop(suffixes=[".mp4"]), given_drop(suffixes=["x.mp4"])
@@ -212,7 +212,7 @@ def test_drops_that_one_file_could_be_put_into_are_refused_as_s3_does() -> None:
     assert list(faults(given_drop(suffixes=[".mp4", ".mov", "a.mov"]))) == ["/0/suffixes/2"]
 
 
-def test_s3_takes_a_hundred_notifications_of_a_bucket() -> None:
+def test_a_bucket_has_at_most_100_notifications() -> None:
     suffixes = [f".{n:02}" for n in range(100)]
     assert faults(given_drop(suffixes=suffixes)) == {}
     found = faults(given_drop(suffixes=suffixes), given_drop(prefix="in2/"), given_drop(bucket="theirs"))
@@ -233,10 +233,10 @@ KEYS = st.builds("".join, st.tuples(FOLDERS, FOLDERS, st.sampled_from(["x", "mp4
 
 
 @given(st.lists(DROPS, min_size=1, max_size=3), KEYS)
-def test_nothing_that_is_made_by_drops_without_faults_becomes_a_job(asked: list[dict[str, Any]], key: str) -> None:
-    if faults(*asked):
+def test_no_output_of_valid_drops_becomes_a_job(entries: list[dict[str, Any]], key: str) -> None:
+    if faults(*entries):
         return
-    known = [msgspec.convert(entry, Drop).placed(OWN) for entry in asked]
+    known = [msgspec.convert(entry, Drop).placed(OWN) for entry in entries]
     for bucket in (OWN, "theirs"):
         covering = [drop for drop in known if drop.covers(bucket, key)]
         assert len(covering) <= 1

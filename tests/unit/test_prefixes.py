@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from elasticrecode.access import prefixes
 from elasticrecode.access.prefixes import Prefixes, UserPrefix
 from elasticrecode.batches.request import read_batch
-from elasticrecode.batches.survey import Line, allowed
+from elasticrecode.batches.survey import Line, check_permissions
 from elasticrecode.errors import Invalid
 from elasticrecode.jobs.formats import FORMATS
 from elasticrecode.jobs.job import Job, products, sources
@@ -146,9 +146,9 @@ def test_nobody_reaches_what_is_anothers(one: str, other: str, rest: str) -> Non
 def test_lines_that_a_user_may_not_read_are_bad_and_the_others_stay_as_they_are() -> None:
     order = read_batch(json.dumps(batch(manifest=f"{OWN}l.txt")[1]).encode(), "b", 0)
     lines = [Line(1, f"{OWN}a.mp4"), Line(2, "s3://media/users/bob/b.mp4"), Line(3, "no URI"), Line(4, "", "too long")]
-    told = list(allowed(order.batch, lines, RULES))
+    told = list(check_permissions(order.batch, lines, RULES))
     assert told == [lines[0], lines[1]._replace(fault=f"'s3://media/users/bob/b.mp4' {READS}"), *lines[2:]]
-    assert list(allowed(order.batch, lines, Prefixes())) == lines
+    assert list(check_permissions(order.batch, lines, Prefixes())) == lines
 
 
 # Prefixes beside each other

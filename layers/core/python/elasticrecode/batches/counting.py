@@ -1,8 +1,8 @@
-"""Counting a batch's jobs: a strip says of 10,000 of them how often each has moved and where that has led it.
+"""Counts a batch's jobs in strips: for each of 10,000 jobs, how often it has moved and where that has led.
 
-A job's moves are counted in its record, by the same write that makes the move. A strip takes over what it is told of a
-job where that is a later move than the one it knows. So it may be told twice and in any order, and still it comes to
-what the records say; how many jobs are in each state is counted from it and never added up.
+A job's record counts its moves, in the same write that makes each move. A strip takes over a change where it is a later
+move than the one it holds. So changes may be counted twice and in any order, and the strip still comes to what the
+records hold; the number of jobs in each state is computed from it, never added up.
 """
 
 import zlib
@@ -13,18 +13,18 @@ from typing import NamedTuple
 
 from elasticrecode.jobs.lifecycle import STATES, State
 
-SIZE = 10_000
-"""Jobs in a strip; packed, they always fit an item of a table."""
+STRIP_SIZE = 10_000
+"""Jobs in a strip. Packed, a strip always fits an item of a table."""
 
 _CODES = 256 - len(STATES) - 1
 _OTHER = "other"
-_MOST_MOVES = 0xFFFE
+_MAX_MOVES = 0xFFFE
 
 
 class Change(NamedTuple):
-    """A job that has moved: its position in the batch, the moves it has made, and where they led.
+    """A job's move: its position in the batch, its moves so far, and the state they led to.
 
-    `code` is why it failed, or empty.
+    `code` is the failure's code of a failed job, and empty for others.
     """
 
     position: int
@@ -34,58 +34,61 @@ class Change(NamedTuple):
 
 
 class Strip:
-    """Jobs at `number * SIZE` and behind."""
+    """The jobs at positions `number * STRIP_SIZE` to `(number + 1) * STRIP_SIZE - 1`.
+
+    `packed` is what `pack` returned, and `codes` the failure codes that it refers to.
+    """
 
     def __init__(self, number: int, packed: bytes = b"", codes: Iterable[str] = ()) -> None:
         self.number = number
         self.codes = list(codes)
-        raw = zlib.decompress(packed) if packed else bytes(3 * SIZE)
-        self._states = bytearray(raw[:SIZE])
-        self._moves = array("H", raw[SIZE:])
+        raw = zlib.decompress(packed) if packed else bytes(3 * STRIP_SIZE)
+        self._states = bytearray(raw[:STRIP_SIZE])
+        self._moves = array("H", raw[STRIP_SIZE:])
 
     def pack(self) -> bytes:
-        """All but the codes, compressed."""
+        """The strip without its codes, compressed."""
         return zlib.compress(bytes(self._states) + self._moves.tobytes())
 
     def merge(self, changes: Iterable[Change]) -> bool:
-        """Take over what is news; whether anything was."""
-        news = False
+        """Take over the changes that are later than what the strip holds. Answers whether there was one."""
+        changed = False
         for change in changes:
-            place = change.position - self.number * SIZE
-            moves = min(change.moves, _MOST_MOVES) + 1
-            if moves > self._moves[place]:
-                self._moves[place] = moves
-                self._states[place] = self._mark(change)
-                news = True
-        return news
+            index = change.position - self.number * STRIP_SIZE
+            moves = min(change.moves, _MAX_MOVES) + 1
+            if moves > self._moves[index]:
+                self._moves[index] = moves
+                self._states[index] = self._mark(change)
+                changed = True
+        return changed
 
     def counts(self) -> Counter[State]:
-        """How many jobs are in each state."""
-        found = Counter({state: self._states.count(1 + n) for n, state in enumerate(STATES)})
-        found["failed"] += sum(self.failures().values())
-        return +found
+        """State → how many jobs are in it, states without jobs left out."""
+        counts = Counter({state: self._states.count(1 + n) for n, state in enumerate(STATES)})
+        counts["failed"] += sum(self.failures().values())
+        return +counts
 
     def failures(self) -> Counter[str]:
-        """How many jobs have failed with each code."""
+        """Failure code → how many jobs failed with it."""
         return +Counter({code: self._states.count(self._first_code + n) for n, code in enumerate(self.codes)})
 
     @property
     def moves(self) -> int:
-        """How many moves all jobs have made together, being stored included."""
+        """How many moves all jobs have made together, the first write of each record included."""
         return sum(self._moves)
 
     def positions(self, state: State) -> Iterator[int]:
-        """The jobs in a state, in order."""
+        """The positions of the jobs in a state, in ascending order."""
         failed = range(self._first_code, 256) if state == "failed" else ()
-        wanted = {1 + STATES.index(state), *failed}
-        return (self.number * SIZE + n for n, mark in enumerate(self._states) if mark in wanted)
+        marks = {1 + STATES.index(state), *failed}
+        return (self.number * STRIP_SIZE + n for n, mark in enumerate(self._states) if mark in marks)
 
     @property
     def _first_code(self) -> int:
         return 1 + len(STATES)
 
     def _mark(self, change: Change) -> int:
-        """A byte for a state, or for a failure's code; 0 is for jobs that there are not, or not yet."""
+        """The byte for a state or a failure code. 0 stands for a job that does not exist, or not yet."""
         if change.state != "failed" or not change.code:
             return 1 + STATES.index(change.state)
         code = change.code if change.code in self.codes or len(self.codes) < _CODES - 1 else _OTHER

@@ -1,4 +1,4 @@
-"""S3, as far as it is read here: the lines of a manifest, what lies under a prefix, and who has made an object."""
+"""Reads the inputs of batches from S3: the lines of a manifest, or the objects under a prefix."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,6 @@ from elasticrecode.jobs.uris import split
 _CHUNK_BYTES = 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_MISSING = "404"
 _CAUSES = {
     "NoSuchKey": "not-found",
     "NoSuchBucket": "not-found",
@@ -24,89 +23,82 @@ _CAUSES = {
     "403": "access-denied",
     "InvalidObjectState": "archived",
 }
-_WORDS = {
-    "not-found": "{} is not there.",
+_MESSAGES = {
+    "not-found": "{} does not exist.",
     "access-denied": "{} may not be read: name its bucket in the option batchBuckets, and let its policy allow it.",
     "archived": "{} is archived: restore it first.",
 }
 
 
-class Objects:
-    """Reads S3. Raises Unavailable when AWS refuses, Unreadable when the inputs of a batch can't be read."""
+class InputReader:
+    """Reads inputs from S3. Raises Unavailable when AWS refuses, Unreadable when S3 does not give the inputs."""
 
     def __init__(self) -> None:
         self._s3 = client("s3")
 
-    def lines(self, uri: str) -> Iterator[Line]:
-        """The lines of a text that are not blank, without white space around them. They end with LF or CRLF."""
+    def manifest_lines(self, uri: str) -> Iterator[Line]:
+        """The lines of a manifest that are not blank, without white space around them. They end with LF or CRLF.
+
+        A line that can't be read has a fault. Raises Unreadable for more than MANIFEST_BYTES, or NUL characters.
+        """
         bucket, key = split(uri)
         with _readable("manifest", uri):
             answer = self._s3.get_object(Bucket=bucket, Key=key)
             if answer["ContentLength"] > MANIFEST_BYTES:
-                said = (
-                    f"It has {answer['ContentLength']} bytes; at most {MANIFEST_BYTES} are read. Make several batches."
+                raise Unreadable(
+                    "manifest-too-large",
+                    f"The manifest has {answer['ContentLength']} bytes, and may have {MANIFEST_BYTES}. "
+                    "Split it into several batches.",
                 )
-                raise Unreadable("manifest-too-large", said)
             number = 0
             rest = b""
             for chunk in answer["Body"].iter_chunks(_CHUNK_BYTES):
                 if b"\0" in chunk:
-                    raise Unreadable("manifest-not-text", "It is no UTF-8 text with one s3:// URI a line.")
+                    raise Unreadable("manifest-not-text", "The manifest is not UTF-8 text with one s3:// URI a line.")
                 whole, newline, tail = chunk.rpartition(b"\n")
                 if newline:
                     for line in (rest + whole).split(b"\n"):
                         number += 1
-                        if found := _line(number, line):
-                            yield found
+                        if parsed := _line(number, line):
+                            yield parsed
                     rest = tail
                 else:
                     rest += tail
                 rest = rest[: LINE_BYTES + 1]
-            if found := _line(number + 1, rest):
-                yield found
+            if parsed := _line(number + 1, rest):
+                yield parsed
 
-    def listing(self, uri: str) -> Iterator[Line]:
-        """The URIs of what lies under a prefix, in the order of their keys."""
+    def prefix_lines(self, uri: str) -> Iterator[Line]:
+        """The URIs of the objects under a prefix, in the order of their keys."""
         bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-        asked = {"Bucket": bucket, "Prefix": prefix}
+        request = {"Bucket": bucket, "Prefix": prefix}
         number = 0
         while True:
             with _readable("prefix", uri):
-                answer = self._s3.list_objects_v2(**asked)
-            for found in answer.get("Contents", ()):
+                answer = self._s3.list_objects_v2(**request)
+            for entry in answer.get("Contents", ()):
                 number += 1
-                yield Line(number, f"s3://{bucket}/{found['Key']}")
+                yield Line(number, f"s3://{bucket}/{entry['Key']}")
             if not answer.get("IsTruncated"):
                 return
-            asked["ContinuationToken"] = answer["NextContinuationToken"]
-
-    def metadata(self, bucket: str, key: str) -> dict[str, str] | None:
-        """The metadata that an object was put with; None when it is gone. ClientError where looking is forbidden."""
-        try:
-            with refusals("looking at a file"):
-                found: dict[str, str] = self._s3.head_object(Bucket=bucket, Key=key)["Metadata"]
-        except ClientError as error:
-            if error.response["Error"]["Code"] == _MISSING:
-                return None
-            raise
-        return found
+            request["ContinuationToken"] = answer["NextContinuationToken"]
 
 
 @contextmanager
-def _readable(what: str, uri: str) -> Iterator[None]:
-    """Turn S3's refusal of an object or a bucket into Unreadable."""
+def _readable(source: str, uri: str) -> Iterator[None]:
+    """Turn S3's refusal of an object or a bucket into Unreadable. `source` is `manifest` or `prefix`."""
     try:
-        with refusals(f"reading the {what}"):
+        with refusals(f"reading the {source}"):
             yield
     except ClientError as error:
         cause = _CAUSES.get(error.response["Error"]["Code"])
         if not cause:
             raise
-        raise Unreadable(f"{what}-{cause}", _WORDS[cause].format(uri)) from error
+        raise Unreadable(f"{source}-{cause}", _MESSAGES[cause].format(uri)) from error
 
 
 def _line(number: int, raw: bytes) -> Line | None:
-    """A line, with what no line may be; None where it is blank."""
+    """A line of a manifest, with a fault where it can't be read; None where it is blank."""
     if len(raw) > LINE_BYTES:
         return Line(number, "", f"has more than {LINE_BYTES} bytes")
     try:

@@ -1,4 +1,4 @@
-"""How far a batch is, counted from its strips, as routes and events tell it."""
+"""A batch's progress: its state and counts, as routes answer and events report them."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,39 +8,39 @@ from msgspec import Struct
 
 from elasticrecode.batches.counting import Strip
 from elasticrecode.batches.request import Batch
-from elasticrecode.batches.survey import Findings, LineFault
+from elasticrecode.batches.survey import LineFault, SurveyResult
 from elasticrecode.jobs.events import Failure
 from elasticrecode.jobs.lifecycle import ENDED, STATES
 from elasticrecode.media.profiles import Profile
 
-_SHORTEST_RATE_MS = 30_000
+_MIN_RATE_MS = 30_000
 _SAMPLES = 12
 _SAMPLE_MS = 10_000
-"""How often it is noted how many jobs have ended."""
+"""Time between two samples of how many jobs have ended."""
 
 BatchState = Literal["expanding", "running", "finished", "cancelled", "failed"]
 
 
 class Sample(NamedTuple):
-    """How many jobs had ended by a time, in milliseconds."""
+    """How many jobs had ended by a time, in Unix milliseconds."""
 
     at_ms: int
     ended: int
 
 
-class Standing(Struct, kw_only=True):
-    """How far a batch is.
+class StoredBatch(Struct, kw_only=True):
+    """A batch as its table holds it, with its progress. Times are in Unix milliseconds.
 
-    `run` names the look through its inputs that counts, and `found` what it brought. Of its pages `settled` have been
-    made jobs, or will not be; `unmade` are the inputs that a cancellation came before. Times are in milliseconds.
-    `round` counts how often all of its jobs have ended, and `moves` are those they had made when they last had.
+    `run` names the survey that counts, and `survey` is its result, None before it is complete. `settled` counts the
+    pages that `expand` is done with, `skipped` the inputs that a cancellation kept from becoming jobs. `round` counts
+    how often all jobs have ended, and `moves` is how many moves they had made when they last did.
     """
 
     batch: Batch
     run: str = ""
-    found: Findings | None = None
+    survey: SurveyResult | None = None
     settled: int = 0
-    unmade: int = 0
+    skipped: int = 0
     cancelledMs: int | None = None
     endedMs: int | None = None
     failure: Failure | None = None
@@ -50,19 +50,19 @@ class Standing(Struct, kw_only=True):
 
     @property
     def total(self) -> int | None:
-        """How many jobs there are or will be; None while that is not known."""
-        if self.found:
-            return self.found.total - self.unmade
+        """How many jobs the batch has or will have; None before the survey."""
+        if self.survey:
+            return self.survey.total - self.skipped
         return 0 if self.failure or self.cancelledMs else None
 
     @property
     def is_expanded(self) -> bool:
-        """Whether no more jobs will be made."""
-        return bool(self.failure) or (self.settled == self.found.pages if self.found else bool(self.cancelledMs))
+        """Whether no more jobs will be created."""
+        return bool(self.failure) or (self.settled == self.survey.pages if self.survey else bool(self.cancelledMs))
 
     @property
     def state(self) -> BatchState:
-        """The state, as it is shown."""
+        """The state that a client sees."""
         if self.failure:
             return "failed"
         if self.cancelledMs:
@@ -73,7 +73,7 @@ class Standing(Struct, kw_only=True):
 
 
 class BatchProgress(Struct):
-    """Percent of the jobs that have ended; how many end a second, lately; seconds that the rest will take by that."""
+    """Percent of the jobs that have ended, the recent rate of jobs that end, and the seconds left at that rate."""
 
     percent: float
     jobsPerSecond: float | None = None
@@ -81,7 +81,7 @@ class BatchProgress(Struct):
 
 
 class BatchTaken(Struct):
-    """A batch that was taken in; how many jobs it has is not known before its inputs were looked through."""
+    """The answer to an accepted batch. The survey finds out `total` later."""
 
     batchID: str
     userID: str
@@ -90,7 +90,7 @@ class BatchTaken(Struct):
 
 
 class BatchRecord(Struct, kw_only=True):
-    """A batch, as GET /v1/batches/{batchID} answers it. Times are Unix seconds; what has nothing to say is null."""
+    """The answer of GET /v1/batches/{batchID}. Times are in Unix seconds; a field without a value is null."""
 
     batchID: str
     userID: str
@@ -118,8 +118,8 @@ class BatchRecord(Struct, kw_only=True):
     error: Failure | None
 
 
-class Counts(NamedTuple):
-    """What the strips of a batch come to; `moves` are those of all jobs together, which never get fewer."""
+class JobCounts(NamedTuple):
+    """The jobs of a batch by state, the failed ones by code, and the moves of all, which never get fewer."""
 
     states: Mapping[str, int]
     failures: Mapping[str, int]
@@ -131,8 +131,8 @@ class Counts(NamedTuple):
         return sum(self.states[state] for state in ENDED)
 
 
-def counted(strips: Iterable[Strip]) -> Counts:
-    """The jobs of all strips together."""
+def count_jobs(strips: Iterable[Strip]) -> JobCounts:
+    """The counts of all strips of a batch together. `states` has every state; `failures` the most frequent first."""
     states: dict[str, int] = dict.fromkeys(STATES, 0)
     failures: Counter[str] = Counter()
     moves = 0
@@ -141,47 +141,47 @@ def counted(strips: Iterable[Strip]) -> Counts:
             states[state] += count
         failures += strip.failures()
         moves += strip.moves
-    return Counts(states, dict(failures.most_common()), moves)
+    return JobCounts(states, dict(failures.most_common()), moves)
 
 
-def has_ended(standing: Standing, counts: Counts) -> bool:
-    """Whether there is no job left that may still end, or be made."""
-    return standing.is_expanded and counts.ended == standing.total
+def has_ended(stored: StoredBatch, counts: JobCounts) -> bool:
+    """Whether all jobs of a batch have ended, and no more will be created."""
+    return stored.is_expanded and counts.ended == stored.total
 
 
-def is_sample_due(standing: Standing, now_ms: int) -> bool:
-    """Whether it is to be noted how many jobs have ended."""
-    return not standing.endedMs and (not standing.samples or now_ms >= standing.samples[-1].at_ms + _SAMPLE_MS)
+def is_sample_due(stored: StoredBatch, now_ms: int) -> bool:
+    """Whether it is time to note again how many jobs have ended."""
+    return not stored.endedMs and (not stored.samples or now_ms >= stored.samples[-1].at_ms + _SAMPLE_MS)
 
 
-def sampled(standing: Standing, counts: Counts, now_ms: int) -> tuple[Sample, ...]:
-    """The latest samples, with one of now."""
-    return (*standing.samples[1 - _SAMPLES :], Sample(now_ms, counts.ended))
+def add_sample(stored: StoredBatch, counts: JobCounts, now_ms: int) -> tuple[Sample, ...]:
+    """The latest samples of a batch, at most 12, with a new one."""
+    return (*stored.samples[1 - _SAMPLES :], Sample(now_ms, counts.ended))
 
 
-def progress(standing: Standing, counts: Counts, now_ms: int) -> BatchProgress:
-    """How far a batch is, and how fast it has been since the oldest sample."""
-    if standing.endedMs or not standing.total:
-        return BatchProgress(100.0 if standing.endedMs else 0.0)
-    done = BatchProgress(round(100 * counts.ended / standing.total, 1))
-    since = next(iter(standing.samples), None)
-    if since and now_ms - since.at_ms >= _SHORTEST_RATE_MS and counts.ended > since.ended:
+def batch_progress(stored: StoredBatch, counts: JobCounts, now_ms: int) -> BatchProgress:
+    """The progress of a batch. Its rate is measured since the oldest sample, once that is 30 s old."""
+    if stored.endedMs or not stored.total:
+        return BatchProgress(100.0 if stored.endedMs else 0.0)
+    progress = BatchProgress(round(100 * counts.ended / stored.total, 1))
+    since = next(iter(stored.samples), None)
+    if since and now_ms - since.at_ms >= _MIN_RATE_MS and counts.ended > since.ended:
         rate = (counts.ended - since.ended) * 1000 / (now_ms - since.at_ms)
-        done.jobsPerSecond = round(rate, 3)
-        done.etaSeconds = round((standing.total - counts.ended) / rate, 1)
-    return done
+        progress.jobsPerSecond = round(rate, 3)
+        progress.etaSeconds = round((stored.total - counts.ended) / rate, 1)
+    return progress
 
 
-def record(standing: Standing, counts: Counts, now_ms: int) -> BatchRecord:
-    """How a batch stands, for its user."""
-    batch, found = standing.batch, standing.found or Findings()
+def batch_record(stored: StoredBatch, counts: JobCounts, now_ms: int) -> BatchRecord:
+    """A batch and its progress, for its user."""
+    batch, survey = stored.batch, stored.survey or SurveyResult()
     return BatchRecord(
         batchID=batch.batchID,
         userID=batch.userID,
-        state=standing.state,
-        total=standing.total,
+        state=stored.state,
+        total=stored.total,
         **counts.states,
-        progress=progress(standing, counts, now_ms),
+        progress=batch_progress(stored, counts, now_ms),
         failures=dict(counts.failures),
         manifest=batch.manifest or None,
         prefix=batch.prefix or None,
@@ -190,28 +190,28 @@ def record(standing: Standing, counts: Counts, now_ms: int) -> BatchRecord:
         priority=batch.priority,
         profile=batch.profile,
         createdAt=batch.createdMs / 1000,
-        endedAt=standing.endedMs / 1000 if standing.endedMs else None,
-        faultCount=found.faultCount,
-        faults=found.faults,
-        warnings=list(_warnings(standing, found)),
-        error=standing.failure,
+        endedAt=stored.endedMs / 1000 if stored.endedMs else None,
+        faultCount=survey.faultCount,
+        faults=survey.faults,
+        warnings=list(_warnings(stored, survey)),
+        error=stored.failure,
     )
 
 
-def _warnings(standing: Standing, found: Findings) -> Iterator[str]:
-    if found.repeated:
-        yield f"{_many(found.repeated, 'input')} named again: each is a job all the same"
-    if found.faultCount:
-        yield f"{_many(found.faultCount, 'line')} left out: faults says why, of the first {len(found.faults)}"
-    if standing.unmade:
-        yield f"{_many(standing.unmade, 'input')} without a job: the batch was cancelled before"
+def _warnings(stored: StoredBatch, survey: SurveyResult) -> Iterator[str]:
+    if survey.repeated:
+        yield f"{_count(survey.repeated, 'input')} named again: each became a job all the same"
+    if survey.faultCount:
+        yield f"{_count(survey.faultCount, 'line')} left out: faults has the reasons of the first {len(survey.faults)}"
+    if stored.skipped:
+        yield f"{_count(stored.skipped, 'input')} without a job: the batch was cancelled before"
 
 
-def _many(count: int, noun: str) -> str:
+def _count(count: int, noun: str) -> str:
     return f"1 {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def summary(standing: Standing, counts: Counts) -> dict[str, Any]:
-    """What BatchFinished says of a batch."""
-    said: dict[str, Any] = {"state": standing.state, "total": standing.total, **counts.states}
-    return said | {"failures": dict(counts.failures)} if counts.failures else said
+def batch_summary(stored: StoredBatch, counts: JobCounts) -> dict[str, Any]:
+    """The field `batch` of the event BatchFinished."""
+    summary: dict[str, Any] = {"state": stored.state, "total": stored.total, **counts.states}
+    return summary | {"failures": dict(counts.failures)} if counts.failures else summary

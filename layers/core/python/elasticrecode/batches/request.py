@@ -1,7 +1,7 @@
-"""Batches of any size: what is asked for, the pages its inputs are cut into, and how it stands.
+"""Reads requests for batches.
 
-A batch names its inputs in one of three ways: in the request, in an object with one URI a line, or by a prefix that
-they lie under. They are looked through once, before any job is made; then each page becomes jobs by itself.
+A batch names its inputs in one of three ways: in the request, in a manifest, or by a prefix that they have in common. A
+survey reads them once and cuts them into pages; then each page becomes jobs by itself.
 """
 
 import re
@@ -24,7 +24,7 @@ from elasticrecode.media.profiles import FfmpegProfile, Profile, resolve
 from elasticrecode.validation import Body, Reader
 
 INPUTS_LIMIT = 10_000
-"""Inputs that a request may list itself."""
+"""Inputs that a request may list."""
 SUFFIXES_LIMIT = 50
 Inputs = Annotated[list[ObjectURI], Meta(min_length=1, max_length=INPUTS_LIMIT)]
 Suffix = Annotated[str, Meta(extra_json_schema={"format": "suffix"})]
@@ -32,7 +32,7 @@ FolderURI = Annotated[str, Meta(extra_json_schema={"format": "s3-folder"})]
 
 
 class BatchRequest(Struct, forbid_unknown_fields=True):
-    """Many transcodes with one profile into one output prefix."""
+    """The body of POST /v1/batches: many transcodes with one profile into one output prefix."""
 
     userid: UserID
     output: PrefixURI
@@ -46,7 +46,7 @@ class BatchRequest(Struct, forbid_unknown_fields=True):
 
 
 class Batch(Struct, frozen=True, kw_only=True):
-    """A batch as it was asked for, its profile resolved. `listed` says how many inputs its request held."""
+    """A batch as its request describes it, with its profile resolved. `listed` counts the inputs in the request."""
 
     batchID: str
     userID: str
@@ -60,12 +60,12 @@ class Batch(Struct, frozen=True, kw_only=True):
     createdMs: int
 
     def job(self, position: int, uri: str) -> Job:
-        """The job of one of its inputs."""
+        """The job of the input at a position, counted from 0."""
         return Job(
             userid=self.userID,
             jobid=ids.job_id(self.batchID, position),
             input=uri,
-            output=folder(self.output, self.prefix, uri),
+            output=output_folder(self.output, self.prefix, uri),
             priority=self.priority,
             profile=self.profile,
         )
@@ -74,52 +74,58 @@ class Batch(Struct, frozen=True, kw_only=True):
 _SUFFIX = re.compile(r"[^/\x00-\x1f]{1,64}")
 FORMATS = formats.FORMATS | {
     "s3-folder": (formats.FORMATS["s3-prefix"][0], "an s3://bucket/prefix/ URI that ends in '/'"),
-    "suffix": (lambda text: _SUFFIX.fullmatch(text) is not None, "1 to 64 characters that names end with, without '/'"),
+    "suffix": (
+        lambda text: _SUFFIX.fullmatch(text) is not None,
+        "1 to 64 characters without '/' and control characters, at the end of a name",
+    ),
 }
 
 
 @cache
 def _reader() -> Reader[BatchRequest]:
-    """Made when a request is read, which few of those that import this ever do."""
+    """Built at the first request, as most functions that import this module never read one."""
     return Reader(BatchRequest, FORMATS)
 
 
 SOURCES = ("inputs", "batchInputs", "manifest", "prefix")
 
 
-class Order(NamedTuple):
-    """A batch, and the inputs that its request lists."""
+class Submission(NamedTuple):
+    """A batch, and the inputs that its request lists; none where it has a manifest or a prefix."""
 
     batch: Batch
-    listed: list[str]
+    inputs: list[str]
 
 
 def read_batch(
     text: bytes, batch_id: str, now_ms: int, presets: Profiles = BUILT_IN, prefixes: Prefixes = UNRESTRICTED
-) -> Order:
-    """What a POST /v1/batches body asks for. Malformed or Invalid."""
+) -> Submission:
+    """The batch that the body of POST /v1/batches asks for. `now_ms` is in Unix milliseconds.
+
+    Raises Malformed when the body is not JSON, and Invalid with all its faults otherwise.
+    """
     limits = {"inputs": INPUTS_LIMIT, "batchInputs": INPUTS_LIMIT}
     body = ProfileBody(text, presets, limits, "; list more in a manifest")
-    places = prefix_faults(body, _places(body), prefixes)
-    asked = _reader().read(body, [*profile_faults(body), *_source_faults(body), *places])
-    listed = asked.inputs or asked.batchInputs or []
+    places = prefix_faults(body, _input_places(body), prefixes)
+    request = _reader().read(body, [*profile_faults(body), *_source_faults(body), *places])
+    listed = request.inputs or request.batchInputs or []
     batch = Batch(
         batchID=batch_id,
-        userID=asked.userid,
-        output=asked.output,
-        priority=asked.priority,
-        profile=resolve(asked.profile),
-        manifest=asked.manifest or "",
-        prefix=asked.prefix or "",
-        suffixes=tuple(asked.suffixes or ()),
+        userID=request.userid,
+        output=request.output,
+        priority=request.priority,
+        profile=resolve(request.profile),
+        manifest=request.manifest or "",
+        prefix=request.prefix or "",
+        suffixes=tuple(request.suffixes or ()),
         listed=len(listed),
         createdMs=now_ms,
     )
-    return Order(batch, listed)
+    return Submission(batch, listed)
 
 
-def _places(body: Body) -> Iterator[tuple[str, object]]:
-    """What a request names to be read, each with its pointer."""
+def _input_places(body: Body) -> Iterator[tuple[str, object]]:
+    """The objects and prefixes that a request wants to read, each with its JSON pointer."""
     for name in SOURCES:
         given = body.fields.get(name)
         if isinstance(given, list):
@@ -129,34 +135,36 @@ def _places(body: Body) -> Iterator[tuple[str, object]]:
 
 
 def _source_faults(body: Body) -> Iterator[Fault]:
-    """Not one source, or one whose outputs would overwrite an input, one another, or be inputs themselves."""
+    """Faults in the sources of inputs: not exactly one, or outputs that would overwrite or become inputs."""
     given = [name for name in SOURCES if name in body.fields]
     if len(given) != 1:
-        said = f"not {' and '.join(given)}" if given else "none is given"
-        yield Fault("", f"must have one of inputs, manifest and prefix, {said}")
+        actual = f"not {' and '.join(given)}" if given else "none is given"
+        yield Fault("", f"must have one of inputs, manifest and prefix, {actual}")
     for name in ("inputs", "batchInputs"):
         listed = body.fields.get(name)
         if isinstance(listed, list):
             yield from output_faults(body, ((f"/{name}/{n}", uri) for n, uri in enumerate(listed)))
     prefix, output, suffixes = (body.fields.get(name) for name in ("prefix", "output", "suffixes"))
     if suffixes is not None and prefix is None:
-        yield Fault("/suffixes", "goes with prefix only")
+        yield Fault("/suffixes", "is only allowed with prefix")
     is_suffix = FORMATS["suffix"][0]
     listed = suffixes[:SUFFIXES_LIMIT] if isinstance(suffixes, list) else ()
     chosen = [text for text in listed if isinstance(text, str) and is_suffix(text)]
-    if isinstance(prefix, str) and isinstance(output, str) and loops(prefix, chosen, output):
-        yield Fault("/output", "lies under prefix, where the outputs would be inputs of the next batch: choose another")
+    if isinstance(prefix, str) and isinstance(output, str) and outputs_become_inputs(prefix, chosen, output):
+        yield Fault(
+            "/output", "lies under prefix, where the outputs would be inputs of the next batch: choose another output"
+        )
 
 
-def loops(prefix: str, suffixes: Sequence[str], output: str) -> bool:
-    """Whether what is written to an output prefix would be found under an input prefix."""
-    made = [end.lower() for suffix in suffixes for end in output_suffixes(suffix)]
+def outputs_become_inputs(prefix: str, suffixes: Sequence[str], output: str) -> bool:
+    """Whether an output below `output` could be an input of a batch with this prefix and these suffixes."""
+    endings = [end.lower() for suffix in suffixes for end in output_suffixes(suffix)]
     return output.startswith(prefix) and (
-        not suffixes or any(suffixes_overlap(end, suffix.lower()) for end in made for suffix in suffixes)
+        not suffixes or any(suffixes_overlap(end, suffix.lower()) for end in endings for suffix in suffixes)
     )
 
 
-def folder(output: str, prefix: str, uri: str) -> str:
-    """Where the output of an input goes: the folders that it lies in below the prefix are kept."""
+def output_folder(output: str, prefix: str, uri: str) -> str:
+    """The output prefix for one input: its folders below the input prefix are kept."""
     below = uri.removeprefix(prefix) if prefix else ""
     return output + below[: below.rfind("/") + 1]

@@ -1,12 +1,12 @@
-"""The batches table: what each batch is, the pages of its inputs, and the strips that count its jobs.
+"""The batches table: batches with their progress, the pages of their inputs, and the strips that count their jobs.
 
-    batchID   item             what                                                     written by
+    batchID   item             content                                                  written by
     ────────  ───────────────  ───────────────────────────────────────────────────────  ─────────────────────
-    id        batch            the batch, and how far it is                             batch, survey, tally
-    id        page#<run>#<n>   inputs that become jobs together, and who is at it       survey, batch, expand
+    id        batch            the batch and its progress                               batch, survey, tally
+    id        page#<run>#<n>   inputs that become jobs together, and a lease            survey, batch, expand
     id        strip#<n>        how often 10,000 of its jobs have moved, and to where    tally
 
-A page is one function's at a time, by a lease that ends later than the function can run. Everything has a TTL.
+One invocation at a time holds the lease of a page, which ends later than the invocation can run. Every item has a TTL.
 """
 
 import time
@@ -34,10 +34,10 @@ from elasticrecode.aws.dynamodb import (
     text,
 )
 from elasticrecode.batches.counting import Change, Strip
-from elasticrecode.batches.progress import Counts, Sample, Standing, counted
+from elasticrecode.batches.messages import PageMessage
+from elasticrecode.batches.progress import JobCounts, Sample, StoredBatch, count_jobs
 from elasticrecode.batches.request import Batch
-from elasticrecode.batches.survey import Findings, Line, Page, Survey
-from elasticrecode.batches.tasks import Task
+from elasticrecode.batches.survey import Line, Page, Survey, SurveyResult
 from elasticrecode.contract.tables import BATCHES_KEYS, TTL
 from elasticrecode.errors import Unavailable
 from elasticrecode.jobs.events import Failure
@@ -46,26 +46,29 @@ _BATCH = "batch"
 _STRIP = "strip#"
 _WRITE_LIMIT = 25
 _SAVING_ROUNDS = 10
-"""The pages of a large batch may be more than a partition takes at once."""
+"""A large batch has more pages than a partition takes at once."""
 
 
-class Held(NamedTuple):
-    """A page that is the caller's until its lease ends. `tries` counts how often it has been, this time included."""
+class LeasedPage(NamedTuple):
+    """A page that the caller holds until its lease ends.
+
+    `tries` counts how often it was leased, this time included. A settled page is done, and has no lease.
+    """
 
     page: Page
     tries: int
     settled: bool
 
 
-class Saved(NamedTuple):
-    """A look through the inputs of a batch that has stored its pages under its name."""
+class StoredSurvey(NamedTuple):
+    """A complete survey, whose pages are stored under the name `run`."""
 
     run: str
-    found: Findings
+    result: SurveyResult
 
 
-class Ledger:
-    """Reads and writes of the batches table. Raises Unavailable when AWS refuses."""
+class BatchesTable:
+    """Reads and writes the batches table. Raises Unavailable when AWS refuses."""
 
     def __init__(self, name: str, retention_seconds: int = 0) -> None:
         self._table = Table(name)
@@ -73,11 +76,11 @@ class Ledger:
 
     # The batch
 
-    def create(self, batch: Batch, survey: Saved | None = None) -> None:
-        """Store a new batch, with its pages where they are saved already. One that is there stays as it is."""
+    def create(self, batch: Batch, survey: StoredSurvey | None = None) -> None:
+        """Store a new batch, with its survey where it is complete already. A batch with the same id stays as it is."""
         item = {**_key(batch.batchID, _BATCH), "asked": document(batch), "settled": number(0)}
         item |= {"unmade": number(0), "round": number(0)}
-        item |= {"run": text(survey.run), "findings": document(survey.found)} if survey else {}
+        item |= {"run": text(survey.run), "findings": document(survey.result)} if survey else {}
         with suppress(ConditionFailed):
             self._table.put(
                 {**item, **self._ttl()},
@@ -85,32 +88,32 @@ class Ledger:
                 ConditionExpression=f"attribute_not_exists({BATCHES_KEYS[0]})",
             )
 
-    def standing(self, batch_id: str) -> Standing | None:
-        """How far a batch is; None when there is none, or its time of retention has passed."""
+    def get(self, batch_id: str) -> StoredBatch | None:
+        """A batch with its progress; None when it does not exist, or its time of retention has passed."""
         item = self._table.get(_key(batch_id, _BATCH), "reading the batch")
-        return _standing(item) if item and is_current(item) else None
+        return _stored_batch(item) if item and is_current(item) else None
 
-    def surveyed(self, batch_id: str, saved: Saved) -> bool:
-        """Note what a look through the inputs has brought; False where another was first, or it is not wanted."""
+    def complete_survey(self, batch_id: str, survey: StoredSurvey) -> bool:
+        """Let a survey be the one that counts. False where another was first, or the batch was cancelled or failed."""
         return self._update(
             batch_id,
             "SET #run = :run, findings = :findings",
             "attribute_not_exists(findings) AND attribute_not_exists(cancelledMs) AND attribute_not_exists(failure)",
-            {":run": text(saved.run), ":findings": document(saved.found)},
+            {":run": text(survey.run), ":findings": document(survey.result)},
             {"#run": "run"},
         )
 
-    def fail(self, batch_id: str, failure: Failure, found: Findings) -> bool:
-        """Let a batch be failed that no job was made of; False where some were, or will be, or it is not wanted."""
+    def fail(self, batch_id: str, failure: Failure, result: SurveyResult) -> bool:
+        """Fail a batch that has no jobs. False where a survey was completed, or the batch was cancelled or failed."""
         return self._update(
             batch_id,
             "SET failure = :failure, findings = :findings",
             "attribute_not_exists(findings) AND attribute_not_exists(cancelledMs) AND attribute_not_exists(failure)",
-            {":failure": document(failure), ":findings": document(found)},
+            {":failure": document(failure), ":findings": document(result)},
         )
 
     def cancel(self, batch_id: str, now_ms: int) -> bool:
-        """Let a batch be cancelled that has not ended; False where it has, or was cancelled before."""
+        """Cancel a batch. False where it has ended, or was cancelled before."""
         return self._update(
             batch_id,
             "SET cancelledMs = :now",
@@ -119,21 +122,24 @@ class Ledger:
         )
 
     def sample(self, batch_id: str, samples: Sequence[Sample]) -> None:
-        """Note how many jobs had ended when."""
+        """Store the samples of how many jobs have ended."""
         self._update(batch_id, "SET samples = :samples", "", {":samples": document(samples)})
 
-    def end(self, standing: Standing, counts: Counts, now_ms: int, event: Mapping[str, Any]) -> bool:
-        """Let a batch have ended and store the event that tells of it, both or neither; False where it has before."""
+    def end(self, stored: StoredBatch, counts: JobCounts, now_ms: int, event: Mapping[str, Any]) -> bool:
+        """Mark a batch as ended and store its event, both or neither. False where another call was first.
+
+        `event` is the write of a TransactWriteItems call.
+        """
         update = {
             "TableName": self._table.name,
-            "Key": _key(standing.batch.batchID, _BATCH),
+            "Key": _key(stored.batch.batchID, _BATCH),
             "UpdateExpression": "SET endedMs = :now, moves = :moves REMOVE samples ADD #round :one",
             "ConditionExpression": "attribute_not_exists(endedMs) AND #round = :round",
             "ExpressionAttributeNames": {"#round": "round"},
             "ExpressionAttributeValues": {
                 ":now": number(now_ms),
                 ":one": number(1),
-                ":round": number(standing.round),
+                ":round": number(stored.round),
                 ":moves": number(counts.moves),
             },
         }
@@ -143,40 +149,45 @@ class Ledger:
             return False
         return True
 
-    def reopen(self, standing: Standing) -> None:
-        """Let a batch that had ended go on, as jobs of it do again."""
+    def reopen(self, stored: StoredBatch) -> None:
+        """Mark a batch that had ended as running, because a job of it was retried."""
         self._update(
-            standing.batch.batchID,
+            stored.batch.batchID,
             "REMOVE endedMs",
             "attribute_exists(endedMs) AND #round = :round",
-            {":round": number(standing.round)},
+            {":round": number(stored.round)},
             {"#round": "round"},
         )
 
     # Pages
 
-    def save(self, batch: Batch, lines: Iterable[Line], beat: Callable[[], None] = lambda: None) -> Saved:
-        """Look through inputs and store them page by page, under a name of their own.
+    def store_pages(
+        self, batch: Batch, lines: Iterable[Line], heartbeat: Callable[[], None] = lambda: None
+    ) -> StoredSurvey:
+        """Survey inputs and store them page by page, under a run of their own.
 
-        `beat` is called now and then. Unreadable where they are more than a batch may have.
+        `heartbeat` is called after every 25 pages. Raises Unreadable when there are more inputs than JOBS_LIMIT.
         """
         run, survey = ids.new(), Survey(batch)
         pages = survey.pages(lines)
         while some := list(islice(pages, _WRITE_LIMIT)):
             self._write([self._page_item(batch, run, n, page) for n, page in some])
-            beat()
-        return Saved(run, survey.found)
+            heartbeat()
+        return StoredSurvey(run, survey.result)
 
     def _page_item(self, batch: Batch, run: str, n: int, page: Page) -> Item:
         inputs = {"B": zlib.compress(msgspec.json.encode(page.inputs))}
         return {**_key(batch.batchID, _page(run, n)), "first": number(page.first), "inputs": inputs, **self._ttl()}
 
-    def hold(self, task: Task, now_ms: int, until_ms: int) -> Held | None:
-        """Take a page for as long as a function may be at it; None while another is. A settled one is nobody's."""
+    def lease_page(self, message: PageMessage, now_ms: int, until_ms: int) -> LeasedPage | None:
+        """Lease the page that a message names until `until_ms`; None while another invocation holds it.
+
+        A settled page is answered without a lease. Times are in Unix milliseconds.
+        """
         try:
             item = self._table.update(
-                _key(task.batchID, _page(task.run, task.page)),
-                "taking a page of the batch",
+                _key(message.batchID, _page(message.run, message.page)),
+                "leasing a page of the batch",
                 UpdateExpression="SET #lease = :until ADD tries :one",
                 ConditionExpression="attribute_exists(inputs) AND attribute_not_exists(settled) AND "
                 "(attribute_not_exists(#lease) OR #lease < :now)",
@@ -191,13 +202,13 @@ class Ledger:
                 return None
         inputs = msgspec.json.decode(zlib.decompress(item["inputs"]["B"]), type=list[str])
         tries = int(item["tries"]["N"]) if "tries" in item else 0
-        return Held(Page(int(item["first"]["N"]), inputs), tries, "settled" in item)
+        return LeasedPage(Page(int(item["first"]["N"]), inputs), tries, "settled" in item)
 
-    def settle(self, task: Task, unmade: int = 0) -> None:
-        """Note that a page has been made jobs, or how many of its inputs will not be; once."""
+    def settle_page(self, message: PageMessage, skipped: int = 0) -> None:
+        """Mark a page as done and count it, once. `skipped` of its inputs did not become jobs."""
         page = {
             "TableName": self._table.name,
-            "Key": _key(task.batchID, _page(task.run, task.page)),
+            "Key": _key(message.batchID, _page(message.run, message.page)),
             "UpdateExpression": "SET settled = :one REMOVE #lease",
             "ConditionExpression": "attribute_not_exists(settled)",
             "ExpressionAttributeNames": {"#lease": "lease"},
@@ -205,9 +216,9 @@ class Ledger:
         }
         batch = {
             "TableName": self._table.name,
-            "Key": _key(task.batchID, _BATCH),
+            "Key": _key(message.batchID, _BATCH),
             "UpdateExpression": "ADD settled :one, unmade :unmade",
-            "ExpressionAttributeValues": {":one": number(1), ":unmade": number(unmade)},
+            "ExpressionAttributeValues": {":one": number(1), ":unmade": number(skipped)},
         }
         for pause in pauses():
             try:
@@ -215,7 +226,7 @@ class Ledger:
             except ConditionFailed:
                 return
             except Conflict:
-                time.sleep(pause)  # others settle pages of the same batch
+                time.sleep(pause)  # other invocations settle pages of the same batch
             else:
                 return
         raise refused("settling a page of the batch")
@@ -223,7 +234,7 @@ class Ledger:
     # Strips
 
     def count(self, batch_id: str, strip_number: int, changes: Sequence[Change]) -> Strip:
-        """Let a strip take over changes; the strip as it is then, whoever was first to tell of them."""
+        """Merge changes into a strip and store it. Answers the strip, also where it had all changes already."""
         key = _key(batch_id, f"{_STRIP}{strip_number:03d}")
         for pause in pauses():
             item = self._table.get(key, "reading the counts of the batch")
@@ -231,10 +242,10 @@ class Ledger:
             if not strip.merge(changes):
                 return strip
             version = int(item["version"]["N"]) if item else 0
-            counted = {"version": number(version + 1), "cells": {"B": strip.pack()}, "codes": document(strip.codes)}
+            content = {"version": number(version + 1), "cells": {"B": strip.pack()}, "codes": document(strip.codes)}
             with suppress(ConditionFailed):
                 self._table.put(
-                    {**key, **counted, **self._ttl()},
+                    {**key, **content, **self._ttl()},
                     "writing the counts of the batch",
                     ConditionExpression="version = :version" if item else "attribute_not_exists(version)",
                     **({"ExpressionAttributeValues": {":version": number(version)}} if item else {}),
@@ -244,7 +255,7 @@ class Ledger:
         raise Unavailable(f"Other invocations are counting the batch. {TRY_AGAIN}")
 
     def strips(self, batch_id: str) -> list[Strip]:
-        """All strips of a batch that have counted anything, in order."""
+        """The strips of a batch with a change, in ascending order."""
         items = self._table.query_all(
             "reading the counts of the batch",
             KeyConditionExpression="#batch = :batch AND begins_with(#item, :strip)",
@@ -254,16 +265,16 @@ class Ledger:
         )
         return list(map(_strip, items))
 
-    def counts(self, batch_id: str) -> Counts:
-        """What all strips of a batch come to."""
-        return counted(self.strips(batch_id))
+    def counts(self, batch_id: str) -> JobCounts:
+        """The counts of all jobs of a batch."""
+        return count_jobs(self.strips(batch_id))
 
-    # What they share
+    # Shared by all items
 
     def _update(
         self, batch_id: str, change: str, condition: str, values: Item, names: Mapping[str, str] | None = None
     ) -> bool:
-        """Change a batch that there is; False where the condition does not hold."""
+        """Change an existing batch. False where the condition does not hold."""
         exists = f"attribute_exists({BATCHES_KEYS[0]})"
         arguments: dict[str, Any] = {"ExpressionAttributeValues": values} if values else {}
         arguments |= {"ExpressionAttributeNames": names} if names else {}
@@ -287,13 +298,13 @@ class Ledger:
         return {TTL: number(int(time.time()) + self._retention_seconds)}
 
 
-def _standing(item: Item) -> Standing:
-    return Standing(
+def _stored_batch(item: Item) -> StoredBatch:
+    return StoredBatch(
         batch=msgspec.json.decode(item["asked"]["S"], type=Batch),
         run=item["run"]["S"] if "run" in item else "",
-        found=msgspec.json.decode(item["findings"]["S"], type=Findings) if "findings" in item else None,
+        survey=msgspec.json.decode(item["findings"]["S"], type=SurveyResult) if "findings" in item else None,
         settled=int(item["settled"]["N"]),
-        unmade=int(item["unmade"]["N"]),
+        skipped=int(item["unmade"]["N"]),
         cancelledMs=int(item["cancelledMs"]["N"]) if "cancelledMs" in item else None,
         endedMs=int(item["endedMs"]["N"]) if "endedMs" in item else None,
         failure=msgspec.json.decode(item["failure"]["S"], type=Failure) if "failure" in item else None,
