@@ -21,7 +21,7 @@ export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := 1
 export CDK_DISABLE_VERSION_CHECK := 1
 export UV_SYSTEM_CERTS := 1
 
-.PHONY: audit help licences run sbom up down clean logs token quick test test-all iam-proof check format lock synth deploy destroy bench chaos fuzz
+.PHONY: audit help licences run sbom up sync down clean logs token quick test test-all iam-proof check format lock synth deploy destroy bench chaos fuzz
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -31,6 +31,9 @@ run: $(TOOLS)/local ## everything on this machine: deploy, transcode a real clip
 
 up: $(TOOLS)/local ## start what is missing and leave it running (PORT, AWS_PORT, K8S_PORT, WORKERS, AUTH=cognito, IAM=enforced)
 	@python -m local up
+
+sync: $(TOOLS)/local ## put changed functions and core modules into the running stack; says so when it needs `make up`
+	@python -m local sync
 
 down: $(TOOLS)/local ## stop everything, keep the data
 	@python -m local down

@@ -1,11 +1,11 @@
-"""`python -m local up|run|down|clean|logs|token`."""
+"""`python -m local up|run|sync|down|clean|logs|token`."""
 
 import os
 import shutil
 import sys
 from collections.abc import Callable
 
-from local import cluster, deployment, identities, processes, users
+from local import cluster, deployment, identities, processes, sync, users
 from local.demo import demonstrate
 from local.deployment import step
 from local.place import LocalError, Place
@@ -24,7 +24,9 @@ def up(place: Place, supervisor: Supervisor) -> None:
         running = known if supervisor.running() else None
         supervisor.keep(processes.programs(place, running, deploying=not deployment.is_current(place)))
         deployment.wait_for_aws(place, supervisor)
+    current = deployment.is_current(place)
     stack = deployment.deploy(place)
+    sync.restore(place, deployed=not current)
     users.prepare(place)
     identities.prepare(place, stack["WorkerPolicy"])
     with step("Starting the front door, the cluster and the workers"):
@@ -90,6 +92,7 @@ _COMMANDS: dict[str, Callable[[Place, Supervisor], None]] = {
     "clean": clean,
     "logs": logs,
     "token": token,
+    "sync": sync.report,
 }
 
 

@@ -8,10 +8,9 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-import boto3
 from websockets.sync.client import ClientConnection, connect
 
-from local import users
+from local import aws, users
 from local.place import TOOLS, LocalError, Place
 from local.processes import AWS, FRONT, Supervisor
 
@@ -25,13 +24,7 @@ def demonstrate(place: Place, supervisor: Supervisor) -> None:
     """Transcode the clip and check what came out. LocalError when anything is not as it should be."""
     stack = place.stack()
     bucket = stack["MediaBucket"]
-    s3 = boto3.client(
-        "s3",
-        endpoint_url=stack["AwsEndpoint"],
-        region_name=stack["Region"],
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-    )
+    s3 = aws.client(place, "s3")
     s3.upload_file(str(_CLIP), bucket, "static/video/example.mp4")
     print(f"Put {_CLIP.name} into s3://{bucket}/static/video/example.mp4")
     body = {

@@ -1,6 +1,5 @@
 """Deploying the stack into the embedded AWS with the real CDK CLI."""
 
-import hashlib
 import json
 import os
 import ssl
@@ -11,14 +10,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import boto3
-
-from infra import version
+from local import aws, sources
 from local.place import ACCOUNT, REGION, ROOT, LocalError, Place
 from local.processes import AWS, CLUSTER, FRONT, Supervisor, wait_for
 
 _CDK = ROOT / "node_modules" / ".bin" / "cdk"
-_DEPLOYED = ("app.py", "cdk.json", "infra", "functions", "layers")
 _START_SECONDS = 60
 
 
@@ -49,13 +45,7 @@ def wait_for_cluster(place: Place, supervisor: Supervisor) -> None:
 
 def discover(place: Place) -> None:
     """Let the cluster's workers be known now and not in a minute. LocalError when the function fails."""
-    lambdas = boto3.client(
-        "lambda",
-        endpoint_url=place.aws_url,
-        region_name=REGION,
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-    )
+    lambdas = aws.client(place, "lambda")
     answer = lambdas.invoke(FunctionName=place.stack()["DiscoveryFunction"])
     said = json.load(answer["Payload"])
     if "FunctionError" in answer or said["unreachable"]:
@@ -86,17 +76,16 @@ def refuse_other_port(place: Place) -> None:
 
 
 def is_current(place: Place) -> bool:
-    """Whether what is deployed is what would be."""
-    marker = _marker(place)
-    return marker.exists() and marker.read_text() == _fingerprint(place) and place.stack_file.exists()
+    """Whether the deployed stack is built from today's files and options."""
+    return place.stack_file.exists() and sources.deployed(place) == sources.read(place)
 
 
 def deploy(place: Place) -> dict[str, str]:
-    """Deploy unless what is deployed is what would be; the stack's outputs. LocalError when CDK fails."""
+    """Deploy the stack unless it is current; its outputs. LocalError when CDK fails."""
     if is_current(place):
         return _noted(place, place.stack())
-    fingerprint, marker = _fingerprint(place), _marker(place)
-    marker.unlink(missing_ok=True)
+    files = sources.read(place)
+    sources.note(place, None)
     log = place.logs / "deploy.log"
     log.unlink(missing_ok=True)
     if not (place.state / "bootstrapped").exists():
@@ -108,7 +97,7 @@ def deploy(place: Place) -> dict[str, str]:
         _cdk(place, log, "deploy", "--require-approval", "never", "--outputs-file", str(outputs))
     (told,) = json.loads(outputs.read_text()).values()
     stack = _noted(place, told)
-    marker.write_text(fingerprint)
+    sources.note(place, files)
     return stack
 
 
@@ -141,19 +130,3 @@ def _cdk(place: Place, log: Path, *arguments: str) -> None:
         )
     if done.returncode:
         raise LocalError(f"`cdk {arguments[0]}` failed.", log)
-
-
-def _marker(place: Place) -> Path:
-    """What tells of which deployment is there."""
-    return place.state / "deployed"
-
-
-def _fingerprint(place: Place) -> str:
-    """A hash of everything the deployment is made from."""
-    hash_ = hashlib.sha256(json.dumps([place.options(), version.current()]).encode())
-    for name in _DEPLOYED:
-        root = ROOT / name
-        for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
-            if path.is_file() and "__pycache__" not in path.parts:
-                hash_.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes())
-    return hash_.hexdigest()

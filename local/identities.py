@@ -7,9 +7,8 @@ import json
 import os
 from typing import Any
 
-import boto3
-
-from local.place import ACCOUNT, REGION, Place
+from local import aws
+from local.place import ACCOUNT, Place
 
 _MACHINE, WORKER = "elasticrecode-machine", "elasticrecode-worker"
 _ROLE_ARN = f"arn:aws:iam::{ACCOUNT}:role/{WORKER}"
@@ -17,9 +16,7 @@ _ROLE_ARN = f"arn:aws:iam::{ACCOUNT}:role/{WORKER}"
 
 def prepare(place: Place, policy_arn: str) -> None:
     """Let workers do what a policy says, by the profile that is in their environment."""
-    iam = boto3.client(
-        "iam", endpoint_url=place.aws_url, region_name=REGION, aws_access_key_id="test", aws_secret_access_key="test"
-    )
+    iam = aws.client(place, "iam")
     if not place.worker_profile.exists():
         _introduce(iam, place)
     attached = iam.list_attached_role_policies(RoleName=WORKER)["AttachedPolicies"]

@@ -5,10 +5,9 @@ import os
 import secrets
 from typing import Any
 
-import boto3
-
 from elasticrecode.access.callers import OPERATORS
-from local.place import REGION, LocalError, Place
+from local import aws
+from local.place import LocalError, Place
 
 USER, OPERATOR = "local", "operator"
 
@@ -69,10 +68,4 @@ def _passwords(place: Place) -> dict[str, str]:
 
 def cognito(place: Place) -> Any:
     """A client of the embedded AWS's Cognito, as its administrator."""
-    return boto3.client(
-        "cognito-idp",
-        endpoint_url=place.stack()["AwsEndpoint"],
-        region_name=REGION,
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-    )
+    return aws.client(place, "cognito-idp")
