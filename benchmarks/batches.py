@@ -33,8 +33,8 @@ from benchmarks.events import PRICES, begun, entry, written
 from elasticrecode.aws.clients import batched
 from elasticrecode.batches.counting import STRIP_SIZE, Change, Strip
 from elasticrecode.contract import tables
-from elasticrecode.jobs.events import BATCH_FINISHED, JOB_FINISHED
-from elasticrecode.jobs.lifecycle import CLAIM, State, write
+from elasticrecode.jobs.events import Action
+from elasticrecode.jobs.lifecycle import State, Step, write
 from elasticrecode.jobs.store import SHARDS
 from elasticrecode.jobs.uris import split
 from elasticrecode.workers import loads, registry
@@ -251,8 +251,8 @@ class _Course:
         changes = []
         for text in jobs:
             queued = json.loads(text)
-            running = _moved(queued, CLAIM, None, {"lease": 1_800_000_000_000, "worker": _POD})
-            finished = _moved(running, JOB_FINISHED, 1, {"outputs": _OUTPUTS})
+            running = _moved(queued, Step.CLAIM, None, {"lease": 1_800_000_000_000, "worker": _POD})
+            finished = _moved(running, Action.JOB_FINISHED, 1, {"outputs": _OUTPUTS})
             changes.append((_record("MODIFY", running, queued), _record("MODIFY", finished, running)))
         for end in (False, True):
             self._random.shuffle(changes)
@@ -315,7 +315,7 @@ class _Course:
             longer = {"S": new["job"]["S"] + "x" * (_KEY_BYTES - len(split(json.loads(new["job"]["S"])["input"])[1]))}
             self._units |= {f"{name}, {_LONGEST}": units for name, units in _units(new | {"job": longer}).items()}
         if "event" in new:
-            self._ended += json.loads(new["event"]["S"])["action"] == BATCH_FINISHED
+            self._ended += json.loads(new["event"]["S"])["action"] == Action.BATCH_FINISHED
 
 
 def _units(record: Item) -> dict[str, int]:

@@ -39,7 +39,7 @@ from urllib3 import HTTPResponse
 from elasticrecode.aws.dynamodb import Item
 from elasticrecode.contract import settings, tables
 from elasticrecode.jobs.claims import Claims
-from elasticrecode.jobs.events import JOB_FINISHED, JOB_PROGRESS, JOB_START, Output, Progress, Result, WorkerEvent
+from elasticrecode.jobs.events import Action, Output, Progress, Result, WorkerEvent
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.placement import Choice
 from elasticrecode.jobs.store import Accepted, JobsTable
@@ -56,7 +56,7 @@ _DAY = 86_400
 _POD = "ffmpeg-worker-95d8865bb-gtpnv"
 _MANAGEMENT_URL = "http://localhost/ws"
 _JOB: Job = msgspec.convert(contract("queue_message"), Job)
-_LIFE = (JOB_START, *[JOB_PROGRESS] * 8, JOB_FINISHED)
+_LIFE = (Action.JOB_START, *[Action.JOB_PROGRESS] * 8, Action.JOB_FINISHED)
 _INDEXES: tuple[tuple[tuple[str, str], tuple[str, ...]], ...] = (
     (tables.USER_KEYS, tables.USER_PROJECTION),
     (tables.DUE_KEYS, ()),
@@ -81,7 +81,11 @@ class _Limits(NamedTuple):
     cpu: float = math.inf
 
 
-_TEN, _HUNDRED, _WORST = _Mix("10 jobs", 10), _Mix("100 jobs", 100), _Mix("no progress", 100, (JOB_START, JOB_FINISHED))
+_TEN, _HUNDRED, _WORST = (
+    _Mix("10 jobs", 10),
+    _Mix("100 jobs", 100),
+    _Mix("no progress", 100, (Action.JOB_START, Action.JOB_FINISHED)),
+)
 _PROMISED = _Limits(calls=0.2, units=1.5, cpu=0.2)
 
 
@@ -145,7 +149,7 @@ def _cost(watchers: int) -> tuple[str, str, str, float, float]:
     asked = [body for operation, body in spent.requests if operation == "BatchGetItem"]
     reads = sum(len(keys["Keys"]) for body in asked for keys in body["RequestItems"].values())
     reads += sum(operation == "Query" for operation, _ in spent.requests) * max(1, watchers // 20)
-    told = sum(action != JOB_PROGRESS for action in _LIFE) / len(_LIFE)  # progress is not for the bus
+    told = sum(action != Action.JOB_PROGRESS for action in _LIFE) / len(_LIFE)  # progress is not for the bus
     amounts = {
         "write": _units(spent) / _EVENTS,
         "read": reads / _EVENTS,
@@ -196,9 +200,9 @@ def _message(job: Job, action: str, second: int) -> str:
         tsMs=now,
         attempt=1,
     )
-    if action == JOB_PROGRESS:
+    if action == Action.JOB_PROGRESS:
         event.progress = Progress(percent=41.7, frame=100, fps=29.3, speed=0.98, etaSeconds=4.8)
-    if action == JOB_FINISHED:
+    if action == Action.JOB_FINISHED:
         event.result = Result([Output(f"{job.output}example.mp4", 1_034_512, 8.0, 1920, 1080, "h264", 1_034_512, 240)])
     return msgspec.json.encode(event).decode()
 

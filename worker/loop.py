@@ -15,9 +15,9 @@ from msgspec import UNSET
 from elasticrecode import wire
 from elasticrecode.errors import Unavailable
 from elasticrecode.jobs.claims import Claim, Claims
-from elasticrecode.jobs.events import JOB_FAILED, JOB_FINISHED, JOB_PROGRESS, JOB_START, Progress
+from elasticrecode.jobs.events import Action, Progress
 from elasticrecode.jobs.job import Job
-from elasticrecode.jobs.lifecycle import ENDED, JOB_LOST, JOB_RETURNED
+from elasticrecode.jobs.lifecycle import ENDED
 from worker.errors import ClaimLost, PermanentError, ShuttingDown, TransientError
 from worker.job_role import JobRole
 from worker.lease import Lease
@@ -151,7 +151,7 @@ class Worker:
         if answer.state in ENDED:
             lease.delete_message()
         elif answer.lost:
-            reporter.send(JOB_LOST, msg="its lease expired", attempt=answer.attempt)
+            reporter.send(Action.JOB_LOST, msg="its lease expired", attempt=answer.attempt)
             lease.return_after(_SHORT_DELAY_SECONDS)
         else:
             lease.return_after(self._settings.lease_seconds / 2)
@@ -162,21 +162,21 @@ class Worker:
 
         def report(progress: Progress) -> None:
             try:
-                reporter.send(JOB_PROGRESS, progress=progress)
+                reporter.send(Action.JOB_PROGRESS, progress=progress)
             except (BotoCoreError, ClientError) as error:
                 _log.warning("job %s: cannot send progress: %s", job.jobid, error)
 
         delay = min(_MAX_DELAY_SECONDS, _FIRST_DELAY_SECONDS * 2 ** (receives - 1))
         try:
-            reporter.send(JOB_START)
+            reporter.send(Action.JOB_START)
             storage = Storage(partial(self._role.s3, job)) if self._role else self._storage
             result = run_job(job, self._settings, storage, runner, report, lease.renew)
-            reporter.send(JOB_FINISHED, result=result)
+            reporter.send(Action.JOB_FINISHED, result=result)
             lease.delete_message()
             _log.info("job %s finished", job.jobid)
         except PermanentError as error:
             _log.info("job %s failed: %s: %s", job.jobid, error.failure.code, error)
-            reporter.send(JOB_FAILED, msg=str(error), error=error.failure, result=error.result or UNSET)
+            reporter.send(Action.JOB_FAILED, msg=str(error), error=error.failure, result=error.result or UNSET)
             lease.delete_message()
         except TransientError as error:
             _log.warning("job %s returned for %s s: %s", job.jobid, delay, error)
@@ -185,7 +185,7 @@ class Worker:
             _log.info("job %s dropped: %s", job.jobid, lost)
         except ShuttingDown:
             _log.info("job %s returned: asked to terminate", job.jobid)
-            reporter.send(JOB_RETURNED, msg="the worker was asked to terminate")
+            reporter.send(Action.JOB_RETURNED, msg="the worker was asked to terminate")
             if self._claims and reporter.attempt:
                 self._claims.release(job.jobid, reporter.attempt)
             lease.return_after(0)
@@ -199,7 +199,7 @@ class Worker:
     def _return_job(self, reporter: Reporter, lease: Lease, delay: float, error: TransientError) -> None:
         """Return the job for a later attempt. Without a claim no event is sent: such a job has not failed."""
         if reporter.attempt:
-            reporter.send(JOB_RETURNED, msg=str(error), error=error.failure)
+            reporter.send(Action.JOB_RETURNED, msg=str(error), error=error.failure)
         lease.return_after(delay)
 
     def _url_of(self, queue: str) -> str:

@@ -16,7 +16,8 @@ from elasticrecode.aws.sqs import Message, Sender
 from elasticrecode.contract.settings import ConsumeSettings
 from elasticrecode.errors import Unavailable, UnreadableEvent
 from elasticrecode.jobs import events, lifecycle
-from elasticrecode.jobs.events import JOB_FAILED, Event, Failure
+from elasticrecode.jobs.events import Action, Event, Failure
+from elasticrecode.jobs.lifecycle import Step
 from elasticrecode.jobs.store import JobsTable
 from elasticrecode.log import logger
 from elasticrecode.runtime import compose
@@ -70,7 +71,7 @@ def build(settings: ConsumeSettings) -> Callable[[dict[str, Any], Any], dict[str
             if event.result.quality is not UNSET:
                 details["quality"] = msgspec.json.encode(event.result.quality).decode()
         error = event.error
-        if event.action == JOB_FAILED and error is UNSET:
+        if event.action == Action.JOB_FAILED and error is UNSET:
             error = Failure("worker-failed", event.msg or "Its worker gave no reason.")
         if error is not UNSET:
             details["failure"] = msgspec.json.encode(error).decode()
@@ -82,7 +83,7 @@ def build(settings: ConsumeSettings) -> Callable[[dict[str, Any], Any], dict[str
             return
         failure = _exhausted(event, settings.max_strikes)
         last = {"failure": msgspec.json.encode(failure).decode()}
-        if table.move(event.jobID, lifecycle.EXHAUST, attempt, now, last, settings.max_strikes, event.action):
+        if table.move(event.jobID, Step.EXHAUST, attempt, now, last, settings.max_strikes, event.action):
             table.log([_failed(event, failure)], settings.event_retention_seconds)
 
     return consume
@@ -101,7 +102,7 @@ def _failed(event: Event, failure: Failure) -> Event:
         ts=event.ts,
         userID=event.userID,
         jobID=event.jobID,
-        action=JOB_FAILED,
+        action=Action.JOB_FAILED,
         nodeName=event.nodeName,
         podName=event.podName,
         eventID=f"{event.eventID}-last",

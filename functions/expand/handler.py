@@ -17,8 +17,8 @@ from elasticrecode.batches.store import BatchesTable
 from elasticrecode.contract.settings import ExpandSettings
 from elasticrecode.errors import Refused, Unavailable
 from elasticrecode.jobs import events
+from elasticrecode.jobs.events import Action
 from elasticrecode.jobs.job import Job
-from elasticrecode.jobs.lifecycle import JOB_CANCELLED
 from elasticrecode.jobs.placement import Choice, wanted
 from elasticrecode.jobs.store import Accepted, JobsTable
 from elasticrecode.log import logger
@@ -90,8 +90,8 @@ class Expander:
         logger.info("jobs created", extra={"jobs": len(jobs), "again": again})
 
     def _cancel(self, job: Job) -> None:
-        event = events.said(JOB_CANCELLED, job.userid, job.jobid, _now_ms())
-        self._jobs.move_and_log(JOB_CANCELLED, event, self._settings.event_retention_seconds)
+        event = events.said(Action.JOB_CANCELLED, job.userid, job.jobid, _now_ms())
+        self._jobs.move_and_log(Action.JOB_CANCELLED, event, self._settings.event_retention_seconds)
 
 
 def _now_ms() -> int:

@@ -22,9 +22,10 @@ from elasticrecode.contract.settings import JobsSettings
 from elasticrecode.errors import BadParameter, NotFound, Refused
 from elasticrecode.jobs import events
 from elasticrecode.jobs.answers import Retried
+from elasticrecode.jobs.events import Action
 from elasticrecode.jobs.formats import FORMATS
 from elasticrecode.jobs.job import Job, Kind
-from elasticrecode.jobs.lifecycle import JOB_CANCELLED, JOB_RETRIED, STATES, State
+from elasticrecode.jobs.lifecycle import STATES, State
 from elasticrecode.jobs.placement import Choice, wanted
 from elasticrecode.jobs.record import JobRecord
 from elasticrecode.jobs.requests import RetryRequest
@@ -74,13 +75,13 @@ def build(settings: JobsSettings) -> http.LambdaHandler:
 
     def cancel(request: http.Request) -> http.Response:
         record = _own(request)
-        if not _change(JOB_CANCELLED, record):
+        if not _change(Action.JOB_CANCELLED, record):
             raise Refused(f"The job can't be cancelled: it is {_existing(record.jobID).state}.")
         return http.Response(_existing(record.jobID), 202)
 
     def retry(request: http.Request) -> http.Response:
         record = _own(request)
-        if not _change(JOB_RETRIED, record, _choice_for(table.jobs([record.jobID])[record.jobID])):
+        if not _change(Action.JOB_RETRIED, record, _choice_for(table.jobs([record.jobID])[record.jobID])):
             state = _existing(record.jobID).state
             raise Refused(f"Only failed and cancelled jobs can be retried; the job is {state}.")
         return http.Response(_existing(record.jobID), 202)
@@ -144,7 +145,7 @@ def build(settings: JobsSettings) -> http.LambdaHandler:
         for record in records:
             with suppress(Refused, KeyError):
                 planned.append((record, _choice_for(known[record.jobID])))
-        return sum(side_by_side(lambda each: _change(JOB_RETRIED, *each), planned))
+        return sum(side_by_side(lambda each: _change(Action.JOB_RETRIED, *each), planned))
 
     def _choice_for(job: Raw) -> Choice:
         (choice,) = registry.choose([wanted(msgspec.json.decode(job, type=Job))])

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from elasticrecode.contract.settings import PublishSettings
-from elasticrecode.jobs.events import JOB_PROGRESS
+from elasticrecode.jobs.events import Action
 from elasticrecode.jobs.store import JobsTable
 from elasticrecode.runtime import compose
 from elasticrecode.watch.feed import Teller, chunk_of
@@ -17,7 +17,7 @@ def build(settings: PublishSettings) -> Callable[[dict[str, Any], Any], None]:
 
     def publish(batch: dict[str, Any], context: Any) -> None:
         chunks = [chunk_of(record["dynamodb"]["NewImage"]) for record in batch["Records"]]
-        events = (pair for chunk in chunks for pair in chunk.events if pair[1].action != JOB_PROGRESS)
+        events = (pair for chunk in chunks for pair in chunk.events if pair[1].action != Action.JOB_PROGRESS)
         refused = bus.put([told.body for told in teller.tell(events)])
         if refused:
             raise RuntimeError(f"{len(refused)} events were not taken: {sorted(set(refused.values()))[:5]}")

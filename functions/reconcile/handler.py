@@ -37,9 +37,9 @@ from elasticrecode.contract.metrics import (
 from elasticrecode.contract.settings import ReconcileSettings
 from elasticrecode.errors import Refused, UnreadableEvent
 from elasticrecode.jobs import events, lifecycle
-from elasticrecode.jobs.events import JOB_FAILED, Event, Failure, WorkerEvent
+from elasticrecode.jobs.events import Action, Event, Failure, WorkerEvent
 from elasticrecode.jobs.job import Job
-from elasticrecode.jobs.lifecycle import JOB_LOST
+from elasticrecode.jobs.lifecycle import Step
 from elasticrecode.jobs.placement import GROUPS, Choice, Group, Want, wanted
 from elasticrecode.jobs.store import JobsTable, Waiting
 from elasticrecode.log import logger
@@ -115,7 +115,7 @@ def build(settings: ReconcileSettings) -> Callable[[Any, Any], dict[str, int]]:
             return bool(table.postpone([found.job.jobid], now)) and _resend(found.job, now)
         if found.lease is None and found.since_ms < now - _LONGEST_WAIT_MS:
             failure = Failure("worker-silent", "Its worker, which claims no jobs, has not been heard of for a day.")
-            return table.move_and_log(lifecycle.BURY, _failed(found.job, failure), keep)
+            return table.move_and_log(Step.BURY, _failed(found.job, failure), keep)
         if found.lease is not None and found.lease < now:
             return not sender.send([Message(found.job.jobid, settings.control_queue, _lost(found, now))])
         return False
@@ -213,7 +213,7 @@ def build(settings: ReconcileSettings) -> Callable[[Any, Any], dict[str, int]]:
             metrics.add_metric(UNREADABLE_MESSAGES, MetricUnit.Count, 1)
             return False
         failure = Failure("dead-letter", f"Its message was received {letter.receives} times without an end.")
-        return table.move_and_log(lifecycle.BURY, _failed(job, failure), keep)
+        return table.move_and_log(Step.BURY, _failed(job, failure), keep)
 
     def _give_back(letter: Letter) -> bool:
         said = letter.attributes.get("returns", "0")
@@ -275,14 +275,14 @@ def _elsewhere(router: Router, queue: str, letter: Letter) -> _Move | None:
 
 
 def _failed(job: Job, failure: Failure) -> Event:
-    return events.said(JOB_FAILED, job.userid, job.jobid, _now_ms(), error=failure)
+    return events.said(Action.JOB_FAILED, job.userid, job.jobid, _now_ms(), error=failure)
 
 
 def _lost(found: Waiting, now: int) -> str:
     """The event that tells of a vanished worker."""
     job = msgspec.json.encode(found.job)
     lost = WorkerEvent(
-        action=JOB_LOST,
+        action=Action.JOB_LOST,
         job=Raw(job),
         msg="its lease ran out, and its message is gone",
         ts=now // 1000,

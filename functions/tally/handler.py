@@ -19,7 +19,7 @@ from elasticrecode.batches.progress import JobCounts, StoredBatch, add_sample, b
 from elasticrecode.batches.store import BatchesTable
 from elasticrecode.contract.settings import TallySettings
 from elasticrecode.jobs import events
-from elasticrecode.jobs.events import BATCH_FINISHED
+from elasticrecode.jobs.events import Action
 from elasticrecode.jobs.lifecycle import ENDED
 from elasticrecode.jobs.store import put_of
 from elasticrecode.log import logger
@@ -76,7 +76,9 @@ class BatchCounter:
         batch = stored.batch
         summary = batch_summary(structs.replace(stored, endedMs=now), counts)
         event = structs.replace(
-            events.said(BATCH_FINISHED, batch.userID, batch.batchID, now, event_id=f"{batch.batchID}-{stored.round}"),
+            events.said(
+                Action.BATCH_FINISHED, batch.userID, batch.batchID, now, event_id=f"{batch.batchID}-{stored.round}"
+            ),
             batchID=batch.batchID,
             batch=Raw(msgspec.json.encode(summary)),
             error=stored.failure or msgspec.UNSET,

@@ -18,7 +18,7 @@ from elasticrecode.contract import routes
 from elasticrecode.contract.tables import CONNECTIONS_KEYS
 from elasticrecode.errors import Unavailable
 from elasticrecode.jobs.claims import Claim, Claims
-from elasticrecode.jobs.lifecycle import POSTPONE
+from elasticrecode.jobs.lifecycle import Step
 from elasticrecode.jobs.placement import Choice
 from elasticrecode.jobs.requests import read_jobs
 from elasticrecode.jobs.store import Accepted, JobsTable
@@ -302,7 +302,7 @@ def test_postponing_twice_moves_once(stack: Stack) -> None:
     job_id = submitted(stack)
     table = JobsTable("jobs")
     table.postpone([job_id], 1)
-    assert not table.move(job_id, POSTPONE, None, 2)
+    assert not table.move(job_id, Step.POSTPONE, None, 2)
     assert [found.job.jobid for found in table.unsent(10**15, 10)] == [job_id]
 
 

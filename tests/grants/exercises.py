@@ -29,7 +29,7 @@ from elasticrecode.batches.survey import Line
 from elasticrecode.contract.settings import DeliverSettings
 from elasticrecode.jobs.events import WorkerEvent
 from elasticrecode.jobs.job import Job
-from elasticrecode.jobs.lifecycle import CLAIM, ENDED
+from elasticrecode.jobs.lifecycle import ENDED, Step
 from elasticrecode.jobs.placement import Choice
 from elasticrecode.jobs.store import Accepted, _record_item
 from elasticrecode.jobs.uris import output_name
@@ -580,7 +580,7 @@ def _relieve(stage: Stage, left: str, taker: str, group: Any) -> None:
         stage.registry.save_queues(registered | {left: one})
         try:
             waits, stays = stage.job(left), stage.job(left)
-            stage.jobs.move(stays.jobid, CLAIM, None, now_ms(), {"lease": now_ms() + 60_000, "worker": "somebody"})
+            stage.jobs.move(stays.jobid, Step.CLAIM, None, now_ms(), {"lease": now_ms() + 60_000, "worker": "somebody"})
             for job in (waits, stays):
                 body = msgspec.json.encode(job).decode()
                 stage.sqs.send_message(QueueUrl=url, MessageBody=body)

@@ -1,6 +1,7 @@
 """Worker events, of both generations."""
 
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -9,8 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elasticrecode.errors import UnreadableEvent
-from elasticrecode.jobs import events
-from tests.conftest import contract
+from elasticrecode.jobs import events, lifecycle
+from elasticrecode.jobs.events import STORED, Action
+from elasticrecode.jobs.lifecycle import MOVES, Step
+from elasticrecode.webhooks import request as webhooks
+from tests.conftest import ROOT, contract
 
 
 def read(**changes: Any) -> events.Event:
@@ -84,3 +88,26 @@ def test_no_bytes_end_in_another_error(raw: bytes) -> None:
     except UnreadableEvent:
         return
     assert msgspec.json.decode(raw)
+
+
+def documented(page: str) -> set[str]:
+    """Actions that a page of the docs lists: words in code marks that start as actions do."""
+    text = (ROOT / "docs" / page).read_text()
+    return {word for word in re.findall(r"`([A-Za-z]+)`", text) if re.match(r"Job[A-Z]|BatchF|Gap", word)}
+
+
+def test_every_move_is_made_by_an_action_or_by_a_step_and_none_is_both() -> None:
+    assert {type(move.action) for move in MOVES} == {Action, Step}
+    assert {move.action for move in MOVES if isinstance(move.action, Step)} == set(Step)
+    assert not set(map(str, Action)) & set(map(str, Step))
+    assert not any(lifecycle.find(action, None) for action in (Action.JOB_SUMMIT, Action.JOB_PROGRESS, Action.GAP))
+
+
+def test_webhooks_can_ask_for_every_stored_action_but_progress() -> None:
+    schema = msgspec.json.schema(webhooks.WebhookRequest)["$defs"]["WebhookRequest"]["properties"]["actions"]
+    assert set(schema["items"]["enum"]) == set(STORED) - {Action.JOB_PROGRESS}
+
+
+def test_the_docs_list_the_actions_that_the_code_has() -> None:
+    assert documented("reference/events.md") & set(Action) == set(Action)
+    assert documented("how-to/webhooks.md") & set(Action) >= set(STORED)

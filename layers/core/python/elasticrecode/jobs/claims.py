@@ -12,6 +12,8 @@ from typing import NamedTuple
 from elasticrecode.aws.dynamodb import ConditionFailed, Item, Table, key_of, number, text
 from elasticrecode.contract.tables import JOBS_KEYS
 from elasticrecode.jobs import lifecycle
+from elasticrecode.jobs.events import Action
+from elasticrecode.jobs.lifecycle import Step
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Claims:
     def claim(self, job_id: str, worker: str) -> Claim | Refusal | None:
         """Begin the next attempt. None for a job without a record, which nobody can claim and anybody may do."""
         now = _now_ms()
-        update = lifecycle.write(lifecycle.CLAIM, None, now, {"lease": now + self._lease_ms, "worker": worker})
+        update = lifecycle.write(Step.CLAIM, None, now, {"lease": now + self._lease_ms, "worker": worker})
         try:
             record = self._table.update(
                 _key(job_id),
@@ -64,7 +66,7 @@ class Claims:
 
     def release(self, job_id: str, attempt: int) -> None:
         """Give an unharmed job back, so that it can be claimed at once. Nothing happens when the claim is lost."""
-        update = lifecycle.write(lifecycle.JOB_RETURNED, attempt, _now_ms(), {})
+        update = lifecycle.write(Action.JOB_RETURNED, attempt, _now_ms(), {})
         with suppress(ConditionFailed):
             self._table.update(_key(job_id), "giving the job back", **update)
 

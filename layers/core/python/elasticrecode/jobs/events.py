@@ -5,6 +5,7 @@ what they do send, so that the same message always gives the same event.
 """
 
 import hashlib
+from enum import StrEnum
 from typing import Annotated
 
 from msgspec import UNSET, DecodeError, Meta, Raw, Struct, UnsetType
@@ -12,14 +13,27 @@ from msgspec import UNSET, DecodeError, Meta, Raw, Struct, UnsetType
 from elasticrecode import ids, wire
 from elasticrecode.errors import UnreadableEvent
 
-JOB_SUMMIT = "JobSummit"  # spelt so in the wire contract
-JOB_START = "JobStart"
-JOB_PROGRESS = "JobProgress"
-JOB_FINISHED = "JobFinished"
-JOB_FAILED = "JobFailed"
-BATCH_FINISHED = "BatchFinished"
 
-_RANK = {JOB_SUMMIT: 0, JOB_START: 1, JOB_FINISHED: 9, JOB_FAILED: 9}
+class Action(StrEnum):
+    """Every action of an event that this product knows. Workers may report others, which are stored and passed on."""
+
+    JOB_SUMMIT = "JobSummit"  # spelt so in the wire contract
+    JOB_START = "JobStart"
+    JOB_PROGRESS = "JobProgress"
+    JOB_FINISHED = "JobFinished"
+    JOB_FAILED = "JobFailed"
+    JOB_RETURNED = "JobReturned"
+    JOB_LOST = "JobLost"
+    JOB_RETRIED = "JobRetried"
+    JOB_CANCELLED = "JobCancelled"
+    BATCH_FINISHED = "BatchFinished"
+    GAP = "Gap"
+
+
+STORED = tuple(action for action in Action if action != Action.GAP)
+"""Actions of stored events. A gap is a frame that one watcher gets, about what is no longer stored."""
+
+_RANK: dict[str, int] = {Action.JOB_SUMMIT: 0, Action.JOB_START: 1, Action.JOB_FINISHED: 9, Action.JOB_FAILED: 9}
 """Order of events that share a millisecond, as those of one second from a first-generation worker do."""
 
 MESSAGE_LIMIT = 96 * 1024
@@ -205,7 +219,7 @@ def submitted(job: bytes, user_id: str, job_id: str, created_ms: int) -> Event:
         ts=created_ms // 1000,
         userID=user_id,
         jobID=job_id,
-        action=JOB_SUMMIT,
+        action=Action.JOB_SUMMIT,
         job=Raw(job),
         nodeName="",
         podName="",

@@ -5,24 +5,26 @@ from a worker that has lost its claim meets a false condition and changes nothin
 """
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any, Literal, NamedTuple, get_args
 
-from elasticrecode.jobs.events import JOB_FAILED, JOB_FINISHED, JOB_START
+from elasticrecode.jobs.events import Action
 
 State = Literal["accepted", "queued", "running", "finished", "failed", "cancelled"]
 STATES: tuple[State, ...] = get_args(State)
 CANCELLED: State = "cancelled"
 
-JOB_RETURNED = "JobReturned"
-JOB_LOST = "JobLost"
-JOB_RETRIED = "JobRetried"
-JOB_CANCELLED = "JobCancelled"
-CLAIM = "claim"
-POSTPONE = "postpone"
-RESUME = "resume"
-HOLD = "hold"
-EXHAUST = "exhaust"
-BURY = "bury"
+
+class Step(StrEnum):
+    """A move that is no event: the control plane or a worker's claim makes it, and clients see the state only."""
+
+    CLAIM = "claim"
+    POSTPONE = "postpone"
+    RESUME = "resume"
+    HOLD = "hold"
+    EXHAUST = "exhaust"
+    BURY = "bury"
+
 
 Holder = Literal["claimed", "unclaimed", "anyone"]
 """Who may cause a move: the worker that holds this attempt's claim, a first-generation worker, which never claims and
@@ -32,7 +34,7 @@ names no attempt, or anyone."""
 class Move(NamedTuple):
     """From any of `sources` to `target`."""
 
-    action: str
+    action: Action | Step
     sources: tuple[State, ...]
     target: State
     holder: Holder
@@ -40,28 +42,28 @@ class Move(NamedTuple):
 
 
 MOVES = (
-    Move(POSTPONE, ("queued",), "accepted", "anyone", "it has no message: no queue took it, or it got lost"),
-    Move(HOLD, ("accepted",), "accepted", "anyone", "all queues that serve it are paused"),
-    Move(RESUME, ("accepted",), "queued", "anyone", "`reconcile` hands it to a queue"),
-    Move(CLAIM, ("queued",), "running", "anyone", "a worker begins the next attempt"),
-    Move(CLAIM, ("running",), "running", "unclaimed", "a first-generation worker let its message come back"),
-    Move(JOB_START, ("queued",), "running", "unclaimed", "a first-generation worker begins"),
-    Move(JOB_FINISHED, ("running",), "finished", "claimed", "its output is published"),
-    Move(JOB_FINISHED, ("queued", "running"), "finished", "unclaimed", "its output is published"),
-    Move(JOB_FAILED, ("running",), "failed", "claimed", "it can never succeed"),
-    Move(JOB_FAILED, ("queued", "running"), "failed", "unclaimed", "a first-generation worker gave up"),
-    Move(JOB_RETURNED, ("running",), "queued", "claimed", "its worker gave it back"),
-    Move(JOB_LOST, ("running",), "queued", "claimed", "its worker vanished"),
-    Move(EXHAUST, ("running",), "failed", "claimed", "it was lost or given back with an error too often"),
+    Move(Step.POSTPONE, ("queued",), "accepted", "anyone", "it has no message: no queue took it, or it got lost"),
+    Move(Step.HOLD, ("accepted",), "accepted", "anyone", "all queues that serve it are paused"),
+    Move(Step.RESUME, ("accepted",), "queued", "anyone", "`reconcile` hands it to a queue"),
+    Move(Step.CLAIM, ("queued",), "running", "anyone", "a worker begins the next attempt"),
+    Move(Step.CLAIM, ("running",), "running", "unclaimed", "a first-generation worker let its message come back"),
+    Move(Action.JOB_START, ("queued",), "running", "unclaimed", "a first-generation worker begins"),
+    Move(Action.JOB_FINISHED, ("running",), "finished", "claimed", "its output is published"),
+    Move(Action.JOB_FINISHED, ("queued", "running"), "finished", "unclaimed", "its output is published"),
+    Move(Action.JOB_FAILED, ("running",), "failed", "claimed", "it can never succeed"),
+    Move(Action.JOB_FAILED, ("queued", "running"), "failed", "unclaimed", "a first-generation worker gave up"),
+    Move(Action.JOB_RETURNED, ("running",), "queued", "claimed", "its worker gave it back"),
+    Move(Action.JOB_LOST, ("running",), "queued", "claimed", "its worker vanished"),
+    Move(Step.EXHAUST, ("running",), "failed", "claimed", "it was lost or given back with an error too often"),
     Move(
-        BURY,
+        Step.BURY,
         ("accepted", "queued", "running"),
         "failed",
         "anyone",
         "its message is a dead letter, and no worker has it",
     ),
-    Move(JOB_CANCELLED, ("accepted", "queued", "running"), "cancelled", "anyone", "its user wants it no more"),
-    Move(JOB_RETRIED, ("failed", "cancelled"), "queued", "anyone", "its user wants it after all"),
+    Move(Action.JOB_CANCELLED, ("accepted", "queued", "running"), "cancelled", "anyone", "its user wants it no more"),
+    Move(Action.JOB_RETRIED, ("failed", "cancelled"), "queued", "anyone", "its user wants it after all"),
 )
 
 ENDED: tuple[State, ...] = ("finished", "failed", "cancelled")
@@ -88,9 +90,10 @@ def write(
 ) -> dict[str, Any]:
     """The update of a record that makes an action's move if it is allowed: arguments of DynamoDB's UpdateItem.
 
-    `details` are further attributes to set. With `max_strikes` a move that counts a strike is refused where it would
-    be the last one allowed, and EXHAUST where it would not; `because` is the action that exhausts. Every move counts in
-    `moves`, so that who hears of several knows which was the last. ValueError for an action that makes no move.
+    `details` are further attributes to set. With `max_strikes` the condition of a move that counts a strike fails when
+    it would be the last strike allowed, and the condition of Step.EXHAUST when it would not; `because` is the action
+    that exhausts. Every move adds one to `moves`, so that a reader of several images knows which is the latest.
+    Raises ValueError for an action that makes no move.
     """
     moves = find(action, attempt)
     if not moves:
@@ -106,19 +109,19 @@ def write(
             )
         elif move.holder == "unclaimed":
             terms.append(f"attribute_not_exists({words.name('lease')})")
-        if JOB_LOST in (action, because):
+        if Action.JOB_LOST in (action, because):
             terms.append(f"{words.name('lease')} < {words.value(now_ms)}")
-        if action == BURY:
+        if action == Step.BURY:
             lease = words.name("lease")
             terms.append(f"(attribute_not_exists({lease}) OR {lease} < {words.value(now_ms)})")
         if max_strikes is not None:
-            order = ">=" if action == EXHAUST else "<"
+            order = ">=" if action == Step.EXHAUST else "<"
             terms.append(f"{words.name('strikes')} {order} {words.value(max_strikes - 1)}")
         conditions.append(f"({' AND '.join(terms)})")
     sets = {"state": target, _STAMPS[target]: now_ms, **details}
     if target in WATCHED_AFTER_MS:
         sets["due"] = now_ms + WATCHED_AFTER_MS[target]
-    if action == JOB_RETRIED:
+    if action == Action.JOB_RETRIED:
         sets["strikes"] = 0
     assignments = [f"{words.name(name)} = {words.value(value)}" for name, value in sets.items()]
     removed = [words.name(name) for name in _LEFT_BEHIND[target] if name not in sets]
@@ -140,7 +143,7 @@ def write(
 
 def is_strike(action: str, details: Mapping[str, Any]) -> bool:
     """Whether a move counts towards the attempts that may go wrong; a job given back unharmed does not."""
-    return action in (JOB_LOST, EXHAUST) or (action == JOB_RETURNED and "failure" in details)
+    return action in (Action.JOB_LOST, Step.EXHAUST) or (action == Action.JOB_RETURNED and "failure" in details)
 
 
 _STAMPS = {

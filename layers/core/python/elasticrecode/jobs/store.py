@@ -29,9 +29,9 @@ from elasticrecode.contract.tables import DUE_INDEX, DUE_KEYS, JOBS_KEYS, TTL, U
 from elasticrecode.errors import Unavailable
 from elasticrecode.ids import batch_of
 from elasticrecode.jobs import lifecycle
-from elasticrecode.jobs.events import BATCH_FINISHED, JOB_PROGRESS, Event, Failure, submitted
+from elasticrecode.jobs.events import Action, Event, Failure, submitted
 from elasticrecode.jobs.job import Job
-from elasticrecode.jobs.lifecycle import State
+from elasticrecode.jobs.lifecycle import State, Step
 from elasticrecode.jobs.placement import Choice, Group, wanted
 from elasticrecode.jobs.record import JobRecord
 
@@ -160,17 +160,16 @@ class JobsTable:
     def postpone(self, job_ids: Iterable[str], now_ms: int) -> int:
         """Mark queued jobs that have no message, for `reconcile`; how many there were."""
         return sum(
-            self.move(job_id, lifecycle.POSTPONE, None, now_ms, {DUE_KEYS[0]: _due_shard(_NO_QUEUE)})
-            for job_id in job_ids
+            self.move(job_id, Step.POSTPONE, None, now_ms, {DUE_KEYS[0]: _due_shard(_NO_QUEUE)}) for job_id in job_ids
         )
 
     def resume(self, job_id: str, choice: Choice, now_ms: int) -> bool:
         """Hand a job without a message to a queue; False when it is not one any more."""
-        return self.move(job_id, lifecycle.RESUME, None, now_ms, _goes_to(choice))
+        return self.move(job_id, Step.RESUME, None, now_ms, _goes_to(choice))
 
     def hold(self, job: Job, choice: Choice, now_ms: int) -> bool:
         """Keep a job without a message until one of its queues is not paused; False when it is not one any more."""
-        return self.move(job.jobid, lifecycle.HOLD, None, now_ms, _goes_to(choice, job))
+        return self.move(job.jobid, Step.HOLD, None, now_ms, _goes_to(choice, job))
 
     # Reading
 
@@ -359,14 +358,14 @@ def fill(events: list[Event], table: JobsTable, known: dict[str, Raw] | None = N
     """Give each event its job again. `known` remembers jobs between calls."""
     known = {} if known is None else known
     known.update((event.jobID, event.job) for event in events if event.job is not UNSET)
-    missing = {event.jobID for event in events if event.action != BATCH_FINISHED} - known.keys()
+    missing = {event.jobID for event in events if event.action != Action.BATCH_FINISHED} - known.keys()
     if missing:
         known.update(table.jobs(missing))
     return [_filled(event, known.get(event.jobID) or _unknown(event)) for event in events]
 
 
 def _filled(event: Event, job: Raw) -> Event:
-    if event.action == BATCH_FINISHED:
+    if event.action == Action.BATCH_FINISHED:
         return event
     return structs.replace(event, job=job, batchID=batch_of(event.jobID) or UNSET)
 
@@ -443,7 +442,7 @@ def _event_item(event: Event, retention_seconds: int) -> Item:
         "event": {"S": msgspec.json.encode(event).decode()},
         TTL: {"N": str(int(time.time()) + retention_seconds)},
     }
-    if event.action == JOB_PROGRESS:
+    if event.action == Action.JOB_PROGRESS:
         return {**item, "item": {"S": PROGRESS}}
     keys = _user_keys(event.userID, event.jobID, event.position)
     return {**item, "item": {"S": _LOG + event.position}, "userID": {"S": event.userID}, **keys}

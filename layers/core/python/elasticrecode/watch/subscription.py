@@ -13,7 +13,7 @@ from msgspec import UNSET, Struct, structs
 from elasticrecode.access.callers import ANYBODY, Caller
 from elasticrecode.errors import BadParameter
 from elasticrecode.ids import batch_of
-from elasticrecode.jobs.events import Event, Failure
+from elasticrecode.jobs.events import Action, Event, Failure
 
 FRAME_BYTES = 120 * 1024
 """API Gateway takes messages of 128 KB."""
@@ -207,7 +207,9 @@ def gap(start: Start, at: Cursor, now_ms: int) -> bytes:
     words = {"after": f"the cursor {start.value}", "since": f"the time {_seconds(start.value)}"}
     said = words.get(start.kind, "the begin")
     text = f"Events that followed {said} are not retained any more; what is retained comes next."
-    return msgspec.json.encode({"action": "Gap", "ts": now_ms // 1000, "tsMs": now_ms, "cursor": str(at), "msg": text})
+    return msgspec.json.encode(
+        {"action": Action.GAP, "ts": now_ms // 1000, "tsMs": now_ms, "cursor": str(at), "msg": text}
+    )
 
 
 def _seconds(milliseconds: str) -> str:

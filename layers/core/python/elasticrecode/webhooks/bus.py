@@ -11,7 +11,7 @@ from msgspec import Struct
 from elasticrecode.aws.clients import client, refusals
 from elasticrecode.contract.settings import EVENT_SOURCE
 from elasticrecode.errors import Unavailable
-from elasticrecode.jobs.events import JOB_PROGRESS
+from elasticrecode.jobs.events import Action
 
 _ENTRIES = 10
 _BYTES = 240 * 1024
@@ -52,7 +52,7 @@ class Bus:
         refused: dict[str, str] = {}
         entries: list[tuple[str, dict[str, Any]]] = []
         for head, event in heads:
-            if head.action == JOB_PROGRESS:
+            if head.action == Action.JOB_PROGRESS:
                 continue
             detail = shortened(event)
             if len(detail) > _BYTES - _ENVELOPE_BYTES:

@@ -1,26 +1,22 @@
 """What users ask of webhooks."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import Meta, Struct
 
 from elasticrecode.jobs import formats
+from elasticrecode.jobs.events import STORED, Action
 from elasticrecode.jobs.formats import UserID
 from elasticrecode.webhooks import addresses
 from elasticrecode.webhooks.addresses import URL_LENGTH
 
-Action = Literal[
-    "JobSummit",
-    "JobStart",
-    "JobFinished",
-    "JobFailed",
-    "JobReturned",
-    "JobLost",
-    "JobRetried",
-    "JobCancelled",
-    "BatchFinished",
-]
-"""The product's events but JobProgress."""
+ACTIONS = tuple(str(action) for action in STORED if action != Action.JOB_PROGRESS)
+"""Actions that a webhook can ask for: every stored event but the ticks."""
+
+if TYPE_CHECKING:
+    WebhookAction = str
+else:
+    WebhookAction = Literal[ACTIONS]
 
 
 def is_url(text: str) -> bool:
@@ -45,5 +41,5 @@ class WebhookRequest(Struct, forbid_unknown_fields=True):
 
     userID: UserID
     url: Annotated[str, Meta(extra_json_schema={"format": "webhook-url"})]
-    actions: Annotated[list[Action], Meta(min_length=1, max_length=20)]
+    actions: Annotated[list[WebhookAction], Meta(min_length=1, max_length=20)]
     secret: Annotated[str, Meta(extra_json_schema={"format": "webhook-secret"})] = ""
