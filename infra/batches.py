@@ -11,16 +11,14 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
-from msgspec.structs import asdict
 
-from elasticrecode.contract import settings
 from infra import kept
 from infra.functions import Functions
 from infra.options import Options, listed
 from infra.sources import take_from
 from infra.storage import Storage
 
-_SURVEY_SECONDS, _EXPAND_SECONDS, _TALLY_SECONDS = 600, 30, 30
+_SURVEY_SECONDS, EXPAND_SECONDS, _TALLY_SECONDS = 600, 30, 30
 SURVEY_MIB = 512
 EXPAND_MIB = 256
 """The CPU that comes with it stores some 1,200 jobs a second. Two at once leave room for others in a new table."""
@@ -29,77 +27,39 @@ _SURVEYING, EXPANDING, TALLYING = 10, 2, 2
 
 
 class Batches(Construct):
-    """`function` serves the routes; `tallies` is the queue for what becomes of jobs."""
+    """The queues of batches; `tallies` takes what has changed about their jobs."""
 
-    def __init__(
-        self,
-        scope: Construct,
-        id_: str,
-        options: Options,
-        storage: Storage,
-        functions: Functions,
-        *,
-        submitting: settings.SubmitSettings,
-        event_retention_seconds: int,
-    ) -> None:
+    def __init__(self, scope: Construct, id_: str, options: Options) -> None:
         super().__init__(scope, id_)
         self._outlives = RemovalPolicy.RETAIN if options.keepData else RemovalPolicy.DESTROY
+        self._buckets = listed(options.batchBuckets)
         self.surveys = self._queue("Surveys", _SURVEY_SECONDS)
-        self.pages = self._queue("Pages", _EXPAND_SECONDS + 10)
+        self.pages = self._queue("Pages", EXPAND_SECONDS + 10)
         self.tallies = self._queue("Tallies", 6 * _TALLY_SECONDS)
 
-        table, jobs = storage.batches, storage.jobs.table_name
-        surveys, pages, tallies = (queue.queue_url for queue in (self.surveys, self.pages, self.tallies))
-        self.function = functions.make(
-            "batch",
-            settings.BatchSettings(
-                **asdict(submitting), batches_table=table.table_name, surveys_queue=surveys, pages_queue=pages
-            ),
-        )
-        storage.jobs.grant(self.function, "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
-        storage.registry.grant(self.function, "dynamodb:Query")
+    def serve(self, functions: Functions, storage: Storage) -> dict[str, lambda_.Function]:
+        """Make the functions; returns those that answer requests, by name."""
+        table = storage.batches
+        batch = functions.make("batch")
+        storage.jobs.grant(batch, "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
+        storage.registry.grant(batch, "dynamodb:Query")
         table.grant(
-            self.function,
+            batch,
             "dynamodb:BatchWriteItem",
             "dynamodb:GetItem",
             "dynamodb:PutItem",
             "dynamodb:Query",
             "dynamodb:UpdateItem",
         )
-        survey = functions.make(
-            "survey",
-            settings.SurveySettings(
-                batches_table=table.table_name,
-                surveys_queue=surveys,
-                pages_queue=pages,
-                tally_queue=tallies,
-                user_prefixes=submitting.user_prefixes,
-                retention_days=options.retentionDays,
-            ),
-            memory_mib=SURVEY_MIB,
-            seconds=_SURVEY_SECONDS,
-        )
+        storage.let_count(batch)
+
+        survey = functions.make("survey", memory_mib=SURVEY_MIB, seconds=_SURVEY_SECONDS)
         table.grant(survey, "dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:UpdateItem")
-        self._let_read(survey, storage, listed(options.batchBuckets))
+        self._let_read(survey, storage)
         take_from(survey, self.surveys, batch_size=1, at_once=_SURVEYING, reports_failures=False)
         self.surveys.grant(survey, "sqs:ChangeMessageVisibility")
 
-        expand = functions.make(
-            "expand",
-            settings.ExpandSettings(
-                jobs_table=jobs,
-                batches_table=table.table_name,
-                registry_table=storage.registry.table_name,
-                queues=submitting.queues,
-                pages_queue=pages,
-                tally_queue=tallies,
-                retention_days=options.retentionDays,
-                event_retention_seconds=event_retention_seconds,
-                time_limit=_EXPAND_SECONDS,
-            ),
-            memory_mib=EXPAND_MIB,
-            seconds=_EXPAND_SECONDS,
-        )
+        expand = functions.make("expand", memory_mib=EXPAND_MIB, seconds=EXPAND_SECONDS)
         storage.jobs.grant(
             expand, "dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"
         )
@@ -107,33 +67,25 @@ class Batches(Construct):
         table.grant(expand, "dynamodb:GetItem", "dynamodb:UpdateItem")
         take_from(expand, self.pages, batch_size=1, at_once=EXPANDING, reports_failures=False)
 
-        tally = functions.make(
-            "tally",
-            settings.TallySettings(
-                jobs_table=jobs,
-                batches_table=table.table_name,
-                retention_days=options.retentionDays,
-                event_retention_seconds=event_retention_seconds,
-            ),
-            seconds=_TALLY_SECONDS,
-        )
+        tally = functions.make("tally", seconds=_TALLY_SECONDS)
         storage.jobs.grant(tally, "dynamodb:PutItem")
         table.grant(tally, "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem")
         take_from(tally, self.tallies, batch_size=100, window=Duration.seconds(1), at_once=TALLYING)
 
-        self.surveys.grant(self.function, "sqs:SendMessage")
-        for sending in (self.function, survey, expand):
-            self.pages.grant(sending, "sqs:SendMessage")
-        for telling in (survey, expand):
-            self.tallies.grant(telling, "sqs:SendMessage")
+        self.surveys.grant(batch, "sqs:SendMessage")
+        for sender in (batch, survey, expand):
+            self.pages.grant(sender, "sqs:SendMessage")
+        for sender in (survey, expand):
+            self.tallies.grant(sender, "sqs:SendMessage")
+        return {"batch": batch}
 
-    def _let_read(self, function: lambda_.Function, storage: Storage, buckets: list[str]) -> None:
-        """Let a function list and read the media bucket and those that an option names."""
+    def _let_read(self, function: lambda_.Function, storage: Storage) -> None:
+        """Let a function list and read the media bucket and those of the option `batchBuckets`."""
         arns = [
             Stack.of(self).format_arn(
                 service="s3", region="", account="", resource=name, arn_format=ArnFormat.NO_RESOURCE_NAME
             )
-            for name in buckets
+            for name in self._buckets
         ]
         arns.append(storage.media.bucket_arn)
         function.add_to_role_policy(iam.PolicyStatement(actions=["s3:ListBucket"], resources=arns))

@@ -6,7 +6,6 @@ bucket ─notification─▶ queue ─▶ drops ─▶ jobs table
 
 from typing import cast
 
-import msgspec
 from aws_cdk import Aws, Duration, RemovalPolicy
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
@@ -14,7 +13,6 @@ from aws_cdk import aws_s3_notifications as notifications
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from elasticrecode.contract import settings
 from elasticrecode.jobs.drops import Drop
 from infra import kept
 from infra.functions import Functions
@@ -46,21 +44,7 @@ class Drops(Construct):
         self.queues = {"Drops": queue, "DropDeadLetters": dead_letters}
 
         own = storage.media
-        drops = [drop.placed(own.bucket_name) for drop in options.drops]
-        function = functions.make(
-            "collect",
-            settings.CollectSettings(
-                jobs_table=storage.jobs.table_name,
-                registry_table=storage.registry.table_name,
-                queues={
-                    group: {name: queue.queue_url for name, queue in members.items()}
-                    for group, members in storage.queues.items()
-                },
-                retention_days=options.retentionDays,
-                drops=[msgspec.to_builtins(drop) for drop in drops],
-            ),
-            seconds=_SECONDS,
-        )
+        function = functions.make("collect", seconds=_SECONDS)
         storage.jobs.grant(function, "dynamodb:PutItem")
         storage.registry.grant(function, "dynamodb:Query")
         buckets = {"": own} | {

@@ -1,13 +1,14 @@
-"""The one way a Lambda function is made."""
+"""Makes the Lambda functions of all packages."""
 
 from pathlib import Path
 
-from aws_cdk import Duration
+from aws_cdk import Duration, aws_events
+from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from elasticrecode.contract.settings import Settings
+from elasticrecode.contract.wiring import Wiring
 from infra import kept, layers
 from infra.options import ROOT, Options
 
@@ -15,11 +16,15 @@ MEMORY_MIB = 1024
 
 
 class Functions(Construct):
-    """Makes functions from `functions/<name>` on the two layers they share."""
+    """Makes functions from `functions/<name>` on the two layers they share.
 
-    def __init__(self, scope: Construct, id_: str, options: Options) -> None:
+    All functions lie in this construct, whatever package they belong to, so that a function that moves to another
+    package keeps its log group.
+    """
+
+    def __init__(self, scope: Construct, id_: str, options: Options, wiring: Wiring) -> None:
         super().__init__(scope, id_)
-        self._options = options
+        self._options, self._wiring = options, wiring
         self._runtime = lambda_.Runtime(options.lambdaRuntime, lambda_.RuntimeFamily.PYTHON)
         arm = options.lambdaPlatform.startswith("aarch64")
         self._architecture = lambda_.Architecture.ARM_64 if arm else lambda_.Architecture.X86_64
@@ -35,11 +40,12 @@ class Functions(Construct):
                     compatible_architectures=[self._architecture],
                 )
             )
+        every_minute = aws_events.Schedule.rate(Duration.minutes(1))
+        self._each_minute = aws_events.Rule(scope, "EveryMinute", schedule=every_minute)
 
     def make(
         self,
         name: str,
-        settings: Settings,
         *,
         memory_mib: int = MEMORY_MIB,
         seconds: int = 20,
@@ -50,6 +56,7 @@ class Functions(Construct):
         Its code is `functions/<name>`, or another `folder`.
         """
         title = name.capitalize()
+        environment = self._wiring.settings_of(name).environ()
         log = kept.log_group(self, f"{title}Logs")
         role = iam.Role(self, f"{title}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
         log.grant_write(role)
@@ -63,7 +70,11 @@ class Functions(Construct):
             layers=self._layers,
             memory_size=memory_mib,
             timeout=Duration.seconds(seconds),
-            environment={**settings.environ(), "POWERTOOLS_LOG_LEVEL": "DEBUG" if self._options.verbose else "INFO"},
+            environment={**environment, "POWERTOOLS_LOG_LEVEL": "DEBUG" if self._options.verbose else "INFO"},
             role=role,
             log_group=log,
         )
+
+    def run_each_minute(self, function: lambda_.Function) -> None:
+        """Invoke a function once a minute. A failed run is not repeated; the next one does its work."""
+        self._each_minute.add_target(targets.LambdaFunction(function, retry_attempts=0))

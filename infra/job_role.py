@@ -4,13 +4,11 @@ What stands here is the most that any job may do. With user prefixes that is wha
 tag names, so that IAM keeps users apart even where a worker would not.
 """
 
-import msgspec
 from aws_cdk import ArnFormat, Aws, Stack
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from elasticrecode.access.prefixes import READ_ACTIONS, TAG, USER, WRITE_ACTIONS, Access, UserPrefix
-from elasticrecode.contract.settings import UserPrefixes
 from infra.options import Options, listed
 from infra.storage import Storage
 
@@ -45,11 +43,6 @@ class JobRole(Construct):
         return Stack.of(self).format_arn(
             service="s3", region="", account="", resource=f"{named}*", arn_format=ArnFormat.NO_RESOURCE_NAME
         )
-
-
-def user_prefixes(options: Options, storage: Storage) -> UserPrefixes:
-    """What users may read and write, for the functions that check it."""
-    return [msgspec.to_builtins(each.placed(storage.media.bucket_name)) for each in options.userPrefixes]
 
 
 def _most(options: Options, storage: Storage) -> list[UserPrefix]:

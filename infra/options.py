@@ -196,15 +196,23 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
         """The ARN of the web ACL of a scope."""
         return next((arn for arn in listed(self.webAcls) if f":{scope}/" in arn), None)
 
-    @property
-    def api(self) -> dict[str, Any]:
-        """What every function behind the REST API is told."""
-        return {"cors": tuple(listed(self.cors)), "auth": self.asked}
-
-    @property
-    def asked(self) -> Auth:
-        """What callers are asked for."""
-        return Auth(self.auth, tuple(listed(self.operators)))
+    def wiring(self, media_bucket: str) -> dict[str, Any]:
+        """The fields of `Wiring` that follow from options; `media_bucket` is the name of the product's own bucket."""
+        return {
+            "cors": tuple(listed(self.cors)),
+            "auth": Auth(self.auth, tuple(listed(self.operators))),
+            "presets": self.presets,
+            "user_prefixes": [msgspec.to_builtins(each.placed(media_bucket)) for each in self.userPrefixes],
+            "drops": [msgspec.to_builtins(drop.placed(media_bucket)) for drop in self.drops],
+            "job_logs": self.jobLogs,
+            "discovery": self.discovery,
+            "clusters": listed(self.clusters),
+            "allowed": listed(self.discoveredQueues),
+            "networks": listed(self.webhookNetworks),
+            "retention_days": self.retentionDays,
+            "idempotency_days": self.idempotencyDays,
+            "max_strikes": self.maxAttempts,
+        }
 
 
 _ENVIRONMENT_BYTES = 4096 - 1024

@@ -12,6 +12,7 @@ from aws_cdk.aws_apigateway import RestApi
 from constructs import Construct
 
 from infra import kept
+from infra.api import stage_url
 from infra.options import Options
 
 _LOGGED = {
@@ -28,10 +29,12 @@ _LOGGED = {
 
 
 class SocketApi(Construct):
-    """Its routes come last: the function behind them answers over the API."""
+    """`url` is the address of clients, `management_url` of functions that post to connections.
 
-    def __init__(self, scope: Construct, id_: str, options: Options, rest: RestApi) -> None:
-        """`rest` brings along what lets APIs write logs."""
+    Its routes come last: the function behind them answers over the API.
+    """
+
+    def __init__(self, scope: Construct, id_: str, options: Options) -> None:
         super().__init__(scope, id_)
         self.api = apigateway.WebSocketApi(self, "Sockets")
         self.stage = apigateway.WebSocketStage(
@@ -49,7 +52,12 @@ class SocketApi(Construct):
             stage.access_log_settings = apigateway.CfnStage.AccessLogSettingsProperty(
                 destination_arn=kept.log_group(self, "AccessLog").log_group_arn, format=json.dumps(_LOGGED)
             )
-            self.stage.node.add_dependency(rest.deployment_stage)
+        self.management_url = stage_url(options, self.api.api_id, "ws")
+        self.url = "ws" + self.management_url.removeprefix("http")
+
+    def log_after(self, rest: RestApi) -> None:
+        """Deploy the stage after the REST API's, which brings the role with which API Gateway writes logs."""
+        self.stage.node.add_dependency(rest.deployment_stage)
 
     def serve(self, function: lambda_.Function, authorizer: apigateway.IWebSocketRouteAuthorizer | None) -> None:
         """Let a function see who comes, who leaves and what is said; who may come is the authorizer's to say."""

@@ -9,7 +9,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from elasticrecode.contract.settings import Rate
+from elasticrecode.contract.settings import Queues, Rate
 from elasticrecode.contract.tables import (
     BATCHES_KEYS,
     CONNECTION_INDEX,
@@ -150,6 +150,31 @@ class Storage(Construct):
             server_access_logs_prefix="media/",
             removal_policy=self._outlives,
         )
+
+    @property
+    def queue_urls(self) -> Queues:
+        """Group of workers → name of a queue → its URL."""
+        return {
+            group: {name: queue.queue_url for name, queue in members.items()} for group, members in self.queues.items()
+        }
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """The stack's outputs about storage; of each group of workers the first queue."""
+        first = {
+            f"{group.capitalize()}Queue": next(iter(urls.values())) for group, urls in self.queue_urls.items() if urls
+        }
+        return {
+            "MediaBucket": self.media.bucket_name,
+            "JobsTable": self.jobs.table_name,
+            "BatchesTable": self.batches.table_name,
+            "ConnectionsTable": self.connections.table_name,
+            "RegistryTable": self.registry.table_name,
+            "ControlQueue": self.control.queue_url,
+            "DeadLetterQueue": self.dead_letters.queue_url,
+            "EventDeadLetterQueue": self.event_dead_letters.queue_url,
+            **first,
+        }
 
     def grant_worker_queues(self, function: lambda_.Function, *actions: str) -> None:
         """Let a function do something with every queue that workers take from."""

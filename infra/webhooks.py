@@ -11,14 +11,15 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from elasticrecode.contract import settings
+from elasticrecode.contract.settings import EVENT_SOURCE
+from elasticrecode.watch.streams import CHUNKS
 from infra import kept
 from infra.functions import Functions
-from infra.options import Options, listed
-from infra.sources import take_from
+from infra.options import Options
+from infra.sources import follow, take_from
 from infra.storage import Storage
 
-_ANNOUNCE_SECONDS, _DELIVER_SECONDS = 20, 60
+_ANNOUNCE_SECONDS, _DELIVER_SECONDS, _PUBLISH_SECONDS = 20, 60, 60
 _ANNOUNCING, _DELIVERING = 4, 50
 """Invocations at once: few that could overtake each other, many that wait for receivers."""
 _SORTING_SECONDS = 2
@@ -26,9 +27,9 @@ _SORTING_SECONDS = 2
 
 
 class Webhooks(Construct):
-    """`function` serves the routes."""
+    """The bus and the queues of webhooks."""
 
-    def __init__(self, scope: Construct, id_: str, options: Options, storage: Storage, functions: Functions) -> None:
+    def __init__(self, scope: Construct, id_: str, options: Options) -> None:
         super().__init__(scope, id_)
         self._outlives = RemovalPolicy.RETAIN if options.keepData else RemovalPolicy.DESTROY
         self.bus = aws_events.EventBus(self, "Bus", event_bus_name=Stack.of(self).stack_name)
@@ -38,50 +39,38 @@ class Webhooks(Construct):
             self,
             "Told",
             event_bus=self.bus,
-            event_pattern=aws_events.EventPattern(source=[settings.EVENT_SOURCE]),
+            event_pattern=aws_events.EventPattern(source=[EVENT_SOURCE]),
             targets=[targets.SqsQueue(self.events)],
         )
 
-        table, queue, networks = storage.webhooks, self.deliveries.queue_url, listed(options.webhookNetworks)
-        self.function = functions.make(
-            "webhooks",
-            settings.WebhooksSettings(
-                **options.api,
-                rate=storage.rate,
-                webhooks_table=table.table_name,
-                deliveries_queue=queue,
-                networks=networks,
-            ),
-        )
+    def serve(self, functions: Functions, storage: Storage) -> dict[str, lambda_.Function]:
+        """Make the functions; returns those that answer requests, by name."""
+        table = storage.webhooks
+        webhooks = functions.make("webhooks")
+        storage.let_count(webhooks)
         table.grant(
-            self.function,
+            webhooks,
             "dynamodb:DeleteItem",
             "dynamodb:GetItem",
             "dynamodb:PutItem",
             "dynamodb:Query",
             "dynamodb:UpdateItem",
         )
-        announce = functions.make(
-            "announce",
-            settings.AnnounceSettings(webhooks_table=table.table_name, deliveries_queue=queue),
-            seconds=_ANNOUNCE_SECONDS,
-        )
+        announce = functions.make("announce", seconds=_ANNOUNCE_SECONDS)
         table.grant(announce, "dynamodb:Query")
-        for sending in (self.function, announce):
-            self.deliveries.grant(sending, "sqs:SendMessage")
+        for sender in (webhooks, announce):
+            self.deliveries.grant(sender, "sqs:SendMessage")
         take_from(announce, self.events, batch_size=100, window=Duration.seconds(1), at_once=_ANNOUNCING)
-        deliver = functions.make(
-            "deliver",
-            settings.DeliverSettings(webhooks_table=table.table_name, deliveries_queue=queue, networks=networks),
-            seconds=_DELIVER_SECONDS,
-        )
+        deliver = functions.make("deliver", seconds=_DELIVER_SECONDS)
         table.grant(deliver, "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
         self.deliveries.grant(deliver, "sqs:ChangeMessageVisibility")
         take_from(deliver, self.deliveries, batch_size=2, at_once=_DELIVERING)
 
-    def let_tell(self, function: lambda_.Function) -> None:
-        """Let a function put events on the bus."""
-        self.bus.grant_put_events_to(function)
+        self.publish = functions.make("publish", seconds=_PUBLISH_SECONDS)
+        storage.jobs.grant(self.publish, "dynamodb:BatchGetItem")
+        self.bus.grant_put_events_to(self.publish)
+        follow(self.publish, storage.feed, CHUNKS)
+        return {"webhooks": webhooks}
 
     def _queue(self, id_: str, seconds: int, *, fifo: bool = False) -> sqs.Queue:
         """A queue whose consumer takes so long at most. A delivery is tried for a day, so all is kept for longer."""

@@ -29,7 +29,7 @@ class Plane:
         self.settings = settings.DiscoverSettings(
             registry_table="registry",
             queues=self.stack.queues,
-            control_queue="control_plane",
+            control_queue_name="control_plane",
             clusters=["prod"],
             allowed=["ffmpeg*", "vmaf*"] if allowed is None else allowed,
             reserved=["ffmpeg_dead"],

@@ -166,7 +166,11 @@ def test_all_wrong_options_are_named_at_once() -> None:
 
 def test_options_from_the_command_line_are_strings() -> None:
     told = options.read(CONTEXT | {"cors": "https://b, http://c:81", "retentionDays": "30", "gpuQueues": "a, b"})
-    assert (told.api["cors"], told.retentionDays, told.queues["gpu"]) == (("https://b", "http://c:81"), 30, ["a", "b"])
+    assert (told.wiring("")["cors"], told.retentionDays, told.queues["gpu"]) == (
+        ("https://b", "http://c:81"),
+        30,
+        ["a", "b"],
+    )
 
 
 def test_a_wrong_option_stops_synth_with_a_sentence(tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ class DiscoverSettings(Settings, frozen=True, kw_only=True):
 
     registry_table: str
     queues: Queues
-    control_queue: str
+    control_queue_name: str
     clusters: list[str]
     allowed: list[str]
     reserved: list[str]

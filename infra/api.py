@@ -1,18 +1,20 @@
 """The REST API, stage `api`, so that its own URL ends in the documented paths."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import cast
 
-from aws_cdk import RemovalPolicy
+from aws_cdk import Aws, RemovalPolicy
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_wafv2 as waf
 from constructs import Construct
 
 from elasticrecode.api import headers
-from elasticrecode.contract.routes import PUBLIC_ROUTES
+from elasticrecode.contract.routes import PUBLIC_ROUTES, ROUTES
 from infra import kept
+from infra.functions import Functions
+from infra.openapi.asset import schema_function
 from infra.options import Options
 
 _PROBLEM = (
@@ -61,20 +63,27 @@ _USER = {
 }
 _TLS = "SecurityPolicy_TLS13_1_2_2021_06"
 STAGE = "api"
+_SCHEMA_MIB = 512
 
 
 class RestApi(Construct):
-    """Routes are `METHOD /path` strings below the stage."""
+    """The REST API with the routes of `ROUTES`; `url` is its stage's address.
+
+    `served` holds the functions that answer, by name, except `schema`, which this construct makes.
+    """
 
     def __init__(
         self,
         scope: Construct,
         id_: str,
         options: Options,
-        routes: Mapping[lambda_.Function, Sequence[str]],
+        functions: Functions,
+        served: Mapping[str, lambda_.Function],
         protection: apigateway.MethodOptions,
     ) -> None:
         super().__init__(scope, id_)
+        schema = functions.make("schema", memory_mib=_SCHEMA_MIB, folder=schema_function(options.auth))
+        by_name = {**served, "schema": schema}
         self.api = apigateway.RestApi(
             self,
             "Rest",
@@ -91,9 +100,9 @@ class RestApi(Construct):
         api = cast(apigateway.CfnRestApi, self.api.node.default_child)
         api.security_policy, api.endpoint_access_mode = _TLS, "BASIC"
         asked: dict[str, apigateway.LambdaIntegration] = {}
-        for function, served in routes.items():
-            integration = apigateway.LambdaIntegration(function, allow_test_invoke=False)
-            for route in served:
+        for name, routes in ROUTES.items():
+            integration = apigateway.LambdaIntegration(by_name[name], allow_test_invoke=False)
+            for route in routes:
                 method, path = route.split(" ")
                 public = route in PUBLIC_ROUTES
                 self.api.root.resource_for_path(path).add_method(
@@ -106,6 +115,7 @@ class RestApi(Construct):
         for path, integration in asked.items():
             # Other methods, and browsers' questions whether a page may ask, are for a function of the path to answer.
             self.api.root.resource_for_path(path).add_method("ANY", integration)
+        self.url = stage_url(options, self.api.rest_api_id, STAGE)
         if acl := options.web_acl("regional"):
             waf.CfnWebACLAssociation(
                 self, "Firewall", resource_arn=self.api.deployment_stage.stage_arn, web_acl_arn=acl
@@ -145,3 +155,8 @@ class RestApi(Construct):
         if self.api.latest_deployment:
             # A deployment takes along the responses that exist when it is made.
             self.api.latest_deployment.node.add_dependency(response)
+
+
+def stage_url(options: Options, api_id: str, stage: str) -> str:
+    """The URL of a stage of an API, as the option `executeApi` spells it."""
+    return options.executeApi.replace("{apiId}", api_id).replace("{region}", Aws.REGION) + f"/{stage}"
