@@ -1,4 +1,4 @@
-"""The filter graph, and what is read from the logs of a run."""
+"""The filter graph of a measurement, and the figures from its logs."""
 
 import json
 
@@ -9,11 +9,11 @@ from elasticrecode.media.profiles import Profile, Vmaf, resolve, vmaf_model
 from worker.quality import filters, results
 from worker.quality.pairing import Pairing
 
-ASKED = Vmaf(scale="1280x720", psnr="enable", ssim="enable", ms_ssim="enable")
+PROFILE = Vmaf(scale="1280x720", psnr="enable", ssim="enable", ms_ssim="enable")
 
 
-def test_both_sides_are_decoded_once_and_every_pad_is_used_once() -> None:
-    graph = filters.filter_graph(ASKED, Pairing(100), 2)
+def test_each_side_is_decoded_once_and_every_pad_is_connected() -> None:
+    graph = filters.filter_graph(PROFILE, Pairing(100), 2)
     assert graph.count("[0:v]") == graph.count("[1:v]") == 1
     pads = [pad.split("]")[0] for pad in graph.split("[")[1:]]
     outputs = {"scored", "reversed", "dthumbs", "rthumbs"}
@@ -21,23 +21,23 @@ def test_both_sides_are_decoded_once_and_every_pad_is_used_once() -> None:
     assert all(pads.count(pad) == 2 for pad in set(pads) - outputs - {"0:v", "1:v"})
 
 
-def test_only_what_is_asked_for_is_measured() -> None:
+def test_only_enabled_metrics_are_measured() -> None:
     bare = filters.filter_graph(Vmaf(scale="480x270", psnr="disable"), Pairing(100), 2)
     assert not any(word in bare for word in ("psnr", "ssim="))
-    full = filters.filter_graph(ASKED, Pairing(100), 3)
+    full = filters.filter_graph(PROFILE, Pairing(100), 3)
     for word in ("psnr=", "ssim=", "float_ms_ssim", "n_threads=3", "scale=1280:720:flags=bicubic", "n_subsample=1"):
         assert word in full
 
 
 def test_frames_are_paired_by_count_or_by_time() -> None:
-    assert "setpts=N" in filters.filter_graph(ASKED, Pairing(100), 2)
-    by_time = filters.filter_graph(ASKED, Pairing(100, by_time=True), 2)
+    assert "setpts=N" in filters.filter_graph(PROFILE, Pairing(100), 2)
+    by_time = filters.filter_graph(PROFILE, Pairing(100, by_time=True), 2)
     assert "ts_sync_mode=nearest" in by_time
     assert "setpts=N" not in by_time
-    assert "[1:v]trim=start_frame=2," in filters.filter_graph(ASKED, Pairing(100, skip_origin=2), 2)
+    assert "[1:v]trim=start_frame=2," in filters.filter_graph(PROFILE, Pairing(100, skip_origin=2), 2)
 
 
-def test_the_model_follows_the_scale_unless_it_is_named() -> None:
+def test_the_model_follows_the_scale_unless_the_profile_names_one() -> None:
     assert vmaf_model(Vmaf(scale="1920x1080")) == "v0.6.1"
     assert vmaf_model(Vmaf(scale="3840x2160")) == "4k"
     assert vmaf_model(Vmaf(scale="3840x2160", model="v0.6.1neg")) == "v0.6.1neg"
@@ -55,39 +55,39 @@ PSNR = "n:1 mse_avg:0.00 psnr_avg:inf psnr_y:inf\nn:2 mse_avg:4.80 psnr_avg:41.3
 SSIM = "n:1 Y:1.000000 U:1.0 V:1.0 All:1.000000 (inf)\nn:2 Y:0.980000 U:0.9 V:0.9 All:0.970000 (15.2)\n"
 
 
-def test_a_metric_that_is_not_defined_for_a_frame_is_left_out_there() -> None:
-    said = json.loads(log(90, 80))
-    said["frames"][0]["metrics"]["float_ms_ssim"] = None
-    said["frames"][1]["metrics"]["float_ms_ssim"] = 0.5
-    scores = results.parse_logs(json.dumps(said).encode(), None, None)
+def test_an_undefined_metric_of_a_frame_is_left_out() -> None:
+    document = json.loads(log(90, 80))
+    document["frames"][0]["metrics"]["float_ms_ssim"] = None
+    document["frames"][1]["metrics"]["float_ms_ssim"] = 0.5
+    scores = results.parse_logs(json.dumps(document).encode(), None, None)
     assert "float_ms_ssim" not in scores.frames[0][1]
     assert scores.mean("float_ms_ssim") == MeanScore(0.5)
-    assert results.detail_both_ways(scores, json.dumps(said).encode(), 2)[1] == pytest.approx(0.9)
+    assert results.detail_both_ways(scores, json.dumps(document).encode(), 2)[1] == pytest.approx(0.9)
 
 
-def test_the_logs_of_a_run_are_brought_together_frame_by_frame() -> None:
+def test_the_logs_of_a_run_are_joined_by_frame() -> None:
     scores = results.parse_logs(log(90, 80), PSNR, SSIM)
     assert scores.version == "3.0.0"
     assert [metrics["psnr"] for _, metrics in scores.frames] == [100.0, 41.3]
     assert [metrics["ssim_y"] for _, metrics in scores.frames] == [1.0, 0.98]
 
 
-def test_the_figures_of_the_record() -> None:
-    found = results.summarize(results.parse_logs(log(*range(101)), PSNR, SSIM), ASKED, ["odd"])
-    assert (found.vmaf.mean, found.vmaf.min, found.vmaf.p5, found.vmaf.frames) == (50.0, 0.0, 5.0, 101)
-    assert found.vmaf.harmonicMean == pytest.approx(101 / sum(1 / (n + 1) for n in range(101)) - 1, abs=1e-6)
-    assert found.psnr
-    assert found.psnr.mean == pytest.approx(70.65)
-    assert (found.msSsim, found.passed, found.warnings) == (None, None, ["odd"])
+def test_the_summary_has_all_figures() -> None:
+    quality = results.summarize(results.parse_logs(log(*range(101)), PSNR, SSIM), PROFILE, ["odd"])
+    assert (quality.vmaf.mean, quality.vmaf.min, quality.vmaf.p5, quality.vmaf.frames) == (50.0, 0.0, 5.0, 101)
+    assert quality.vmaf.harmonicMean == pytest.approx(101 / sum(1 / (n + 1) for n in range(101)) - 1, abs=1e-6)
+    assert quality.psnr
+    assert quality.psnr.mean == pytest.approx(70.65)
+    assert (quality.msSsim, quality.passed, quality.warnings) == (None, None, ["odd"])
 
 
-@pytest.mark.parametrize(("least", "passed"), [(89.0, True), (90.0, True), (90.1, False), (0.0, True)])
-def test_a_minimum_is_held_or_not(least: float, passed: bool) -> None:
-    asked = Vmaf(scale="480x270", min=least)
-    assert results.summarize(results.parse_logs(log(90), None, None), asked, []).passed is passed
+@pytest.mark.parametrize(("minimum", "passed"), [(89.0, True), (90.0, True), (90.1, False), (0.0, True)])
+def test_passed_compares_the_mean_with_the_minimum(minimum: float, passed: bool) -> None:
+    profile = Vmaf(scale="480x270", min=minimum)
+    assert results.summarize(results.parse_logs(log(90), None, None), profile, []).passed is passed
 
 
-def test_the_worst_moments_are_apart_and_the_worst_comes_first() -> None:
+def test_the_worst_frames_are_a_second_apart_and_ordered() -> None:
     scores = results.parse_logs(log(*[90] * 50, 10, 11, *[90] * 50, 5, *[90] * 50), None, None)
     assert results.worst_frames(scores, rate=25)[:2] == [102, 50]
     assert len(results.worst_frames(scores, rate=25)) == 5
@@ -95,7 +95,7 @@ def test_the_worst_moments_are_apart_and_the_worst_comes_first() -> None:
     assert len(results.worst_frames(results.parse_logs(log(*range(60)), None, None), rate=25)) == 5
 
 
-def test_detail_is_compared_on_the_same_frames() -> None:
+def test_detail_is_compared_on_frames_scored_both_ways() -> None:
     forward = results.parse_logs(log(*[90] * 64), None, None)
     assert results.detail_both_ways(forward, log(*[80] * 8, detail=0.7), 64) == pytest.approx((0.9, 0.7))
     assert results.detail_both_ways(results.parse_logs(log(), None, None), log(1.0), 64) == (0.0, 0.0)

@@ -1,4 +1,4 @@
-"""The HTML page of a VMAF job: one file that asks for nothing else. Pure."""
+"""The HTML report of a score: one self-contained file that loads nothing else. Pure."""
 
 import math
 from base64 import b64encode
@@ -10,13 +10,15 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 _STEPS = 1000
-_TICKS = 8
+"""Columns of the graph. A longer film is drawn as the mean and lowest score of each column."""
+_MAX_TICKS = 8
 _TICK_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
 _FLAG_GAP = 6.5
+"""Least distance between the numbers of two moments, in percent of the width."""
 
 
 class Moment(NamedTuple):
-    """One frame, as it looks in both versions. `seconds` from the start; pictures are JPEG bytes."""
+    """One frame and its pictures from both sides, as JPEG. `seconds` counts from the start; `score` is its VMAF."""
 
     frame: int
     seconds: float
@@ -26,10 +28,10 @@ class Moment(NamedTuple):
 
 
 class _Graph(NamedTuple):
-    """What is drawn: `end` and `step` in seconds, `worst` a time and its score, paths in a box of 1000 by 100.
+    """The graph: `end` and `step` in seconds, `worst` as time and score, paths in a box of 1000 by 100.
 
-    `mean` and `band` are empty where every frame is drawn. Ticks are percent from the left and seconds; marks percent
-    from the left, from the top, and from the left where their number stands.
+    `mean` and `band` are empty if every frame is drawn. A tick is its percent from the left and its seconds. A mark is
+    its percent from the left, its percent from the top, and the percent from the left of its number.
     """
 
     end: float
@@ -53,7 +55,11 @@ def render(
     warnings: Sequence[str],
     passed: bool | None,
 ) -> str:
-    """The page. `points` are seconds and VMAF in order of time; `passed` is None where no minimum was asked for."""
+    """The report as HTML.
+
+    `input` and `origin` are URIs, `figures` scores by label, `points` seconds and VMAF in ascending order of time,
+    `measured` the measurement by label. `passed` is None if the job has no minimum.
+    """
     return _TEMPLATE.render(
         name=input.rstrip("/").rpartition("/")[2] or input,
         input=input,
@@ -72,7 +78,9 @@ def _graph(points: Sequence[tuple[float, float]], moments: Sequence[Moment]) -> 
     thinned = len(points) > _STEPS
     lows, means = _thin(points, end) if thinned else (points, ())
     low, mean = _line(lows, end), _line(means, end)
-    apart = next((gap for gap in _TICK_SECONDS if end / gap <= _TICKS), 3600 * math.ceil(end / 3600 / _TICKS))
+    interval = next(
+        (gap for gap in _TICK_SECONDS if end / gap <= _MAX_TICKS), 3600 * math.ceil(end / 3600 / _MAX_TICKS)
+    )
     return _Graph(
         end=end,
         step=end / _STEPS,
@@ -80,53 +88,56 @@ def _graph(points: Sequence[tuple[float, float]], moments: Sequence[Moment]) -> 
         lowest="M" + " ".join(low),
         mean="M" + " ".join(mean) if thinned else "",
         band=f"M{' '.join(mean)} {' '.join(reversed(low))}Z" if thinned else "",
-        ticks=[(100 * at / end, at) for at in range(0, int(end) + 1, apart)],
+        ticks=[(100 * at / end, at) for at in range(0, int(end) + 1, interval)],
         marks=_marks(moments, end),
     )
 
 
 def _thin(points: Iterable[tuple[float, float]], end: float) -> tuple[list[tuple[float, float]], ...]:
-    """The lowest point of every stretch of equal length, so that a dip of one frame stays, and beside it the mean."""
-    stretches = groupby(points, key=lambda point: min(int(point[0] / end * _STEPS), _STEPS - 1))
-    kept = [list(stretch) for _, stretch in stretches]
-    lows = [min(stretch, key=lambda point: point[1]) for stretch in kept]
-    means = (sum(score for _, score in stretch) / len(stretch) for stretch in kept)
+    """The lowest point and the mean of each column. The lowest point keeps a dip of a single frame visible."""
+    columns = groupby(points, key=lambda point: min(int(point[0] / end * _STEPS), _STEPS - 1))
+    filled = [list(column) for _, column in columns]
+    lows = [min(column, key=lambda point: point[1]) for column in filled]
+    means = (sum(score for _, score in column) / len(column) for column in filled)
     return lows, [(low[0], mean) for low, mean in zip(lows, means, strict=True)]
 
 
 def _line(points: Sequence[tuple[float, float]], end: float) -> list[str]:
-    """Coordinates of a line; a lone point becomes one across the graph."""
-    across = [(0.0, points[0][1]), (end, points[0][1])] if len(points) == 1 else points
-    return [f"{1000 * seconds / end:.2f},{_down(score):.2f}" for seconds, score in across]
+    """Coordinates of a line. A single point becomes a line across the graph."""
+    ends = [(0.0, points[0][1]), (end, points[0][1])] if len(points) == 1 else points
+    return [f"{1000 * seconds / end:.2f},{_from_top(score):.2f}" for seconds, score in ends]
 
 
-def _down(score: float) -> float:
+def _from_top(score: float) -> float:
+    """Percent from the top of the graph, for a score clamped to 0 to 100."""
     return 100 - min(100.0, max(0.0, score))
 
 
 def _marks(moments: Sequence[Moment], end: float) -> list[tuple[float, float, float]]:
-    """In the order of the moments. Numbers that would cover each other are moved apart."""
+    """Marks in the order of the moments. Numbers that would overlap are moved apart."""
     xs = [min(100.0, 100 * moment.seconds / end) for moment in moments]
     numbers, last = dict.fromkeys(range(len(xs)), 0.0), -_FLAG_GAP
     for rank, n in enumerate(sorted(numbers, key=xs.__getitem__)):
         last = numbers[n] = max(last + _FLAG_GAP, min(xs[n], 100 - _FLAG_GAP * (len(xs) - 1 - rank)))
-    return [(xs[n], _down(moment.score), numbers[n]) for n, moment in enumerate(moments)]
+    return [(xs[n], _from_top(moment.score), numbers[n]) for n, moment in enumerate(moments)]
 
 
 def _clock(seconds: float, places: int = 0) -> str:
-    """`m:ss`, from an hour on `h:mm:ss`, with so many decimal places."""
+    """A time as `m:ss`, or `h:mm:ss` from one hour, with so many decimal places."""
     minutes, rest = divmod(round(seconds * 10**places), 60 * 10**places)
     text = f"{rest / 10**places:0{places + 3 if places else 2}.{places}f}"
     return f"{minutes // 60}:{minutes % 60:02d}:{text}" if minutes >= 60 else f"{minutes}:{text}"
 
 
 def _figure(value: float | None, label: str = "") -> str:
+    """A score with 2 decimal places, or 4 for SSIM; a dash where it is undefined."""
     if value is None or math.isnan(value):
         return "–"
     return "∞" if math.isinf(value) else f"{value:.{4 if 'SSIM' in label else 2}f}"
 
 
 def _data(jpeg: bytes) -> str:
+    """The data URL of a picture."""
     return "data:image/jpeg;base64," + b64encode(jpeg).decode()
 
 
