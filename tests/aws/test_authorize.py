@@ -1,4 +1,4 @@
-"""Who is there: tokens of an issuer over HTTP, one-use tickets, and connections that end with what opened them."""
+"""Authorization by tokens of an OpenID issuer and by tickets, and connections that end with their tokens."""
 
 import json
 import threading
@@ -54,7 +54,7 @@ def authorize(stack: Stack, issuer: Issuer) -> Authorize:
         )
     )
 
-    def asked(arn: str, authorization: str = "", **query: str) -> dict[str, Any]:
+    def request(arn: str, authorization: str = "", **query: str) -> dict[str, Any]:
         event = {
             "methodArn": arn,
             "headers": {"authorization": authorization} if authorization else None,
@@ -64,7 +64,7 @@ def authorize(stack: Stack, issuer: Issuer) -> Authorize:
         answer: dict[str, Any] = handler(event, None)
         return answer
 
-    return asked
+    return request
 
 
 def effect(answer: dict[str, Any]) -> str:
@@ -74,7 +74,7 @@ def effect(answer: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("scheme", ["", "Bearer ", "bearer "])
 @pytest.mark.parametrize(("arn", "whole"), [(REST, "api1/api/*"), (SOCKET, "api2/ws/*")])
-def test_a_good_token_gets_in_everywhere_on_its_stage(
+def test_a_valid_token_is_allowed_on_the_whole_stage(
     authorize: Authorize, issuer: Issuer, arn: str, whole: str, scheme: str
 ) -> None:
     answer = authorize(arn, scheme + issuer.token(groups=["operators"]))
@@ -88,14 +88,14 @@ def test_a_good_token_gets_in_everywhere_on_its_stage(
 def wrong_tokens(issuer: Issuer) -> dict[str, str]:
     other = rsa.generate_private_key(65537, 2048)
     public = issuer.keys["one"].public_key()
-    told = {"sub": "ann", "iss": issuer.url, "exp": 9e9}
+    claims = {"sub": "ann", "iss": issuer.url, "exp": 9e9}
     good = issuer.token()
     head, payload, signature = good.split(".")
     return {
         "nothing": "",
         "no token": "x.y.z",
         "of another key": issuer.token(key=other),
-        "unsigned": jwt.encode({**told, "aud": AUDIENCE}, "", algorithm="none", headers={"kid": "one"}),
+        "unsigned": jwt.encode({**claims, "aud": AUDIENCE}, "", algorithm="none", headers={"kid": "one"}),
         "signed with the public key": jwt.encode(
             {"sub": "ann", "iss": issuer.url, "aud": AUDIENCE, "exp": 9e9},
             str(public.public_numbers().n),
@@ -118,14 +118,14 @@ def wrong_tokens(issuer: Issuer) -> dict[str, str]:
     }
 
 
-def test_no_other_token_does(authorize: Authorize, issuer: Issuer) -> None:
-    for what, token in wrong_tokens(issuer).items():
+def test_any_other_token_is_denied(authorize: Authorize, issuer: Issuer) -> None:
+    for case, token in wrong_tokens(issuer).items():
         with pytest.raises(Exception, match=r"^Unauthorized$"):
             authorize(REST, token)
-        assert effect(authorize(SOCKET, token)) == "Deny", what
+        assert effect(authorize(SOCKET, token)) == "Deny", case
 
 
-def test_a_ticket_is_for_sockets_alone(authorize: Authorize, stack: Stack) -> None:
+def test_a_ticket_opens_a_websocket_only(authorize: Authorize, stack: Stack) -> None:
     ticket, _ = Tickets("connections").issue(Caller("ann"))
     with pytest.raises(Exception, match=r"^Unauthorized$"):
         authorize(REST, ticket=ticket)
@@ -134,7 +134,7 @@ def test_a_ticket_is_for_sockets_alone(authorize: Authorize, stack: Stack) -> No
     assert effect(authorize(SOCKET, ticket=ticket)) == "Deny"
 
 
-def test_a_key_of_the_issuers_that_is_new_is_fetched_but_not_for_every_token(issuer: Issuer, monkeypatch: Any) -> None:
+def test_a_new_key_of_the_issuer_is_fetched_at_most_every_30_seconds(issuer: Issuer, monkeypatch: Any) -> None:
     tokens = Tokens(issuer.url, [AUDIENCE])
     assert tokens.claims(issuer.token())["sub"] == "ann"
     fetched = issuer.served
@@ -148,7 +148,7 @@ def test_a_key_of_the_issuers_that_is_new_is_fetched_but_not_for_every_token(iss
     assert tokens.claims(issuer.token("two", "ES256"))["sub"] == "ann"
 
 
-def test_when_the_issuer_is_away_the_keys_that_are_known_stay_in_use(issuer: Issuer, monkeypatch: Any) -> None:
+def test_known_keys_stay_in_use_while_the_issuer_is_unreachable(issuer: Issuer, monkeypatch: Any) -> None:
     issuer.broken = True
     tokens = Tokens(issuer.url, [AUDIENCE])
     for _ in range(2):
@@ -162,13 +162,13 @@ def test_when_the_issuer_is_away_the_keys_that_are_known_stay_in_use(issuer: Iss
     assert tokens.claims(issuer.token())
 
 
-def test_an_algorithm_is_the_keys_and_not_the_tokens_to_say(issuer: Issuer) -> None:
+def test_the_key_and_not_the_token_decides_the_algorithm(issuer: Issuer) -> None:
     tokens = Tokens(issuer.url, [AUDIENCE])
     with pytest.raises(Unauthorized):
         tokens.claims(issuer.token(algorithm="RS512"))
 
 
-def test_a_ticket_is_used_once_by_one_of_many(stack: Stack) -> None:
+def test_only_one_of_many_callers_redeems_a_ticket(stack: Stack) -> None:
     tickets = Tickets("connections")
     ticket, expires = tickets.issue(Caller("ann", expires=10**10))
     assert 0 < expires - time.time() <= LIFETIME_SECONDS
@@ -192,12 +192,12 @@ def test_a_ticket_is_used_once_by_one_of_many(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["x", "", "ticket", "a" * 10_000, "\x00"])
-def test_what_is_no_ticket_opens_nothing(stack: Stack, wrong: str) -> None:
+def test_an_unknown_ticket_is_refused(stack: Stack, wrong: str) -> None:
     with pytest.raises(Unauthorized):
         Tickets("connections").redeem(wrong)
 
 
-def test_a_ticket_ends_after_a_minute_and_with_the_token_it_was_bought_with(stack: Stack, monkeypatch: Any) -> None:
+def test_a_ticket_expires_after_a_minute_or_with_its_token(stack: Stack, monkeypatch: Any) -> None:
     tickets, now = Tickets("connections"), time.time()
     late, _ = tickets.issue(Caller("ann", expires=10**10))
     soon, ends = tickets.issue(Caller("ann", expires=int(now) + 5))
@@ -210,7 +210,7 @@ def test_a_ticket_ends_after_a_minute_and_with_the_token_it_was_bought_with(stac
         tickets.redeem(late)
 
 
-def test_the_route_gives_the_caller_a_ticket(stack: Stack) -> None:
+def test_the_route_answers_a_ticket_for_the_caller(stack: Stack) -> None:
     handler = function("tickets").build(settings.TicketsSettings(connections_table="connections"))
     answer = call(handler, routes.SOCKET_TICKET)
     assert (answer.status, set(answer.body)) == (200, {"ticket", "expiresAt"})
@@ -228,7 +228,7 @@ def gateway() -> Iterator[Gateway]:
     server.server_close()
 
 
-def test_connections_end_with_their_tokens_and_no_others(stack: Stack, gateway: Gateway, monkeypatch: Any) -> None:
+def test_connections_end_when_their_tokens_expire(stack: Stack, gateway: Gateway, monkeypatch: Any) -> None:
     connections, now = ConnectionsTable("connections"), time.time()
     for number in range(120):
         connections.add(f"over-{number}", Watch(userID="ann"), Start("now"), int(now) - 1)
@@ -250,7 +250,7 @@ def test_connections_end_with_their_tokens_and_no_others(stack: Stack, gateway: 
     assert gateway.ended[-1] == "soon"
 
 
-def test_a_short_token_does_not_hide_those_who_watch_the_same_for_longer(stack: Stack, monkeypatch: Any) -> None:
+def test_an_expired_watcher_does_not_hide_others_of_the_topic(stack: Stack, monkeypatch: Any) -> None:
     connections, now = ConnectionsTable("connections"), time.time()
     connections.add("long", Watch(userID="ann"), Start("now"))
     connections.add("short", Watch(userID="ann"), Start("now"), int(now) + 5)
@@ -262,7 +262,7 @@ def test_a_short_token_does_not_hide_those_who_watch_the_same_for_longer(stack: 
     assert [watcher.connection_id for watcher in connections.watching(["userID#ann"])] == ["long"]
 
 
-def test_a_socket_without_an_authorizers_word_is_not_opened_where_callers_are_asked(stack: Stack) -> None:
+def test_a_websocket_without_an_authorizers_context_is_not_opened(stack: Stack) -> None:
     sockets = function("sockets").build(
         settings.SocketsSettings(
             auth=Auth("jwt"), connections_table="connections", socket_management_url="http://127.0.0.1:9/ws"

@@ -1,4 +1,4 @@
-"""What is secret stands in no line of a log, however much the functions tell."""
+"""No log line holds a secret, at the most verbose level."""
 
 import logging
 import traceback
@@ -21,7 +21,7 @@ from tests.support import call, function
 __all__ = ["hooks"]
 
 SECRET = "hush-4f1d"
-"""A part of everything that is secret here."""
+"""A part of every secret below."""
 TOKEN = f"eyJhbGciOiJub25lIn0.{SECRET}.c2ln"
 SIGNED = f"https://media.s3.amazonaws.com/in/film.mov?X-Amz-Credential=AKIA&X-Amz-Signature={SECRET}"
 HEADERS = {"Authorization": f"Bearer {TOKEN}", "Cookie": SECRET, "X-Amz-Security-Token": SECRET}
@@ -29,7 +29,7 @@ QUERY = {"ticket": SECRET, "X-Amz-Signature": SECRET}
 
 
 class Lines(logging.Handler):
-    """Everything that would be in the log, with whatever hangs on it."""
+    """All log records, with their attributes and tracebacks, as text."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -44,7 +44,7 @@ class Lines(logging.Handler):
 
 @pytest.fixture
 def lines() -> Iterator[Lines]:
-    """What functions log with the option verbose, when all that is not theirs is at Lambda's own level."""
+    """The log with option `verbose`; loggers of other packages keep Lambda's default level."""
     lines, root, own = Lines(), logging.getLogger(), logging.getLogger("elasticrecode")
     before = root.level, own.level
     root.setLevel(logging.WARNING)
@@ -64,15 +64,15 @@ def assert_silent(lines: Lines) -> None:
     assert not [text for text in lines.texts if SECRET in text]
 
 
-def test_what_the_sdk_has_to_say_in_detail_is_not_logged(lines: Lines, stack: Stack) -> None:
-    """It would log signatures and all that is stored."""
+def test_debug_lines_of_the_sdk_are_not_logged(lines: Lines, stack: Stack) -> None:
+    """They hold signatures and stored items."""
     for name in ("botocore", "urllib3", "boto3"):
         assert logging.getLogger(name).getEffectiveLevel() >= logging.WARNING
     call(stack.submit, SUBMIT, contract("job"))
     assert not [text for text in lines.texts if "botocore" in text]
 
 
-def test_no_route_logs_what_callers_prove_themselves_with(lines: Lines, stack: Stack, hooks: Hooks) -> None:
+def test_no_route_logs_credentials_or_bodies(lines: Lines, stack: Stack, hooks: Hooks) -> None:
     handlers = {
         "schema": stack.schema, "submit": stack.submit, "vmaf": stack.vmaf, "logs": stack.logs, "jobs": stack.jobs,
         "batch": stack.batch, "workers": stack.workers, "presets": stack.presets, "webhooks": hooks.api,
@@ -92,7 +92,7 @@ def test_no_route_logs_what_callers_prove_themselves_with(lines: Lines, stack: S
     assert_silent(lines)
 
 
-def test_a_crash_logs_where_it_was_and_not_what_was_sent(lines: Lines) -> None:
+def test_a_crash_logs_its_place_and_not_the_request(lines: Lines) -> None:
     def crash(request: http.Request) -> http.Response:
         raise KeyError(len(request.headers["authorization"]))
 
@@ -101,8 +101,8 @@ def test_a_crash_logs_where_it_was_and_not_what_was_sent(lines: Lines) -> None:
     assert_silent(lines)
 
 
-def test_neither_tokens_nor_tickets_are_logged_when_they_are_refused_or_taken(lines: Lines, stack: Stack) -> None:
-    told = settings.AuthorizeSettings(
+def test_neither_tokens_nor_tickets_are_logged(lines: Lines, stack: Stack) -> None:
+    authorizing = settings.AuthorizeSettings(
         connections_table="connections",
         issuer="https://issuer.example.com",
         jwks_url="https://127.0.0.1:9/",
@@ -110,7 +110,7 @@ def test_neither_tokens_nor_tickets_are_logged_when_they_are_refused_or_taken(li
         user_claim="sub",
         groups_claim="groups",
     )
-    authorize = function("authorize").build(told)
+    authorize = function("authorize").build(authorizing)
     sockets = function("sockets").build(
         settings.SocketsSettings(
             auth=Auth("cognito"), connections_table="connections", socket_management_url="https://127.0.0.1:9/ws"
@@ -132,14 +132,14 @@ def test_neither_tokens_nor_tickets_are_logged_when_they_are_refused_or_taken(li
     assert_silent(lines)
 
 
-def test_webhooks_log_neither_their_secrets_nor_their_urls(lines: Lines, hooks: Hooks) -> None:
+def test_webhooks_log_neither_secrets_nor_urls(lines: Lines, hooks: Hooks) -> None:
     with running() as receiver:
         receiver.always = lambda _: status(500)
-        made = hooks.add(f"{receiver.url}&key={SECRET}")
+        webhook = hooks.add(f"{receiver.url}&key={SECRET}")
         hooks.add(f"http://127.0.0.1:9/{SECRET}")
         hooks.announce(event("e1"), event("e2", job=SECRET))
         hooks.deliver(4)
         hooks.waited = 2 * 86_400
         hooks.deliver(4)
     assert_silent(lines)
-    assert not [text for text in lines.texts if made["secret"] in text]
+    assert not [text for text in lines.texts if webhook["secret"] in text]

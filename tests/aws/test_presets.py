@@ -1,4 +1,4 @@
-"""Presets on the stack: what is stored, what it costs who submits, and what becomes of it under a key."""
+"""Presets over AWS: storing them, the calls they cost, and their use with an Idempotency-Key."""
 
 import json
 from typing import Any
@@ -22,7 +22,7 @@ SCORE = {"vmaf": {"scale": "720p", "ssim": "enable"}}
 
 @pytest.fixture
 def anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is known from before."""
+    """Stored presets are read anew for each request."""
     monkeypatch.setattr(preset_store, "REFRESH_SECONDS", 0)
 
 
@@ -52,28 +52,28 @@ def score(stack: Stack, name: str, key: str = "") -> Answer:
 
 def operations(stack: Stack, monkeypatch: pytest.MonkeyPatch, name: str | None) -> list[str]:
     """The AWS calls of a submit."""
-    made: list[str] = []
+    calls: list[str] = []
 
     def watch(operation: str, _: dict[str, Any]) -> Any:
-        made.append(operation)
+        calls.append(operation)
 
     with every_call(watch, monkeypatch):
         answer = submit(stack, name) if name else call(stack.submit, routes.SUBMIT, contract("job"))
     assert answer.status == 200
-    return made
+    return calls
 
 
 def test_a_stored_preset_is_put_listed_replaced_and_removed(stack: Stack) -> None:
-    made = put(stack, "tiny", SMALL)
-    assert made.status == 201
-    assert made.body["name"] == "tiny"
-    assert made.body["profile"] == SMALL
-    assert made.body["source"] == "stored"
-    assert made.body["resolved"]["ffmpeg"] == {
+    created = put(stack, "tiny", SMALL)
+    assert created.status == 201
+    assert created.body["name"] == "tiny"
+    assert created.body["profile"] == SMALL
+    assert created.body["source"] == "stored"
+    assert created.body["resolved"]["ffmpeg"] == {
         "codec": "libx264", "scale": "480:270", "bitrate": "1M", "buffersize": "2M", "profile": "quality",
         "platform": "cpu",
     }  # fmt: skip
-    assert made.body in listed(stack).body
+    assert created.body in listed(stack).body
     replaced = put(stack, "tiny", LARGE)
     assert (replaced.status, replaced.body["profile"]) == (200, LARGE)
     assert [entry for entry in listed(stack).body if entry["name"] == "tiny"] == [replaced.body]
@@ -83,15 +83,15 @@ def test_a_stored_preset_is_put_listed_replaced_and_removed(stack: Stack) -> Non
     assert remove(stack, "tiny").status == 404
 
 
-def test_all_presets_are_listed_by_name_with_where_they_are_from(stack: Stack) -> None:
+def test_presets_are_listed_by_name_with_their_source(stack: Stack) -> None:
     put(stack, "a.first", SMALL)
-    found = {entry["name"]: entry for entry in listed(stack).body}
-    assert list(found) == sorted({*presets.BUILT_IN, *PRESETS, "a.first"})
-    assert {name for name, entry in found.items() if entry["source"] == "deployment"} == set(PRESETS)
-    assert found["h264-360p"]["profile"] == PRESETS["h264-360p"]
-    assert found["h264-720p"]["source"] == "built-in"
-    assert found["h264-720p-vmaf"]["resolved"]["vmaf"]["scale"] == "1280x720"
-    assert all(entry["resolved"] for entry in found.values())
+    records = {entry["name"]: entry for entry in listed(stack).body}
+    assert list(records) == sorted({*presets.BUILT_IN, *PRESETS, "a.first"})
+    assert {name for name, entry in records.items() if entry["source"] == "deployment"} == set(PRESETS)
+    assert records["h264-360p"]["profile"] == PRESETS["h264-360p"]
+    assert records["h264-720p"]["source"] == "built-in"
+    assert records["h264-720p-vmaf"]["resolved"]["vmaf"]["scale"] == "1280x720"
+    assert all(entry["resolved"] for entry in records.values())
 
 
 def test_the_list_comes_in_pages(stack: Stack) -> None:
@@ -106,18 +106,16 @@ def test_the_list_comes_in_pages(stack: Stack) -> None:
     assert listed(stack, {"after": "A B"}).status == 400
 
 
-@pytest.mark.parametrize(("name", "said"), [("h264-720p", "built in"), ("house", "option presets")])
-def test_what_is_built_in_or_the_deployments_is_neither_replaced_nor_removed(
-    stack: Stack, name: str, said: str
-) -> None:
+@pytest.mark.parametrize(("name", "detail"), [("h264-720p", "built in"), ("house", "option presets")])
+def test_presets_that_are_not_stored_cannot_be_replaced_or_removed(stack: Stack, name: str, detail: str) -> None:
     before = listed(stack).body
     for answer in (put(stack, name, SMALL), remove(stack, name)):
         assert answer.status == 409
-        assert said in answer.body["detail"]
+        assert detail in answer.body["detail"]
     assert listed(stack).body == before
 
 
-def test_a_wrong_preset_is_refused_with_every_fault_and_stores_nothing(stack: Stack) -> None:
+def test_an_invalid_preset_is_refused_with_every_fault(stack: Stack) -> None:
     answer = put(stack, "wrong", {"ffmpeg": SMALL["ffmpeg"] | {"codec": "vp9", "bitrate": "0M"}})
     assert answer.status == 422
     assert [fault["pointer"] for fault in answer.body["errors"]] == ["/profile/ffmpeg/bitrate", "/profile/ffmpeg/codec"]
@@ -127,13 +125,13 @@ def test_a_wrong_preset_is_refused_with_every_fault_and_stores_nothing(stack: St
     assert {entry["source"] for entry in listed(stack).body} == {"built-in", "deployment"}
 
 
-def test_so_many_are_stored_and_no_more(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_stored_presets_is_limited(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preset_store, "PRESETS_STORED", 2)
     assert [put(stack, name, SMALL).status for name in ("a", "b", "c", "a")] == [201, 201, 409, 200]
 
 
 @pytest.mark.parametrize("request_", ["job", "job_batch"])
-def test_records_and_messages_carry_the_profile_and_never_the_word(stack: Stack, request_: str) -> None:
+def test_records_and_messages_hold_the_profile_and_not_the_preset(stack: Stack, request_: str) -> None:
     resolved = put(stack, "tiny", SMALL).body["resolved"]
     answer = submit(stack, "tiny", request=request_)
     assert answer.status == 200
@@ -145,7 +143,7 @@ def test_records_and_messages_carry_the_profile_and_never_the_word(stack: Stack,
     assert "preset" not in json.dumps(stack.items())
 
 
-def test_a_score_by_a_preset_is_answered_and_sent_resolved(stack: Stack) -> None:
+def test_a_score_by_preset_is_answered_and_sent_resolved(stack: Stack) -> None:
     resolved = put(stack, "look", SCORE).body["resolved"]
     answer = score(stack, "look")
     assert (answer.status, answer.body["profile"]) == (200, resolved)
@@ -157,23 +155,23 @@ def test_a_score_by_a_preset_is_answered_and_sent_resolved(stack: Stack) -> None
     assert {fault["pointer"] for fault in refused.body["errors"]} == {"/profile/preset"}
 
 
-def test_a_deployments_preset_is_taken_in_place_of_one_that_is_built_in(stack: Stack) -> None:
+def test_a_preset_of_the_deployment_replaces_a_built_in_one(stack: Stack) -> None:
     (job,) = submit(stack, "h264-360p").body
     assert status(stack, job["jobid"])["profile"]["ffmpeg"]["bitrate"] == "1200K"
 
 
-def test_what_is_stored_is_hidden_by_what_came_to_be_built_in(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_built_in_preset_hides_a_stored_one(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as before:
         before.delitem(presets.BUILT_IN, "h264-720p")
         earlier = stack._build("presets", settings.PresetsSettings(registry_table="registry", presets={}))
         assert call(earlier, routes.PUT_PRESET, {"profile": SMALL}, parameters={"name": "h264-720p"}).status == 201
-    (found,) = [entry for entry in listed(stack).body if entry["name"] == "h264-720p"]
-    assert (found["source"], found["profile"]) == ("built-in", presets.BUILT_IN["h264-720p"])
+    (record,) = [entry for entry in listed(stack).body if entry["name"] == "h264-720p"]
+    assert (record["source"], record["profile"]) == ("built-in", presets.BUILT_IN["h264-720p"])
     (job,) = submit(stack, "h264-720p").body
     assert status(stack, job["jobid"])["profile"]["ffmpeg"]["scale"] == "1280:720"
 
 
-def test_only_a_stored_preset_costs_a_call_and_that_once(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_stored_preset_costs_a_call_and_only_once(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     put(stack, "tiny", SMALL)
     operations(stack, monkeypatch, None)
     without = operations(stack, monkeypatch, None)
@@ -183,7 +181,9 @@ def test_only_a_stored_preset_costs_a_call_and_that_once(stack: Stack, monkeypat
     assert operations(stack, monkeypatch, "tiny") == without
 
 
-def test_a_new_preset_can_be_used_at_once_and_a_changed_one_soon(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_preset_is_usable_at_once_and_a_change_within_seconds(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
     put(stack, "one", SMALL)
     submit(stack, "one")
     put(stack, "two", SMALL)
@@ -199,7 +199,7 @@ def test_a_new_preset_can_be_used_at_once_and_a_changed_one_soon(stack: Stack, m
 
 
 @pytest.mark.usefixtures("anew")
-def test_while_aws_refuses_what_is_known_is_used_and_what_is_not_is_503(
+def test_while_aws_refuses_known_presets_are_used_and_others_answer_503(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(stack, "tiny", SMALL)
@@ -208,8 +208,8 @@ def test_while_aws_refuses_what_is_known_is_used_and_what_is_not_is_503(
     remove(stack, "other")
     assert submit(stack, "tiny").status == 200
 
-    def refuse(operation: str, asked: dict[str, Any]) -> Any:
-        if operation == "Query" and asked["ExpressionAttributeValues"] == {":part": {"S": "preset"}}:
+    def refuse(operation: str, arguments: dict[str, Any]) -> Any:
+        if operation == "Query" and arguments["ExpressionAttributeValues"] == {":part": {"S": "preset"}}:
             raise throttled(operation)
 
     with every_call(refuse, monkeypatch):
@@ -220,26 +220,26 @@ def test_while_aws_refuses_what_is_known_is_used_and_what_is_not_is_503(
         assert listed(stack).status == 503
 
 
-def test_a_stored_preset_that_can_not_be_used_any_more_is_told_and_harms_no_other(stack: Stack) -> None:
+def test_an_unusable_stored_preset_is_listed_and_affects_no_other(stack: Stack) -> None:
     old = json.dumps({"ffmpeg": SMALL["ffmpeg"] | {"codec": "vp6"}})
     item = {"part": {"S": "preset"}, "name": {"S": "old"}, "profile": {"S": old}}
     stack.dynamodb.put_item(TableName="registry", Item=item)
-    found = {entry["name"]: entry for entry in listed(stack).body}
-    assert (found["old"]["profile"], found["old"]["resolved"]) == (json.loads(old), None)
-    assert found["house"]["resolved"]
+    records = {entry["name"]: entry for entry in listed(stack).body}
+    assert (records["old"]["profile"], records["old"]["resolved"]) == (json.loads(old), None)
+    assert records["house"]["resolved"]
     (fault,) = submit(stack, "old").body["errors"]
     assert fault["pointer"] == "/profile/preset"
     assert "ffmpeg/codec must be one of h264" in fault["detail"]
 
 
-def test_presets_are_no_workers(stack: Stack) -> None:
+def test_presets_in_the_registry_are_not_listed_as_workers(stack: Stack) -> None:
     put(stack, "tiny", SMALL)
     assert call(stack.workers, routes.WORKER_QUEUES).body == contract("queues.response")
 
 
 @pytest.mark.usefixtures("anew")
 @pytest.mark.parametrize("now", [LARGE, SCORE, None])
-def test_a_key_gives_the_same_jobs_whatever_became_of_the_preset(stack: Stack, now: Any) -> None:
+def test_a_key_creates_the_same_jobs_after_its_preset_changed(stack: Stack, now: Any) -> None:
     put(stack, "tiny", SMALL)
     first = submit(stack, "tiny", key="k", request="job_batch")
     remove(stack, "tiny") if now is None else put(stack, "tiny", now)
@@ -252,7 +252,7 @@ def test_a_key_gives_the_same_jobs_whatever_became_of_the_preset(stack: Stack, n
 
 @pytest.mark.usefixtures("anew")
 @pytest.mark.parametrize("now", [{"vmaf": {"scale": "1080p"}}, LARGE, None])
-def test_a_score_under_a_key_is_answered_with_the_profile_it_was_taken_with(stack: Stack, now: Any) -> None:
+def test_a_repeated_score_is_answered_with_its_first_profile(stack: Stack, now: Any) -> None:
     put(stack, "look", SCORE)
     first = score(stack, "look", key="k")
     remove(stack, "look") if now is None else put(stack, "look", now)
@@ -261,7 +261,7 @@ def test_a_score_under_a_key_is_answered_with_the_profile_it_was_taken_with(stac
 
 
 @pytest.mark.usefixtures("anew")
-def test_a_key_does_not_make_good_what_is_wrong(stack: Stack) -> None:
+def test_a_key_does_not_make_an_invalid_request_valid(stack: Stack) -> None:
     put(stack, "tiny", SMALL)
     assert submit(stack, "tiny", key="k").status == 200
     remove(stack, "tiny")
@@ -272,7 +272,7 @@ def test_a_key_does_not_make_good_what_is_wrong(stack: Stack) -> None:
 
 
 @pytest.mark.usefixtures("anew")
-def test_a_try_that_was_cut_off_is_finished_with_the_profile_it_began_with(
+def test_an_interrupted_request_is_finished_with_its_first_profile(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(stack, "tiny", SMALL)

@@ -1,4 +1,4 @@
-"""How often each user may ask for something to be done."""
+"""Allowances: how many changing requests a user may make in a minute."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,7 @@ NOON = 1_800_000_000 - 1_800_000_000 % 60
 
 
 class Clock:
-    """Tells the time that it is set to."""
+    """A clock that shows the time it is set to."""
 
     def __init__(self, now: float) -> None:
         self.now = now
@@ -49,8 +49,8 @@ def table(clock: Clock) -> Iterator[None]:
         yield
 
 
-def asked(rates: Rates, caller: Caller, times: int) -> int:
-    """How many of so many requests are let through."""
+def passed(rates: Rates, caller: Caller, times: int) -> int:
+    """How many of that many requests pass."""
     through = 0
     for _ in range(times):
         try:
@@ -65,28 +65,28 @@ def items() -> list[dict[str, dict[str, str]]]:
     return list(boto3.client("dynamodb").scan(TableName="rates")["Items"])  # type: ignore[arg-type]
 
 
-def test_a_user_may_ask_as_often_as_the_option_says_in_a_minute_and_again_in_the_next(clock: Clock) -> None:
+def test_a_user_has_a_new_allowance_each_minute(clock: Clock) -> None:
     rates = Rates(Rate("rates", 5))
-    assert asked(rates, ANN, 9) == 5
+    assert passed(rates, ANN, 9) == 5
     clock.now += 60
-    assert asked(rates, ANN, 9) == 5
+    assert passed(rates, ANN, 9) == 5
 
 
-def test_functions_count_together(clock: Clock) -> None:
+def test_functions_share_the_count(clock: Clock) -> None:
     one, other = Rates(Rate("rates", 5)), Rates(Rate("rates", 5))
-    assert asked(one, ANN, 3) + asked(other, ANN, 9) + asked(one, ANN, 9) == 5
+    assert passed(one, ANN, 3) + passed(other, ANN, 9) + passed(one, ANN, 9) == 5
 
 
-def test_one_users_flood_is_nobody_elses_and_operators_are_not_counted() -> None:
+def test_each_user_has_an_own_allowance_and_operators_are_not_counted() -> None:
     rates = Rates(Rate("rates", 5))
-    assert asked(rates, ANN, 9) == 5
-    assert asked(rates, BOB, 5) == 5
-    assert asked(rates, OPERATOR, 50) == 50
-    assert asked(rates, ANYBODY, 50) == 50
+    assert passed(rates, ANN, 9) == 5
+    assert passed(rates, BOB, 5) == 5
+    assert passed(rates, OPERATOR, 50) == 50
+    assert passed(rates, ANYBODY, 50) == 50
     assert {item["user"]["S"] for item in items()} == {"ann", "bob"}
 
 
-def test_who_asks_too_often_is_told_when_to_come_back(clock: Clock) -> None:
+def test_a_refusal_says_when_to_retry(clock: Clock) -> None:
     rates = Rates(Rate("rates", 1))
     rates.count(ANN)
     with pytest.raises(TooManyRequests) as caught:
@@ -95,20 +95,20 @@ def test_who_asks_too_often_is_told_when_to_come_back(clock: Clock) -> None:
     assert "allowance of 1 changing" in caught.value.detail
 
 
-def test_a_flood_costs_no_writes_beyond_what_is_allowed_and_counts_are_forgotten(clock: Clock) -> None:
+def test_a_flood_costs_no_writes_beyond_the_allowance_and_counts_expire(clock: Clock) -> None:
     rates = Rates(Rate("rates", 5))
-    asked(rates, ANN, 1000)
+    passed(rates, ANN, 1000)
     (item,) = items()
     assert int(item["count"]["N"]) == 6
     assert clock.now < int(item[TTL]["N"]) < clock.now + 3600
 
 
-def test_with_no_number_nothing_is_counted() -> None:
-    assert asked(Rates(Rate()), ANN, 100) == 100
+def test_without_an_allowance_nothing_is_counted() -> None:
+    assert passed(Rates(Rate()), ANN, 100) == 100
     assert not items()
 
 
-def test_what_cannot_be_counted_is_not_let_through() -> None:
+def test_a_request_that_cannot_be_counted_is_refused() -> None:
     rates = Rates(Rate("rates", 5))
     refuse = boto3.client("dynamodb").exceptions.ProvisionedThroughputExceededException
     rates._table._dynamodb.meta.events.register(

@@ -1,4 +1,4 @@
-"""The API holds what its description says, and refuses what it does not."""
+"""schemathesis against the whole API: answers match the OpenAPI document."""
 
 from typing import Any
 
@@ -22,11 +22,11 @@ _CHANCE: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("phases", "others"), [(_BOUNDARIES, _CHANCE), (_CHANCE, _BOUNDARIES)], ids=["boundaries", "chance-and-links"]
 )
-def test_every_request_is_answered_as_described(
+def test_every_answer_matches_the_openapi_document(
     front: Front, phases: dict[str, Any], others: dict[str, Any], tell: Tell
 ) -> None:
-    told = api.configuration(_EXAMPLES, phases | {name: {"enabled": False} for name in others}, SEED)
-    outcome = api.run(schemathesis.openapi.from_wsgi(f"{STAGE}/v1/openapi.json", front, config=told))
+    config = api.configuration(_EXAMPLES, phases | {name: {"enabled": False} for name in others}, SEED)
+    outcome = api.run(schemathesis.openapi.from_wsgi(f"{STAGE}/v1/openapi.json", front, config=config))
     tell(f"schemathesis, {'boundaries' if phases is _BOUNDARIES else 'chance and links'}", outcome.counts())
     assert not outcome.failures, "\n".join(outcome.failures[:20])
     assert outcome.checks["positive_data_acceptance"] > 100

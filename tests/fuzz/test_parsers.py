@@ -336,7 +336,7 @@ def media() -> Iterator[None]:
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", TARGETS)
-def test_what_comes_from_outside_raises_only_what_is_said(name: str, tell: Tell) -> None:
+def test_a_parser_raises_only_its_documented_errors(name: str, tell: Tell) -> None:
     counts: Counter[str] = Counter()
     target = TARGETS[name]
 

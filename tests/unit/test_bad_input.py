@@ -1,4 +1,4 @@
-"""Bad input gets every fault at once, each with a pointer."""
+"""Invalid requests: every fault is reported at once, with a pointer."""
 
 import copy
 import json
@@ -17,7 +17,7 @@ from tests.conftest import contract
 
 
 def faults(body: Any) -> dict[str, str]:
-    """Pointer → what is wrong there."""
+    """Pointer → detail of each fault of a POST /v1/jobs body."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     with pytest.raises(Invalid) as caught:
         read_jobs(raw)
@@ -36,7 +36,7 @@ def changed(pointer: str, value: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("pointer", "value", "said"),
+    ("pointer", "value", "detail"),
     [
         ("/userid", "", "1 to 128 characters"),
         ("/userid", "a b", "white space"),
@@ -78,17 +78,17 @@ def changed(pointer: str, value: Any) -> dict[str, Any]:
         ("/surprise", 1, "not a known field"),
     ],
 )
-def test_each_fault_is_named_where_it_is(pointer: str, value: Any, said: str) -> None:
-    found = faults(changed(pointer, value))
-    assert list(found) == [pointer]
-    assert said in found[pointer]
+def test_a_fault_points_to_its_field(pointer: str, value: Any, detail: str) -> None:
+    result = faults(changed(pointer, value))
+    assert list(result) == [pointer]
+    assert detail in result[pointer]
 
 
-def test_an_unknown_price_model_is_named() -> None:
+def test_an_unknown_price_model_is_a_fault() -> None:
     assert "one of normal, spot" in faults(changed("/profile/ec2", {"priceModel": "cheap"}))["/profile/ec2/priceModel"]
 
 
-def test_all_faults_come_at_once() -> None:
+def test_all_faults_are_reported_at_once() -> None:
     body = contract("job")
     del body["userid"]
     body["output"] = "nowhere"
@@ -104,22 +104,22 @@ def test_all_faults_come_at_once() -> None:
     }
 
 
-def test_an_encoder_of_the_other_platform_is_refused() -> None:
+def test_an_encoder_of_another_platform_is_a_fault() -> None:
     body = changed("/profile/ffmpeg/codec", "libx264")
     body["profile"]["ffmpeg"]["platform"] = "gpu"
     assert "runs on cpu" in faults(body)["/profile/ffmpeg/codec"]
 
 
-def test_platforms_that_disagree_are_refused() -> None:
+def test_two_different_platforms_are_a_fault() -> None:
     assert "must agree" in faults(changed("/profile/ec2", {"platform": "gpu"}))["/profile/ec2/platform"]
 
 
-def test_an_output_that_would_overwrite_its_input_is_refused() -> None:
+def test_an_output_that_would_overwrite_its_input_is_a_fault() -> None:
     body = contract("job") | {"input": "s3://bucket/in/a.mp4", "output": "s3://bucket/in/"}
     assert "overwrite" in faults(body)["/input"]
 
 
-def test_two_inputs_of_a_batch_that_would_overwrite_one_another_are_refused() -> None:
+def test_two_inputs_with_the_same_output_are_a_fault() -> None:
     body = contract("job_batch") | {"batchInputs": ["s3://bucket/a/x.mp4", "s3://bucket/b/x.mp4"]}
     assert "/batchInputs/0" in faults(body)["/batchInputs/1"]
 
@@ -145,12 +145,12 @@ def test_each_input_of_a_batch_is_checked() -> None:
     assert set(faults(body)) == {"/batchInputs/1", "/batchInputs/2"}
 
 
-def test_a_key_given_twice_is_named() -> None:
+def test_a_repeated_key_is_a_fault() -> None:
     raw = json.dumps(contract("job")).replace('"codec"', '"bitrate": "2M", "codec"').encode()
     assert faults(raw) == {"/profile/ffmpeg/bitrate": "is given more than once"}
 
 
-def test_pointers_escape_what_they_must() -> None:
+def test_pointers_escape_tildes_and_slashes() -> None:
     assert list(faults(contract("job") | {"a/b~c": 1})) == ["/a~1b~0c"]
 
 
@@ -171,7 +171,7 @@ def test_pointers_escape_what_they_must() -> None:
         b'{"priority": ' + b"9" * 5000 + b"}",
     ],
 )
-def test_what_is_no_json_is_said_to_be_none(raw: bytes) -> None:
+def test_a_body_that_is_not_json_is_malformed(raw: bytes) -> None:
     with pytest.raises(Malformed):
         read_jobs(raw)
 
@@ -181,7 +181,7 @@ def test_a_body_must_be_an_object(body: Any) -> None:
     assert "must be an object" in faults(body)[""]
 
 
-def test_reading_changes_nothing_in_what_was_sent() -> None:
+def test_reading_does_not_change_the_body() -> None:
     body = contract("job")
     before = copy.deepcopy(body)
     read_jobs(json.dumps(body).encode())
@@ -196,12 +196,12 @@ def score_faults(**profile: Any) -> dict[str, str]:
     return dict(caught.value.faults)
 
 
-def test_a_score_alone_does_not_transcode() -> None:
+def test_an_encode_in_a_request_for_a_score_is_a_fault() -> None:
     assert "POST /v1/jobs" in score_faults(ffmpeg=contract("job")["profile"]["ffmpeg"])["/profile/ffmpeg"]
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "detail"),
     [
         ("model", "v2", "one of"),
         ("subsample", 0, "at least 1"),
@@ -213,39 +213,39 @@ def test_a_score_alone_does_not_transcode() -> None:
         ("scale", "1280:720", "WIDTHxHEIGHT"),
     ],
 )
-def test_each_option_of_a_score_is_checked(name: str, value: Any, said: str) -> None:
-    assert said in score_faults(vmaf={"scale": "720p", "min": 1, name: value})[f"/profile/vmaf/{name}"]
+def test_each_option_of_a_score_is_checked(name: str, value: Any, detail: str) -> None:
+    assert detail in score_faults(vmaf={"scale": "720p", "min": 1, name: value})[f"/profile/vmaf/{name}"]
 
 
-def test_a_consequence_needs_a_minimum() -> None:
+def test_on_fail_requires_min() -> None:
     assert "required" in score_faults(vmaf={"scale": "720p", "onFail": "fail"})["/profile/vmaf/min"]
 
 
-def test_outputs_are_told_apart_by_what_they_will_be_called() -> None:
+def test_outputs_are_compared_by_their_final_names() -> None:
     body = contract("job_batch") | {"batchInputs": ["s3://bucket/a/v.webm", "s3://bucket/c/v.webm.mp4"]}
     assert "has the same name" in faults(body)["/batchInputs/1"]
     beside = contract("job") | {"input": "s3://bucket/x/v.webm", "output": "s3://bucket/x/"}
     assert [job.output for job in read_jobs(json.dumps(beside).encode())] == ["s3://bucket/x/"]
 
 
-def test_an_endless_list_or_an_endless_object_is_answered_briefly() -> None:
-    found = faults(contract("job_batch") | {"batchInputs": ["no"] * 50_000})
-    assert "at most 1000, not 50000" in found["/batchInputs"]
-    assert len(found) == 1000
+def test_an_answer_has_at_most_1000_faults_and_short_pointers() -> None:
+    result = faults(contract("job_batch") | {"batchInputs": ["no"] * 50_000})
+    assert "at most 1000, not 50000" in result["/batchInputs"]
+    assert len(result) == 1000
     crowd = faults(contract("job") | {f"field-{n}": n for n in range(50_000)})
     assert len(crowd) == 1000
     (pointer,) = faults(contract("job") | {"x" * 100_000: 1})
     assert len(pointer) < 400
 
 
-def test_a_report_must_not_overwrite_what_is_scored() -> None:
+def test_a_report_must_not_overwrite_its_input_or_origin() -> None:
     body = contract("vmaf") | {"input": "s3://bucket/x/a.mp4", "origin": "s3://bucket/x/a.mp4.vmaf.json"}
     with pytest.raises(Invalid) as caught:
         read_vmaf(json.dumps(body | {"output": "s3://bucket/x/"}).encode())
     assert "overwrite" in dict(caught.value.faults)["/origin"]
 
 
-def test_ms_ssim_needs_room() -> None:
+def test_ms_ssim_needs_at_least_176_pixels_a_side() -> None:
     small = {"scale": "256x144", "ms-ssim": "enable"}
     assert "176x176" in score_faults(vmaf=small)["/profile/vmaf/ms-ssim"]
     assert "32 to 8192" in score_faults(vmaf={"scale": "16x16"})["/profile/vmaf/scale"]
@@ -260,7 +260,7 @@ def test_ms_ssim_needs_room() -> None:
         {"profile": {"vmaf": {"scale": "480x270,movie=/etc/passwd"}}},
     ],
 )
-def test_a_message_that_did_not_come_through_the_api_is_looked_at_before_it_is_done(changes: dict[str, Any]) -> None:
+def test_a_message_that_bypassed_the_api_is_checked_for_flaws(changes: dict[str, Any]) -> None:
     score = {
         "userid": "u",
         "jobid": "j",
@@ -273,8 +273,8 @@ def test_a_message_that_did_not_come_through_the_api_is_looked_at_before_it_is_d
     assert len(flaws(msgspec.convert(score | changes, Job))) == 1
 
 
-def answered_within(seconds: float, raw: bytes) -> None:
-    """Whether a body is refused by so much CPU of ours."""
+def assert_refused_within(seconds: float, raw: bytes) -> None:
+    """AssertionError where refusing a body takes more CPU seconds than that."""
     before = time.thread_time()
     with pytest.raises((Invalid, Malformed)):
         read_jobs(raw)
@@ -286,22 +286,22 @@ def answered_within(seconds: float, raw: bytes) -> None:
 @pytest.mark.parametrize(
     "raw",
     [
-        # Each key's pointer would hold the long one: 30 GB of them.
+        # Every key's pointer would hold the long key: 30 GB in all.
         b'{"' + b"k" * 1_000_000 + b'": {' + b'"a": 1, ' * 30_000 + b'"a": 1}}',
-        # Each output would hold the long prefix.
+        # Every output would hold the long prefix.
         json.dumps({"output": "s3://media/" + "x" * 1_000_000, "inputs": [f"s3://a/{n}" for n in range(999)]}).encode(),
-        # Each suffix would be compared with each.
+        # Every suffix would be compared with every other.
         json.dumps({"prefix": "s3://a/", "output": "s3://a/", "suffixes": [f".{n}" for n in range(99_999)]}).encode(),
         b"[" * 1_000_000,
         b'{"a":' * 300_000,
     ],
     ids=["keys", "outputs", "suffixes", "lists", "objects"],
 )  # fmt: skip
-def test_a_body_that_is_made_to_cost_much_costs_little(raw: bytes) -> None:
-    answered_within(3.0, raw)
+def test_an_expensive_body_is_refused_within_3_seconds_of_cpu(raw: bytes) -> None:
+    assert_refused_within(3.0, raw)
 
 
-def test_a_body_may_nest_a_hundred_levels_and_no_more() -> None:
+def test_a_body_may_nest_at_most_100_levels() -> None:
     deep = contract("job_batch") | {"input": "s3://media/a.mp4"}
     fits, beyond = ("[" * levels + "]" * levels for levels in (DEPTH - 1, DEPTH))
     text = json.dumps(deep | {"batchInputs": "HERE"})

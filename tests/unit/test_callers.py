@@ -1,4 +1,4 @@
-"""Who a request is from, by each way of proving it."""
+"""The caller of a request, for each kind of authentication."""
 
 import pytest
 
@@ -10,15 +10,15 @@ NOW = 1_000.0
 
 
 def cognito(groups: object = None, **claims: object) -> dict[str, object]:
-    told = {"cognito:username": "ann", "exp": "2000", **claims} | ({"cognito:groups": groups} if groups else {})
-    return {"authorizer": {"claims": told}}
+    all_claims = {"cognito:username": "ann", "exp": "2000", **claims} | ({"cognito:groups": groups} if groups else {})
+    return {"authorizer": {"claims": all_claims}}
 
 
 def iam(arn: object) -> dict[str, object]:
     return {"identity": {"userArn": arn}}
 
 
-def test_where_nobody_is_asked_everybody_is_an_operator() -> None:
+def test_without_authentication_every_caller_is_an_operator() -> None:
     assert of_request(Auth(), {}, NOW) is ANYBODY
     assert of_connection(Auth(), {}) is ANYBODY
     ANYBODY.act_for("ann")
@@ -37,23 +37,23 @@ def test_groups_are_read_as_api_gateway_writes_them(groups: str | None, operator
 
 
 @pytest.mark.parametrize("groups", [["operators"], ["a", "operators"]])
-def test_groups_of_a_token_are_a_list(groups: list[str]) -> None:
+def test_a_token_may_list_several_groups(groups: list[str]) -> None:
     assert of_claims({"sub": "ann", "groups": groups}, "sub", "groups").operator
 
 
-def test_a_group_alone_may_be_said_without_a_list() -> None:
+def test_a_token_may_hold_one_group_as_a_string() -> None:
     assert of_claims({"sub": "ann", "groups": "operators"}, "sub", "groups").operator
 
 
 @pytest.mark.parametrize(
     "groups", [None, 7, "x operators", "operators]", "operators,x", {"operators": True}, [["operators"]], [7], "", []]
 )
-def test_what_is_no_list_of_groups_makes_no_operator(groups: object) -> None:
+def test_a_malformed_groups_claim_makes_no_operator(groups: object) -> None:
     assert not of_claims({"sub": "ann", "groups": groups}, "sub", "groups").operator
 
 
 @pytest.mark.parametrize("user", [None, 7, "", "a b", "a/b", "a?b", "a#b", "a%2e", "a\n", "x" * 129, ["ann"]])
-def test_a_token_that_names_no_user_is_nobodys(user: object) -> None:
+def test_a_token_without_a_valid_user_id_is_refused(user: object) -> None:
     with pytest.raises(Unauthorized, match="sub must be a user's id"):
         of_claims({"sub": user}, "sub", "groups")
 
@@ -71,7 +71,7 @@ def test_an_access_token_of_cognito_is_refused() -> None:
         ("arn:aws:iam::123456789012:user/division/films/ann", "ann"),
     ],
 )
-def test_a_signature_is_of_a_role_or_a_user(arn: str, name: str) -> None:
+def test_a_signature_names_a_role_or_an_iam_user(arn: str, name: str) -> None:
     assert of_request(Auth("iam"), iam(arn), NOW) == Caller(name)
     assert of_request(Auth("iam", (name,)), iam(arn), NOW).operator
 
@@ -82,7 +82,7 @@ def test_other_signatures_are_refused(arn: str | None) -> None:
         of_request(Auth("iam"), iam(arn), NOW)
 
 
-def test_the_word_of_an_authorizer_comes_back_and_ends_with_the_token() -> None:
+def test_an_authorizers_context_round_trips_and_expires_with_the_token() -> None:
     caller = Caller("ann", operator=True, expires=1001)
     assert of_request(Auth("jwt"), {"authorizer": caller.context()}, NOW) == caller
     assert of_connection(Auth("cognito"), {"authorizer": caller.context()}) == caller
@@ -91,7 +91,7 @@ def test_the_word_of_an_authorizer_comes_back_and_ends_with_the_token() -> None:
 
 
 @pytest.mark.parametrize("kind", ["cognito", "jwt", "iam"])
-def test_without_an_authorizers_word_nobody_gets_in(kind: str) -> None:
+def test_a_request_without_an_authorizers_context_fails(kind: str) -> None:
     auth = Auth(kind)  # type: ignore[arg-type]
     with pytest.raises(KeyError):
         of_request(auth, {}, NOW)
@@ -99,7 +99,7 @@ def test_without_an_authorizers_word_nobody_gets_in(kind: str) -> None:
         of_connection(auth, {})
 
 
-def test_a_caller_acts_for_itself_alone() -> None:
+def test_a_caller_may_act_for_itself_only() -> None:
     ann = Caller("ann")
     ann.act_for("ann")
     for user in ("bob", "Ann", "ann ", ""):
@@ -111,12 +111,12 @@ def test_a_caller_acts_for_itself_alone() -> None:
     Caller("root", operator=True).act_for("bob")
 
 
-def test_the_time_that_a_token_ends_is_read_as_api_gateway_writes_it() -> None:
+def test_an_expiry_is_read_as_api_gateway_writes_it() -> None:
     caller = of_request(Auth("cognito"), cognito(exp="Mon May 06 21:23:32 UTC 2019"), NOW)
     assert caller.expires == 1_557_177_812
 
 
 @pytest.mark.parametrize("exp", [None, "soon", "", -1, 1e300, [], {}, "9" * 400])
-def test_a_token_whose_end_can_not_be_read_is_not_believed(exp: object) -> None:
+def test_a_token_with_an_unreadable_expiry_is_refused(exp: object) -> None:
     with pytest.raises(Unauthorized, match="exp"):
         of_request(Auth("cognito"), cognito(exp=exp), NOW)

@@ -35,42 +35,42 @@ def resolved(**changes: Any) -> dict[str, Any]:
     request = contract("job")
     request["profile"]["ffmpeg"] |= changes
     (job,) = read_jobs(json.dumps(request).encode())
-    found: dict[str, Any] = msgspec.to_builtins(job.profile.ffmpeg)
-    return found
+    ffmpeg: dict[str, Any] = msgspec.to_builtins(job.profile.ffmpeg)
+    return ffmpeg
 
 
-def test_a_documented_job_becomes_the_documented_message() -> None:
+def test_the_documented_job_becomes_the_documented_message() -> None:
     expected = contract("queue_message")
     (job,) = read_jobs(text("job"))
     assert json.loads(msgspec.json.encode(job)) == expected | {"jobid": job.jobid}
     assert list(json.loads(msgspec.json.encode(job))) == list(expected)
 
 
-def test_a_documented_batch_becomes_one_job_for_each_input_with_one_profile() -> None:
-    made = read_jobs(text("job_batch"))
+def test_the_documented_batch_becomes_a_job_for_each_input_with_one_profile() -> None:
+    jobs = read_jobs(text("job_batch"))
     request = contract("job_batch")
-    assert [job.input for job in made] == request["batchInputs"]
-    assert {job.output for job in made} == {request["output"]}
-    assert len({job.jobid for job in made}) == 3
-    assert all(msgspec.to_builtins(job.profile) == contract("queue_message")["profile"] for job in made)
+    assert [job.input for job in jobs] == request["batchInputs"]
+    assert {job.output for job in jobs} == {request["output"]}
+    assert len({job.jobid for job in jobs}) == 3
+    assert all(msgspec.to_builtins(job.profile) == contract("queue_message")["profile"] for job in jobs)
 
 
-def test_a_documented_vmaf_job_comes_back_resolved() -> None:
+def test_the_documented_score_is_answered_resolved() -> None:
     expected = contract("vmaf.response")
     (job,) = read_vmaf(text("vmaf"))
-    said = json.loads(msgspec.json.encode(job)) | {"status": expected["status"]}
-    assert said == expected | {"jobid": job.jobid}
-    assert list(said) == list(expected)
+    answer = json.loads(msgspec.json.encode(job)) | {"status": expected["status"]}
+    assert answer == expected | {"jobid": job.jobid}
+    assert list(answer) == list(expected)
 
 
 def test_the_documented_worker_event_is_read() -> None:
     event = events.read(text("worker_event"))
-    told = contract("worker_event")
+    documented = contract("worker_event")
     assert (event.action, event.jobID, event.userID, event.ts) == (
         "JobStart",
-        told["job"]["jobid"],
-        told["job"]["userid"],
-        told["ts"],
+        documented["job"]["jobid"],
+        documented["job"]["userid"],
+        documented["ts"],
     )
 
 
@@ -81,7 +81,7 @@ def test_the_schema_is_the_documented_one_to_the_byte() -> None:
     )
 
 
-def test_input_makes_it_a_single_job_whatever_else_is_there() -> None:
+def test_input_takes_precedence_over_batch_inputs() -> None:
     request = contract("job_batch") | {"input": "s3://m.azeroth.one/one.mp4"}
     assert [job.input for job in read_jobs(json.dumps(request).encode())] == ["s3://m.azeroth.one/one.mp4"]
 

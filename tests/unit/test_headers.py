@@ -1,4 +1,4 @@
-"""What browsers are told not to do, and that the home page does none of it."""
+"""Security headers, and a home page that works under them."""
 
 import asyncio
 import re
@@ -19,18 +19,18 @@ def directives(policy: str) -> dict[str, str]:
     return dict(part.strip().split(" ", 1) for part in policy.split(";"))
 
 
-def test_a_page_gets_nothing_but_from_its_own_origin_and_nothing_that_stands_in_it() -> None:
-    told = directives(headers.page()["Content-Security-Policy"])
-    assert told.pop("default-src") == "'none'"
-    assert {told.pop(name) for name in ("base-uri", "form-action", "frame-ancestors")} == {"'none'"}
-    assert set(told) == {"script-src", "style-src", "img-src", "connect-src"}
-    assert set(told.values()) == {"'self'"}
+def test_the_content_security_policy_allows_only_files_of_the_own_origin() -> None:
+    rules = directives(headers.page()["Content-Security-Policy"])
+    assert rules.pop("default-src") == "'none'"
+    assert {rules.pop(name) for name in ("base-uri", "form-action", "frame-ancestors")} == {"'none'"}
+    assert set(rules) == {"script-src", "style-src", "img-src", "connect-src"}
+    assert set(rules.values()) == {"'self'"}
 
 
-def test_a_page_may_ask_where_people_sign_in() -> None:
-    told = directives(headers.page("https://a.example")["Content-Security-Policy"])
-    assert told["connect-src"] == "'self' https://a.example"
-    assert told["script-src"] == "'self'"
+def test_the_page_may_connect_to_the_sign_in_url() -> None:
+    rules = directives(headers.page("https://a.example")["Content-Security-Policy"])
+    assert rules["connect-src"] == "'self' https://a.example"
+    assert rules["script-src"] == "'self'"
 
 
 class Page(HTMLParser):
@@ -50,7 +50,7 @@ class Page(HTMLParser):
             self.inline += data.strip()
 
 
-def test_the_home_page_has_scripts_and_styles_in_files_of_its_own_and_none_in_itself() -> None:
+def test_the_home_page_has_no_inline_scripts_or_styles() -> None:
     page = Page((SITE / "index.html").read_text())
     assert page.inline == ""
     for tag, attributes in page.elements:
@@ -84,13 +84,13 @@ def test_the_page_loads_no_jquery_which_stays_as_the_documented_probe() -> None:
 @pytest.mark.parametrize(
     ("path", "status"), [("/", 200), ("/index", 200), ("/static/app.js", 200), ("/static/no", 404), ("/no", 404)]
 )
-def test_the_local_front_door_says_what_cloudfront_says(path: str, status: int) -> None:
+def test_the_local_front_door_sends_the_headers_of_cloudfront(path: str, status: int) -> None:
     async def get() -> tuple[int, dict[str, str]]:
         nowhere = "127.0.0.1:9"
         async with TestClient(TestServer(application(SITE, f"http://{nowhere}", f"ws://{nowhere}"))) as client:
             answer = await client.get(path)
             return answer.status, dict(answer.headers)
 
-    got, told = asyncio.run(get())
-    assert got == status
-    assert {name: told.get(name) for name in headers.page()} == headers.page()
+    answered, sent = asyncio.run(get())
+    assert answered == status
+    assert {name: sent.get(name) for name in headers.page()} == headers.page()

@@ -39,7 +39,7 @@ def test_a_link_leads_to_the_next_page_and_keeps_the_query() -> None:
     assert parse_qs(url.query) == {"limit": ["7"], "state": ["failed"], "after": ["a#1 b"]}
 
 
-def test_pages_have_a_hundred_items_unless_told_otherwise() -> None:
+def test_a_page_has_100_entries_by_default() -> None:
     assert call(handler, "GET /v1/x").body == [100, ""]
 
 
@@ -51,7 +51,7 @@ def test_a_limit_out_of_range_is_a_problem(limit: str) -> None:
 
 
 @pytest.mark.parametrize("where", ["parameters", "query"])
-def test_a_parameter_longer_than_any_name_is_a_problem(where: str) -> None:
+def test_a_parameter_too_long_to_be_a_key_is_a_problem(where: str) -> None:
     handler = http.handler({"GET /v1/{jobID}": lambda _: http.Response("ok")}, ApiSettings())
     given: dict[str, Any] = {"parameters": {"jobID": "j"}, "query": None}
     assert call(handler, "GET /v1/{jobID}", **given).status == 200
@@ -68,7 +68,7 @@ def test_a_problem_has_the_five_members() -> None:
     assert answer.headers["Retry-After"].isdigit()
 
 
-def test_a_crash_is_logged_and_tells_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_crash_is_logged_and_its_answer_has_no_details(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR):
         answer = call(handler, "GET /v1/crash")
     assert answer.status == 500
@@ -95,7 +95,7 @@ APP, OTHER = "https://app.example.com", "https://app.example.com.evil.example"
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "OPTIONS"])
-def test_pages_of_named_origins_may_ask_and_no_others(
+def test_only_pages_of_allowed_origins_get_cors_headers(
     named: tuple[str, ...], origin: str, allowed: str | None, method: str
 ) -> None:
     handler = http.handler({"GET /v1/x": paged}, ApiSettings(cors=named))
@@ -108,7 +108,7 @@ def test_pages_of_named_origins_may_ask_and_no_others(
         assert not answer.body
 
 
-def test_what_a_page_asks_first_reaches_no_endpoint_and_is_not_counted() -> None:
+def test_a_preflight_request_reaches_no_endpoint_and_is_not_counted() -> None:
     def never(_: Any) -> Any:
         raise AssertionError
 
@@ -117,7 +117,7 @@ def test_what_a_page_asks_first_reaches_no_endpoint_and_is_not_counted() -> None
 
 
 @pytest.mark.parametrize("route", ["GET /v1/x", "GET /v1/crash", "GET /v1/busy"])
-def test_every_answer_is_data_that_nobody_keeps_or_frames(route: str) -> None:
+def test_every_answer_has_security_headers_and_is_not_cached(route: str) -> None:
     answer = call(handler, route)
     assert answer.headers["Cache-Control"] == "no-store"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
@@ -125,7 +125,7 @@ def test_every_answer_is_data_that_nobody_keeps_or_frames(route: str) -> None:
     assert answer.headers["Strict-Transport-Security"].startswith("max-age=")
 
 
-def test_only_what_changes_something_is_counted_and_only_for_who_may() -> None:
+def test_only_changing_requests_count_against_the_allowance() -> None:
     counted: list[Caller] = []
 
     def full(caller: Caller) -> None:
@@ -162,7 +162,7 @@ def test_a_base64_body_is_decoded_and_measured() -> None:
 
 
 @pytest.mark.parametrize("after", ["zzz", "log#1", "0" * 14, "'; --"])
-def test_a_cursor_that_no_page_gave_is_a_problem(after: str) -> None:
+def test_a_cursor_of_another_form_is_a_problem(after: str) -> None:
     answer = call(handler, "GET /v1/x", query={"after": after})
     assert answer.status == 400
     assert "Link" in answer.body["detail"]
@@ -175,7 +175,7 @@ def test_a_link_is_plain_ascii_whatever_the_path() -> None:
     assert link.count("<") == link.count(">") == 1
 
 
-def test_a_method_that_a_path_does_not_have_is_told_which_it_has() -> None:
+def test_a_method_that_a_path_does_not_have_gets_405_and_the_methods() -> None:
     def never(_: Any) -> Any:
         raise AssertionError
 
@@ -185,7 +185,7 @@ def test_a_method_that_a_path_does_not_have_is_told_which_it_has() -> None:
     assert answer.headers["Content-Type"] == "application/problem+json"
 
 
-def test_a_parameter_that_is_given_twice_is_a_problem() -> None:
+def test_a_repeated_query_parameter_is_a_problem() -> None:
     event: dict[str, Any] = {
         "httpMethod": "GET", "resource": "/v1/x", "path": "/v1/x", "requestContext": {},
         "queryStringParameters": {"limit": "2"}, "multiValueQueryStringParameters": {"limit": ["1", "2"]},
@@ -196,6 +196,6 @@ def test_a_parameter_that_is_given_twice_is_a_problem() -> None:
 
 
 @pytest.mark.parametrize("sent", ["a%40b%20%C3%A9", "a@b é"])
-def test_a_path_is_decoded_whoever_has_done_so_before(sent: str) -> None:
+def test_path_parameters_are_decoded_once_or_not_at_all(sent: str) -> None:
     handler = http.handler({"GET /v1/{userID}": lambda asked: http.Response(dict(asked.parameters))}, ApiSettings())
     assert call(handler, "GET /v1/{userID}", parameters={"userID": sent}).body == {"userID": "a@b é"}

@@ -1,4 +1,4 @@
-"""Which files a user may use, as requests are checked, and the policy that a worker hands along for a job."""
+"""User prefixes: the check of requests, and the session policy of a worker for a job."""
 
 import json
 import re
@@ -44,7 +44,7 @@ def faults(read: Callable[[bytes], object], body: Any) -> dict[str, str]:
 
 
 def reading(name: str) -> tuple[Callable[[bytes], object], dict[str, Any]]:
-    """A reader with the rules, and a request of ann's that it takes."""
+    """A reader with the rules, and a valid request of ann's."""
     body = contract(name) | {"userid": "ann", "output": OWN}
     if name == "job":
         return lambda text: read_jobs(text, prefixes=RULES), body | {"input": f"{SHARED}a.mp4"}
@@ -61,19 +61,19 @@ def batch(**source: Any) -> tuple[Callable[[bytes], object], dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", ["job", "job_batch", "vmaf"])
-def test_what_lies_within_the_prefixes_is_taken(name: str) -> None:
+def test_a_request_within_the_prefixes_is_accepted(name: str) -> None:
     read, body = reading(name)
     assert read(json.dumps(body).encode())
 
 
 @pytest.mark.parametrize("source", [{"manifest": f"{OWN}l.txt"}, {"prefix": SHARED}, {"inputs": [f"{OWN}a.mp4"]}])
-def test_a_batch_within_the_prefixes_is_taken(source: dict[str, Any]) -> None:
+def test_a_batch_within_the_prefixes_is_accepted(source: dict[str, Any]) -> None:
     read, body = batch(**source)
     assert read(json.dumps(body).encode())
 
 
 @pytest.mark.parametrize(
-    ("name", "changes", "told"),
+    ("name", "changes", "expected"),
     [
         ("job", {"input": "s3://media/users/bob/a.mp4"}, {"/input": READS}),
         ("job", {"input": f"{OUT}a.mp4"}, {"/input": READS}),
@@ -85,11 +85,11 @@ def test_a_batch_within_the_prefixes_is_taken(source: dict[str, Any]) -> None:
         ("vmaf", {"input": "s3://x11/a.mp4", "origin": "s3://x11/b.mp4"}, {"/input": READS, "/origin": READS}),
     ],
 )  # fmt: skip
-def test_what_lies_elsewhere_is_refused_at_its_place_all_at_once(
-    name: str, changes: dict[str, Any], told: dict[str, str]
+def test_every_uri_outside_the_prefixes_is_a_fault(
+    name: str, changes: dict[str, Any], expected: dict[str, str]
 ) -> None:
     read, body = reading(name)
-    assert faults(read, body | changes) == told
+    assert faults(read, body | changes) == expected
 
 
 @pytest.mark.parametrize(
@@ -102,40 +102,40 @@ def test_what_lies_elsewhere_is_refused_at_its_place_all_at_once(
         ({"batchInputs": ["s3://media/b.mp4"]}, "/batchInputs/0"),
     ],
 )
-def test_a_batch_from_elsewhere_is_refused(source: dict[str, Any], pointer: str) -> None:
+def test_a_batch_with_inputs_outside_the_prefixes_is_refused(source: dict[str, Any], pointer: str) -> None:
     read, body = batch(**source)
     assert faults(read, body) == {pointer: READS}
 
 
-def test_other_faults_are_told_beside() -> None:
+def test_other_faults_are_reported_too() -> None:
     read, body = reading("job")
-    found = faults(read, body | {"input": "s3://x11/a.mp4", "priority": 101, "output": "nowhere"})
-    assert found["/input"] == READS
-    assert set(found) == {"/input", "/priority", "/output"}
+    result = faults(read, body | {"input": "s3://x11/a.mp4", "priority": 101, "output": "nowhere"})
+    assert result["/input"] == READS
+    assert set(result) == {"/input", "/priority", "/output"}
 
 
-def test_without_prefixes_nothing_is_asked() -> None:
+def test_without_prefixes_every_uri_is_accepted() -> None:
     assert Prefixes().fault("ann", "read", "s3://x11/../a.mp4") == ""
     assert read_jobs(json.dumps(reading("job")[1] | {"input": "s3://x11/a.mp4"}).encode())
 
 
 @pytest.mark.parametrize("key", ["../bob/a.mp4", "in/../../bob/a.mp4", "./a.mp4", "in/./a.mp4"])
-def test_dots_lead_nowhere(key: str) -> None:
+def test_dots_between_slashes_are_a_fault(key: str) -> None:
     assert RULES.fault("ann", "read", OWN + key) == "must not have '.' or '..' between slashes"
 
 
 @pytest.mark.parametrize("user", ["..", ".", "*", "a?b", "${x}", "auth0|5f", "é", "aws:x", "a b"])
-def test_who_is_called_what_no_tag_holds_has_no_prefix_of_its_own(user: str) -> None:
+def test_a_user_whose_id_no_tag_can_hold_has_no_prefix_of_its_own(user: str) -> None:
     assert RULES.of(user, "read") == [SHARED]
     assert RULES.of(user, "write") == []
-    said = RULES.fault(user, "write", f"s3://media/users/{user}/")
-    assert "there is none; only ids of letters, digits and" in said
+    detail = RULES.fault(user, "write", f"s3://media/users/{user}/")
+    assert "there is none; only ids of letters, digits and" in detail
 
 
 @given(
     st.from_regex(prefixes._TAG_VALUE, fullmatch=True), st.from_regex(prefixes._TAG_VALUE, fullmatch=True), st.text()
 )
-def test_nobody_reaches_what_is_anothers(one: str, other: str, rest: str) -> None:
+def test_no_user_may_write_below_the_prefix_of_another(one: str, other: str, rest: str) -> None:
     for prefix in RULES.of(other, "write") if one != other else ():
         assert RULES.fault(one, "write", prefix + rest)
 
@@ -143,11 +143,11 @@ def test_nobody_reaches_what_is_anothers(one: str, other: str, rest: str) -> Non
 # Lines of a batch
 
 
-def test_lines_that_a_user_may_not_read_are_bad_and_the_others_stay_as_they_are() -> None:
+def test_only_lines_that_the_user_may_not_read_become_faulty() -> None:
     order = read_batch(json.dumps(batch(manifest=f"{OWN}l.txt")[1]).encode(), "b", 0)
     lines = [Line(1, f"{OWN}a.mp4"), Line(2, "s3://media/users/bob/b.mp4"), Line(3, "no URI"), Line(4, "", "too long")]
-    told = list(check_permissions(order.batch, lines, RULES))
-    assert told == [lines[0], lines[1]._replace(fault=f"'s3://media/users/bob/b.mp4' {READS}"), *lines[2:]]
+    checked = list(check_permissions(order.batch, lines, RULES))
+    assert checked == [lines[0], lines[1]._replace(fault=f"'s3://media/users/bob/b.mp4' {READS}"), *lines[2:]]
     assert list(check_permissions(order.batch, lines, Prefixes())) == lines
 
 
@@ -165,11 +165,11 @@ def test_lines_that_a_user_may_not_read_are_bad_and_the_others_stay_as_they_are(
         ("{userID}/in/", "{userID}.x/in/"),
     ],
 )
-def test_a_name_that_leads_into_what_is_for_others_is_refused(one: str, other: str) -> None:
+def test_prefixes_that_some_ids_lead_into_are_refused(one: str, other: str) -> None:
     for pair in ([one, other], [other, one]):
-        ((pointer, said),) = prefixes.faults([{"prefix": each} for each in pair])
+        ((pointer, detail),) = prefixes.faults([{"prefix": each} for each in pair])
         assert pointer == "/1/prefix"
-        assert "users/{userID}/" in said
+        assert "users/{userID}/" in detail
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_a_name_that_leads_into_what_is_for_others_is_refused(one: str, other: s
         ("a-{userID}/", "a-/"),
     ],
 )
-def test_what_can_not_meet_may_stand_beside_each_other(one: str, other: str) -> None:
+def test_prefixes_that_no_id_leads_into_are_accepted(one: str, other: str) -> None:
     assert list(prefixes.faults([{"prefix": one}, {"prefix": other}])) == []
 
 
@@ -223,7 +223,7 @@ def may(policy: str, action: str, arn: str) -> bool:
         ),
     ],
 )
-def test_a_job_may_read_what_it_is_made_from_and_write_what_it_makes(
+def test_a_session_policy_allows_reading_inputs_and_writing_outputs(
     job: Job, read: list[str], written: list[str]
 ) -> None:
     policy = session_policy(job, "aws-cn")
@@ -240,7 +240,7 @@ KEYS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])
 
 
 @given(KEYS, KEYS)
-def test_a_policy_means_the_jobs_object_whatever_it_is_called_and_no_other(key: str, other: str) -> None:
+def test_a_session_policy_allows_the_jobs_object_and_no_other_for_any_key(key: str, other: str) -> None:
     policy = session_policy(made(Profile(ffmpeg=ENCODE), key), "aws")
     assert may(policy, "s3:GetObject", f"arn:aws:s3:::media/{key}")
     assert may(policy, "s3:PutObject", f"arn:aws:s3:::media/out/{output_name(key)}")
@@ -252,7 +252,7 @@ LONG = st.builds(lambda parts, n: "/".join(parts * n), PARTS, st.integers(1, 100
 
 
 @given(LONG, st.sampled_from(LIMITS))
-def test_a_policy_fits_whatever_the_length_of_keys_and_still_means_the_objects(key: str, limit: int) -> None:
+def test_a_session_policy_fits_its_limit_for_long_keys(key: str, limit: int) -> None:
     key = key.encode()[:1000].decode(errors="ignore").strip("/") + "/a.mp4"
     job = made(Profile(ffmpeg=ENCODE, vmaf=Vmaf(scale="1280x720")), key)
     policy = session_policy(job, "aws", limit)
@@ -280,6 +280,6 @@ def test_a_policy_fits_whatever_the_length_of_keys_and_still_means_the_objects(k
         ("a/${aws:PrincipalTag/wild}/*", "a/b/x", False),
     ],
 )
-def test_patterns_of_resources_are_read_as_iam_reads_them(pattern: str, arn: str, means: bool) -> None:
+def test_resource_patterns_match_as_in_iam(pattern: str, arn: str, means: bool) -> None:
     known = {"aws:principaltag/userid": "ann", "aws:principaltag/wild": "*"}
     assert matches(arn, [pattern], known) is means

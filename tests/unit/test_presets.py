@@ -1,4 +1,4 @@
-"""A preset stands for its profile, and a fault of it is told where it was named."""
+"""Presets in requests: a preset is read as its profile, and its faults are reported at /profile/preset."""
 
 import json
 import re
@@ -22,7 +22,7 @@ TRANSCODES = [name for name, profile in BUILT_IN.items() if "ffmpeg" in profile]
 SCORES = [name for name, profile in BUILT_IN.items() if "ffmpeg" not in profile]
 
 
-def asking(request: str, profile: Any, **changes: Any) -> bytes:
+def request_body(request: str, profile: Any, **changes: Any) -> bytes:
     """A documented request with another profile."""
     return json.dumps(contract(request) | {"profile": profile} | changes).encode()
 
@@ -44,7 +44,7 @@ def definition_faults(profile: Any, **more: Any) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
-def test_each_that_is_built_in_is_valid_and_called_as_it_may_be(name: str) -> None:
+def test_each_built_in_preset_is_valid_and_has_a_valid_name(name: str) -> None:
     assert presets.NAME.fullmatch(name)
     resolved = read_preset(definition(BUILT_IN[name]))
     if resolved.ffmpeg:
@@ -53,12 +53,12 @@ def test_each_that_is_built_in_is_valid_and_called_as_it_may_be(name: str) -> No
         assert (resolved.ffmpeg.platform == "gpu") is name.endswith("-gpu")
 
 
-def test_the_docs_tell_of_each_with_its_bitrate() -> None:
+def test_the_documented_presets_and_bitrates_are_the_built_in_ones() -> None:
     rows = re.findall(
         r"^\| (`[a-z0-9-]+`[^|]*) \| ([^|]+) \|$", (ROOT / "docs" / "reference" / "api.md").read_text(), re.MULTILINE
     )
-    told = {name: text for listed, text in rows for name in re.findall(r"`([^`]+)`", listed)}
-    assert set(BUILT_IN) <= set(told)
+    documented = {name: text for listed, text in rows for name in re.findall(r"`([^`]+)`", listed)}
+    assert set(BUILT_IN) <= set(documented)
     for listed, text in rows:
         names = re.findall(r"`([^`]+)`", listed)
         rates = re.findall(r"\b\d+[KM]\b", text)
@@ -68,7 +68,7 @@ def test_the_docs_tell_of_each_with_its_bitrate() -> None:
         assert BUILT_IN[f"{name}-vmaf"]["ffmpeg"] == BUILT_IN[name]["ffmpeg"]
 
 
-def test_the_names_tell_what_is_in_them() -> None:
+def test_a_presets_name_agrees_with_its_profile() -> None:
     for name, profile in BUILT_IN.items():
         word, scale, *_ = name.split("-")
         assert {part["scale"] for part in profile.values()} == {scale}
@@ -83,118 +83,118 @@ def test_the_names_tell_what_is_in_them() -> None:
         *((read_vmaf, "vmaf", name) for name in SCORES),
     ],
 )
-def test_a_preset_is_taken_as_its_profile_would_be(read: Read, request_: str, name: str) -> None:
-    by_name = read(asking(request_, {"preset": name}), BUILT_IN)
-    written_out = read(asking(request_, BUILT_IN[name]), {})
+def test_a_preset_is_read_as_its_profile(read: Read, request_: str, name: str) -> None:
+    by_name = read(request_body(request_, {"preset": name}), BUILT_IN)
+    written_out = read(request_body(request_, BUILT_IN[name]), {})
     assert [job.profile for job in by_name] == [job.profile for job in written_out]
     assert b"preset" not in msgspec.json.encode(by_name)
 
 
-def test_an_unknown_preset_is_a_fault_that_names_those_there_are() -> None:
-    ((pointer, said),) = faults(read_jobs, asking("job", {"preset": "h264-4k"}))
+def test_an_unknown_preset_is_a_fault_that_lists_the_known_ones() -> None:
+    ((pointer, detail),) = faults(read_jobs, request_body("job", {"preset": "h264-4k"}))
     assert pointer == "/profile/preset"
-    assert "'h264-4k'" in said
-    assert all(name in said for name in BUILT_IN)
+    assert "'h264-4k'" in detail
+    assert all(name in detail for name in BUILT_IN)
 
 
-def test_of_many_presets_the_closest_are_named() -> None:
+def test_of_many_presets_a_fault_lists_the_closest() -> None:
     many = {f"house-{n:03}": BUILT_IN["h264-720p"] for n in range(200)} | dict(BUILT_IN)
-    ((pointer, said),) = faults(read_jobs, asking("job", {"preset": "H264-720"}), many)
+    ((pointer, detail),) = faults(read_jobs, request_body("job", {"preset": "H264-720"}), many)
     assert pointer == "/profile/preset"
-    assert "h264-720p" in said
-    assert "GET /v1/presets" in said
-    assert len(said) < 300
-    ((_, said),) = faults(read_jobs, asking("job", {"preset": "?" * 100_000}), many)
-    assert len(said) < 300
+    assert "h264-720p" in detail
+    assert "GET /v1/presets" in detail
+    assert len(detail) < 300
+    ((_, detail),) = faults(read_jobs, request_body("job", {"preset": "?" * 100_000}), many)
+    assert len(detail) < 300
 
 
 @pytest.mark.parametrize("name", [5, None, ["h264-720p"], {"preset": "h264-720p"}])
 def test_the_name_of_a_preset_is_a_string(name: Any) -> None:
-    ((pointer, said),) = faults(read_jobs, asking("job", {"preset": name}))
-    assert (pointer, "must be a string" in said) == ("/profile/preset", True)
+    ((pointer, detail),) = faults(read_jobs, request_body("job", {"preset": name}))
+    assert (pointer, "must be a string" in detail) == ("/profile/preset", True)
 
 
 @pytest.mark.parametrize("name", ["h264-720p", "nothing"])
-def test_a_preset_stands_alone_and_what_is_beside_it_is_checked_too(name: str) -> None:
+def test_a_preset_stands_alone_and_fields_beside_it_are_checked(name: str) -> None:
     beside = {"preset": name, "ec2": {"platform": "tpu"}, "a/b": 1}
-    found = faults(read_jobs, asking("job", beside))
-    told = [said for pointer, said in found if pointer == "/profile/preset"]
-    assert any("must stand alone, without a/b, ec2" in said for said in told)
-    assert len(told) == (2 if name == "nothing" else 1)
-    assert {pointer for pointer, _ in found} == {"/profile/preset", "/profile/ec2/platform", "/profile/a~1b"}
+    result = faults(read_jobs, request_body("job", beside))
+    at_preset = [detail for pointer, detail in result if pointer == "/profile/preset"]
+    assert any("must stand alone, without a/b, ec2" in detail for detail in at_preset)
+    assert len(at_preset) == (2 if name == "nothing" else 1)
+    assert {pointer for pointer, _ in result} == {"/profile/preset", "/profile/ec2/platform", "/profile/a~1b"}
 
 
-def test_faults_of_a_preset_come_with_all_others() -> None:
-    body = asking("job", {"preset": "nothing"}, output="nowhere", priority=101)
+def test_faults_of_a_preset_are_reported_with_all_others() -> None:
+    body = request_body("job", {"preset": "nothing"}, output="nowhere", priority=101)
     assert [pointer for pointer, _ in faults(read_jobs, body)] == ["/output", "/priority", "/profile/preset"]
 
 
-def test_a_preset_named_twice_is_a_fault() -> None:
-    body = asking("job", {"preset": "h264-720p"}).replace(b'{"preset"', b'{"preset": "h264-480p", "preset"')
+def test_a_repeated_preset_is_a_fault() -> None:
+    body = request_body("job", {"preset": "h264-720p"}).replace(b'{"preset"', b'{"preset": "h264-480p", "preset"')
     assert faults(read_jobs, body) == [("/profile/preset", "is given more than once")]
-    body = asking("job", {"preset": "h264-720p"}).replace(b'"profile"', b'"profile": {}, "profile"')
+    body = request_body("job", {"preset": "h264-720p"}).replace(b'"profile"', b'"profile": {}, "profile"')
     assert faults(read_jobs, body) == [("/profile", "is given more than once")]
 
 
 @pytest.mark.parametrize("name", TRANSCODES)
-def test_a_preset_that_transcodes_is_no_score_and_the_fault_says_why(name: str) -> None:
-    found = faults(read_vmaf, asking("vmaf", {"preset": name}))
-    assert {pointer for pointer, _ in found} == {"/profile/preset"}
-    said = dict(enumerate(text for _, text in found))
-    assert f"is {name}, which cannot be used here: ffmpeg is not for a score alone" in said[0]
-    assert "POST /v1/jobs" in said[0]
+def test_a_preset_that_transcodes_cannot_be_used_for_a_score(name: str) -> None:
+    result = faults(read_vmaf, request_body("vmaf", {"preset": name}))
+    assert {pointer for pointer, _ in result} == {"/profile/preset"}
+    details = [text for _, text in result]
+    assert f"is {name}, which cannot be used here: ffmpeg is not for a score alone" in details[0]
+    assert "POST /v1/jobs" in details[0]
 
 
 @pytest.mark.parametrize("name", SCORES)
-def test_a_preset_that_only_scores_is_no_transcode(name: str) -> None:
-    found = faults(read_jobs, asking("job", {"preset": name}))
-    assert found == [("/profile/preset", f"is {name}, which cannot be used here: ffmpeg is required")]
+def test_a_preset_that_only_scores_cannot_be_used_for_a_transcode(name: str) -> None:
+    result = faults(read_jobs, request_body("job", {"preset": name}))
+    assert result == [("/profile/preset", f"is {name}, which cannot be used here: ffmpeg is required")]
 
 
-def test_a_preset_whose_profile_is_not_valid_any_more_is_a_fault_of_the_preset() -> None:
+def test_faults_of_an_outdated_presets_profile_are_reported_at_the_preset() -> None:
     known = {"old": {"ffmpeg": BUILT_IN["h264-720p"]["ffmpeg"] | {"codec": "vp9", "bitrate": "99M"}}}
-    found = faults(read_jobs, asking("job", {"preset": "old"}), known)
-    assert [pointer for pointer, _ in found] == ["/profile/preset"] * 2
-    assert "is old, which cannot be used here: ffmpeg/bitrate must be" in found[0][1]
+    result = faults(read_jobs, request_body("job", {"preset": "old"}), known)
+    assert [pointer for pointer, _ in result] == ["/profile/preset"] * 2
+    assert "is old, which cannot be used here: ffmpeg/bitrate must be" in result[0][1]
     nested = {"nested": {"preset": "h264-720p"}} | dict(BUILT_IN)
-    found = faults(read_jobs, asking("job", {"preset": "nested"}), nested)
-    assert {pointer for pointer, _ in found} == {"/profile/preset"}
+    result = faults(read_jobs, request_body("job", {"preset": "nested"}), nested)
+    assert {pointer for pointer, _ in result} == {"/profile/preset"}
 
 
-class Unasked(Mapping[str, Any]):
-    """Presets that nobody may ask for."""
+class Unread(Mapping[str, Any]):
+    """Presets that fail the test when they are read."""
 
     def __getitem__(self, name: str) -> Any:
-        pytest.fail(f"asked for {name}")
+        pytest.fail(f"read {name}")
 
     def __iter__(self) -> Iterator[str]:
-        pytest.fail("asked for all")
+        pytest.fail("read all names")
 
     def __len__(self) -> int:
-        pytest.fail("asked for how many")
+        pytest.fail("read the number")
 
 
 @pytest.mark.parametrize(("read", "request_"), [(read_jobs, "job"), (read_jobs, "job_batch"), (read_vmaf, "vmaf")])
-def test_who_names_no_preset_asks_for_none(read: Read, request_: str) -> None:
-    assert read(json.dumps(contract(request_)).encode(), Unasked())
+def test_a_request_without_a_preset_reads_no_presets(read: Read, request_: str) -> None:
+    assert read(json.dumps(contract(request_)).encode(), Unread())
 
 
-def test_a_preset_names_no_preset() -> None:
+def test_the_definition_of_a_preset_may_not_name_a_preset() -> None:
     for profile in ({"preset": "h264-720p"}, {"preset": "h264-720p", **BUILT_IN["h264-720p"]}):
-        found = definition_faults(profile)
-        assert list(found) == ["/profile/preset"]
-        assert "write out its profile" in found["/profile/preset"]
+        result = definition_faults(profile)
+        assert list(result) == ["/profile/preset"]
+        assert "write out its profile" in result["/profile/preset"]
 
 
 @pytest.mark.parametrize("profile", [{}, {"ec2": {"priceModel": "spot"}}])
-def test_a_preset_transcodes_or_scores(profile: dict[str, Any]) -> None:
+def test_a_preset_needs_an_encode_or_a_score(profile: dict[str, Any]) -> None:
     assert definition_faults(profile) == {"/profile": "must hold ffmpeg, vmaf or both"}
 
 
-def test_all_faults_of_a_preset_come_at_once() -> None:
+def test_all_faults_of_a_definition_are_reported_at_once() -> None:
     encode = BUILT_IN["h264-720p"]["ffmpeg"] | {"codec": "libx264", "platform": "gpu", "bitrate": "0M", "codce": "x"}
-    found = definition_faults({"ffmpeg": encode, "vmaf": {"scale": "720p", "onFail": "fail"}}, surprise=1)
-    assert set(found) == {
+    result = definition_faults({"ffmpeg": encode, "vmaf": {"scale": "720p", "onFail": "fail"}}, surprise=1)
+    assert set(result) == {
         "/profile/ffmpeg/codec",
         "/profile/ffmpeg/bitrate",
         "/profile/ffmpeg/codce",
@@ -204,17 +204,17 @@ def test_all_faults_of_a_preset_come_at_once() -> None:
 
 
 @pytest.mark.parametrize(("body", "pointer"), [({}, "/profile"), ({"profile": "x"}, "/profile"), ([], "")])
-def test_what_defines_a_preset_is_an_object_with_a_profile(body: Any, pointer: str) -> None:
+def test_a_definition_is_an_object_with_a_profile(body: Any, pointer: str) -> None:
     with pytest.raises(Invalid) as caught:
         read_preset(Body(json.dumps(body).encode()))
     assert [fault.pointer for fault in caught.value.faults] == [pointer]
 
 
 @pytest.mark.parametrize("name", ["", "-a", ".a", "..", "A", "a b", "a/b", "a_b", "é", "a" * 65, "a\n"])
-def test_names_that_a_path_or_a_reader_would_stumble_over_are_none(name: str) -> None:
+def test_invalid_names(name: str) -> None:
     assert not presets.NAME.fullmatch(name)
 
 
 @pytest.mark.parametrize("name", ["a", "7", "h264-720p", "house.v2", "a" * 64])
-def test_names(name: str) -> None:
+def test_valid_names(name: str) -> None:
     assert presets.NAME.fullmatch(name)
