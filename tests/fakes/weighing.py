@@ -3,6 +3,7 @@
 It prints its weight, `Weight` in JSON. The functions are the product's own, as is reading S3; the network is not.
 """
 
+import json
 import logging
 import re
 import subprocess
@@ -47,7 +48,8 @@ def _weigh(lines: int, pages: int) -> Weight:
         made["survey"](delivered([message]), None)
         cpu = time.process_time() - burnt - (aws.cpu - theirs)
         surveyed = _peak()
-        tasks = aws.taken(PAGES)
+        # Threads send the messages, in any order, and the first pages alone are kept.
+        tasks = sorted(aws.taken(PAGES), key=lambda task: int(json.loads(task["MessageBody"])["page"]))
         for task in tasks[:pages]:
             made["expand"](delivered([task]), None)
             if not aws.new_jobs():

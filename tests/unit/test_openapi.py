@@ -1,6 +1,7 @@
 """The OpenAPI document is complete, valid and equal to the wire contract."""
 
 import json
+from functools import cache
 from typing import Any
 
 import jsonschema_rs
@@ -12,11 +13,14 @@ from elasticrecode.contract import routes, settings
 from elasticrecode.contract.auth import Kind, SignIn
 from infra.openapi import examples
 from infra.openapi.asset import schema_function
-from infra.openapi.document import AREAS, OPERATIONS, document
+from infra.openapi.document import AREAS, OPERATIONS
+from infra.openapi.document import document as build_document
 from tests.conftest import contract
 from tests.support import call, function
 
 ROUTES = [route for routes in routes.ROUTES.values() for route in routes]
+
+document = cache(build_document)
 
 
 def operation(route: str, auth: Kind = "none") -> dict[str, Any]:
