@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from benchmarks import batches, calls, events, imports, live, push, routing, score, transcode
+from benchmarks import batches, calls, events, imports, live, push, routing, score, transcode, webhooks
 
 
 class Row(NamedTuple):
@@ -25,6 +25,7 @@ _SECTIONS: dict[str, Callable[[], Iterator[tuple[str, str, str, float, float]]]]
     "events": events.rows,
     "push": push.rows,
     "live": live.rows,
+    "webhooks": webhooks.rows,
     "routing": routing.rows,
     "transcode": transcode.rows,
     "score": score.rows,

@@ -96,16 +96,18 @@ _FUNCTIONS: dict[str, tuple[settings.Settings, tuple[str, ...]]] = {
         settings.WebhooksSettings(webhooks_table="w", deliveries_queue="http://q", networks=[]),
         ("dynamodb", "sqs"),
     ),
-    "announce": (settings.AnnounceSettings(webhooks_table="w", deliveries_queue="http://q"), ("dynamodb", "sqs")),
     "deliver": (
-        settings.DeliverSettings(webhooks_table="w", deliveries_queue="http://q", networks=[]),
-        ("dynamodb", "sqs"),
+        settings.DeliverSettings(webhooks_table="w", deliveries_queue="http://q", event_bus="b", networks=[]),
+        ("dynamodb", "sqs", "events"),
     ),
     "collect": (
         settings.CollectSettings(jobs_table="t", registry_table="r", queues=_QUEUES, retention_days=1, drops=[]),
         ("dynamodb", "s3"),
     ),
-    "publish": (settings.PublishSettings(jobs_table="t", event_bus="b"), ("dynamodb", "events")),
+    "publish": (
+        settings.PublishSettings(jobs_table="t", webhooks_table="w", deliveries_queue="http://q", event_bus="b"),
+        ("dynamodb", "sqs", "events"),
+    ),
     "push": (_WATCHERS, ("dynamodb", "apigatewaymanagementapi")),
     "replay": (_WATCHERS, ("dynamodb", "apigatewaymanagementapi")),
 }

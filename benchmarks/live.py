@@ -31,7 +31,7 @@ _PATIENCE_SECONDS = 60
 
 def rows() -> Iterator[tuple[str, str, str, float, float]]:
     """Milliseconds, 50th and 99th percentile."""
-    with _deployed() as place:
+    with deployed() as place:
         took = sorted(_measure(place))
     told = f"{_EVENTS} events, one watcher"
     for name, value in (("p50", statistics.median(took)), ("p99", took[math.ceil(0.99 * len(took)) - 1])):
@@ -39,7 +39,7 @@ def rows() -> Iterator[tuple[str, str, str, float, float]]:
 
 
 @contextmanager
-def _deployed() -> Iterator[Place]:
+def deployed() -> Iterator[Place]:
     """An environment of its own, without workers."""
     with tempfile.TemporaryDirectory(prefix="elasticrecode-bench-") as folder:
         ports = dict(zip(("PORT", "AWS_PORT", "K8S_PORT"), map(str, free_ports(3)), strict=True))

@@ -63,7 +63,7 @@ class ControlPlane(Stack):
         if drops:
             alarms.when_left_out()
         queues = {"Control": storage.control, "DeadLetters": storage.dead_letters}
-        queues |= {"EventDeadLetters": storage.event_dead_letters, "WebhookEvents": webhooks.events}
+        queues |= {"EventDeadLetters": storage.event_dead_letters, "WebhookDeadLetters": webhooks.dead_letters}
         queues |= {"Surveys": batches.surveys, "Pages": batches.pages, "Tallies": batches.tallies}
         followers = {"Dispatch": jobs.dispatch, "Publish": webhooks.publish}
         followers |= {"Append": watch.append, "Push": watch.push, "Replay": watch.replay}

@@ -1,8 +1,12 @@
-"""Deliveries: each is posted to its webhook, a job's events in order, webhooks and jobs side by side.
+"""The deliveries queue: each delivery is posted to its webhook.
 
-One that is not taken comes again, after a pause that grows with the time it has been waiting, for a day; what follows
-it in its job waits behind it. Then it is kept with the reason, for its owner to see and to send again. A receiver that
-takes nothing is left alone for a while as a whole, and asked again with one delivery or a few.
+The events of one job go in order; webhooks and jobs go side by side. A delivery that fails comes again after a pause
+that grows with the time it has waited, for a day; the deliveries behind it in its message group wait. Then it is kept,
+with the reason, among the failures of its webhook. A webhook whose receiver fails each time pauses as a whole and is
+tried with one delivery or a few. What the event bus refused comes this way too.
+
+A message that is no delivery stays on the queue until SQS moves it to the dead-letter queue. A delivery that was
+received very often, because its consumer died each time, is given up without another try.
 """
 
 import time
@@ -19,132 +23,162 @@ from elasticrecode.errors import Unavailable
 from elasticrecode.log import logger
 from elasticrecode.runtime import compose
 from elasticrecode.webhooks.addresses import networks
+from elasticrecode.webhooks.bus import Bus
 from elasticrecode.webhooks.courier import DAY_SECONDS, Courier, Undeliverable, pause
-from elasticrecode.webhooks.store import Deliveries, Delivery, Head, Webhook, WebhooksTable, head
+from elasticrecode.webhooks.queue import Deliveries
+from elasticrecode.webhooks.store import WebhooksTable
+from elasticrecode.webhooks.webhook import BUS, Delivery, EventHead, Webhook, head
 
 _SECONDS = 25.0
-"""So long an invocation begins new posts; what is left comes again at once."""
+"""How long an invocation starts new posts; what is left comes again at once."""
 _UNKNOWN_SECONDS = 60.0
-"""So long a delivery waits that failed for a reason of our own."""
-_CLOSE_MS = 60_000
-"""A success is noted when the last one that was is so long ago."""
+"""The shortest pause after a failure of this product's own."""
+_MOST_RECEIVES = 250
+"""Receives of one delivery. Its pauses make at most about 190 in a day, so one with more kills its consumer."""
+_RECENT_MS = 60_000
+"""A success is recorded when the last recorded one is older than this."""
 
 
 class _Message(NamedTuple):
-    """A message received: since when it has been on the queue, in Unix seconds, and its delivery with its event."""
+    """A received message with its delivery and event; `since` is the Unix second in which it was sent."""
 
     id: str
     handle: str
     since: float
+    receives: int
     delivery: Delivery
-    event: Head
+    event: EventHead
+
+    @property
+    def body(self) -> bytes:
+        return bytes(self.delivery.event)
 
 
-def build(settings: DeliverSettings) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
-    """The handler over the table of webhooks and the queue of deliveries."""
-    table, deliveries = WebhooksTable(settings.webhooks_table), Deliveries(settings.deliveries_queue)
-    courier = Courier(networks(settings.networks))
-    metrics = Metrics(namespace=METRICS, service="deliver")
+class Deliverer:
+    """Posts deliveries, and decides when those that fail come again."""
 
-    def deliver(batch: dict[str, Any], context: Any) -> dict[str, Any]:
+    def __init__(self, settings: DeliverSettings) -> None:
+        self._table = WebhooksTable(settings.webhooks_table)
+        self._deliveries = Deliveries(settings.deliveries_queue)
+        self._courier = Courier(networks(settings.networks))
+        self._bus = Bus(settings.event_bus)
+        self._metrics = Metrics(namespace=METRICS, service="deliver")
+
+    def __call__(self, batch: dict[str, Any], context: Any) -> dict[str, Any]:
+        """Handle a batch of the queue's messages, and name those that are to come again."""
         until = time.monotonic() + _SECONDS
-        lanes: dict[str, list[_Message]] = {}
+        groups: dict[str, list[_Message]] = {}
+        unreadable: list[str] = []
         for record in batch["Records"]:
             try:
-                lanes.setdefault(record["attributes"]["MessageGroupId"], []).append(_read(record))
+                message = _read(record)
             except msgspec.DecodeError:
-                logger.exception("not a delivery")
-                _count()
-        left = side_by_side(lambda lane: _run(_in_order(lane), until), list(lanes.values()))
-        return {"batchItemFailures": [{"itemIdentifier": message.id} for lane in left for message in lane]}
+                logger.exception("a message is no delivery; it goes to the dead-letter queue")
+                unreadable.append(record["messageId"])
+            else:
+                groups.setdefault(record["attributes"]["MessageGroupId"], []).append(message)
+        left = side_by_side(lambda messages: self.deliver(messages, until), list(groups.values()))
+        again = [*unreadable, *(message.id for messages in left for message in messages)]
+        return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in again]}
 
-    def _run(lane: Sequence[_Message], until: float) -> Sequence[_Message]:
-        """Deliver a job's messages in order up to the first that has to wait; those that are left."""
-        for n, message in enumerate(lane):
-            wait = _settle(message) if time.monotonic() < until else 0.0
+    def deliver(self, messages: Sequence[_Message], until: float) -> Sequence[_Message]:
+        """Deliver the messages of one group up to the first that has to wait. Returns those that are left."""
+        for n, message in enumerate(messages):
+            wait = self._attempt(message) if time.monotonic() < until else 0.0
             if wait is None:
                 continue
             try:
-                deliveries.hide({message.handle: wait} | {later.handle: 0 for later in lane[n + 1 :]})
+                self._deliveries.hide({message.handle: wait} | {later.handle: 0 for later in messages[n + 1 :]})
             except Exception:  # noqa: BLE001
-                logger.exception("deliveries come again when the queue has it")
-            return lane[n:]
+                logger.exception("deliveries come again when their visibility timeout ends")
+            return messages[n:]
         return ()
 
-    def _settle(message: _Message) -> float | None:
-        """None when a delivery is done with, else the seconds until it is to come again."""
+    def _attempt(self, message: _Message) -> float | None:
+        """Try a delivery once. Returns the seconds until it is to come again; None when it is done with."""
+        waited = time.time() - message.since
         try:
-            webhook = table.find(message.delivery.userID, message.delivery.webhookID)
-            return _try(webhook, message) if webhook else None
+            if message.delivery.webhookID == BUS:
+                return self._put_on_bus(message, waited)
+            webhook = self._table.find(message.delivery.userID, message.delivery.webhookID)
+            return self._post(webhook, message, waited) if webhook else None
         except Exception:  # noqa: BLE001
             logger.exception("a delivery was not made")
-            return _UNKNOWN_SECONDS
+            return max(_UNKNOWN_SECONDS, pause(waited))
 
-    def _try(webhook: Webhook, message: _Message) -> float | None:
-        event, waited = bytes(message.delivery.event), time.time() - message.since
+    def _put_on_bus(self, message: _Message, waited: float) -> float | None:
+        refused = self._bus.put([message.body])
+        if refused and waited < DAY_SECONDS:
+            return pause(waited)
+        if refused:
+            logger.error("the event bus never took an event", extra={"event": message.event.eventID})
+            self._count_given_up()
+        return None
+
+    def _post(self, webhook: Webhook, message: _Message, waited: float) -> float | None:
         if webhook.disabled:
-            _give_up(webhook, event, f"the webhook is disabled: {webhook.disabled}")
-            return None
-        held = webhook.pausedUntilMs / 1000 - time.time()
-        if held > 0:
+            return self._give_up(webhook, message, f"the webhook is disabled: {webhook.disabled}")
+        if message.receives > _MOST_RECEIVES:
+            return self._give_up(webhook, message, f"it was begun {message.receives - 1} times and never ended")
+        paused = webhook.pausedUntilMs / 1000 - time.time()
+        if paused > 0:
             reason = f"not tried, as its receiver takes nothing; last: {webhook.lastFailure}"
-            return _later(webhook, event, reason, waited, held)
+            return self._later(webhook, message, reason, waited, max(paused, pause(waited) / 4))
         try:
-            courier.post(webhook.url, webhook.secret, message.event.eventID, event)
+            self._courier.post(webhook.url, webhook.secret, message.event.eventID, message.body)
         except Undeliverable as error:
-            return _not_taken(webhook, event, error, waited)
-        if webhook.strikes or webhook.lastSuccessMs < time.time() * 1000 - _CLOSE_MS:
-            _note(lambda: table.succeeded(webhook))
+            return self._refused(webhook, message, error, waited)
+        if webhook.strikes or webhook.lastSuccessMs < time.time() * 1000 - _RECENT_MS:
+            _try_to(lambda: self._table.succeeded(webhook))
         return None
 
-    def _not_taken(webhook: Webhook, event: bytes, error: Undeliverable, waited: float) -> float | None:
+    def _refused(self, webhook: Webhook, message: _Message, error: Undeliverable, waited: float) -> float | None:
+        """What follows when the receiver did not take a delivery."""
         reason = str(error)
-        logger.info("not taken", extra={"webhook": webhook.webhookID, "reason": reason})
+        logger.info("a delivery failed", extra={"webhook": webhook.webhookID, "reason": reason})
         if error.gone:
-            table.disable(webhook, reason)
-            _give_up(webhook, event, reason)
-            return None
-        paused_until = table.failed(webhook, reason, error.after)
+            self._table.disable(webhook, reason)
+            return self._give_up(webhook, message, reason)
+        paused_until = self._table.failed(webhook, reason, error.after)
         wait = max(pause(waited), paused_until / 1000 - time.time())
-        return _later(webhook, event, reason, waited, wait)
+        return self._later(webhook, message, reason, waited, wait)
 
-    def _later(webhook: Webhook, event: bytes, reason: str, waited: float, wait: float) -> float | None:
-        """When it is tried again, the last time when its day is over; None after that: it is given up."""
+    def _later(self, webhook: Webhook, message: _Message, reason: str, waited: float, wait: float) -> float | None:
+        """Seconds until the next try, the last when the delivery's day ends; after that it is given up."""
         left = DAY_SECONDS - waited
-        if left > 0:
-            return max(1.0, min(wait, left))
-        _give_up(webhook, event, reason)
+        return max(1.0, min(wait, left)) if left > 0 else self._give_up(webhook, message, reason)
+
+    def _give_up(self, webhook: Webhook, message: _Message, reason: str) -> float | None:
+        """Keep a delivery among its webhook's failures. Returns None: it does not come again."""
+        self._table.give_up(webhook.webhookID, message.body, reason)
+        logger.warning("a delivery is given up", extra={"webhook": webhook.webhookID, "reason": reason})
+        self._count_given_up()
         return None
 
-    def _give_up(webhook: Webhook, event: bytes, reason: str) -> None:
-        table.give_up(webhook.webhookID, event, reason)
-        logger.warning("given up", extra={"webhook": webhook.webhookID, "reason": reason})
-        _count()
-
-    def _count() -> None:
-        metrics.add_metric(DELIVERIES_GIVEN_UP, MetricUnit.Count, 1)
-        metrics.flush_metrics()
-
-    return deliver
+    def _count_given_up(self) -> None:
+        self._metrics.add_metric(DELIVERIES_GIVEN_UP, MetricUnit.Count, 1)
+        self._metrics.flush_metrics()
 
 
 def _read(record: dict[str, Any]) -> _Message:
     delivery = msgspec.json.decode(record["body"], type=Delivery)
-    since = int(record["attributes"]["SentTimestamp"]) / 1000
-    return _Message(record["messageId"], record["receiptHandle"], since, delivery, head(delivery.event))
+    attributes = record["attributes"]
+    return _Message(
+        record["messageId"],
+        record["receiptHandle"],
+        int(attributes["SentTimestamp"]) / 1000,
+        int(attributes["ApproximateReceiveCount"]),
+        delivery,
+        head(delivery.event),
+    )
 
 
-def _in_order(lane: Sequence[_Message]) -> list[_Message]:
-    """As it happened: what the bus shuffled comes together here, as the queue hands nothing out at once."""
-    return sorted(lane, key=lambda message: message.event.position)
-
-
-def _note(do: Callable[[], None]) -> None:
-    """What does not make a delivery fail that was made."""
+def _try_to(do: Callable[[], None]) -> None:
+    """Do something whose failure does not make a delivery fail that succeeded."""
     try:
         do()
     except Unavailable:
-        logger.exception("not noted")
+        logger.exception("a success was not recorded")
 
 
-handler = compose(build, DeliverSettings)
+handler = compose(Deliverer, DeliverSettings)

@@ -1,28 +1,98 @@
-"""The feed's stream: new events go onto the event bus, for webhooks and users' own rules. Progress is not for it."""
+"""The feed's stream: each new event becomes a delivery for every webhook that wants it, and goes to the event bus.
 
-from collections.abc import Callable
+JobProgress goes to neither. One invocation at a time reads the feed's chunks, in their order. When the deliveries queue
+refuses something, the stream brings the chunks from there on again, and SQS drops what it took before. What the bus
+refuses goes onto the deliveries queue, for `deliver` to try again: the bus holds no webhook back.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from msgspec import Raw
 
 from elasticrecode.contract.settings import PublishSettings
 from elasticrecode.jobs.events import Action
 from elasticrecode.jobs.store import JobsTable
+from elasticrecode.log import logger
 from elasticrecode.runtime import compose
-from elasticrecode.watch.feed import Teller, chunk_of
+from elasticrecode.watch.feed import EventEncoder, chunk_of
+from elasticrecode.watch.subscription import FeedEvent
 from elasticrecode.webhooks.bus import Bus
+from elasticrecode.webhooks.cache import WebhookCache
+from elasticrecode.webhooks.queue import Addressed, Deliveries
+from elasticrecode.webhooks.store import WebhooksTable
+from elasticrecode.webhooks.webhook import BUS, Delivery
+
+_BUS_PAUSE_SECONDS = 30.0
+"""After the bus refused an event, for this long events go to the deliveries queue without a call to the bus."""
 
 
-def build(settings: PublishSettings) -> Callable[[dict[str, Any], Any], None]:
-    """The handler over the bus. When it fails, the stream delivers the same chunks again."""
-    teller, bus = Teller(JobsTable(settings.jobs_table)), Bus(settings.event_bus)
+class Publisher:
+    """Hands the events of chunks to webhooks and to the bus."""
 
-    def publish(batch: dict[str, Any], context: Any) -> None:
-        chunks = [chunk_of(record["dynamodb"]["NewImage"]) for record in batch["Records"]]
-        events = (pair for chunk in chunks for pair in chunk.events if pair[1].action != Action.JOB_PROGRESS)
-        refused = bus.put([told.body for told in teller.tell(events)])
+    def __init__(self, settings: PublishSettings) -> None:
+        self._encoder = EventEncoder(JobsTable(settings.jobs_table))
+        self._webhooks = WebhookCache(WebhooksTable(settings.webhooks_table))
+        self._deliveries = Deliveries(settings.deliveries_queue)
+        self._bus = Bus(settings.event_bus)
+        self._bus_pauses_until = 0.0
+
+    def __call__(self, batch: dict[str, Any], context: Any) -> dict[str, Any]:
+        """Publish the chunks in a batch of stream records, and name the first record that is to come again.
+
+        Raises Unavailable when AWS refuses a read; then all come again.
+        """
+        numbers = {}
+        pairs = []
+        for record in batch["Records"]:
+            chunk = chunk_of(record["dynamodb"]["NewImage"])
+            numbers[chunk.seq] = record["dynamodb"]["SequenceNumber"]
+            pairs += [pair for pair in chunk.events if pair[1].action != Action.JOB_PROGRESS]
+        events = self._encoder.encode(pairs)
+        failed = self.deliver(events)
+        self.copy_to_bus([event for event in events if not failed or event.cursor.seq < failed])
+        return {"batchItemFailures": [{"itemIdentifier": numbers[failed]}] if failed else []}
+
+    def deliver(self, events: Sequence[FeedEvent]) -> int:
+        """Send deliveries for events, in order. Returns the `seq` of the first chunk that is to come again, or 0."""
+        webhooks = self._webhooks.of(event.event.userID for event in events)
+        return self._send(
+            {
+                f"{event.cursor} {webhook.webhookID}": (event, webhook.webhookID)
+                for event in events
+                for webhook in webhooks[event.event.userID]
+                if webhook.wants(event.event)
+            }
+        )
+
+    def copy_to_bus(self, events: Sequence[FeedEvent]) -> None:
+        """Put events on the bus; those that it refuses go onto the deliveries queue.
+
+        Raises RuntimeError when the queue refuses them too, so that the stream brings the chunks again.
+        """
+        left = events
+        if time.monotonic() >= self._bus_pauses_until:
+            refused = self._bus.put([event.body for event in events])
+            left = [event for event in events if event.event.eventID in refused]
+            if refused:
+                logger.error("the event bus refuses", extra={"reasons": sorted(set(refused.values()))[:10]})
+                self._bus_pauses_until = time.monotonic() + _BUS_PAUSE_SECONDS
+        if left and self._send({str(event.cursor): (event, BUS) for event in left}):
+            raise RuntimeError(f"Neither the event bus nor the deliveries queue takes {len(left)} events.")
+
+    def _send(self, deliveries: Mapping[str, tuple[FeedEvent, str]]) -> int:
+        """Send events to webhooks by id. Returns the `seq` of the first chunk with one that failed, 0 for none."""
+        refused = self._deliveries.send(
+            {
+                key: Addressed(Delivery(userID=e.event.userID, webhookID=webhook_id, event=Raw(e.body)), e.event)
+                for key, (e, webhook_id) in deliveries.items()
+            }
+        )
         if refused:
-            raise RuntimeError(f"{len(refused)} events were not taken: {sorted(set(refused.values()))[:5]}")
+            reasons = sorted(set(refused.values()))[:10]
+            logger.error("the deliveries queue refuses", extra={"deliveries": len(refused), "reasons": reasons})
+        return min((deliveries[key][0].cursor.seq for key in refused), default=0)
 
-    return publish
 
-
-handler = compose(build, PublishSettings)
+handler = compose(Publisher, PublishSettings)

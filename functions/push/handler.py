@@ -13,9 +13,9 @@ from elasticrecode.jobs.store import JobsTable
 from elasticrecode.log import logger
 from elasticrecode.runtime import compose
 from elasticrecode.watch.connections import ConnectionsTable, Watcher
-from elasticrecode.watch.feed import Chunk, Feed, Teller, chunk_of
+from elasticrecode.watch.feed import Chunk, EventEncoder, Feed, chunk_of
 from elasticrecode.watch.sockets import Poster
-from elasticrecode.watch.subscription import JOINING, Cursor, Frame, Told, Watch, frames, topics
+from elasticrecode.watch.subscription import JOINING, Cursor, FeedEvent, Frame, Watch, frames, topics
 
 _SECONDS = 2.0
 _SECONDS_A_FRAME = 0.02
@@ -25,7 +25,7 @@ _GAP_CHUNKS = 40
 
 def build(settings: WatchersSettings) -> Callable[[dict[str, Any], Any], None]:
     """The handler over the tables and the WebSocket API's management endpoint."""
-    feed, teller = Feed(settings.feed_table), Teller(JobsTable(settings.jobs_table))
+    feed, encoder = Feed(settings.feed_table), EventEncoder(JobsTable(settings.jobs_table))
     connections = ConnectionsTable(settings.connections_table)
     poster = Poster(settings.socket_management_url)
 
@@ -48,7 +48,7 @@ def build(settings: WatchersSettings) -> Callable[[dict[str, Any], Any], None]:
     def _queued(watchers: Sequence[Watcher], chunks: Sequence[Chunk]) -> dict[Watcher, list[Frame]]:
         """What each is to be sent: the chunks, and who was taken over with them what came since it left off."""
         watched = {watcher.watch.topic for watcher in watchers}
-        new = teller.tell((pair for chunk in chunks for pair in chunk.events), watched)
+        new = encoder.encode((pair for chunk in chunks for pair in chunk.events), watched)
         first = Cursor(chunks[0].before)
         places = {watcher: watcher.at if isinstance(watcher.at, Cursor) else first for watcher in watchers}
         taken_over = {watcher for watcher in watchers if watcher.through >= chunks[0].seq}
@@ -66,17 +66,17 @@ def build(settings: WatchersSettings) -> Callable[[dict[str, Any], Any], None]:
                 connections.fall_behind(watcher, at)
                 del queued[watcher]
             elif watcher in taken_over:
-                queued[watcher] = frames(watch, (told for told in missed if told.cursor > at)) + queued[watcher]
+                queued[watcher] = frames(watch, (event for event in missed if event.cursor > at)) + queued[watcher]
         return queued
 
-    def _missed(until: Cursor, watched: set[str]) -> tuple[Cursor, list[Told]]:
+    def _missed(until: Cursor, watched: set[str]) -> tuple[Cursor, list[FeedEvent]]:
         """The latest events before these chunks, for all who were taken over, and how far back they reach.
 
         Who needs more, as nothing was for it for long, goes back to `replay`.
         """
         latest = list(islice(feed.backwards(until.seq), _GAP_CHUNKS))[::-1]
         reaches_to = Cursor(latest[0].before) if latest else until
-        return reaches_to, teller.tell((pair for chunk in latest for pair in chunk.events), watched)
+        return reaches_to, encoder.encode((pair for chunk in latest for pair in chunk.events), watched)
 
     def _post(queued: dict[Watcher, list[Frame]]) -> None:
         most = max((len(found) for found in queued.values()), default=0)

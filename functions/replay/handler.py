@@ -15,9 +15,9 @@ from elasticrecode.jobs.store import JobsTable
 from elasticrecode.log import logger
 from elasticrecode.runtime import compose
 from elasticrecode.watch.connections import ConnectionsTable, Watcher, watcher_of
-from elasticrecode.watch.feed import Chunk, Feed, Teller
+from elasticrecode.watch.feed import Chunk, EventEncoder, Feed
 from elasticrecode.watch.sockets import Outcome, Poster
-from elasticrecode.watch.subscription import CATCHING_UP, JOINING, LATEST, Cursor, Frame, Start, Told, frames, gap
+from elasticrecode.watch.subscription import CATCHING_UP, JOINING, LATEST, Cursor, FeedEvent, Frame, Start, frames, gap
 
 _RUN_SECONDS = 10.0
 _ROUND_SECONDS = 5.0
@@ -48,7 +48,7 @@ class _Reader:
 
 def build(settings: WatchersSettings) -> Callable[[dict[str, Any], Any], None]:
     """The handler over the tables and the WebSocket API's management endpoint."""
-    feed, teller = Feed(settings.feed_table), Teller(JobsTable(settings.jobs_table))
+    feed, encoder = Feed(settings.feed_table), EventEncoder(JobsTable(settings.jobs_table))
     connections = ConnectionsTable(settings.connections_table)
     poster = Poster(settings.socket_management_url)
 
@@ -99,10 +99,10 @@ def build(settings: WatchersSettings) -> Callable[[dict[str, Any], Any], None]:
 
     def _latest(watcher: Watcher, head: int) -> list[Frame]:
         """The last events of those that a watcher wants, oldest first."""
-        found: list[Told] = []
+        found: list[FeedEvent] = []
         for chunk in islice(feed.backwards(head), _LATEST_CHUNKS):
             wanted = [(cursor, event) for cursor, event in chunk.events if watcher.watch.wants(event)]
-            found[:0] = teller.tell(wanted)
+            found[:0] = encoder.encode(wanted)
             if len(found) >= LATEST:
                 break
         return frames(watcher.watch, found[-LATEST:])
@@ -114,7 +114,7 @@ def build(settings: WatchersSettings) -> Callable[[dict[str, Any], Any], None]:
         chunks = pages[reader.at]
         if chunks:
             new = (pair for chunk in chunks for pair in chunk.events if pair[1].tsMs > reader.newer_than_ms)
-            reader.waiting = frames(reader.watcher.watch, teller.tell(new, {reader.watcher.watch.topic}))
+            reader.waiting = frames(reader.watcher.watch, encoder.encode(new, {reader.watcher.watch.topic}))
             reader.end = chunks[-1].end
             lost = Cursor(chunks[0].before)
             if lost > max(reader.at, Cursor(reader.newer_than_ms)):

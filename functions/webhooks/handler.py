@@ -16,8 +16,10 @@ from elasticrecode.validation import Body, Reader
 from elasticrecode.webhooks import addresses, courier
 from elasticrecode.webhooks.answers import NewWebhook, Sent, WebhookRecord, WebhookRemoved
 from elasticrecode.webhooks.courier import Undeliverable
+from elasticrecode.webhooks.queue import Addressed, Deliveries
 from elasticrecode.webhooks.request import FORMATS, WebhookRequest, is_url
-from elasticrecode.webhooks.store import Deliveries, Delivery, Webhook, WebhooksTable, head, is_secret, new
+from elasticrecode.webhooks.store import WebhooksTable
+from elasticrecode.webhooks.webhook import Delivery, Webhook, head, is_secret, new
 
 _BODY_LIMIT = 8192
 _MOST = 20
@@ -69,9 +71,9 @@ def build(settings: WebhooksSettings) -> http.LambdaHandler:
             again = time.time_ns() // 1_000_000
             refused = deliveries.send(
                 {
-                    position: (
-                        head(found.event).jobID,
+                    position: Addressed(
                         Delivery(userID=webhook.userID, webhookID=webhook.webhookID, event=found.event, again=again),
+                        head(found.event),
                     )
                     for position, found in page.found.items()
                 }

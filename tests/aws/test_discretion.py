@@ -12,13 +12,14 @@ from elasticrecode.contract import settings
 from elasticrecode.contract.auth import Auth
 from elasticrecode.contract.routes import ROUTES, SUBMIT
 from elasticrecode.log import logger
-from tests.aws.test_webhooks import Hooks, event, hooks
+from tests.aws.test_webhooks import WebhookStack, event
+from tests.aws.test_webhooks import stack as webhooks
 from tests.conftest import contract
 from tests.fakes.receiver import running, status
 from tests.fakes.stack import Stack
 from tests.support import call, function
 
-__all__ = ["hooks"]
+__all__ = ["webhooks"]
 
 SECRET = "hush-4f1d"
 """A part of every secret below."""
@@ -72,10 +73,10 @@ def test_debug_lines_of_the_sdk_are_not_logged(lines: Lines, stack: Stack) -> No
     assert not [text for text in lines.texts if "botocore" in text]
 
 
-def test_no_route_logs_credentials_or_bodies(lines: Lines, stack: Stack, hooks: Hooks) -> None:
+def test_no_route_logs_credentials_or_bodies(lines: Lines, stack: Stack, webhooks: WebhookStack) -> None:
     handlers = {
         "schema": stack.schema, "submit": stack.submit, "vmaf": stack.vmaf, "logs": stack.logs, "jobs": stack.jobs,
-        "batch": stack.batch, "workers": stack.workers, "presets": stack.presets, "webhooks": hooks.api,
+        "batch": stack.batch, "workers": stack.workers, "presets": stack.presets, "webhooks": webhooks.api,
         "tickets": function("tickets").build(settings.TicketsSettings(connections_table="connections")),
     }  # fmt: skip
     assert handlers.keys() == ROUTES.keys()
@@ -132,14 +133,14 @@ def test_neither_tokens_nor_tickets_are_logged(lines: Lines, stack: Stack) -> No
     assert_silent(lines)
 
 
-def test_webhooks_log_neither_secrets_nor_urls(lines: Lines, hooks: Hooks) -> None:
+def test_webhooks_log_neither_secrets_nor_urls(lines: Lines, webhooks: WebhookStack) -> None:
     with running() as receiver:
         receiver.always = lambda _: status(500)
-        webhook = hooks.add(f"{receiver.url}&key={SECRET}")
-        hooks.add(f"http://127.0.0.1:9/{SECRET}")
-        hooks.announce(event("e1"), event("e2", job=SECRET))
-        hooks.deliver(4)
-        hooks.waited = 2 * 86_400
-        hooks.deliver(4)
+        webhook = webhooks.add(f"{receiver.url}&key={SECRET}")
+        webhooks.add(f"http://127.0.0.1:9/{SECRET}")
+        webhooks.publish(event("e1"), event("e2", job=SECRET))
+        webhooks.deliver(4)
+        webhooks.waited = 2 * 86_400
+        webhooks.deliver(4)
     assert_silent(lines)
     assert not [text for text in lines.texts if webhook["secret"] in text]

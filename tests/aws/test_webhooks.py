@@ -1,27 +1,36 @@
 """Webhooks: events go to users' addresses, signed, in order per job, again until they are taken or given up."""
 
 import base64
+import heapq
 import json
 import socket
 import ssl
 import time
+import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from types import ModuleType
+from contextlib import contextmanager
 from typing import Any
 
 import boto3
+import msgspec
 import pytest
 import trustme
 from moto import mock_aws
 from standardwebhooks import Webhook as Verifier
 
 from elasticrecode.contract import routes, settings, tables
+from elasticrecode.errors import Unavailable
+from elasticrecode.jobs.events import Event
 from elasticrecode.webhooks import bus as buses
-from elasticrecode.webhooks import courier as delivery
+from elasticrecode.webhooks import cache as caches
+from elasticrecode.webhooks import courier as couriers
+from elasticrecode.webhooks import store as stores
 from elasticrecode.webhooks.addresses import networks
 from elasticrecode.webhooks.bus import Bus, shortened
+from elasticrecode.webhooks.cache import CACHED_SECONDS
 from elasticrecode.webhooks.courier import DAY_SECONDS, Courier, Limits, Undeliverable
-from elasticrecode.webhooks.store import Webhook, is_secret, new
+from elasticrecode.webhooks.webhook import Webhook, is_secret, new
 from tests.aws.test_faults import every_call, throttled
 from tests.fakes.receiver import (
     Answers,
@@ -39,6 +48,7 @@ from tests.fakes.receiver import (
 )
 from tests.support import Answer, call, function
 
+MAX_RECEIVES = 300
 LOOPBACK = ["127.0.0.0/8", "::1/128"]
 LIMITS = Limits(connect=0.5, total=0.7)
 
@@ -55,33 +65,98 @@ def event(event_id: str, job: str = "j1", user: str = "ann", action: str = "JobS
             "eventID": event_id, "tsMs": at, **more}  # fmt: skip
 
 
-class Hooks:
-    """The functions of webhooks over moto. `waited` is how old messages are made to look, in seconds."""
+class Clock:
+    """The monotonic clock of `publish`: it stands still until a test sets it forward."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def monotonic(self) -> float:
+        return 1000.0 + self.ahead
+
+
+class StandingClock:
+    """A clock that stands still until it is set."""
+
+    def __init__(self) -> None:
+        self.begin = self.now = time.time()
+
+    def time(self) -> float:
+        return self.now
+
+    def time_ns(self) -> int:
+        return int(self.now * 1_000_000_000)
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class BusCalls:
+    """Notes, while it is entered, what is put on the event bus; with `fails` the bus takes nothing."""
+
+    def __init__(self) -> None:
+        self.fails = False
+        self.calls = 0
+        self.ids: list[str] = []
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        def note(operation: str, asked: dict[str, Any]) -> None:
+            if operation == "PutEvents":
+                self.calls += 1
+                if self.fails:
+                    raise throttled(operation)
+                self.ids += [json.loads(entry["Detail"])["eventID"] for entry in asked["Entries"]]
+
+        with pytest.MonkeyPatch.context() as patch, every_call(note, patch):
+            yield
+
+
+class WebhookStack:
+    """The functions of webhooks over moto.
+
+    `waited` is added to the age of received messages, in seconds, and `receives` to how often they were received.
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.dynamodb, self.sqs = boto3.client("dynamodb"), boto3.client("sqs")
-        keys = list(zip(tables.WEBHOOKS_KEYS, ("HASH", "RANGE"), strict=True))
-        self.dynamodb.create_table(
-            TableName="webhooks",
-            KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in keys],  # type: ignore[typeddict-item]
-            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name, _ in keys],
-            BillingMode="PAY_PER_REQUEST",
-        )
-        self.queue = self.sqs.create_queue(
-            QueueName="deliveries.fifo",
-            Attributes={"FifoQueue": "true", "ContentBasedDeduplication": "true", "DeduplicationScope": "messageGroup",
-                        "FifoThroughputLimit": "perMessageGroupId", "VisibilityTimeout": "360"},
-        )["QueueUrl"]  # fmt: skip
-        told: dict[str, Any] = {"webhooks_table": "webhooks", "deliveries_queue": self.queue}
-        self.api = function("webhooks").build(settings.WebhooksSettings(networks=LOOPBACK, **told))
-        self.strict = function("webhooks").build(settings.WebhooksSettings(networks=[], **told))
-        self._announce = function("announce").build(settings.AnnounceSettings(**told))
-        deliver: ModuleType = function("deliver")
+        self.dynamodb, self.sqs, self.events = boto3.client("dynamodb"), boto3.client("sqs"), boto3.client("events")
+        for name, attributes in {"webhooks": tables.WEBHOOKS_KEYS, "jobs": tables.JOBS_KEYS}.items():
+            keys = list(zip(attributes, ("HASH", "RANGE"), strict=True))
+            self.dynamodb.create_table(
+                TableName=name,
+                KeySchema=[{"AttributeName": key, "KeyType": kind} for key, kind in keys],  # type: ignore[typeddict-item]
+                AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key, _ in keys],
+                BillingMode="PAY_PER_REQUEST",
+            )
+        self.dead_letters = self._queue("dead.fifo")
+        arn = self.sqs.get_queue_attributes(QueueUrl=self.dead_letters, AttributeNames=["QueueArn"])["Attributes"]
+        redrive = {"deadLetterTargetArn": arn["QueueArn"], "maxReceiveCount": MAX_RECEIVES}
+        self.queue = self._queue("deliveries.fifo", RedrivePolicy=json.dumps(redrive))
+        self.events.create_event_bus(Name="bus")
+        names: dict[str, Any] = {"webhooks_table": "webhooks", "deliveries_queue": self.queue}
+        self.api = function("webhooks").build(settings.WebhooksSettings(networks=LOOPBACK, **names))
+        self.strict = function("webhooks").build(settings.WebhooksSettings(networks=[], **names))
+        names["event_bus"] = "bus"
+        publishing = function("publish")
+        self.clock = Clock()
+        self.publisher = publishing.Publisher(settings.PublishSettings(jobs_table="jobs", **names))
+        monkeypatch.setattr(publishing, "time", self.clock)
+        monkeypatch.setattr(caches, "time", self.clock)
+        self._deliver_module = deliver = function("deliver")
         monkeypatch.setattr(deliver, "Courier", lambda allowed: Courier(allowed, LIMITS))
-        self._deliver = deliver.build(settings.DeliverSettings(networks=LOOPBACK, **told))
-        self._strict_deliver = deliver.build(settings.DeliverSettings(networks=[], **told))
+        self._deliver = deliver.Deliverer(settings.DeliverSettings(networks=LOOPBACK, **names))
+        self._strict_deliver = deliver.Deliverer(settings.DeliverSettings(networks=[], **names))
+        self.bus_calls = BusCalls()
         self.waited = 0.0
-        self.hidden: list[int] = []
+        self.receives = 0
+        self.chunks = 0
+
+    def _queue(self, name: str, **attributes: str) -> str:
+        fifo = {"FifoQueue": "true", "DeduplicationScope": "messageGroup", "FifoThroughputLimit": "perMessageGroupId"}
+        return self.sqs.create_queue(
+            QueueName=name,
+            Attributes=fifo | {"VisibilityTimeout": "360"} | attributes,  # type: ignore[arg-type]
+        )["QueueUrl"]
 
     def add(self, url: str, *actions: str, user: str = "ann", **more: Any) -> dict[str, Any]:
         body = {"userID": user, "url": url, "actions": list(actions) or ["JobStart", "JobFinished"], **more}
@@ -100,14 +175,28 @@ class Hooks:
     def retry(self, webhook: dict[str, Any]) -> Answer:
         return call(self.api, routes.RETRY_WEBHOOK, parameters={"webhookID": webhook["webhookID"]})
 
-    def announce(self, *events: Any) -> list[str]:
-        records = [
-            {"messageId": f"m{n}", "body": json.dumps({"source": settings.EVENT_SOURCE, "detail": event})}
-            for n, event in enumerate(events)
-        ]
-        return [
-            failure["itemIdentifier"] for failure in self._announce({"Records": records}, None)["batchItemFailures"]
-        ]
+    def publish(self, *events: Any) -> list[int]:
+        """Hand events to `publish`, each in a chunk of its own; the `seq` of the first chunk that is to come again."""
+        records = []
+        for event in events:
+            self.chunks += 1
+            records.append(self.record(self.chunks, event))
+        return self.publish_records(*records)
+
+    def publish_records(self, *records: Any) -> list[int]:
+        answer = self.publisher({"Records": list(records)}, None)
+        return [int(failure["itemIdentifier"]) for failure in answer["batchItemFailures"]]
+
+    def record(self, seq: int, *events: Any) -> Any:
+        """A record of the feed's stream."""
+        stored = msgspec.json.encode(msgspec.json.decode(json.dumps(events), type=list[Event]))
+        image = {
+            "feed": {"S": "events"},
+            "seq": {"N": str(seq)},
+            "before": {"N": str(seq - 1)},
+            "document": {"B": zlib.compress(stored)},
+        }
+        return {"dynamodb": {"SequenceNumber": str(seq), "NewImage": image}}
 
     def deliver(self, times: int = 1, *, strict: bool = False) -> list[int]:
         """Let the queue be read so often, pauses being over each time; the pauses asked for, in seconds."""
@@ -117,7 +206,7 @@ class Hooks:
             messages = answer.get("Messages", [])
             if not messages:
                 break
-            records = [self._record(message) for message in messages]
+            records = [self._received(message) for message in messages]
             asked: dict[str, int] = {}
 
             def noted(operation: str, call: dict[str, Any], asked: dict[str, int] = asked) -> None:
@@ -129,7 +218,7 @@ class Hooks:
             again = {failure["itemIdentifier"] for failure in left["batchItemFailures"]}
             for message in messages:
                 if message["MessageId"] in again:
-                    paused.append(asked[message["ReceiptHandle"]])
+                    paused += [asked[handle] for handle in (message["ReceiptHandle"],) if handle in asked]
                     self.sqs.change_message_visibility(
                         QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
                     )
@@ -137,13 +226,52 @@ class Hooks:
                     self.sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"])
         return paused
 
+    def run_for_a_day(self, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+        """Deliver what is on the queue in its own time, for a day and an hour; how often each event was received."""
+        answer = self.sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10, AttributeNames=["All"])
+        clock = StandingClock()
+        for module in (self._deliver_module, stores):
+            monkeypatch.setattr(module, "time", clock)
+        due = [(clock.now, n, message) for n, message in enumerate(answer["Messages"])]
+        receives: Counter[str] = Counter()
+        while due and due[0][0] < clock.begin + DAY_SECONDS + 3600:
+            at, n, message = heapq.heappop(due)
+            clock.now = max(clock.now, at)
+            event_id = json.loads(message["Body"])["event"]["eventID"]
+            receives[event_id] += 1
+            record = self._received(message)
+            record["attributes"] |= {
+                "SentTimestamp": str(int(clock.begin * 1000)),
+                "ApproximateReceiveCount": str(receives[event_id]),
+            }
+            wait, left = self._noted_deliver(record)
+            if left:
+                heapq.heappush(due, (clock.now + wait, n, message))
+            else:
+                self.sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"])
+        return receives
+
+    def _noted_deliver(self, record: dict[str, Any]) -> tuple[float, bool]:
+        waits: list[float] = []
+
+        def note(operation: str, call: dict[str, Any]) -> Any:
+            if operation == "ChangeMessageVisibilityBatch":
+                waits.extend(entry["VisibilityTimeout"] for entry in call["Entries"])
+                return {"Successful": []}
+            return None
+
+        with pytest.MonkeyPatch.context() as patch, every_call(note, patch):
+            left = self._deliver({"Records": [record]}, None)["batchItemFailures"]
+        return sum(waits), bool(left)
+
     def left(self) -> int:
         attributes = self.sqs.get_queue_attributes(QueueUrl=self.queue, AttributeNames=["ApproximateNumberOfMessages"])
         return int(attributes["Attributes"]["ApproximateNumberOfMessages"])
 
-    def _record(self, message: Any) -> dict[str, Any]:
+    def _received(self, message: Any) -> dict[str, Any]:
         attributes = dict(message["Attributes"])
         attributes["SentTimestamp"] = str(int(attributes["SentTimestamp"]) - int(1000 * self.waited))
+        attributes["ApproximateReceiveCount"] = str(int(attributes["ApproximateReceiveCount"]) + self.receives)
         return {
             "messageId": message["MessageId"],
             "receiptHandle": message["ReceiptHandle"],
@@ -153,9 +281,9 @@ class Hooks:
 
 
 @pytest.fixture
-def hooks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hooks]:
+def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[WebhookStack]:
     with mock_aws():
-        yield Hooks(monkeypatch)
+        yield WebhookStack(monkeypatch)
 
 
 @pytest.fixture
@@ -180,38 +308,38 @@ def resolver(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[list[str]]]:
 # Deliveries
 
 
-def test_an_event_arrives_signed_as_standard_webhooks_has_it(hooks: Hooks, receiver: Receiver) -> None:
-    webhook = hooks.add(receiver.url)
-    sent = event("e1", result={"outputs": [{"uri": "s3://ä/ö"}]})
-    assert hooks.announce(sent) == []
-    assert hooks.deliver() == []
+def test_an_event_arrives_signed_as_standard_webhooks_has_it(stack: WebhookStack, receiver: Receiver) -> None:
+    webhook = stack.add(receiver.url)
+    sent = event("e1", result={"outputs": [{"uri": "s3://ä/ö", "bytes": 1}]})
+    assert stack.publish(sent) == []
+    assert stack.deliver() == []
     (post,) = receiver.posts
     assert post.path == "/hook?a=b"
-    assert Verifier(webhook["secret"]).verify(post.body, post.headers) == sent
+    assert Verifier(webhook["secret"]).verify(post.body, post.headers) == sent | {"cursor": "1.0"}
     headers = post.headers
     assert headers["webhook-id"] == "e1"
     assert headers["content-type"] == "application/json"
     assert headers["host"] == f"127.0.0.1:{receiver.server_port}"
-    assert hooks.left() == 0
-    (listed,) = hooks.listed()
+    assert stack.left() == 0
+    (listed,) = stack.listed()
     assert listed["lastSuccessMs"]
 
 
-def test_a_secret_that_is_given_signs(hooks: Hooks, receiver: Receiver) -> None:
+def test_a_secret_that_is_given_signs(stack: WebhookStack, receiver: Receiver) -> None:
     secret = "whsec_" + base64.b64encode(b"0123456789" * 5).decode()
-    assert hooks.add(receiver.url, secret=secret)["secret"] == secret
-    hooks.announce(event("e1"))
-    hooks.deliver()
+    assert stack.add(receiver.url, secret=secret)["secret"] == secret
+    stack.publish(event("e1"))
+    stack.deliver()
     Verifier(secret).verify(receiver.posts[0].body, receiver.posts[0].headers)
 
 
-def test_only_events_of_the_user_and_the_actions_asked_for_are_sent(hooks: Hooks, receiver: Receiver) -> None:
-    hooks.add(receiver.url, "JobFinished")
-    hooks.add(receiver.url.replace("/hook", "/bob"), "JobStart", user="bob")
-    hooks.announce(
+def test_only_events_of_the_user_and_the_actions_asked_for_are_sent(stack: WebhookStack, receiver: Receiver) -> None:
+    stack.add(receiver.url, "JobFinished")
+    stack.add(receiver.url.replace("/hook", "/bob"), "JobStart", user="bob")
+    stack.publish(
         event("e1"), event("e2", action="JobFinished"), event("e3", user="bob", job="j2"), event("e4", user="cid")
     )
-    hooks.deliver()
+    stack.deliver()
     assert {(post.path.split("?")[0], post.event["eventID"]) for post in receiver.posts} == {
         ("/hook", "e2"),
         ("/bob", "e3"),
@@ -235,45 +363,45 @@ def test_only_events_of_the_user_and_the_actions_asked_for_are_sent(hooks: Hooks
     ],
 )
 def test_what_is_not_taken_comes_again_and_the_reason_is_told(
-    hooks: Hooks, receiver: Receiver, answer: Answers, said: str
+    stack: WebhookStack, receiver: Receiver, answer: Answers, said: str
 ) -> None:
-    hooks.add(receiver.url)
+    stack.add(receiver.url)
     receiver.answers = [answer]
-    hooks.announce(event("e1"))
+    stack.publish(event("e1"))
     began = time.monotonic()
-    (pause,) = hooks.deliver()
+    (pause,) = stack.deliver()
     assert time.monotonic() - began < 1.4
     assert 4 <= pause <= 6
-    (listed,) = hooks.listed()
+    (listed,) = stack.listed()
     assert said in listed["lastFailure"]
     assert listed["failingSinceMs"]
-    assert hooks.deliver() == []
+    assert stack.deliver() == []
     assert receiver.events() == ["e1", "e1"]
-    assert hooks.left() == 0
-    (listed,) = hooks.listed()
+    assert stack.left() == 0
+    (listed,) = stack.listed()
     assert listed["failingSinceMs"] is None
 
 
-def test_of_an_endless_answer_only_so_much_is_read(hooks: Hooks, receiver: Receiver) -> None:
-    hooks.add(receiver.url)
+def test_of_an_endless_answer_only_so_much_is_read(stack: WebhookStack, receiver: Receiver) -> None:
+    stack.add(receiver.url)
     receiver.answers = [huge]
-    hooks.announce(event("e1"))
-    assert hooks.deliver() == []
+    stack.publish(event("e1"))
+    assert stack.deliver() == []
 
 
-def test_nobody_listening_is_a_failure_like_others(hooks: Hooks) -> None:
+def test_nobody_listening_is_a_failure_like_others(stack: WebhookStack) -> None:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
-        hooks.add(f"http://127.0.0.1:{held.getsockname()[1]}/")
-        hooks.announce(event("e1"))
-        assert len(hooks.deliver()) == 1
-    assert "could not be connected to" in hooks.listed()[0]["lastFailure"]
+        stack.add(f"http://127.0.0.1:{held.getsockname()[1]}/")
+        stack.publish(event("e1"))
+        assert len(stack.deliver()) == 1
+    assert "could not be connected to" in stack.listed()[0]["lastFailure"]
 
 
 def test_pauses_grow_with_the_time_a_delivery_has_been_waiting() -> None:
     tries, waited, pauses = 0, 0.0, []
     while waited < DAY_SECONDS:
-        pauses.append(delivery.pause(waited))
+        pauses.append(couriers.pause(waited))
         waited += pauses[-1]
         tries += 1
     assert 15 <= tries <= 26
@@ -284,272 +412,365 @@ def test_pauses_grow_with_the_time_a_delivery_has_been_waiting() -> None:
 
 @pytest.mark.parametrize(("waited", "low", "high"), [(0, 4, 6), (100, 80, 120), (3 * 3600, 8640, 12960)])
 def test_the_queue_is_asked_for_those_pauses(
-    hooks: Hooks, receiver: Receiver, waited: int, low: int, high: int
+    stack: WebhookStack, receiver: Receiver, waited: int, low: int, high: int
 ) -> None:
-    hooks.add(receiver.url)
+    stack.add(receiver.url)
     receiver.answers = [status(500)]
-    hooks.announce(event("e1"))
-    hooks.waited = waited
-    (pause,) = hooks.deliver()
+    stack.publish(event("e1"))
+    stack.waited = waited
+    (pause,) = stack.deliver()
     assert low <= pause <= high + 1
 
 
-def test_the_last_try_is_when_the_day_is_over(hooks: Hooks, receiver: Receiver) -> None:
-    hooks.add(receiver.url)
+def test_the_last_try_is_when_the_day_is_over(stack: WebhookStack, receiver: Receiver) -> None:
+    stack.add(receiver.url)
     receiver.answers = [status(500)]
-    hooks.announce(event("e1"))
-    hooks.waited = DAY_SECONDS - 600
-    (pause,) = hooks.deliver()
+    stack.publish(event("e1"))
+    stack.waited = DAY_SECONDS - 600
+    (pause,) = stack.deliver()
     assert 595 <= pause <= 600
 
 
 @pytest.mark.parametrize("code", [429, 503])
 @pytest.mark.parametrize(("asked", "low", "high"), [("90", 88, 90), ("999999", 3598, 3600), ("0", 4, 6)])
 def test_retry_after_is_heeded_within_bounds_and_by_the_whole_webhook(
-    hooks: Hooks, receiver: Receiver, code: int, asked: str, low: int, high: int
+    stack: WebhookStack, receiver: Receiver, code: int, asked: str, low: int, high: int
 ) -> None:
-    hooks.add(receiver.url)
+    stack.add(receiver.url)
     receiver.answers = [status(code, Retry_After=asked)]
-    hooks.announce(event("e1"))
-    (pause,) = hooks.deliver()
+    stack.publish(event("e1"))
+    (pause,) = stack.deliver()
     assert low <= pause <= high
-    hooks.announce(event("e2", job="j2"))
-    assert [low <= pause <= high for pause in hooks.deliver()] == [True, True]
+    stack.publish(event("e2", job="j2"))
+    assert [low <= pause <= high for pause in stack.deliver()] == [True, True]
     assert receiver.events() == ["e1"]
 
 
-def test_retry_after_may_be_a_date_and_nonsense_is_passed_over(hooks: Hooks, receiver: Receiver) -> None:
-    hooks.add(receiver.url)
+def test_retry_after_may_be_a_date_and_nonsense_is_passed_over(stack: WebhookStack, receiver: Receiver) -> None:
+    stack.add(receiver.url)
     date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 300))
     receiver.answers = [status(429, Retry_After="soon"), status(429, Retry_After=date)]
-    hooks.announce(event("e1"))
-    assert 4 <= hooks.deliver()[0] <= 6
-    assert 290 <= hooks.deliver()[0] <= 300
+    stack.publish(event("e1"))
+    assert 4 <= stack.deliver()[0] <= 6
+    assert 290 <= stack.deliver()[0] <= 300
 
 
-def test_410_disables_a_webhook_until_it_is_asked_to_send_again(hooks: Hooks, receiver: Receiver) -> None:
-    webhook = hooks.add(receiver.url)
+def test_410_disables_a_webhook_until_it_is_asked_to_send_again(stack: WebhookStack, receiver: Receiver) -> None:
+    webhook = stack.add(receiver.url)
     receiver.answers = [status(410)]
-    hooks.announce(event("e1"), event("e2", action="JobFinished"))
-    assert hooks.deliver() == []
-    (listed,) = hooks.listed()
+    stack.publish(event("e1"), event("e2", action="JobFinished"))
+    assert stack.deliver() == []
+    (listed,) = stack.listed()
     assert (listed["state"], listed["reason"]) == ("disabled", "it answered 410 Gone")
     assert receiver.events() == ["e1"]
-    failures = hooks.failures(webhook).body
+    failures = stack.failures(webhook).body
     assert [failure["event"]["eventID"] for failure in failures] == ["e1", "e2"]
     assert "410" in failures[0]["reason"]
     assert "disabled" in failures[1]["reason"]
-    hooks.announce(event("e3"))
-    hooks.deliver()
+    stack.clock.ahead = CACHED_SECONDS
+    stack.publish(event("e3"))
+    stack.deliver()
     assert receiver.events() == ["e1"]
 
-    assert hooks.retry(webhook).body == {"sent": 2}
-    hooks.deliver(3)
+    assert stack.retry(webhook).body == {"sent": 2}
+    stack.deliver(3)
     assert receiver.events() == ["e1", "e1", "e2"]
-    assert hooks.listed()[0]["state"] == "enabled"
-    assert hooks.failures(webhook).body == []
+    assert stack.listed()[0]["state"] == "enabled"
+    assert stack.failures(webhook).body == []
 
 
 # Order
 
 
-def test_a_jobs_events_arrive_in_order_whatever_fails(hooks: Hooks, receiver: Receiver) -> None:
-    hooks.add(receiver.url)
+def test_a_jobs_events_arrive_in_order_whatever_fails(stack: WebhookStack, receiver: Receiver) -> None:
+    stack.add(receiver.url)
     receiver.answers = [status(500), half_an_answer, status(200), silence, status(502), status(200), status(500)]
-    hooks.announce(event("e1"), event("e2"), event("e3"))
-    hooks.deliver(12)
+    stack.publish(event("e1"), event("e2"), event("e3"))
+    stack.deliver(12)
     order = list(dict.fromkeys(receiver.events()))
     assert order == ["e1", "e2", "e3"]
     assert receiver.events() == sorted(receiver.events())
-    assert hooks.left() == 0
+    assert stack.left() == 0
 
 
-def test_what_the_bus_shuffled_is_put_in_order(hooks: Hooks, receiver: Receiver) -> None:
-    hooks.add(receiver.url)
-    hooks.announce(event("e3", action="JobFinished"), event("e1"), event("e2"))
-    hooks.deliver(3)
-    assert receiver.events() == ["e1", "e2", "e3"]
+def test_a_jobs_events_arrive_in_the_order_of_the_feed(stack: WebhookStack, receiver: Receiver) -> None:
+    stack.add(receiver.url)
+    stack.publish_records(stack.record(1, event("e1"), event("e2"), event("e3", action="JobFinished")))
+    stack.publish_records(stack.record(2, event("e4")), stack.record(3, event("e5"), event("e6")))
+    stack.deliver(6)
+    assert receiver.events() == [f"e{n}" for n in range(1, 7)]
 
 
-def test_what_came_apart_is_put_in_order_when_it_is_delivered(hooks: Hooks, receiver: Receiver) -> None:
-    hooks.add(receiver.url)
+def test_an_event_that_fails_keeps_its_place_before_later_chunks(stack: WebhookStack, receiver: Receiver) -> None:
+    stack.add(receiver.url)
     receiver.answers = [status(500)]
-    for n in (3, 1, 2):
-        hooks.announce(event(f"e{n}"))
-    first, *later = hooks.deliver()
-    assert sorted([first, *later])[:2] == [0, 0]
-    hooks.deliver(3)
+    for n in (1, 2, 3):
+        stack.publish(event(f"e{n}"))
+    first, *later = stack.deliver()
+    assert 4 <= first <= 6
+    assert later == [0, 0]
+    stack.deliver(3)
     assert receiver.events() == ["e1", "e1", "e2", "e3"]
 
 
-def test_what_follows_a_failure_in_its_job_waits_for_it_alone(hooks: Hooks, receiver: Receiver) -> None:
-    hooks.add(receiver.url)
+@pytest.mark.parametrize("fails_at", range(1, 8))
+def test_whatever_call_to_the_queue_fails_no_event_is_lost_or_swapped_or_sent_twice(
+    stack: WebhookStack, receiver: Receiver, fails_at: int
+) -> None:
+    stack.add(receiver.url)
+    stack.add(receiver.url.replace("/hook", "/other"))
+    records = [
+        stack.record(1, event("e1"), event("e2", job="j2")),
+        stack.record(2, event("e3"), event("e4", job="j2"), event("e5")),
+        stack.record(3, event("e6")),
+    ]
+    calls = 0
+
+    def refuse(operation: str, asked: dict[str, Any]) -> Any:
+        nonlocal calls
+        calls += operation == "SendMessageBatch"
+        if operation == "SendMessageBatch" and calls == fails_at:
+            raise throttled(operation)
+
+    with pytest.MonkeyPatch.context() as patch, every_call(refuse, patch):
+        while records:
+            again = stack.publish_records(*records)
+            records = [record for record in records if again and int(record["dynamodb"]["SequenceNumber"]) >= again[0]]
+    stack.deliver(12)
+    for path in ("/hook", "/other"):
+        posts = [post.event for post in receiver.posts if post.path.startswith(path)]
+        by_job = {job: [post["eventID"] for post in posts if post["jobID"] == job] for job in ("j1", "j2")}
+        assert by_job == {"j1": ["e1", "e3", "e5", "e6"], "j2": ["e2", "e4"]}
+
+
+def test_an_event_that_is_in_the_feed_twice_is_delivered_once(stack: WebhookStack, receiver: Receiver) -> None:
+    stack.add(receiver.url)
+    stack.publish(event("e1"), event("e1"), event("e2"))
+    stack.publish(event("e1"))
+    stack.deliver(4)
+    assert receiver.events() == ["e1", "e2"]
+
+
+def test_what_follows_a_failure_in_its_job_waits_for_it_alone(stack: WebhookStack, receiver: Receiver) -> None:
+    stack.add(receiver.url)
     receiver.answers = [status(500)]
-    hooks.announce(event("e1"), event("e2"), event("e3"))
-    first, *later = hooks.deliver()
+    stack.publish(event("e1"), event("e2"), event("e3"))
+    first, *later = stack.deliver()
     assert 4 <= first <= 6
     assert later == [0, 0]
 
 
-def test_a_receiver_that_is_slow_or_broken_delays_no_other(hooks: Hooks, receiver: Receiver) -> None:
+def test_a_receiver_that_is_slow_or_broken_delays_no_other(stack: WebhookStack, receiver: Receiver) -> None:
     with running() as other:
-        hooks.add(receiver.url)
-        hooks.add(other.url)
+        stack.add(receiver.url)
+        stack.add(other.url)
         receiver.always = lambda post: silence
-        hooks.announce(event("e1"), event("e2"), event("e3", job="j2"))
+        stack.publish(event("e1"), event("e2"), event("e3", job="j2"))
         began = time.monotonic()
-        hooks.deliver()
+        stack.deliver()
         assert time.monotonic() - began < 1.4
         assert sorted(other.events()) == ["e1", "e2", "e3"]
 
 
-def test_an_event_its_receiver_cannot_read_stops_its_job_and_no_other(hooks: Hooks, receiver: Receiver) -> None:
-    hooks.add(receiver.url)
+def test_an_event_its_receiver_cannot_read_stops_its_job_and_no_other(stack: WebhookStack, receiver: Receiver) -> None:
+    stack.add(receiver.url)
     receiver.always = lambda post: status(500) if post.event["eventID"] == "e1" else None
-    hooks.announce(event("e1"), event("e2"))
+    stack.publish(event("e1"), event("e2"))
     for n in range(10, 20):
-        hooks.announce(event(f"e{n}", job=f"j{n}"))
-        hooks.deliver(3)
+        stack.publish(event(f"e{n}", job=f"j{n}"))
+        stack.deliver(3)
     arrived = receiver.events()
     assert {f"e{n}" for n in range(10, 20)} <= set(arrived)
     assert "e2" not in arrived
 
 
-def test_a_receiver_that_takes_nothing_is_left_alone_as_a_whole(hooks: Hooks, receiver: Receiver) -> None:
-    hooks.add(receiver.url)
+def test_a_receiver_that_takes_nothing_is_left_alone_as_a_whole(stack: WebhookStack, receiver: Receiver) -> None:
+    stack.add(receiver.url)
     receiver.always = lambda post: status(500)
-    hooks.announce(*(event(f"e{n}", job=f"j{n}") for n in range(10)))
-    hooks.deliver()
+    stack.publish(*(event(f"e{n}", job=f"j{n}") for n in range(10)))
+    stack.deliver()
     tried = len(receiver.posts)
-    hooks.announce(*(event(f"e{n}", job=f"j{n}") for n in range(10, 40)))
+    stack.publish(*(event(f"e{n}", job=f"j{n}") for n in range(10, 40)))
     for _ in range(4):
-        hooks.deliver()
+        stack.deliver()
     assert tried <= len(receiver.posts) <= tried + 10
-    assert hooks.listed()[0]["pausedUntilMs"]
-    assert hooks.left() == 40
+    assert stack.listed()[0]["pausedUntilMs"]
+    assert stack.left() == 40
 
 
 # Giving up
 
 
 def test_after_a_day_a_delivery_is_listed_with_the_reason_and_can_be_sent_again(
-    hooks: Hooks, receiver: Receiver
+    stack: WebhookStack, receiver: Receiver
 ) -> None:
-    webhook = hooks.add(receiver.url)
+    webhook = stack.add(receiver.url)
     receiver.answers = [status(500), status(503)]
-    hooks.announce(event("e1"), event("e2"))
-    hooks.deliver()
-    assert hooks.failures(webhook).body == []
-    hooks.waited = DAY_SECONDS + 1
-    assert hooks.deliver() == []
-    assert hooks.left() == 0
+    stack.publish(event("e1"), event("e2"))
+    stack.deliver()
+    assert stack.failures(webhook).body == []
+    stack.waited = DAY_SECONDS + 1
+    assert stack.deliver() == []
+    assert stack.left() == 0
     assert receiver.events() == ["e1", "e1", "e2"]
-    (failure,) = hooks.failures(webhook).body
-    assert failure["event"] == event("e1")
+    (failure,) = stack.failures(webhook).body
+    assert failure["event"] == event("e1") | {"cursor": "1.0"}
     assert failure["reason"] == "it answered 503"
     assert failure["failedMs"] > 0
 
-    hooks.waited = 0
-    answer = hooks.retry(webhook)
+    stack.waited = 0
+    answer = stack.retry(webhook)
     assert (answer.status, answer.body) == (202, {"sent": 1})
-    hooks.deliver()
+    stack.deliver()
     assert receiver.events()[-1] == "e1"
     Verifier(webhook["secret"]).verify(receiver.posts[-1].body, receiver.posts[-1].headers)
-    assert hooks.failures(webhook).body == []
+    assert stack.failures(webhook).body == []
 
 
 def test_a_delivery_that_was_not_tried_for_its_receivers_sake_is_given_up_with_that_reason(
-    hooks: Hooks, receiver: Receiver
+    stack: WebhookStack, receiver: Receiver
 ) -> None:
-    webhook = hooks.add(receiver.url)
+    webhook = stack.add(receiver.url)
     receiver.answers = [status(429, Retry_After="600")]
-    hooks.announce(event("e1"))
-    hooks.deliver()
-    hooks.waited = DAY_SECONDS + 1
-    hooks.deliver()
-    (failure,) = hooks.failures(webhook).body
+    stack.publish(event("e1"))
+    stack.deliver()
+    stack.waited = DAY_SECONDS + 1
+    stack.deliver()
+    (failure,) = stack.failures(webhook).body
     assert failure["reason"] == "not tried, as its receiver takes nothing; last: it answered 429"
     assert len(receiver.posts) == 1
 
 
-def test_failures_come_in_pages_by_the_time_of_their_events(hooks: Hooks, receiver: Receiver) -> None:
-    webhook = hooks.add(receiver.url)
+def test_failures_come_in_pages_by_the_time_of_their_events(stack: WebhookStack, receiver: Receiver) -> None:
+    webhook = stack.add(receiver.url)
     receiver.always = lambda post: status(500)
-    hooks.waited = DAY_SECONDS + 1
-    hooks.announce(*(event(f"e{n:02}", job=f"j{n}") for n in range(12)))
-    hooks.deliver(3)
+    stack.waited = DAY_SECONDS + 1
+    stack.publish(*(event(f"e{n:02}", job=f"j{n}") for n in range(12)))
+    stack.deliver(3)
     found, query = [], {"limit": "5"}
     while True:
-        answer = hooks.failures(webhook, **query)
+        answer = stack.failures(webhook, **query)
         found += [failure["event"]["eventID"] for failure in answer.body]
         if "Link" not in answer.headers:
             break
         after = answer.headers["Link"].split("after=")[1].split(">")[0].replace("%23", "#")
         query["after"] = after
     assert found == [f"e{n:02}" for n in range(12)]
-    assert hooks.failures(webhook, after="nonsense").status == 400
+    assert stack.failures(webhook, after="nonsense").status == 400
 
 
-def test_a_fault_of_our_own_loses_nothing(hooks: Hooks, receiver: Receiver) -> None:
-    hooks.add(receiver.url)
-    hooks.announce(event("e1"))
+def test_a_fault_of_our_own_loses_nothing(stack: WebhookStack, receiver: Receiver) -> None:
+    stack.add(receiver.url)
+    stack.publish(event("e1"))
 
     def refuse(operation: str, asked: dict[str, Any]) -> Any:
         if operation == "GetItem":
             raise throttled(operation)
 
     with pytest.MonkeyPatch.context() as patch, every_call(refuse, patch):
-        assert hooks.deliver() == [60]
-    assert hooks.deliver() == []
+        assert stack.deliver() == [60]
+    assert stack.deliver() == []
     assert receiver.events() == ["e1"]
 
 
-def test_an_event_that_the_queue_refuses_comes_again(hooks: Hooks, receiver: Receiver) -> None:
-    hooks.add(receiver.url)
+def test_chunks_come_again_from_the_first_that_the_queue_refuses(stack: WebhookStack, receiver: Receiver) -> None:
+    stack.add(receiver.url)
 
     def refuse(operation: str, asked: dict[str, Any]) -> Any:
         if operation == "SendMessageBatch":
             raise throttled(operation)
 
+    events = [event("e0", user="bob"), event("e1"), event("e2"), event("e3", user="bob")]
     with pytest.MonkeyPatch.context() as patch, every_call(refuse, patch):
-        assert hooks.announce(event("e1"), event("e2"), event("e3", user="bob")) == ["m0", "m1"]
-    hooks.announce(event("e1"), event("e2"))
-    hooks.announce(event("e1"), event("e2"))
-    hooks.deliver(3)
+        assert stack.publish(*events) == [2]
+    stack.publish(*events[1:])
+    stack.publish(*events[1:])
+    stack.deliver(3)
     assert receiver.events() == ["e1", "e2"]
 
 
-def test_what_is_no_event_is_dropped(hooks: Hooks) -> None:
-    assert hooks.announce({"no": "event"}, 5) == []
+def test_no_event_is_dropped_when_the_table_of_webhooks_cannot_be_read(stack: WebhookStack) -> None:
+    def refuse(operation: str, asked: dict[str, Any]) -> Any:
+        if operation == "Query":
+            raise throttled(operation)
+
+    with pytest.MonkeyPatch.context() as patch, every_call(refuse, patch), pytest.raises(Unavailable):
+        stack.publish(event("e1"))
 
 
-def test_what_is_on_its_way_to_a_webhook_that_was_removed_ends(hooks: Hooks, receiver: Receiver) -> None:
-    webhook = hooks.add(receiver.url)
-    hooks.announce(event("e1"))
-    assert call(hooks.api, routes.REMOVE_WEBHOOK, parameters={"webhookID": webhook["webhookID"]}).status == 200
-    assert hooks.deliver() == []
+# Messages that deliver cannot process
+
+
+def test_a_message_that_is_no_delivery_ends_on_the_dead_letter_queue(stack: WebhookStack, receiver: Receiver) -> None:
+    stack.add(receiver.url)
+    stack.sqs.send_message(QueueUrl=stack.queue, MessageBody="{", MessageGroupId="g", MessageDeduplicationId="d")
+    stack.publish(event("e1"))
+    stack.deliver()
+    assert receiver.events() == ["e1"]
+    stack.deliver(MAX_RECEIVES + 1)
+    assert stack.left() == 0
+    (message,) = stack.sqs.receive_message(QueueUrl=stack.dead_letters)["Messages"]
+    assert message["Body"] == "{"
+
+
+def test_a_delivery_whose_consumer_died_each_time_is_listed_among_the_failures(
+    stack: WebhookStack, receiver: Receiver
+) -> None:
+    webhook = stack.add(receiver.url)
+    stack.publish(event("e1"))
+    stack.receives = 250
+    assert stack.deliver() == []
     assert receiver.posts == []
-    assert hooks.left() == 0
+    (failure,) = stack.failures(webhook).body
+    assert failure["event"]["eventID"] == "e1"
+    assert failure["reason"] == "it was begun 250 times and never ended"
+    assert stack.left() == 0
+
+
+@pytest.mark.parametrize("answer", [status(500), status(429, Retry_After="5")])
+def test_the_pauses_of_a_day_make_fewer_receives_than_a_dead_letter(
+    stack: WebhookStack, receiver: Receiver, answer: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A webhook with many jobs, all of them failing: each delivery is tried, or held back, at its own times."""
+    stack.add(receiver.url)
+    receiver.always = lambda post: answer
+    jobs = 6
+    stack.publish(*(event(f"e{n}", job=f"j{n}") for n in range(jobs)))
+    receives = stack.run_for_a_day(monkeypatch)
+    assert len(receives) == jobs
+    assert max(receives.values()) <= 200
+    assert stack.left() == 0
+
+
+def test_what_is_on_its_way_to_a_webhook_that_was_removed_ends(stack: WebhookStack, receiver: Receiver) -> None:
+    webhook = stack.add(receiver.url)
+    stack.publish(event("e1"))
+    assert call(stack.api, routes.REMOVE_WEBHOOK, parameters={"webhookID": webhook["webhookID"]}).status == 200
+    assert stack.deliver() == []
+    assert receiver.posts == []
+    assert stack.left() == 0
 
 
 # The routes
 
 
-def test_a_webhook_is_made_listed_and_removed_and_its_secret_shown_once(hooks: Hooks, receiver: Receiver) -> None:
-    made = hooks.add(receiver.url, "JobFinished", "JobFailed", "JobFinished")
+def test_a_webhook_is_made_listed_and_removed_and_its_secret_shown_once(
+    stack: WebhookStack, receiver: Receiver
+) -> None:
+    made = stack.add(receiver.url, "JobFinished", "JobFailed", "JobFinished")
     assert is_secret(made["secret"])
-    (listed,) = hooks.listed()
+    (listed,) = stack.listed()
     assert listed == {name: value for name, value in made.items() if name != "secret"}
     assert (listed["state"], listed["reason"], listed["actions"]) == ("enabled", None, ["JobFailed", "JobFinished"])
-    assert hooks.listed("bob") == []
-    removed = call(hooks.api, routes.REMOVE_WEBHOOK, parameters={"webhookID": made["webhookID"]})
+    assert stack.listed("bob") == []
+    removed = call(stack.api, routes.REMOVE_WEBHOOK, parameters={"webhookID": made["webhookID"]})
     assert (removed.status, removed.body) == (200, {"webhookID": made["webhookID"]})
-    assert hooks.listed() == []
+    assert stack.listed() == []
     for route in (routes.REMOVE_WEBHOOK, routes.WEBHOOK_FAILURES, routes.RETRY_WEBHOOK):
-        assert call(hooks.api, route, parameters={"webhookID": made["webhookID"]}).status == 404
+        assert call(stack.api, route, parameters={"webhookID": made["webhookID"]}).status == 404
 
 
-def test_every_fault_is_told_at_once_and_no_secret_with_it(hooks: Hooks) -> None:
+def test_every_fault_is_told_at_once_and_no_secret_with_it(stack: WebhookStack) -> None:
     body = {
         "userID": "a b",
         "url": "https://u:p@example.com/",
@@ -557,14 +778,14 @@ def test_every_fault_is_told_at_once_and_no_secret_with_it(hooks: Hooks) -> None
         "secret": "whsec_hush",
         "x": 1,
     }
-    answer = call(hooks.api, routes.ADD_WEBHOOK, body)
+    answer = call(stack.api, routes.ADD_WEBHOOK, body)
     assert answer.status == 422
     assert [fault["pointer"] for fault in answer.body["errors"]] == ["/actions/0", "/secret", "/url", "/userID", "/x"]
     assert "hush" not in json.dumps(answer.body)
-    missing = call(hooks.api, routes.ADD_WEBHOOK, {"actions": []})
+    missing = call(stack.api, routes.ADD_WEBHOOK, {"actions": []})
     assert {fault["pointer"] for fault in missing.body["errors"]} == {"/userID", "/url", "/actions"}
-    assert call(hooks.api, routes.ADD_WEBHOOK, "nonsense").status == 400
-    assert call(hooks.api, routes.WEBHOOKS).status == 400
+    assert call(stack.api, routes.ADD_WEBHOOK, "nonsense").status == 400
+    assert call(stack.api, routes.WEBHOOKS).status == 400
 
 
 @pytest.mark.parametrize("secret", ["whsec_", "whsec_c2hvcnQ=", "nothing", "whsec_" + "A" * 200, "whsec_" + "*" * 40])
@@ -572,11 +793,11 @@ def test_a_secret_that_is_none_is_refused(secret: str) -> None:
     assert not is_secret(secret)
 
 
-def test_a_user_has_so_many_webhooks(hooks: Hooks, receiver: Receiver) -> None:
+def test_a_user_has_so_many_webhooks(stack: WebhookStack, receiver: Receiver) -> None:
     for _ in range(20):
-        hooks.add(receiver.url)
+        stack.add(receiver.url)
     body = {"userID": "ann", "url": receiver.url, "actions": ["JobStart"]}
-    assert call(hooks.api, routes.ADD_WEBHOOK, body).status == 409
+    assert call(stack.api, routes.ADD_WEBHOOK, body).status == 409
 
 
 def test_no_secret_is_in_what_is_logged_of_a_webhook() -> None:
@@ -604,29 +825,31 @@ def test_no_secret_is_in_what_is_logged_of_a_webhook() -> None:
     ],
 )
 def test_an_address_that_is_not_public_is_refused_when_it_is_given(
-    hooks: Hooks, resolver: dict[str, list[list[str]]], url: str, found: list[str] | None, said: str
+    stack: WebhookStack, resolver: dict[str, list[list[str]]], url: str, found: list[str] | None, said: str
 ) -> None:
     if found is not None:
         resolver[url.split("/")[2]] = [found]
-    answer = call(hooks.strict, routes.ADD_WEBHOOK, {"userID": "ann", "url": url, "actions": ["JobStart"]})
+    answer = call(stack.strict, routes.ADD_WEBHOOK, {"userID": "ann", "url": url, "actions": ["JobStart"]})
     assert answer.status == 422
     (fault,) = answer.body["errors"]
     assert fault["pointer"] == "/url"
     assert said in fault["detail"]
 
 
-def test_an_address_that_is_public_is_taken(hooks: Hooks, resolver: dict[str, list[list[str]]]) -> None:
+def test_an_address_that_is_public_is_taken(stack: WebhookStack, resolver: dict[str, list[list[str]]]) -> None:
     resolver["outside.test"] = [["93.184.215.14", "2606:4700::1"]]
     body = {"userID": "ann", "url": "https://outside.test/", "actions": ["JobStart"]}
-    assert call(hooks.strict, routes.ADD_WEBHOOK, body).status == 201
+    assert call(stack.strict, routes.ADD_WEBHOOK, body).status == 201
 
 
-def test_an_address_that_is_not_allowed_any_more_is_refused_at_delivery(hooks: Hooks, receiver: Receiver) -> None:
-    hooks.add(receiver.url)
-    hooks.announce(event("e1"))
-    assert len(hooks.deliver(strict=True)) == 1
+def test_an_address_that_is_not_allowed_any_more_is_refused_at_delivery(
+    stack: WebhookStack, receiver: Receiver
+) -> None:
+    stack.add(receiver.url)
+    stack.publish(event("e1"))
+    assert len(stack.deliver(strict=True)) == 1
     assert receiver.posts == []
-    assert "no public address" in hooks.listed()[0]["lastFailure"]
+    assert "no public address" in stack.listed()[0]["lastFailure"]
 
 
 def test_a_name_that_is_led_elsewhere_in_between_gets_nothing(
@@ -660,7 +883,7 @@ def test_a_certificate_is_verified_against_the_name_though_the_address_is_pinned
     served, trust = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
     authority.issue_cert("right.test").configure_cert(served)
     authority.configure_trust(trust)
-    monkeypatch.setattr(delivery, "_trust", lambda: trust)
+    monkeypatch.setattr(couriers, "_trust", lambda: trust)
     courier = Courier(networks(LOOPBACK), LIMITS)
     with running(served) as receiver:
         urls = [f"https://{name}.test:{receiver.server_port}/" for name in ("right", "wrong")]
@@ -736,10 +959,80 @@ def test_calls_stay_within_their_size_and_large_events_are_shortened(monkeypatch
     assert set(Bus("bus").put(encoded(event("e7", msg="x" * 300_000)))) == {"e7"}
 
 
-def test_a_user_that_is_called_like_a_webhook_stops_no_other(hooks: Hooks, receiver: Receiver) -> None:
-    webhook = hooks.add(receiver.url)
+# The copy for users' own rules
+
+
+def test_every_event_but_progress_is_on_the_bus_whether_anyone_has_a_webhook(stack: WebhookStack) -> None:
+    noted = stack.bus_calls
+    progress = event("e3", action="JobProgress")
+    with noted():
+        stack.publish(event("e1"), event("e2", user="bob"), progress)
+    assert noted.ids == ["e1", "e2"]
+    assert stack.left() == 0
+
+
+def test_a_bus_that_fails_holds_no_webhook_back_and_gets_the_events_later(
+    stack: WebhookStack, receiver: Receiver
+) -> None:
+    stack.add(receiver.url)
+    noted = stack.bus_calls
+    noted.fails = True
+    with noted():
+        assert stack.publish(event("e1")) == []
+        assert stack.publish(event("e2")) == []
+        assert noted.calls == 1  # it is left alone for a while
+        paused = stack.deliver(2)
+        assert receiver.events() == ["e1", "e2"]
+        assert all(4 <= pause <= 6 for pause in paused if pause)
+        noted.fails = False
+        stack.deliver(3)
+        assert noted.ids == ["e1", "e2"]
+        assert stack.left() == 0
+        stack.clock.ahead = 30
+        stack.publish(event("e3"))
+        assert noted.ids == ["e1", "e2", "e3"]
+
+
+def test_when_bus_and_queue_fail_the_stream_brings_the_events_again(stack: WebhookStack) -> None:
+    def refuse(operation: str, asked: dict[str, Any]) -> Any:
+        if operation in ("SendMessageBatch", "PutEvents"):
+            raise throttled(operation)
+
+    with pytest.MonkeyPatch.context() as patch, every_call(refuse, patch), pytest.raises(RuntimeError):
+        stack.publish(event("e1"))
+
+
+# What it costs
+
+
+def test_a_webhook_gets_events_from_at_most_five_seconds_after_its_creation_on(
+    stack: WebhookStack, receiver: Receiver
+) -> None:
+    stack.publish(event("e1"))
+    stack.add(receiver.url)
+    stack.publish(event("e2"))
+    stack.clock.ahead = CACHED_SECONDS
+    stack.publish(event("e3"))
+    stack.deliver(3)
+    assert receiver.events() == ["e3"]
+
+
+def test_an_event_costs_a_fraction_of_a_call(stack: WebhookStack, receiver: Receiver) -> None:
+    stack.add(receiver.url)
+    calls: Counter[str] = Counter()
+    with pytest.MonkeyPatch.context() as patch, every_call(lambda name, _: calls.update([name]), patch):
+        for n in range(10):
+            first = 100 * n
+            stack.publish_records(
+                stack.record(n + 1, *(event(f"e{m}", job=f"j{m}") for m in range(first, first + 100)))
+            )
+    assert calls == {"Query": 1, "SendMessageBatch": 100, "PutEvents": 100}
+
+
+def test_a_user_that_is_called_like_a_webhook_stops_no_other(stack: WebhookStack, receiver: Receiver) -> None:
+    webhook = stack.add(receiver.url)
     stranger = f"#{webhook['webhookID']}"
-    assert call(hooks.api, routes.WEBHOOKS, query={"userID": stranger}).body == []
-    assert hooks.announce(event("e1") | {"userID": stranger}, event("e2")) == []
-    hooks.deliver()
+    assert call(stack.api, routes.WEBHOOKS, query={"userID": stranger}).body == []
+    assert stack.publish(event("e1") | {"userID": stranger}, event("e2")) == []
+    stack.deliver()
     assert len(receiver.posts) == 1

@@ -33,7 +33,7 @@ from elasticrecode.watch.subscription import Cursor
 from elasticrecode.webhooks import addresses
 from elasticrecode.webhooks import request as webhooks
 from elasticrecode.webhooks.request import WebhookRequest
-from elasticrecode.webhooks.store import is_secret
+from elasticrecode.webhooks.webhook import is_secret
 from elasticrecode.workers import deployments
 from tests.conftest import Tell, contract
 from tests.fuzz.inputs import TEXTS, bodies, lines

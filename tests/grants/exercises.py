@@ -36,8 +36,8 @@ from elasticrecode.jobs.uris import output_name
 from elasticrecode.media.presets import BUILT_IN
 from elasticrecode.watch.connections import Watcher
 from elasticrecode.watch.subscription import Cursor, Start, Watch
-from elasticrecode.webhooks.store import Delivery, Webhook
-from elasticrecode.webhooks.store import new as new_webhook
+from elasticrecode.webhooks.webhook import BUS, Delivery, Webhook
+from elasticrecode.webhooks.webhook import new as new_webhook
 from elasticrecode.workers.fleet import ClusterView, RegisteredQueue
 from local import users
 from local.processes import Program, programs
@@ -873,9 +873,20 @@ def replay_ends_the_connection_of_who_takes_nothing(stage: Stage) -> None:
 
 
 @of("publish", slow=True)
-def publish_tells_the_bus(stage: Stage) -> None:
-    stage.cold("publish")
+def publish_puts_events_on_the_bus(stage: Stage) -> None:
+    stage.cold("publish")  # after a refusal it leaves the bus alone for a while
+    size, role = stage.log.stat().st_size, stage.role("publish")
     stage.invoke("publish", stage.chunk(stage.told("JobStart", new())))
+    if stage.denied_since(size, role, "events:PutEvents"):
+        raise Missed("publish left the event to deliver")
+
+
+@of("publish", slow=True)
+def publish_makes_deliveries(stage: Stage) -> None:
+    stage.cold("publish")
+    webhook = _webhook(stage, "http://localhost:9/hook")
+    if stage.invoke("publish", stage.chunk(stage.told("JobStart", webhook.userID)))["batchItemFailures"]:
+        raise Missed("the deliveries queue did not take the delivery")
 
 
 @of("publish", slow=True)
@@ -905,24 +916,6 @@ def _delivery(webhook: Webhook) -> Delivery:
     return Delivery(userID=webhook.userID, webhookID=webhook.webhookID, event=event)
 
 
-@of("announce")
-def announce_makes_deliveries(stage: Stage) -> None:
-    webhook = _webhook(stage, "http://localhost:9/hook")
-    stage.hand("announce", {"detail": _told_to(webhook)})
-
-
-@of("announce", slow=True)
-def announce_hears_the_bus(stage: Stage) -> None:
-    with running() as receiver:
-        webhook = _webhook(stage, receiver.url)
-        entry = {
-            "EventBusName": stage.stack["EventBus"], "Source": "elasticrecode", "DetailType": "JobStart",
-            "Detail": json.dumps(_told_to(webhook)),
-        }  # fmt: skip
-        stage.events.put_events(Entries=[entry])
-        stage.until(lambda: receiver.taken, "a delivery", 12)
-
-
 @of("deliver")
 def deliver_posts_and_notes_it(stage: Stage) -> None:
     with running() as receiver:
@@ -941,6 +934,13 @@ def deliver_keeps_what_is_given_up(stage: Stage) -> None:
         raise Missed("the delivery was not kept")
 
 
+@of("deliver")
+def deliver_puts_on_the_bus_what_publish_could_not(stage: Stage) -> None:
+    webhook = _webhook(stage, "http://localhost:9/hook")
+    delivery = msgspec.structs.replace(_delivery(webhook), webhookID=BUS)
+    stage.hand("deliver", delivery, MessageGroupId=new())
+
+
 @of("deliver", slow=True)
 def deliver_tries_again_soon(stage: Stage) -> None:
     with running() as receiver:
@@ -948,7 +948,7 @@ def deliver_tries_again_soon(stage: Stage) -> None:
         webhook = _webhook(stage, receiver.url)
         body = msgspec.json.encode(_delivery(webhook)).decode()
         url = _deliveries(stage)
-        stage.sqs.send_message(QueueUrl=url, MessageBody=body, MessageGroupId=new())
+        stage.sqs.send_message(QueueUrl=url, MessageBody=body, MessageGroupId=new(), MessageDeduplicationId=new())
         stage.until(lambda: receiver.posts, "a first try", 8)
         stage.until(lambda: receiver.taken, "a second try", 10)
 

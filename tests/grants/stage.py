@@ -183,7 +183,7 @@ class Stage:
         self.feed.append([event])
         key = {"feed": {"S": "events"}, "seq": {"N": str(self.feed.head())}}
         item = self.deployed.dynamodb.get_item(TableName=self.feed_table, Key=key, ConsistentRead=True)["Item"]
-        return {"Records": [{"dynamodb": {"NewImage": _wired(item)}}]}
+        return {"Records": [{"dynamodb": {"SequenceNumber": "1", "NewImage": _wired(item)}}]}
 
     # Queues, and waiting
 

@@ -167,9 +167,6 @@ def at_what_is_stored(chosen: Options) -> Iterator[Acknowledged]:
         "Batches/Pages": "Jobs wait for it: a page set aside would be jobs that never were. PagesLate tells when one "
         "does not come through.",
         "Batches/Tallies": "Counts wait for it: one set aside would be a batch that never ends. TalliesLate tells.",
-        "Webhooks/Events": "What it holds is taken, or WebhookEventsLate tells; set aside it would come too late.",
-        "Webhooks/Deliveries": "A delivery is tried for a day and then given up by the product itself, which keeps it "
-        "among the failures of its webhook to be made again.",
     }.items():
         yield Acknowledged("SQS3", f"{name}/Resource", why)
 

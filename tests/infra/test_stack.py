@@ -416,7 +416,7 @@ GRANTS = {
     "tickets": {"dynamodb:PutItem", "dynamodb:UpdateItem"},
     "authorize": {"dynamodb:DeleteItem"},
     "disconnect": {"dynamodb:DeleteItem", "dynamodb:Query", "execute-api:ManageConnections"},
-    "publish": {"dynamodb:BatchGetItem", "events:PutEvents"},
+    "publish": {"dynamodb:BatchGetItem", "dynamodb:Query", "events:PutEvents", "sqs:SendMessage"},
     "append": {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"},
     "push": {
         "dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:Query", "dynamodb:UpdateItem",
@@ -430,8 +430,10 @@ GRANTS = {
         "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
         "sqs:SendMessage",
     },
-    "announce": {"dynamodb:Query", "sqs:SendMessage"},
-    "deliver": {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "sqs:ChangeMessageVisibility"},
+    "deliver": {
+        "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "events:PutEvents",
+        "sqs:ChangeMessageVisibility",
+    },
     "reconcile": {
         "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
         "sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage",
@@ -442,7 +444,7 @@ WRITING_LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
 STREAMS = {"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"}
 QUEUES = {"sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"}
 SOURCES = dict.fromkeys(("dispatch", "append", "publish", "push", "replay"), STREAMS) | dict.fromkeys(
-    ("announce", "deliver", "consume", "expand", "survey", "tally"), QUEUES
+    ("deliver", "consume", "expand", "survey", "tally"), QUEUES
 )
 """What Lambda needs to read what a function is started by."""
 

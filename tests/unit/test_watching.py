@@ -10,7 +10,7 @@ from elasticrecode import ids
 from elasticrecode.errors import BadParameter
 from elasticrecode.jobs.events import Event, Failure, Output, Result
 from elasticrecode.watch import subscription as watching
-from elasticrecode.watch.subscription import Cursor, Start, Told, Watch, frames, gap, read, told, topics
+from elasticrecode.watch.subscription import Cursor, FeedEvent, Start, Watch, encoded, frames, gap, read, topics
 
 LIMIT = 128 * 1024
 """What API Gateway takes."""
@@ -23,8 +23,8 @@ def event(user: str = "ann", job_id: str = "j1", action: str = "JobStart", **mor
     return Event(userID=user, jobID=job_id, action=action, **fields)
 
 
-def tell(*events: Event, seq: int = 7) -> list[Told]:
-    return [told(Cursor(seq, n), event) for n, event in enumerate(events)]
+def tell(*events: Event, seq: int = 7) -> list[FeedEvent]:
+    return [encoded(Cursor(seq, n), event) for n, event in enumerate(events)]
 
 
 def test_a_query_says_what_is_watched_and_from_where() -> None:

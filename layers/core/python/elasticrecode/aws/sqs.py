@@ -25,8 +25,8 @@ _DELAYED = "ApproximateNumberOfMessagesDelayed"
 _IN_FLIGHT = "ApproximateNumberOfMessagesNotVisible"
 _ESCAPED = {0xFFFE: "\\ufffe", 0xFFFF: "\\uffff"}
 """Characters that SQS takes in no message, as JSON may say them, which all messages are."""
-_GROUP_ID = re.compile(r"[\w!-/:-@[-`{-~]{1,128}", re.ASCII)
-"""What a MessageGroupId may be: 1 to 128 letters, digits and marks of ASCII."""
+_FIFO_ID = re.compile(r"[\w!-/:-@[-`{-~]{1,128}", re.ASCII)
+"""A MessageGroupId or MessageDeduplicationId: 1 to 128 ASCII letters, digits and punctuation marks."""
 
 
 class Message(NamedTuple):
@@ -40,6 +40,8 @@ class Message(NamedTuple):
     body: str
     attributes: Mapping[str, str] = {}
     group: str = ""
+    deduplication: str = ""
+    """For a FIFO queue: within five minutes it takes one message of a group with this id."""
 
 
 class Sender:
@@ -182,11 +184,12 @@ def _letter(message: Mapping[str, Any]) -> Letter:
 
 def _entry(number: int, message: Message) -> dict[str, Any]:
     attributes = {name: {"DataType": "String", "StringValue": text} for name, text in message.attributes.items()}
-    group = {"MessageGroupId": _group_id(message.group)} if message.group else {}
+    ids = {"MessageGroupId": message.group, "MessageDeduplicationId": message.deduplication}
     body = message.body.translate(_ESCAPED)
-    return {"Id": str(number), "MessageBody": body, "MessageAttributes": attributes, **group}
+    given = {name: _fifo_id(text) for name, text in ids.items() if text}
+    return {"Id": str(number), "MessageBody": body, "MessageAttributes": attributes, **given}
 
 
-def _group_id(group: str) -> str:
-    """A group's name as SQS takes it: itself where it can be, else its hash."""
-    return group if _GROUP_ID.fullmatch(group) else hashlib.blake2b(group.encode(), digest_size=32).hexdigest()
+def _fifo_id(text: str) -> str:
+    """A MessageGroupId or MessageDeduplicationId for a text: the text itself where SQS takes it, else its hash."""
+    return text if _FIFO_ID.fullmatch(text) else hashlib.blake2b(text.encode(), digest_size=32).hexdigest()

@@ -241,9 +241,11 @@ class AppendSettings(Settings, frozen=True, kw_only=True):
 
 
 class PublishSettings(Settings, frozen=True, kw_only=True):
-    """For the function that puts the feed's new events on the bus."""
+    """For the function that hands the feed's new events to webhooks and the event bus."""
 
     jobs_table: str
+    webhooks_table: str
+    deliveries_queue: str
     event_bus: str
 
 
@@ -271,18 +273,12 @@ class PresetsSettings(ApiSettings, frozen=True, kw_only=True):
     presets: Presets
 
 
-class AnnounceSettings(Settings, frozen=True, kw_only=True):
-    """For the function that makes deliveries of events."""
-
-    webhooks_table: str
-    deliveries_queue: str
-
-
 class DeliverSettings(Settings, frozen=True, kw_only=True):
-    """For the function that makes deliveries."""
+    """For the function that makes deliveries. `networks` are as for `WebhooksSettings`."""
 
     webhooks_table: str
     deliveries_queue: str
+    event_bus: str
     networks: list[str]
 
 

@@ -18,7 +18,6 @@ _WITHOUT_LOGS_SECONDS = 3_600
 
 FUNCTIONS: dict[str, type[Settings]] = {
     "append": settings.AppendSettings,
-    "announce": settings.AnnounceSettings,
     "authorize": settings.AuthorizeSettings,
     "batch": settings.BatchSettings,
     "collect": settings.CollectSettings,

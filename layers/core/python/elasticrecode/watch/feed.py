@@ -26,7 +26,7 @@ from elasticrecode.contract.tables import FEED_KEYS, TTL
 from elasticrecode.errors import Unavailable
 from elasticrecode.jobs.events import Event
 from elasticrecode.jobs.store import JobsTable, fill
-from elasticrecode.watch.subscription import EVERYTHING, Cursor, Told, told, topics
+from elasticrecode.watch.subscription import EVERYTHING, Cursor, FeedEvent, encoded, topics
 
 _log = logging.getLogger(__name__)
 
@@ -53,20 +53,22 @@ class Chunk(NamedTuple):
         return Cursor(self.seq)
 
 
-class Teller:
-    """Gives events of the feed their jobs, which it remembers from call to call, and makes them what watchers get."""
+class EventEncoder:
+    """Fills in the jobs of the feed's events, which it remembers from call to call, and encodes the events."""
 
     def __init__(self, jobs: JobsTable) -> None:
         self._table = jobs
         self._jobs: dict[str, Raw] = {}
 
-    def tell(self, events: Iterable[tuple[Cursor, Event]], watched: Collection[str] = (EVERYTHING,)) -> list[Told]:
-        """Those of the events that belong to a watched topic."""
+    def encode(
+        self, events: Iterable[tuple[Cursor, Event]], watched: Collection[str] = (EVERYTHING,)
+    ) -> list[FeedEvent]:
+        """The events that belong to one of the topics in `watched`, encoded. Raises Unavailable when AWS refuses."""
         chosen = [pair for pair in events if EVERYTHING in watched or not topics([pair[1]]).isdisjoint(watched)]
         if len(self._jobs) > _REMEMBERED_JOBS:
             self._jobs.clear()
         whole = fill([event for _, event in chosen], self._table, self._jobs)
-        return [told(cursor, event) for (cursor, _), event in zip(chosen, whole, strict=True)]
+        return [encoded(cursor, event) for (cursor, _), event in zip(chosen, whole, strict=True)]
 
 
 class Feed:

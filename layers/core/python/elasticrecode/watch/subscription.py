@@ -148,8 +148,8 @@ def _start(query: Mapping[str, str]) -> Start:
     return Start("since", str(round(float(since) * 1000))) if float(since) else Start("latest")
 
 
-class Told(NamedTuple):
-    """An event at its place in the feed, as watchers get it."""
+class FeedEvent(NamedTuple):
+    """An event at its place in the feed; `body` is its JSON, as watchers and webhooks get it."""
 
     cursor: Cursor
     event: Event
@@ -164,9 +164,9 @@ class Frame(NamedTuple):
     before: Cursor
 
 
-def frames(watch: Watch, events: Iterable[Told]) -> list[Frame]:
+def frames(watch: Watch, events: Iterable[FeedEvent]) -> list[Frame]:
     """The frames of those events that a watcher wants: one for each event, or packed as JSON arrays."""
-    wanted = [Frame(told.body, told.cursor, told.cursor.before) for told in events if watch.wants(told.event)]
+    wanted = [Frame(event.body, event.cursor, event.cursor.before) for event in events if watch.wants(event.event)]
     if not watch.pack:
         return wanted
     packs: list[Frame] = []
@@ -181,9 +181,9 @@ def frames(watch: Watch, events: Iterable[Told]) -> list[Frame]:
     return [*packs, _pack(open_)] if open_ else packs
 
 
-def told(cursor: Cursor, event: Event) -> Told:
-    """An event with its body. One that is too large goes without its job and most of its log, and says so."""
-    return Told(cursor, event, _body(cursor, event))
+def encoded(cursor: Cursor, event: Event) -> FeedEvent:
+    """An event with its body. One over FRAME_BYTES goes without its job and most of its log, and is `truncated`."""
+    return FeedEvent(cursor, event, _body(cursor, event))
 
 
 def _body(cursor: Cursor, event: Event) -> bytes:
