@@ -1,4 +1,4 @@
-"""The worker beside raw ffmpeg with the same arguments on the same file of 8 seconds."""
+"""The worker compared with ffmpeg alone: the same arguments on the same file of 8 seconds."""
 
 import statistics
 import subprocess
@@ -30,8 +30,8 @@ _FFMPEG, _FFPROBE = str(TOOLS / "bin" / "ffmpeg"), str(TOOLS / "bin" / "ffprobe"
 
 
 def rows() -> Iterator[tuple[str, str, str, float, float]]:
-    """Wall time of the worker's part, download to upload, beside the encoder alone; pairs in turn, medians."""
-    asked = Ffmpeg(codec="libx264", scale="1920:1080", bitrate="1M", buffersize="2M", platform="cpu")
+    """Median wall time of a job, download to upload, compared with the encoder alone. The two alternate."""
+    profile = Ffmpeg(codec="libx264", scale="1920:1080", bitrate="1M", buffersize="2M", platform="cpu")
     settings = Settings("ffmpeg", "CPU", "q", "c", "", 30.0, "n", "p", _FFMPEG, _FFPROBE)
     with tempfile.TemporaryDirectory() as folder, mock_aws():
         clip = Path(folder, "clip.mp4")
@@ -46,40 +46,42 @@ def rows() -> Iterator[tuple[str, str, str, float, float]]:
             jobid="j",
             input="s3://bench/in/clip.mp4",
             output="s3://bench/out/",
-            profile=Profile(ffmpeg=asked),
+            profile=Profile(ffmpeg=profile),
         )
-        found = probe_video(_FFPROBE, Runner(), clip)
-        raw = plan.encode_arguments(asked, found.demuxer, found.stream, "mp4", str(clip), str(Path(folder, "raw.mp4")))
+        video = probe_video(_FFPROBE, Runner(), clip)
+        raw = plan.encode_arguments(
+            profile, video.demuxer, video.stream, "mp4", str(clip), str(Path(folder, "raw.mp4"))
+        )
 
-        def ours() -> None:
+        def run_worker() -> None:
             run_job(job, settings, Storage(lambda: s3), Runner(), lambda _: None, lambda: None)
 
-        def theirs() -> None:
+        def run_ffmpeg() -> None:
             subprocess.run([_FFMPEG, *raw], check=True, capture_output=True)
 
-        etas = [_eta(raw, found, Path(folder)) for _ in range(_RUNS)]
-        pairs = [(seconds(ours), seconds(theirs)) for _ in range(_RUNS)]
+        etas = [_eta(raw, video, Path(folder)) for _ in range(_RUNS)]
+        pairs = [(seconds(run_worker), seconds(run_ffmpeg)) for _ in range(_RUNS)]
     worker, alone = (statistics.median(side) for side in zip(*pairs, strict=True))
-    ratio = statistics.median(mine / other for mine, other in pairs)
+    ratio = statistics.median(job / encoder for job, encoder in pairs)
     yield "worker's wall time, 8 s clip to 1080p", f"{worker:.2f} s", f"raw ffmpeg {alone:.2f} s", ratio, 1.05
-    told, true, off = sorted(etas, key=lambda eta: eta[2])[_RUNS // 2]
-    yield "ETA after a quarter: share it is off by", f"{told:.1f} s told", f"{true:.1f} s it took", off, 0.2
+    estimate, actual, error = sorted(etas, key=lambda eta: eta[2])[_RUNS // 2]
+    yield "ETA after a quarter: relative error", f"{estimate:.1f} s estimated", f"{actual:.1f} s actual", error, 0.2
 
 
-def _eta(arguments: list[str], found: Video, folder: Path) -> tuple[float, float, float]:
-    """Seconds to go as told after a quarter of the frames, as it came to be, and the share it was off by."""
-    reader = ProgressReader(found.frames, found.duration)
-    said: list[tuple[float, Progress]] = []
+def _eta(arguments: list[str], video: Video, folder: Path) -> tuple[float, float, float]:
+    """Estimated and actual seconds left after a quarter of the frames, and the relative error."""
+    reader = ProgressReader(video.frames, video.duration)
+    reports: list[tuple[float, Progress]] = []
 
     def read(line: str, elapsed: float) -> None:
         progress = reader.feed(line, elapsed)
         if progress:
-            said.append((elapsed, progress))
+            reports.append((elapsed, progress))
 
     Runner().run([_FFMPEG, *arguments], folder, folder / "log", seconds=_SECONDS, on_line=read)
-    told_at, quarter = next((at, progress) for at, progress in said if (progress.percent or 0) >= _QUARTER)
-    told, true = quarter.etaSeconds or 0.0, said[-1][0] - told_at
-    return told, true, abs(told - true) / true
+    at_quarter, quarter = next((at, progress) for at, progress in reports if (progress.percent or 0) >= _QUARTER)
+    estimate, actual = quarter.etaSeconds or 0.0, reports[-1][0] - at_quarter
+    return estimate, actual, abs(estimate - actual) / actual
 
 
 def seconds(run: Callable[[], None]) -> float:

@@ -1,4 +1,4 @@
-"""The kit's manifests, as they stand in their files and as kustomize makes them."""
+"""The manifests of deploy/k8s, as written and as kustomize renders them."""
 
 import json
 import re
@@ -15,11 +15,11 @@ Json = dict[str, Any]
 KIT = ROOT / "deploy" / "k8s"
 DOC = ROOT / "docs" / "how-to" / "eks.md"
 CONTEXT: Json = json.loads((ROOT / "cdk.json").read_text())["context"]
-"""The deployment options by default."""
+"""The default deployment options."""
 
 
 class Kind(NamedTuple):
-    """What a kind of worker is to the control plane."""
+    """A kind of worker as discovery sees it: queue, group, price model, and priorities from first to last."""
 
     queue: str
     group: str
@@ -34,8 +34,8 @@ WORKERS = {
     "spot": Kind("ffmpeg_spot", "cpu", "spot", (0, 66)),
 }
 
-# Of kustomize only this much is used, so that few lines can do the same without it.
-_WORDS = {"apiVersion", "kind", "resources", "configMapGenerator", "replacements"}
+# `rendered` implements only these parts of kustomize, so that tests do not need it.
+_KEYS = {"apiVersion", "kind", "resources", "configMapGenerator", "replacements"}
 _GENERATED: Json = {
     "name": "settings",
     "envs": ["settings.env"],
@@ -44,15 +44,15 @@ _GENERATED: Json = {
 _ENTRY = re.compile(r"\[name=(\w+)\]")
 
 
-def whole(path: Path) -> list[Json]:
+def objects(path: Path) -> list[Json]:
     """The objects in a file."""
     return list(yaml.safe_load_all(path.read_text()))
 
 
 def worker(kind: str, of: str = "Deployment") -> Json:
-    """The Deployment of a kind of workers, or what else stands in its file."""
-    (found,) = (item for item in whole(KIT / "workers" / f"{kind}.yaml") if item["kind"] == of)
-    return found
+    """The Deployment of a kind of workers, or the object of another kind in its file."""
+    (match,) = (item for item in objects(KIT / "workers" / f"{kind}.yaml") if item["kind"] == of)
+    return match
 
 
 def files() -> list[Path]:
@@ -61,46 +61,47 @@ def files() -> list[Path]:
 
 
 def settings() -> dict[str, str]:
-    """What stands in settings.env."""
+    """The values in settings.env."""
     return dict(line.split("=", 1) for line in (KIT / "settings.env").read_text().split())
 
 
 def rendered(values: Mapping[str, str], folder: Path = KIT) -> list[Json]:
-    """What `kubectl apply -k` applies where settings.env has these values."""
+    """The objects that `kubectl apply -k` applies if settings.env has these values."""
     kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
-    assert set(kustomization) <= _WORDS
-    found: list[Json] = []
+    assert set(kustomization) <= _KEYS
+    items: list[Json] = []
     for resource in kustomization["resources"]:
         path = folder / resource
-        found += rendered(values, path) if path.is_dir() else whole(path)
+        items += rendered(values, path) if path.is_dir() else objects(path)
     assert kustomization.get("configMapGenerator", [_GENERATED]) == [_GENERATED]
     for replacement in kustomization.get("replacements", []):
         source = replacement["source"]
         assert source == {"kind": "ConfigMap", "name": "settings", "fieldPath": source["fieldPath"]}
         for target in replacement["targets"]:
-            _replace(found, target, values[source["fieldPath"].removeprefix("data.")])
-    return found
+            _replace(items, target, values[source["fieldPath"].removeprefix("data.")])
+    return items
 
 
-def _replace(found: list[Json], target: Json, value: str) -> None:
+def _replace(items: list[Json], target: Json, value: str) -> None:
     assert set(target) <= {"select", "fieldPaths", "options"}
     assert set(target["select"]) == {"kind"}
     options = target.get("options", {})
     assert set(options) in (set(), {"delimiter", "index"})
-    for item in found:
+    for item in items:
         if item["kind"] != target["select"]["kind"]:
             continue
         for path in target["fieldPaths"]:
-            holder, key = _place(item, path)
+            parent, key = _locate(item, path)
             if options:
-                parts = holder[key].split(options["delimiter"])
+                parts = parent[key].split(options["delimiter"])
                 parts[options["index"]] = value
-                holder[key] = options["delimiter"].join(parts)
+                parent[key] = options["delimiter"].join(parts)
             else:
-                holder[key] = value
+                parent[key] = value
 
 
-def _place(item: Any, path: str) -> tuple[Any, Any]:
+def _locate(item: Any, path: str) -> tuple[Any, Any]:
+    """The parent of the value at a kustomize field path, and its key."""
     *steps, last = path.split(".")
     for step in steps:
         entry = _ENTRY.fullmatch(step)
@@ -112,7 +113,7 @@ def _place(item: Any, path: str) -> tuple[Any, Any]:
 
 
 def leaves(thing: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value in an object with its path; entries of lists that have a name go by that."""
+    """Every scalar in an object with its path. The path has the name of a list entry, if it has one, else its index."""
     if isinstance(thing, dict):
         for key, value in thing.items():
             yield from leaves(value, f"{path}/{key}")

@@ -1,4 +1,4 @@
-"""docs/how-to/eks.md names what is there."""
+"""docs/how-to/eks.md names files, objects, queues and outputs that exist."""
 
 import json
 import re
@@ -18,11 +18,11 @@ OBJECTS = {(item["kind"], item["metadata"]["name"]) for item in rendered(setting
 DEPLOY = re.findall(r'make deploy ARGS="([^"]*)"', SHELL)
 
 
-def here(name: str) -> dict[str, object]:
-    """A JSON file that the page writes."""
+def heredoc(name: str) -> dict[str, object]:
+    """A JSON file that the page writes with a here-document."""
     (text,) = re.findall(rf"cat > {name} <<EOF\n(.*?)EOF\n", SHELL, re.DOTALL)
-    found: dict[str, object] = json.loads(text)
-    return found
+    document: dict[str, object] = json.loads(text)
+    return document
 
 
 def actions(document: object) -> set[str]:
@@ -34,20 +34,20 @@ def test_commands_are_bash(block: str) -> None:
     subprocess.run(["bash", "-n"], input=block, text=True, check=True)
 
 
-def test_files_are_there() -> None:
+def test_named_files_exist() -> None:
     named = set(re.findall(r"deploy/k8s[\w./-]*", TEXT))
     assert {path for path in named if not (ROOT / path.rstrip("./")).exists()} == set()
     assert {path for path in named if path.endswith(".yaml")} >= {f"deploy/k8s/workers/{kind}.yaml" for kind in WORKERS}
 
 
-def test_queues_are_the_workers() -> None:
+def test_named_queues_are_those_of_the_workers() -> None:
     assert set(re.findall(r"\b(?:ffmpeg|vmaf)_[a-z]+", TEXT)) == {kind.queue for kind in WORKERS.values()}
 
 
-def test_the_deployment_makes_each_kinds_queue() -> None:
+def test_the_deployment_command_names_each_kind_of_queue() -> None:
     (arguments,) = DEPLOY
-    given = dict(re.findall(r"-c (\w+)=(\S+)", arguments.replace("$CLUSTER", "video")))
-    read = options.read(CONTEXT | given)
+    context = dict(re.findall(r"-c (\w+)=(\S+)", arguments.replace("$CLUSTER", "video")))
+    read = options.read(CONTEXT | context)
     assert read.discovery
     assert read.queues == {
         group: [kind.queue for kind in WORKERS.values() if kind.group == group] for group in ("cpu", "gpu", "vmaf")
@@ -55,7 +55,7 @@ def test_the_deployment_makes_each_kinds_queue() -> None:
     assert set(re.findall(r"-c (\w+)", TEXT)) <= set(CONTEXT)
 
 
-def test_objects_are_in_the_manifests() -> None:
+def test_named_objects_are_in_the_manifests() -> None:
     kinds = {"deployment": "Deployment", "serviceaccount": "ServiceAccount", "scaledobject": "ScaledObject"}
     named = re.findall(r"-n elasticrecode (deployment|serviceaccount|scaledobject)[/ ]([\w-]+)", TEXT)
     named += re.findall(r"(scaledobject|deployment) -n elasticrecode ([\w-]+)", TEXT)
@@ -72,9 +72,9 @@ def test_the_group_is_the_same_everywhere() -> None:
     assert set(re.findall(r"(?:--kubernetes-groups|--group|--as-group=|group) `?(\w+-discovery)", TEXT)) == {group}
 
 
-def test_keda_and_workers_get_their_rights_by_roles() -> None:
-    assert actions(here("/tmp/keda.json")) == {"sqs:GetQueueAttributes"}
-    assert actions(here("/tmp/trust.json")) == {"sts:AssumeRole", "sts:TagSession"}
+def test_roles_have_the_permissions_of_keda_and_workers() -> None:
+    assert actions(heredoc("/tmp/keda.json")) == {"sqs:GetQueueAttributes"}
+    assert actions(heredoc("/tmp/trust.json")) == {"sts:AssumeRole", "sts:TagSession"}
     assert 'attach-role-policy --role-name elasticrecode-worker --policy-arn "$(output WorkerPolicy)"' in SHELL
 
 
@@ -86,22 +86,22 @@ def test_each_variable_is_set_before_it_is_used() -> None:
         assert used <= known, line
 
 
-def test_the_settings_are_written_whole() -> None:
+def test_the_page_writes_every_setting() -> None:
     (line,) = re.findall(r"^printf '(.*)' .* > deploy/k8s/settings.env$", SHELL, re.MULTILINE)
     assert line == "".join(rf"{name}=%s\n" for name in settings())
 
 
-def test_the_cluster_is_what_discovery_needs() -> None:
+def test_the_cluster_has_the_access_mode_that_discovery_needs() -> None:
     (text,) = re.findall(r"eksctl create cluster -f - <<EOF\n(.*?)EOF\n", SHELL, re.DOTALL)
     config = yaml.safe_load(text)
     assert config["accessConfig"]["authenticationMode"] in ("API", "API_AND_CONFIG_MAP")
     assert config["autoModeConfig"] == {"enabled": True}
 
 
-def test_outputs_and_figures_are_the_codes() -> None:
+def test_outputs_and_numbers_match_the_code() -> None:
     stack = "".join(path.read_text() for path in sorted((ROOT / "infra").glob("*.py")))
     outputs = set(re.findall(r"\$\(output (\w+)\)|the output `(\w+)`|`(Url|RestUrl)`", TEXT))
-    assert {name for found in outputs for name in found if name and f'"{name}"' not in stack} == set()
+    assert {name for names in outputs for name in names if name and f'"{name}"' not in stack} == set()
     assert re.findall(r"but (\d+) receives", TEXT) == re.findall(r"_MAX_RECEIVES = (\d+)", stack)
     scaled = (KIT / "workers" / "cpu.yaml").read_text()
     assert re.findall(r"for `cooldownPeriod`, (\d+) s", TEXT) == re.findall(r"cooldownPeriod: (\d+)", scaled)

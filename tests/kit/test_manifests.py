@@ -1,4 +1,4 @@
-"""What the kit for Kubernetes promises, read from its manifests."""
+"""The promises of the Kubernetes manifests in deploy/k8s."""
 
 from fnmatch import fnmatchcase
 from ipaddress import ip_address, ip_network
@@ -13,19 +13,19 @@ import pytest
 from elasticrecode.workers import deployments
 from infra import options
 from tests.conftest import ROOT
-from tests.kit.manifests import CONTEXT, KIT, WORKERS, Json, Kind, files, leaves, rendered, settings, whole, worker
+from tests.kit.manifests import CONTEXT, KIT, WORKERS, Json, Kind, files, leaves, objects, rendered, settings, worker
 from worker.settings import Settings
 
 KUBERNETES = ("1.30", "1.33", "1.37")
-"""The oldest that EKS and KEDA know, and newer ones."""
+"""The oldest version that EKS and KEDA support, and newer ones."""
 STOP_SECONDS = 10
-"""docs/reference/workers.md: a worker stops well within these."""
+"""A worker stops within this time (docs/reference/workers.md)."""
 
 every = pytest.mark.parametrize("kind", WORKERS)
 
 
 def strict(schema: Any) -> Any:
-    """A CustomResourceDefinition's schema that takes no field it does not name, as `kubectl apply` does."""
+    """A CustomResourceDefinition's schema that rejects unknown fields, as `kubectl apply` does."""
     if isinstance(schema, list):
         return [strict(entry) for entry in schema]
     if not isinstance(schema, dict):
@@ -38,36 +38,36 @@ def strict(schema: Any) -> Any:
 
 
 def custom() -> dict[tuple[str, str], Any]:
-    """Schemas of what Kubernetes does not know by itself."""
-    found = [entry for path in sorted((Path(__file__).parent / "crds").glob("*.yaml")) for entry in whole(path)]
-    return {(entry["apiVersion"], entry["kind"]): strict(entry["schema"]) for entry in found}
+    """Schemas of custom resources, by API version and kind."""
+    entries = [entry for path in sorted((Path(__file__).parent / "crds").glob("*.yaml")) for entry in objects(path)]
+    return {(entry["apiVersion"], entry["kind"]): strict(entry["schema"]) for entry in entries}
 
 
 CUSTOM = custom()
 OBJECTS = [
     pytest.param(item, id=f"{path.relative_to(KIT)}-{item['kind']}-{item['metadata']['name']}")
     for path in files()
-    for item in whole(path)
+    for item in objects(path)
 ]
 
 
 def faults(item: Json) -> list[str]:
-    """What the API server would have against an object."""
+    """The errors with which the API server would reject an object."""
     schema = CUSTOM.get((item["apiVersion"], item["kind"]))
     if schema:
         validator = jsonschema_rs.Draft202012Validator(schema)
         return [f"{list(error.instance_path)}: {error.message}" for error in validator.iter_errors(item)]
-    found = []
+    errors = []
     for version in KUBERNETES:
         try:
             kubernetes_validate.validate(item, version, strict=True)
         except kubernetes_validate.ValidationError as error:
-            found.append(f"{version}: {error.message}")
-    return found
+            errors.append(f"{version}: {error.message}")
+    return errors
 
 
 @pytest.mark.parametrize("item", OBJECTS)
-def test_every_object_is_what_the_api_server_takes(item: Json) -> None:
+def test_the_api_server_accepts_every_object(item: Json) -> None:
     assert faults(item) == []
 
 
@@ -83,17 +83,17 @@ def test_every_object_is_what_the_api_server_takes(item: Json) -> None:
         ("cpu", "ScaledObject", ("spec", "triggers"), None),
     ],
 )
-def test_the_schemas_find_what_is_wrong(kind: str, of: str, path: tuple[str, ...], value: Any) -> None:
+def test_the_schemas_reject_wrong_fields(kind: str, of: str, path: tuple[str, ...], value: Any) -> None:
     item = worker(kind, of)
-    holder = item
+    parent = item
     for step in path[:-1]:
-        holder = holder[step]
-    holder[path[-1]] = value
+        parent = parent[step]
+    parent[path[-1]] = value
     assert faults(item)
 
 
 @every
-def test_a_worker_has_no_more_rights_than_it_needs(kind: str) -> None:
+def test_a_worker_pod_has_least_privilege(kind: str) -> None:
     pod = worker(kind)["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     dockerfile = (ROOT / "worker" / "Dockerfile").read_text()
@@ -111,7 +111,7 @@ def test_a_worker_has_no_more_rights_than_it_needs(kind: str) -> None:
     }
     assert pod["automountServiceAccountToken"] is False
     assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers"} & set(pod)
-    (account,) = (item for item in whole(KIT / "identity.yaml") if item["kind"] == "ServiceAccount")
+    (account,) = (item for item in objects(KIT / "identity.yaml") if item["kind"] == "ServiceAccount")
     assert pod["serviceAccountName"] == account["metadata"]["name"]
 
 
@@ -120,18 +120,18 @@ def environment(container: Json) -> dict[str, str]:
 
 
 def reaches(policy: Json, address: str, port: int, protocol: str = "TCP") -> bool:
-    """Whether a pod under the policy may open a connection there."""
-    there = ip_address(address)
+    """Whether the policy lets a pod connect to an address and port."""
+    target = ip_address(address)
     return any(
         {"protocol": protocol, "port": port} in rule["ports"]
-        and there in ip_network(block["ipBlock"]["cidr"])
-        and not any(there in ip_network(left) for left in block["ipBlock"].get("except", ()))
+        and target in ip_network(block["ipBlock"]["cidr"])
+        and not any(target in ip_network(excluded) for excluded in block["ipBlock"].get("except", ()))
         for rule in policy["spec"]["egress"]
         for block in rule["to"]
     )
 
 
-def test_workers_talk_to_aws_and_nobody_to_them() -> None:
+def test_workers_connect_to_aws_only_and_accept_no_connections() -> None:
     (policy,) = (item for item in rendered(settings()) if item["kind"] == "NetworkPolicy")
     spec = policy["spec"]
     for kind in WORKERS:
@@ -150,22 +150,22 @@ def test_workers_talk_to_aws_and_nobody_to_them() -> None:
 
 
 @every
-def test_a_job_has_room_where_the_rest_is_read_only(kind: str) -> None:
+def test_a_job_writes_to_a_volume_of_its_own(kind: str) -> None:
     pod = worker(kind)["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     (volume,) = pod["volumes"]
     assert container["volumeMounts"] == [{"name": volume["name"], "mountPath": "/tmp"}]
-    asked, bounded = container["resources"]["requests"], container["resources"]["limits"]
-    # What the volume may take is what the node was chosen for, and a job stays below it.
+    requests, limits = container["resources"]["requests"], container["resources"]["limits"]
+    # The volume is as large as the node's reserved storage, and a job's limit is below it.
     assert int(environment(container)["MAX_DISK_BYTES"]) == 18 * 2**30
     assert volume["emptyDir"]["sizeLimit"] == "20Gi"
-    assert volume["emptyDir"]["sizeLimit"] == asked["ephemeral-storage"]
-    assert {name: asked[name] for name in ("cpu", "memory")} == {name: bounded[name] for name in ("cpu", "memory")}
-    assert bounded.get("nvidia.com/gpu") == (1 if kind == "gpu" else None)
+    assert volume["emptyDir"]["sizeLimit"] == requests["ephemeral-storage"]
+    assert {name: requests[name] for name in ("cpu", "memory")} == {name: limits[name] for name in ("cpu", "memory")}
+    assert limits.get("nvidia.com/gpu") == (1 if kind == "gpu" else None)
 
 
 @every
-def test_the_environment_is_whole_and_discovery_can_read_it(kind: str) -> None:
+def test_the_environment_is_complete_and_readable_by_discovery(kind: str) -> None:
     (container,) = worker(kind)["spec"]["template"]["spec"]["containers"]
     known = {"spec.nodeName": "node-1", "metadata.name": "pod-1"}
     environ = {
@@ -184,14 +184,14 @@ def test_the_environment_is_whole_and_discovery_can_read_it(kind: str) -> None:
 
 
 @every
-def test_termination_leaves_a_worker_its_time_and_is_over_with_its_lease(kind: str) -> None:
+def test_the_grace_period_is_between_stop_time_and_lease(kind: str) -> None:
     pod = worker(kind)["spec"]["template"]["spec"]
     environ = {entry["name"]: entry.get("value", "") for entry in pod["containers"][0]["env"]}
     assert STOP_SECONDS < pod["terminationGracePeriodSeconds"] <= Settings.read(environ).lease_seconds
 
 
 @every
-def test_keda_takes_a_worker_to_zero_and_back_by_its_own_queue(kind: str) -> None:
+def test_keda_scales_a_worker_from_zero_by_its_own_queue(kind: str) -> None:
     deployment, scaled = worker(kind), worker(kind, "ScaledObject")
     values = settings()
     assert "replicas" not in deployment["spec"]
@@ -209,16 +209,16 @@ def test_keda_takes_a_worker_to_zero_and_back_by_its_own_queue(kind: str) -> Non
         "activationQueueLength": "0",
         "scaleOnInFlight": "true",
     }
-    (authentication,) = (item for item in whole(KIT / "identity.yaml") if item["kind"] == "TriggerAuthentication")
+    (authentication,) = (item for item in objects(KIT / "identity.yaml") if item["kind"] == "TriggerAuthentication")
     assert trigger["authenticationRef"] == {"name": authentication["metadata"]["name"]}
     assert authentication["metadata"]["namespace"] == scaled["metadata"]["namespace"]
 
 
 @every
-def test_scaling_down_is_slow_and_within_what_kubernetes_allows(kind: str) -> None:
+def test_scaling_down_is_slow_and_within_the_limits_of_kubernetes(kind: str) -> None:
     spec = worker(kind, "ScaledObject")["spec"]
     behavior = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
-    # KEDA's schema has no bound. Kubernetes has, and KEDA then makes no autoscaler (kedacore/keda#4976).
+    # KEDA's schema has no maximum. Above that of Kubernetes, KEDA creates no autoscaler (kedacore/keda#4976).
     assert 900 <= behavior["scaleDown"]["stabilizationWindowSeconds"] <= 3600
     assert set(behavior) == {"scaleDown"}
     assert spec["cooldownPeriod"] >= 300
@@ -226,7 +226,7 @@ def test_scaling_down_is_slow_and_within_what_kubernetes_allows(kind: str) -> No
 
 
 @every
-def test_a_budget_covers_a_workers_pods_and_blocks_no_drain(kind: str) -> None:
+def test_a_disruption_budget_covers_its_own_pods_and_allows_drains(kind: str) -> None:
     budget = worker(kind, "PodDisruptionBudget")
     covered = {
         other
@@ -241,7 +241,7 @@ def test_a_budget_covers_a_workers_pods_and_blocks_no_drain(kind: str) -> None:
 
 
 @every
-def test_busy_nodes_are_not_packed_tighter(kind: str) -> None:
+def test_nodes_with_running_jobs_are_not_consolidated(kind: str) -> None:
     annotations = worker(kind)["spec"]["template"]["metadata"]["annotations"]
     assert annotations == {
         "karpenter.sh/do-not-disrupt": "true",
@@ -252,7 +252,7 @@ def test_busy_nodes_are_not_packed_tighter(kind: str) -> None:
 def test_spot_workers_run_on_spot_capacity_only() -> None:
     pod = worker("spot")["spec"]["template"]["spec"]
     required = pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
-    (pool,) = (item for item in whole(KIT / "nodes" / "auto-mode.yaml") if item["metadata"]["name"] == "spot")
+    (pool,) = (item for item in objects(KIT / "nodes" / "auto-mode.yaml") if item["metadata"]["name"] == "spot")
     labels = {
         term["matchExpressions"][0]["key"]: term["matchExpressions"][0]["values"]
         for term in required["nodeSelectorTerms"]
@@ -264,8 +264,8 @@ def test_spot_workers_run_on_spot_capacity_only() -> None:
 
 
 @pytest.mark.parametrize("kind", ["gpu", "spot"])
-def test_workers_tolerate_the_taints_of_the_nodes_made_for_them(kind: str) -> None:
-    (pool,) = (item for item in whole(KIT / "nodes" / "auto-mode.yaml") if item["metadata"]["name"] == kind)
+def test_workers_tolerate_the_taints_of_their_node_pool(kind: str) -> None:
+    (pool,) = (item for item in objects(KIT / "nodes" / "auto-mode.yaml") if item["metadata"]["name"] == kind)
     tolerated = {(entry["key"], entry["effect"]) for entry in worker(kind)["spec"]["template"]["spec"]["tolerations"]}
     assert {(taint["key"], taint["effect"]) for taint in pool["spec"]["template"]["spec"]["taints"]} == tolerated
 
@@ -286,23 +286,23 @@ def test_workers_tolerate_the_taints_of_the_nodes_made_for_them(kind: str) -> No
         ),
     ],
 )
-def test_kinds_of_workers_differ_only_where_their_files_say_so(kind: str, own: set[str]) -> None:
+def test_kinds_of_workers_differ_only_in_the_listed_fields(kind: str, own: set[str]) -> None:
     name = f"worker-{kind}"
-    theirs, base = (
+    fields, base = (
         {
             (item["kind"], path): str(value).replace(name, "worker-cpu")
-            for item in whole(KIT / "workers" / f"{which}.yaml")
+            for item in objects(KIT / "workers" / f"{which}.yaml")
             for path, value in leaves(item)
         }
         for which in (kind, "cpu")
     )
-    differing = {path for (_, path), _ in theirs.items() ^ base.items()}
+    differing = {path for (_, path), _ in fields.items() ^ base.items()}
     assert {path for path in differing if not own & set(path.split("/"))} == set()
 
 
-def test_each_objects_name_is_its_kinds() -> None:
+def test_objects_are_named_after_their_kind_of_worker() -> None:
     for kind in WORKERS:
-        items = whole(KIT / "workers" / f"{kind}.yaml")
+        items = objects(KIT / "workers" / f"{kind}.yaml")
         assert [item["kind"] for item in items] == ["Deployment", "ScaledObject", "PodDisruptionBudget"]
         assert {item["metadata"]["name"] for item in items} == {f"worker-{kind}"}
 
@@ -313,9 +313,9 @@ def test_images_have_a_version() -> None:
         assert image.rpartition(":")[2] == settings()["version"] != "latest"
 
 
-def test_discovery_may_list_deployments_and_nothing_else() -> None:
-    granted = [item for item in rendered(settings()) if item["apiVersion"].startswith("rbac.")]
-    role, binding = granted
+def test_discovery_may_only_list_deployments() -> None:
+    rules = [item for item in rendered(settings()) if item["apiVersion"].startswith("rbac.")]
+    role, binding = rules
     assert role["kind"] == "ClusterRole"
     assert role["rules"] == [{"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["list"]}]
     assert binding["kind"] == "ClusterRoleBinding"
@@ -329,12 +329,12 @@ def test_discovery_finds_exactly_these_workers() -> None:
     others: list[Json] = [{"metadata": {"name": "web", "namespace": "default"}, "spec": {}, "status": {}}]
     answer = {"kind": "DeploymentList", "metadata": {}, "items": [*others, *listed]}
     page = deployments.read_page(msgspec.json.encode(answer))
-    seen = [deployments.read_worker(deployment, "video", CONTEXT["controlQueue"]) for deployment in page.deployments]
-    found = {one.name.removeprefix("worker-"): one for one in seen if one}
-    assert [fault for one in found.values() for fault in one.faults] == []
+    read = [deployments.read_worker(deployment, "video", CONTEXT["controlQueue"]) for deployment in page.deployments]
+    discovered = {one.name.removeprefix("worker-"): one for one in read if one}
+    assert [fault for one in discovered.values() for fault in one.faults] == []
     assert {
         kind: Kind(one.worker.queue, str(one.worker.group), one.worker.price, one.worker.priority)
-        for kind, one in found.items()
+        for kind, one in discovered.items()
         if one.worker
     } == WORKERS
     patterns = options.listed(CONTEXT["discoveredQueues"])

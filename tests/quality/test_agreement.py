@@ -1,4 +1,4 @@
-"""The figures are those of a well-kept reference tool with the same ffmpeg, at every scale and for every metric."""
+"""Scores agree with the tool ffmpeg-quality-metrics on the same ffmpeg, at every scale and for every metric."""
 
 import json
 from pathlib import Path
@@ -14,23 +14,23 @@ _OPTIONS = VmafOptions(
     model_path=None, model_params=[], n_threads=2, n_subsample=1, features=["float_ms_ssim"], ten_bit=False
 )
 CASES = [
-    pytest.param(clip, word, marks=() if (clip, word) in (("film", "480p"), ("made", "360p")) else pytest.mark.full)
-    for clip in ("film", "made")
+    pytest.param(clip, word, marks=() if (clip, word) in (("film", "480p"), ("pattern", "360p")) else pytest.mark.full)
+    for clip in ("film", "pattern")
     for word in SCALES
 ]
 ALL = {"psnr": "enable", "ssim": "enable", "ms-ssim": "enable"}
 
 
-def reference(origin: Path, made: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
-    """Means over all frames, by the tool."""
+def reference(origin: Path, encoded: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """The tool's means over all frames."""
     monkeypatch.setenv("PATH", str(FFMPEG.parent), prepend=":")
-    tool = FfmpegQualityMetrics(str(origin), str(made), ffmpeg_path=str(FFMPEG), tmp_dir=str(folder))
-    said = tool.calculate(["vmaf", "psnr", "ssim"], vmaf_options=_OPTIONS)
+    tool = FfmpegQualityMetrics(str(origin), str(encoded), ffmpeg_path=str(FFMPEG), tmp_dir=str(folder))
+    metrics = tool.calculate(["vmaf", "psnr", "ssim"], vmaf_options=_OPTIONS)
     return {
-        "vmaf": fmean(frame["vmaf"] for frame in said["vmaf"]),
-        "msSsim": fmean(frame["float_ms_ssim"] for frame in said["vmaf"]),
-        "psnr": fmean(frame["psnr_avg"] for frame in said["psnr"]),
-        "ssim": fmean(frame["ssim_avg"] for frame in said["ssim"]),
+        "vmaf": fmean(frame["vmaf"] for frame in metrics["vmaf"]),
+        "msSsim": fmean(frame["float_ms_ssim"] for frame in metrics["vmaf"]),
+        "psnr": fmean(frame["psnr_avg"] for frame in metrics["psnr"]),
+        "ssim": fmean(frame["ssim_avg"] for frame in metrics["ssim"]),
     }
 
 
@@ -41,14 +41,14 @@ def test_the_means_agree_with_the_reference_tool(
     width, height = SCALES[word]
     if clip == "film":
         origin = make("short.mp4", "-i", source, "-frames:v", "6", "-c:v", "libx264", "-crf", "8")
-        made = make("short-encoded.mp4", "-i", origin, *ENCODE)
+        encoded = make("short-encoded.mp4", "-i", origin, *ENCODE)
     else:
         origin = make("pattern.mkv", "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=30:duration=0.2", "-c:v", "ffv1")
-        made = make("pattern.mp4", "-i", origin, "-c:v", "libx264", "-b:v", "200k", "-pix_fmt", "yuv420p")
+        encoded = make("pattern.mp4", "-i", origin, "-c:v", "libx264", "-b:v", "200k", "-pix_fmt", "yuv420p")
     scale = ("-vf", f"scale={width}:{height}:flags=bicubic,format=yuv420p,setsar=1", "-c:v", "ffv1")
-    first, second = (make(f"{word}-{path.name}.mkv", "-i", path, *scale) for path in (origin, made))
-    said = scored(origin, made, tmp_path, scale=f"{width}x{height}", **ALL)
-    ours = said.quality
+    first, second = (make(f"{word}-{path.name}.mkv", "-i", path, *scale) for path in (origin, encoded))
+    score = scored(origin, encoded, tmp_path, scale=f"{width}x{height}", **ALL)
+    ours = score.quality
     theirs = reference(first, second, tmp_path, monkeypatch)
     assert ours.warnings == []
     assert ours.psnr
@@ -56,17 +56,17 @@ def test_the_means_agree_with_the_reference_tool(
     assert ours.msSsim
     assert ours.vmaf.mean == pytest.approx(theirs["vmaf"], abs=0.01)
     assert ours.psnr.mean == pytest.approx(theirs["psnr"], abs=0.01)
-    frames = json.loads(said.report.read_bytes())["frames"]
+    frames = json.loads(score.report.read_bytes())["frames"]
     assert ours.ssim.mean == pytest.approx(fmean(frame["metrics"]["ssim"] for frame in frames), abs=1e-6)
-    # The tool rounds each frame's SSIM to three decimals, which is more than may be between us.
+    # The tool rounds each frame's SSIM to 3 decimal places, which exceeds the tolerance.
     rounded = fmean(round(frame["metrics"]["ssim"], 3) for frame in frames)
     assert rounded == pytest.approx(theirs["ssim"], abs=0.0001)
     assert ours.msSsim.mean == pytest.approx(theirs["msSsim"], abs=0.0001)
 
 
 @pytest.mark.parametrize("model", ["v0.6.1", "v0.6.1neg", "4k"])
-def test_each_model_can_be_asked_for(source: Path, encoded: Path, tmp_path: Path, model: str) -> None:
-    said = scored(source, encoded, tmp_path, model=model, subsample=10).quality.vmaf
-    assert said.model == {"v0.6.1": "vmaf_v0.6.1", "v0.6.1neg": "vmaf_v0.6.1neg", "4k": "vmaf_4k_v0.6.1"}[model]
-    assert said.frames == 6
-    assert said.min <= said.p5 <= said.mean <= 100
+def test_each_model_can_be_selected(source: Path, encoded: Path, tmp_path: Path, model: str) -> None:
+    vmaf = scored(source, encoded, tmp_path, model=model, subsample=10).quality.vmaf
+    assert vmaf.model == {"v0.6.1": "vmaf_v0.6.1", "v0.6.1neg": "vmaf_v0.6.1neg", "4k": "vmaf_4k_v0.6.1"}[model]
+    assert vmaf.frames == 6
+    assert vmaf.min <= vmaf.p5 <= vmaf.mean <= 100

@@ -1,6 +1,6 @@
 """Pairs of files on which a plain call of libvmaf is wrong without a warning, and what the product answers for each.
 
-The table is in docs/reference/quality.md; `SIZE=full TRAPS=write` writes it there again.
+The table is in docs/reference/quality.md; `SIZE=full TRAPS=write` updates it.
 """
 
 import os
@@ -24,7 +24,7 @@ _NUMBER = re.compile(r"^\d+\.\d")
 
 
 class Films(NamedTuple):
-    """Makes files, and has a film with its encoding."""
+    """Builds files; holds a film and its encode."""
 
     make: Make
     source: Path
@@ -32,12 +32,12 @@ class Films(NamedTuple):
 
 
 class Trap(NamedTuple):
-    """A pair of files, and one in which the same frames stand beside each other: its score is the truth."""
+    """A pair of files, and a pair with the same frames aligned, whose score is the true one."""
 
     origin: Path
-    made: Path
+    encoded: Path
     true_origin: Path | None = None
-    true_made: Path | None = None
+    true_encoded: Path | None = None
 
 
 def _dropped_at_start(films: Films) -> Trap:
@@ -135,13 +135,13 @@ _SAMPLE = ("one frame dropped at the start", "a 90° rotation flag on the input"
 def outcome(trap: Trap, folder: Path, **options: str) -> tuple[str, float | None, list[str]]:
     """The product's answer: a code, or a score with its warnings."""
     try:
-        quality = scored(trap.origin, trap.made, folder, **options).quality
+        quality = scored(trap.origin, trap.encoded, folder, **options).quality
     except PermanentError as error:
         return error.failure.code, None, []
     return "", quality.vmaf.mean, quality.warnings
 
 
-def shown(code: str, score: float | None, warnings: list[str]) -> str:
+def cell(code: str, score: float | None, warnings: list[str]) -> str:
     return f"`{code}`" if score is None else f"{score:.1f}" + (", with a warning" if warnings else "")
 
 
@@ -152,7 +152,7 @@ def test_no_trap_gives_a_wrong_score_without_a_warning(
     make: Make, source: Path, encoded: Path, tmp_path: Path, name: str
 ) -> None:
     trap = TRAPS[name](Films(make, source, encoded))
-    truth = plain(trap.true_origin, trap.true_made, tmp_path) if trap.true_origin and trap.true_made else None
+    truth = plain(trap.true_origin, trap.true_encoded, tmp_path) if trap.true_origin and trap.true_encoded else None
     code, score, warnings = exact = outcome(trap, tmp_path)
     nearest = outcome(trap, tmp_path, align="nearest") if code or warnings else exact
     if score is not None and not warnings:
@@ -160,8 +160,8 @@ def test_no_trap_gives_a_wrong_score_without_a_warning(
         assert abs(score - truth) <= TOLERANCE
     assert (nearest[1] is not None) or nearest[0] == code
     assert score is not None or nearest[2], "paired by time without a warning"
-    called = plain(trap.origin, trap.made, tmp_path)
-    cells = [name, "" if truth is None else f"{truth:.1f}", f"{called:.1f}", shown(*exact), shown(*nearest)]
+    naive = plain(trap.origin, trap.encoded, tmp_path)
+    cells = [name, "" if truth is None else f"{truth:.1f}", f"{naive:.1f}", cell(*exact), cell(*nearest)]
     row = f"| {' | '.join(cells)} |\n"
     rows = documented()
     if os.environ.get("TRAPS") == "write":

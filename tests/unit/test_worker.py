@@ -1,4 +1,4 @@
-"""The worker's pure parts: its arguments, its names, its progress, its settings."""
+"""The worker without AWS: command lines, names, progress, settings, ffprobe's reports, errors and logs."""
 
 import logging
 import math
@@ -42,21 +42,21 @@ from worker.storage import Storage
 def profile(
     codec: str = "libx264", purpose: str = "quality", platform: str = "cpu", origin: str | None = None
 ) -> Ffmpeg:
-    made = Ffmpeg(codec=codec, scale="1280:720", bitrate="1M", buffersize="2M", profile=purpose, platform=platform)  # type: ignore[arg-type]
+    ffmpeg = Ffmpeg(codec=codec, scale="1280:720", bitrate="1M", buffersize="2M", profile=purpose, platform=platform)  # type: ignore[arg-type]
     if origin:
-        made.originCodec = origin
-    return made
+        ffmpeg.originCodec = origin
+    return ffmpeg
 
 
-def arguments(asked: Ffmpeg, muxer: str = "mp4") -> list[str]:
-    return plan.encode_arguments(asked, "mov", 0, muxer, "/tmp/x/input", "/tmp/x/output")
+def arguments(profile: Ffmpeg, muxer: str = "mp4") -> list[str]:
+    return plan.encode_arguments(profile, "mov", 0, muxer, "/tmp/x/input", "/tmp/x/output")
 
 
 def pair(vector: list[str], option: str) -> str:
     return vector[vector.index(option) + 1]
 
 
-def test_the_vector_of_a_cpu_transcode_is_fixed() -> None:
+def test_the_arguments_of_a_cpu_transcode() -> None:
     assert arguments(profile()) == [
         "-hide_banner",
         "-nostdin",
@@ -114,7 +114,7 @@ def test_the_vector_of_a_cpu_transcode_is_fixed() -> None:
 
 @pytest.mark.parametrize("purpose", ["quality", "latency"])
 @pytest.mark.parametrize("codec", ["libx264", "libx265", "h264_nvenc", "hevc_nvenc"])
-def test_every_encoder_has_both_purposes(codec: str, purpose: str) -> None:
+def test_every_encoder_has_options_for_both_purposes(codec: str, purpose: str) -> None:
     gpu = codec.endswith("nvenc")
     vector = arguments(profile(codec, purpose, "gpu" if gpu else "cpu"))
     assert pair(vector, "-c:v") == codec
@@ -122,12 +122,12 @@ def test_every_encoder_has_both_purposes(codec: str, purpose: str) -> None:
     assert ("zerolatency" in " ".join(vector)) is (purpose == "latency")
 
 
-def test_a_gpu_decoder_is_named_before_the_input() -> None:
+def test_the_gpu_decoder_comes_before_the_input() -> None:
     vector = arguments(profile("h264_nvenc", "quality", "gpu", "hevc_cuvid"))
     assert vector.index("hevc_cuvid") < vector.index("-i")
 
 
-def test_hevc_in_mp4_is_tagged_for_players_that_ask_for_it() -> None:
+def test_hevc_in_mp4_has_the_tag_that_players_need() -> None:
     assert pair(arguments(profile("libx265")), "-tag:v") == "hvc1"
     assert "-tag:v" not in arguments(profile("libx265"), "matroska")
 
@@ -144,7 +144,7 @@ def test_hevc_in_mp4_is_tagged_for_players_that_ask_for_it() -> None:
         ("-i", None, "-i.mp4"),
     ],
 )
-def test_the_output_is_called_like_the_input(name: str, muxer: str | None, output: str) -> None:
+def test_the_output_is_named_after_the_input(name: str, muxer: str | None, output: str) -> None:
     assert container(name) == muxer
     assert output_name(f"s3://b/x/{name}") == output
 
@@ -152,75 +152,71 @@ def test_the_output_is_called_like_the_input(name: str, muxer: str | None, outpu
 def report(reader: ProgressReader, frame: int, elapsed: float) -> Progress:
     for line in (f"frame={frame}", "fps=50.0", "out_time_us=N/A"):
         assert reader.feed(line, elapsed) is None
-    told = reader.feed("progress=continue", elapsed)
-    assert told
-    return told
+    progress = reader.feed("progress=continue", elapsed)
+    assert progress
+    return progress
 
 
-def test_after_a_quarter_of_a_steady_clip_the_estimate_is_right() -> None:
+def test_the_estimate_is_right_after_a_quarter_at_a_steady_rate() -> None:
     reader = ProgressReader(frames=1000, duration=40.0)
     assert report(reader, 0, 1.0).etaSeconds is None  # the encoder fills its lookahead
     report(reader, 50, 2.0)
-    told = report(reader, 250, 6.0)  # 50 frames a second
-    assert told.percent == 25.0
-    assert told.etaSeconds == pytest.approx(15.0, rel=0.05)
-    assert told.speed == pytest.approx(2.0, rel=0.05)
+    progress = report(reader, 250, 6.0)  # 50 frames a second
+    assert progress.percent == 25.0
+    assert progress.etaSeconds == pytest.approx(15.0, rel=0.05)
+    assert progress.speed == pytest.approx(2.0, rel=0.05)
 
 
 def test_without_a_known_length_there_is_no_percentage() -> None:
-    told = report(ProgressReader(None, None), 10, 1.0)
-    assert (told.percent, told.frame) == (None, 10)
+    progress = report(ProgressReader(None, None), 10, 1.0)
+    assert (progress.percent, progress.frame) == (None, 10)
 
 
-def test_cover_art_is_no_video() -> None:
+def test_cover_art_is_not_a_video() -> None:
     art = {"codec_type": "video", "index": 1, "width": 300, "height": 300, "disposition": {"attached_pic": 1}}
     with pytest.raises(PermanentError) as caught:
         video.parse_report({"streams": [{"codec_type": "audio", "index": 0}, art], "format": {"format_name": "mp3"}})
     assert caught.value.failure.code == "input-no-video"
 
 
-def test_wrong_settings_are_all_named() -> None:
+def test_the_error_names_every_wrong_setting() -> None:
     with pytest.raises(ConfigurationError) as caught:
         Settings.read({"WORKER_TYPE": "cook", "CORE": "TPU", "CONTROL_PLANE": "c", "LEASE_SECONDS": "1"})
     for name in ("WORKER_TYPE", "CORE", "QUEUE_NAME", "LEASE_SECONDS"):
         assert name in str(caught.value)
 
 
-def test_the_contracts_environment_is_enough() -> None:
-    told = Settings.read({"WORKER_TYPE": "ffmpeg", "CORE": "CPU", "QUEUE_NAME": "q", "CONTROL_PLANE": "c"})
-    assert (told.kind, told.jobs_table, told.lease_seconds) == ("ffmpeg", "", 30.0)
+def test_four_variables_are_enough() -> None:
+    settings = Settings.read({"WORKER_TYPE": "ffmpeg", "CORE": "CPU", "QUEUE_NAME": "q", "CONTROL_PLANE": "c"})
+    assert (settings.kind, settings.jobs_table, settings.lease_seconds) == ("ffmpeg", "", 30.0)
 
 
-class Shelf:
-    """A storage that notes what was put there and taken back."""
+class FakeStorage:
+    """A storage that lists the objects that were uploaded and not removed."""
 
     def __init__(self) -> None:
-        self.there: list[str] = []
+        self.uploaded: list[str] = []
 
     def upload(self, _: Path, uri: str, job_id: str) -> None:
-        self.there.append(uri)
+        self.uploaded.append(uri)
 
     def remove(self, uris: list[str]) -> None:
-        self.there = [uri for uri in self.there if uri not in uris]
+        self.uploaded = [uri for uri in self.uploaded if uri not in uris]
 
 
 @pytest.mark.parametrize(("cancelled", "left"), [(True, 0), (False, 2)])
-def test_a_job_cancelled_while_it_is_published_leaves_nothing_and_one_lost_leaves_it_to_the_next(
-    cancelled: bool, left: int
-) -> None:
+def test_outputs_are_removed_if_the_job_is_cancelled_and_kept_if_the_claim_is_lost(cancelled: bool, left: int) -> None:
     def lost() -> None:
         raise ClaimLost("gone", cancelled=cancelled)
 
-    shelf = Shelf()
+    storage = FakeStorage()
     files = [(Path("output"), "s3://bucket/a.mp4"), (Path("report"), "s3://bucket/a.mp4.vmaf.json")]
     with pytest.raises(ClaimLost):
-        pipeline.publish(cast(Storage, shelf), files, "j", lost)
-    assert len(shelf.there) == left
+        pipeline.publish(cast(Storage, storage), files, "j", lost)
+    assert len(storage.uploaded) == left
 
 
-def test_what_an_earlier_life_left_is_swept_away_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_folders_of_this_worker_are_removed_at_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     settings = Settings.read({"WORKER_TYPE": "vmaf", "QUEUE_NAME": "q", "CONTROL_PLANE": "c", "POD_NAME": "w[1]"})
     for name in ("job-w[1]-abc", "job-w1-abc", "other"):
@@ -229,31 +225,31 @@ def test_what_an_earlier_life_left_is_swept_away_and_nothing_else(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["job-w1-abc", "other"]
 
 
-def test_programs_that_read_users_files_know_nothing_of_aws(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_programs_get_no_aws_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     assert not any(name.startswith("AWS_") for name in isolation.program_environment())
     assert isolation.program_environment()["PATH"]
 
 
 @pytest.mark.parametrize(
-    ("said", "most"), [("max 100000", 10**6), ("100000 100000", 1), ("50000 100000", 1), ("x", 10**6)]
+    ("quota", "most"), [("max 100000", 10**6), ("100000 100000", 1), ("50000 100000", 1), ("x", 10**6)]
 )
-def test_the_cores_at_hand_are_those_of_the_container(tmp_path: Path, said: str, most: int) -> None:
-    (tmp_path / "cpu.max").write_text(said)
+def test_cores_follow_the_quota_of_the_container(tmp_path: Path, quota: str, most: int) -> None:
+    (tmp_path / "cpu.max").write_text(quota)
     assert 1 <= cores(tmp_path / "cpu.max") <= most
 
 
-def test_limits_are_told_with_their_defaults() -> None:
-    told = (ROOT / "docs" / "reference" / "workers.md").read_text()
-    rows = dict(re.findall(r"^\| `(MAX_\w+)` \| (\d+) \|", told, re.MULTILINE))
+def test_documented_limits_have_their_defaults() -> None:
+    page = (ROOT / "docs" / "reference" / "workers.md").read_text()
+    rows = dict(re.findall(r"^\| `(MAX_\w+)` \| (\d+) \|", page, re.MULTILINE))
     assert rows == {f"MAX_{name.upper()}": str(value) for name, value in JobLimits()._asdict().items()}
 
 
-def test_limits_come_from_the_environment_and_wrong_ones_are_all_named() -> None:
+def test_limits_come_from_the_environment_and_the_error_names_every_wrong_one() -> None:
     needed = {"WORKER_TYPE": "ffmpeg", "QUEUE_NAME": "q", "CONTROL_PLANE": "c"}
-    told = Settings.read(needed | {"MAX_PIXELS": "2073600", "MAX_CPU_SECONDS": "", "SANDBOX": "required"})
-    assert told.limits == JobLimits(pixels=2073600)
-    assert told.sandbox == "required"
+    settings = Settings.read(needed | {"MAX_PIXELS": "2073600", "MAX_CPU_SECONDS": "", "SANDBOX": "required"})
+    assert settings.limits == JobLimits(pixels=2073600)
+    assert settings.sandbox == "required"
     wrong = {
         "MAX_STREAMS": "0",
         "MAX_DISK_BYTES": "20Gi",
@@ -285,47 +281,47 @@ PROBED: dict[str, Any] = {"streams": [VIDEO], "format": {"format_name": "mov,mp4
         ("side_data_list", [{"displaymatrix": 5}]), ("color_transfer", []), ("field_order", {"a": 1}),
     ],
 )  # fmt: skip
-def test_absurd_words_of_ffprobe_are_unknown_or_no_video(name: str, value: object) -> None:
+def test_absurd_values_of_ffprobe_are_unknown_or_no_video(name: str, value: object) -> None:
     try:
-        found = video.parse_report({**PROBED, "streams": [VIDEO | {name: value}]})
+        probed = video.parse_report({**PROBED, "streams": [VIDEO | {name: value}]})
     except PermanentError as error:
         assert error.failure.code == "input-no-video"  # noqa: PT017
         return
-    assert found.width > 0
-    assert min(found.upright) > 0
-    assert all(math.isfinite(number) for number in (found.rate, found.pixel_aspect, found.duration or 0.0))
-    msgspec.json.encode(found)  # what is no number of JSON, or of 64 bits, can't be told
+    assert probed.width > 0
+    assert min(probed.upright) > 0
+    assert all(math.isfinite(number) for number in (probed.rate, probed.pixel_aspect, probed.duration or 0.0))
+    msgspec.json.encode(probed)  # raises for a number that is not JSON, or exceeds 64 bits
 
 
 @pytest.mark.parametrize("probed", [None, [], 1, "x", {}, {"streams": 1}, {"streams": [1, None]}, {"format": []}])
-def test_what_is_no_report_of_ffprobe_holds_no_video(probed: object) -> None:
+def test_a_malformed_report_has_no_video(probed: object) -> None:
     with pytest.raises(PermanentError) as caught:
         video.parse_report(probed)
     assert caught.value.failure.code == "input-no-video"
 
 
 @pytest.mark.parametrize("name", ["hls", "concat", "", "image2,mov", 5])
-def test_only_real_containers_are_read(name: object) -> None:
+def test_only_accepted_containers_are_read(name: object) -> None:
     with pytest.raises(PermanentError) as caught:
         video.parse_report({**PROBED, "format": {"format_name": name}})
     assert caught.value.failure.code == "input-not-video"
 
 
-def test_the_memory_at_hand_is_that_of_the_container(tmp_path: Path) -> None:
+def test_memory_follows_the_limit_of_the_container(tmp_path: Path) -> None:
     (tmp_path / "memory.max").write_text("1048576\n")
     assert memory(tmp_path / "memory.max") == 1 << 20
     (tmp_path / "memory.max").write_text("max\n")
     assert memory(tmp_path / "memory.max") == memory(tmp_path / "none") > 1 << 20
 
 
-def test_the_end_of_a_long_log_is_enough(tmp_path: Path) -> None:
+def test_only_the_end_of_a_long_log_is_read(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text(f"{tmp_path}/input: wrong\n" * 1_000_000)
     assert len(last_lines(log, tmp_path)) < 10_000
     assert last_lines(log, tmp_path)[-1] == "/input: wrong"
 
 
-WORDS = "User: arn:aws:sts::123456789012:assumed-role/worker/i-1 is not authorized to perform: kms:Decrypt"
+AWS_MESSAGE = "User: arn:aws:sts::123456789012:assumed-role/worker/i-1 is not authorized to perform: kms:Decrypt"
 Call = Callable[[Storage, Path], None]
 
 
@@ -346,37 +342,35 @@ def remove(storage: Storage, _: Path) -> None:
     ("call", "method"), [(download, "head_object"), (upload, "put_object"), (remove, "delete_object")]
 )
 @pytest.mark.parametrize(
-    ("code", "kind", "told"),
+    ("code", "kind", "message"),
     [
         ("AccessDenied", PermanentError, r"This worker may not (read|write) s3://media/in/a\.mp4\."),
         ("KMS.DisabledException", TransientError, r"S3 did not serve s3://media/in/a\.mp4: KMS\.DisabledException\."),
     ],
 )
-def test_what_aws_says_is_for_the_log_and_its_code_for_the_user(
+def test_users_see_the_code_of_an_aws_error_and_the_log_its_message(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     call: Call,
     method: str,
     code: str,
     kind: type[JobError],
-    told: str,
+    message: str,
 ) -> None:
     client = boto3.client("s3")
     with Stubber(client) as stub:
-        stub.add_client_error(method, service_error_code=code, service_message=WORDS)
+        stub.add_client_error(method, service_error_code=code, service_message=AWS_MESSAGE)
         with pytest.raises(kind) as caught:
             call(Storage(lambda: client), tmp_path)
-    assert re.fullmatch(told, str(caught.value))
+    assert re.fullmatch(message, str(caught.value))
     assert caught.value.failure == Failure(caught.value.failure.code, str(caught.value), [])
-    assert WORDS in caplog.text
+    assert AWS_MESSAGE in caplog.text
 
 
 @pytest.mark.parametrize(
     "error", [EndpointConnectionError(endpoint_url="http://10.1.2.3:9000/"), NoCredentialsError(), BotoCoreError()]
 )
-def test_an_s3_that_is_not_reached_is_not_named(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, error: Exception
-) -> None:
+def test_users_do_not_see_the_address_of_s3(tmp_path: Path, caplog: pytest.LogCaptureFixture, error: Exception) -> None:
     def connect() -> Any:
         raise error
 
@@ -386,7 +380,7 @@ def test_an_s3_that_is_not_reached_is_not_named(
     assert str(error) in caplog.text
 
 
-def test_a_refused_connection_is_not_named_either(tmp_path: Path) -> None:
+def test_users_do_not_see_the_address_of_a_refused_connection(tmp_path: Path) -> None:
     never = Config(retries={"total_max_attempts": 1})
     storage = Storage(partial(boto3.client, "s3", endpoint_url="http://127.0.0.1:9", config=never))
     with pytest.raises(TransientError) as caught:
@@ -394,8 +388,8 @@ def test_a_refused_connection_is_not_named_either(tmp_path: Path) -> None:
     assert str(caught.value) == "S3 could not be reached for s3://media/in/a.mp4: EndpointConnectionError."
 
 
-class Said:
-    """A reporter and a lease that note what they are told."""
+class FakeLeaseAndReporter:
+    """A reporter that records events, and a lease that does nothing."""
 
     attempt = 1
 
@@ -412,40 +406,40 @@ class Said:
         return
 
 
-def test_what_a_fault_of_the_worker_says_is_for_the_log(
+def test_users_see_the_class_of_an_unexpected_error_and_the_log_its_message(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: object) -> None:
-        raise RuntimeError(WORDS)
+        raise RuntimeError(AWS_MESSAGE)
 
     monkeypatch.setattr(loop, "run_job", fail)
     settings = Settings.read({"WORKER_TYPE": "ffmpeg", "QUEUE_NAME": "q", "CONTROL_PLANE": "c"})
-    said, job = Said(), cast(Job, SimpleNamespace(jobid="j"))
-    loop.Worker(settings)._run(job, cast(Lease, said), cast(Reporter, said), Runner(), 1)
-    action, more = said.events[-1]
+    fake, job = FakeLeaseAndReporter(), cast(Job, SimpleNamespace(jobid="j"))
+    loop.Worker(settings)._run(job, cast(Lease, fake), cast(Reporter, fake), Runner(), 1)
+    action, more = fake.events[-1]
     assert (action, more["error"].code, more["msg"]) == (
         "JobReturned",
         "worker-error",
         "The worker itself failed: RuntimeError.",
     )
-    assert WORDS not in str(said.events)
-    assert WORDS in caplog.text
+    assert AWS_MESSAGE not in str(fake.events)
+    assert AWS_MESSAGE in caplog.text
 
 
 FORGED = "in/a.mp4\n2026-01-01 00:00:00,000 INFO job 1 finished\r\x1b[2J\u2028\u202e\x85\udc80é漢"
 
 
-def test_what_others_write_is_no_line_of_the_log() -> None:
+def test_text_from_users_cannot_forge_lines_of_the_log() -> None:
     assert printable("a b é 漢 \\n") == "a b é 漢 \\n"
-    told = logging.LogRecord("x", logging.INFO, "", 1, "job %s finished", (FORGED,), None)
-    line = LineFormatter("%(levelname)s %(message)s").format(told)
+    record = logging.LogRecord("x", logging.INFO, "", 1, "job %s finished", (FORGED,), None)
+    line = LineFormatter("%(levelname)s %(message)s").format(record)
     assert line == (
         r"INFO job in/a.mp4\n2026-01-01 00:00:00,000 INFO job 1 finished\r\x1b[2J\u2028\u202e\x85\udc80é漢 finished"
     )
     try:
         raise ValueError(FORGED)
     except ValueError:
-        told = logging.LogRecord("x", logging.ERROR, "", 1, "job %s failed", (FORGED,), sys.exc_info())
-    first, *rest = LineFormatter("%(levelname)s %(message)s").format(told).split("\n")
+        record = logging.LogRecord("x", logging.ERROR, "", 1, "job %s failed", (FORGED,), sys.exc_info())
+    first, *rest = LineFormatter("%(levelname)s %(message)s").format(record).split("\n")
     assert first.startswith("ERROR job")
     assert all(line.startswith("    ") and line.isprintable() for line in rest)
