@@ -17,6 +17,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
@@ -116,6 +117,34 @@ class Deployed:
         """A user's connection to `/ws`."""
         told = self.signed(user) if user else None
         return connect(f"ws://localhost:{self.place.port}/ws?{query}", additional_headers=told)
+
+    def resources(self, kind: str = "") -> dict[str, str]:
+        """Logical name → physical name of the stack's resources, of one type if `kind` names it."""
+        client = boto3.client("cloudformation", endpoint_url=self.place.aws_url)
+        pages = client.get_paginator("list_stack_resources").paginate(StackName="ElasticRecode")
+        return {
+            one["LogicalResourceId"]: one["PhysicalResourceId"]
+            for page in pages
+            for one in page["StackResourceSummaries"]
+            if not kind or one["ResourceType"] == kind
+        }
+
+    @cached_property
+    def functions(self) -> dict[str, str]:
+        """Folder in `functions/` → physical name of the deployed function."""
+        return {
+            logical.removeprefix("Functions")[:-8].lower(): physical
+            for logical, physical in self.resources("AWS::Lambda::Function").items()
+            if logical.startswith("Functions")
+        }
+
+    def invoke(self, function: str) -> Any:
+        """Run a scheduled function now, and return its answer."""
+        client = boto3.client("lambda", endpoint_url=self.place.aws_url)
+        answer = client.invoke(FunctionName=self.functions[function])
+        content = json.load(answer["Payload"])
+        assert "FunctionError" not in answer, content
+        return content
 
     def watchers(self) -> int:
         """How many connections are known."""

@@ -211,6 +211,7 @@ def test_a_connection_is_told_nothing_after_its_token_has_ended_and_is_ended_its
         job = deployed.call("POST", "/api/v1/jobs", access.job(ANN), user=ANN)[1][0]["jobid"]
         while json.loads(long.recv(timeout=60))["jobID"] != job:
             pass
+        deployed.invoke("disconnect")  # as a rule does each minute
         with pytest.raises(ConnectionClosed):  # and no event before that
             short.recv(timeout=150)
 

@@ -12,9 +12,11 @@ import pytest
 from tests.conftest import contract
 from tests.e2e.conftest import Deployed, wait_for
 from tests.fakes.kubernetes import deployment
+from tests.sizes import sized
 
 NAMESPACE = "/apis/apps/v1/namespaces/elasticrecode/deployments"
 FAST = "ffmpeg_fast"
+JOBS = sized(80, 200, 200)
 
 
 def discover(deployed: Deployed) -> dict[str, Any]:
@@ -86,9 +88,7 @@ def test_a_changed_replica_count_and_a_deleted_deployment_are_seen_at_the_next_l
     assert "worker-spot" in deployments(deployed)
 
 
-def test_two_queues_of_which_one_is_three_times_as_fast_share_two_hundred_jobs_and_a_paused_one_gets_none(
-    deployed: Deployed, fast: str
-) -> None:
+def test_two_queues_share_jobs_by_their_speed_and_a_paused_one_gets_none(deployed: Deployed, fast: str) -> None:
     discover(deployed)
 
     def is_known() -> bool:
@@ -96,7 +96,7 @@ def test_two_queues_of_which_one_is_three_times_as_fast_share_two_hundred_jobs_a
         return re.search("of 2 queues", deployed.record(probe)["queueReason"]) is not None
 
     wait_for(is_known, "a choice of two queues")
-    shares = Counter(deployed.record(job_id)["queue"] for job_id in ask(deployed, 200))
+    shares = Counter(deployed.record(job_id)["queue"] for job_id in ask(deployed, JOBS))
     assert shares.keys() == {fast, "ffmpeg_job"}
     assert 2.2 <= shares[fast] / shares["ffmpeg_job"] <= 4
 
@@ -108,8 +108,8 @@ def test_two_queues_of_which_one_is_three_times_as_fast_share_two_hundred_jobs_a
     assert backlog(deployed, fast)["paused"]
     assert deployed.call("POST", "/api/v1/worker/queues/ffmpeg_job/resume")[0] == 200
     wait_for(lambda: deployed.record(*ask(deployed, 1))["state"] != "accepted", "a job that goes on")
-    shares = Counter(deployed.record(job_id)["queue"] for job_id in ask(deployed, 50))
-    assert shares == {"ffmpeg_job": 50}
+    shares = Counter(deployed.record(job_id)["queue"] for job_id in ask(deployed, JOBS // 4))
+    assert shares == {"ffmpeg_job": JOBS // 4}
     deployed.until(held, "failed")  # its input is not there, which its worker found out
     assert deployed.record(held)["queue"] == "ffmpeg_job"
     assert deployed.call("POST", f"/api/v1/worker/queues/{fast}/resume")[0] == 200

@@ -633,13 +633,14 @@ def collect_hears_of_files(stage: Stage) -> None:
     table = stage.stack["JobsTable"]
 
     def has_come() -> bool:
-        found = stage.deployed.dynamodb.scan(
+        # A scan ends after 1 MB, whatever the filter leaves of it.
+        pages = stage.deployed.dynamodb.get_paginator("scan").paginate(
             TableName=table,
             FilterExpression="contains(job, :key)",
             ExpressionAttributeValues={":key": {"S": key}},
             ConsistentRead=True,
         )
-        return bool(found["Items"])
+        return any(page["Items"] for page in pages)
 
     stage.until(has_come, "a job of a file")
 

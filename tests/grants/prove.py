@@ -174,9 +174,11 @@ class _Names:
     """What resources are called in the template: their generated names tell nobody anything."""
 
     def __init__(self, stage: Stage) -> None:
-        self._logical = {physical.rsplit("/", 1)[-1]: logical[:-8] for logical, physical in stage.resources().items()}
+        self._logical = {
+            physical.rsplit("/", 1)[-1]: logical[:-8] for logical, physical in stage.deployed.resources().items()
+        }
         functions = {f"Functions{name.capitalize()}Role" for name in stage.functions}
-        roles = stage.resources("AWS::IAM::Role")
+        roles = stage.deployed.resources("AWS::IAM::Role")
         self.own = sorted(logical[:-8] for logical in roles if logical[:-8] not in functions)
 
     def of(self, arn: str) -> str:

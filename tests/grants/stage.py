@@ -53,11 +53,7 @@ class Stage:
         self._lambda = self._client("lambda")
         self.iam = self._client("iam")
         self.events = self._client("events")
-        self.functions = {
-            logical.removeprefix("Functions")[:-8].lower(): physical
-            for logical, physical in self.resources("AWS::Lambda::Function").items()
-            if logical.startswith("Functions")
-        }
+        self.functions = deployed.functions
         reconciling = self.settings("reconcile", settings.ReconcileSettings)
         watching = self.settings("push", settings.WatchersSettings)
         self.queues = reconciling.queues
@@ -75,16 +71,6 @@ class Stage:
 
     def _client(self, service: str) -> Any:
         return boto3.client(service, endpoint_url=self.deployed.place.aws_url)  # type: ignore[call-overload]
-
-    def resources(self, kind: str = "") -> dict[str, str]:
-        """Logical name → physical name of what was deployed."""
-        pages = self._client("cloudformation").get_paginator("list_stack_resources").paginate(StackName="ElasticRecode")
-        return {
-            one["LogicalResourceId"]: one["PhysicalResourceId"]
-            for page in pages
-            for one in page["StackResourceSummaries"]
-            if not kind or one["ResourceType"] == kind
-        }
 
     def settings(self, function: str, kind: type[S]) -> S:
         """What a function was told."""
@@ -242,7 +228,7 @@ class Stage:
     @contextmanager
     def quiet(self) -> Iterator[None]:
         """No worker takes jobs meanwhile, and nothing runs each minute."""
-        rules = [name for name in self.resources("AWS::Events::Rule").values() if "EveryMinute" in name]
+        rules = [name for name in self.deployed.resources("AWS::Events::Rule").values() if "EveryMinute" in name]
         names_ = [name for name in self.deployed.supervisor.pids() if name.startswith(_WORKERS)]
         for name in rules:
             self.events.disable_rule(Name=name)
