@@ -1,6 +1,5 @@
 """Answers requests about batches: takes them in, shows their progress, and cancels them."""
 
-import time
 from itertools import starmap
 
 from msgspec import structs
@@ -18,6 +17,7 @@ from elasticrecode.batches.progress import BatchRecord, BatchTaken, StoredBatch,
 from elasticrecode.batches.request import Submission, read_batch
 from elasticrecode.batches.store import BatchesTable
 from elasticrecode.batches.survey import Line
+from elasticrecode.clock import now_ms
 from elasticrecode.contract.routes import BATCH, CANCEL_BATCH, SUBMIT_BATCH
 from elasticrecode.contract.settings import BatchSettings
 from elasticrecode.errors import NotFound, Refused
@@ -64,7 +64,7 @@ class Batches:
         """Cancel a batch, or a second time one that is cancelled. Raises Refused for one that has ended."""
         stored = self._requested(request)
         batch_id = stored.batch.batchID
-        while not self._table.cancel(batch_id, _now_ms()):
+        while not self._table.cancel(batch_id, now_ms()):
             stored = self._existing(batch_id)
             if stored.endedMs or stored.failure:
                 raise Refused(f"The batch can't be cancelled: it has ended, and is {stored.state}.")
@@ -85,21 +85,17 @@ class Batches:
         return stored
 
     def _record(self, stored: StoredBatch) -> BatchRecord:
-        return batch_record(stored, self._table.counts(stored.batch.batchID), _now_ms())
+        return batch_record(stored, self._table.counts(stored.batch.batchID), now_ms())
 
 
 def _read(text: bytes, presets: Profiles, prefixes: Prefixes) -> Submission:
-    return read_batch(text, ids.new(), _now_ms(), presets, prefixes)
+    return read_batch(text, ids.new(), now_ms(), presets, prefixes)
 
 
 def _with_identity(submission: Submission, key: str, use: KeyUse) -> Submission:
     """A batch with the id and the profile that belong to an Idempotency-Key."""
     batch_id = keyed_id(submission.batch.userID, key, use)
     return submission._replace(batch=structs.replace(submission.batch, batchID=batch_id, profile=use.profile))
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def build(settings: BatchSettings) -> http.LambdaHandler:

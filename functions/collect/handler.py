@@ -5,7 +5,6 @@ id is new: a repeated notification changes nothing. When a job can't be stored, 
 job that no queue serves is accepted and held, and `reconcile` hands it to a queue later.
 """
 
-import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -14,6 +13,8 @@ from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
 from elasticrecode.aws.clients import side_by_side
 from elasticrecode.aws.s3 import Objects
+from elasticrecode.aws.sqs import failed_items
+from elasticrecode.clock import now_ms
 from elasticrecode.contract.metrics import FILES_LEFT_OUT, METRICS
 from elasticrecode.contract.settings import CollectSettings
 from elasticrecode.errors import Invalid, Refused
@@ -61,11 +62,11 @@ class Collector:
         self._metrics = Metrics(namespace=METRICS, service="collect")
 
     def handle(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
-        """Create the jobs of an SQS event. Answers the messages to deliver again, in the shape that Lambda expects."""
+        """Create the jobs of an SQS event. Answers the messages to deliver again."""
         files = [file for record in event["Records"] for file in self.files(record["messageId"], record["body"])]
         checks = side_by_side(lambda file: _attempt(self.is_wanted, file), files)
         wanted_files = [file for file, is_wanted in zip(files, checks, strict=True) if is_wanted]
-        now = time.time_ns() // 1_000_000
+        now = now_ms()
         accepted = [
             Accepted(file.job, choice, now) for file in wanted_files if (choice := _attempt(self._choose, file))
         ]
@@ -73,7 +74,7 @@ class Collector:
         failed = {file.message_id for file, is_wanted in zip(files, checks, strict=True) if is_wanted is None}
         failed |= {file.message_id for file in wanted_files if file.job.jobid not in stored}
         logger.info("files collected", extra={"jobs": len(stored - {None}), "again": len(failed)})
-        return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in sorted(failed)]}
+        return failed_items(sorted(failed))
 
     def files(self, message_id: str, body: str) -> list[File]:
         """The files of a message that can become jobs. Others are logged, and those that a user may miss counted."""

@@ -4,7 +4,6 @@ The log comes first, so that what was said is kept whether or not it changes any
 event that cannot be read goes to its dead-letter queue with the reason and delays no other.
 """
 
-import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -12,7 +11,8 @@ import msgspec
 from msgspec import UNSET
 
 from elasticrecode.aws.clients import side_by_side
-from elasticrecode.aws.sqs import Message, Sender
+from elasticrecode.aws.sqs import Message, Sender, failed_items
+from elasticrecode.clock import now_ms
 from elasticrecode.contract.settings import ConsumeSettings
 from elasticrecode.errors import Unavailable, UnreadableEvent
 from elasticrecode.jobs import events, lifecycle
@@ -44,7 +44,7 @@ def build(settings: ConsumeSettings) -> Callable[[dict[str, Any], Any], dict[str
         again = {message_id for message_id, event in read.items() if event.eventID in unsaid}
         if unreadable:
             again.update(sender.send(unreadable))
-        return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in sorted(again)]}
+        return failed_items(sorted(again))
 
     def _move(said: Iterable[Event]) -> set[str]:
         """Make the moves, each job's in order, jobs side by side; the eventIDs of those that AWS refused."""
@@ -78,7 +78,7 @@ def build(settings: ConsumeSettings) -> Callable[[dict[str, Any], Any], dict[str
         if not lifecycle.is_strike(event.action, details):
             table.move(event.jobID, event.action, attempt, event.tsMs, details)
             return
-        now = time.time_ns() // 1_000_000
+        now = now_ms()
         if table.move(event.jobID, event.action, attempt, now, details, settings.max_strikes):
             return
         failure = _exhausted(event, settings.max_strikes)

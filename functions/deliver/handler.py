@@ -17,6 +17,7 @@ import msgspec
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
 from elasticrecode.aws.clients import side_by_side
+from elasticrecode.aws.sqs import failed_items
 from elasticrecode.contract.metrics import DELIVERIES_GIVEN_UP, METRICS
 from elasticrecode.contract.settings import DeliverSettings
 from elasticrecode.errors import Unavailable
@@ -79,7 +80,7 @@ class Deliverer:
                 groups.setdefault(record["attributes"]["MessageGroupId"], []).append(message)
         left = side_by_side(lambda messages: self.deliver(messages, until), list(groups.values()))
         again = [*unreadable, *(message.id for messages in left for message in messages)]
-        return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in again]}
+        return failed_items(again)
 
     def deliver(self, messages: Sequence[_Message], until: float) -> Sequence[_Message]:
         """Deliver the messages of one group up to the first that has to wait. Returns those that are left."""

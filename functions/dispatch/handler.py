@@ -10,7 +10,6 @@ Jobs that are finished come here too. Whoever sends, and hears of what becomes o
 are sent, how long their jobs take, and every few seconds how much they hold. `submit` routes by that.
 """
 
-import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -21,6 +20,7 @@ from elasticrecode.aws.dynamodb import Item
 from elasticrecode.aws.sqs import Message, Sender
 from elasticrecode.batches.counting import Change
 from elasticrecode.batches.messages import TallyMessage
+from elasticrecode.clock import now_ms
 from elasticrecode.contract.settings import DispatchSettings
 from elasticrecode.errors import Unavailable
 from elasticrecode.jobs import streams
@@ -69,7 +69,7 @@ def build(settings: DispatchSettings) -> Callable[[dict[str, Any], Any], None]:
                 meter.record_sent(image["queue"]["S"])
         if failed:
             logger.error("not sent", extra={"jobs": len(failed), "reasons": sorted(set(failed.values()))[:10]})
-            table.postpone(failed, time.time_ns() // 1_000_000)
+            table.postpone(failed, now_ms())
 
     return dispatch
 

@@ -4,7 +4,6 @@ One invocation at a time holds the lease of a page, which is longer than the inv
 is done again, and leaves the jobs as they are that are stored already: job ids follow from batch and position.
 """
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from elasticrecode.aws.clients import side_by_side
 from elasticrecode.aws.sqs import Sender
 from elasticrecode.batches.messages import PageMessage, TallyMessage, page_messages
 from elasticrecode.batches.store import BatchesTable
+from elasticrecode.clock import now_ms
 from elasticrecode.contract.settings import ExpandSettings
 from elasticrecode.errors import Refused, Unavailable
 from elasticrecode.jobs import events
@@ -54,7 +54,7 @@ class Expander:
 
         Raises Unavailable while another invocation holds the page, or when AWS does not store all jobs.
         """
-        now = _now_ms()
+        now = now_ms()
         leased = self._batches.lease_page(message, now, now + 1000 * (self._settings.time_limit + _MARGIN_SECONDS))
         if not leased:
             raise Unavailable("Another invocation works on this page.")
@@ -82,7 +82,7 @@ class Expander:
             choices = self._registry.choose([want] * len(jobs))
         except Refused as error:  # the queue that served it when the batch was taken in may serve it again
             choices = [Choice("", error.detail)] * len(jobs)
-        now = _now_ms()
+        now = now_ms()
         accepted = [Accepted(job, choice, now) for job, choice in zip(jobs, choices, strict=True)]
         refused = self._jobs.accept(accepted, self._settings.retention_days * _DAY_SECONDS, again=again)
         if refused:
@@ -90,12 +90,8 @@ class Expander:
         logger.info("jobs created", extra={"jobs": len(jobs), "again": again})
 
     def _cancel(self, job: Job) -> None:
-        event = events.said(Action.JOB_CANCELLED, job.userid, job.jobid, _now_ms())
+        event = events.said(Action.JOB_CANCELLED, job.userid, job.jobid, now_ms())
         self._jobs.move_and_log(Action.JOB_CANCELLED, event, self._settings.event_retention_seconds)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def build(settings: ExpandSettings) -> Callable[[dict[str, Any], Any], None]:

@@ -17,6 +17,7 @@ from elasticrecode.api import http
 from elasticrecode.aws.clients import side_by_side
 from elasticrecode.batches.store import BatchesTable
 from elasticrecode.batches.survey import JOBS_LIMIT
+from elasticrecode.clock import now_ms
 from elasticrecode.contract.routes import CANCEL, JOB_STATUS, JOBS, RETRY, RETRY_FAILED
 from elasticrecode.contract.settings import JobsSettings
 from elasticrecode.errors import BadParameter, NotFound, Refused
@@ -135,7 +136,7 @@ def build(settings: JobsSettings) -> http.LambdaHandler:
         return record
 
     def _change(action: str, record: JobRecord, choice: Choice | None = None) -> bool:
-        event = events.said(action, record.userID, record.jobID, time.time_ns() // 1_000_000)
+        event = events.said(action, record.userID, record.jobID, now_ms())
         return table.move_and_log(action, event, retention_seconds, choice)
 
     def _retry_all(records: Sequence[JobRecord]) -> int:

@@ -24,6 +24,7 @@ from msgspec import Raw
 from elasticrecode import wire
 from elasticrecode.aws.clients import side_by_side
 from elasticrecode.aws.sqs import Letter, Message, Receiver, Sender
+from elasticrecode.clock import now_ms
 from elasticrecode.contract.metrics import (
     EVENTS_GIVEN_UP,
     EVENTS_RETURNED,
@@ -104,7 +105,7 @@ def build(settings: ReconcileSettings) -> Callable[[Any, Any], dict[str, int]]:
         return 1
 
     def _rescue_from(effort: "_Effort", looked_at: tuple[str, Load]) -> int:
-        (queue, load), now = looked_at, _now_ms()
+        (queue, load), now = looked_at, now_ms()
         waiting = table.waiting(queue, now if load.is_empty else now - _LONGEST_WAIT_MS, _JOBS_A_RUN)
         return effort.each(lambda found: _rescue_one(found, now), waiting)
 
@@ -153,7 +154,7 @@ def build(settings: ReconcileSettings) -> Callable[[Any, Any], dict[str, int]]:
 
     def _make(move: "_Move") -> Literal["moved", "ended", "stays"]:
         """Point a job's record to another queue. Only then, or when the job has ended, is its message one too many."""
-        now = _now_ms()
+        now = now_ms()
         table.postpone([move.job.jobid], now)
         if table.resume(move.job.jobid, move.choice, now):
             return "moved"
@@ -162,7 +163,7 @@ def build(settings: ReconcileSettings) -> Callable[[Any, Any], dict[str, int]]:
 
     def _resend_all(effort: "_Effort") -> int:
         """Jobs without a message, and of those that are held the ones that are taken again: some of each in turn."""
-        now, resent, until = _now_ms(), 0, time.monotonic() + _RESEND_SECONDS
+        now, resent, until = now_ms(), 0, time.monotonic() + _RESEND_SECONDS
         sources: deque[Callable[[int, int], list[Waiting]]] = deque([table.unsent])
         sources += [partial(table.held, group) for group in GROUPS if _is_taken(group)]
         while sources and time.monotonic() < until:
@@ -275,7 +276,7 @@ def _elsewhere(router: Router, queue: str, letter: Letter) -> _Move | None:
 
 
 def _failed(job: Job, failure: Failure) -> Event:
-    return events.said(Action.JOB_FAILED, job.userid, job.jobid, _now_ms(), error=failure)
+    return events.said(Action.JOB_FAILED, job.userid, job.jobid, now_ms(), error=failure)
 
 
 def _lost(found: Waiting, now: int) -> str:
@@ -291,10 +292,6 @@ def _lost(found: Waiting, now: int) -> str:
         attempt=found.attempt,
     )
     return msgspec.json.encode(lost).decode()
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 handler = compose(build, ReconcileSettings)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
+from elasticrecode.clock import now_ms
 from elasticrecode.contract.settings import WatchersSettings
 from elasticrecode.jobs.store import JobsTable
 from elasticrecode.log import logger
@@ -94,7 +95,7 @@ def build(settings: WatchersSettings) -> Callable[[dict[str, Any], Any], None]:
 
     def _tell_of_gap(reader: _Reader, start: Start, lost: Cursor) -> None:
         """What lies between a reader's place and this one is not retained."""
-        reader.waiting = [Frame(gap(start, lost, time.time_ns() // 1_000_000), lost, reader.at), *reader.waiting]
+        reader.waiting = [Frame(gap(start, lost, now_ms()), lost, reader.at), *reader.waiting]
         reader.end = max(reader.end, lost)
 
     def _latest(watcher: Watcher, head: int) -> list[Frame]:

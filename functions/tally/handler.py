@@ -4,7 +4,6 @@ Counting a change twice, late or in another order has the same result. The end o
 missed but a state that is checked: whenever all jobs of a strip have ended, and whenever `survey` or `expand` ask.
 """
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from typing import Any
@@ -12,11 +11,13 @@ from typing import Any
 import msgspec
 from msgspec import Raw, structs
 
+from elasticrecode.aws.sqs import failed_items
 from elasticrecode.batches import counting
 from elasticrecode.batches.counting import Change, Strip
 from elasticrecode.batches.messages import TallyMessage
 from elasticrecode.batches.progress import JobCounts, StoredBatch, add_sample, batch_summary, has_ended, is_sample_due
 from elasticrecode.batches.store import BatchesTable
+from elasticrecode.clock import now_ms
 from elasticrecode.contract.settings import TallySettings
 from elasticrecode.jobs import events
 from elasticrecode.jobs.events import Action
@@ -34,7 +35,7 @@ class BatchCounter:
         self._table = BatchesTable(settings.batches_table, settings.retention_days * 86_400)
 
     def handle(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
-        """Count all messages of an event. Answers the messages to deliver again, in the shape that Lambda expects."""
+        """Count all messages of an event. Answers the messages to deliver again."""
         changes: dict[str, list[Change]] = {}
         messages: dict[str, list[str]] = {}
         for record in event["Records"]:
@@ -48,7 +49,7 @@ class BatchCounter:
             except Exception:  # noqa: BLE001
                 logger.exception("changes not counted", extra={"batch": batch_id})
                 failed += messages[batch_id]
-        return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
+        return failed_items(failed)
 
     def count(self, batch_id: str, changes: Iterable[Change]) -> None:
         """Merge changes into the strips of a batch, and end the batch, reopen it or take a sample where due."""
@@ -57,7 +58,7 @@ class BatchCounter:
         if not stored:
             return
         may_have_ended = not (strips and all(map(_has_open_jobs, strips)))
-        now = time.time_ns() // 1_000_000
+        now = now_ms()
         if stored.endedMs:
             counts = self._table.counts(batch_id)
             if counts.moves > stored.moves:  # a job was retried since the batch ended

@@ -8,6 +8,7 @@ from msgspec.structs import asdict
 
 from elasticrecode.access.rates import Rates
 from elasticrecode.api import http
+from elasticrecode.clock import now_ms
 from elasticrecode.contract.routes import ADD_WEBHOOK, REMOVE_WEBHOOK, RETRY_WEBHOOK, WEBHOOK_FAILURES, WEBHOOKS
 from elasticrecode.contract.settings import WebhooksSettings
 from elasticrecode.errors import BadParameter, Fault, NotFound, Refused, Unavailable
@@ -68,7 +69,7 @@ def build(settings: WebhooksSettings) -> http.LambdaHandler:
         until, sent, after = time.monotonic() + _RETRY_SECONDS, 0, ""
         while True:
             page = table.failures(webhook.webhookID, _RETRY_PAGE, after)
-            again = time.time_ns() // 1_000_000
+            again = now_ms()
             refused = deliveries.send(
                 {
                     position: Addressed(

@@ -17,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from elasticrecode import ids
 from elasticrecode.aws import clients as product
+from elasticrecode.aws import dynamodb
 from elasticrecode.batches import counting, progress, survey
 from elasticrecode.batches import store as batches_store
 from elasticrecode.contract import routes
@@ -116,7 +117,7 @@ class World:
         random.seed(rng.random())
         patch.setattr(survey, "PAGE_JOBS", rng.randint(3, 10))
         patch.setattr(counting, "STRIP_SIZE", rng.randint(3, 15))
-        patch.setattr(table, "_WRITE_LIMIT", rng.randint(2, 6))
+        patch.setattr(dynamodb, "_WRITE_LIMIT", rng.randint(2, 6))
         patch.setattr(batches_store, "_WRITE_LIMIT", rng.randint(1, 3))
         patch.setattr(progress, "_SAMPLE_MS", rng.choice((10_000, 10**9)))
         self.own: tuple[Any, ...] = ()

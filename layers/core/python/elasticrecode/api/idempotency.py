@@ -16,6 +16,7 @@ import msgspec
 from msgspec import structs
 
 from elasticrecode.aws.clients import client, refusals
+from elasticrecode.clock import now_ms
 from elasticrecode.contract.tables import TTL
 from elasticrecode.errors import BadParameter, Busy, KeyReused
 from elasticrecode.jobs.job import Job
@@ -63,7 +64,7 @@ class Keys:
 
         Raises KeyReused when it belongs to another request, and Busy while the first run of this one may be going on.
         """
-        now = time.time_ns() // 1_000_000
+        now = now_ms()
         fingerprint = _fingerprint(request)
         locked = {"N": str(now + _LOCK_MS)}
         item = {

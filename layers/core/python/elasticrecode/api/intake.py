@@ -1,6 +1,5 @@
 """Submission: what POST /v1/jobs, /v1/vmaf and /v1/batches share."""
 
-import time
 from collections.abc import Callable, Collection
 from typing import Generic, NamedTuple, TypeVar
 
@@ -11,6 +10,7 @@ from elasticrecode.access.prefixes import Prefixes, UserPrefix
 from elasticrecode.api import idempotency
 from elasticrecode.api.http import Request
 from elasticrecode.api.idempotency import Keys, KeyUse, with_key
+from elasticrecode.clock import now_ms
 from elasticrecode.contract.settings import SubmitSettings
 from elasticrecode.errors import Invalid
 from elasticrecode.jobs.answers import Outcome
@@ -124,6 +124,6 @@ class JobsIntake:
     def _store(self, jobs: list[Job], again: bool) -> set[str]:
         """Store the jobs, each with its queue; the ids of those that could not be stored."""
         choices = self._registry.choose([wanted(job) for job in jobs])
-        now = time.time_ns() // 1_000_000
+        now = now_ms()
         accepted = [Accepted(job, choice, now) for job, choice in zip(jobs, choices, strict=True)]
         return self._table.accept(accepted, self._retention_seconds, again=again)

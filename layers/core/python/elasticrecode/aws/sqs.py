@@ -5,7 +5,7 @@ import logging
 import random
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -169,6 +169,11 @@ class Receiver:
                 **hidden,
             )
         return [_letter(message) for message in answer.get("Messages", ())]
+
+
+def failed_items(message_ids: Iterable[str]) -> dict[str, Any]:
+    """A Lambda handler's answer that has SQS deliver these messages of its event again, and delete the others."""
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in message_ids]}
 
 
 def _handles(letters: Sequence[Letter]) -> list[dict[str, Any]]:

@@ -134,7 +134,7 @@ class Survey:
         if target == uri:
             return f"its output would overwrite it: {_quoted(uri)}"
         if not outputs_fit(output, uri, scored=bool(self._batch.profile.vmaf)):
-            return f"an output of it would have a key that S3 does not accept: {_quoted(uri)}"
+            return f"an output of it would have a key that S3 does not take: {_quoted(uri)}"
         # Two hashes in one number take the least memory. Python salts them for each process, so nobody can aim at a
         # collision.
         own = number << _HASH_BITS | hash(uri) & _HASH_MASK

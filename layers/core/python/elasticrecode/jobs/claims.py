@@ -4,12 +4,12 @@ Who holds the claim may work; who fails to renew it has lost it and must stop at
 nobody else may take the job away, in milliseconds since the epoch.
 """
 
-import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from elasticrecode.aws.dynamodb import ConditionFailed, Item, Table, key_of, number, text
+from elasticrecode.clock import now_ms
 from elasticrecode.contract.tables import JOBS_KEYS
 from elasticrecode.jobs import lifecycle
 from elasticrecode.jobs.events import Action
@@ -34,7 +34,7 @@ class Refusal(NamedTuple):
     @property
     def lost(self) -> bool:
         """Whether the worker that holds it has let its lease run out."""
-        return self.state == "running" and self.lease is not None and self.lease < _now_ms()
+        return self.state == "running" and self.lease is not None and self.lease < now_ms()
 
 
 class Claims:
@@ -46,7 +46,7 @@ class Claims:
 
     def claim(self, job_id: str, worker: str) -> Claim | Refusal | None:
         """Begin the next attempt. None for a job without a record, which nobody can claim and anybody may do."""
-        now = _now_ms()
+        now = now_ms()
         update = lifecycle.write(Step.CLAIM, None, now, {"lease": now + self._lease_ms, "worker": worker})
         try:
             record = self._table.update(
@@ -66,7 +66,7 @@ class Claims:
 
     def release(self, job_id: str, attempt: int) -> None:
         """Give an unharmed job back, so that it can be claimed at once. Nothing happens when the claim is lost."""
-        update = lifecycle.write(Action.JOB_RETURNED, attempt, _now_ms(), {})
+        update = lifecycle.write(Action.JOB_RETURNED, attempt, now_ms(), {})
         with suppress(ConditionFailed):
             self._table.update(_key(job_id), "giving the job back", **update)
 
@@ -80,7 +80,7 @@ class Claims:
                 ConditionExpression="#state = :running AND attempt = :attempt AND attribute_exists(lease)",
                 ExpressionAttributeNames={"#state": "state"},
                 ExpressionAttributeValues={
-                    ":lease": number(_now_ms() + self._lease_ms),
+                    ":lease": number(now_ms() + self._lease_ms),
                     ":running": text("running"),
                     ":attempt": number(attempt),
                 },
@@ -93,7 +93,3 @@ class Claims:
 
 def _key(job_id: str) -> Item:
     return key_of(JOBS_KEYS, job_id, "job")
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
