@@ -100,8 +100,9 @@ def test_the_cluster_has_the_access_mode_that_discovery_needs() -> None:
 
 def test_outputs_and_numbers_match_the_code() -> None:
     stack = "".join(path.read_text() for path in sorted((ROOT / "infra").glob("*.py")))
+    queues = (ROOT / "infra" / "storage.py").read_text()
     outputs = set(re.findall(r"\$\(output (\w+)\)|the output `(\w+)`|`(Url|RestUrl)`", TEXT))
     assert {name for names in outputs for name in names if name and f'"{name}"' not in stack} == set()
-    assert re.findall(r"but (\d+) receives", TEXT) == re.findall(r"_MAX_RECEIVES = (\d+)", stack)
+    assert re.findall(r"but (\d+) receives", TEXT) == re.findall(r"_MAX_RECEIVES = (\d+)", queues)
     scaled = (KIT / "workers" / "cpu.yaml").read_text()
     assert re.findall(r"for `cooldownPeriod`, (\d+) s", TEXT) == re.findall(r"cooldownPeriod: (\d+)", scaled)
