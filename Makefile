@@ -21,7 +21,7 @@ export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := 1
 export CDK_DISABLE_VERSION_CHECK := 1
 export UV_SYSTEM_CERTS := 1
 
-.PHONY: audit help licences run sbom up sync down clean logs token quick test test-all iam-proof check format lock synth deploy destroy bench chaos fuzz
+.PHONY: audit help licences run sbom up sync down clean logs token quick test test-all iam-proof check format lock synth deploy destroy bench chaos fuzz hooks
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -87,6 +87,9 @@ sbom: $(TOOLS)/dev node_modules/.installed ## bills of materials as CycloneDX, o
 format: $(TOOLS)/dev ## let the formatter and the linter mend what they can
 	@ruff format $(CHECKED)
 	@ruff check --fix $(CHECKED)
+
+hooks: $(TOOLS)/dev ## install git hooks: format, lint, types and the commit message before each commit
+	@pre-commit install
 
 lock: $(TOOLS)/python/.installed ## pin the dependencies of pyproject.toml again
 	@$(LOCK) --group dev -o requirements-dev.txt
