@@ -81,4 +81,4 @@ if __name__ == "__main__":
     program = str(TOOLS / "aws" / "bin" / "python")
     # Functions run with this environment; they must find what their layers hold and nothing else.
     environment = {name: value for name, value in os.environ.items() if name not in _OURS}
-    os.execve(program, [program, str(ROOT / "local" / "ministack_mended.py"), *sys.argv[1:]], environment)
+    os.execve(program, [program, str(ROOT / "local" / "ministack_patched.py"), *sys.argv[1:]], environment)

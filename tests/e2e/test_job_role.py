@@ -106,7 +106,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Enforced]:
         "AUTH": "true",
         "STATE_DIR": str(folder),
     }
-    command = [str(TOOLS / "aws" / "bin" / "python"), str(ROOT / "local" / "ministack_mended.py")]
+    command = [str(TOOLS / "aws" / "bin" / "python"), str(ROOT / "local" / "ministack_patched.py")]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
     try:

@@ -73,7 +73,7 @@ class Stage:
         url = f"http://127.0.0.1:{port}"
         aws = os.environ | {"AWS_ENDPOINT_URL": url}
         here = {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "AUTH": "false", "STATE_DIR": str(root / "aws")}
-        program = [str(TOOLS / "aws" / "bin" / "python"), str(ROOT / "local" / "ministack_mended.py")]
+        program = [str(TOOLS / "aws" / "bin" / "python"), str(ROOT / "local" / "ministack_patched.py")]
         self._log = (root / "aws.log").open("wb")
         bare = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         self._aws = subprocess.Popen(program, env=bare | here, stdout=self._log, stderr=self._log)

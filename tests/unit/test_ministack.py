@@ -1,0 +1,126 @@
+"""Each patch of the embedded AWS: what ministack does without it, and what it does with it.
+
+When a newer ministack behaves like AWS by itself, the test of the patch fails, and the patch can go.
+"""
+
+import json
+import os
+import subprocess
+from functools import cache
+from typing import Any
+
+import pytest
+
+from local.place import ROOT, TOOLS
+
+PROBES = """
+import json, sys, time
+
+if sys.argv[1] == "patched":
+    sys.path.insert(0, sys.argv[2])
+    import ministack_patched
+
+from ministack import app
+from ministack.core import iam_actions, iam_evaluator
+from ministack.core.iam_evaluator import EvalContext
+from ministack.services import iam, lambda_svc, sqs, sts
+
+ACCOUNT, REGION = "000000000000", "us-east-1"
+app.AUTH = True
+found = {}
+
+
+def message(group, received):
+    return {"group_id": group, "visible_at": time.time() + 60 if received else 0, "receive_count": received,
+            "body": group, "first_receive_at": None}
+
+
+queue = {"is_fifo": False, "attributes": {}, "messages": [message("many", 1), message("many", 0), message("one", 0)]}
+found["fair"] = [each["group_id"] for each in sqs._collect_msgs(queue, 1, 30)]
+
+target = {"x-amz-target": "AmazonSQS.SendMessageBatch"}
+found["batch"] = iam_actions.extract_iam_action("sqs", "POST", "/", target, b"{}", {})
+
+found["key"] = iam_actions.extract_resource_arn("s3", "GET", "/b/a//c", {}, b"", {}, REGION, ACCOUNT)
+
+def decision(resource, requested, **keys):
+    policy = {"Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": resource}]}
+    context = EvalContext("arn", "AssumedRole", ACCOUNT, "s3:GetObject", requested, REGION, principal_keys=keys)
+    return iam_evaluator.evaluate(context, [iam_evaluator.parse_policy_document(json.dumps(policy))]).decision
+
+
+tag = {"aws:principaltag/user": "ann"}
+found["variable"] = decision("arn:aws:s3:::b/${aws:PrincipalTag/user}/*", "arn:aws:s3:::b/ann/x", **tag)
+found["line break"] = decision("arn:aws:s3:::b/*", "arn:aws:s3:::b/a\\nb")
+
+app.pin_request_origin("127.0.0.1", False)
+found["loopback"] = iam_evaluator._request_origin.get()[1]
+
+sts._sessions["ASIA"] = {"kept": True}
+found["sessions"] = json.loads(json.dumps(sts.get_state()))
+sts._sessions.clear()
+sts.load_persisted_state(found["sessions"])
+found["restored"] = list(sts._sessions)
+
+source = f"arn:aws:sqs:{REGION}:{ACCOUNT}:queue"
+mapping = {"UUID": "1", "FunctionName": "f", "EventSourceArn": source}
+lambda_svc._esms._data[ACCOUNT, REGION, "1"] = mapping
+found["mappings"] = len(list(lambda_svc._iter_all_esms()))
+
+allowed = {"Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}]}
+
+
+class Principal:
+    type, account, keys, limits = "AssumedRole", ACCOUNT, {}, []
+    arn = f"arn:aws:sts::{ACCOUNT}:assumed-role/worker/session"
+    policies = [iam_evaluator.parse_policy_document(json.dumps(allowed))]
+
+
+iam_evaluator.authenticate = lambda *_: None
+iam_evaluator.resolve_principal = lambda *_: Principal
+log = []
+iam_evaluator.logging.getLogger("ministack").info = lambda text, *given: log.append(text % given)
+request = dict(resource_arn="arn:role", service_context={"aws:TagKeys": ["user"]})
+denied = iam_evaluator.enforce("AKIA", "sts:AssumeRole", "sts", REGION, **request)
+found["tag session"] = denied and denied.decision
+iam_evaluator.enforce("AKIA", "sqs:SendMessage", "sqs", REGION, resource_arn=source)
+found["log"] = log
+print(json.dumps(found))
+"""
+
+
+@cache
+def probes(kind: str) -> dict[str, Any]:
+    """The behaviour of ministack, `plain` or `patched`."""
+    program = [str(TOOLS / "aws" / "bin" / "python"), "-c", PROBES, kind, str(ROOT / "local")]
+    done = subprocess.run(program, env={"PATH": os.defpath}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("probe", "plain", "patched"),
+    [
+        ("fair", ["many"], ["one"]),
+        ("batch", "sqs:SendMessageBatch", "sqs:SendMessage"),
+        ("key", "arn:aws:s3:::b/a/c", "arn:aws:s3:::b/a//c"),
+        ("variable", "ImplicitDeny", "Allow"),
+        ("line break", "ImplicitDeny", "Allow"),
+        ("loopback", False, True),
+        ("sessions", {}, {"sessions": {"ASIA": {"kept": True}}}),
+        ("restored", [], ["ASIA"]),
+        ("mappings", 1, 0),
+        ("tag session", None, "ImplicitDeny"),
+        (
+            "log",
+            [],
+            [
+                "denied: worker may not sts:TagSession on arn:role",
+                "denied: worker may not sqs:SendMessage on arn:aws:sqs:us-east-1:000000000000:queue",
+            ],
+        ),
+    ],
+)
+def test_each_patch_is_needed_and_works(probe: str, plain: Any, patched: Any) -> None:
+    assert (probes("plain")[probe], probes("patched")[probe]) == (plain, patched)
