@@ -44,6 +44,7 @@ _SECURITY_SCHEMES: Mapping[Kind, Json] = {
 }
 """Option `auth` → how requests are authenticated. With `none` they are not."""
 
+_SUCCESSES = {200: "The request succeeded.", 201: "It was created.", 202: "The request was accepted."}
 _REFUSALS = {
     400: "The body is not JSON, or a parameter is out of range.",
     401: "There is no token, or one that cannot be used.",
@@ -129,7 +130,7 @@ def _operation(route: str, auth: Kind) -> Json:
         **({"security": []} if auth in _SECURITY_SCHEMES and not secured else {}),
         **({"parameters": parameters} if parameters else {}),
         **({"requestBody": _request_body(operation.body)} if operation.body else {}),
-        "responses": {str(status): _answer(operation, kind) for status, kind in operation.answers.items()}
+        "responses": {str(status): _answer(operation, status, kind) for status, kind in operation.answers.items()}
         | {
             str(status): {"$ref": f"#/components/responses/{status}"}
             for status in sorted(_refusals(route, operation, secured))
@@ -183,10 +184,10 @@ def _request_body(body: Body) -> Json:
     return {"required": True, "content": {"application/json": content | _examples(body.examples)}}
 
 
-def _answer(operation: Operation, kind: Any) -> Json:
+def _answer(operation: Operation, status: int, kind: Any) -> Json:
     links = {OPERATIONS[link.route].id: _link(link) for link in operation.links}
     return {
-        "description": operation.summary + ".",
+        "description": _SUCCESSES[status],
         **({"headers": {"Link": _header('The next page: `<…>; rel="next"`.')}} if operation.cursor else {}),
         "content": {"application/json": {"schema": schema(kind)} | _examples(operation.examples)},
         **({"links": links} if links else {}),

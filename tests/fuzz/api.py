@@ -1,4 +1,4 @@
-"""schemathesis over the whole API, by its own description: every check, every phase, links followed too."""
+"""schemathesis over the whole API, by its OpenAPI document: every check, every phase, links included."""
 
 import base64
 import re
@@ -23,11 +23,11 @@ from elasticrecode.media.presets import BUILT_IN
 from elasticrecode.media.profiles import MS_SSIM_SIDE, SCALES
 
 _KEPT = ("showJob", "listJobEvents", "showBatch")
-"""Reads of what DELETE cancels and does not remove: the record says that it was."""
+"""Operations that still answer 200 after DELETE, which cancels and removes nothing."""
 
 
 class Outcome(NamedTuple):
-    """What came of a run: requests by phase and by status, links followed, checks made, and what failed."""
+    """The result of a run: requests by phase and by status, links followed, checks, and failures."""
 
     requests: Counter[str]
     statuses: Counter[str]
@@ -36,28 +36,28 @@ class Outcome(NamedTuple):
     failures: list[str]
 
     def counts(self) -> dict[str, int]:
-        """Requests by phase and by status, and how many there were of all else."""
+        """Requests by phase and by status, and the counts of the rest."""
         totals = {"checks": self.checks.total(), "links": self.links.total(), "failures": len(self.failures)}
         return {"requests": self.requests.total(), **totals, **self.requests, **self.statuses}
 
 
 def configuration(examples: int, phases: dict[str, Any], seed: int) -> SchemathesisConfig:
-    """All checks, so many examples for an operation."""
-    told: dict[str, Any] = {
+    """The configuration for all checks, with that many examples for an operation."""
+    options: dict[str, Any] = {
         "generation": {"max-examples": examples, "mode": "all", "database": "none", "allow-x00": True},
         "phases": phases,
         "checks": {"enabled": True, "response_schema_conformance": {"enabled": True, "validate-formats": False}},
         "operations": [{"include-operation-id": list(_KEPT), "checks": {"use_after_free": {"enabled": False}}}],
         "suppress-health-check": ["all"],
         "continue-on-failure": True,
-        "request-timeout": 29,  # as API Gateway's
+        "request-timeout": 29,  # API Gateway's limit, in seconds
         "seed": seed,
     }
-    return SchemathesisConfig.from_dict(told)
+    return SchemathesisConfig.from_dict(options)
 
 
 def run(schema: BaseSchema) -> Outcome:
-    """Have it all tried."""
+    """Run all phases against the API."""
     outcome = Outcome(Counter(), Counter(), Counter(), Counter(), [])
     for event in from_schema(schema).execute():
         match event:
@@ -86,13 +86,13 @@ def _count(event: events.ScenarioFinished, outcome: Outcome) -> None:
                 request = recorder.interactions[case_id].request
                 body = (request.body or b"")[:2000]
                 answer = recorder.interactions[case_id].response
-                said = answer.content[:1000] if answer else b""
+                content = answer.content[:1000] if answer else b""
                 failure: Failure = check.failure_info.failure
-                told = f"{check.name}: {failure.title}: {failure.message}"
-                outcome.failures.append(f"{told}\n  {request.method} {request.uri}\n  {body!r}\n  {said!r}")
+                title = f"{check.name}: {failure.title}: {failure.message}"
+                outcome.failures.append(f"{title}\n  {request.method} {request.uri}\n  {body!r}\n  {content!r}")
 
 
-# What a schema can't say
+# Rules that a schema cannot express
 
 _numbers, _lists = count(1), count()
 _LONG, _LONG_ONES = 2, 2
@@ -100,13 +100,13 @@ _LONG, _LONG_ONES = 2, 2
 
 @schemathesis.hook
 def before_call(context: HookContext, case: Case[Any], kwargs: Any) -> None:
-    """A key that came with another request before is refused, and a batch's pages have cursors of their own."""
+    """Make each Idempotency-Key unique, and each cursor one of the list that it is sent to."""
     key = case.headers.get("Idempotency-Key")
     if isinstance(key, str) and IDEMPOTENCY_KEY.fullmatch(key):
         case.headers["Idempotency-Key"] = f"{next(_numbers)}{key}"[:255]
     listed = case.body.get("batchInputs", case.body.get("inputs")) if isinstance(case.body, dict) else None
     if isinstance(listed, list) and _LONG < len(listed) <= BATCH_LIMIT and next(_lists) >= _LONG_ONES:
-        del listed[_LONG:]  # the longest are tried a few times: moto takes seconds for a thousand jobs
+        del listed[_LONG:]  # the longest lists are tried only twice: moto takes seconds for 1,000 jobs
     if case.operation.path == "/v1/jobs" and case.method == "GET":
         after, of_batch = str(case.query.get("after")), "batchID" in case.query
         if of_batch and CURSOR.fullmatch(after):
@@ -116,7 +116,7 @@ def before_call(context: HookContext, case: Case[Any], kwargs: Any) -> None:
 
 
 def _register() -> None:
-    """Values of each format that readers of requests check, as odd as they may be."""
+    """Register strategies for the named formats, with unusual valid values."""
     visible = st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Z"], exclude_characters="/?#%")
     character = st.characters(codec="utf-8", exclude_categories=["Cs"], exclude_characters="\0/")
     printable = st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"], exclude_characters="/")
@@ -126,7 +126,7 @@ def _register() -> None:
     )
     formats = {
         "user": st.text(visible, min_size=1, max_size=128).filter(lambda text: not re.search(r"\s", text)),
-        # An input's name says which it is, so that no two outputs are called the same; outputs have another bucket.
+        # Outputs go to another bucket, and their names are as different as the inputs'.
         "s3-object": name.map(lambda text: f"s3://media/in/{text}.mp4"),
         "s3-prefix": folders.map(lambda text: f"s3://media.out/{text}"),
         "s3-folder": folders.map(lambda text: f"s3://media/{text}"),
@@ -134,7 +134,7 @@ def _register() -> None:
         "bitrate": st.one_of(st.integers(1, 15).map("{}M".format), st.integers(1000, 15_000).map("{}K".format)),
         "buffer": st.one_of(st.integers(1, 500).map("{}M".format), st.integers(1, 500_000).map("{}K".format)),
         "ffmpeg-scale": st.one_of(st.sampled_from(sorted(SCALES)), _sizes(16, ":")),
-        # From what MS-SSIM needs, which may be asked for beside it.
+        # At least the sides that MS-SSIM needs, which a profile may enable.
         "vmaf-scale": st.one_of(st.sampled_from(sorted(SCALES)), _sizes(MS_SSIM_SIDE, "x")),
         "webhook-url": st.builds(
             "https://127.0.0.{}:{}/{}".format,

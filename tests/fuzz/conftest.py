@@ -1,4 +1,4 @@
-"""The whole API over its functions on moto, behind API Gateway as `tests.fakes.api_gateway` has it."""
+"""The whole API: its functions on moto behind the fake API Gateway."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,14 +15,14 @@ from tests.support import function
 
 @pytest.fixture
 def front(monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
-    """All routes on a fresh stack. Its transactions, which copy whole tables, take turns."""
+    """All routes on a fresh stack. Transactions take turns, as moto copies whole tables for them."""
     transact_in_turn(monkeypatch)
     with mock_aws():
         yield Front(_functions(Stack()))
 
 
 def _functions(stack: Stack) -> dict[str, Any]:
-    """The functions behind routes, by name."""
+    """Name → the handler of each function that answers routes."""
     stack.queues["gpu"]["gpu_job"] = stack.sqs.create_queue(QueueName="gpu_job")["QueueUrl"]
     stack._table("webhooks", tables.WEBHOOKS_KEYS, {})
     fifo = stack.sqs.create_queue(
@@ -34,5 +34,5 @@ def _functions(stack: Stack) -> dict[str, Any]:
         ),
         "tickets": settings.TicketsSettings(connections_table="connections"),
     }
-    made = {name: function(name).build(settings) for name, settings in own.items()}
-    return made | {name: getattr(stack, name) for name in routes.ROUTES if name not in made}
+    handlers = {name: function(name).build(settings) for name, settings in own.items()}
+    return handlers | {name: getattr(stack, name) for name in routes.ROUTES if name not in handlers}

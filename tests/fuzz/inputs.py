@@ -1,4 +1,4 @@
-"""What a client, a worker, a cluster or a file could say: bytes, JSON of all sorts, and what is valid, changed."""
+"""Hypothesis strategies for outside input: bytes, hostile JSON, and valid content with random changes."""
 
 import json
 import random
@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 BIG = 200_000
-"""Characters of what is made long, so that whoever takes time by its square is seen."""
+"""Length of long texts, in characters: enough for quadratic time to exceed the limit."""
 
 _NUMBERS = [
     "0",
@@ -41,7 +41,7 @@ _NESTED = [
 ]
 _WIDE = ['{"' + "k" * BIG + '":{' + '"a":1,' * 30_000 + '"a":1}}', "[" + "1," * BIG + "1]", '{"a":1,"a":2}']
 HOSTILE = [*_NUMBERS, *_STRINGS, *_NESTED, *_WIDE, "null", "true", "[]", "{}", "", " ", "\ufeff{}", "{'a':1}", "[1,]"]
-"""JSON, or nearly, that parsers stumble over."""
+"""Texts, JSON or almost JSON, that parsers are known to fail on."""
 
 TEXTS = st.one_of(
     st.text(max_size=40),
@@ -71,7 +71,7 @@ JSON = st.recursive(
 
 
 def changed(valid: Any) -> st.SearchStrategy[str]:
-    """JSON texts of valid content, some of it replaced, removed, doubled or renamed, now and then cut or spliced."""
+    """JSON of valid content with parts replaced, removed, repeated or renamed, some of it cut or spliced."""
     return st.builds(_changed, st.just(valid), st.integers(0, 2**32), st.lists(JSON, min_size=1, max_size=4))
 
 
@@ -96,7 +96,7 @@ def _changed(valid: Any, seed: int, others: list[Any]) -> str:
 
 
 def _mutated(node: Any, chance: random.Random, other: Any) -> Any:
-    """The same with one thing different, somewhere below."""
+    """The content with one change, somewhere below `node`."""
     if isinstance(node, dict) and node and chance.random() < 0.85:
         key = chance.choice(sorted(node))
         match chance.randrange(8):
@@ -128,7 +128,7 @@ def _mutated(node: Any, chance: random.Random, other: Any) -> Any:
 
 
 def bodies(*valid: Any) -> st.SearchStrategy[bytes]:
-    """Bodies: a valid one changed, hostile JSON, any JSON, any bytes."""
+    """Bodies: changed valid ones, hostile JSON, any JSON, any bytes."""
     return st.one_of(
         st.sampled_from(valid).flatmap(changed).map(_encoded),
         st.sampled_from(valid).flatmap(changed).map(_encoded),
@@ -143,7 +143,7 @@ def _encoded(text: str) -> bytes:
 
 
 def lines(words: list[str]) -> st.SearchStrategy[str]:
-    """Texts in lines of `name=value`, `name:value`, numbers and anything else."""
+    """Texts with lines of `name=value`, `name:value`, numbers and other words."""
     value = st.one_of(
         st.integers().map(str),
         st.floats().map(str),

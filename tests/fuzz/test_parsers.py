@@ -1,4 +1,4 @@
-"""Whatever reads what comes from outside raises what it says it raises, and takes no time by the square of its size."""
+"""Every parser of outside input raises only its documented errors, within a CPU limit that excludes quadratic time."""
 
 import time
 from collections import Counter
@@ -46,12 +46,12 @@ from worker.quality import results
 _INPUTS = sized(40, 150, 6000)
 _SLOW_INPUTS = sized(15, 40, 600)
 _CPU_SECONDS = 2.0
-"""For one input. The largest are of some hundred thousand characters."""
+"""CPU seconds for one input. The largest have some 100,000 characters."""
 _REFUSALS = (Malformed, Invalid)
 
 
 class Target(NamedTuple):
-    """What reads something, what it is given, and what it may raise."""
+    """A parser, the strategy for its inputs, and the errors that it may raise."""
 
     read: Callable[[Any], object]
     given: st.SearchStrategy[Any]
@@ -175,8 +175,10 @@ def _annotated(values: dict[str, str]) -> object:
     metadata = _DEPLOYMENT["metadata"] | {
         "annotations": {deployments.ANNOTATION_PREFIX + name: value for name, value in values.items()}
     }
-    (found,) = deployments.read_page(msgspec.json.encode({"items": [_DEPLOYMENT | {"metadata": metadata}]})).deployments
-    return deployments.read_worker(found, "cluster", "control_plane")
+    (deployment,) = deployments.read_page(
+        msgspec.json.encode({"items": [_DEPLOYMENT | {"metadata": metadata}]})
+    ).deployments
+    return deployments.read_worker(deployment, "cluster", "control_plane")
 
 
 def _put(text: str) -> object:
@@ -225,8 +227,8 @@ _listed = http.handler(
 )
 
 
-def _listing(asked: tuple[dict[str, str], dict[str, str], dict[str, list[str]]]) -> object:
-    parameters, query, several = asked
+def _listing(arguments: tuple[dict[str, str], dict[str, str], dict[str, list[str]]]) -> object:
+    parameters, query, several = arguments
     answer = _listed(
         {
             "httpMethod": "GET", "resource": "/v1/jobs/{jobID}", "path": "/v1/jobs/x", "pathParameters": parameters,

@@ -13,9 +13,9 @@ from elasticrecode.contract import routes, settings
 from elasticrecode.contract.auth import Kind, SignIn
 from infra.openapi import examples
 from infra.openapi.asset import schema_function
-from infra.openapi.document import AREAS, OPERATIONS
+from infra.openapi.document import AREAS, OPERATIONS, text
 from infra.openapi.document import document as build_document
-from tests.conftest import contract
+from tests.conftest import ROOT, contract
 from tests.support import call, function
 
 ROUTES = [route for routes in routes.ROUTES.values() for route in routes]
@@ -25,8 +25,8 @@ document = cache(build_document)
 
 def operation(route: str, auth: Kind = "none") -> dict[str, Any]:
     method, path = route.split(" ")
-    found: dict[str, Any] = document(auth)["paths"][path][method.lower()]
-    return found
+    content: dict[str, Any] = document(auth)["paths"][path][method.lower()]
+    return content
 
 
 @pytest.mark.parametrize("auth", ["none", "cognito", "jwt", "iam"])
@@ -93,6 +93,12 @@ def test_every_example_matches_its_schema() -> None:
                     schema.validate(example["value"])
                     shown += 1
     assert shown >= 10
+
+
+def test_the_committed_document_is_the_one_for_the_default_options() -> None:
+    context = json.loads((ROOT / "cdk.json").read_text())["context"]
+    committed = (ROOT / "docs" / "openapi.json").read_bytes()
+    assert committed == text(document(context["auth"]), indent=2), "run `python -m infra.openapi`"
 
 
 def test_schema_serves_the_document_and_the_health() -> None:
