@@ -1,4 +1,4 @@
-"""The main job, seen from outside: a real clip in, its events as they come, a checked file out."""
+"""The demonstration of `make run`: transcode a real clip, print its events, check the output and score it."""
 
 import json
 import subprocess
@@ -15,88 +15,97 @@ from local.place import TOOLS, LocalError, Place
 from local.processes import AWS, FRONT, Supervisor
 
 _CLIP = TOOLS / "media" / "bigbuckbunny.mp4"
+_KEY = "static/video/example.mp4"
 _USER = "8242d788-3577-455b-9927-12fa48c52fe7"
 _SECONDS = 120
+_TRANSCODING = {"ffmpeg": {"codec": "h264", "scale": "1080p", "bitrate": "1M", "profile": "quality", "platform": "cpu"}}
 _SCORING = {"vmaf": {"scale": "240p", "psnr": "enable", "ssim": "enable"}}
+_EXPECTED = "h264 1920x1080"
 
 
 def demonstrate(place: Place, supervisor: Supervisor) -> None:
-    """Transcode the clip and check what came out. LocalError when anything is not as it should be."""
+    """Transcode the clip, check the output and score it. LocalError when a job fails or the output is wrong."""
     stack = place.stack()
     bucket = stack["MediaBucket"]
     s3 = aws.client(place, "s3")
-    s3.upload_file(str(_CLIP), bucket, "static/video/example.mp4")
-    print(f"Put {_CLIP.name} into s3://{bucket}/static/video/example.mp4")
+    s3.upload_file(str(_CLIP), bucket, _KEY)
+    print(f"Uploaded {_CLIP.name} to s3://{bucket}/{_KEY}")
     body = {
         "userid": _USER,
-        "input": f"s3://{bucket}/static/video/example.mp4",
+        "input": f"s3://{bucket}/{_KEY}",
         "output": f"s3://{bucket}/static/video/output/",
         "priority": 100,
-        "profile": {
-            "ffmpeg": {"codec": "h264", "scale": "1080p", "bitrate": "1M", "profile": "quality", "platform": "cpu"}
-        },
+        "profile": _TRANSCODING,
     }
     started = supervisor.pids()
-    told = users.headers(place)
-    with connect(f"ws://localhost:{place.port}/ws?lastMod=0", additional_headers=told) as socket:
-        job_id = _submit(place, told, "jobs", body)
+    headers = users.headers(place)
+    with connect(f"ws://localhost:{place.port}/ws?lastMod=0", additional_headers=headers) as socket:
+        job_id = _submit(place, headers, "jobs", body)
         print(f"Submitted job {job_id}")
-        finished = _follow(socket, job_id, supervisor, started)
-        (output,) = finished["result"]["outputs"]
+        (output,) = _follow(socket, job_id, supervisor, started)["outputs"]
         _check(s3, bucket, output["uri"])
         scoring = {**body, "input": output["uri"], "origin": body["input"], "profile": _SCORING}
-        score_id = _submit(place, told, "vmaf", scoring)
-        print(f"Submitted job {score_id}, its quality score")
-        scored = _follow(socket, score_id, supervisor, started)["result"]
-    quality = scored["quality"]
-    print(
-        f"VMAF {quality['vmaf']['mean']:.1f}, PSNR {quality['psnr']['mean']:.1f} dB, SSIM {quality['ssim']['mean']:.3f}"
-    )
-    page = next(made["uri"] for made in scored["outputs"] if made["uri"].endswith(".html"))
-    signed = f" {users.option(place)}" if told else ""
+        score_id = _submit(place, headers, "vmaf", scoring)
+        print(f"Submitted job {score_id}, which scores the output")
+        scored = _follow(socket, score_id, supervisor, started)
+    means = {name: scores["mean"] for name, scores in scored["quality"].items()}
+    print(f"VMAF {means['vmaf']:.1f}, PSNR {means['psnr']:.1f} dB, SSIM {means['ssim']:.3f}")
+    report = next(file["uri"] for file in scored["outputs"] if file["uri"].endswith(".html"))
+    signed = f" {users.option(place)}" if headers else ""
     print(f"""
 The output is {output["uri"]}
-  fetch it      curl -O {stack["AwsEndpoint"]}/{output["uri"].removeprefix("s3://")}
-  its quality   {stack["AwsEndpoint"]}/{page.removeprefix("s3://")}
+  download      curl -O {stack["AwsEndpoint"]}/{output["uri"].removeprefix("s3://")}
+  quality       {stack["AwsEndpoint"]}/{report.removeprefix("s3://")}
   its events    curl{signed} {place.url}/api/v1/jobs/{job_id}
   all events    npx wscat{signed} -c ws://localhost:{place.port}/ws?lastMod=0
-The home page is {place.url}/ and everything stays up; `make down` stops it.""")
+The home page is {place.url}/. Everything keeps running; `make down` stops it.""")
 
 
-def _submit(place: Place, told: dict[str, str], route: str, body: dict[str, Any]) -> str:
+def _submit(place: Place, headers: dict[str, str], route: str, body: dict[str, Any]) -> str:
+    """Submit a job; its id."""
     request = urllib.request.Request(
-        f"{place.url}/api/v1/{route}", json.dumps(body).encode(), {"Content-Type": "application/json", **told}
+        f"{place.url}/api/v1/{route}", json.dumps(body).encode(), {"Content-Type": "application/json", **headers}
     )
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            said = json.load(answer)
+        with urllib.request.urlopen(request, timeout=30) as response:
+            answer = json.load(response)
     except OSError as error:
-        raise LocalError(f"The job was not accepted: {error}.", place.logs / f"{FRONT}.log") from error
-    return str((said[0] if isinstance(said, list) else said)["jobid"])
+        raise LocalError(f"The API did not accept the job: {error}.", place.logs / f"{FRONT}.log") from error
+    return str((answer[0] if isinstance(answer, list) else answer)["jobid"])
 
 
 def _follow(socket: ClientConnection, job_id: str, supervisor: Supervisor, started: dict[str, int]) -> dict[str, Any]:
-    """Print the job's events until it ends; its last one."""
+    """Print the job's events until it ends, and return its result. LocalError when it fails or takes too long.
+
+    Progress never goes back: a tick behind one that was printed is left out, until an attempt starts anew.
+    """
     until = time.monotonic() + _SECONDS
     worker = next((name for name in started if name.startswith("worker")), AWS)
+    printed = 0.0
     while time.monotonic() < until:
         try:
             event: dict[str, Any] = json.loads(socket.recv(timeout=1))
         except TimeoutError:
             supervisor.check(started)
             continue
-        if event["jobID"] != job_id:
+        if event.get("jobID") != job_id:
             continue
-        print(f"  {time.strftime('%H:%M:%S', time.localtime(event['ts']))}  {event['action']:<12}{_progress(event)}")
+        percent = (event.get("progress") or {}).get("percent", 0.0)
+        if event["action"] == "JobProgress" and percent < printed:
+            continue
+        printed = 0.0 if event["action"] == "JobStart" else max(printed, percent)
+        print(f"  {time.strftime('%H:%M:%S', time.localtime(event['ts']))}  {event['action']:<12}{_detail(event)}")
         if event["action"] == "JobFinished":
-            return event
+            result: dict[str, Any] = event["result"]
+            return result
         if event["action"] == "JobFailed":
             error = event["error"]
             raise LocalError(f"The job failed: {error['code']}: {error['message']}", supervisor.log(worker))
     raise LocalError(f"The job did not end within {_SECONDS} s.", supervisor.log(worker))
 
 
-def _progress(event: dict[str, Any]) -> str:
+def _detail(event: dict[str, Any]) -> str:
+    """Progress as "36.0 %, 12 s to go", or the worker's name."""
     progress = event.get("progress")
     if not progress:
         return str(event.get("podName") or "")
@@ -105,29 +114,15 @@ def _progress(event: dict[str, Any]) -> str:
 
 
 def _check(s3: Any, bucket: str, uri: str) -> None:
-    """Hold the output to what was asked for, with ffprobe."""
+    """Check codec and size of the output with ffprobe. LocalError when they are not those of the request."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "output.mp4")
         s3.download_file(bucket, uri.removeprefix(f"s3://{bucket}/"), str(path))
-        said = subprocess.run(
-            [
-                str(TOOLS / "bin" / "ffprobe"),
-                "-v",
-                "error",
-                "-show_entries",
-                "stream=codec_name,width,height",
-                "-show_entries",
-                "format=duration",
-                "-of",
-                "json",
-                str(path),
-            ],
-            capture_output=True,
-            check=True,
-        )
-    probed = json.loads(said.stdout)
+        ffprobe = [str(TOOLS / "bin" / "ffprobe"), "-v", "error", "-of", "json"]
+        entries = ["-show_entries", "stream=codec_name,width,height", "-show_entries", "format=duration"]
+        probed = json.loads(subprocess.run([*ffprobe, *entries, str(path)], capture_output=True, check=True).stdout)
     video = next(stream for stream in probed["streams"] if "width" in stream)
-    got = f"{video['codec_name']} {video['width']}x{video['height']}"
-    if got != "h264 1920x1080":
-        raise LocalError(f"The output is {got}, not h264 1920x1080.")
-    print(f"ffprobe: {got}, {float(probed['format']['duration']):.2f} s")
+    actual = f"{video['codec_name']} {video['width']}x{video['height']}"
+    if actual != _EXPECTED:
+        raise LocalError(f"The output is {actual}, not {_EXPECTED}.")
+    print(f"ffprobe: {actual}, {float(probed['format']['duration']):.2f} s")

@@ -1,10 +1,9 @@
-"""The front door: one origin for the home page, the REST API and the WebSocket, as CloudFront is on AWS."""
+"""The front door: one origin for the home page, the REST API and the WebSocket, in place of CloudFront."""
 
 import asyncio
 import json
 import logging
-import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import cast
@@ -20,107 +19,102 @@ from elasticrecode.api import headers
 from local.place import ROOT, Place
 
 _BODY_LIMIT = 10 * 1024 * 1024
-_HOP_BY_HOP = {
+_NOT_FORWARDED = {
     "connection", "content-length", "host", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer",
     "transfer-encoding", "upgrade",
 }  # fmt: skip
-_PASSED_ON = ("authorization", "origin", "user-agent", "sec-websocket-protocol")
 _API = "/api"
 _LINE_LIMIT, _HEADER_LIMIT = 8_190, 10_240
 """Bytes of a request line and of a header, about those of CloudFront and API Gateway."""
+_NO_CLOSE_CODE = (1005, 1006, 1015)
+"""Codes that say how a connection ended without one; they cannot be sent."""
 _log = logging.getLogger("front")
+
+Socket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
 
 
 def application(site: Path, rest_url: str, socket_url: str, sign_in_url: str = "") -> web.Application:
-    """The front door's routes."""
-    page = headers.page(sign_in_url)
+    """The routes: `site` at / and /static, the API below /api, the WebSocket at /ws."""
+    front = _Front(site, rest_url, socket_url, headers.page(sign_in_url))
+    app = web.Application(client_max_size=_BODY_LIMIT, middlewares=[_as_problems])
+    app.cleanup_ctx.append(front.client)
+    app.on_response_prepare.append(front.add_headers)
+    app.router.add_get("/", front.index)
+    app.router.add_get("/index", front.index)
+    app.router.add_static("/static", site / "static")
+    app.router.add_get("/ws", front.socket)
+    app.router.add_route("*", _API + "{rest:(/.*)?}", front.api)
+    return app
 
-    async def index(_: web.Request) -> web.FileResponse:
-        return web.FileResponse(site / "index.html", headers={"Cache-Control": "no-cache"})
 
-    async def api(request: web.Request) -> web.Response:
-        path = request.raw_path.removeprefix(_API)
+class _Front:
+    """The handlers of the routes."""
+
+    def __init__(self, site: Path, rest_url: str, socket_url: str, page: Mapping[str, str]) -> None:
+        self._index = site / "index.html"
+        self._rest_url, self._socket_url, self._page = rest_url, socket_url, page
+
+    async def client(self, _: web.Application) -> AsyncIterator[None]:
+        """Opens the client of the embedded AWS, and closes it with the application."""
+        timeout = aiohttp.ClientTimeout(total=35)
+        connector = aiohttp.TCPConnector(limit=0)  # each watcher holds a connection
+        async with aiohttp.ClientSession(auto_decompress=False, timeout=timeout, connector=connector) as session:
+            self._session = session
+            yield
+
+    async def add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Add the headers that CloudFront adds, to all answers but the API's."""
+        if request.path != _API and not request.path.startswith(f"{_API}/"):
+            response.headers.update(self._page)
+
+    async def index(self, _: web.Request) -> web.FileResponse:
+        """The home page."""
+        return web.FileResponse(self._index, headers={"Cache-Control": "no-cache"})
+
+    async def api(self, request: web.Request) -> web.Response:
+        """The API's answer; bodies pass unchanged, compressed or not."""
+        url = URL(self._rest_url + request.raw_path.removeprefix(_API), encoded=True)
+        body = await request.read()
         try:
-            async with sessions[0].request(
-                request.method,
-                URL(rest_url + path, encoded=True),
-                headers=_forwarded(request),
-                data=await request.read(),
-                allow_redirects=False,
+            async with self._session.request(
+                request.method, url, headers=_forwarded(request.headers), data=body, allow_redirects=False
             ) as answer:
                 return web.Response(
                     status=answer.status,
                     headers=[
-                        (name, value) for name, value in answer.headers.items() if name.lower() not in _HOP_BY_HOP
+                        (name, value) for name, value in answer.headers.items() if name.lower() not in _NOT_FORWARDED
                     ],
                     body=await answer.read(),
                 )
         except (aiohttp.ClientError, TimeoutError):
             return _unreachable()
 
-    async def socket(request: web.Request) -> web.StreamResponse:
-        passed_on = {name: value for name, value in request.headers.items() if name.lower() in _PASSED_ON}
-        target = URL(f"{socket_url}?{request.rel_url.raw_query_string}", encoded=True)
+    async def socket(self, request: web.Request) -> web.StreamResponse:
+        """A WebSocket joined to one of the embedded AWS, until either end closes."""
+        url = URL(f"{self._socket_url}?{request.rel_url.raw_query_string}", encoded=True)
+        given = {
+            name: value
+            for name, value in _forwarded(request.headers).items()
+            if not name.lower().startswith("sec-websocket-") or name.lower() == "sec-websocket-protocol"
+        }
         try:
-            behind = await sessions[0].ws_connect(target, headers=passed_on, max_msg_size=0)
+            behind = await self._session.ws_connect(url, headers=given, max_msg_size=0)
         except aiohttp.WSServerHandshakeError as error:
             return web.Response(status=error.status)
         except (aiohttp.ClientError, TimeoutError):
             return _unreachable()
         before = web.WebSocketResponse(max_msg_size=0)
         await before.prepare(request)
-        opened.add(before)
         pumps = [asyncio.create_task(_pump(before, behind)), asyncio.create_task(_pump(behind, before))]
         await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         for pump in pumps:
             pump.cancel()
-        await before.close(code=_told(behind.close_code))
-        await behind.close(code=_told(before.close_code))
-        opened.discard(before)
+        await before.close(code=_close_code(behind.close_code))
+        await behind.close(code=_close_code(before.close_code))
         return before
 
-    async def guard(request: web.Request, response: web.StreamResponse) -> None:
-        """Give answers the headers that CloudFront gives them: all but the API's, which have theirs."""
-        if request.path != _API and not request.path.startswith(f"{_API}/"):
-            response.headers.update(page)
 
-    async def close_sockets(_: web.Application) -> None:
-        await asyncio.gather(*(each.close(code=WSCloseCode.GOING_AWAY) for each in set(opened)))
-
-    opened: set[web.WebSocketResponse] = set()
-    sessions: list[aiohttp.ClientSession] = []
-
-    async def session(_: web.Application) -> AsyncIterator[None]:
-        async with aiohttp.ClientSession(
-            auto_decompress=False,
-            timeout=aiohttp.ClientTimeout(total=35),
-            connector=aiohttp.TCPConnector(limit=0),  # each watcher holds one
-        ) as client:
-            sessions.append(client)
-            yield
-
-    app = web.Application(client_max_size=_BODY_LIMIT, middlewares=[_as_problems])
-    app.cleanup_ctx.append(session)
-    app.on_response_prepare.append(guard)
-    app.on_shutdown.append(close_sockets)
-    app.router.add_get("/", index)
-    app.router.add_get("/index", index)
-    app.router.add_static("/static", site / "static")
-    app.router.add_get("/ws", socket)
-    for path in (_API, f"{_API}/{{rest:.*}}"):
-        app.router.add_route("*", path, api)
-    return app
-
-
-def _told(code: int | None) -> int:
-    """A close code as it may be passed on: what only says that none came is not one."""
-    return WSCloseCode.INTERNAL_ERROR if code in (1005, 1006, 1015) else code or WSCloseCode.OK
-
-
-async def _pump(
-    source: web.WebSocketResponse | aiohttp.ClientWebSocketResponse,
-    target: web.WebSocketResponse | aiohttp.ClientWebSocketResponse,
-) -> None:
+async def _pump(source: Socket, target: Socket) -> None:
     async for message in source:
         if message.type == WSMsgType.TEXT:
             await target.send_str(message.data)
@@ -128,8 +122,14 @@ async def _pump(
             await target.send_bytes(message.data)
 
 
-def _forwarded(request: web.Request) -> dict[str, str]:
-    return {name: value for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP}
+def _close_code(received: int | None) -> int:
+    """The close code to send to one end when the other has closed with `received`."""
+    return WSCloseCode.INTERNAL_ERROR if received in _NO_CLOSE_CODE else received or WSCloseCode.OK
+
+
+def _forwarded(given: Mapping[str, str]) -> dict[str, str]:
+    """The headers that are not of one connection only."""
+    return {name: value for name, value in given.items() if name.lower() not in _NOT_FORWARDED}
 
 
 def _unreachable() -> web.Response:
@@ -144,7 +144,7 @@ def _problem(status: int, title: str, detail: str) -> web.Response:
 
 @web.middleware
 async def _as_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """What the front door refuses itself is told like everything else that is refused."""
+    """Errors of the front door itself, in the form of the API's errors."""
     try:
         return await handler(request)
     except web.HTTPException as error:
@@ -154,18 +154,14 @@ async def _as_problems(request: web.Request, handler: Handler) -> web.StreamResp
 
 
 class _Connection(web.RequestHandler):
-    """A client's connection. What is no proper request is neither repeated nor logged: it may have a token in it."""
+    """A client's connection. Malformed requests are neither echoed nor logged, as they may hold a token."""
 
     def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
         if not isinstance(exc, HttpProcessingError):
             return super().handle_error(request, status, exc, message)
-        detail = "This is not a proper HTTP request."
+        detail = "The request is not valid HTTP."
         if isinstance(exc, LineTooLong):
             detail = f"The request line may have {_LINE_LIMIT} bytes, each header {_HEADER_LIMIT}."
         _log.warning("A request was refused: %s", detail)
@@ -176,7 +172,7 @@ class _Connection(web.RequestHandler):
 
 @asynccontextmanager
 async def listening(app: web.Application, port: int) -> AsyncIterator[asyncio.Server]:
-    """Answer on loopback while in the context. Bodies go to the routes as they came, compressed or not."""
+    """Serve on loopback while in the context."""
     runner = web.AppRunner(app, shutdown_timeout=2)
     await runner.setup()
     routes, loop = cast(web.Server, runner.server), asyncio.get_running_loop()
@@ -185,7 +181,7 @@ async def listening(app: web.Application, port: int) -> AsyncIterator[asyncio.Se
         return _Connection(
             routes,
             loop=loop,
-            access_log=None,  # type: ignore[arg-type]  # what is asked for may have a ticket in it
+            access_log=None,  # type: ignore[arg-type]  # queries may hold a ticket
             auto_decompress=False,
             max_line_size=_LINE_LIMIT,
             max_field_size=_HEADER_LIMIT,
@@ -200,16 +196,12 @@ async def listening(app: web.Application, port: int) -> AsyncIterator[asyncio.Se
 
 
 async def _serve(app: web.Application, port: int) -> None:
-    """Answer until told to stop."""
-    stopped = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    async with listening(app, port):
-        await stopped.wait()
+    async with listening(app, port) as server:
+        await server.serve_forever()
 
 
 def main() -> None:
-    """Serve on loopback until stopped."""
+    """Serve on loopback until killed."""
     place = Place.read()
     stack = place.stack()
     site = ROOT / json.loads((ROOT / "cdk.json").read_text())["context"]["siteFolder"]
