@@ -3,7 +3,7 @@
 import copy
 import json
 import time
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -12,6 +12,7 @@ from elasticrecode.batches.request import read_batch
 from elasticrecode.errors import Invalid, Malformed
 from elasticrecode.jobs.job import Job, flaws
 from elasticrecode.jobs.requests import BATCH_LIMIT, read_jobs, read_vmaf
+from elasticrecode.media.codecs import CodecName, DecoderName
 from elasticrecode.validation import DEPTH
 from tests.conftest import contract
 
@@ -64,12 +65,12 @@ def changed(pointer: str, value: Any) -> dict[str, Any]:
         ("/priority", True, "a whole number"),
         ("/profile", [], "must be an object"),
         ("/profile/ffmpeg", "x", "must be an object"),
-        ("/profile/ffmpeg/codec", "vp9", "one of h264"),
+        ("/profile/ffmpeg/codec", "vp9", f"one of {', '.join(sorted(get_args(CodecName)))}"),
         ("/profile/ffmpeg/scale", "8k", "one of 720p"),
         ("/profile/ffmpeg/scale", "1921:1080", "even sides"),
         ("/profile/ffmpeg/profile", "speed", "one of latency, quality"),
         ("/profile/ffmpeg/platform", "tpu", "one of cpu, gpu"),
-        ("/profile/ffmpeg/originCodec", "vp9", "one of h264"),
+        ("/profile/ffmpeg/originCodec", "vp9", f"one of {', '.join(sorted(get_args(DecoderName)))}"),
         ("/profile/ffmpeg/bitrate", "16M", "from 1M to 15M"),
         ("/profile/ffmpeg/bitrate", "999K", "from 1M to 15M"),
         ("/profile/ffmpeg/bitrate", "fast", "from 1M to 15M"),
