@@ -37,7 +37,7 @@ from msgspec import Raw, structs
 from urllib3 import HTTPResponse
 
 from elasticrecode.aws.dynamodb import Item
-from elasticrecode.contract import settings, tables
+from elasticrecode.contract import tables
 from elasticrecode.jobs.claims import Claims
 from elasticrecode.jobs.events import Action, Output, Progress, Result, WorkerEvent
 from elasticrecode.jobs.job import Job
@@ -47,7 +47,7 @@ from elasticrecode.watch.sockets import Outcome, Poster
 from elasticrecode.watch.subscription import EVERYTHING, LIVE
 from tests.conftest import contract
 from tests.fakes.stack import Stack
-from tests.support import function
+from tests.fakes.wiring import build
 
 _ROUNDS = 11
 _EVENTS = 100
@@ -280,19 +280,9 @@ def _spend(side: Callable[[dict[str, Any]], float], network: _Network, mix: _Mix
 
 
 def _ours(network: _Network) -> Callable[[dict[str, Any]], float]:
-    consume: Handler = function("consume").build(
-        settings.ConsumeSettings(
-            jobs_table="jobs", events_dead_letter_queue="http://q", event_retention_seconds=_DAY, max_strikes=3
-        )
-    )
-    append: Handler = function("append").build(settings.AppendSettings(feed_table="feed", event_retention_seconds=_DAY))
-    push: Handler = function("push").build(
-        settings.WatchersSettings(
-            jobs_table="jobs",
-            feed_table="feed",
-            connections_table="connections",
-            socket_management_url=_MANAGEMENT_URL,
-        )
+    consume, append, push = (
+        build(name, event_retention_seconds=_DAY, socket_management_url=_MANAGEMENT_URL)
+        for name in ("consume", "append", "push")
     )
 
     def side(batch: dict[str, Any]) -> float:

@@ -12,108 +12,33 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from msgspec.structs import asdict
-
-from elasticrecode.contract import settings
+from tests.fakes.wiring import WIRING
 
 _ROOT = Path(__file__).resolve().parent.parent
 _RUNS = 9
-_QUEUES: settings.Queues = {"cpu": {"q": "http://localhost/q"}, "gpu": {}, "vmaf": {}}
-_SUBMIT = settings.SubmitSettings(
-    jobs_table="t",
-    registry_table="r",
-    queues=_QUEUES,
-    presets={},
-    user_prefixes=[],
-    retention_days=1,
-    idempotency_days=1,
-)
-_WATCHERS = settings.WatchersSettings(
-    jobs_table="t", feed_table="f", connections_table="c", socket_management_url="http://localhost/ws"
-)
-_FUNCTIONS: dict[str, tuple[settings.Settings, tuple[str, ...]]] = {
-    "submit": (_SUBMIT, ("dynamodb",)),
-    "vmaf": (_SUBMIT, ("dynamodb",)),
-    "logs": (settings.LogsSettings(jobs_table="t", job_logs=True), ("dynamodb",)),
-    "jobs": (
-        settings.JobsSettings(jobs_table="t", batches_table="b", registry_table="r", queues=_QUEUES, retention_days=1),
-        ("dynamodb",),
-    ),
-    "dispatch": (
-        settings.DispatchSettings(jobs_table="t", registry_table="r", queues=_QUEUES, tally_queue="http://q"),
-        ("dynamodb", "sqs"),
-    ),
-    "batch": (
-        settings.BatchSettings(**asdict(_SUBMIT), batches_table="b", surveys_queue="http://q", pages_queue="http://q"),
-        ("dynamodb", "sqs"),
-    ),
-    "survey": (
-        settings.SurveySettings(
-            batches_table="b",
-            surveys_queue="http://q",
-            pages_queue="http://q",
-            tally_queue="http://q",
-            user_prefixes=[],
-            retention_days=1,
-        ),
-        ("dynamodb", "s3", "sqs"),
-    ),
-    "expand": (
-        settings.ExpandSettings(
-            jobs_table="t",
-            batches_table="b",
-            registry_table="r",
-            queues=_QUEUES,
-            pages_queue="http://q",
-            tally_queue="http://q",
-            retention_days=1,
-            event_retention_seconds=1,
-            time_limit=30,
-        ),
-        ("dynamodb", "sqs"),
-    ),
-    "tally": (
-        settings.TallySettings(jobs_table="t", batches_table="b", retention_days=7, event_retention_seconds=1),
-        ("dynamodb",),
-    ),
-    "workers": (
-        settings.WorkersSettings(registry_table="r", queues=_QUEUES, discovery=True),
-        ("dynamodb", "sqs"),
-    ),
-    "presets": (settings.PresetsSettings(registry_table="r", presets={}), ("dynamodb",)),
-    "consume": (
-        settings.ConsumeSettings(
-            jobs_table="t", events_dead_letter_queue="http://q", event_retention_seconds=1, max_strikes=3
-        ),
-        ("dynamodb", "sqs"),
-    ),
-    "sockets": (
-        settings.SocketsSettings(connections_table="c", socket_management_url="http://localhost/ws"),
-        ("dynamodb",),
-    ),
-    "append": (settings.AppendSettings(feed_table="f", event_retention_seconds=1), ("dynamodb",)),
-    "webhooks": (
-        settings.WebhooksSettings(webhooks_table="w", deliveries_queue="http://q", networks=[]),
-        ("dynamodb", "sqs"),
-    ),
-    "deliver": (
-        settings.DeliverSettings(webhooks_table="w", deliveries_queue="http://q", event_bus="b", networks=[]),
-        ("dynamodb", "sqs", "events"),
-    ),
-    "collect": (
-        settings.CollectSettings(jobs_table="t", registry_table="r", queues=_QUEUES, retention_days=1, drops=[]),
-        ("dynamodb", "s3"),
-    ),
-    "publish": (
-        settings.PublishSettings(jobs_table="t", webhooks_table="w", deliveries_queue="http://q", event_bus="b"),
-        ("dynamodb", "sqs", "events"),
-    ),
-    "push": (_WATCHERS, ("dynamodb", "apigatewaymanagementapi")),
-    "replay": (_WATCHERS, ("dynamodb", "apigatewaymanagementapi")),
+_CLIENTS = {
+    "submit": ("dynamodb",),
+    "vmaf": ("dynamodb",),
+    "logs": ("dynamodb",),
+    "jobs": ("dynamodb",),
+    "dispatch": ("dynamodb", "sqs"),
+    "batch": ("dynamodb", "sqs"),
+    "survey": ("dynamodb", "s3", "sqs"),
+    "expand": ("dynamodb", "sqs"),
+    "tally": ("dynamodb",),
+    "workers": ("dynamodb", "sqs"),
+    "presets": ("dynamodb",),
+    "consume": ("dynamodb", "sqs"),
+    "sockets": ("dynamodb",),
+    "append": ("dynamodb",),
+    "webhooks": ("dynamodb", "sqs"),
+    "deliver": ("dynamodb", "sqs", "events"),
+    "collect": ("dynamodb", "s3"),
+    "publish": ("dynamodb", "sqs", "events"),
+    "push": ("dynamodb", "apigatewaymanagementapi"),
+    "replay": ("dynamodb", "apigatewaymanagementapi"),
 }
-_FREE: dict[str, settings.Settings] = {
-    "schema": settings.SchemaSettings(build="b", commit="c"),
-}
+"""Function → the boto3 clients that it makes."""
 _USUAL = """
 import boto3, pydantic
 from aws_lambda_powertools import Logger, Metrics, Tracer
@@ -130,24 +55,21 @@ logger, metrics, tracer = Logger(), Metrics(namespace="n"), Tracer()
 def rows() -> Iterator[tuple[str, str, str, float, float]]:
     """For each function its CPU in ms, and the ratio to boto3 alone; for `schema` the ms above a bare interpreter."""
     bare = statistics.median(_cpu("pass", {}) for _ in range(_RUNS))
-    for name, told in _FREE.items():
-        measured = statistics.median(_cpu("import handler", told.environ(), name) for _ in range(_RUNS))
-        yield (
-            f"import {name}: ms above a bare interpreter",
-            f"{measured:.0f} ms",
-            f"{bare:.0f} ms bare",
-            measured - bare,
-            60,
-        )
-    for name, (told, services) in _FUNCTIONS.items():
+    schema = statistics.median(_handler("schema") for _ in range(_RUNS))
+    yield "import schema: ms above a bare interpreter", f"{schema:.0f} ms", f"{bare:.0f} ms bare", schema - bare, 60
+    for name, services in _CLIENTS.items():
         alone = f"import boto3\n[boto3.client(name) for name in {services!r}]"
-        pairs = [(_cpu("import handler", told.environ(), name), _cpu(alone, {})) for _ in range(_RUNS)]
+        pairs = [(_handler(name), _cpu(alone, {})) for _ in range(_RUNS)]
         ours, theirs = (statistics.median(side) for side in zip(*pairs, strict=True))
         yield f"import {name}", f"{ours:.0f} ms", f"boto3 + {len(services)} alone {theirs:.0f} ms", ours / theirs, 1.25
-    told, _ = _FUNCTIONS["submit"]
-    pairs = [(_cpu("import handler", told.environ(), "submit"), _cpu(_USUAL, {})) for _ in range(_RUNS)]
+    pairs = [(_handler("submit"), _cpu(_USUAL, {})) for _ in range(_RUNS)]
     ours, theirs = (statistics.median(side) for side in zip(*pairs, strict=True))
     yield "import submit beside the usual stack", f"{ours:.0f} ms", f"usual stack {theirs:.0f} ms", ours / theirs, 1.0
+
+
+def _handler(name: str) -> float:
+    """CPU milliseconds of a fresh interpreter that imports a function's handler."""
+    return _cpu("import handler", WIRING.settings_of(name).environ(), name)
 
 
 def _cpu(code: str, environ: dict[str, str], function: str = "") -> float:

@@ -23,6 +23,9 @@ from elasticrecode.media.presets import BUILT_IN, ProfileBody
 from elasticrecode.validation import Body, Reader
 from elasticrecode.webhooks import addresses
 
+_DAY_SECONDS = 86_400
+_WITHOUT_LOGS_SECONDS = 3_600
+"""Seconds for which events are stored without job logs: long enough to push them."""
 ROOT = Path(__file__).resolve().parent.parent
 
 _QUEUE_ARN = re.compile(r"arn:aws[a-z-]*:sqs:[a-z0-9-]+:\d{12}:[\w-]{1,80}", re.ASCII)
@@ -210,6 +213,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
             "allowed": listed(self.discoveredQueues),
             "networks": listed(self.webhookNetworks),
             "retention_days": self.retentionDays,
+            "event_retention_seconds": self.retentionDays * _DAY_SECONDS if self.jobLogs else _WITHOUT_LOGS_SECONDS,
             "idempotency_days": self.idempotencyDays,
             "max_strikes": self.maxAttempts,
         }

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from elasticrecode.access.callers import ANYBODY, Caller
 from elasticrecode.access.tickets import LIFETIME_SECONDS, Tickets
 from elasticrecode.access.tokens import Tokens
-from elasticrecode.contract import routes, settings
+from elasticrecode.contract import routes
 from elasticrecode.contract.auth import Auth
 from elasticrecode.errors import Unauthorized, Unavailable
 from elasticrecode.watch.connections import ConnectionsTable
@@ -21,7 +21,7 @@ from elasticrecode.watch.subscription import Cursor, Start, Watch
 from tests.fakes.gateway import Gateway
 from tests.fakes.issuer import AUDIENCE, Issuer
 from tests.fakes.stack import Stack
-from tests.support import call, function
+from tests.support import call
 
 REST = "arn:aws:execute-api:us-east-1:123456789012:api1/api/GET/v1/jobs"
 SOCKET = "arn:aws:execute-api:us-east-1:123456789012:api2/ws/$connect"
@@ -43,16 +43,7 @@ Authorize = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def authorize(stack: Stack, issuer: Issuer) -> Authorize:
-    handler = function("authorize").build(
-        settings.AuthorizeSettings(
-            connections_table="connections",
-            issuer=issuer.url,
-            jwks_url="",
-            audience=[AUDIENCE],
-            user_claim="sub",
-            groups_claim="groups",
-        )
-    )
+    handler = stack.build("authorize", issuer=issuer.url, audience=[AUDIENCE])
 
     def request(arn: str, authorization: str = "", **query: str) -> dict[str, Any]:
         event = {
@@ -211,7 +202,7 @@ def test_a_ticket_expires_after_a_minute_or_with_its_token(stack: Stack, monkeyp
 
 
 def test_the_route_answers_a_ticket_for_the_caller(stack: Stack) -> None:
-    handler = function("tickets").build(settings.TicketsSettings(connections_table="connections"))
+    handler = stack.build("tickets")
     answer = call(handler, routes.SOCKET_TICKET)
     assert (answer.status, set(answer.body)) == (200, {"ticket", "expiresAt"})
     assert Tickets("connections").redeem(answer.body["ticket"]) == ANYBODY
@@ -234,19 +225,17 @@ def test_connections_end_when_their_tokens_expire(stack: Stack, gateway: Gateway
         connections.add(f"over-{number}", Watch(userID="ann"), Start("now"), int(now) - 1)
     connections.add("soon", Watch(userID="ann"), Start("now"), int(now) + 100)
     connections.add("always", Watch(userID="ann"), Start("now"))
-    hangup = function("disconnect").build(
-        settings.DisconnectSettings(connections_table="connections", socket_management_url=gateway.url)
-    )
-    hangup({}, None)
+    disconnect = stack.build("disconnect", socket_management_url=gateway.url)
+    disconnect({}, None)
     assert set(gateway.ended) == {f"over-{number}" for number in range(120)}
     assert connections.get("userID#ann", "soon")
     assert connections.get("userID#ann", "always")
     ended = len(gateway.ended)
-    hangup({}, None)
+    disconnect({}, None)
     assert len(gateway.ended) == ended
     monkeypatch.setattr("elasticrecode.watch.connections.time.time", lambda: now + 100)
     assert not connections.get("userID#ann", "soon"), "nothing is sent to it from that second on"
-    hangup({}, None)
+    disconnect({}, None)
     assert gateway.ended[-1] == "soon"
 
 
@@ -263,11 +252,7 @@ def test_an_expired_watcher_does_not_hide_others_of_the_topic(stack: Stack, monk
 
 
 def test_a_websocket_without_an_authorizers_context_is_not_opened(stack: Stack) -> None:
-    sockets = function("sockets").build(
-        settings.SocketsSettings(
-            auth=Auth("jwt"), connections_table="connections", socket_management_url="http://127.0.0.1:9/ws"
-        )
-    )
+    sockets = stack.build("sockets", auth=Auth("jwt"))
     request: dict[str, Any] = {"eventType": "CONNECT", "connectionId": "c"}
     event: dict[str, Any] = {"requestContext": request, "queryStringParameters": None}
     with pytest.raises(KeyError):

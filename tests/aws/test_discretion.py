@@ -17,7 +17,7 @@ from tests.aws.test_webhooks import stack as webhooks
 from tests.conftest import contract
 from tests.fakes.receiver import running, status
 from tests.fakes.stack import Stack
-from tests.support import call, function
+from tests.support import call
 
 __all__ = ["webhooks"]
 
@@ -77,7 +77,7 @@ def test_no_route_logs_credentials_or_bodies(lines: Lines, stack: Stack, webhook
     handlers = {
         "schema": stack.schema, "submit": stack.submit, "vmaf": stack.vmaf, "logs": stack.logs, "jobs": stack.jobs,
         "batch": stack.batch, "workers": stack.workers, "presets": stack.presets, "webhooks": webhooks.api,
-        "tickets": function("tickets").build(settings.TicketsSettings(connections_table="connections")),
+        "tickets": stack.build("tickets"),
     }  # fmt: skip
     assert handlers.keys() == ROUTES.keys()
     parameters = {"jobID": "j", "userID": "ann", "batchID": "b", "queue": "q", "webhookID": "w", "name": "n"}
@@ -103,20 +103,8 @@ def test_a_crash_logs_its_place_and_not_the_request(lines: Lines) -> None:
 
 
 def test_neither_tokens_nor_tickets_are_logged(lines: Lines, stack: Stack) -> None:
-    authorizing = settings.AuthorizeSettings(
-        connections_table="connections",
-        issuer="https://issuer.example.com",
-        jwks_url="https://127.0.0.1:9/",
-        audience=[],
-        user_claim="sub",
-        groups_claim="groups",
-    )
-    authorize = function("authorize").build(authorizing)
-    sockets = function("sockets").build(
-        settings.SocketsSettings(
-            auth=Auth("cognito"), connections_table="connections", socket_management_url="https://127.0.0.1:9/ws"
-        )
-    )
+    authorize = stack.build("authorize", issuer="https://issuer.example.com", jwks_url="https://127.0.0.1:9/")
+    sockets = stack.build("sockets", auth=Auth("cognito"), socket_management_url="https://127.0.0.1:9/ws")
     context = {"connectionId": "c1", "eventType": "CONNECT", "requestId": "r1"}
     connecting: dict[str, Any] = {
         "methodArn": "arn:aws:execute-api:us-east-1:1:a/ws/$connect", "requestContext": context, "headers": {},

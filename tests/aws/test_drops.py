@@ -12,15 +12,14 @@ import pytest
 from botocore.exceptions import ClientError
 
 from elasticrecode.contract.metrics import FILES_LEFT_OUT
-from elasticrecode.contract.settings import CollectSettings
 from elasticrecode.errors import Invalid
 from elasticrecode.jobs.claims import Claim, Claims
 from elasticrecode.jobs.drops import MARK
 from elasticrecode.jobs.uris import SCORE_FILES
 from tests.aws.test_faults import every_call, throttled
 from tests.aws.test_path import event, pass_time, status
-from tests.fakes.stack import Handler, Stack
-from tests.support import function
+from tests.fakes.stack import Stack
+from tests.fakes.wiring import Handler
 from tests.unit.test_drops import PROFILE, given_drop, notification
 from worker.storage import Storage
 
@@ -35,10 +34,12 @@ class Dropped:
         self.s3 = boto3.client("s3")
         self.s3.create_bucket(Bucket=BUCKET)
         drop = given_drop(bucket=BUCKET, output=f"s3://{BUCKET}/out/") | more
-        self.settings = CollectSettings(
-            jobs_table="jobs", registry_table="registry", queues=stack.queues, retention_days=7, drops=[drop]
-        )
-        self.collect: Handler = function("collect").build(self.settings)
+        self.drops = [drop]
+        self.collect = self.container()
+
+    def container(self) -> Handler:
+        """A new container of the function."""
+        return self.stack.build("collect", drops=self.drops)
 
     def put(self, key: str, body: bytes = b"film", version: str = "1", **more: Any) -> str:
         """Put an object; answers the notification that S3 sends."""
@@ -98,7 +99,7 @@ def test_a_repeated_notification_is_one_job_and_another_version_another(dropped:
 
 def test_concurrent_notifications_of_one_file_are_one_job(dropped: Dropped) -> None:
     bodies = [dropped.put(f"in/{n}.mp4") for n in range(5)]
-    others = [function("collect").build(dropped.settings) for _ in range(8)]
+    others = [dropped.container() for _ in range(8)]
     with ThreadPoolExecutor(len(others)) as threads:
         assert list(threads.map(lambda collect: notify(collect, *bodies, *bodies), others)) == [[]] * len(others)
     assert sorted(job["input"] for job in dropped.jobs()) == [f"s3://media/in/{n}.mp4" for n in range(5)]

@@ -8,12 +8,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from elasticrecode.contract import routes, settings
+from elasticrecode.contract import routes
 from elasticrecode.jobs import store as table
 from elasticrecode.jobs.claims import Claim, Claims, Refusal
 from tests.conftest import contract
 from tests.fakes.stack import Stack
-from tests.support import call, function
+from tests.fakes.wiring import build
+from tests.support import call
 
 USER = contract("job")["userid"]
 CLOCK, CLOCK_NS = time.time, time.time_ns
@@ -82,8 +83,7 @@ def test_what_the_api_says_of_itself(stack: Stack) -> None:
         assert said["build"] == "2026.01.02.030405"
     assert call(stack.schema, routes.SCHEMA).body == contract("schema.response")
     assert call(stack.workers, routes.WORKER_QUEUES).body == contract("queues.response")
-    without = settings.WorkersSettings(registry_table="registry", queues=stack.queues, discovery=False)
-    refused = call(function("workers").build(without), routes.WORKER_DEPLOYMENTS)
+    refused = call(stack.build("workers", discovery=False), routes.WORKER_DEPLOYMENTS)
     assert refused.status == 409
     assert "Discovery is off" in refused.body["detail"]
 
@@ -198,7 +198,7 @@ def test_a_platform_without_a_queue_is_refused_by_name(stack: Stack) -> None:
 
 
 def test_log_routes_refuse_where_logs_are_off() -> None:
-    logs = function("logs").build(settings.LogsSettings(jobs_table="jobs", job_logs=False))
+    logs = build("logs", job_logs=False)
     answer = call(logs, routes.JOB_EVENTS, parameters={"jobID": "j"})
     assert answer.status == 409
     assert "jobLogs" in answer.body["detail"]

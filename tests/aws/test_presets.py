@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from elasticrecode.contract import routes, settings
+from elasticrecode.contract import routes
 from elasticrecode.jobs import preset_store
 from elasticrecode.media import presets
 from tests.aws.test_faults import every_call, throttled
@@ -163,7 +163,7 @@ def test_a_preset_of_the_deployment_replaces_a_built_in_one(stack: Stack) -> Non
 def test_a_new_built_in_preset_hides_a_stored_one(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as before:
         before.delitem(presets.BUILT_IN, "h264-720p")
-        earlier = stack._build("presets", settings.PresetsSettings(registry_table="registry", presets={}))
+        earlier = stack.build("presets", presets={})
         assert call(earlier, routes.PUT_PRESET, {"profile": SMALL}, parameters={"name": "h264-720p"}).status == 201
     (record,) = [entry for entry in listed(stack).body if entry["name"] == "h264-720p"]
     assert (record["source"], record["profile"]) == ("built-in", presets.BUILT_IN["h264-720p"])

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from elasticrecode.contract import routes, settings
+from elasticrecode.contract import routes
 from elasticrecode.errors import Unavailable
 from elasticrecode.jobs.claims import Claims
 from elasticrecode.jobs.job import Job
@@ -20,7 +20,7 @@ from tests.aws.test_faults import every_call, throttled
 from tests.aws.test_path import event, pass_time, status, submitted
 from tests.conftest import contract
 from tests.fakes.stack import Stack
-from tests.support import call, function
+from tests.support import call
 
 PAUSED = {"queue": "ffmpeg_job"}
 
@@ -241,11 +241,7 @@ def test_a_new_container_routes_by_what_others_measured(stack: Stack) -> None:
     call(stack.submit, routes.SUBMIT, body)
     shares = queues_of(stack)
     assert 2 <= shares["ffmpeg_two"] / shares["ffmpeg_job"] <= 4.5
-    told = settings.SubmitSettings(
-        jobs_table="jobs", registry_table="registry", queues=stack.queues, presets={},
-        user_prefixes=[], retention_days=1, idempotency_days=1,
-    )  # fmt: skip
-    fresh = function("submit").build(told)
+    fresh = stack.build("submit")
     answer = call(fresh, routes.SUBMIT, contract("job"))
     record = status(stack, answer.body[0]["jobid"])
     assert record["queue"] in shares

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from botocore.client import BaseClient
 
-from elasticrecode.contract import settings
 from elasticrecode.errors import Unavailable
 from elasticrecode.ids import new as new_id
 from elasticrecode.jobs.events import Event, said
@@ -23,10 +22,10 @@ from elasticrecode.watch.subscription import Start, Watch
 from tests.aws.test_path import USER, event, pass_time, submitted
 from tests.fakes.gateway import Gateway
 from tests.fakes.stack import Stack, selected
+from tests.fakes.wiring import wired
 from tests.support import function
 
 RETENTION_SECONDS = 3600
-TABLES = {"jobs_table": "jobs", "feed_table": "feed", "connections_table": "connections"}
 
 
 class Live:
@@ -34,24 +33,18 @@ class Live:
 
     def __init__(self, stack: Stack, gateway: Gateway, round_events: int = 300, patience: float = 30.0) -> None:
         self._stack = stack
-        watchers = settings.WatchersSettings(socket_management_url=gateway.url, **TABLES)
+        self._wiring = wired(socket_management_url=gateway.url, event_retention_seconds=RETENTION_SECONDS)
         self.encode: Callable[[bytes], bytes | str] = lambda value: base64.b64encode(value).decode()
-        self._feed = self._built(
-            "append", settings.AppendSettings(feed_table="feed", event_retention_seconds=RETENTION_SECONDS)
-        )
-        self._push = self._built("push", watchers, _SECONDS=patience, _MOST_SECONDS=patience)
-        self._replay = self._built("replay", watchers, _ROUND_SECONDS=patience, _EVENTS=round_events)
-        self._sockets = self._built(
-            "sockets", settings.SocketsSettings(connections_table="connections", socket_management_url=gateway.url)
-        )
+        self._feed = self._built("append")
+        self._push = self._built("push", _SECONDS=patience, _MOST_SECONDS=patience)
+        self._replay = self._built("replay", _ROUND_SECONDS=patience, _EVENTS=round_events)
+        self._sockets = self._built("sockets")
 
-    def _built(
-        self, name: str, settings: settings.Settings, **constants: float
-    ) -> Callable[[dict[str, Any], Any], Any]:
+    def _built(self, name: str, **constants: float) -> Callable[[dict[str, Any], Any], Any]:
         module = function(name)
         for constant, value in constants.items():
             setattr(module, constant, value)
-        handler: Callable[[dict[str, Any], Any], Any] = module.build(settings)
+        handler: Callable[[dict[str, Any], Any], Any] = module.build(self._wiring.settings_of(name))
         return handler
 
     def connect(self, connection: str, **query: str) -> Any:

@@ -19,7 +19,7 @@ import trustme
 from moto import mock_aws
 from standardwebhooks import Webhook as Verifier
 
-from elasticrecode.contract import routes, settings, tables
+from elasticrecode.contract import routes, tables
 from elasticrecode.errors import Unavailable
 from elasticrecode.jobs.events import Event
 from elasticrecode.webhooks import bus as buses
@@ -46,6 +46,7 @@ from tests.fakes.receiver import (
     silence,
     status,
 )
+from tests.fakes.wiring import wired
 from tests.support import Answer, call, function
 
 MAX_RECEIVES = 300
@@ -133,19 +134,19 @@ class WebhookStack:
         redrive = {"deadLetterTargetArn": arn["QueueArn"], "maxReceiveCount": MAX_RECEIVES}
         self.queue = self._queue("deliveries.fifo", RedrivePolicy=json.dumps(redrive))
         self.events.create_event_bus(Name="bus")
-        names: dict[str, Any] = {"webhooks_table": "webhooks", "deliveries_queue": self.queue}
-        self.api = function("webhooks").build(settings.WebhooksSettings(networks=LOOPBACK, **names))
-        self.strict = function("webhooks").build(settings.WebhooksSettings(networks=[], **names))
-        names["event_bus"] = "bus"
+        strict = wired(deliveries_queue=self.queue)
+        wiring = wired(deliveries_queue=self.queue, networks=LOOPBACK)
+        self.api = function("webhooks").build(wiring.settings_of("webhooks"))
+        self.strict = function("webhooks").build(strict.settings_of("webhooks"))
         publishing = function("publish")
         self.clock = Clock()
-        self.publisher = publishing.Publisher(settings.PublishSettings(jobs_table="jobs", **names))
+        self.publisher = publishing.Publisher(wiring.settings_of("publish"))
         monkeypatch.setattr(publishing, "time", self.clock)
         monkeypatch.setattr(caches, "time", self.clock)
         self._deliver_module = deliver = function("deliver")
         monkeypatch.setattr(deliver, "Courier", lambda allowed: Courier(allowed, LIMITS))
-        self._deliver = deliver.Deliverer(settings.DeliverSettings(networks=LOOPBACK, **names))
-        self._strict_deliver = deliver.Deliverer(settings.DeliverSettings(networks=[], **names))
+        self._deliver = deliver.Deliverer(wiring.settings_of("deliver"))
+        self._strict_deliver = deliver.Deliverer(strict.settings_of("deliver"))
         self.bus_calls = BusCalls()
         self.waited = 0.0
         self.receives = 0

@@ -20,7 +20,7 @@ import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import BotoCoreError, ClientError
 
-from elasticrecode.contract import settings, tables
+from elasticrecode.contract import tables
 from elasticrecode.errors import Unavailable
 from elasticrecode.jobs.events import Event, submitted
 from elasticrecode.jobs.streams import FEED
@@ -34,6 +34,7 @@ from tests.fakes.clock import Clock
 from tests.fakes.faults import Died, Faults
 from tests.fakes.memory import Aws
 from tests.fakes.stack import selected
+from tests.fakes.wiring import wired
 from tests.sizes import SEED, sized
 from tests.support import function
 
@@ -45,7 +46,6 @@ _RATE = 0.02
 _STRAY_SECONDS = 30
 _AT_ONCE = 0.15
 _AT_THE_SEAM = 0.3
-_TABLES = {"jobs_table": "jobs", "feed_table": "feed", "connections_table": "connections"}
 _READERS = {"jobs": ("append", FEED), "feed": ("push", CHUNKS), "connections": ("replay", REPLAY)}
 _SHARDS = {"jobs": 2, "feed": 1, "connections": 2}
 _EXPECTED = (Unavailable, ClientError, BotoCoreError)
@@ -247,18 +247,15 @@ class World:
 
     def built(self, name: str) -> Callable[[dict[str, Any], Any], Any]:
         """A function in a new process."""
-        module = function(name.rstrip("0123456789"))
+        function_name = name.rstrip("0123456789")
+        module = function(function_name)
         seconds = self.rng.choice((12.0, 30.0))  # in which a late watcher is given up, or is not
         changed = {"Poster": lambda _: self, "_CHUNKS": 6, "_EVENTS": 12, "LATEST": LATEST, "_RUN_SECONDS": seconds}
         changed["_GAP_CHUNKS"] = self.rng.choice((2, 40))  # how far behind a watcher may be that is taken over
         for constant in sorted(changed.keys() & vars(module).keys()):
             setattr(module, constant, changed[constant])
-        given: settings.Settings = settings.WatchersSettings(socket_management_url="https://ws", **_TABLES)
-        if name == "sockets":
-            given = settings.SocketsSettings(connections_table="connections", socket_management_url="https://ws")
-        elif name.startswith("append"):
-            given = settings.AppendSettings(feed_table="feed", event_retention_seconds=RETENTION_SECONDS)
-        handler: Callable[[dict[str, Any], Any], Any] = module.build(given)
+        wiring = wired(socket_management_url="https://ws", event_retention_seconds=RETENTION_SECONDS)
+        handler: Callable[[dict[str, Any], Any], Any] = module.build(wiring.settings_of(function_name))
         return handler
 
     def call(self, client: Any, operation: str, arguments: dict[str, Any]) -> Any:

@@ -10,13 +10,13 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import trustme
 
-from elasticrecode.contract import routes, settings
+from elasticrecode.contract import routes
 from elasticrecode.contract.metrics import CLUSTERS_UNREACHABLE
 from elasticrecode.workers import fleet
 from tests.conftest import contract
 from tests.fakes.kubernetes import Api, Eks, deployment, status
 from tests.fakes.stack import Stack
-from tests.support import call, function
+from tests.support import call
 
 Serve = Callable[..., Api]
 
@@ -26,21 +26,14 @@ class Plane:
 
     def __init__(self, allowed: list[str] | None = None) -> None:
         self.stack = Stack()
-        self.settings = settings.DiscoverSettings(
-            registry_table="registry",
-            queues=self.stack.queues,
-            control_queue_name="control_plane",
-            clusters=["prod"],
-            allowed=["ffmpeg*", "vmaf*"] if allowed is None else allowed,
-            reserved=["ffmpeg_dead"],
-        )
+        self.allowed = ["ffmpeg*", "vmaf*"] if allowed is None else allowed
 
     def discover(self, *clusters: str) -> dict[str, Any]:
         """The answer of a new container of the function."""
-        chosen = self.settings if not clusters else settings.DiscoverSettings.read(
-            self.settings.environ() | {"CLUSTERS": json.dumps(clusters)}
-        )  # fmt: skip
-        answer: dict[str, Any] = function("discover").build(chosen)({}, None)
+        discover = self.stack.build(
+            "discover", clusters=list(clusters or ("prod",)), allowed=self.allowed, reserved=["ffmpeg_dead"]
+        )
+        answer: dict[str, Any] = discover({}, None)
         return answer
 
     def get(self, route: str, **query: str) -> Any:
@@ -282,7 +275,7 @@ def test_a_queue_that_no_pattern_allows_any_more_gets_a_fault(plane: Plane, api:
     api.deployments = [worker("w", QUEUE_NAME="ffmpeg_two")]
     plane.discover()
     assert plane.backlog("ffmpeg_two")["fault"] is None
-    plane.settings = settings.DiscoverSettings.read(plane.settings.environ() | {"ALLOWED": '["vmaf*"]'})
+    plane.allowed = ["vmaf*"]
     plane.discover()
     assert "discoveredQueues" in plane.backlog("ffmpeg_two")["fault"]
 

@@ -26,6 +26,7 @@ from elasticrecode.contract import routes
 from elasticrecode.contract import settings as names
 from elasticrecode.contract.tables import BATCHES_KEYS, JOBS_KEYS
 from tests.conftest import contract
+from tests.fakes.wiring import wired
 from tests.support import call, function
 
 Handler = Callable[[dict[str, Any], Any], Any]
@@ -215,46 +216,9 @@ class _Manifest:
 def handlers() -> dict[str, Handler]:
     """The functions that batches pass, by name."""
     queues: names.Queues = {"cpu": {"ffmpeg_job": WORK}, "gpu": {}, "vmaf": {}}
-    found: dict[str, names.Settings] = {
-        "batch": names.BatchSettings(
-            jobs_table="jobs",
-            batches_table="batches",
-            registry_table="registry",
-            queues=queues,
-            presets={},
-            user_prefixes=[],
-            retention_days=7,
-            idempotency_days=1,
-            surveys_queue=SURVEYS,
-            pages_queue=PAGES,
-        ),
-        "survey": names.SurveySettings(
-            batches_table="batches",
-            surveys_queue=SURVEYS,
-            pages_queue=PAGES,
-            tally_queue=TALLIES,
-            user_prefixes=[],
-            retention_days=7,
-        ),
-        "expand": names.ExpandSettings(
-            jobs_table="jobs",
-            batches_table="batches",
-            registry_table="registry",
-            queues=queues,
-            pages_queue=PAGES,
-            tally_queue=TALLIES,
-            retention_days=7,
-            event_retention_seconds=86_400,
-            time_limit=30,
-        ),
-        "dispatch": names.DispatchSettings(
-            jobs_table="jobs", registry_table="registry", queues=queues, tally_queue=TALLIES
-        ),
-        "tally": names.TallySettings(
-            jobs_table="jobs", batches_table="batches", retention_days=7, event_retention_seconds=86_400
-        ),
-    }
-    return {name: function(name).build(settings) for name, settings in found.items()}
+    wiring = wired(queues=queues, surveys_queue=SURVEYS, pages_queue=PAGES, tally_queue=TALLIES)
+    passed = ("batch", "survey", "expand", "dispatch", "tally")
+    return {name: function(name).build(wiring.settings_of(name)) for name in passed}
 
 
 def take_in(handler: Handler, lines: int) -> str:

@@ -1,11 +1,11 @@
 """The stack's tables and queues on moto, and its functions over them."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import boto3
-from msgspec.structs import asdict
+from msgspec import structs
 
 from elasticrecode.contract import settings
 from elasticrecode.contract.tables import (
@@ -25,9 +25,8 @@ from elasticrecode.contract.tables import (
 )
 from elasticrecode.jobs import streams
 from elasticrecode.workers.registry import Registry
+from tests.fakes.wiring import Handler, wired
 from tests.support import function
-
-Handler = Callable[[dict[str, Any], Any], Any]
 
 PRESETS: settings.Presets = {
     "house": {"ffmpeg": {"codec": "h265", "scale": "480p", "bitrate": "2M"}},
@@ -40,7 +39,6 @@ class Stack:
     """What is deployed, in memory. `calls` lists every AWS call as (service, operation)."""
 
     def __init__(self, user_prefixes: settings.UserPrefixes | None = None) -> None:
-        allowed = user_prefixes or []
         self.dynamodb = boto3.client("dynamodb")
         self.sqs = boto3.client("sqs")
         jobs_indexes = {USER_INDEX: USER_KEYS, DUE_INDEX: DUE_KEYS}
@@ -73,91 +71,28 @@ class Stack:
             (shard,) = self._streams.describe_stream(StreamArn=stream)["StreamDescription"]["Shards"]
             place = {"ShardIteratorType": "TRIM_HORIZON", "StreamArn": stream, "ShardId": shard["ShardId"]}
             self._behind[table] = place
-        tables: Any = {"jobs_table": "jobs", "registry_table": "registry"}
-        submitting = settings.SubmitSettings(
+        self.wiring = wired(
             queues=self.queues,
+            control_queue=queue["control_plane"],
+            dead_letter_queue=queue["dead"],
+            events_dead_letter_queue=queue["events-dead"],
+            surveys_queue=queue["surveys"],
+            pages_queue=queue["pages"],
+            tally_queue=queue["tallies"],
             presets=PRESETS,
-            user_prefixes=allowed,
-            retention_days=7,
-            idempotency_days=1,
-            **tables,
+            user_prefixes=user_prefixes or [],
         )
-        self.submit = self._build("submit", submitting)
-        self.vmaf = self._build("vmaf", submitting)
-        self.schema = self._build("schema", settings.SchemaSettings(build="2026.01.02.030405", commit="c"))
-        self.logs = self._build("logs", settings.LogsSettings(jobs_table="jobs", job_logs=True))
-        self.jobs = self._build(
-            "jobs",
-            settings.JobsSettings(batches_table="batches", queues=self.queues, retention_days=7, **tables),
-        )
-        self.batch = self._build(
-            "batch",
-            settings.BatchSettings(
-                **asdict(submitting),
-                batches_table="batches",
-                surveys_queue=queue["surveys"],
-                pages_queue=queue["pages"],
-            ),
-        )
-        self.survey = self._build(
-            "survey",
-            settings.SurveySettings(
-                batches_table="batches",
-                surveys_queue=queue["surveys"],
-                pages_queue=queue["pages"],
-                tally_queue=queue["tallies"],
-                user_prefixes=allowed,
-                retention_days=7,
-            ),
-        )
-        self.expand = self._build(
-            "expand",
-            settings.ExpandSettings(
-                batches_table="batches",
-                queues=self.queues,
-                pages_queue=queue["pages"],
-                tally_queue=queue["tallies"],
-                retention_days=7,
-                event_retention_seconds=86_400,
-                time_limit=30,
-                **tables,
-            ),
-        )
-        self.tally = self._build(
-            "tally",
-            settings.TallySettings(
-                jobs_table="jobs", batches_table="batches", retention_days=7, event_retention_seconds=86_400
-            ),
-        )
-        self.workers = self._build(
-            "workers",
-            settings.WorkersSettings(registry_table="registry", queues=self.queues, discovery=True),
-        )
-        self.presets = self._build("presets", settings.PresetsSettings(registry_table="registry", presets=PRESETS))
+        self.submit, self.vmaf, self.schema = self.build("submit"), self.build("vmaf"), self.build("schema")
+        self.logs, self.jobs, self.presets = self.build("logs"), self.build("jobs"), self.build("presets")
+        self.batch, self.survey, self.expand = self.build("batch"), self.build("survey"), self.build("expand")
+        self.tally, self.workers, self.reconcile = self.build("tally"), self.build("workers"), self.build("reconcile")
+        self._dispatch, self._events = self.build("dispatch"), self.build("consume")
         self.registry = Registry("registry", self.queues)
-        self._dispatch = self._build(
-            "dispatch", settings.DispatchSettings(queues=self.queues, tally_queue=queue["tallies"], **tables)
-        )
-        self._events = self._build(
-            "consume",
-            settings.ConsumeSettings(
-                jobs_table="jobs",
-                events_dead_letter_queue=queue["events-dead"],
-                event_retention_seconds=86_400,
-                max_strikes=3,
-            ),
-        )
-        self.reconcile = self._build(
-            "reconcile",
-            settings.ReconcileSettings(
-                queues=self.queues,
-                **tables,
-                control_queue=queue["control_plane"],
-                dead_letter_queue=queue["dead"],
-                events_dead_letter_queue=queue["events-dead"],
-                event_retention_seconds=86_400,
-            ),
-        )
+
+    def build(self, name: str, **changes: Any) -> Handler:
+        """The handler of a function over these tables and queues, with some settings changed."""
+        handler: Handler = function(name).build(structs.replace(self.wiring, **changes).settings_of(name))
+        return handler
 
     def flow(self) -> None:
         """Hand what the stream has to `dispatch`, with the filters of the stack."""
@@ -191,10 +126,6 @@ class Stack:
         """Everything in the jobs table."""
         pages = self.dynamodb.get_paginator("scan").paginate(TableName="jobs")
         return [item for page in pages for item in page["Items"]]
-
-    def _build(self, name: str, settings: settings.Settings) -> Handler:
-        handler: Handler = function(name).build(settings)
-        return handler
 
     def changes(self, table: str = "jobs") -> list[dict[str, Any]]:
         """What a table's stream has had since the last look."""

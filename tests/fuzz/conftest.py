@@ -6,11 +6,10 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
-from elasticrecode.contract import routes, settings, tables
+from elasticrecode.contract import routes, tables
 from tests.fakes.api_gateway import Front
 from tests.fakes.stack import Stack
 from tests.fakes.turns import transact_in_turn
-from tests.support import function
 
 
 @pytest.fixture
@@ -29,10 +28,7 @@ def _functions(stack: Stack) -> dict[str, Any]:
         QueueName="deliveries.fifo", Attributes={"FifoQueue": "true", "ContentBasedDeduplication": "true"}
     )["QueueUrl"]
     own = {
-        "webhooks": settings.WebhooksSettings(
-            webhooks_table="webhooks", deliveries_queue=fifo, networks=["127.0.0.0/8"]
-        ),
-        "tickets": settings.TicketsSettings(connections_table="connections"),
+        "webhooks": stack.build("webhooks", deliveries_queue=fifo, networks=["127.0.0.0/8"]),
+        "tickets": stack.build("tickets"),
     }
-    handlers = {name: function(name).build(settings) for name, settings in own.items()}
-    return handlers | {name: getattr(stack, name) for name in routes.ROUTES if name not in handlers}
+    return own | {name: getattr(stack, name) for name in routes.ROUTES if name not in own}

@@ -9,13 +9,14 @@ import msgspec
 import pytest
 from openapi_spec_validator import validate
 
-from elasticrecode.contract import routes, settings
+from elasticrecode.contract import routes
 from elasticrecode.contract.auth import Kind, SignIn
 from infra.openapi import examples
 from infra.openapi.asset import schema_function
 from infra.openapi.document import AREAS, OPERATIONS, text
 from infra.openapi.document import document as build_document
 from tests.conftest import ROOT, contract
+from tests.fakes.wiring import build, wired
 from tests.support import call, function
 
 ROUTES = [route for routes in routes.ROUTES.values() for route in routes]
@@ -102,14 +103,14 @@ def test_the_committed_document_is_the_one_for_the_default_options() -> None:
 
 
 def test_schema_serves_the_document_and_the_health() -> None:
-    handler = function("schema").build(settings.SchemaSettings(build="b", commit="c"))
+    handler = build("schema")
     assert call(handler, routes.OPENAPI).body == json.loads(json.dumps(document("none")))
     assert call(handler, routes.HEALTH).body == {"status": "ok", "version": f"v{document('none')['info']['version']}"}
 
 
 def test_schema_adds_where_people_sign_in() -> None:
     sign_in = SignIn("https://cognito.example", "client-1")
-    with_sign_in = settings.SchemaSettings(build="b", commit="c", sign_in=sign_in)
+    with_sign_in = wired(sign_in=sign_in).settings_of("schema")
     handler = function("schema").build(with_sign_in, schema_function("cognito") / "openapi.json")
     expected = json.loads(json.dumps(document("cognito")))
     expected["components"]["securitySchemes"]["token"]["x-cognito"] = msgspec.to_builtins(sign_in)

@@ -2,36 +2,42 @@
 
 import json
 import re
+from typing import get_type_hints
 
 import pytest
 
-from elasticrecode.contract import settings
+from elasticrecode.contract.auth import Auth, SignIn
 from elasticrecode.contract.routes import ROUTES
-from elasticrecode.contract.settings import DispatchSettings, LogsSettings, SubmitSettings, WatchersSettings
+from elasticrecode.contract.settings import DispatchSettings
+from elasticrecode.contract.wiring import FUNCTIONS, Wiring
 from tests.conftest import ROOT
+from tests.fakes.wiring import wired
 
-QUEUES = {"cpu": {"a": "http://x/a"}, "gpu": {}, "vmaf": {}}
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_settings_come_back_as_they_were_written(name: str) -> None:
+    written = wired(
+        auth=Auth("iam", ("ops",)),
+        sign_in=SignIn("https://cognito.example", "client"),
+        presets={"a": {"vmaf": {"scale": "720p", "min": 90.5}}},
+        user_prefixes=[{"prefix": "s3://b/{userID}/", "access": "read"}],
+    ).settings_of(name)
+    assert type(written).read(written.environ()) == written
 
 
-@pytest.mark.parametrize(
-    "told",
-    [
-        SubmitSettings(
-            jobs_table="t",
-            registry_table="r",
-            queues=QUEUES,
-            presets={"a": {"vmaf": {"scale": "720p", "min": 90.5}}},
-            user_prefixes=[{"prefix": "s3://b/{userID}/", "access": "read"}],
-            retention_days=3,
-            idempotency_days=1,
-        ),
-        LogsSettings(jobs_table="t", job_logs=False),
-        DispatchSettings(jobs_table="t", registry_table="r", queues=QUEUES, tally_queue="http://q"),
-        WatchersSettings(jobs_table="t", feed_table="f", connections_table="c", socket_management_url="http://x"),
-    ],
-)
-def test_settings_come_back_as_they_were_written(told: settings.Settings) -> None:
-    assert type(told).read(told.environ()) == told
+def test_every_function_has_its_settings_in_the_wiring() -> None:
+    assert {path.parent.name for path in ROOT.glob("functions/*/handler.py")} == FUNCTIONS.keys()
+    wiring = get_type_hints(Wiring)
+    for kind in FUNCTIONS.values():
+        for field, type_ in get_type_hints(kind).items():
+            assert wiring.get(field) == type_, f"Wiring lacks {field} of {kind.__name__}, or has another type"
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_handler_reads_the_settings_class_of_the_wiring(name: str) -> None:
+    source = (ROOT / "functions" / name / "handler.py").read_text()
+    composed = re.findall(r"^handler = compose\(\w+, (\w+)\)", source, re.MULTILINE)
+    assert composed == [FUNCTIONS[name].__name__]
 
 
 def test_a_missing_variable_is_named() -> None:

@@ -13,9 +13,6 @@ from elasticrecode.contract.settings import Presets, Queues, Rate, Settings, Use
 
 S = TypeVar("S", bound=Settings)
 
-_DAY_SECONDS = 86_400
-_WITHOUT_LOGS_SECONDS = 3_600
-
 FUNCTIONS: dict[str, type[Settings]] = {
     "append": settings.AppendSettings,
     "authorize": settings.AuthorizeSettings,
@@ -94,13 +91,9 @@ class Wiring(Struct, frozen=True, kw_only=True):
     allowed: list[str]
     networks: list[str]
     retention_days: int
+    event_retention_seconds: int
     idempotency_days: int
     max_strikes: int
-
-    @property
-    def event_retention_seconds(self) -> int:
-        """Seconds for which events are stored; without job logs long enough to push them."""
-        return self.retention_days * _DAY_SECONDS if self.job_logs else _WITHOUT_LOGS_SECONDS
 
     def settings(self, kind: type[S]) -> S:
         """The settings of one class. AttributeError names a field that the wiring lacks."""
