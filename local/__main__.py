@@ -13,15 +13,15 @@ from local.processes import Supervisor
 
 
 def up(place: Place, supervisor: Supervisor) -> None:
-    """Start what is missing and leave it running."""
+    """Start what is missing, deploy what has changed, and leave it running."""
     deployment.refuse_other_port(place)
     if not supervisor.running():
         processes.refuse_busy_ports(place)
     place.make()
-    known = place.stack() if place.stack_file.exists() else None
+    deployed = place.stack() if place.stack_file.exists() else None
     cluster.prepare(place)
     with step("Starting the embedded AWS"):
-        running = known if supervisor.running() else None
+        running = deployed if supervisor.running() else None
         supervisor.keep(processes.programs(place, running, deploying=not deployment.is_current(place)))
         deployment.wait_for_aws(place, supervisor)
     current = deployment.is_current(place)
@@ -37,20 +37,20 @@ def up(place: Place, supervisor: Supervisor) -> None:
         deployment.discover(place)
 
 
-def up_and_say(place: Place, supervisor: Supervisor) -> None:
-    """Start, and say where it is."""
+def up_and_report(place: Place, supervisor: Supervisor) -> None:
+    """Start, and print the address and how to sign in."""
     up(place, supervisor)
-    print(f"Up: {place.url}/ (what was deployed: {place.stack_file})")
+    print(f"Up: {place.url}/ (names and addresses of the stack: {place.stack_file})")
     if place.auth != "none":
         print(
-            f"Sign in on this page with a name and its password in {place.users}, or\n"
+            f"Sign in on this page with a name and password of {place.users}, or\n"
             f"  curl {users.option(place)} {place.url}/api/v1   (as {users.OPERATOR};"
-            f" AS={users.USER} for the other)"
+            f" add AS={users.USER} to be the other user)"
         )
 
 
 def run(place: Place, supervisor: Supervisor) -> None:
-    """Start, and do the main job once."""
+    """Start, and run the demonstration."""
     up(place, supervisor)
     demonstrate(place, supervisor)
 
@@ -62,7 +62,7 @@ def down(place: Place, supervisor: Supervisor) -> None:
 
 
 def clean(place: Place, supervisor: Supervisor) -> None:
-    """Stop everything, forget the data."""
+    """Stop everything, delete the data."""
     supervisor.end()
     if place.state.exists():
         shutil.rmtree(place.state)
@@ -77,7 +77,7 @@ def token(place: Place, supervisor: Supervisor) -> None:
 
 
 def logs(place: Place, supervisor: Supervisor) -> None:
-    """Follow all logs, those of processes that start later too."""
+    """Follow the logs of all processes."""
     del supervisor
     files = sorted(str(path) for path in place.logs.glob("*.log"))
     if not files:
@@ -86,7 +86,7 @@ def logs(place: Place, supervisor: Supervisor) -> None:
 
 
 _COMMANDS: dict[str, Callable[[Place, Supervisor], None]] = {
-    "up": up_and_say,
+    "up": up_and_report,
     "run": run,
     "down": down,
     "clean": clean,
@@ -97,7 +97,7 @@ _COMMANDS: dict[str, Callable[[Place, Supervisor], None]] = {
 
 
 def main() -> int:
-    """Do what was asked for. When it fails, one sentence says why, and no process stays."""
+    """Run a command; its exit status. When it fails it prints why, and stops the processes it has started."""
     if len(sys.argv) != 2 or sys.argv[1] not in _COMMANDS:
         print(f"usage: python -m local {'|'.join(_COMMANDS)}", file=sys.stderr)
         return 2
@@ -120,7 +120,7 @@ def main() -> int:
 
 
 def _give_up(supervisor: Supervisor | None) -> None:
-    """Leave no process behind of a start that failed."""
+    """Stop the processes of a start that failed."""
     if supervisor and sys.argv[1] in ("up", "run"):
         supervisor.end()
 

@@ -191,8 +191,8 @@ class Cluster:
         namespace = request.match_info.get("namespace")
         items = [kept for key, kept in sorted(self._deployments.items()) if namespace in (None, key[0])]
         metadata = {"resourceVersion": str(self._version)}
-        found = {"kind": "DeploymentList", "apiVersion": "apps/v1", "metadata": metadata, "items": items}
-        return web.json_response(found)
+        listed = {"kind": "DeploymentList", "apiVersion": "apps/v1", "metadata": metadata, "items": items}
+        return web.json_response(listed)
 
     async def _create(self, request: web.Request) -> web.Response:
         namespace, deployment = request.match_info["namespace"], _checked(await _body(request))

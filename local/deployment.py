@@ -20,7 +20,7 @@ _START_SECONDS = 60
 
 @contextmanager
 def step(doing: str) -> Iterator[None]:
-    """Say what takes a while, and how long it took."""
+    """Print the name of a step, and the time it took."""
     print(f"{doing} …", end=" ", flush=True)
     started = time.monotonic()
     yield
@@ -28,50 +28,50 @@ def step(doing: str) -> Iterator[None]:
 
 
 def wait_for_aws(place: Place, supervisor: Supervisor) -> None:
-    """Wait until the embedded AWS answers. LocalError when it does not."""
+    """Wait until the embedded AWS answers. LocalError when it does not in time."""
     _wait_for(f"{place.aws_url}/_ministack/health", AWS, "The embedded AWS", supervisor)
 
 
 def wait_for_front(place: Place, supervisor: Supervisor) -> None:
-    """Wait until the front door answers. LocalError when it does not."""
+    """Wait until the front door answers. LocalError when it does not in time."""
     _wait_for(f"{place.url}/", FRONT, "The front door", supervisor)
 
 
 def wait_for_cluster(place: Place, supervisor: Supervisor) -> None:
-    """Wait until the cluster answers. LocalError when it does not."""
+    """Wait until the cluster answers. LocalError when it does not in time."""
     trust = ssl.create_default_context(cafile=place.cluster_authority)
     _wait_for(f"{place.kubernetes_url}/readyz", CLUSTER, "The cluster", supervisor, trust)
 
 
 def discover(place: Place) -> None:
-    """Let the cluster's workers be known now and not in a minute. LocalError when the function fails."""
+    """Run discovery now instead of in a minute. LocalError when it fails."""
     lambdas = aws.client(place, "lambda")
     answer = lambdas.invoke(FunctionName=place.stack()["DiscoveryFunction"])
-    said = json.load(answer["Payload"])
-    if "FunctionError" in answer or said["unreachable"]:
-        raise LocalError(f"The cluster's workers could not be discovered: {said}.", place.logs / f"{AWS}.log")
+    result = json.load(answer["Payload"])
+    if "FunctionError" in answer or result["unreachable"]:
+        raise LocalError(f"Discovery of the cluster's workers failed: {result}.", place.logs / f"{AWS}.log")
 
 
-def _wait_for(url: str, name: str, what: str, supervisor: Supervisor, trust: ssl.SSLContext | None = None) -> None:
+def _wait_for(url: str, name: str, title: str, supervisor: Supervisor, trust: ssl.SSLContext | None = None) -> None:
     def answers() -> bool:
         if supervisor.state(name) == "FATAL":
-            raise LocalError(f"{what} does not start.", supervisor.log(name))
+            raise LocalError(f"{title} does not start.", supervisor.log(name))
         try:
             with urllib.request.urlopen(url, timeout=2, context=trust) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False
 
-    wait_for(answers, _START_SECONDS, f"{what} did not answer", supervisor.log(name))
+    wait_for(answers, _START_SECONDS, f"{title} did not answer", supervisor.log(name))
 
 
 def refuse_other_port(place: Place) -> None:
-    """LocalError when what is kept was made on another port: addresses of queues have it in them."""
+    """LocalError when the data was created with another AWS_PORT, which the addresses of its queues contain."""
     kept = json.loads(place.stack_file.read_text()).get("AwsEndpoint") if place.stack_file.exists() else None
     if kept and kept != place.aws_url:
         port = kept.rpartition(":")[2]
         raise LocalError(
-            f"What is kept in {place.state} was made with AWS_PORT={port}; use that, or `make clean` first."
+            f"The data in {place.state} was created with AWS_PORT={port}; use that port, or run `make clean` first."
         )
 
 
@@ -95,16 +95,16 @@ def deploy(place: Place) -> dict[str, str]:
     with step("Deploying the stack"):
         outputs = place.state / "outputs.json"
         _cdk(place, log, "deploy", "--require-approval", "never", "--outputs-file", str(outputs))
-    (told,) = json.loads(outputs.read_text()).values()
-    stack = _noted(place, told)
+    (outputs_of_stack,) = json.loads(outputs.read_text()).values()
+    stack = _noted(place, outputs_of_stack)
     sources.note(place, files)
     return stack
 
 
-def _noted(place: Place, told: Mapping[str, str]) -> dict[str, str]:
-    """What was deployed and where it is now, written down."""
+def _noted(place: Place, outputs: Mapping[str, str]) -> dict[str, str]:
+    """The stack's outputs and the addresses of this environment, after writing them to the stack file."""
     stack = {
-        **told,
+        **outputs,
         "Url": place.url,
         "AwsEndpoint": place.aws_url,
         "Region": REGION,

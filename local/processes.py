@@ -28,7 +28,7 @@ _DEAD = ("FATAL", "EXITED", "BACKOFF")
 
 
 class Program(NamedTuple):
-    """One process: its name, its command and what its environment has beyond supervisord's."""
+    """One process: its name, its command, and its environment in addition to supervisord's."""
 
     name: str
     command: tuple[str, ...]
@@ -36,12 +36,12 @@ class Program(NamedTuple):
 
 
 class Supervisor:
-    """Starts supervisord when it is needed and ends it with all it keeps."""
+    """Starts supervisord, and stops it with all its processes."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
         self._conf = place.state / "supervisord.conf"
-        # A socket's path may have about 100 characters, which a checkout's may exceed.
+        # The path of a socket is limited to about 100 characters, which a checkout's may exceed.
         name = hashlib.sha256(str(place.state).encode()).hexdigest()[:16]
         self._socket = Path(tempfile.gettempdir(), f"elasticrecode-{os.getuid()}-{name}.sock")
 
@@ -53,7 +53,7 @@ class Supervisor:
             return False
 
     def keep(self, programs: list[Program]) -> None:
-        """Run exactly these: start what is missing or has died, restart what has changed, leave the rest alone."""
+        """Run exactly these programs: start missing ones, restart changed ones, leave the others alone."""
         for folder in (self._place.logs, self._place.scratch):
             folder.mkdir(parents=True, exist_ok=True)
         self._conf.write_text(self._configuration(programs))
@@ -63,7 +63,7 @@ class Supervisor:
                 [sys.executable, "-m", "supervisor.supervisord", "-c", str(self._conf)],
                 check=True,
                 cwd=ROOT,
-                # What it runs inherits nothing of the user's own account.
+                # Its processes must not inherit the user's own AWS account.
                 env={name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
             )
             wait_for(self.running, _START_SECONDS, "supervisord did not start", self.log("supervisord"))
@@ -79,37 +79,37 @@ class Supervisor:
             self.wait_until_running(program.name)
 
     def _start(self, name: str) -> None:
-        """Start a process that is not running, unless supervisord has just done so itself."""
+        """Start a process. LocalError when supervisord cannot; no error when it already has."""
         try:
             self._ask("startProcess", name, False)
         except xmlrpc.client.Fault as fault:
             if fault.faultCode != Faults.ALREADY_STARTED:
-                raise LocalError(f"{name} can't be started: {fault.faultString}.", self.log(name)) from fault
+                raise LocalError(f"{name} cannot be started: {fault.faultString}.", self.log(name)) from fault
 
     def wait_until_running(self, name: str) -> None:
-        """LocalError when the process dies instead."""
+        """Wait until a process runs. LocalError when it ends."""
 
         def started() -> bool:
             state = self.state(name)
             if state in ("FATAL", "EXITED"):
-                raise LocalError(f"{name} ended as soon as it was started.", self.log(name))
+                raise LocalError(f"{name} ended right after its start.", self.log(name))
             return state == "RUNNING"
 
         wait_for(started, _START_SECONDS, f"{name} did not start", self.log(name))
 
     def check(self, started: Mapping[str, int]) -> None:
-        """LocalError when one of the processes that had these ids has died."""
+        """LocalError when a process has died since it had the id in `started` (name → id)."""
         for name, pid in started.items():
             info = self._ask("getProcessInfo", name)
             if info["statename"] in _DEAD or info["pid"] != pid:
                 raise LocalError(f"{name} died.", self.log(name))
 
     def pids(self) -> dict[str, int]:
-        """Name → process id of what is running."""
+        """Name → process id of the running processes."""
         return {info["name"]: info["pid"] for info in self._ask("getAllProcessInfo") if info["pid"]}
 
     def state(self, name: str) -> str:
-        """Supervisord's word for the state of a process."""
+        """The state of a process in supervisord's words, such as RUNNING or FATAL."""
         return str(self._ask("getProcessInfo", name)["statename"])
 
     def log(self, name: str) -> Path:
@@ -117,19 +117,19 @@ class Supervisor:
         return self._place.logs / f"{name}.log"
 
     def end(self) -> None:
-        """Stop every process and supervisord itself; nothing happens when it does not run."""
+        """Stop all processes and supervisord, if it runs."""
         if not self.running():
             return
         pid, groups = self._ask("getPID"), self.pids().values()
         self._ask("shutdown")
         wait_for(lambda: not _alive(pid), 3 * _STOP_SECONDS, "supervisord did not end", self.log("supervisord"))
-        for group in groups:  # the embedded AWS ends before the functions that it runs
+        for group in groups:  # functions outlive the embedded AWS that started them
             with suppress(ProcessLookupError):
                 os.killpg(group, signal.SIGKILL)
         shutil.rmtree(self._place.functions, ignore_errors=True)
 
     def _ask(self, method: str, *arguments: object) -> Any:
-        """Call one of supervisord's XML-RPC methods."""
+        """The result of one of supervisord's XML-RPC methods."""
         transport = SupervisorTransport(None, None, f"unix://{self._socket}")
         try:
             proxy = xmlrpc.client.ServerProxy("http://localhost", transport=transport)
@@ -171,9 +171,9 @@ class Supervisor:
 
 
 def programs(place: Place, stack: Mapping[str, str] | None, *, deploying: bool = False) -> list[Program]:
-    """What an environment runs: the embedded AWS, and once the stack is deployed all that stands around it.
+    """The programs of an environment: the embedded AWS, and with a deployed `stack` front door, cluster and workers.
 
-    While the CDK CLI is deploying, IAM is not enforced: it could not publish its assets.
+    IAM is not enforced while the CDK CLI deploys, as the CLI could not publish its assets then.
     """
     python = {"PYTHONPATH": f"{ROOT / 'layers' / 'core' / 'python'}:{ROOT}", "PYTHONUNBUFFERED": "1"}
     aws = Program(
@@ -237,12 +237,12 @@ def refuse_busy_ports(place: Place) -> None:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
-                free = f"free it or choose another with {name}=…"
+                free = f"stop that program or choose another port with {name}=…"
                 raise LocalError(f"Port {port} is used by another program; {free}") from None
 
 
 def wait_for(condition: Callable[[], bool], seconds: float, otherwise: str, log: Path) -> None:
-    """Wait until the condition holds. LocalError with the sentence `otherwise` when it does not in time."""
+    """Wait until the condition holds. LocalError with the text `otherwise` after `seconds`."""
     until = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > until:

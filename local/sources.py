@@ -9,7 +9,7 @@ from infra import version
 from local.place import ROOT, Place
 
 COMMIT, OPTIONS = "the commit", "the options"
-"""Pseudo-files: what a deployment depends on besides its files."""
+"""Pseudo-files: the other inputs of a deployment."""
 _PATHS = ("app.py", "cdk.json", "infra", "functions", "layers")
 
 
@@ -30,7 +30,7 @@ def deployed(place: Place) -> dict[str, str] | None:
 
 
 def note(place: Place, files: Mapping[str, str] | None) -> None:
-    """Note what a finished deployment was built from, or with None that a deployment has begun."""
+    """Write down the files of a finished deployment; None when one begins."""
     if files is None:
         _file(place).unlink(missing_ok=True)
     else:

@@ -103,7 +103,7 @@ class _Functions:
 
 
 def sync(place: Place, supervisor: Supervisor, root: Path = ROOT) -> list[str]:
-    """Update what has changed below `root`; the parts updated, such as `functions/logs` and `layers/core`.
+    """Update the parts that have changed below `root`, and return them: `functions/logs`, `layers/core`.
 
     LocalError, before anything is updated, when nothing runs or a change needs `make up`.
     """
@@ -127,12 +127,12 @@ def sync(place: Place, supervisor: Supervisor, root: Path = ROOT) -> list[str]:
 
 
 def restore(place: Place, *, deployed: bool) -> None:
-    """Repeat what was synced before, from the files as they are, after a deployment or when they differ from it."""
+    """Sync the parts again that were synced before, when the stack was deployed or their files have changed."""
     synced, now = Synced(place), sources.read(place)
     today = {path: digest for path, digest in now.items() if _part(path) in synced.parts}
     if not synced.parts or not (deployed or today != synced.files):
         return
-    with step("Repeating what was synced"):
+    with step("Repeating earlier syncs"):
         functions = _Functions(place)
         for part in synced.parts:
             if part in functions:
@@ -141,7 +141,7 @@ def restore(place: Place, *, deployed: bool) -> None:
 
 
 def report(place: Place, supervisor: Supervisor) -> None:
-    """Sync, and print what was updated and how long it took."""
+    """Sync, and print the updated parts and the time it took."""
     started = time.monotonic()
     parts = sync(place, supervisor)
     seconds = time.monotonic() - started

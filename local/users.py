@@ -1,4 +1,4 @@
-"""The users of this machine, where callers are asked who they are: one like others, and an operator."""
+"""The users of `AUTH=cognito` on this machine: an ordinary one and an operator."""
 
 import json
 import os
@@ -13,7 +13,7 @@ USER, OPERATOR = "local", "operator"
 
 
 def prepare(place: Place) -> None:
-    """Make the two, once."""
+    """Create the two users once, with random passwords in the file of users."""
     if place.auth == "none":
         return
     pool = place.stack()["UserPool"]
@@ -27,7 +27,7 @@ def prepare(place: Place) -> None:
 
 
 def make(client: Any, pool: str, name: str, password: str, groups: list[str]) -> None:
-    """A user with a password, who need not change it."""
+    """Create a user with a permanent password, in groups, unless it exists."""
     try:
         client.admin_create_user(UserPoolId=pool, Username=name, MessageAction="SUPPRESS")
     except client.exceptions.UsernameExistsException:
@@ -38,34 +38,34 @@ def make(client: Any, pool: str, name: str, password: str, groups: list[str]) ->
 
 
 def token(place: Place, name: str, password: str = "") -> str:
-    """An ID token of a user, signed in as any client does. LocalError when nothing is deployed or he is not there."""
+    """An ID token of a user, from a sign-in. LocalError when nothing is deployed or the user does not exist."""
     stack, known = place.stack(), _passwords(place)
     if "UserPoolClient" not in stack or not (password or name in known):
-        raise LocalError(f"There is no user {name}: `make up AUTH=cognito` makes {USER} and {OPERATOR}.")
+        raise LocalError(f"There is no user {name}; `make up AUTH=cognito` creates {USER} and {OPERATOR}.")
     answer = cognito(place).initiate_auth(
         ClientId=stack["UserPoolClient"],
         AuthFlow="USER_PASSWORD_AUTH",
         AuthParameters={"USERNAME": name, "PASSWORD": password or known[name]},
     )
-    found: str = answer["AuthenticationResult"]["IdToken"]
-    return found
+    id_token: str = answer["AuthenticationResult"]["IdToken"]
+    return id_token
 
 
 def headers(place: Place, name: str = OPERATOR) -> dict[str, str]:
-    """What a request needs to be this user's; nothing where nobody is asked."""
+    """The headers that authenticate a user; none with AUTH=none."""
     return {} if place.auth == "none" else {"Authorization": f"Bearer {token(place, name)}"}
 
 
 def option(place: Place) -> str:
-    """What makes requests of curl and wscat an operator's, in a shell that knows nothing of this one."""
+    """The option of curl and wscat that authenticates the operator, for any shell."""
     return f'-H "Authorization: $(make -s token{place.chosen})"'
 
 
 def _passwords(place: Place) -> dict[str, str]:
-    found: dict[str, str] = json.loads(place.users.read_text()) if place.users.exists() else {}
-    return found
+    passwords: dict[str, str] = json.loads(place.users.read_text()) if place.users.exists() else {}
+    return passwords
 
 
 def cognito(place: Place) -> Any:
-    """A client of the embedded AWS's Cognito, as its administrator."""
+    """A client of Cognito in the embedded AWS, as its administrator."""
     return aws.client(place, "cognito-idp")

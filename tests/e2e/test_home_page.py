@@ -1,4 +1,4 @@
-"""The home page of the deployed stack, in Chromium: people sign in and see what happens to their jobs."""
+"""The home page of the deployed stack, in Chromium: users sign in and watch their jobs."""
 
 import secrets
 import shutil
@@ -26,15 +26,15 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, deployed: Deployed) -> Iterator[Page]:
-    """The home page, opened by somebody new. Whatever its policy forbids fails the test."""
+    """The home page in a new browser context. Violations of its policy fail the test."""
     with browser.new_context() as context:
         page = context.new_page()
-        said: list[str] = []
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
+        logged: list[str] = []
+        page.on("console", lambda message: logged.append(message.text))
+        page.on("pageerror", lambda error: logged.append(str(error)))
         page.goto(deployed.place.url)
         yield page
-        assert not [line for line in said if "Content Security Policy" in line or "Error" in line]
+        assert not [line for line in logged if "Content Security Policy" in line or "Error" in line]
 
 
 def sign_in(page: Page, name: str, password: str) -> None:
@@ -43,7 +43,7 @@ def sign_in(page: Page, name: str, password: str) -> None:
     page.get_by_role("button", name="Sign in").click()
 
 
-def test_who_signs_in_sees_his_own_jobs_live_and_nobody_elses(page: Page, deployed: Deployed) -> None:
+def test_a_user_sees_own_jobs_live_and_no_others(page: Page, deployed: Deployed) -> None:
     ann, bob = TENANTS
     sign_in(page, ann, PASSWORD + "x")
     expect(page.get_by_role("alert")).to_have_text("Incorrect username or password.")
@@ -60,7 +60,7 @@ def test_who_signs_in_sees_his_own_jobs_live_and_nobody_elses(page: Page, deploy
     assert page.evaluate("localStorage.length") == 0
 
 
-def test_a_new_user_chooses_a_password_and_stays_in(page: Page, deployed: Deployed) -> None:
+def test_a_new_user_sets_a_password_and_stays_signed_in(page: Page, deployed: Deployed) -> None:
     pool, name = deployed.stack["UserPool"], f"new-{secrets.token_hex(4)}"
     client = users.cognito(deployed.place)
     client.admin_create_user(
@@ -74,7 +74,7 @@ def test_a_new_user_chooses_a_password_and_stays_in(page: Page, deployed: Deploy
     expect(page.get_by_role("status")).to_have_text("live")
 
 
-def test_who_has_an_authenticator_is_asked_for_its_code(page: Page, deployed: Deployed) -> None:
+def test_a_user_with_an_authenticator_enters_its_code(page: Page, deployed: Deployed) -> None:
     pool, name = deployed.stack["UserPool"], f"careful-{secrets.token_hex(4)}"
     client = users.cognito(deployed.place)
     users.make(client, pool, name, PASSWORD, [])
@@ -94,7 +94,7 @@ def test_who_has_an_authenticator_is_asked_for_its_code(page: Page, deployed: De
     expect(page.get_by_role("status")).to_have_text("live")
 
 
-def test_a_token_that_has_ended_is_renewed_without_a_word(page: Page) -> None:
+def test_an_expired_token_is_renewed_without_a_form(page: Page) -> None:
     sign_in(page, TENANTS[0], PASSWORD)
     expect(page.get_by_role("status")).to_have_text("live")
     answered = page.evaluate("async () => { token = 'ended.token.here'; return (await ask('GET', '/api/v1')).server }")

@@ -1,4 +1,4 @@
-"""What the local front door does with requests that few clients send, over real sockets."""
+"""The local front door and unusual requests, over real sockets."""
 
 import asyncio
 import gzip
@@ -31,7 +31,7 @@ async def ask(port: int, *parts: bytes) -> tuple[int, dict[str, str], bytes]:
 
 
 def sent(*parts: bytes, api: Callable[[web.Request, bytes], Any] = lambda *_: None) -> tuple[int, dict[str, str], Any]:
-    """What a front door answers to the bytes of a request, before an API that says what `api` does, all in JSON."""
+    """Status, headers and JSON of the front door's answer; the API behind it answers with the result of `api`."""
 
     async def answer(request: web.Request) -> web.Response:
         return web.json_response(api(request, await request.read()))
@@ -56,9 +56,9 @@ def posted(body: bytes, *headers: bytes) -> tuple[bytes, ...]:
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
 @pytest.mark.parametrize("body", [b'{"a": 1}', gzip.compress(b'{"a": 1}')], ids=["plain", "compressed"])
-def test_a_body_goes_on_as_it_came(coding: str, body: bytes) -> None:
+def test_a_body_passes_unchanged(coding: str, body: bytes) -> None:
     request = posted(body, b"Content-Encoding: " + coding.encode())
-    status, _, got = sent(*request, api=lambda told, read: [told.headers["Content-Encoding"], read.hex()])
+    status, _, got = sent(*request, api=lambda request, body: [request.headers["Content-Encoding"], body.hex()])
     assert (status, got) == (200, [coding, body.hex()])
 
 
@@ -74,7 +74,7 @@ def test_a_body_goes_on_as_it_came(coding: str, body: bytes) -> None:
     ],
     ids=["a long header", "a long line", "a header with NUL", "a header without colon", "a broken chunk", "no HTTP"],
 )
-def test_what_is_no_proper_request_is_neither_repeated_nor_logged(
+def test_a_malformed_request_is_neither_echoed_nor_logged(
     parts: tuple[bytes, ...], why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -85,8 +85,8 @@ def test_what_is_no_proper_request_is_neither_repeated_nor_logged(
     assert SECRET[:4] not in str(got) + caplog.text
 
 
-def test_a_header_as_long_as_api_gateway_takes_goes_on() -> None:
+def test_a_header_of_10_000_bytes_passes() -> None:
     token = "x" * 10_000
     request = posted(b"{}", b"Authorization: " + token.encode())
-    status, _, got = sent(*request, api=lambda told, _: told.headers["Authorization"] == token)
+    status, _, got = sent(*request, api=lambda request, _: request.headers["Authorization"] == token)
     assert (status, got) == (200, True)

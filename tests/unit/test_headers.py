@@ -34,7 +34,7 @@ def test_the_page_may_connect_to_the_sign_in_url() -> None:
 
 
 class Page(HTMLParser):
-    """The elements of a page with their attributes, and what stands inside scripts and styles."""
+    """The elements of a page with their attributes, and its inline scripts and styles."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What the embedded mode refuses before it starts anything, whose its folder is, and what it says of users."""
+"""The settings of an environment on one machine, its private folder, and its users."""
 
 import json
 import shutil
@@ -19,24 +19,24 @@ from local.processes import Supervisor, refuse_busy_ports
     ("name", "value"),
     [("PORT", "0"), ("PORT", "²"), ("PORT", "70000"), ("AWS_PORT", "x"), ("WORKERS", "65"), ("LEASE_SECONDS", "2")],
 )
-def test_a_number_that_cannot_be_is_named(name: str, value: str) -> None:
+def test_a_number_out_of_range_is_refused_with_its_range(name: str, value: str) -> None:
     with pytest.raises(LocalError, match=rf"{name} must be a whole number from \d+ to \d+"):
         Place.read({name: value})
 
 
-def test_a_word_that_is_none_of_those_known_is_named() -> None:
+def test_an_unknown_word_is_refused_with_the_allowed_ones() -> None:
     with pytest.raises(LocalError, match="IAM must be open or enforced, not 'on'"):
         Place.read({"IAM": "on"})
 
 
 @pytest.mark.parametrize("ports", [{"PORT": "4566"}, {"K8S_PORT": "8080"}, {"AWS_PORT": "9000", "K8S_PORT": "9000"}])
-def test_three_ports_are_three(ports: dict[str, str]) -> None:
+def test_the_three_ports_must_differ(ports: dict[str, str]) -> None:
     with pytest.raises(LocalError, match="PORT, AWS_PORT and K8S_PORT must be different"):
         Place.read(ports)
 
 
 @pytest.mark.parametrize("name", ["PORT", "AWS_PORT", "K8S_PORT"])
-def test_a_busy_port_is_named(name: str) -> None:
+def test_a_busy_port_is_refused_with_its_variable(name: str) -> None:
     with socket.socket() as busy, socket.socket() as other, socket.socket() as another:
         for probe in (busy, other, another):
             probe.bind(("127.0.0.1", 0))
@@ -49,7 +49,7 @@ def test_a_busy_port_is_named(name: str) -> None:
             refuse_busy_ports(Place.read(ports))
 
 
-def test_what_is_kept_stays_on_its_port(tmp_path: Path) -> None:
+def test_data_of_another_aws_port_is_refused(tmp_path: Path) -> None:
     place = Place.read({"LOCAL_DIR": str(tmp_path), "AWS_PORT": "5000"})
     refuse_other_port(place)
     place.stack_file.write_text(json.dumps({"AwsEndpoint": "http://localhost:5001"}))
@@ -60,7 +60,7 @@ def test_what_is_kept_stays_on_its_port(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [None, 0o755, 0o777])
-def test_the_folder_is_its_owners_alone_also_when_it_was_there(tmp_path: Path, mode: int | None) -> None:
+def test_the_folder_is_private_even_if_it_existed(tmp_path: Path, mode: int | None) -> None:
     folder = tmp_path / "above" / "folder"
     if mode:
         folder.mkdir(parents=True)
@@ -69,29 +69,29 @@ def test_the_folder_is_its_owners_alone_also_when_it_was_there(tmp_path: Path, m
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_folder_that_cannot_be_is_named(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(LocalError, match="file can't be a folder"):
+    with pytest.raises(LocalError, match="file cannot be created as a private folder"):
         Place.read({"LOCAL_DIR": str(tmp_path / "file")}).make()
 
 
-def test_no_folder_is_the_usual_one() -> None:
+def test_an_empty_local_dir_is_the_default_folder() -> None:
     assert Place.read({"LOCAL_DIR": ""}) == Place.read({})
 
 
 @pytest.mark.parametrize("name", ["", "a folder"])
-def test_a_token_is_asked_for_where_it_was_told_in_any_shell(tmp_path: Path, name: str) -> None:
+def test_the_option_of_curl_finds_the_environment_from_any_shell(tmp_path: Path, name: str) -> None:
     place = Place.read({"LOCAL_DIR": str(tmp_path / name)} if name else {})
     script = tmp_path / "make"
     script.write_text('#!/bin/sh\nprintf "%s|" "$@"\n')
     script.chmod(0o755)
     shell = [shutil.which("bash") or "bash", "-c", f"printf '%s\n' {users.option(place)}"]
-    said = subprocess.run(shell, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=True).stdout
+    output = subprocess.run(shell, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=True).stdout
     folder = f"LOCAL_DIR={tmp_path / name}|" if name else ""
-    assert said == f"-H\nAuthorization: -s|token|{folder}\n"
+    assert output == f"-H\nAuthorization: -s|token|{folder}\n"
 
 
-def test_who_asks_for_a_token_hears_first_that_nothing_is_up(tmp_path: Path) -> None:
+def test_a_token_needs_a_deployed_and_running_stack_and_a_known_user(tmp_path: Path) -> None:
     place = Place.read({"LOCAL_DIR": str(tmp_path)})
     with pytest.raises(LocalError, match="Nothing is deployed"):
         token(place, Supervisor(place))
@@ -104,7 +104,7 @@ def test_who_asks_for_a_token_hears_first_that_nothing_is_up(tmp_path: Path) -> 
         users.token(place, users.USER)
 
 
-def test_users_of_before_are_none_where_nobody_is_asked(tmp_path: Path) -> None:
+def test_users_of_an_earlier_deployment_get_no_token_without_cognito(tmp_path: Path) -> None:
     place = Place.read({"LOCAL_DIR": str(tmp_path)})
     place.stack_file.write_text(json.dumps({"AwsEndpoint": place.aws_url}))
     place.users.write_text(json.dumps({users.USER: "secret"}))
