@@ -146,7 +146,7 @@ def _compare(scenario: Scenario, field: str, other: str, limit: float) -> tuple[
 
 def _cpu() -> float:
     """CPU microseconds per job of one router that gets new measurements every _CPU_LOOK jobs."""
-    looks = [
+    measurements = [
         [
             Queue(
                 name=f"queue-{n}",
@@ -160,11 +160,11 @@ def _cpu() -> float:
         for at in range(_CPU_JOBS // _CPU_LOOK)
     ]
     wants = [Want("cpu", "normal", n % 10) for n in range(_CPU_LOOK)]
-    router = Router(looks[0])
+    router = Router(measurements[0])
     begun = time.process_time()
-    for look in looks:
-        router.update(look)
-        now = look[0].load.at
+    for queues in measurements:
+        router.update(queues)
+        now = queues[0].load.at
         for want in wants:
             router.choose(want, now)
     return (time.process_time() - begun) / _CPU_JOBS * 1e6

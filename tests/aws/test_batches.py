@@ -41,14 +41,14 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def take(stack: Stack, queue: str) -> list[Task]:
     """The messages of a queue as Lambda hands them over. They stay on the queue, hidden, until they are deleted."""
-    found: list[Task] = []
+    result: list[Task] = []
     while True:
         answer = stack.sqs.receive_message(
             QueueUrl=stack.queue[queue], MaxNumberOfMessages=10, AttributeNames=["ApproximateReceiveCount"]
         )
         if not answer.get("Messages"):
-            return found
-        found += [
+            return result
+        result += [
             {
                 "messageId": message["MessageId"],
                 "receiptHandle": message["ReceiptHandle"],
@@ -91,8 +91,8 @@ def taken(stack: Stack, **order: Any) -> str:
 
 
 def shown(stack: Stack, batch_id: str) -> dict[str, Any]:
-    found: dict[str, Any] = call(stack.batch, routes.BATCH, parameters={"batchID": batch_id}).body
-    return found
+    result: dict[str, Any] = call(stack.batch, routes.BATCH, parameters={"batchID": batch_id}).body
+    return result
 
 
 def manifest(stack: Stack, text: bytes | str) -> str:
@@ -106,9 +106,9 @@ def uris(count: int) -> list[str]:
 
 def records(stack: Stack, batch_id: str) -> list[dict[str, Any]]:
     """The records of a batch's jobs, by position."""
-    found = [item for item in stack.items() if item["item"]["S"] == "job" and ids.batch_of(item["jobID"]["S"])]
+    result = [item for item in stack.items() if item["item"]["S"] == "job" and ids.batch_of(item["jobID"]["S"])]
     return sorted(
-        (item for item in found if item["batchID"]["S"] == batch_id), key=lambda item: str(item["jobID"]["S"])
+        (item for item in result if item["batchID"]["S"] == batch_id), key=lambda item: str(item["jobID"]["S"])
     )
 
 
@@ -125,8 +125,8 @@ def finish(stack: Stack, *job_ids: str, action: str = "JobFinished", **more: Any
 
 
 def assert_counts_are_the_records(stack: Stack, batch_id: str) -> None:
-    found, record = Counter(item["state"]["S"] for item in records(stack, batch_id)), shown(stack, batch_id)
-    assert {state: record[state] for state in STATES} == {state: found[state] for state in STATES}
+    result, record = Counter(item["state"]["S"] for item in records(stack, batch_id)), shown(stack, batch_id)
+    assert {state: record[state] for state in STATES} == {state: result[state] for state in STATES}
 
 
 def test_the_documented_batch_runs_to_its_end(stack: Stack) -> None:
@@ -798,15 +798,15 @@ def test_jobs_of_a_batch_are_listed_by_state_in_pages(stack: Stack) -> None:
     work(stack)
 
     def listed(**filters: str) -> list[int]:
-        found: list[int] = []
+        result: list[int] = []
         query = {"userID": USER, "batchID": batch_id, "limit": "7"} | filters
         while query:
             answer = call(stack.jobs, routes.JOBS, query=query)
             assert all(record["batchID"] == batch_id for record in answer.body)
-            found += [ids.position(record["jobID"]) for record in answer.body]
+            result += [ids.position(record["jobID"]) for record in answer.body]
             url = urlsplit(answer.headers.get("Link", "<>").split(">")[0].lstrip("<"))
             query = {name: value for name, (value,) in parse_qs(url.query).items()}
-        return found
+        return result
 
     assert listed() == [*range(24, -1, -1)]
     assert listed(state="finished") == [*range(11, -1, -1)]

@@ -1,4 +1,4 @@
-"""What is known of queues, and what it does to jobs: pauses, loads, fair queues, deserted queues."""
+"""The registry and its effect on jobs: pauses, loads, fair queues, deserted queues."""
 
 import json
 import time
@@ -26,8 +26,8 @@ PAUSED = {"queue": "ffmpeg_job"}
 
 
 @pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is known from before."""
+def unbuffered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read and measure at every call."""
     monkeypatch.setattr(registry, "REFRESH_SECONDS", 0)
     monkeypatch.setattr(loads, "MEASURE_SECONDS", 0)
 
@@ -43,18 +43,18 @@ def resume(stack: Stack, queue: str = "ffmpeg_job") -> Any:
 def backlog(stack: Stack, queue: str) -> dict[str, Any]:
     answer = call(stack.workers, routes.WORKER_BACKLOG)
     assert answer.status == 200, answer
-    (found,) = [entry for entry in answer.body if entry["queue"] == queue]
-    return dict(found)
+    (only,) = [entry for entry in answer.body if entry["queue"] == queue]
+    return dict(only)
 
 
 def discovered(stack: Stack, *workers: tuple[str, int], served: float | None = None) -> None:
-    """Let workers of queues be known: queue, ready replicas."""
+    """Register workers, each as (queue, ready replicas)."""
     now = time.time()
-    made = [
+    deployments = [
         Worker(cluster="c", namespace="n", name=queue, queue=queue, kind="ffmpeg", ready=ready, desired=1)
         for queue, ready in workers
     ]
-    stack.registry.save_cluster(ClusterView(name="c", seen=now, workers=made))
+    stack.registry.save_cluster(ClusterView(name="c", seen=now, workers=deployments))
     registered: dict[str, RegisteredQueue] = {}
     for queue, ready in workers:
         url = stack.queue.setdefault(queue, stack.sqs.create_queue(QueueName=queue)["QueueUrl"])
@@ -64,25 +64,23 @@ def discovered(stack: Stack, *workers: tuple[str, int], served: float | None = N
 
 
 def queues_of(stack: Stack) -> Counter[str]:
-    """How many records name each queue."""
+    """Queue → how many records name it."""
     return Counter(item["queue"]["S"] for item in stack.items() if item["item"]["S"] == "job")
 
 
-def test_the_backlog_tells_each_queue(stack: Stack) -> None:
+def test_the_backlog_has_each_queue(stack: Stack) -> None:
     submitted(stack)
     stack.flow()
-    told = backlog(stack, "ffmpeg_job")
+    answer = backlog(stack, "ffmpeg_job")
     expected = {
         "queue": "ffmpeg_job", "kind": "ffmpeg", "platform": "cpu", "visible": 1, "inFlight": 0,
         "readyReplicas": None, "weight": 1.0, "priority": [0, 100], "paused": False, "fault": None,
     }  # fmt: skip
-    assert {key: told[key] for key in expected} == expected
+    assert {key: answer[key] for key in expected} == expected
     assert backlog(stack, "vmaf_job")["kind"] == "vmaf"
 
 
-def test_how_long_the_oldest_job_waits_is_measured_among_running_ones(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_age_of_the_oldest_waiting_job_ignores_running_ones(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     first = submitted(stack)
     pass_time(monkeypatch, 100)
     submitted(stack)
@@ -93,7 +91,7 @@ def test_how_long_the_oldest_job_waits_is_measured_among_running_ones(
     assert backlog(stack, "ffmpeg_job")["oldestSeconds"] == pytest.approx(40, abs=5)
 
 
-def test_the_oldest_of_many_running_jobs_is_told_as_no_older_than_them(stack: Stack) -> None:
+def test_the_oldest_of_400_running_jobs_is_no_older_than_they_are(stack: Stack) -> None:
     body = contract("job_batch") | {"batchInputs": [f"s3://bucket/{n}.mp4" for n in range(400)]}
     call(stack.submit, routes.SUBMIT, body)
     since = JobsTable("jobs").oldest("ffmpeg_job")
@@ -104,9 +102,7 @@ def test_the_oldest_of_many_running_jobs_is_told_as_no_older_than_them(stack: St
     assert JobsTable("jobs").oldest("ffmpeg_job") == pytest.approx(since, abs=5000)
 
 
-def test_a_paused_queue_gets_no_work_and_its_jobs_are_held_until_it_is_resumed(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_jobs_of_a_paused_queue_are_held_until_it_is_resumed(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     assert pause(stack).body == {"queue": "ffmpeg_job", "paused": True}
     assert backlog(stack, "ffmpeg_job")["paused"]
     job_id = submitted(stack)
@@ -128,7 +124,7 @@ def test_a_paused_queue_gets_no_work_and_its_jobs_are_held_until_it_is_resumed(
     assert status(stack, job_id)["state"] == "queued"
 
 
-def test_a_paused_queue_gets_nothing_while_another_serves(stack: Stack) -> None:
+def test_a_paused_queue_gets_no_jobs_while_another_serves(stack: Stack) -> None:
     discovered(stack, ("ffmpeg_job", 1), ("ffmpeg_two", 1))
     pause(stack, "ffmpeg_two")
     body = contract("job_batch") | {"batchInputs": [f"s3://bucket/{n}.mp4" for n in range(100)]}
@@ -136,7 +132,8 @@ def test_a_paused_queue_gets_nothing_while_another_serves(stack: Stack) -> None:
     assert queues_of(stack) == {"ffmpeg_job": 100}
 
 
-def test_jobs_that_are_held_keep_no_other_waiting(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_held_jobs_hold_up_no_others(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(stack.reconcile.__globals__, "_RESEND_SECONDS", 600)  # a slow machine must not end the run
     pause(stack)
     body = contract("job_batch") | {"batchInputs": [f"s3://bucket/{n}.mp4" for n in range(600)]}
     call(stack.submit, routes.SUBMIT, body)
@@ -149,9 +146,7 @@ def test_jobs_that_are_held_keep_no_other_waiting(stack: Stack, monkeypatch: pyt
     assert stack.reconcile({}, None)["JobsResent"] == 600
 
 
-def test_jobs_that_no_queue_takes_leave_time_for_those_that_are_held(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_jobs_without_a_queue_leave_time_for_held_ones(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     pause(stack)
     held, refused = submitted(stack), submitted(stack)
     stack.flow()
@@ -166,7 +161,7 @@ def test_jobs_that_no_queue_takes_leave_time_for_those_that_are_held(
     assert status(stack, held)["state"] == "queued"
 
 
-def test_a_job_whose_queue_lost_it_while_paused_is_held_like_others(
+def test_a_job_whose_message_was_lost_is_held_while_its_queue_is_paused(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = submitted(stack)
@@ -180,7 +175,7 @@ def test_a_job_whose_queue_lost_it_while_paused_is_held_like_others(
     assert status(stack, job_id)["state"] == "queued"
 
 
-def test_a_retry_goes_to_no_paused_queue(stack: Stack) -> None:
+def test_a_retry_is_refused_while_the_queue_is_paused(stack: Stack) -> None:
     job_id = submitted(stack)
     call(stack.jobs, routes.CANCEL, parameters={"jobID": job_id})
     pause(stack)
@@ -191,17 +186,17 @@ def test_a_retry_goes_to_no_paused_queue(stack: Stack) -> None:
     assert call(stack.jobs, routes.RETRY, parameters={"jobID": job_id}).status == 202
 
 
-def test_pausing_a_queue_that_is_not_there_is_404_with_those_that_are(stack: Stack) -> None:
+def test_pausing_an_unknown_queue_is_404_with_the_known_ones(stack: Stack) -> None:
     answer = pause(stack, "nothing")
     assert answer.status == 404
     assert "ffmpeg_job, vmaf_job" in answer.body["detail"]
 
 
-def test_what_is_known_is_used_while_the_registry_cannot_be_read(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_read_is_used_while_the_registry_is_unavailable(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     submitted(stack)
 
-    def refuse(operation: str, asked: dict[str, Any]) -> Any:
-        if operation == "Query" and asked["TableName"] == "registry":
+    def refuse(operation: str, arguments: dict[str, Any]) -> Any:
+        if operation == "Query" and arguments["TableName"] == "registry":
             raise throttled(operation)
 
     with every_call(refuse, monkeypatch):
@@ -210,7 +205,7 @@ def test_what_is_known_is_used_while_the_registry_cannot_be_read(stack: Stack, m
             Registry("registry", stack.queues).queues()
 
 
-def test_messages_carry_their_users_group(stack: Stack) -> None:
+def test_messages_have_their_user_as_group(stack: Stack) -> None:
     for user in ("ann", "Ünïcode-" + "x" * 100):
         call(stack.submit, routes.SUBMIT, contract("job") | {"userid": user})
     stack.flow()
@@ -223,7 +218,7 @@ def test_messages_carry_their_users_group(stack: Stack) -> None:
     assert all(group.isascii() and len(group) <= 128 for group in groups)
 
 
-def test_the_seconds_of_finished_jobs_are_measured(stack: Stack) -> None:
+def test_seconds_per_job_are_measured_from_finished_jobs(stack: Stack) -> None:
     job_id = submitted(stack)
     stack.flow()
     claim = Claims("jobs", 30).claim(job_id, "w")
@@ -235,7 +230,7 @@ def test_the_seconds_of_finished_jobs_are_measured(stack: Stack) -> None:
     assert backlog(stack, "ffmpeg_job")["secondsPerJob"] == pytest.approx(12, abs=1)
 
 
-def test_a_new_container_routes_by_what_others_measured(stack: Stack) -> None:
+def test_a_new_container_routes_by_stored_loads(stack: Stack) -> None:
     discovered(stack, ("ffmpeg_job", 1), ("ffmpeg_two", 3))
     body = contract("job_batch") | {"batchInputs": [f"s3://bucket/{n}.mp4" for n in range(200)]}
     call(stack.submit, routes.SUBMIT, body)
@@ -248,7 +243,7 @@ def test_a_new_container_routes_by_what_others_measured(stack: Stack) -> None:
     assert record["queueReason"]
 
 
-def test_what_waits_on_a_deserted_queue_goes_where_workers_are(stack: Stack) -> None:
+def test_waiting_jobs_of_a_deserted_queue_move_to_one_with_workers(stack: Stack) -> None:
     discovered(stack, ("ffmpeg_job", 0), ("ffmpeg_two", 1))
     pause(stack, "ffmpeg_two")
     job_ids = [submitted(stack) for _ in range(12)]
@@ -265,7 +260,7 @@ def test_what_waits_on_a_deserted_queue_goes_where_workers_are(stack: Stack) -> 
     assert {status(stack, job_id)["queue"] for job_id in job_ids} == {"ffmpeg_two"}
 
 
-def test_what_waits_stays_where_it_is_while_no_other_queue_has_workers(stack: Stack) -> None:
+def test_waiting_jobs_stay_while_no_other_queue_has_workers(stack: Stack) -> None:
     discovered(stack, ("ffmpeg_job", 0), ("ffmpeg_two", 0), served=time.time() - 1000)
     for _ in range(5):
         submitted(stack)
@@ -275,7 +270,7 @@ def test_what_waits_stays_where_it_is_while_no_other_queue_has_workers(stack: St
 
 
 def piled_up(stack: Stack, jobs: int, *, deserted: bool = False) -> list[str]:
-    """Let jobs wait on `ffmpeg_job`, which has one worker or has long had none, and none on `ffmpeg_two` beside it."""
+    """Let jobs wait on `ffmpeg_job`, which has one worker or is deserted, beside an empty `ffmpeg_two`."""
     discovered(stack, ("ffmpeg_job", 1), ("ffmpeg_two", 1))
     pause(stack, "ffmpeg_two")
     job_ids = [submitted(stack) for _ in range(jobs)]
@@ -286,16 +281,16 @@ def piled_up(stack: Stack, jobs: int, *, deserted: bool = False) -> list[str]:
 
 
 def receives(stack: Stack, queue: str) -> list[int]:
-    """How often the visible messages of a queue were received before."""
+    """How often each visible message of a queue was received before."""
     counts: list[int] = []
-    while found := stack.sqs.receive_message(
+    while messages := stack.sqs.receive_message(
         QueueUrl=stack.queue[queue], MaxNumberOfMessages=10, AttributeNames=["ApproximateReceiveCount"]
     ).get("Messages"):
-        counts += (int(message["Attributes"]["ApproximateReceiveCount"]) - 1 for message in found)
+        counts += (int(message["Attributes"]["ApproximateReceiveCount"]) - 1 for message in messages)
     return counts
 
 
-def test_what_a_queue_has_too_much_of_goes_to_one_that_is_done_sooner_and_no_more(stack: Stack) -> None:
+def test_only_the_surplus_of_a_queue_moves_to_a_faster_one(stack: Stack) -> None:
     job_ids = piled_up(stack, 26)
     assert stack.reconcile({}, None)["JobsMoved"] == 13
     stack.flow()
@@ -307,23 +302,23 @@ def test_what_a_queue_has_too_much_of_goes_to_one_that_is_done_sooner_and_no_mor
     assert sum("sooner than on ffmpeg_job" in reason for reason in reasons) == 13
 
 
-def test_no_message_is_touched_where_queues_end_together(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_message_is_received_where_queues_finish_together(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     discovered(stack, ("ffmpeg_job", 1), ("ffmpeg_two", 1))
     body = contract("job_batch") | {"batchInputs": [f"s3://bucket/{n}.mp4" for n in range(50)]}
     call(stack.submit, routes.SUBMIT, body)
     stack.flow()
     received: list[str] = []
 
-    def watch(operation: str, asked: dict[str, Any]) -> Any:
+    def watch(operation: str, arguments: dict[str, Any]) -> Any:
         if operation == "ReceiveMessage":
-            received.append(asked["QueueUrl"])
+            received.append(arguments["QueueUrl"])
 
     with every_call(watch, monkeypatch):
         assert stack.reconcile({}, None)["JobsMoved"] == 0
     assert not {stack.queue["ffmpeg_job"], stack.queue["ffmpeg_two"]} & set(received)
 
 
-def test_a_flood_leaves_a_deserted_queue_in_one_run(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_180_jobs_leave_a_deserted_queue_in_one_run(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     piled_up(stack, 0, deserted=True)
     pause(stack, "ffmpeg_two")
     body = contract("job_batch") | {"batchInputs": [f"s3://bucket/{n}.mp4" for n in range(180)]}
@@ -336,7 +331,7 @@ def test_a_flood_leaves_a_deserted_queue_in_one_run(stack: Stack, monkeypatch: p
     assert len(stack.messages("ffmpeg_two")) == 180
 
 
-def test_only_the_message_of_a_job_that_has_ended_is_dropped(stack: Stack) -> None:
+def test_only_the_message_of_an_ended_job_is_deleted(stack: Stack) -> None:
     cancelled, running, waiting = piled_up(stack, 3, deserted=True)
     stack.sqs.send_message(QueueUrl=stack.queue["ffmpeg_job"], MessageBody=json.dumps(contract("queue_message")))
     call(stack.jobs, routes.CANCEL, parameters={"jobID": cancelled})
@@ -349,11 +344,11 @@ def test_only_the_message_of_a_job_that_has_ended_is_dropped(stack: Stack) -> No
         "queued",
     ]
     left = {json.loads(message["Body"])["jobid"] for message in stack.messages("ffmpeg_job")}
-    assert left == {running, contract("queue_message")["jobid"]}, "that of a running and of an unknown job, visible"
+    assert left == {running, contract("queue_message")["jobid"]}, "messages of running and unknown jobs stay visible"
     assert [json.loads(message["Body"])["jobid"] for message in stack.messages("ffmpeg_two")] == [waiting]
 
 
-def test_a_job_that_was_marked_before_a_crash_moves_all_the_same(stack: Stack) -> None:
+def test_a_job_postponed_before_a_crash_moves(stack: Stack) -> None:
     (job_id,) = piled_up(stack, 1, deserted=True)
     JobsTable("jobs").postpone([job_id], time.time_ns() // 1_000_000)
     assert stack.reconcile({}, None)["JobsMoved"] == 1
@@ -362,14 +357,12 @@ def test_a_job_that_was_marked_before_a_crash_moves_all_the_same(stack: Stack) -
     assert stack.messages("ffmpeg_job") == []
 
 
-def test_a_message_that_could_not_be_moved_is_visible_again_at_once(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_message_that_could_not_move_is_visible_at_once(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     unlucky, *_ = piled_up(stack, 12, deserted=True)
     stack.sqs.send_message(QueueUrl=stack.queue["ffmpeg_job"], MessageBody="no job")
 
-    def refuse(operation: str, asked: dict[str, Any]) -> Any:
-        if operation == "UpdateItem" and asked["Key"]["jobID"]["S"] == unlucky:
+    def refuse(operation: str, arguments: dict[str, Any]) -> Any:
+        if operation == "UpdateItem" and arguments["Key"]["jobID"]["S"] == unlucky:
             raise throttled(operation)
 
     with every_call(refuse, monkeypatch), pytest.raises(RuntimeError, match="2 things"):
@@ -382,15 +375,13 @@ def test_a_message_that_could_not_be_moved_is_visible_again_at_once(
     assert status(stack, unlucky)["state"] == "queued"
 
 
-def test_a_crash_before_the_message_is_deleted_leaves_one_too_many_that_does_no_harm(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_message_left_by_a_crash_does_no_harm(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     (job_id,) = piled_up(stack, 1, deserted=True)
     handles: list[str] = []
 
-    def refuse(operation: str, asked: dict[str, Any]) -> Any:
-        if operation == "DeleteMessageBatch" and asked["QueueUrl"] == stack.queue["ffmpeg_job"]:
-            handles.extend(entry["ReceiptHandle"] for entry in asked["Entries"])
+    def refuse(operation: str, arguments: dict[str, Any]) -> Any:
+        if operation == "DeleteMessageBatch" and arguments["QueueUrl"] == stack.queue["ffmpeg_job"]:
+            handles.extend(entry["ReceiptHandle"] for entry in arguments["Entries"])
             raise throttled(operation)
 
     with every_call(refuse, monkeypatch), pytest.raises(RuntimeError):
@@ -410,7 +401,7 @@ def test_a_crash_before_the_message_is_deleted_leaves_one_too_many_that_does_no_
     assert [stack.messages(queue) for queue in ("ffmpeg_job", "ffmpeg_two")] == [[], []]
 
 
-def test_a_queue_whose_deployment_is_gone_gets_nothing_and_gives_up_what_it_holds(stack: Stack) -> None:
+def test_an_orphaned_queue_gets_no_jobs_and_gives_up_its_own(stack: Stack) -> None:
     discovered(stack, ("ffmpeg_two", 5))
     pause(stack)
     job_id = submitted(stack)
@@ -428,7 +419,7 @@ def test_a_queue_whose_deployment_is_gone_gets_nothing_and_gives_up_what_it_hold
     assert "ffmpeg_two" not in {entry["queue"] for entry in call(stack.workers, routes.WORKER_BACKLOG).body}
 
 
-def test_a_queue_that_nobody_looked_at_yet_is_looked_at_by_who_sends(stack: Stack) -> None:
+def test_dispatch_measures_a_new_queue(stack: Stack) -> None:
     submitted(stack)
     assert stack.registry.read().loads == {}
     stack.flow()
@@ -438,9 +429,9 @@ def test_a_queue_that_nobody_looked_at_yet_is_looked_at_by_who_sends(stack: Stac
     assert seen["ffmpeg_job"].arrivals > 0
 
 
-def test_a_queue_that_cannot_be_looked_at_stops_no_other(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(operation: str, asked: dict[str, Any]) -> Any:
-        if operation == "GetQueueAttributes" and asked["QueueUrl"] == stack.queue["vmaf_job"]:
+def test_a_queue_that_can_not_be_measured_holds_up_no_other(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(operation: str, arguments: dict[str, Any]) -> Any:
+        if operation == "GetQueueAttributes" and arguments["QueueUrl"] == stack.queue["vmaf_job"]:
             raise throttled(operation)
 
     submitted(stack)
@@ -449,7 +440,7 @@ def test_a_queue_that_cannot_be_looked_at_stops_no_other(stack: Stack, monkeypat
     assert stack.registry.read().loads["ffmpeg_job"].visible == 1
 
 
-def test_of_many_jobs_to_retry_those_are_that_something_serves(stack: Stack) -> None:
+def test_a_retry_of_many_skips_jobs_without_a_queue(stack: Stack) -> None:
     scored = call(stack.vmaf, routes.SUBMIT_VMAF, contract("vmaf")).body["jobid"]
     transcoded = [submitted(stack) for _ in range(2)]
     for job_id in (scored, *transcoded):
@@ -460,17 +451,17 @@ def test_of_many_jobs_to_retry_those_are_that_something_serves(stack: Stack) -> 
     assert status(stack, scored)["state"] == "failed"
 
 
-def test_the_answer_to_a_known_key_needs_no_queue(stack: Stack) -> None:
+def test_a_repeated_idempotency_key_needs_no_queue(stack: Stack) -> None:
     key = {"Idempotency-Key": "k"}
-    made = call(stack.submit, routes.SUBMIT, contract("job"), headers=key).body
+    first = call(stack.submit, routes.SUBMIT, contract("job"), headers=key).body
     for queue in stack.queue.values():
         stack.sqs.delete_queue(QueueUrl=queue)
     call(stack.workers, routes.WORKER_BACKLOG)
     assert call(stack.submit, routes.SUBMIT, contract("job")).status == 409
-    assert call(stack.submit, routes.SUBMIT, contract("job"), headers=key).body == made
+    assert call(stack.submit, routes.SUBMIT, contract("job"), headers=key).body == first
 
 
-def test_a_look_by_who_sends_nothing_leaves_the_measure_of_arrivals(stack: Stack) -> None:
+def test_a_measurement_by_others_leaves_arrivals_unchanged(stack: Stack) -> None:
     submitted(stack)
     stack.flow()
     before = stack.registry.read().loads["ffmpeg_job"].arrivals
@@ -479,7 +470,7 @@ def test_a_look_by_who_sends_nothing_leaves_the_measure_of_arrivals(stack: Stack
     assert stack.registry.read().loads["ffmpeg_job"].arrivals == before > 0
 
 
-def test_a_job_whose_queues_are_gone_says_so(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_without_queues_has_the_reason(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id = submitted(stack)
     stack.flow()
     stack.sqs.delete_queue(QueueUrl=stack.queue["ffmpeg_job"])

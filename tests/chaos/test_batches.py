@@ -175,7 +175,7 @@ class World:
             for message in self.rng.choice((messages, others)):
                 self.deliver(queue, [message])
             for act in (self.dispatch, self.dispatch, self.work, self.hear, self.hear):
-                self.look()
+                self.read_all()
                 act()
         else:
             for _ in range(self.rng.choice(_STEPS_AT_ONCE)):
@@ -201,7 +201,7 @@ class World:
         assert answer is None or answer.status in (200, 202, 404, 409, 503), answer
         return None if answer is None or answer.status == 503 else answer
 
-    def look(self) -> None:
+    def read_all(self) -> None:
         """Read the stream, checking every change of a job, and the queues."""
         for record in self.stack.changes():
             self.pending.append(record)
@@ -258,7 +258,7 @@ class World:
                    self.claim: 2, self.retry: 2, self.retry_batch: 1, self.cancel: 1, self.cancel_batch: 0.3,
                    self.show: 1, self.wait: 3, self.reconcile: 1, self.late: 0.5}  # fmt: skip
         (act,) = self.rng.choices(list(weights), list(weights.values()))
-        self.look()
+        self.read_all()
         act()
 
     def submit(self, n: int) -> Submitted:
@@ -289,7 +289,7 @@ class World:
             for act in self.rng.choices(
                 (self.survey, self.expand, self.dispatch, self.work, self.hear, self.tally), k=9
             ):
-                self.look()
+                self.read_all()
                 act()
 
     def deliver(self, queue: str, messages: list[Message]) -> None:
@@ -443,21 +443,21 @@ class World:
             assert not {i for i in left if ids.batch_of(i) not in self.retried_batches}, f"not cancelled: {left}"
             for job_id in sorted(self.open() & self.sent):
                 self.report(job_id, self.rng.choice(("JobFinished", "JobFinished", "JobFailed")))
-            self.look()
+            self.read_all()
             if not self.open() and not self.pending and not any(self.inbox.values()):
                 return
         raise AssertionError(f"jobs that never end: {self.open()}, {[(q, len(m)) for q, m in self.inbox.items()]}")
 
     def settle(self) -> bool:
         """Deliver every message and record once; answers whether that changed anything."""
-        self.look()
+        self.read_all()
         before = len(self.pending) + sum(map(len, self.inbox.values()))
         for queue, inbox in self.inbox.items():
             for message in self.rng.sample(inbox, len(inbox)):
                 self.deliver(queue, [message])
         while self.pending:
             self.dispatch()
-        self.look()
+        self.read_all()
         return before > 0 and before != len(self.pending) + sum(map(len, self.inbox.values()))
 
     def check_batch(self, batch: Submitted) -> None:

@@ -60,27 +60,27 @@ def page(*items: Any, **metadata: Any) -> Page:
 
 def read(item: Any) -> WorkerDeployment | None:
     """The worker that one Deployment describes."""
-    found = [read_worker(one, "prod", OURS) for one in page(item).deployments]
-    assert len(found) <= 1
-    return found[0] if found else None
+    result = [read_worker(one, "prod", OURS) for one in page(item).deployments]
+    assert len(result) <= 1
+    return result[0] if result else None
 
 
 def used(item: Any) -> Worker:
     """A worker without fault."""
-    found = read(item)
-    assert found
-    assert found.worker
-    assert found.faults == []
-    return found.worker
+    result = read(item)
+    assert result
+    assert result.worker
+    assert result.faults == []
+    return result.worker
 
 
 def unusable(item: Any) -> str:
     """The faults of an unusable worker, joined."""
-    found = read(item)
-    assert found
-    assert found.worker is None
-    assert all(fault.endswith(".") for fault in found.faults)
-    return " ".join(found.faults)
+    result = read(item)
+    assert result
+    assert result.worker is None
+    assert all(fault.endswith(".") for fault in result.faults)
+    return " ".join(result.faults)
 
 
 def container(item: dict[str, Any]) -> dict[str, Any]:
@@ -113,10 +113,10 @@ def test_a_worker_with_all_annotations() -> None:
 
 
 def test_a_worker_without_annotations_has_the_defaults() -> None:
-    found = used(deployment())
-    assert (found.platform, found.price, found.priority, found.weight) == ("cpu", "normal", (0, 100), 1.0)
-    assert not found.draining
-    assert found.group == "cpu"
+    result = used(deployment())
+    assert (result.platform, result.price, result.priority, result.weight) == ("cpu", "normal", (0, 100), 1.0)
+    assert not result.draining
+    assert result.group == "cpu"
 
 
 def test_empty_annotations_count_as_absent() -> None:
@@ -151,9 +151,9 @@ def test_workers_of_another_control_queue_are_ignored(control_plane: Any) -> Non
 
 def test_annotation_values_are_read_in_any_case() -> None:
     item = deployment({"WORKER_TYPE": "VMAF"}, platform="GPU", price_model="Spot", drain="Enable")
-    found = used(item)
-    assert (found.kind, found.platform, found.price, found.draining) == ("vmaf", "gpu", "spot", True)
-    assert found.group == "vmaf"
+    result = used(item)
+    assert (result.kind, result.platform, result.price, result.draining) == ("vmaf", "gpu", "spot", True)
+    assert result.group == "vmaf"
 
 
 # Absent fields
@@ -216,8 +216,8 @@ def test_one_name_in_two_namespaces_and_clusters_is_four_workers() -> None:
     there = deployment()
     there["metadata"]["namespace"] = "other"
     listed = page(deployment(), there).deployments
-    found = [read_worker(one, cluster, OURS) for one in listed for cluster in ("a", "b")]
-    assert len({(one.cluster, one.namespace, one.name) for one in found if one}) == 4
+    result = [read_worker(one, cluster, OURS) for one in listed for cluster in ("a", "b")]
+    assert len({(one.cluster, one.namespace, one.name) for one in result if one}) == 4
 
 
 def test_the_last_of_two_variables_counts() -> None:
@@ -307,10 +307,10 @@ def test_every_fault_is_listed() -> None:
     ],
 )
 def test_a_faulty_optional_annotation_is_reported_and_has_its_default(annotation: str, value: str, remedy: str) -> None:
-    found = read(deployment(None, **{annotation: value}))
-    assert found
-    assert found.worker == used(deployment())
-    (fault,) = found.faults
+    result = read(deployment(None, **{annotation: value}))
+    assert result
+    assert result.worker == used(deployment())
+    (fault,) = result.faults
     assert fault.startswith(f"Annotation {ANNOTATION_PREFIX}{annotation} is {value!r}, and must be ")
     assert remedy in fault
 
@@ -370,8 +370,8 @@ ODD: list[Any] = [
 
 
 def test_unreadable_items_do_not_hide_the_others() -> None:
-    found = [read_worker(one, "prod", OURS) for one in page(*ODD, deployment(), *ODD).deployments]
-    assert [one.name for one in found if one] == ["transcoder"]
+    result = [read_worker(one, "prod", OURS) for one in page(*ODD, deployment(), *ODD).deployments]
+    assert [one.name for one in result if one] == ["transcoder"]
 
 
 @pytest.mark.parametrize(
@@ -403,10 +403,10 @@ def test_ten_thousand_deployments_are_read() -> None:
         item["metadata"]["managedFields"] = managed
     plain, odd = [page(*kinds * 125) for _ in range(20)], [page(*kinds * 125, strange) for _ in range(20)]
     for pages, unread in ((plain, 0), (odd, 20)):
-        found = [read_worker(one, "prod", OURS) for each in pages for one in each.deployments]
-        assert len(found) == 10_000 + unread
-        assert sum(1 for one in found if one and one.worker) == 2500
-        assert sum(1 for one in found if one and not one.worker) == 2500 + unread
+        result = [read_worker(one, "prod", OURS) for each in pages for one in each.deployments]
+        assert len(result) == 10_000 + unread
+        assert sum(1 for one in result if one and one.worker) == 2500
+        assert sum(1 for one in result if one and not one.worker) == 2500 + unread
 
 
 texts = st.sampled_from(["enable", OURS, "QUEUE_NAME", "CONTROL_PLANE", "1-2", "", "$(x)"]) | st.text(max_size=8)
@@ -453,10 +453,10 @@ deployments = st.fixed_dictionaries(
 @given(st.lists(deployments | anything, max_size=4))
 def test_no_json_raises(items: list[Any]) -> None:
     deployments = page(*items, deployment()).deployments
-    found = [read_worker(one, "prod", OURS) for one in deployments]
-    assert found[-1]
-    assert found[-1].worker, "the valid one is always read"
-    for one in found:
+    result = [read_worker(one, "prod", OURS) for one in deployments]
+    assert result[-1]
+    assert result[-1].worker, "the valid one is always read"
+    for one in result:
         assert one is None or one.worker or one.faults
         if one and one.worker:
             assert one.worker.ready >= 0

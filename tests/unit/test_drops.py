@@ -101,8 +101,8 @@ def test_the_job_id_follows_from_version_bucket_and_key() -> None:
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
 def test_a_key_is_decoded_as_it_was_put(key: str) -> None:
-    (found,) = new_objects(json.dumps(notification(key, size=3)))
-    assert (found.bucket, found.key, found.size) == ("b", key, 3)
+    (result,) = new_objects(json.dumps(notification(key, size=3)))
+    assert (result.bucket, result.key, result.size) == ("b", key, 3)
 
 
 @pytest.mark.parametrize(
@@ -115,8 +115,8 @@ def test_a_key_is_decoded_as_it_was_put(key: str) -> None:
     ],
 )
 def test_a_version_is_its_id_else_its_sequencer_else_its_etag(known: dict[str, str], version: str) -> None:
-    (found,) = new_objects(json.dumps(notification("a", **known)))
-    assert found.version == version
+    (result,) = new_objects(json.dumps(notification("a", **known)))
+    assert result.version == version
 
 
 def test_a_notification_may_have_several_records_and_only_creations_count() -> None:
@@ -124,7 +124,7 @@ def test_a_notification_may_have_several_records_and_only_creations_count() -> N
         ("a", "ObjectCreated:Put"), ("b", "ObjectCreated:CompleteMultipartUpload"), ("c", "ObjectCreated:Copy"),
         ("d", "ObjectRemoved:DeleteMarkerCreated"), ("e", "ObjectRestore:Completed"),
     ]]  # fmt: skip
-    assert [found.key for found in new_objects(json.dumps({"Records": notified}))] == ["a", "b", "c"]
+    assert [result.key for result in new_objects(json.dumps({"Records": notified}))] == ["a", "b", "c"]
 
 
 def test_the_test_event_of_s3_has_no_files() -> None:
@@ -164,10 +164,10 @@ def test_a_key_that_is_not_utf8_is_refused() -> None:
     ],
 )
 def test_a_drop_whose_outputs_it_covers_itself_is_refused(more: dict[str, Any]) -> None:
-    found = faults(given_drop(**more))
-    assert list(found) == ["/0/output"]
-    assert "into this drop" in found["/0/output"]
-    assert "choose an output outside of it" in found["/0/output"]
+    result = faults(given_drop(**more))
+    assert list(result) == ["/0/output"]
+    assert "into this drop" in result["/0/output"]
+    assert "choose an output outside of it" in result["/0/output"]
 
 
 @pytest.mark.parametrize(
@@ -188,10 +188,10 @@ def test_a_drop_whose_outputs_it_does_not_cover_is_allowed(more: dict[str, Any])
 
 def test_a_loop_through_two_drops_is_refused_and_so_is_a_chain() -> None:
     there, back = given_drop(output="next/"), given_drop(prefix="next/", output="in/")
-    found = faults(there, back)
-    assert list(found) == ["/0/output", "/1/output"]
-    assert "into drop 1, next/," in found["/0/output"]
-    assert "into drop 0, in/," in found["/1/output"]
+    result = faults(there, back)
+    assert list(result) == ["/0/output", "/1/output"]
+    assert "into drop 1, next/," in result["/0/output"]
+    assert "into drop 0, in/," in result["/1/output"]
     assert list(faults(there, given_drop(prefix="next/", output="end/"))) == ["/0/output"]
 
 
@@ -215,8 +215,8 @@ def test_overlapping_drops_are_refused() -> None:
 def test_a_bucket_has_at_most_100_notifications() -> None:
     suffixes = [f".{n:02}" for n in range(100)]
     assert faults(given_drop(suffixes=suffixes)) == {}
-    found = faults(given_drop(suffixes=suffixes), given_drop(prefix="in2/"), given_drop(bucket="theirs"))
-    assert found == {"": "need 101 notification rules of the product's own bucket, one for each suffix; S3 takes 100"}
+    result = faults(given_drop(suffixes=suffixes), given_drop(prefix="in2/"), given_drop(bucket="theirs"))
+    assert result == {"": "need 101 notification rules of the product's own bucket, one for each suffix; S3 takes 100"}
 
 
 FOLDERS = st.sampled_from(["", "a/", "b/", "a/b/", "a/a/", "b/a/"])
@@ -244,5 +244,5 @@ def test_no_output_of_valid_drops_becomes_a_job(entries: list[dict[str, Any]], k
             job = drop.job(put(key, bucket=bucket))
             names = [output_name(job.input), *(key.rsplit("/", 1)[-1] + end for end in SCORE_FILES)]
             for name in names if job.profile.vmaf else names[:1]:
-                target, _, made = (job.output + name).removeprefix("s3://").partition("/")
-                assert not [other for other in known if other.covers(target, made)]
+                target, _, key_of_output = (job.output + name).removeprefix("s3://").partition("/")
+                assert not [other for other in known if other.covers(target, key_of_output)]
