@@ -1,7 +1,7 @@
-"""API Gateway in front of the functions, as a WSGI application: what it does to a request before a function sees it.
+"""API Gateway in front of the functions, as a WSGI application.
 
-It finds the resource, a fixed part of a path before a parameter and without a way back, passes path parameters on as
-they were sent and the query decoded, the last of what is given twice, and answers what it has no function for itself.
+It routes a path to a resource, and prefers a fixed part to a parameter without backtracking. It passes path parameters
+on undecoded and the query decoded, with the last value of a repeated name, and answers itself when no function does.
 """
 
 import json
@@ -19,18 +19,18 @@ StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 STAGE = "/api"
 _BODY_LIMIT = 10 * 1024 * 1024
 _ANSWER_LIMIT = 6 * 1024 * 1024
-"""What Lambda hands back at the most."""
+"""Bytes of the largest answer of a Lambda function."""
 
 
 class Match(NamedTuple):
-    """A resource, and what its parameters are in a path."""
+    """A resource, and the values of its parameters in a path."""
 
     resource: str
     parameters: dict[str, str]
 
 
 class Front:
-    """The stage over the functions by name. `answered` hears of each request, its answer and the function's own."""
+    """The stage over functions by name."""
 
     def __init__(self, functions: Mapping[str, Handler]) -> None:
         self._functions = {route: functions[name] for name, routes in ROUTES.items() for route in routes}
@@ -46,14 +46,16 @@ class Front:
             if name.startswith("HTTP_") or name in ("CONTENT_TYPE", "CONTENT_LENGTH")
         }
         uri = f"{environ['REQUEST_URI'].partition('?')[0]}?{environ['QUERY_STRING']}"
-        status, told, body = self.answer(environ["REQUEST_METHOD"], uri, headers, environ["wsgi.input"].read(length))
-        start_response(f"{status} {HTTPStatus(status).phrase}", list(told.items()))
+        status, answered, body = self.answer(
+            environ["REQUEST_METHOD"], uri, headers, environ["wsgi.input"].read(length)
+        )
+        start_response(f"{status} {HTTPStatus(status).phrase}", list(answered.items()))
         return [body]
 
     def answer(
         self, method: str, uri: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body for a request; `uri` is path and query as they are sent."""
+        """Status, headers and body of the answer to a request; `uri` is path and query as sent."""
         request_id = f"request-{next(self._numbers)}"
         path, _, query = uri.partition("?")
         match = self._match(path.removeprefix(STAGE)) if path.startswith(STAGE) else None
@@ -86,7 +88,7 @@ class Front:
         return answer["statusCode"], answer["headers"], text
 
     def _match(self, path: str) -> Match | None:
-        """The resource of a path that has a method."""
+        """The resource that matches a path; None when there is none."""
         given = [part for part in path.split("/") if part]
         found: list[str] = []
         parameters: dict[str, str] = {}
