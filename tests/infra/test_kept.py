@@ -1,7 +1,7 @@
 """Resources that hold data or an address keep their logical ids, or CloudFormation would replace them by empty ones.
 
-`kept_ids.json` lists them by the mode of the template. Whoever adds such a resource adds its id there. An id that has to
-go, with its data, is removed there on purpose.
+`kept_ids.json` lists them by the mode of the template. Whoever adds such a resource adds its id there. An id that has
+to go, with its data, is removed there on purpose.
 """
 
 import json
