@@ -229,7 +229,8 @@ def test_an_unusable_stored_preset_is_listed_and_affects_no_other(stack: Stack) 
     assert records["house"]["resolved"]
     (fault,) = submit(stack, "old").body["errors"]
     assert fault["pointer"] == "/profile/preset"
-    assert "ffmpeg/codec must be one of h264" in fault["detail"]
+    assert "ffmpeg/codec must be one of" in fault["detail"]
+    assert "h264, h264_nvenc, h265" in fault["detail"]
 
 
 def test_presets_in_the_registry_are_not_listed_as_workers(stack: Stack) -> None:
