@@ -49,10 +49,10 @@ def _most(options: Options, storage: Storage) -> list[UserPrefix]:
     """What jobs may read and write: what their users may, or without a rule for these what other options name."""
     own = storage.media.bucket_name
     if options.userPrefixes:
-        return [each.placed(own) for each in options.userPrefixes]
-    drops = [drop.placed(own) for drop in options.drops]
+        return [each.with_bucket(own) for each in options.userPrefixes]
+    drops = [drop.with_bucket(own) for drop in options.drops]
     named = [UserPrefix(prefix="")]
     named += [UserPrefix(prefix=f"s3://{name}/", access="read") for name in listed(options.batchBuckets)]
     named += [UserPrefix(prefix=f"s3://{drop.bucket}/{drop.prefix}", access="read") for drop in drops]
     named += [UserPrefix(prefix=drop.output, access="write") for drop in drops]
-    return [each.placed(own) for each in named]
+    return [each.with_bucket(own) for each in named]

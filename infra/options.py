@@ -205,8 +205,8 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
             "cors": tuple(listed(self.cors)),
             "auth": Auth(self.auth, tuple(listed(self.operators))),
             "presets": self.presets,
-            "user_prefixes": [msgspec.to_builtins(each.placed(media_bucket)) for each in self.userPrefixes],
-            "drops": [msgspec.to_builtins(drop.placed(media_bucket)) for drop in self.drops],
+            "user_prefixes": [msgspec.to_builtins(each.with_bucket(media_bucket)) for each in self.userPrefixes],
+            "drops": [msgspec.to_builtins(drop.with_bucket(media_bucket)) for drop in self.drops],
             "job_logs": self.jobLogs,
             "discovery": self.discovery,
             "clusters": listed(self.clusters),
@@ -357,7 +357,7 @@ def _faults(given: Mapping[str, Any]) -> list[Fault]:
 def _prefix_bytes(given: Mapping[str, Any]) -> int:
     """What prefixes take of a function's environment."""
     named = prefixes.read(given.get("userPrefixes")).values()
-    return len(msgspec.json.encode([each.placed("-" * _BUCKET_NAME) for each in named]))
+    return len(msgspec.json.encode([each.with_bucket("-" * _BUCKET_NAME) for each in named]))
 
 
 def _auth_faults(given: Mapping[str, Any]) -> Iterator[Fault]:
@@ -378,13 +378,13 @@ def _drop_faults(given: Mapping[str, Any]) -> Iterator[Fault]:
         asked = msgspec.convert(given.get("drops", []), list[Drop])
     except msgspec.ValidationError:
         return  # told by the schema
-    allowed = Prefixes([each.placed("") for each in prefixes.read(given.get("userPrefixes")).values()])
+    allowed = Prefixes([each.with_bucket("") for each in prefixes.read(given.get("userPrefixes")).values()])
     for n, drop in enumerate(asked):
-        place = drop.placed("")
+        place = drop.with_bucket("")
         yield from allowed.faults(drop.userid, "read", [(f"/{n}/prefix", f"s3://{place.bucket}/{place.prefix}")])
         yield from allowed.faults(drop.userid, "write", [(f"/{n}/output", place.output)])
     named = [entry.rsplit(":", 1)[-1] for option in _QUEUE_LISTS for entry in listed(str(given.get(option, "")))]
-    size = len(msgspec.json.encode([drop.placed("-" * _BUCKET_NAME) for drop in asked]))
+    size = len(msgspec.json.encode([drop.with_bucket("-" * _BUCKET_NAME) for drop in asked]))
     size += sum(2 * len(name) + _QUEUE_BYTES for name in named)
     if asked and size > _ENVIRONMENT_BYTES:
         detail = f"take {size} bytes with the addresses of queues; a function's settings take {_ENVIRONMENT_BYTES}"

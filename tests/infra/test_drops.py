@@ -153,7 +153,8 @@ def test_files_that_are_left_out_or_wait_raise_an_alarm() -> None:
         ({"output": "in/made/"}, "output", "into this drop, in/, where they become jobs again"),
         ({"priority": 101}, "priority", "at most 100"),
         ({"profil": {}}, "profil", "not a known field"),
-        ({"profile": {"ffmpeg": PROFILE["ffmpeg"] | {"codec": "vp9"}}}, "profile/ffmpeg/codec", "h264, h264_nvenc, h265"),
+        ({"profile": {"ffmpeg": PROFILE["ffmpeg"] | {"codec": "vp9"}}}, "profile/ffmpeg/codec",
+         "h264, h264_nvenc, h265"),
         ({"profile": PROFILE | {"ec2": {"platform": "gpu"}, "ffmpeg": PROFILE["ffmpeg"] | {"platform": "cpu"}}},
          "profile/ec2/platform", "must agree with"),
     ],
@@ -214,5 +215,5 @@ def test_a_loop_stops_synth_with_a_sentence(tmp_path: Any) -> None:
     done = synth(tmp_path, drops=[given_drop(output="next/"), given_drop(prefix="next/", output="in/")])
     assert done.returncode != 0
     assert "option drops/0/output: would put outputs into drop 1, next/," in done.stderr
-    assert "option drops/1/output: would put what is made into drop 0, in/," in done.stderr
+    assert "option drops/1/output: would put outputs into drop 0, in/," in done.stderr
     assert "Traceback" not in done.stderr

@@ -221,7 +221,7 @@ def in_policies(chosen: Options) -> Iterator[Acknowledged]:
 def most(chosen: Options) -> set[str]:
     """What begins the objects that jobs may read or write at the most."""
     own = "<StorageMedia9333CB25>"
-    drops = [drop.placed(own) for drop in chosen.drops]
+    drops = [drop.with_bucket(own) for drop in chosen.drops]
     named = {f"{name}/" for name in options.listed(chosen.batchBuckets)}
     named |= {f"{drop.bucket}/{drop.prefix}" for drop in drops} | {drop.output.removeprefix("s3://") for drop in drops}
     return {f"{own}/"} | {each for each in named if not each.startswith(own)}

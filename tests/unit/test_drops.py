@@ -23,8 +23,8 @@ def given_drop(**more: Any) -> dict[str, Any]:
     return {"prefix": "in/", "userid": "ann", "output": "out/", "profile": PROFILE} | more
 
 
-def placed(**more: Any) -> Drop:
-    return msgspec.convert(given_drop(**more), Drop).placed(OWN)
+def located(**more: Any) -> Drop:
+    return msgspec.convert(given_drop(**more), Drop).with_bucket(OWN)
 
 
 def put(key: str, version: str = "1", bucket: str = OWN, size: int = 1) -> NewObject:
@@ -53,28 +53,28 @@ def notification(key: str, event: str = "ObjectCreated:Put", bucket: str = "b", 
     ],
 )
 def test_a_file_keeps_its_folder(key: str, input_: str, output: str) -> None:
-    job = placed(priority=9).job(put(key))
+    job = located(priority=9).job(put(key))
     assert (job.userid, job.input, job.output, job.priority) == ("ann", input_, output, 9)
     assert job.profile.ffmpeg
     assert (job.profile.ffmpeg.codec, job.profile.ffmpeg.scale) == ("libx264", "1280:720")
 
 
 def test_an_output_may_be_in_any_bucket() -> None:
-    assert placed(output="s3://theirs/").job(put("in/a/b.mp4")).output == "s3://theirs/a/"
-    assert placed(bucket="theirs").job(put("in/b.mp4", bucket="theirs")).output == f"s3://{OWN}/out/"
+    assert located(output="s3://theirs/").job(put("in/a/b.mp4")).output == "s3://theirs/a/"
+    assert located(bucket="theirs").job(put("in/b.mp4", bucket="theirs")).output == f"s3://{OWN}/out/"
 
 
 @pytest.mark.parametrize("key", ["in/..", "in/a/.", "in/" + "x" * 1022, "in/" + "ü" * 511, "in/" + "x" * 1020])
 def test_keys_that_the_api_or_s3_refuses_are_no_jobs(key: str) -> None:
     with pytest.raises(ValueError, match=r"its key at most 1024 bytes|have a key that S3 does not take"):
-        placed(output="far/far/away/").job(put(key))
+        located(output="far/far/away/").job(put(key))
 
 
 def test_the_keys_of_score_files_count_too() -> None:
     key = "in/" + "x" * 1008 + ".mp4"
-    assert placed(output="far/").job(put(key))
+    assert located(output="far/").job(put(key))
     with pytest.raises(ValueError, match="have a key that S3 does not take"):
-        placed(output="far/", profile=SCORED).job(put(key))
+        located(output="far/", profile=SCORED).job(put(key))
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_the_keys_of_score_files_count_too() -> None:
     ],
 )
 def test_a_drop_covers_its_bucket_prefix_and_suffixes(bucket: str, key: str, is_covered: bool) -> None:
-    assert placed(suffixes=[".mp4", ".mov"]).covers(bucket, key) is is_covered
+    assert located(suffixes=[".mp4", ".mov"]).covers(bucket, key) is is_covered
 
 
 def test_the_job_id_follows_from_version_bucket_and_key() -> None:
@@ -236,7 +236,7 @@ KEYS = st.builds("".join, st.tuples(FOLDERS, FOLDERS, st.sampled_from(["x", "mp4
 def test_no_output_of_valid_drops_becomes_a_job(entries: list[dict[str, Any]], key: str) -> None:
     if faults(*entries):
         return
-    known = [msgspec.convert(entry, Drop).placed(OWN) for entry in entries]
+    known = [msgspec.convert(entry, Drop).with_bucket(OWN) for entry in entries]
     for bucket in (OWN, "theirs"):
         covering = [drop for drop in known if drop.covers(bucket, key)]
         assert len(covering) <= 1

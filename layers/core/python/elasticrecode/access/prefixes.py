@@ -58,7 +58,7 @@ class UserPrefix(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     prefix: Annotated[str, Meta(extra_json_schema={"format": "user-prefix"})]
     access: Literal["read", "write", "read-write"] = "read-write"
 
-    def placed(self, own: str) -> "UserPrefix":
+    def with_bucket(self, own: str) -> "UserPrefix":
         """The same as a whole URI; `own` is the name of the product's own bucket."""
         whole = self.prefix.startswith("s3://")
         return self if whole else structs.replace(self, prefix=f"s3://{own}/{self.prefix}")
@@ -124,7 +124,7 @@ def faults(given: object) -> Iterator[Fault]:
     prefixes = read(given)
     for n, one in prefixes.items():
         for m, other in prefixes.items():
-            if m < n and _meet(one.placed("").prefix, other.placed("").prefix):
+            if m < n and _meet(one.with_bucket("").prefix, other.with_bucket("").prefix):
                 detail = (
                     f"{one.prefix} and {other.prefix} are the same place for some users' ids: put the users' files "
                     f"into a folder of their own, such as users/{USER}/"

@@ -62,7 +62,7 @@ def _is_folder(text: str) -> bool:
 class Drop(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """A rule that makes a transcode of each object put under a prefix.
 
-    An empty `bucket`, and an `output` without `s3://`, mean the product's own bucket, which `placed` fills in.
+    An empty `bucket`, and an `output` without `s3://`, mean the product's own bucket, which `with_bucket` fills in.
     """
 
     bucket: Annotated[str, Meta(extra_json_schema={"format": "drop-bucket"})] = ""
@@ -78,7 +78,7 @@ class Drop(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, 
         """Suffixes of the keys that it covers: one empty text where it names none."""
         return self.suffixes or [""]
 
-    def placed(self, own: str) -> "Drop":
+    def with_bucket(self, own: str) -> "Drop":
         """The drop with the product's own bucket, named `own`, filled in."""
         output = self.output if self.output.startswith("s3://") else f"s3://{own}/{self.output}"
         return structs.replace(self, bucket=self.bucket or own, output=output)
