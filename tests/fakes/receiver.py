@@ -80,7 +80,8 @@ def status(code: int, **headers: str) -> Answers:
 
 
 def silence(handler: BaseHTTPRequestHandler) -> None:
-    time.sleep(1.5)
+    """Answers nothing until its client hangs up."""
+    handler.connection.recv(1)
 
 
 def half_an_answer(handler: BaseHTTPRequestHandler) -> None:
@@ -111,8 +112,9 @@ def drip_body(handler: BaseHTTPRequestHandler) -> None:
 
 
 def drip(handler: BaseHTTPRequestHandler, some: bytes) -> None:
+    """Sends a little again and again until its client hangs up."""
     with suppress(OSError):
-        for _ in range(30):
+        while True:
             handler.wfile.write(some)
             time.sleep(0.1)
 
