@@ -77,11 +77,11 @@ def _submit(place: Place, headers: dict[str, str], route: str, body: dict[str, A
 def _follow(socket: ClientConnection, job_id: str, supervisor: Supervisor, started: dict[str, int]) -> dict[str, Any]:
     """Print the job's events until it ends, and return its result. LocalError when it fails or takes too long.
 
-    Progress never goes back: a tick behind one that was printed is left out, until an attempt starts anew.
+    Progress never goes back: a tick that arrives late is left out. Only a later JobStart, of a new attempt, begins anew.
     """
     until = time.monotonic() + _SECONDS
     worker = next((name for name in started if name.startswith("worker")), AWS)
-    printed = 0.0
+    printed, latest = 0.0, 0.0
     while time.monotonic() < until:
         try:
             event: dict[str, Any] = json.loads(socket.recv(timeout=1))
@@ -91,9 +91,11 @@ def _follow(socket: ClientConnection, job_id: str, supervisor: Supervisor, start
         if event.get("jobID") != job_id:
             continue
         percent = (event.get("progress") or {}).get("percent", 0.0)
-        if event["action"] == "JobProgress" and percent < printed:
+        late = event["ts"] < latest
+        latest = max(latest, event["ts"])
+        if event["action"] == "JobProgress" and (late or percent < printed):
             continue
-        printed = 0.0 if event["action"] == "JobStart" else max(printed, percent)
+        printed = 0.0 if event["action"] == "JobStart" and not late else max(printed, percent)
         print(f"  {time.strftime('%H:%M:%S', time.localtime(event['ts']))}  {event['action']:<12}{_detail(event)}")
         if event["action"] == "JobFinished":
             result: dict[str, Any] = event["result"]

@@ -55,6 +55,17 @@ def test_a_new_attempt_starts_again_from_the_beginning(tmp_path: Path, capsys: p
     assert "5.0 %" in capsys.readouterr().out.splitlines()[-2]
 
 
+def test_a_late_start_does_not_begin_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    late = {"action": "JobStart", "ts": 1}
+    follow(tmp_path, tick(51) | {"ts": 5}, late, tick(0) | {"ts": 2}, tick(60) | {"ts": 6}, FINISHED | {"ts": 7})
+    assert [line.split()[1:3] for line in capsys.readouterr().out.splitlines()] == [
+        ["JobProgress", "51.0"],
+        ["JobStart"],
+        ["JobProgress", "60.0"],
+        ["JobFinished"],
+    ]
+
+
 def test_a_failed_job_is_an_error_with_its_code(tmp_path: Path) -> None:
     with pytest.raises(LocalError, match="The job failed: input-corrupt: cut short"):
         follow(tmp_path, {"action": "JobFailed", "error": {"code": "input-corrupt", "message": "cut short"}})
