@@ -3,7 +3,7 @@
 from elasticrecode.api.answers import PresetRecord, PresetRemoved
 from elasticrecode.contract.routes import PRESETS, PUT_PRESET, REMOVE_PRESET
 from elasticrecode.jobs.requests import PresetRequest
-from elasticrecode.media.presets import NAME
+from elasticrecode.media.presets import NAME, STORED_LIMIT
 from infra.openapi import examples
 from infra.openapi.operation import Area, Body, Link, Operation
 
@@ -22,8 +22,8 @@ AREA = Area(
         PUT_PRESET: Operation(
             "putPreset",
             "Store a preset",
-            "Stores a preset: 201 for a new one, 200 for one that is replaced. Answers 409 for the name of a built-in "
-            "preset or one of the deployment, and when as many are stored as a deployment may have.",
+            f"Stores a preset: 201 for a new one, 200 for one that is replaced. Answers 409 for the name of a built-in "
+            f"preset or one of the deployment, and for more than {STORED_LIMIT} stored presets.",
             {201: PresetRecord, 200: PresetRecord},
             (409, 503),
             body=Body((PresetRequest,), {"preset": examples.PRESET}),

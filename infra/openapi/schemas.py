@@ -1,6 +1,7 @@
 """JSON Schemas of the types that read requests and answer them, with the rules that the readers check beside them."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from inspect import cleandoc
 from typing import Any, get_args, get_origin
 
 import msgspec
@@ -37,8 +38,8 @@ _FORMAT_RULES = {
 
 def schema(kind: Any) -> Json:
     """The schema of one type, as a reference where it has a name."""
-    (found,), _ = msgspec.json.schema_components([kind], ref_template=_REF)
-    return found
+    (reference,), _ = msgspec.json.schema_components([kind], ref_template=_REF)
+    return reference
 
 
 def schemas(operations: Iterable[Operation]) -> dict[str, Json]:
@@ -61,10 +62,15 @@ def schemas(operations: Iterable[Operation]) -> dict[str, Json]:
     components["Vmaf"]["dependentRequired"] = {"onFail": ["min"]}
     transcodes = _transcodes(components)
     score = _closed(components["VmafProfile"], ("vmaf", "ec2"))
-    components["FfmpegProfile"] = {"anyOf": [*transcodes, _preset("transcode-preset")]}
-    components["VmafProfile"] = {"anyOf": [score, _preset("score-preset")]}
+    for name, choices in (
+        ("FfmpegProfile", [*transcodes, _preset("transcode-preset")]),
+        ("VmafProfile", [score, _preset("score-preset")]),
+    ):
+        components[name] = {"description": components[name]["description"], "anyOf": choices}
     components["PresetRequest"]["properties"]["profile"] = {"anyOf": [*transcodes, score]}
     components["BatchRequest"] = _batch_requests(components["BatchRequest"])
+    for component in components.values():
+        component["description"] = cleandoc(component["description"])
     _describe_formats(components)
     return components
 

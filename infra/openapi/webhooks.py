@@ -13,8 +13,8 @@ AREA = Area(
         ADD_WEBHOOK: Operation(
             "addWebhook",
             "Create a webhook",
-            "Creates a webhook. Only this answer shows its secret. Answers 409 for a user who has the most webhooks "
-            "that one may have.",
+            "Creates a webhook. Only this answer shows its secret. Answers 409 for a user who has as many webhooks as "
+            "one user may have.",
             {201: NewWebhook},
             (409, 503),
             body=Body((WebhookRequest,), {}),

@@ -244,9 +244,9 @@ def test_an_expired_watcher_does_not_hide_others_of_the_topic(stack: Stack, monk
     connections.add("long", Watch(userID="ann"), Start("now"))
     connections.add("short", Watch(userID="ann"), Start("now"), int(now) + 5)
     for watcher in ("long", "short"):
-        found = connections.get("userID#ann", watcher)
-        assert found
-        connections.join(found, Cursor(1))
+        connection = connections.get("userID#ann", watcher)
+        assert connection
+        connections.join(connection, Cursor(1))
     monkeypatch.setattr("elasticrecode.watch.connections.time.time", lambda: now + 10)
     assert [watcher.connection_id for watcher in connections.watching(["userID#ann"])] == ["long"]
 

@@ -126,7 +126,7 @@ def test_an_invalid_preset_is_refused_with_every_fault(stack: Stack) -> None:
 
 
 def test_the_number_of_stored_presets_is_limited(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preset_store, "PRESETS_STORED", 2)
+    monkeypatch.setattr(preset_store, "STORED_LIMIT", 2)
     assert [put(stack, name, SMALL).status for name in ("a", "b", "c", "a")] == [201, 201, 409, 200]
 
 

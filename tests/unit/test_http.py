@@ -197,5 +197,5 @@ def test_a_repeated_query_parameter_is_a_problem() -> None:
 
 @pytest.mark.parametrize("sent", ["a%40b%20%C3%A9", "a@b é"])
 def test_path_parameters_are_decoded_once_or_not_at_all(sent: str) -> None:
-    handler = http.handler({"GET /v1/{userID}": lambda asked: http.Response(dict(asked.parameters))}, ApiSettings())
+    handler = http.handler({"GET /v1/{userID}": lambda request: http.Response(dict(request.parameters))}, ApiSettings())
     assert call(handler, "GET /v1/{userID}", parameters={"userID": sent}).body == {"userID": "a@b é"}

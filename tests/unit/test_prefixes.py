@@ -195,7 +195,7 @@ ENCODE = Ffmpeg(codec="libx264", scale="1280:720", bitrate="1M", buffersize="2M"
 ACTIONS = ("s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "s3:DeleteObject", "s3:ListBucket")
 
 
-def made(profile: Profile, source: str = "in/a.webm", **more: Any) -> Job:
+def job_with(profile: Profile, source: str = "in/a.webm", **more: Any) -> Job:
     return Job(userid="ann", jobid="j", input=f"s3://media/{source}", output="s3://media/out/", profile=profile, **more)
 
 
@@ -210,14 +210,14 @@ def may(policy: str, action: str, arn: str) -> bool:
 @pytest.mark.parametrize(
     ("job", "read", "written"),
     [
-        (made(Profile(ffmpeg=ENCODE)), ["in/a.webm"], ["out/a.webm.mp4"]),
+        (job_with(Profile(ffmpeg=ENCODE)), ["in/a.webm"], ["out/a.webm.mp4"]),
         (
-            made(Profile(ffmpeg=ENCODE, vmaf=Vmaf(scale="1280x720"))),
+            job_with(Profile(ffmpeg=ENCODE, vmaf=Vmaf(scale="1280x720"))),
             ["in/a.webm"],
             ["out/a.webm.mp4", "out/a.webm.vmaf.json", "out/a.webm.vmaf.html"],
         ),
         (
-            made(Profile(vmaf=Vmaf(scale="1280x720")), origin="s3://media/origin.mp4"),
+            job_with(Profile(vmaf=Vmaf(scale="1280x720")), origin="s3://media/origin.mp4"),
             ["in/a.webm", "origin.mp4"],
             ["out/a.webm.vmaf.json", "out/a.webm.vmaf.html"],
         ),
@@ -241,7 +241,7 @@ KEYS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])
 
 @given(KEYS, KEYS)
 def test_a_session_policy_allows_the_jobs_object_and_no_other_for_any_key(key: str, other: str) -> None:
-    policy = session_policy(made(Profile(ffmpeg=ENCODE), key), "aws")
+    policy = session_policy(job_with(Profile(ffmpeg=ENCODE), key), "aws")
     assert may(policy, "s3:GetObject", f"arn:aws:s3:::media/{key}")
     assert may(policy, "s3:PutObject", f"arn:aws:s3:::media/out/{output_name(key)}")
     assert may(policy, "s3:GetObject", f"arn:aws:s3:::media/{other}") == (key == other)
@@ -254,7 +254,7 @@ LONG = st.builds(lambda parts, n: "/".join(parts * n), PARTS, st.integers(1, 100
 @given(LONG, st.sampled_from(LIMITS))
 def test_a_session_policy_fits_its_limit_for_long_keys(key: str, limit: int) -> None:
     key = key.encode()[:1000].decode(errors="ignore").strip("/") + "/a.mp4"
-    job = made(Profile(ffmpeg=ENCODE, vmaf=Vmaf(scale="1280x720")), key)
+    job = job_with(Profile(ffmpeg=ENCODE, vmaf=Vmaf(scale="1280x720")), key)
     policy = session_policy(job, "aws", limit)
     assert len(policy) <= limit
     assert re.fullmatch(r"[\t\n\r -\xff]+", policy)  # what STS takes

@@ -243,7 +243,7 @@ def _feeds(drop: Drop, target: Drop) -> bool:
     return (
         bucket == target.bucket
         and _prefixes_overlap(prefix, target.prefix)
-        and any(suffixes_overlap(made.lower(), end.lower()) for made in _output_suffixes(drop) for end in target.ends)
+        and any(suffixes_overlap(one.lower(), other.lower()) for one in _output_suffixes(drop) for other in target.ends)
     )
 
 

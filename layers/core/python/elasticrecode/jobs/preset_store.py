@@ -1,4 +1,4 @@
-"""Presets by name: built in, of the deployment, or stored in the registry table."""
+"""The presets of a deployment: built in, of its option `presets`, or stored in the registry table."""
 
 import logging
 import time
@@ -10,22 +10,20 @@ import msgspec
 from elasticrecode.aws.dynamodb import Item, Table, document, key_of, text
 from elasticrecode.contract.tables import REGISTRY_KEYS
 from elasticrecode.errors import Refused, Unavailable
-from elasticrecode.media.presets import BUILT_IN
+from elasticrecode.media.presets import BUILT_IN, STORED_LIMIT
 
 _log = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 3.0
-"""How old what a function knows of stored presets may be."""
+"""How long a function goes on with the stored presets that it has read."""
 _PARTITION = "preset"
-PRESETS_STORED = 200
-"""Stored presets at the most: so few are one small read."""
 
 
 class Presets(Mapping[str, Any]):
-    """Name of a preset → its profile as it was given: the deployment's, built in, or stored, the first that there is.
+    """Name of a preset → its profile. One of the deployment comes before a built-in one, that before a stored one.
 
-    Stored ones are as they were at most REFRESH_SECONDS ago, or longer where AWS refuses. Raises Unavailable when it
-    does and nothing is known.
+    Stored presets are at most REFRESH_SECONDS old, or older while AWS refuses. Raises Unavailable when AWS refuses and
+    none were read before.
     """
 
     def __init__(self, table: str, deployment: Mapping[str, Any]) -> None:
@@ -36,7 +34,7 @@ class Presets(Mapping[str, Any]):
         self._read_at = 0.0
 
     def source(self, name: str) -> Literal["deployment", "built-in", "stored"]:
-        """Where a preset is from."""
+        """The source of a preset, which must exist."""
         if name in self._fixed:
             return "deployment" if name in self._deployment else "built-in"
         return "stored"
@@ -55,7 +53,7 @@ class Presets(Mapping[str, Any]):
         return len(list(iter(self)))
 
     def read(self) -> dict[str, Any]:
-        """All presets, with those that are stored now."""
+        """All presets, the stored ones read anew. Raises Unavailable when AWS refuses."""
         rows = self._table.query_all(
             "reading the presets",
             KeyConditionExpression=f"{REGISTRY_KEYS[0]} = :part",
@@ -67,29 +65,37 @@ class Presets(Mapping[str, Any]):
         return {**self._stored, **self._fixed}
 
     def put(self, name: str, profile: Mapping[str, Any]) -> bool:
-        """Store a preset; whether there was none of that name. Refused where it can't be."""
+        """Store a preset; True when its name is new.
+
+        Raises Refused for a name that is not for stored presets and beyond STORED_LIMIT, Unavailable when AWS refuses.
+        """
         self._check_own(name)
         self.read()
-        if name not in self._stored and len(self._stored) >= PRESETS_STORED:
-            raise Refused(f"At most {PRESETS_STORED} presets are stored; remove one first.")
+        if name not in self._stored and len(self._stored) >= STORED_LIMIT:
+            raise Refused(f"A deployment stores at most {STORED_LIMIT} presets; remove one first.")
         item = {**_key(name), "profile": document(profile)}
         before = self._table.put(item, "storing the preset", ReturnValues="ALL_OLD")
         self._stored[name] = profile
         return "Attributes" not in before
 
     def remove(self, name: str) -> bool:
-        """Remove a stored preset; False when there is none. Refused where it is not a stored one."""
+        """Remove a stored preset; False when there is none of that name.
+
+        Raises Refused for a name that is not for stored presets, Unavailable when AWS refuses.
+        """
         self._check_own(name)
         before = self._table.delete(_key(name), "removing the preset", ReturnValues="ALL_OLD")
         self._stored.pop(name, None)
         return "Attributes" in before
 
     def _check_own(self, name: str) -> None:
-        """Refused where a name is not for presets that are stored."""
+        """Raise Refused for the name of a built-in preset or one of the deployment."""
         if name in self._deployment:
-            raise Refused(f"{name} is a preset of the deployment, which its option presets changes.")
+            raise Refused(f"{name} is a preset of the deployment; change it with the option presets.")
         if name in self._fixed:
-            raise Refused(f"{name} is built in; choose another name. The deployment's option presets can replace it.")
+            raise Refused(
+                f"{name} is built in; choose another name, or replace it with the deployment's option presets."
+            )
 
     def _refresh(self, *, anew: bool = False) -> None:
         if not anew and self._read_at >= time.time() - REFRESH_SECONDS:
@@ -99,7 +105,7 @@ class Presets(Mapping[str, Any]):
         except Unavailable:
             if anew or not self._read_at:
                 raise
-            _log.exception("presets could not be read; what was known of them is used")
+            _log.exception("presets could not be read; the ones read before stay in use")
             self._read_at = time.time()
 
 

@@ -19,6 +19,9 @@ NAME_RULE = "1 to 64 lower-case letters, digits, '-' and '.', the first a letter
 POINTER = "/profile/preset"
 """Where faults of a preset, and of its profile, are reported."""
 
+STORED_LIMIT = 200
+"""Stored presets of a deployment: one small read returns them all."""
+
 _FIELD = POINTER.rpartition("/")[2]
 _LISTED = 30
 """Names that a fault lists; of more presets, it lists the closest."""
