@@ -4,7 +4,8 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -61,6 +62,18 @@ def take(stack: Stack, queue: str) -> list[Task]:
 
 def give(handler: Callable[[dict[str, Any], Any], Any], *messages: Task) -> Any:
     return handler({"Records": list(messages)}, None)
+
+
+@contextmanager
+def killed_at(operation: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Kill the invocation when it calls an operation of AWS."""
+
+    def kill(called: str, _: dict[str, Any]) -> Any:
+        if called == operation:
+            raise KeyboardInterrupt
+
+    with every_call(kill, monkeypatch), pytest.raises(KeyboardInterrupt):
+        yield
 
 
 def work(stack: Stack) -> None:
@@ -416,11 +429,7 @@ def test_a_survey_that_was_cut_off_is_repeated_and_the_first_complete_one_counts
     batch_id = taken(stack, manifest=manifest(stack, "\n".join(uris(150))))
     (message,) = take(stack, "surveys")
 
-    def watch(operation: str, _: dict[str, Any]) -> Any:
-        if operation == "UpdateItem":
-            raise KeyboardInterrupt
-
-    with every_call(watch, monkeypatch), pytest.raises(KeyboardInterrupt):
+    with killed_at("UpdateItem", monkeypatch):
         give(stack.survey, message)
     give(stack.survey, message)
     give(stack.survey, message)
@@ -518,11 +527,7 @@ def test_a_batch_ends_when_its_jobs_end_before_its_last_page_is_settled(
         give(stack.survey, message)
     (page,) = take(stack, "pages")
 
-    def watch(operation: str, _: dict[str, Any]) -> Any:
-        if operation == "TransactWriteItems":
-            raise KeyboardInterrupt
-
-    with every_call(watch, monkeypatch), pytest.raises(KeyboardInterrupt):
+    with killed_at("TransactWriteItems", monkeypatch):
         give(stack.expand, page)
     finish(stack, *(ids.job_id(batch_id, n) for n in range(3)))
     work(stack)

@@ -32,6 +32,13 @@ def unbuffered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loads, "MEASURE_SECONDS", 0)
 
 
+@pytest.fixture(autouse=True)
+def unhurried(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no run of `reconcile` end early on a slow machine."""
+    for limit in ("_RESEND_SECONDS", "_MOVE_SECONDS"):
+        monkeypatch.setitem(stack.reconcile.__globals__, limit, 600)
+
+
 def pause(stack: Stack, queue: str = "ffmpeg_job") -> Any:
     return call(stack.workers, routes.PAUSE_QUEUE, parameters={"queue": queue})
 
@@ -133,7 +140,6 @@ def test_a_paused_queue_gets_no_jobs_while_another_serves(stack: Stack) -> None:
 
 
 def test_held_jobs_hold_up_no_others(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(stack.reconcile.__globals__, "_RESEND_SECONDS", 600)  # a slow machine must not end the run
     pause(stack)
     body = contract("job_batch") | {"batchInputs": [f"s3://bucket/{n}.mp4" for n in range(600)]}
     call(stack.submit, routes.SUBMIT, body)
