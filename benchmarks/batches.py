@@ -24,8 +24,8 @@ from benchmarks.batch_course import DISORDER, LONGEST, SHARE, STREAM_BATCH, TABL
 from benchmarks.events import PRICES
 from elasticrecode.batches.counting import STRIP_SIZE, Change, Strip
 from elasticrecode.contract import tables
+from elasticrecode.jobs.items import SHARDS
 from elasticrecode.jobs.lifecycle import State
-from elasticrecode.jobs.store import SHARDS
 from elasticrecode.workers import loads, registry
 from infra.batches import EXPAND_MIB, EXPANDING, TALLYING
 from tests.fakes.instant import Handler, handlers

@@ -39,10 +39,12 @@ from urllib3 import HTTPResponse
 from elasticrecode.aws.dynamodb import Item
 from elasticrecode.contract import tables
 from elasticrecode.jobs.claims import Claims
-from elasticrecode.jobs.events import Action, Output, Progress, Result, WorkerEvent
+from elasticrecode.jobs.events import Action, Output, Progress, Result, StartReference, WorkerEvent, read
+from elasticrecode.jobs.items import Accepted
 from elasticrecode.jobs.job import Job
+from elasticrecode.jobs.lifecycle import LATEST, LATEST_MS
 from elasticrecode.jobs.placement import Choice
-from elasticrecode.jobs.store import Accepted, JobsTable
+from elasticrecode.jobs.store import JobsTable
 from elasticrecode.watch.sockets import Outcome, Poster
 from elasticrecode.watch.subscription import EVERYTHING, LIVE
 from tests.conftest import contract
@@ -199,6 +201,7 @@ def _message(job: Job, action: str, second: int) -> str:
         eventID=str(uuid.uuid4()),
         tsMs=now,
         attempt=1,
+        start=StartReference("95d8865b-e6a5-4a1f-95d8-865be6a54a1f", now),
     )
     if action == Action.JOB_PROGRESS:
         event.progress = Progress(percent=41.7, frame=100, fps=29.3, speed=0.98, etaSeconds=4.8)
@@ -238,6 +241,11 @@ class _Network:
         self.requests.clear()
         self._jobs = [{"jobID": {"S": job.jobid}, "job": {"S": msgspec.json.encode(job).decode()}} for job in jobs]
 
+    def record(self, job_id: str) -> Item:
+        """What a change of a job's record has of it."""
+        (job,) = (item for item in self._jobs if item["jobID"]["S"] == job_id)
+        return job | {"userID": {"S": _JOB.userid}}
+
     def send(self, request: AWSPreparedRequest) -> AWSResponse:
         """Stand in for botocore's own."""
         target: Any = request.headers.get("X-Amz-Target", b"PostToConnection")
@@ -256,6 +264,8 @@ class _Network:
         match operation:
             case "BatchWriteItem":
                 return {"UnprocessedItems": {}}
+            case "UpdateItem":
+                return {"Attributes": {LATEST_MS: {"N": "1"}}}
             case "Query":
                 return {"Items": self._watchers, "Count": len(self._watchers)}
             case "BatchGetItem":
@@ -295,9 +305,18 @@ def _ours(network: _Network) -> Callable[[dict[str, Any]], float]:
                 item for operation, body in wrote for item in _put(operation, json.loads(body)) if "last" not in item
             ]
             batch = {"Records": [{"eventName": "INSERT", "dynamodb": {"NewImage": item}} for item in items]}
+            batch["Records"] += [_changed(network, json.loads(body)) for name, body in wrote if name == "UpdateItem"]
         return cpu
 
     return side
+
+
+def _changed(network: _Network, body: Any) -> Any:
+    """The stream's record of an update that shows an event on the record of its job."""
+    values = [value["S"] for value in body["ExpressionAttributeValues"].values() if "S" in value]
+    latest = [value for value in values if value.startswith("[1")]
+    image = network.record(body["Key"]["jobID"]["S"]) | ({LATEST: {"S": latest[0]}} if latest else {})
+    return {"eventName": "MODIFY", "dynamodb": {"NewImage": image, "OldImage": {"jobID": image["jobID"]}}}
 
 
 def _plain() -> Callable[[dict[str, Any]], float]:
@@ -359,17 +378,27 @@ def _units(spent: _Spent) -> int:
             [Accepted(job, Choice("ffmpeg_job", ""), time.time_ns() // 1_000_000) for job in spent.jobs], _DAY
         )
         claims = Claims("jobs", lease_seconds=30)
+        starting = {
+            body["Key"]["jobID"]["S"] for name, body in spent.requests if name == "UpdateItem" and _starts(body)
+        }
         for job in spent.jobs:
             claims.claim(job.jobid, _POD)
+            if job.jobid not in starting:
+                JobsTable("jobs").show(read(_message(job, Action.JOB_START, -3600).encode()))
         for operation, body in spent.requests:
             in_transaction = operation == "TransactWriteItems"
             units += sum(written({}, item) for item in _put(operation, body)) * (2 if in_transaction else 1)
             units += 2 * in_transaction  # the feed's head
             if operation == "UpdateItem":
                 record: Any = dynamodb.get_item(TableName="jobs", Key=body["Key"])["Item"]
-                made: Any = dynamodb.update_item(**body, ReturnValues="ALL_NEW")["Attributes"]
+                made: Any = dynamodb.update_item(**body | {"ReturnValues": "ALL_NEW"})["Attributes"]
                 units += written(record, made)
     return units
+
+
+def _starts(body: Any) -> bool:
+    """Whether an update shows a JobStart."""
+    return any(Action.JOB_START in value.get("S", "") for value in body["ExpressionAttributeValues"].values())
 
 
 def _put(operation: str, body: Any) -> list[Item]:

@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from elasticrecode.jobs.events import Failure, Progress, Result, WorkerEvent
+from elasticrecode.jobs.events import Action, Failure, Progress, Result, StartReference, WorkerEvent
 from worker.settings import Settings
 
 
 class Reporter:
-    """Sends the events of one job.
+    """Sends the events of one job: those after its JobStart with the identity of that, as SQS may deliver them first.
 
     Each carries `job`, the JSON of the message as received or, once claimed, of the record, and the `attempt`.
     """
@@ -23,6 +23,7 @@ class Reporter:
         self._settings = settings
         self.job = job
         self.attempt: int | UnsetType = UNSET
+        self._start: StartReference | UnsetType = UNSET
 
     def send(
         self,
@@ -47,8 +48,11 @@ class Reporter:
             eventID=str(uuid.uuid4()),
             tsMs=now // 1_000_000,
             attempt=attempt or self.attempt,
+            start=self._start,
             progress=progress,
             result=result,
             error=error,
         )
         self._sqs.send_message(QueueUrl=self._url, MessageBody=msgspec.json.encode(event).decode())
+        if action == Action.JOB_START and event.eventID and event.tsMs:
+            self._start = StartReference(event.eventID, event.tsMs)

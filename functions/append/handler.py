@@ -1,27 +1,32 @@
-"""The jobs table's stream, events: each goes into the feed, behind all others.
+"""Reader of the jobs table's stream: appends each new event to the feed.
 
-The stream hands over what was stored, in the order of each job, and again until it succeeds. So an event that was
-stored is in the feed, twice at the worst.
+The stream delivers the changes of a job in order, and delivers a batch again until the invocation succeeds. So every
+stored event is in the feed at least once, and twice at most after a failure.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 from elasticrecode.contract.settings import AppendSettings
-from elasticrecode.jobs.store import event_of
+from elasticrecode.jobs.items import new_events
 from elasticrecode.runtime import compose
 from elasticrecode.watch.feed import Feed
 
 
+class FeedWriter:
+    """Appends the events of stream batches to the feed."""
+
+    def __init__(self, settings: AppendSettings) -> None:
+        self._feed = Feed(settings.feed_table, settings.event_retention_seconds)
+
+    def handle(self, batch: dict[str, Any], context: Any) -> None:
+        """Append the events of a batch, in their order."""
+        self._feed.append([event for record in batch["Records"] for event in new_events(record)])
+
+
 def build(settings: AppendSettings) -> Callable[[dict[str, Any], Any], None]:
     """The handler over the feed."""
-    feed = Feed(settings.feed_table, settings.event_retention_seconds)
-
-    def append(batch: dict[str, Any], context: Any) -> None:
-        stored = (event_of(record["dynamodb"]["NewImage"]) for record in batch["Records"])
-        feed.append([event for event in stored if event])
-
-    return append
+    return FeedWriter(settings).handle
 
 
 handler = compose(build, AppendSettings)

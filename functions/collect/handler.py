@@ -20,9 +20,10 @@ from elasticrecode.contract.settings import CollectSettings
 from elasticrecode.errors import Invalid, Refused
 from elasticrecode.jobs import drops
 from elasticrecode.jobs.drops import MARK, Drop, NewObject
+from elasticrecode.jobs.items import Accepted
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.placement import Choice, wanted
-from elasticrecode.jobs.store import Accepted, JobsTable
+from elasticrecode.jobs.store import JobsTable
 from elasticrecode.log import logger
 from elasticrecode.runtime import compose
 from elasticrecode.workers.registry import Registry

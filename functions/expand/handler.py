@@ -18,9 +18,10 @@ from elasticrecode.contract.settings import ExpandSettings
 from elasticrecode.errors import Refused, Unavailable
 from elasticrecode.jobs import events
 from elasticrecode.jobs.events import Action
+from elasticrecode.jobs.items import Accepted
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.placement import Choice, wanted
-from elasticrecode.jobs.store import Accepted, JobsTable
+from elasticrecode.jobs.store import JobsTable
 from elasticrecode.log import logger
 from elasticrecode.runtime import compose
 from elasticrecode.workers.registry import Registry

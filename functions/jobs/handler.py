@@ -1,4 +1,4 @@
-"""Where jobs stand, and a user's word on them: status, list, cancel, retry."""
+"""The requests about stored jobs: status, list, cancel, retry."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -27,10 +27,11 @@ from elasticrecode.jobs.events import Action
 from elasticrecode.jobs.formats import FORMATS
 from elasticrecode.jobs.job import Job, Kind
 from elasticrecode.jobs.lifecycle import STATES, State
+from elasticrecode.jobs.pages import RECORDS_READ, JobLists
 from elasticrecode.jobs.placement import Choice, wanted
 from elasticrecode.jobs.record import JobRecord
 from elasticrecode.jobs.requests import RetryRequest
-from elasticrecode.jobs.store import LOOKED_THROUGH, JobsTable
+from elasticrecode.jobs.store import JobsTable
 from elasticrecode.runtime import compose
 from elasticrecode.validation import Body, Reader
 from elasticrecode.workers.registry import Registry
@@ -45,120 +46,125 @@ C = TypeVar("C", bound=str)
 _retry_request = Reader(RetryRequest, FORMATS)
 
 
-def build(settings: JobsSettings) -> http.LambdaHandler:
-    """The handler over both tables."""
-    table, registry = JobsTable(settings.jobs_table), Registry(settings.registry_table, settings.queues)
-    batches = BatchesTable(settings.batches_table)
-    retention_seconds = settings.retention_days * 86_400
+class JobHandler:
+    """Answers the requests about stored jobs: status, list, cancel, retry."""
 
-    def status(request: http.Request) -> http.Response:
-        return http.Response(_own(request))
+    def __init__(self, settings: JobsSettings) -> None:
+        self._jobs, self._lists = JobsTable(settings.jobs_table), JobLists(settings.jobs_table)
+        self._batches = BatchesTable(settings.batches_table)
+        self._registry = Registry(settings.registry_table, settings.queues)
+        self._retention_seconds = settings.retention_days * 86_400
 
-    def listing(request: http.Request) -> http.Response:
+    def status(self, request: http.Request) -> http.Response:
+        """A job's record."""
+        return http.Response(self._own(request))
+
+    def listing(self, request: http.Request) -> http.Response:
+        """A page of a user's records, newest first; with `batchID`, of those in one of the user's batches."""
         batch_id, user_id = request.query.get("batchID"), request.query.get("userID")
         if batch_id == "":
             raise BadParameter("batchID must be the id of a batch.")
-        limit, after = request.page(cursor=ids.JOB) if batch_id else request.page()
         if not user_id:
-            raise BadParameter("userID is required: records are listed for one user.")
+            beside = " beside batchID, which names one of that user's batches" if batch_id else ""
+            raise BadParameter(f"userID is required{beside}: jobs are listed for one user. Add userID to the query.")
+        limit, after = request.page(cursor=ids.JOB) if batch_id else request.page()
         request.caller.act_for(user_id)
         state = _choice(request, "state", STATES)
         matches = partial(
             _matches, {"userID": user_id, "state": state, "kind": _choice(request, "kind", get_args(Kind))}
         )
         if not batch_id:
-            records, after = table.records(user_id, limit, after, matches)
-        elif _is_of(batch_id, user_id):
-            records, after = table.records_among(_of_batch(batch_id, state, after), limit, matches)
+            records, after = self._lists.records(user_id, limit, after, matches)
+        elif self._owns_batch(user_id, batch_id):
+            records, after = self._lists.records_among(self._of_batch(batch_id, state, after), limit, matches)
         else:
             return http.Response([])
         return http.Response(records, headers=request.next_link(after))
 
-    def cancel(request: http.Request) -> http.Response:
-        record = _own(request)
-        if not _change(Action.JOB_CANCELLED, record):
-            raise Refused(f"The job can't be cancelled: it is {_existing(record.jobID).state}.")
-        return http.Response(_existing(record.jobID), 202)
+    def cancel(self, request: http.Request) -> http.Response:
+        """Cancel a job that has not ended; its record. Raises Refused for one that has."""
+        record = self._own(request)
+        if not self._change(Action.JOB_CANCELLED, record):
+            raise Refused(f"The job can't be cancelled: it is {self._existing(record.jobID).state}.")
+        return http.Response(self._existing(record.jobID), 202)
 
-    def retry(request: http.Request) -> http.Response:
-        record = _own(request)
-        if not _change(Action.JOB_RETRIED, record, _choice_for(table.jobs([record.jobID])[record.jobID])):
-            state = _existing(record.jobID).state
+    def retry(self, request: http.Request) -> http.Response:
+        """Run a failed or cancelled job again; its record. Raises Refused for others, and where no queue serves it."""
+        record = self._own(request)
+        choice = self._choose(self._jobs.jobs([record.jobID])[record.jobID])
+        if not self._change(Action.JOB_RETRIED, record, choice):
+            state = self._existing(record.jobID).state
             raise Refused(f"Only failed and cancelled jobs can be retried; the job is {state}.")
-        return http.Response(_existing(record.jobID), 202)
+        return http.Response(self._existing(record.jobID), 202)
 
-    def retry_failed(request: http.Request) -> http.Response:
-        asked = _retry_request.read(Body(request.body(_BODY_LIMIT)))
-        request.caller.act_for(asked.userID)
-        matches = partial(_matches, {"userID": asked.userID, "state": "failed"})
-        if asked.batchID and not _is_of(asked.batchID, asked.userID):
-            raise NotFound(f"There is no batch {asked.batchID} of this user, or its time of retention has passed.")
+    def retry_failed(self, request: http.Request) -> http.Response:
+        """Run the failed jobs of a user, or of a batch, again, as many as _RETRY_SECONDS allow; their number."""
+        body = _retry_request.read(Body(request.body(_BODY_LIMIT)))
+        request.caller.act_for(body.userID)
+        matches = partial(_matches, {"userID": body.userID, "state": "failed"})
+        if body.batchID and not self._owns_batch(body.userID, body.batchID):
+            raise NotFound(f"There is no batch {body.batchID} of this user, or its retention has ended.")
         until, retried, after = time.monotonic() + _RETRY_SECONDS, 0, ""
         while True:
-            if asked.batchID:
-                failed, after = table.records_among(_of_batch(asked.batchID, "failed", after), _RETRY_PAGE, matches)
+            if body.batchID:
+                job_ids = self._of_batch(body.batchID, "failed", after)
+                failed, after = self._lists.records_among(job_ids, _RETRY_PAGE, matches)
             else:
-                failed, after = table.records(asked.userID, _RETRY_PAGE, after, matches)
-            retried += _retry_all(failed)
+                failed, after = self._lists.records(body.userID, _RETRY_PAGE, after, matches)
+            retried += self._retry_all(failed)
             if not after or time.monotonic() > until:
                 break
         return http.Response(Retried(retried, True if after else UNSET), 202)
 
-    def _is_of(batch_id: str, user_id: str) -> bool:
-        """Whether there is such a batch, of this user. What it holds is nobody else's to know."""
-        batch = batches.get(batch_id)
-        return batch is not None and batch.batch.userID == user_id
+    def _owns_batch(self, user_id: str, batch_id: str) -> bool:
+        """Whether the batch exists and is this user's. Nobody else learns what it holds."""
+        stored = self._batches.get(batch_id)
+        return stored is not None and stored.batch.userID == user_id
 
-    def _of_batch(batch_id: str, state: State | None, after: str) -> list[str]:
-        """Jobs of a batch, the last ones first, from behind one of them; with a state, those counted in it.
+    def _of_batch(self, batch_id: str, state: State | None, after: str) -> list[str]:
+        """Job ids of a batch, the last ones first, behind `after`; with a state, the ids that the batch counts in it.
 
-        One more than are looked through at a time, so that it shows whether there are more.
+        One more than a page reads, which shows whether there is a next page.
         """
         end = ids.position(after) if after else JOBS_LIMIT
         found = (
             position
-            for strip in reversed(batches.strips(batch_id))
+            for strip in reversed(self._batches.strips(batch_id))
             for position in sorted(
                 chain.from_iterable(map(strip.positions, [state] if state else STATES)), reverse=True
             )
             if position < end
         )
-        return [ids.job_id(batch_id, position) for position in islice(found, LOOKED_THROUGH + 1)]
+        return [ids.job_id(batch_id, position) for position in islice(found, RECORDS_READ + 1)]
 
-    def _own(request: http.Request) -> JobRecord:
-        """The job of a request, which to others than its user and operators is not there."""
-        return _existing(request.parameters["jobID"], request.caller)
+    def _own(self, request: http.Request) -> JobRecord:
+        """The record of the requested job. Raises NotFound unless the caller is its user or an operator."""
+        return self._existing(request.parameters["jobID"], request.caller)
 
-    def _existing(job_id: str, caller: Caller = ANYBODY) -> JobRecord:
-        record = table.record(job_id)
+    def _existing(self, job_id: str, caller: Caller = ANYBODY) -> JobRecord:
+        record = self._jobs.record(job_id)
         if not record or not caller.may_act_for(record.userID):
-            raise NotFound(f"There is no job {job_id}, or its time of retention has passed.")
+            raise NotFound(f"There is no job {job_id}, or its retention has ended.")
         return record
 
-    def _change(action: str, record: JobRecord, choice: Choice | None = None) -> bool:
+    def _change(self, action: Action, record: JobRecord, choice: Choice | None = None) -> bool:
         event = events.said(action, record.userID, record.jobID, now_ms())
-        return table.move_and_log(action, event, retention_seconds, choice)
+        return self._jobs.move_and_log(action, event, self._retention_seconds, choice)
 
-    def _retry_all(records: Sequence[JobRecord]) -> int:
-        """Retry those that a queue takes now; how many."""
-        known = table.jobs(record.jobID for record in records)
+    def _retry_all(self, records: Sequence[JobRecord]) -> int:
+        """Retry the jobs that a queue takes now; their number."""
+        jobs = self._jobs.jobs(record.jobID for record in records)
         planned: list[tuple[JobRecord, Choice]] = []
         for record in records:
             with suppress(Refused, KeyError):
-                planned.append((record, _choice_for(known[record.jobID])))
-        return sum(side_by_side(lambda each: _change(Action.JOB_RETRIED, *each), planned))
+                planned.append((record, self._choose(jobs[record.jobID])))
+        return sum(side_by_side(lambda each: self._change(Action.JOB_RETRIED, *each), planned))
 
-    def _choice_for(job: Raw) -> Choice:
-        (choice,) = registry.choose([wanted(msgspec.json.decode(job, type=Job))])
+    def _choose(self, job: Raw) -> Choice:
+        (choice,) = self._registry.choose([wanted(msgspec.json.decode(job, type=Job))])
         if not choice.queue:
             raise Refused(f"It can't be retried now: {choice.reason}.")
         return choice
-
-    return http.handler(
-        {JOB_STATUS: status, JOBS: listing, CANCEL: cancel, RETRY: retry, RETRY_FAILED: retry_failed},
-        settings,
-        Rates(settings.rate).count,
-    )
 
 
 def _choice(request: http.Request, name: str, choices: tuple[C, ...]) -> C | None:
@@ -173,6 +179,19 @@ def _choice(request: http.Request, name: str, choices: tuple[C, ...]) -> C | Non
 
 def _matches(wanted: Mapping[str, str | None], record: JobRecord) -> bool:
     return all(value is None or getattr(record, name) == value for name, value in wanted.items())
+
+
+def build(settings: JobsSettings) -> http.LambdaHandler:
+    """The handler over the tables of jobs, batches and workers."""
+    jobs = JobHandler(settings)
+    routes = {
+        JOB_STATUS: jobs.status,
+        JOBS: jobs.listing,
+        CANCEL: jobs.cancel,
+        RETRY: jobs.retry,
+        RETRY_FAILED: jobs.retry_failed,
+    }
+    return http.handler(routes, settings, Rates(settings.rate).count)
 
 
 handler = compose(build, JobsSettings)

@@ -39,10 +39,12 @@ from elasticrecode.contract.settings import ReconcileSettings
 from elasticrecode.errors import Refused, UnreadableEvent
 from elasticrecode.jobs import events, lifecycle
 from elasticrecode.jobs.events import Action, Event, Failure, WorkerEvent
+from elasticrecode.jobs.items import Waiting
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.lifecycle import Step
+from elasticrecode.jobs.pages import JobLists
 from elasticrecode.jobs.placement import GROUPS, Choice, Group, Want, wanted
-from elasticrecode.jobs.store import JobsTable, Waiting
+from elasticrecode.jobs.store import JobsTable
 from elasticrecode.log import logger
 from elasticrecode.runtime import compose
 from elasticrecode.workers.fleet import Load, Queue, least_recently_measured
@@ -66,6 +68,7 @@ _LONGEST_WAIT_MS = 86_400_000
 
 def build(settings: ReconcileSettings) -> Callable[[Any, Any], dict[str, int]]:
     """The handler; it answers with what it did, and counts the same as metrics."""
+    lists = JobLists(settings.jobs_table)
     table, sender, receiver = JobsTable(settings.jobs_table), Sender(), Receiver()
     registry = Registry(settings.registry_table, settings.queues)
     metrics = Metrics(namespace=METRICS, service="reconcile")
@@ -101,12 +104,12 @@ def build(settings: ReconcileSettings) -> Callable[[Any, Any], dict[str, int]]:
 
     def _look(loads: dict[str, Load], queue: Queue) -> int:
         load = queue.load.with_counts(receiver.counts(queue.url), time.time())
-        loads[queue.name] = load.with_oldest(table.oldest(queue.name) if load.visible else None)
+        loads[queue.name] = load.with_oldest(lists.oldest(queue.name) if load.visible else None)
         return 1
 
     def _rescue_from(effort: "_Effort", looked_at: tuple[str, Load]) -> int:
         (queue, load), now = looked_at, now_ms()
-        waiting = table.waiting(queue, now if load.is_empty else now - _LONGEST_WAIT_MS, _JOBS_A_RUN)
+        waiting = lists.waiting(queue, now if load.is_empty else now - _LONGEST_WAIT_MS, _JOBS_A_RUN)
         return effort.each(lambda found: _rescue_one(found, now), waiting)
 
     def _rescue_one(found: Waiting, now: int) -> bool:
@@ -164,8 +167,8 @@ def build(settings: ReconcileSettings) -> Callable[[Any, Any], dict[str, int]]:
     def _resend_all(effort: "_Effort") -> int:
         """Jobs without a message, and of those that are held the ones that are taken again: some of each in turn."""
         now, resent, until = now_ms(), 0, time.monotonic() + _RESEND_SECONDS
-        sources: deque[Callable[[int, int], list[Waiting]]] = deque([table.unsent])
-        sources += [partial(table.held, group) for group in GROUPS if _is_taken(group)]
+        sources: deque[Callable[[int, int], list[Waiting]]] = deque([lists.unsent])
+        sources += [partial(lists.held, group) for group in GROUPS if _is_taken(group)]
         while sources and time.monotonic() < until:
             source = sources.popleft()
             waiting = source(now, _JOBS_A_RUN)

@@ -21,8 +21,8 @@ from elasticrecode.clock import now_ms
 from elasticrecode.contract.settings import TallySettings
 from elasticrecode.jobs import events
 from elasticrecode.jobs.events import Action
+from elasticrecode.jobs.items import put_of
 from elasticrecode.jobs.lifecycle import ENDED
-from elasticrecode.jobs.store import put_of
 from elasticrecode.log import logger
 from elasticrecode.runtime import compose
 

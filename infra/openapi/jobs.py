@@ -17,7 +17,7 @@ _FILTERS = (
     USER,
     Query("state", "List only jobs in this state.", {"type": "string", "enum": list(STATES)}),
     Query("kind", "List only jobs of this kind.", {"type": "string", "enum": list(get_args(Kind))}),
-    Query("batchID", "List only jobs of this batch.", name_schema()),
+    Query("batchID", "List only jobs of this batch of the user. `userID` is required beside it.", name_schema()),
 )
 
 AREA = Area(

@@ -18,13 +18,15 @@ from elasticrecode.contract import routes
 from elasticrecode.contract.tables import CONNECTIONS_KEYS
 from elasticrecode.errors import Unavailable
 from elasticrecode.jobs.claims import Claim, Claims
+from elasticrecode.jobs.items import Accepted
 from elasticrecode.jobs.lifecycle import Step
+from elasticrecode.jobs.pages import JobLists
 from elasticrecode.jobs.placement import Choice
 from elasticrecode.jobs.requests import read_jobs
-from elasticrecode.jobs.store import Accepted, JobsTable
+from elasticrecode.jobs.store import JobsTable
 from elasticrecode.watch.connections import ConnectionsTable
 from elasticrecode.workers import loads, registry
-from tests.aws.test_path import event, status, submitted
+from tests.aws.test_path import actions, event, status, submitted
 from tests.conftest import contract
 from tests.fakes.stack import Stack
 from tests.support import call
@@ -218,7 +220,10 @@ def test_an_event_that_could_not_be_stored_is_asked_for_again(stack: Stack, monk
 
     with every_call(watch, monkeypatch):
         assert stack.say(event(job_id, "JobStart")) == ["m0"]
-    assert status(stack, job_id)["state"] == "queued"
+    assert actions(stack, job_id) == ["JobSummit"]
+    assert stack.say(event(job_id, "JobStart")) == []
+    assert sorted(actions(stack, job_id)) == ["JobStart", "JobSummit"]
+    assert (status(stack, job_id)["state"], status(stack, job_id)["attempt"]) == ("running", 1)
 
 
 def test_an_event_whose_move_was_refused_is_asked_for_again_and_then_moves(
@@ -303,7 +308,7 @@ def test_postponing_twice_moves_once(stack: Stack) -> None:
     table = JobsTable("jobs")
     table.postpone([job_id], 1)
     assert not table.move(job_id, Step.POSTPONE, None, 2)
-    assert [found.job.jobid for found in table.unsent(10**15, 10)] == [job_id]
+    assert [found.job.jobid for found in JobLists("jobs").unsent(10**15, 10)] == [job_id]
 
 
 def test_keys_that_aws_never_processes_end_in_unavailable_after_few_rounds(

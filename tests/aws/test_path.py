@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from elasticrecode.contract import routes
-from elasticrecode.jobs import store as table
+from elasticrecode.jobs import pages as lists
 from elasticrecode.jobs.claims import Claim, Claims, Refusal
 from tests.conftest import contract
 from tests.fakes.stack import Stack
@@ -214,14 +214,17 @@ def test_a_first_generation_worker_drives_a_job_from_start_to_end(stack: Stack) 
     assert status(stack, job_id)["state"] == "finished"
 
 
-def test_progress_is_one_item_that_is_overwritten(stack: Stack) -> None:
+def test_progress_is_on_the_record_and_the_latest_overwrites_it(stack: Stack) -> None:
     job_id = submitted(stack)
-    stack.say(event(job_id, "JobStart"))
+    stack.say(event(job_id, "JobStart", ts=1_588_730_504))
     before = len(stack.items())
-    for percent in (10, 20, 30):
-        stack.say(event(job_id, "JobProgress", progress={"percent": percent}, tsMs=percent))
-    assert len(stack.items()) == before + 1
+    for percent in (10, 30, 20):
+        stack.say(event(job_id, "JobProgress", progress={"percent": percent}, tsMs=1_588_730_505_000 + percent))
+    assert len(stack.items()) == before
     assert status(stack, job_id)["progress"]["percent"] == 30
+    assert actions(stack, job_id) == ["JobStart", "JobProgress", "JobSummit"]  # the worker's clock is years behind
+    pages_of_one = list(pages(stack, routes.JOB_EVENTS, {"jobID": job_id}, 1))
+    assert [len(page) for page in pages_of_one] == [1, 1]
 
 
 def test_one_worker_holds_a_claim_and_only_its_word_counts(stack: Stack) -> None:
@@ -317,6 +320,9 @@ def test_records_are_listed_newest_first_and_filtered(stack: Stack) -> None:
         query = {name: value[0] for name, value in parse_qs(urlsplit(link[1 : link.index(">")]).query).items()}
     assert sorted(seen) == sorted(ids)
     assert call(stack.jobs, routes.JOBS).status == 400
+    beside_batch = call(stack.jobs, routes.JOBS, query={"batchID": "b"})
+    assert beside_batch.status == 400
+    assert "userID is required beside batchID" in beside_batch.body["detail"]
     assert call(stack.jobs, routes.JOBS, query={"userID": USER, "state": "lost"}).status == 400
 
 
@@ -378,7 +384,7 @@ def test_large_events_come_on_pages_a_function_may_answer_and_none_is_left_out(s
 def test_a_page_that_takes_long_to_fill_comes_as_it_is_and_none_is_left_out(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(table, "_PAGE_SECONDS", -1.0)
+    monkeypatch.setattr(lists, "_PAGE_SECONDS", -1.0)
     body = contract("job_batch") | {"batchInputs": [f"s3://media/{n}.mp4" for n in range(230)]}
     made = [entry["jobid"] for entry in call(stack.submit, routes.SUBMIT, body).body]
     wanted = made[::50]

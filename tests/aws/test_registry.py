@@ -11,8 +11,10 @@ import pytest
 from elasticrecode.contract import routes
 from elasticrecode.errors import Unavailable
 from elasticrecode.jobs.claims import Claims
+from elasticrecode.jobs.items import Waiting
 from elasticrecode.jobs.job import Job
-from elasticrecode.jobs.store import JobsTable, Waiting
+from elasticrecode.jobs.pages import JobLists
+from elasticrecode.jobs.store import JobsTable
 from elasticrecode.workers import loads, registry
 from elasticrecode.workers.fleet import ClusterView, RegisteredQueue, Worker
 from elasticrecode.workers.registry import Registry
@@ -101,12 +103,12 @@ def test_the_age_of_the_oldest_waiting_job_ignores_running_ones(stack: Stack, mo
 def test_the_oldest_of_400_running_jobs_is_no_older_than_they_are(stack: Stack) -> None:
     body = contract("job_batch") | {"batchInputs": [f"s3://bucket/{n}.mp4" for n in range(400)]}
     call(stack.submit, routes.SUBMIT, body)
-    since = JobsTable("jobs").oldest("ffmpeg_job")
+    since = JobLists("jobs").oldest("ffmpeg_job")
     assert since is not None
     claims = Claims("jobs", 30)
     for item in stack.items():
         claims.claim(item["jobID"]["S"], "w")
-    assert JobsTable("jobs").oldest("ffmpeg_job") == pytest.approx(since, abs=5000)
+    assert JobLists("jobs").oldest("ffmpeg_job") == pytest.approx(since, abs=5000)
 
 
 def test_jobs_of_a_paused_queue_are_held_until_it_is_resumed(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +161,7 @@ def test_jobs_without_a_queue_leave_time_for_held_ones(stack: Stack, monkeypatch
     resume(stack)
     job = msgspec.json.decode(JobsTable("jobs").jobs([refused])[refused], type=Job)
     again = [Waiting(job, "accepted", 0, 0, None)]
-    monkeypatch.setattr(JobsTable, "unsent", lambda *_: again * 5)
+    monkeypatch.setattr(JobLists, "unsent", lambda *_: again * 5)
     monkeypatch.setitem(stack.reconcile.__globals__, "_JOBS_A_RUN", 5)
     monkeypatch.setitem(stack.reconcile.__globals__, "_RESEND_SECONDS", 1)
     pass_time(monkeypatch, 120)

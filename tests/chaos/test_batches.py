@@ -22,7 +22,7 @@ from elasticrecode.batches import counting, progress, survey
 from elasticrecode.batches import store as batches_store
 from elasticrecode.contract import routes
 from elasticrecode.errors import Unavailable
-from elasticrecode.jobs import store as table
+from elasticrecode.jobs import items as table
 from elasticrecode.jobs import streams
 from elasticrecode.jobs.claims import Claims
 from elasticrecode.jobs.lifecycle import ENDED, STATES

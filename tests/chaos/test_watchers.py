@@ -23,6 +23,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from elasticrecode.contract import tables
 from elasticrecode.errors import Unavailable
 from elasticrecode.jobs.events import Event, submitted
+from elasticrecode.jobs.items import latest_of
 from elasticrecode.jobs.streams import FEED
 from elasticrecode.watch import feed as feeding
 from elasticrecode.watch import subscription as watching
@@ -216,6 +217,8 @@ class World:
         """Whether the last call changed a connection."""
         self.numbers = count(1)
         self.jobs: dict[str, str] = {}
+        self.summits: dict[str, Event] = {}
+        self.records: dict[str, dict[str, Any]] = {}
         self.log: list[Entry] = []
         self.chunks: list[tuple[int, int]] = []
         self.sockets: dict[str, Socket] = {}
@@ -405,7 +408,8 @@ class World:
         self.jobs[job_id] = user
         event = submitted(b"{}", user, job_id, self.clock.ms())
         job = json.dumps({"userid": user, "jobid": job_id})
-        self.store(event, {"item": {"S": "job"}, "job": {"S": job}})
+        self.summits[job_id], self.records[job_id] = event, {"item": {"S": "job"}, "job": {"S": job}}
+        self.store(event, self.records[job_id])
 
     def append(self) -> None:
         """Some events are stored."""
@@ -424,8 +428,11 @@ class World:
                 eventID=f"e{next(self.numbers)}",
                 tsMs=now_ms,
             )
-            item = "progress" if action == "JobProgress" else f"log#{event.position}"
-            self.store(event, {"item": {"S": item}, "event": {"S": msgspec.json.encode(event).decode()}})
+            if action in ("JobStart", "JobProgress"):
+                self.store(self.summits[job_id], self.records[job_id] | {"latest": {"S": latest_of(event)}})
+            else:
+                event_json = msgspec.json.encode(event).decode()
+                self.store(event, {"item": {"S": f"log#{event.position}"}, "event": {"S": event_json}})
 
     def store(self, event: Event, item: dict[str, Any]) -> None:
         """An item of the jobs table."""

@@ -254,9 +254,9 @@ class Aws:
         table = self._tables[asked["TableName"]]
         key = table.key(asked["Key"])
         self._check(client, table, asked, key)
-        item = table.updated(asked)
+        before, item = table.items.get(key, {}), table.updated(asked)
         table.put(item, key)
-        return {"Attributes": item}
+        return {"Attributes": before if asked.get("ReturnValues") == "ALL_OLD" else item}
 
     def _check(self, client: Any, table: Table, asked: dict[str, Any], key: Keys) -> None:
         if not table.allows(asked, key):

@@ -28,10 +28,10 @@ from elasticrecode.batches.request import read_batch
 from elasticrecode.batches.survey import Line
 from elasticrecode.contract.settings import DeliverSettings
 from elasticrecode.jobs.events import WorkerEvent
+from elasticrecode.jobs.items import Accepted, record_item
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.lifecycle import ENDED, Step
 from elasticrecode.jobs.placement import Choice
-from elasticrecode.jobs.store import Accepted, _record_item
 from elasticrecode.jobs.uris import output_name
 from elasticrecode.media.presets import BUILT_IN
 from elasticrecode.watch.connections import Watcher
@@ -324,7 +324,7 @@ def tally_counts_and_ends(stage: Stage) -> None:
     stage.hand("tally", TallyMessage(batch_id, [Change(0, 1, "failed")]))
     if not _has_ended(stage, batch_id):
         raise Missed("the batch has not ended")
-    if [event.action for event in stage.jobs.job_events(batch_id, 10, "").events] != ["BatchFinished"]:
+    if [event.action for event in stage.lists.job_events(batch_id, 10, "").events] != ["BatchFinished"]:
         raise Missed(f"nothing tells {user} of it")
 
 
@@ -652,12 +652,12 @@ def collect_hears_of_files(stage: Stage) -> None:
 def append_takes_events(stage: Stage) -> None:
     stage.job()
     stage.cold("append")
-    item = _record_item_of(stage.job())
+    item = _record_of(stage.job())
     stage.invoke("append", _inserted(item))
 
 
-def _record_item_of(job: Job) -> dict[str, Any]:
-    return _record_item(Accepted(job, Choice("ffmpeg_job", ""), now_ms()), 60)
+def _record_of(job: Job) -> dict[str, Any]:
+    return record_item(Accepted(job, Choice("ffmpeg_job", ""), now_ms()), 60)
 
 
 @of("append", slow=True)

@@ -14,9 +14,11 @@ import msgspec
 from elasticrecode.batches.store import BatchesTable
 from elasticrecode.contract import settings
 from elasticrecode.jobs.events import Event, said
+from elasticrecode.jobs.items import Accepted
 from elasticrecode.jobs.job import Job
+from elasticrecode.jobs.pages import JobLists
 from elasticrecode.jobs.placement import Choice
-from elasticrecode.jobs.store import Accepted, JobsTable
+from elasticrecode.jobs.store import JobsTable
 from elasticrecode.runtime import S
 from elasticrecode.watch.connections import ConnectionsTable
 from elasticrecode.watch.feed import Feed
@@ -58,6 +60,7 @@ class Stage:
         watching = self.settings("push", settings.WatchersSettings)
         self.queues = reconciling.queues
         self.jobs = JobsTable(reconciling.jobs_table)
+        self.lists = JobLists(reconciling.jobs_table)
         self.registry = Registry(reconciling.registry_table, self.queues)
         self.registry_table = reconciling.registry_table
         self.batches = BatchesTable(self.stack["BatchesTable"], _KEPT)

@@ -14,11 +14,12 @@ from elasticrecode.clock import now_ms
 from elasticrecode.contract.settings import SubmitSettings
 from elasticrecode.errors import Invalid
 from elasticrecode.jobs.answers import Outcome
+from elasticrecode.jobs.items import Accepted
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.placement import wanted
 from elasticrecode.jobs.preset_store import Presets
 from elasticrecode.jobs.requests import BODY_LIMIT
-from elasticrecode.jobs.store import Accepted, JobsTable
+from elasticrecode.jobs.store import JobsTable
 from elasticrecode.media.presets import POINTER, Profiles
 from elasticrecode.media.profiles import Profile
 from elasticrecode.validation import Body

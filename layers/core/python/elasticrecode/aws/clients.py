@@ -42,6 +42,8 @@ _PASSING = {
     "Throttling",
     "ThrottlingException",
     "TooManyRequestsException",
+    "TransactionConflictException",
+    "TransactionInProgressException",
 }
 
 

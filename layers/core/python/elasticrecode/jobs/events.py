@@ -6,7 +6,7 @@ what they do send, so that the same message always gives the same event.
 
 import hashlib
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from msgspec import UNSET, DecodeError, Meta, Raw, Struct, UnsetType
 
@@ -114,8 +114,18 @@ class _JobReference(Struct):
     jobid: Identifier
 
 
+class StartReference(Struct):
+    """The identity of a JobStart, which the later events of its attempt carry: `tsMs` in milliseconds."""
+
+    eventID: Identifier
+    tsMs: Annotated[int, Meta(ge=0, lt=10**14)]
+
+
 class WorkerEvent(Struct, kw_only=True):
-    """A message on the control queue. `ts` is Unix seconds, `tsMs` milliseconds; `job` is the message as taken."""
+    """A message on the control queue. `ts` is Unix seconds, `tsMs` milliseconds; `job` is the message as taken.
+
+    `start` names the JobStart of the attempt, so that the control plane can store it first where it comes later.
+    """
 
     workerType: Text = ""
     nodeName: Text = ""
@@ -127,6 +137,7 @@ class WorkerEvent(Struct, kw_only=True):
     eventID: Identifier | UnsetType = UNSET
     tsMs: Annotated[int, Meta(ge=0, lt=10**14)] | UnsetType = UNSET
     attempt: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
+    start: StartReference | UnsetType = UNSET
     progress: Progress | UnsetType = UNSET
     result: Result | UnsetType = UNSET
     error: Failure | UnsetType = UNSET
@@ -164,30 +175,62 @@ class Event(Struct, omit_defaults=True, kw_only=True):
         return f"{self.tsMs:014d}#{_RANK.get(self.action, 5)}#{self.eventID}"
 
 
+class Report(NamedTuple):
+    """An event of a worker, and the JobStart of its attempt where the message names it."""
+
+    event: Event
+    start: Event | None
+
+
 def read(text: bytes) -> Event:
     """The event in a control-queue message. UnreadableEvent, with the reason, when there is none."""
+    return read_report(text).event
+
+
+def read_report(text: bytes) -> Report:
+    """The event in a control-queue message, with its JobStart. UnreadableEvent, with the reason, when there is none."""
     if len(text) > MESSAGE_LIMIT:
         raise UnreadableEvent(f"It has {len(text)} bytes; at most {MESSAGE_LIMIT} are taken.")
     try:
-        said = wire.decode(text, WorkerEvent)
-        job = wire.decode(said.job, _JobReference)
+        message = wire.decode(text, WorkerEvent)
+        job = wire.decode(message.job, _JobReference)
     except DecodeError as error:
         raise UnreadableEvent(str(error)) from None
-    return Event(
-        ts=int(said.ts),
+    event = Event(
+        ts=int(message.ts),
         userID=job.userid,
         jobID=job.jobid,
-        action=said.action,
-        nodeName=said.nodeName,
-        podName=said.podName,
-        workerType=said.workerType,
-        msg=said.msg or UNSET,
-        eventID=said.eventID or hashlib.blake2b(text, digest_size=16).hexdigest(),
-        tsMs=said.tsMs if said.tsMs is not UNSET else _milliseconds(said.ts),
-        attempt=said.attempt,
-        progress=said.progress,
-        result=said.result,
-        error=said.error,
+        action=message.action,
+        nodeName=message.nodeName,
+        podName=message.podName,
+        workerType=message.workerType,
+        msg=message.msg or UNSET,
+        eventID=message.eventID or hashlib.blake2b(text, digest_size=16).hexdigest(),
+        tsMs=message.tsMs if message.tsMs is not UNSET else _milliseconds(message.ts),
+        attempt=message.attempt,
+        progress=message.progress,
+        result=message.result,
+        error=message.error,
+    )
+    start = message.start
+    if not start or not event.attempt or event.action == Action.JOB_START:
+        return Report(event, None)
+    return Report(event, _start_of(event, start))
+
+
+def _start_of(event: Event, start: StartReference) -> Event:
+    """The JobStart that the same worker sent before: the same item as the original."""
+    return Event(
+        ts=start.tsMs // 1000,
+        userID=event.userID,
+        jobID=event.jobID,
+        action=Action.JOB_START,
+        nodeName=event.nodeName,
+        podName=event.podName,
+        workerType=event.workerType,
+        eventID=start.eventID,
+        tsMs=start.tsMs,
+        attempt=event.attempt,
     )
 
 

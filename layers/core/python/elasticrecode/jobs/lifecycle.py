@@ -141,6 +141,35 @@ def write(
     }
 
 
+def latest(attempt: int | None, ts_ms: int, event: str, *, is_start: bool) -> dict[str, Any]:
+    """The update that makes an event the latest of its attempt: arguments of DynamoDB's UpdateItem.
+
+    The attempt must run. A JobStart must be its first event, a tick must follow one and be newer. So neither can come
+    after the end of its attempt, in another attempt, or after what its worker sent later.
+    """
+    words = _Words()
+    lease, known = words.name("lease"), words.name(LATEST_MS)
+    terms = [f"{words.name('state')} = {words.value('running')}"]
+    if attempt is None:
+        terms.append(f"attribute_not_exists({lease})")
+    else:
+        terms.append(f"attribute_exists({lease}) AND {words.name('attempt')} = {words.value(attempt)}")
+    terms.append(f"attribute_not_exists({known})" if is_start else f"{known} < {words.value(ts_ms)}")
+    return {
+        "UpdateExpression": f"SET {words.name(LATEST)} = {words.value(event)}, {known} = {words.value(ts_ms)}",
+        "ConditionExpression": " AND ".join(terms),
+        "ExpressionAttributeNames": words.names,
+        "ExpressionAttributeValues": words.values,
+    }
+
+
+def awaits_start(record: Mapping[str, Any], attempt: int | None) -> bool:
+    """Whether an attempt runs whose JobStart has not come yet."""
+    if not record or record["state"]["S"] != "running" or LATEST_MS in record:
+        return False
+    return "lease" in record and int(record["attempt"]["N"]) == attempt
+
+
 def is_strike(action: str, details: Mapping[str, Any]) -> bool:
     """Whether a move counts towards the attempts that may go wrong; a job given back unharmed does not."""
     return action in (Action.JOB_LOST, Step.EXHAUST) or (action == Action.JOB_RETURNED and "failure" in details)
@@ -154,14 +183,16 @@ _STAMPS = {
     "failed": "endedMs",
     "cancelled": "endedMs",
 }
-_CLAIM = ("lease", "worker")
+LATEST, LATEST_MS = "latest", "latestMs"
+"""Attributes of a record: the last JobStart or JobProgress of the running attempt, and its time in milliseconds."""
+_ATTEMPT = ("lease", "worker", LATEST, LATEST_MS)
 _LEFT_BEHIND: dict[State, tuple[str, ...]] = {
     "accepted": (),
-    "queued": (*_CLAIM, "startedMs", "endedMs", "outputs", "quality", "failure"),
-    "running": (*_CLAIM, "failure"),
-    "finished": (*_CLAIM, "due", "failure"),
-    "failed": (*_CLAIM, "due"),
-    "cancelled": (*_CLAIM, "due"),
+    "queued": (*_ATTEMPT, "startedMs", "endedMs", "outputs", "quality", "failure"),
+    "running": (*_ATTEMPT, "failure"),
+    "finished": (*_ATTEMPT, "due", "failure"),
+    "failed": (*_ATTEMPT, "due"),
+    "cancelled": (*_ATTEMPT, "due"),
 }
 """What a record does not carry into a state unless the move sets it."""
 

@@ -32,9 +32,10 @@ lease that is extended while a job runs is not for it."""
 
 FEED: Filters = (
     {"eventName": ["INSERT"]},
-    {"eventName": ["MODIFY"], "dynamodb": {"Keys": {"item": {"S": ["progress"]}}}},
+    {"eventName": ["MODIFY"], "dynamodb": _RECORD | {"NewImage": {"latest": {"S": [{"exists": True}]}}}},
 )
-"""Events: each is an item, but for progress, which is overwritten."""
+"""Events: each is an item, but for a JobStart and the ticks of an attempt, which are on the record. A lease that is
+extended while a job runs passes too, and `items.new_events` finds no event in it."""
 
 
 def needs_message(record: Mapping[str, Any]) -> bool:
