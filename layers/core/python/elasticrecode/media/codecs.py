@@ -70,7 +70,10 @@ CONTAINERS = {
     "mts": "mpegts",
     "m2ts": "mpegts",
 }
-"""File name extension → ffmpeg's muxer. Outputs keep these extensions, so each muxer holds every codec of CODECS."""
+"""File name extension → ffmpeg's muxer. Outputs keep these extensions, so each muxer holds every codec of CODECS.
+
+A codec that one of them cannot hold needs the codec as a parameter of `container` and `output_name`.
+"""
 
 if TYPE_CHECKING:  # mypy reads no computed Literal
     CodecName = str
