@@ -14,6 +14,7 @@ from worker.errors import Interrupted, PermanentError, TransientError
 from worker.media import timestamps
 from worker.media.encode import transcode
 from worker.media.ffmpeg_errors import encoder_error
+from worker.media.probe import probe_video
 from worker.quality.score import Pair, score
 from worker.sandbox.limits import JobLimits
 from worker.sandbox.runner import Runner, last_lines
@@ -61,6 +62,15 @@ def test_cpu_time_is_limited_by_the_kernel(failure: Encode) -> None:
     error = failure(JobLimits(cpu_seconds=3))
     assert error.failure.code == "time-limit"
     assert "limit of 3 s of CPU time" in str(error)
+
+
+def test_a_probe_that_takes_too_long_is_a_time_limit(tmp_path: Path) -> None:
+    ffprobe = tmp_path / "ffprobe"
+    ffprobe.write_text("#!/bin/sh\nexec sleep 60\n")
+    ffprobe.chmod(0o755)
+    with pytest.raises(PermanentError) as caught:
+        probe_video(str(ffprobe), Runner(JobLimits(job_seconds=1), "off"), tmp_path / "input")
+    assert caught.value.failure.code == "time-limit"
 
 
 def test_memory_is_limited_by_the_kernel(failure: Encode) -> None:
