@@ -16,6 +16,7 @@ from aiohttp.typedefs import Handler
 from yarl import URL
 
 from elasticrecode.api import headers
+from infra import options
 from local.place import ROOT, Place
 
 _BODY_LIMIT = 10 * 1024 * 1024
@@ -204,7 +205,8 @@ def main() -> None:
     """Serve on loopback until killed."""
     place = Place.read()
     stack = place.stack()
-    site = ROOT / json.loads((ROOT / "cdk.json").read_text())["context"]["siteFolder"]
+    context = json.loads((ROOT / "cdk.json").read_text())["context"]
+    site = ROOT / options.read({**context, **place.options()}).siteFolder
     app = application(site, stack["RestUrl"], stack["SocketUrl"], place.aws_url if place.auth == "cognito" else "")
     asyncio.run(_serve(app, place.port))
 

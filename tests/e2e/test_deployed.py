@@ -13,15 +13,16 @@ from typing import Any
 
 import pytest
 
+from infra.options import Options
 from local.place import TOOLS
-from tests.conftest import ROOT, contract
+from tests.conftest import contract
 from tests.e2e.conftest import Deployed, wait_for
 
 BUNNY = TOOLS / "media" / "bigbuckbunny.mp4"
 PICTURE = ("-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25:duration=2")
 SOUND = ("-f", "lavfi", "-i", "sine=duration=2")
 Clips = Callable[..., Path]
-MAX_ATTEMPTS: int = json.loads((ROOT / "cdk.json").read_text())["context"]["maxAttempts"]
+MAX_ATTEMPTS = Options().maxAttempts
 
 
 @pytest.fixture

@@ -1,20 +1,21 @@
 """The manifests of deploy/k8s, as written and as kustomize renders them."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from msgspec import structs
 
+from infra.options import Options
 from tests.conftest import ROOT
 
 Json = dict[str, Any]
 
 KIT = ROOT / "deploy" / "k8s"
 DOC = ROOT / "docs" / "how-to" / "eks.md"
-CONTEXT: Json = json.loads((ROOT / "cdk.json").read_text())["context"]
+CONTEXT: Json = structs.asdict(Options())
 """The default deployment options."""
 
 

@@ -10,6 +10,7 @@ from elasticrecode.contract.auth import Auth, SignIn
 from elasticrecode.contract.routes import ROUTES
 from elasticrecode.contract.settings import DispatchSettings
 from elasticrecode.contract.wiring import FUNCTIONS, Wiring
+from infra import options
 from tests.conftest import ROOT
 from tests.fakes.wiring import wired
 
@@ -50,16 +51,15 @@ def test_no_route_is_answered_twice() -> None:
     assert len(routes) == len(set(routes))
 
 
-def test_every_option_is_explained_with_its_default() -> None:
+def test_the_page_of_options_has_the_table_of_the_options_class() -> None:
+    page = (ROOT / "docs" / "reference" / "options.md").read_text()
+    assert options.table() in page, "run `python -m infra.options`"
+    assert options.document(page) == page
+
+
+def test_the_options_are_the_defaults_where_cdk_json_sets_none() -> None:
     context = json.loads((ROOT / "cdk.json").read_text())["context"]
-    rows = dict(
-        re.findall(r"^\| `(\w+)` \| (.*?) \|", (ROOT / "docs" / "reference" / "options.md").read_text(), re.MULTILINE)
-    )
-    assert rows.keys() == {name for name in context if name.isalnum()}
-    for name, told in rows.items():
-        default = context[name]
-        text = str(default).lower() if isinstance(default, bool) else str(default)
-        assert told.strip("`") == (text or "none") or name in ("executeApi", "cognitoIdp")
+    assert options.read(context) == options.Options()
 
 
 def test_every_route_is_in_the_docs() -> None:

@@ -1,0 +1,145 @@
+"""Faults of deployment options beside each other, and of presets and drops, which the schema does not check."""
+
+import json
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+import msgspec
+
+from elasticrecode.access import prefixes
+from elasticrecode.access.prefixes import Prefixes
+from elasticrecode.errors import Fault, Invalid
+from elasticrecode.jobs import drops
+from elasticrecode.jobs.drops import Drop
+from elasticrecode.jobs.requests import read_preset
+from elasticrecode.media import presets
+from elasticrecode.media.presets import BUILT_IN, ProfileBody
+from elasticrecode.validation import Body
+from infra.option_formats import listed
+
+_ENVIRONMENT_BYTES = 4096 - 1024
+"""What Lambda takes as a function's environment, less what it has beside drops, presets, prefixes and queues."""
+_PREFIX_BYTES = 2000
+"""Of that for prefixes at the most, so that there is room for queues."""
+_BUCKET_NAME = 63
+_QUEUE_BYTES = 80
+"""About what a queue's address takes beside its name, twice."""
+_QUEUE_LISTS = ("cpuQueues", "gpuQueues", "vmafQueues")
+
+
+def in_all(given: dict[str, Any]) -> list[Fault]:
+    """The faults of options of any type; names of presets in drops are replaced by their profiles."""
+    return [*_preset_faults(given), *_name_presets(given), *_faults(given)]
+
+
+def _preset_faults(given: Mapping[str, Any]) -> Iterator[Fault]:
+    """What is wrong with the deployment's presets."""
+    named = given.get("presets")
+    if not isinstance(named, dict):
+        return
+    for name, profile in named.items():
+        if not presets.NAME.fullmatch(name):
+            yield Fault(f"/presets/{name}", f"must be called by {presets.NAME_RULE}")
+        try:
+            read_preset(Body(json.dumps({"profile": profile}).encode()))
+        except Invalid as error:
+            for fault in error.faults:
+                yield Fault(f"/presets/{name}{fault.pointer.removeprefix('/profile')}", fault.detail)
+    size = len(json.dumps(named, separators=(",", ":")))
+    queues = {entry.rsplit(":", 1)[-1] for option in _QUEUE_LISTS for entry in listed(str(given.get(option, "")))}
+    room = _ENVIRONMENT_BYTES - len(str(given.get("cors", ""))) - _prefix_bytes(given)
+    room -= sum(_QUEUE_BYTES + 2 * len(queue) for queue in queues)
+    if named and size > room:
+        detail = f"are {size} bytes, and Lambda's environment has room for {room} beside the queues and userPrefixes"
+        yield Fault("/presets", f"{detail}: store some with PUT /api/v1/presets/{{name}} instead")
+
+
+def _name_presets(given: dict[str, Any]) -> Iterator[Fault]:
+    """Put the profiles of presets in the place of their names in drops; what is wrong with the names."""
+    named, asked = given.get("presets"), given.get("drops")
+    known = {**BUILT_IN, **(named if isinstance(named, dict) else {})}
+    if not isinstance(asked, list):
+        return
+    given["drops"] = [dict(entry) if isinstance(entry, dict) else entry for entry in asked]
+    for n, entry in enumerate(given["drops"]):
+        profile = entry.get("profile") if isinstance(entry, dict) else None
+        if not (isinstance(profile, dict) and "preset" in profile):
+            continue
+        body = ProfileBody(json.dumps({"profile": profile}).encode(), known)
+        yield from (Fault(f"/drops/{n}{fault.pointer}", fault.detail) for fault in body.faults)
+        # With a name that is wrong all else is still looked at, as if it were right.
+        entry["profile"] = next(iter(BUILT_IN.values())) if body.faults else body.fields["profile"]
+
+
+def _faults(given: Mapping[str, Any]) -> list[Fault]:
+    """What no single option can say of itself."""
+    faults = []
+    discovering = given.get("discovery") is True
+    control = str(given.get("controlQueue"))
+    if discovering and any(fnmatchcase(control, pattern) for pattern in listed(str(given.get("discoveredQueues", "")))):
+        faults.append(Fault("/discoveredQueues", f"must not fit {control}, which is controlQueue's"))
+    if discovering and not listed(str(given.get("clusters", ""))):
+        faults.append(Fault("/clusters", "must name a cluster, or a tag of clusters, while discovery is true"))
+    if not discovering and given.get("clusters"):
+        faults.append(Fault("/clusters", "must be empty while discovery is false"))
+    if not discovering and not any(listed(str(given.get(name, ""))) for name in _QUEUE_LISTS):
+        faults.append(
+            Fault("/discovery", "is false, so at least one of cpuQueues, gpuQueues and vmafQueues must name a queue")
+        )
+    faults += _auth_faults(given)
+    for option, other in (("domains", "certificate"), ("certificate", "domains")):
+        if given.get(option) and not given.get(other):
+            faults.append(Fault(f"/{option}", f"must be empty while {other} is"))
+    if given.get("frontDoor") == "none" and given.get("domains"):
+        faults.append(Fault("/domains", "must be empty while frontDoor is none"))
+    taken = {str(given.get("controlQueue")): "controlQueue"}
+    for option in _QUEUE_LISTS:
+        for name in {entry.rsplit(":", 1)[-1] for entry in listed(str(given.get(option, "")))}:
+            other = taken.setdefault(name, option)
+            if other != option:
+                faults.append(Fault(f"/{option}", f"must not name {name}, which is {other}'s already"))
+    faults += [
+        Fault(f"/userPrefixes{fault.pointer}", fault.detail) for fault in prefixes.faults(given.get("userPrefixes"))
+    ]
+    size = _prefix_bytes(given)
+    if size > _PREFIX_BYTES:
+        faults.append(Fault("/userPrefixes", f"take {size} bytes; a function's settings have room for {_PREFIX_BYTES}"))
+    return faults + [Fault(f"/drops{fault.pointer}", fault.detail) for fault in _drop_faults(given)]
+
+
+def _prefix_bytes(given: Mapping[str, Any]) -> int:
+    """What prefixes take of a function's environment."""
+    named = prefixes.read(given.get("userPrefixes")).values()
+    return len(msgspec.json.encode([each.with_bucket("-" * _BUCKET_NAME) for each in named]))
+
+
+def _auth_faults(given: Mapping[str, Any]) -> Iterator[Fault]:
+    """Options of one way to ask who calls, beside another."""
+    auth = given.get("auth")
+    for option, kind in (("userPool", "cognito"), ("jwtIssuer", "jwt"), ("jwtAudience", "jwt"), ("operators", "iam")):
+        if given.get(option) and auth != kind:
+            yield Fault(f"/{option}", f"is for auth={kind}, and auth is {auth}")
+    for option in ("jwtIssuer", "jwtAudience"):
+        if auth == "jwt" and not given.get(option):
+            yield Fault(f"/{option}", "must be given with auth=jwt")
+
+
+def _drop_faults(given: Mapping[str, Any]) -> Iterator[Fault]:
+    """Drops that can't stand beside each other, or that don't fit into the environment of their function."""
+    yield from drops.faults(given.get("drops"))
+    try:
+        asked = msgspec.convert(given.get("drops", []), list[Drop])
+    except msgspec.ValidationError:
+        return  # told by the schema
+    allowed = Prefixes([each.with_bucket("") for each in prefixes.read(given.get("userPrefixes")).values()])
+    for n, drop in enumerate(asked):
+        place = drop.with_bucket("")
+        yield from allowed.faults(drop.userid, "read", [(f"/{n}/prefix", f"s3://{place.bucket}/{place.prefix}")])
+        yield from allowed.faults(drop.userid, "write", [(f"/{n}/output", place.output)])
+    named = [entry.rsplit(":", 1)[-1] for option in _QUEUE_LISTS for entry in listed(str(given.get(option, "")))]
+    size = len(msgspec.json.encode([drop.with_bucket("-" * _BUCKET_NAME) for drop in asked]))
+    size += sum(2 * len(name) + _QUEUE_BYTES for name in named)
+    if asked and size > _ENVIRONMENT_BYTES:
+        detail = f"take {size} bytes with the addresses of queues; a function's settings take {_ENVIRONMENT_BYTES}"
+        yield Fault("", f"{detail}: name fewer, or with shorter profiles")
