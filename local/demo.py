@@ -77,7 +77,7 @@ def _submit(place: Place, headers: dict[str, str], route: str, body: dict[str, A
 def _follow(socket: ClientConnection, job_id: str, supervisor: Supervisor, started: dict[str, int]) -> dict[str, Any]:
     """Print the job's events until it ends, and return its result. LocalError when it fails or takes too long.
 
-    Progress never goes back: a tick that arrives late is left out. Only a later JobStart, of a new attempt, begins anew.
+    Progress never goes back: ticks that arrive late are left out. Only the JobStart of a new attempt begins anew.
     """
     until = time.monotonic() + _SECONDS
     worker = next((name for name in started if name.startswith("worker")), AWS)
