@@ -17,9 +17,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from elasticrecode.contract.tables import JOBS_KEYS
+from elasticrecode.jobs.items import Accepted
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.placement import Choice
-from elasticrecode.jobs.items import Accepted
 from elasticrecode.jobs.store import JobsTable
 from elasticrecode.media.profiles import Ffmpeg, Profile, Vmaf
 from local.place import ACCOUNT, REGION, TOOLS
