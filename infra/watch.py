@@ -36,7 +36,7 @@ class Watch:
             self.push, "dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:UpdateItem", "dynamodb:DeleteItem"
         )
         follow(self.push, storage.feed, CHUNKS)
-        storage.feed.grant(self.replay, "dynamodb:GetItem", "dynamodb:Query")
+        storage.feed.grant(self.replay, "dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query")
         storage.connections.grant(self.replay, "dynamodb:GetItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem")
         self.replay.add_to_role_policy(api.may_end())
         follow(self.replay, storage.connections, REPLAY, at_once=_REPLAYS_PER_SHARD)

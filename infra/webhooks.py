@@ -63,6 +63,7 @@ class Webhooks(Construct):
         )
         self.publish = functions.make("publish", seconds=_PUBLISH_SECONDS)
         storage.jobs.grant(self.publish, "dynamodb:BatchGetItem")
+        storage.feed.grant(self.publish, "dynamodb:BatchWriteItem", "dynamodb:UpdateItem")
         table.grant(self.publish, "dynamodb:Query")
         follow(self.publish, storage.feed, CHUNKS)
 

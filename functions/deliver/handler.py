@@ -65,7 +65,7 @@ class Deliverer:
         self._bus = Bus(settings.event_bus)
         self._metrics = Metrics(namespace=METRICS, service="deliver")
 
-    def __call__(self, batch: dict[str, Any], context: Any) -> dict[str, Any]:
+    def handle(self, batch: dict[str, Any], context: Any) -> dict[str, Any]:
         """Handle a batch of the queue's messages, and name those that are to come again."""
         until = time.monotonic() + _SECONDS
         groups: dict[str, list[_Message]] = {}
@@ -182,4 +182,9 @@ def _try_to(do: Callable[[], None]) -> None:
         logger.exception("a success was not recorded")
 
 
-handler = compose(Deliverer, DeliverSettings)
+def build(settings: DeliverSettings) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
+    """The handler over the table of webhooks, the deliveries queue and the bus."""
+    return Deliverer(settings).handle
+
+
+handler = compose(build, DeliverSettings)

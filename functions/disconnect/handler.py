@@ -1,4 +1,4 @@
-"""Each minute: connections whose tokens have ended are ended. What is new is not sent to them from that second on."""
+"""Each minute: end the connections whose tokens have expired. From that second on they are sent no new events."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,17 +10,24 @@ from elasticrecode.watch.connections import ConnectionsTable
 from elasticrecode.watch.sockets import Poster
 
 
+class Disconnecter:
+    """Ends expired connections."""
+
+    def __init__(self, settings: DisconnectSettings) -> None:
+        self._connections = ConnectionsTable(settings.connections_table)
+        self._poster = Poster(settings.socket_management_url)
+
+    def handle(self, event: dict[str, Any], context: Any) -> None:
+        """End all expired connections. Those that API Gateway does not end stay for the next run."""
+        for expired in self._connections.expired():
+            left = self._poster.delete(*(connection_id for _, connection_id in expired))
+            self._connections.discard(key for key in expired if key[1] not in left)
+            logger.info("ended connections", extra={"connections": len(expired) - len(left), "left": len(left)})
+
+
 def build(settings: DisconnectSettings) -> Callable[[dict[str, Any], Any], None]:
     """The handler over the table of connections and the WebSocket API's management endpoint."""
-    connections, poster = ConnectionsTable(settings.connections_table), Poster(settings.socket_management_url)
-
-    def hang_up(event: dict[str, Any], context: Any) -> None:
-        for ended in connections.ended():
-            left = poster.delete(*(connection_id for _, connection_id in ended))
-            connections.discard(key for key in ended if key[1] not in left)
-            logger.info("hung up", extra={"connections": len(ended) - len(left), "left": len(left)})
-
-    return hang_up
+    return Disconnecter(settings).handle
 
 
 handler = compose(build, DisconnectSettings)

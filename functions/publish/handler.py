@@ -1,12 +1,12 @@
-"""The feed's stream: each new event becomes a delivery for every webhook that wants it, and goes to the event bus.
+"""The feed's stream: new events become deliveries to webhooks, go to the event bus, and into the index of histories.
 
-JobProgress goes to neither. One invocation at a time reads the feed's chunks, in their order. When the deliveries queue
-refuses something, the stream brings the chunks from there on again, and SQS drops what it took before. What the bus
-refuses goes onto the deliveries queue, for `deliver` to try again: the bus holds no webhook back.
+JobProgress goes into the index alone. One invocation at a time reads the feed's chunks, in their order. When the
+deliveries queue refuses something, the stream brings the chunks from there on again, and SQS drops what it took before.
+What the bus refuses goes onto the deliveries queue, for `deliver` to try again: the bus holds no webhook back.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Raw
@@ -17,6 +17,7 @@ from elasticrecode.jobs.store import JobsTable
 from elasticrecode.log import logger
 from elasticrecode.runtime import compose
 from elasticrecode.watch.feed import EventEncoder, chunk_of
+from elasticrecode.watch.history import History
 from elasticrecode.watch.subscription import FeedEvent
 from elasticrecode.webhooks.bus import Bus
 from elasticrecode.webhooks.cache import WebhookCache
@@ -29,29 +30,32 @@ _BUS_PAUSE_SECONDS = 30.0
 
 
 class Publisher:
-    """Hands the events of chunks to webhooks and to the bus."""
+    """Hands the events of chunks to webhooks, to the bus and to the index."""
 
     def __init__(self, settings: PublishSettings) -> None:
         self._encoder = EventEncoder(JobsTable(settings.jobs_table))
         self._webhooks = WebhookCache(WebhooksTable(settings.webhooks_table))
         self._deliveries = Deliveries(settings.deliveries_queue)
         self._bus = Bus(settings.event_bus)
+        self._history = History(settings.feed_table)
         self._bus_pauses_until = 0.0
 
-    def __call__(self, batch: dict[str, Any], context: Any) -> dict[str, Any]:
+    def handle(self, batch: dict[str, Any], context: Any) -> dict[str, Any]:
         """Publish the chunks in a batch of stream records, and name the first record that is to come again.
 
-        Raises Unavailable when AWS refuses a read; then all come again.
+        Raises Unavailable when AWS refuses a read or the index; then all come again.
         """
-        numbers = {}
-        pairs = []
+        numbers, chunks = {}, []
         for record in batch["Records"]:
-            chunk = chunk_of(record["dynamodb"]["NewImage"])
-            numbers[chunk.seq] = record["dynamodb"]["SequenceNumber"]
-            pairs += [pair for pair in chunk.events if pair[1].action != Action.JOB_PROGRESS]
+            chunks.append(chunk_of(record["dynamodb"]["NewImage"]))
+            numbers[chunks[-1].seq] = record["dynamodb"]["SequenceNumber"]
+        pairs = (pair for chunk in chunks for pair in chunk.events if pair[1].action != Action.JOB_PROGRESS)
         events = self._encoder.encode(pairs)
         failed = self.deliver(events)
         self.copy_to_bus([event for event in events if not failed or event.cursor.seq < failed])
+        done = [chunk for chunk in chunks if not failed or chunk.seq < failed]
+        if done:
+            self._history.index(done)
         return {"batchItemFailures": [{"itemIdentifier": numbers[failed]}] if failed else []}
 
     def deliver(self, events: Sequence[FeedEvent]) -> int:
@@ -95,4 +99,9 @@ class Publisher:
         return min((deliveries[key][0].cursor.seq for key in refused), default=0)
 
 
-handler = compose(Publisher, PublishSettings)
+def build(settings: PublishSettings) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
+    """The handler over the tables, the deliveries queue and the bus."""
+    return Publisher(settings).handle
+
+
+handler = compose(build, PublishSettings)

@@ -1,7 +1,7 @@
-"""The feed's stream: new chunks go to the watchers that want something of them.
+"""The feed's stream: new chunks go to the watchers that want some of their events.
 
-The chunks of the feed come one behind the other and to one invocation at a time, so each watcher is sent them in order.
-A watcher that does not take its frames in time is left to `replay` and delays nobody.
+The chunks come one behind the other and to one invocation at a time, so each watcher is sent them in order. A watcher
+that does not take its frames in time is left to `replay` and delays nobody.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,40 +20,47 @@ from elasticrecode.watch.subscription import JOINING, Cursor, FeedEvent, Frame, 
 _SECONDS = 2.0
 _SECONDS_A_FRAME = 0.02
 _MOST_SECONDS = 15.0
+"""How long posts may take: some seconds, more for many frames to one watcher, and no more than this."""
 _GAP_CHUNKS = 40
+"""Chunks read at most of what came while watchers joined."""
 
 
-def build(settings: WatchersSettings) -> Callable[[dict[str, Any], Any], None]:
-    """The handler over the tables and the WebSocket API's management endpoint."""
-    feed, encoder = Feed(settings.feed_table), EventEncoder(JobsTable(settings.jobs_table))
-    connections = ConnectionsTable(settings.connections_table)
-    poster = Poster(settings.socket_management_url)
+class Pusher:
+    """Posts new events to watchers."""
 
-    def push(batch: dict[str, Any], context: Any) -> None:
+    def __init__(self, settings: WatchersSettings) -> None:
+        self._feed = Feed(settings.feed_table)
+        self._encoder = EventEncoder(JobsTable(settings.jobs_table))
+        self._connections = ConnectionsTable(settings.connections_table)
+        self._poster = Poster(settings.socket_management_url)
+
+    def handle(self, batch: dict[str, Any], context: Any) -> None:
+        """Push the chunks in a batch of stream records. Raises Unavailable when AWS refuses; they come again."""
         chunks = [chunk_of(record["dynamodb"]["NewImage"]) for record in batch["Records"]]
-        watchers = _watchers(chunks)
+        watchers = self.watchers(chunks)
         if watchers:
-            _post({watcher: found for watcher, found in _queued(watchers, chunks).items() if found})
+            queued = self.queue(watchers, chunks)
+            self.post({watcher: waiting for watcher, waiting in queued.items() if waiting})
 
-    def _watchers(chunks: Sequence[Chunk]) -> list[Watcher]:
-        """Who is to be sent these chunks: those who are live, and those who are taken over with them."""
+    def watchers(self, chunks: Sequence[Chunk]) -> list[Watcher]:
+        """The watchers that may want events of these chunks: live ones, and joining ones, which it takes over."""
         through = chunks[-1].seq
-        found = connections.watching(topics(event for chunk in chunks for _, event in chunk.events))
+        candidates = self._connections.watching(topics(event for chunk in chunks for _, event in chunk.events))
         return [
             watcher._replace(through=through) if watcher.state == JOINING else watcher
-            for watcher in found
-            if watcher.state != JOINING or connections.take_over(watcher, through)
+            for watcher in candidates
+            if watcher.state != JOINING or self._connections.take_over(watcher, through)
         ]
 
-    def _queued(watchers: Sequence[Watcher], chunks: Sequence[Chunk]) -> dict[Watcher, list[Frame]]:
-        """What each is to be sent: the chunks, and who was taken over with them what came since it left off."""
+    def queue(self, watchers: Sequence[Watcher], chunks: Sequence[Chunk]) -> dict[Watcher, list[Frame]]:
+        """The frames for each watcher: of the chunks, and for one just taken over of what came since it left off."""
         watched = {watcher.watch.topic for watcher in watchers}
-        new = encoder.encode((pair for chunk in chunks for pair in chunk.events), watched)
+        new = self._encoder.encode((pair for chunk in chunks for pair in chunk.events), watched)
         first = Cursor(chunks[0].before)
         places = {watcher: watcher.at if isinstance(watcher.at, Cursor) else first for watcher in watchers}
         taken_over = {watcher for watcher in watchers if watcher.through >= chunks[0].seq}
         behind_all = any(places[watcher] < first for watcher in taken_over)
-        reaches_to, missed = _missed(first, watched) if behind_all else (first, [])
+        reaches_to, missed = self._missed(first, watched) if behind_all else (first, [])
         live: dict[tuple[Watch, Cursor], list[Frame]] = {}
         queued: dict[Watcher, list[Frame]] = {}
         for watcher, at in places.items():
@@ -63,37 +70,41 @@ def build(settings: WatchersSettings) -> Callable[[dict[str, Any], Any], None]:
                 live[watch, behind] = frames(watch, (event for event in new if event.cursor > behind))
             queued[watcher] = live[watch, behind]
             if watcher in taken_over and at < reaches_to:
-                connections.fall_behind(watcher, at)
+                self._connections.fall_behind(watcher, at)
                 del queued[watcher]
             elif watcher in taken_over:
                 queued[watcher] = frames(watch, (event for event in missed if event.cursor > at)) + queued[watcher]
         return queued
 
-    def _missed(until: Cursor, watched: set[str]) -> tuple[Cursor, list[FeedEvent]]:
-        """The latest events before these chunks, for all who were taken over, and how far back they reach.
+    def _missed(self, until: Cursor, watched: set[str]) -> tuple[Cursor, list[FeedEvent]]:
+        """The latest events before these chunks, and how far back they reach.
 
-        Who needs more, as nothing was for it for long, goes back to `replay`.
+        A watcher that needs more, because nothing was for it for long, goes back to `replay`.
         """
-        latest = list(islice(feed.backwards(until.seq), _GAP_CHUNKS))[::-1]
+        latest = list(islice(self._feed.backwards(until.seq), _GAP_CHUNKS))[::-1]
         reaches_to = Cursor(latest[0].before) if latest else until
-        return reaches_to, encoder.encode((pair for chunk in latest for pair in chunk.events), watched)
+        return reaches_to, self._encoder.encode((pair for chunk in latest for pair in chunk.events), watched)
 
-    def _post(queued: dict[Watcher, list[Frame]]) -> None:
-        most = max((len(found) for found in queued.values()), default=0)
+    def post(self, queued: dict[Watcher, list[Frame]]) -> None:
+        """Post frames to watchers. Forget those that are gone, and leave those that are late to `replay`."""
+        most = max((len(waiting) for waiting in queued.values()), default=0)
         seconds = min(_MOST_SECONDS, _SECONDS + most * _SECONDS_A_FRAME)
         watchers = {watcher.connection_id: watcher for watcher in queued}
-        bodies = {watcher.connection_id: [frame.body for frame in found] for watcher, found in queued.items()}
+        bodies = {watcher.connection_id: [frame.body for frame in waiting] for watcher, waiting in queued.items()}
         expires = {watcher.connection_id: watcher.expires for watcher in queued}
         opening = {watcher for watcher in queued if watcher.is_opening()}  # the posts may take longer than that
-        for connection_id, outcome in poster.post(bodies, seconds, expires).items():
+        for connection_id, outcome in self._poster.post(bodies, seconds, expires).items():
             watcher = watchers[connection_id]
             if outcome.ended == "gone" and watcher not in opening:
-                connections.forget(watcher)
+                self._connections.forget(watcher)
             elif outcome.ended:
-                connections.fall_behind(watcher, queued[watcher][outcome.delivered].before)
+                self._connections.fall_behind(watcher, queued[watcher][outcome.delivered].before)
                 logger.info("a watcher fell behind", extra={"connection": connection_id})
 
-    return push
+
+def build(settings: WatchersSettings) -> Callable[[dict[str, Any], Any], None]:
+    """The handler over the tables and the WebSocket API's management endpoint."""
+    return Pusher(settings).handle
 
 
 handler = compose(build, WatchersSettings)

@@ -1,4 +1,4 @@
-"""The WebSocket API: who begins to watch what, who leaves, and a pong for who asks whether somebody is there."""
+"""The WebSocket API: clients connect with what they want to watch, disconnect, and get `pong` for any message."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,30 +20,42 @@ _PONG = b"pong"
 _PONG_SECONDS = 5.0
 
 
-def build(settings: SocketsSettings) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
-    """The handler over the table of connections. What comes before now is sent by `replay`, which follows the table."""
-    connections, poster = ConnectionsTable(settings.connections_table), Poster(settings.socket_management_url)
-    rates = Rates(settings.rate)
+class Sockets:
+    """Stores and forgets watchers. `replay` follows the table and sends the history that they ask for."""
 
-    def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    def __init__(self, settings: SocketsSettings) -> None:
+        self._auth = settings.auth
+        self._connections = ConnectionsTable(settings.connections_table)
+        self._poster = Poster(settings.socket_management_url)
+        self._rates = Rates(settings.rate)
+
+    def handle(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
+        """Answer one event of a connection: 200, or a problem, which refuses a connection."""
         request = event["requestContext"]
         try:
             if request["eventType"] == "CONNECT":
-                caller = callers.of_connection(settings.auth, request)
-                rates.count(caller)
-                watch, start = subscription.read(event.get("queryStringParameters") or {}, caller)
-                connections.add(request["connectionId"], watch, start, caller.expires)
+                self.connect(request, event.get("queryStringParameters") or {})
             elif request["eventType"] == "DISCONNECT":
-                connections.remove(request["connectionId"])
+                self._connections.remove(request["connectionId"])
             else:
-                poster.post({request["connectionId"]: [_PONG]}, _PONG_SECONDS)
+                self._poster.post({request["connectionId"]: [_PONG]}, _PONG_SECONDS)
         except Problem as error:
             logger.info("refused", extra={"reason": error.detail})
             answer = http.problem(error, request.get("requestId", ""))
             return {"statusCode": answer.status, "body": msgspec.json.encode(answer.content).decode()}
         return {"statusCode": 200}
 
-    return handle
+    def connect(self, request: dict[str, Any], query: dict[str, str]) -> None:
+        """Store a watcher. Raises a Problem when the query is wrong, or the caller may not watch that."""
+        caller = callers.of_connection(self._auth, request)
+        self._rates.count(caller)
+        watch, start = subscription.read(query, caller)
+        self._connections.add(request["connectionId"], watch, start, caller.expires)
+
+
+def build(settings: SocketsSettings) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
+    """The handler over the table of connections and the WebSocket API's management endpoint."""
+    return Sockets(settings).handle
 
 
 handler = compose(build, SocketsSettings)

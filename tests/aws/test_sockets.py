@@ -127,6 +127,11 @@ def append(count: int, user: str = "ann", job: str = "j", *, first: int = 0, ms:
     )
 
 
+def received(gateway: Gateway, connection: str) -> list[str]:
+    """The ids of the events that a connection was sent since it was asked last."""
+    return ids(gateway.told(connection))
+
+
 def ids(frames: list[dict[str, Any]]) -> list[str]:
     return [frame.get("eventID", frame["action"]) for frame in frames]
 

@@ -122,12 +122,18 @@ class WebhookStack:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.dynamodb, self.sqs, self.events = boto3.client("dynamodb"), boto3.client("sqs"), boto3.client("events")
-        for name, attributes in {"webhooks": tables.WEBHOOKS_KEYS, "jobs": tables.JOBS_KEYS}.items():
+        for name, attributes in {
+            "webhooks": tables.WEBHOOKS_KEYS,
+            "jobs": tables.JOBS_KEYS,
+            "feed": tables.FEED_KEYS,
+        }.items():
             keys = list(zip(attributes, ("HASH", "RANGE"), strict=True))
             self.dynamodb.create_table(
                 TableName=name,
                 KeySchema=[{"AttributeName": key, "KeyType": kind} for key, kind in keys],  # type: ignore[typeddict-item]
-                AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key, _ in keys],
+                AttributeDefinitions=[
+                    {"AttributeName": key, "AttributeType": "N" if key == "seq" else "S"} for key, _ in keys
+                ],
                 BillingMode="PAY_PER_REQUEST",
             )
         self.dead_letters = self._queue("dead.fifo")
@@ -141,13 +147,13 @@ class WebhookStack:
         self.strict = function("webhooks").build(strict.settings_of("webhooks"))
         publishing = function("publish")
         self.clock = Clock()
-        self.publisher = publishing.Publisher(wiring.settings_of("publish"))
+        self.publisher = publishing.build(wiring.settings_of("publish"))
         monkeypatch.setattr(publishing, "time", self.clock)
         monkeypatch.setattr(caches, "time", self.clock)
         self._deliver_module = deliver = function("deliver")
         monkeypatch.setattr(deliver, "Courier", lambda allowed: Courier(allowed, LIMITS))
-        self._deliver = deliver.Deliverer(wiring.settings_of("deliver"))
-        self._strict_deliver = deliver.Deliverer(strict.settings_of("deliver"))
+        self._deliver = deliver.build(wiring.settings_of("deliver"))
+        self._strict_deliver = deliver.build(strict.settings_of("deliver"))
         self.bus_calls = BusCalls()
         self.waited = 0.0
         self.receives = 0
@@ -197,6 +203,7 @@ class WebhookStack:
             "seq": {"N": str(seq)},
             "before": {"N": str(seq - 1)},
             "document": {"B": zlib.compress(stored)},
+            tables.TTL: {"N": "9999999999"},
         }
         return {"dynamodb": {"SequenceNumber": str(seq), "NewImage": image}}
 
@@ -1028,7 +1035,8 @@ def test_an_event_costs_a_fraction_of_a_call(stack: WebhookStack, receiver: Rece
             stack.publish_records(
                 stack.record(n + 1, *(event(f"e{m}", job=f"j{m}") for m in range(first, first + 100)))
             )
-    assert calls == {"Query": 1, "SendMessageBatch": 100, "PutEvents": 100}
+    written = {"BatchWriteItem": 10 * 5, "UpdateItem": 10}
+    assert calls == {"Query": 1, "SendMessageBatch": 100, "PutEvents": 100} | written
 
 
 def test_a_user_that_is_called_like_a_webhook_stops_no_other(stack: WebhookStack, receiver: Receiver) -> None:

@@ -35,6 +35,7 @@ from tests.fakes.clock import Clock
 from tests.fakes.faults import Died, Faults
 from tests.fakes.memory import Aws
 from tests.fakes.stack import selected
+from tests.fakes.turns import call_in_turn
 from tests.fakes.wiring import wired
 from tests.sizes import SEED, sized
 from tests.support import function
@@ -47,7 +48,8 @@ _RATE = 0.02
 _STRAY_SECONDS = 30
 _AT_ONCE = 0.15
 _AT_THE_SEAM = 0.3
-_READERS = {"jobs": ("append", FEED), "feed": ("push", CHUNKS), "connections": ("replay", REPLAY)}
+_READERS = {"jobs": ("append",), "feed": ("push", "publish"), "connections": ("replay",)}
+_FILTERS = {"jobs": FEED, "feed": CHUNKS, "connections": REPLAY}
 _SHARDS = {"jobs": 2, "feed": 1, "connections": 2}
 _EXPECTED = (Unavailable, ClientError, BotoCoreError)
 _HAND_OVERS = {
@@ -101,13 +103,22 @@ class Socket:
         return not self.closed and time.time() >= self.opens
 
 
+class _Bus:
+    """An event bus that takes everything."""
+
+    def put(self, events: Sequence[bytes]) -> dict[str, str]:
+        return {}
+
+
 class View:
     """What a client has seen since it began somewhere; it goes on from connection to connection by its cursor."""
 
-    def __init__(self, query: dict[str, str], entries: int) -> None:
+    def __init__(self, query: dict[str, str], entries: int, indexed: int) -> None:
         self.query = query
         self.entries = entries
         """How long the feed was."""
+        self.indexed = indexed
+        """How much of it was in the index of histories, of which the latest are taken where there is one."""
         self.now_ms = 0
         self.first = 0
         """How long the feed was when the first event came."""
@@ -179,10 +190,12 @@ class View:
 
     def _due_of_latest(self, log: Sequence[Entry]) -> list[Entry]:
         """The latest were chosen between the connect and the first event."""
+        by_index = any(name in self.query for name in ("userID", "jobID", "batchID"))
         known = [entry for entry in log[: self.entries] if self.wants(entry)]
+        indexed = [entry for entry in log[: self.indexed] if self.wants(entry)] if by_index else known
         later = [entry for entry in log[self.entries : self.first] if self.wants(entry)]
         wanted = [entry for entry in log if self.wants(entry)]
-        earliest = max(0, len(known) - LATEST)
+        earliest = max(0, len(indexed) - LATEST)
         if not self.seen:
             return [entry for entry in wanted[earliest:] if entry.expires > time.time()]
         first, when = next(iter(self.seen.values()))
@@ -229,15 +242,17 @@ class World:
             "jobs": tables.JOBS_KEYS,
             "feed": tables.FEED_KEYS,
             "connections": tables.CONNECTIONS_KEYS,
+            "webhooks": tables.WEBHOOKS_KEYS,
         }.items():
             asked = {"TableName": name, "KeySchema": _schema(keys), "GlobalSecondaryIndexes": indexes}
             self.aws(None, "CreateTable", asked if name == "connections" else asked | {"GlobalSecondaryIndexes": []})
         self.read = dict.fromkeys(_READERS, 0)
         self.pending: dict[str, list[dict[str, Any]]] = {
-            f"{_READERS[table][0]}{n}": [] for table, shards in _SHARDS.items() for n in range(shards)
+            f"{reader}{n}": [] for table, shards in _SHARDS.items() for n in range(shards) for reader in _READERS[table]
         }
         self.running: set[str] = set()
         random.seed(rng.random())
+        call_in_turn(patch)
         patch.setattr(BaseClient, "_make_api_call", lambda *call: self.call(*call))
         patch.setattr(time, "monotonic", clock.seconds)
         patch.setattr(time, "sleep", self.sleep)
@@ -255,6 +270,7 @@ class World:
         seconds = self.rng.choice((12.0, 30.0))  # in which a late watcher is given up, or is not
         changed = {"Poster": lambda _: self, "_CHUNKS": 6, "_EVENTS": 12, "LATEST": LATEST, "_RUN_SECONDS": seconds}
         changed["_GAP_CHUNKS"] = self.rng.choice((2, 40))  # how far behind a watcher may be that is taken over
+        changed["Bus"] = lambda _: _Bus()
         for constant in sorted(changed.keys() & vars(module).keys()):
             setattr(module, constant, changed[constant])
         wiring = wired(socket_management_url="https://ws", event_retention_seconds=RETENTION_SECONDS)
@@ -462,16 +478,17 @@ class World:
 
     def look(self) -> None:
         """What is new in the streams."""
-        for table, (reader, filters) in _READERS.items():
+        for table, readers in _READERS.items():
             iterator = f"{table} {self.read[table]}"
             records = self.aws(None, "GetRecords", {"ShardIterator": iterator})["Records"]
             self.read[table] += len(records)
             self.counts += Counter(filter(None, map(_hand_over, records if table == "connections" else ())))
-            for record in selected(records, filters):
+            for record in selected(records, _FILTERS[table]):
                 keys = [next(iter(key.values())) for key in record["dynamodb"]["Keys"].values()]
                 if table == "feed":
                     record = self.noted(record)
-                self.pending[f"{reader}{crc32(keys[0].encode()) % _SHARDS[table]}"].append(record)
+                for reader in readers:
+                    self.pending[f"{reader}{crc32(keys[0].encode()) % _SHARDS[table]}"].append(record)
 
     def noted(self, record: dict[str, Any]) -> dict[str, Any]:
         """A chunk is noted in the log; its record is in Lambda's shape."""
@@ -503,7 +520,7 @@ class World:
             start = self.rng.choice(({}, {"lastMod": "0"}, {"lastMod": f"{past:.3f}"}))
             client.asked = Cursor(round(past * 1000) - 60_000 if start.get("lastMod", "0") != "0" else 0)
             query = query | start
-            client.view = view = View(query, len(self.log))
+            client.view = view = View(query, len(self.log), self.indexed())
         client.connection = f"c{next(self.numbers)}"
         socket = self.sockets[client.connection] = Socket()
         self.counts["reconnects" if "after" in query else "connects"] += 1
@@ -516,6 +533,12 @@ class World:
         for item in self.aws._tables["connections"].items.values():
             if item["connectionID"]["S"] == client.connection and item["at"]["S"].startswith("now "):
                 view.now_ms = int(item["at"]["S"].removeprefix("now "))
+
+    def indexed(self) -> int:
+        """How many entries of the log are in the index of histories."""
+        head = self.aws._tables["feed"].items.get(("indexed", "0"))
+        last = int(head["last"]["N"]) if head else 0
+        return sum(entry.cursor.seq <= last for entry in self.log)
 
     def ask(self, kind: str, connection: str, query: dict[str, str] | None = None) -> Any:
         request = {"requestContext": {"eventType": kind, "connectionId": connection}, "queryStringParameters": query}

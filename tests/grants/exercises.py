@@ -839,6 +839,15 @@ def replay_tells_what_was(stage: Stage) -> None:
         stage.until(lambda: getattr(_watcher(stage, user), "state", "") != "catching-up", "a watcher that has all")
 
 
+@of("replay", slow=True)
+def replay_finds_history_by_the_index(stage: Stage) -> None:
+    user = new()
+    stage.invoke("publish", stage.chunk(stage.told("JobStart", user, job_id=new())))
+    with _watching(stage, user, "&lastMod=0") as socket:
+        while _receive(stage, socket)["action"] != "JobStart":
+            pass
+
+
 @of("replay")
 def replay_forgets_who_is_gone(stage: Stage) -> None:
     user, connection, before = new(), new(), Cursor(stage.feed.head())
@@ -888,6 +897,11 @@ def publish_makes_deliveries(stage: Stage) -> None:
     webhook = _webhook(stage, "http://localhost:9/hook")
     if stage.invoke("publish", stage.chunk(stage.told("JobStart", webhook.userID)))["batchItemFailures"]:
         raise Missed("the deliveries queue did not take the delivery")
+
+
+@of("publish")
+def publish_indexes_chunks(stage: Stage) -> None:
+    stage.invoke("publish", stage.chunk(stage.told("JobStart", new())))
 
 
 @of("publish", slow=True)

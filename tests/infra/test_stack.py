@@ -416,7 +416,10 @@ GRANTS = {
     "tickets": {"dynamodb:PutItem", "dynamodb:UpdateItem"},
     "authorize": {"dynamodb:DeleteItem"},
     "disconnect": {"dynamodb:DeleteItem", "dynamodb:Query", "execute-api:ManageConnections"},
-    "publish": {"dynamodb:BatchGetItem", "dynamodb:Query", "events:PutEvents", "sqs:SendMessage"},
+    "publish": {
+        "dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:Query", "dynamodb:UpdateItem",
+        "events:PutEvents", "sqs:SendMessage",
+    },
     "append": {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"},
     "push": {
         "dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:Query", "dynamodb:UpdateItem",

@@ -241,9 +241,10 @@ class AppendSettings(Settings, frozen=True, kw_only=True):
 
 
 class PublishSettings(Settings, frozen=True, kw_only=True):
-    """For the function that hands the feed's new events to webhooks and the event bus."""
+    """For the function that hands the feed's new events to webhooks, the event bus and the index of histories."""
 
     jobs_table: str
+    feed_table: str
     webhooks_table: str
     deliveries_queue: str
     event_bus: str

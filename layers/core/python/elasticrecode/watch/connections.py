@@ -109,7 +109,7 @@ class ConnectionsTable:
         """Forget a watcher that is known."""
         self.discard([(watcher.topic, watcher.connection_id)])
 
-    def ended(self) -> Iterator[list[tuple[str, str]]]:
+    def expired(self) -> Iterator[list[tuple[str, str]]]:
         """Topic and id of connections whose time has ended, some at a time."""
         for shard in range(_SHARDS):
             pages = self._table.query_pages(

@@ -1,13 +1,14 @@
-"""The feed: every event that was stored, one behind the other, in the one order in which all watchers see them.
+"""The feed: all stored events in one order, which every watcher sees.
 
-    feed    seq    what
-    ──────  ─────  ──────────────────────────────────────────────────────────────────
-    events  n      a chunk of events, and the `seq` of the chunk before it
-    head    0      the `seq` of the last chunk
+    feed       seq   content
+    ─────────  ────  ─────────────────────────────────────────────────────────────
+    events     n     a chunk of events, and the `seq` of the chunk before it
+    head       0     the `seq` of the last chunk
+    <topic>    n     the index of histories, by `watch/history.py`
 
-A chunk and the new head are written together, on condition that the head is what the writer takes it for. So chunks
-form a chain without holes, whoever writes: a reader that has come to `n` has seen all that will ever be up to `n`.
-`seq` grows with the time in milliseconds.
+A chunk and the new head are written together, on condition that the head is still the one that the writer read. So the
+chunks form a chain without holes, whoever writes: whoever has read up to `n` has every event up to `n` that there will
+ever be. `seq` grows with the time in milliseconds.
 """
 
 import binascii
@@ -32,24 +33,28 @@ _log = logging.getLogger(__name__)
 
 _EVENTS, _HEAD = "events", "head"
 _CHUNK_BYTES = 300_000
-"""Of events before they are compressed, so that an item can always hold them."""
+"""Events of one chunk before compression, so that they fit an item."""
 _CHUNKS = 10
-"""Chunks written at once: a transaction may have 4 MB."""
+"""Chunks of one transaction, which may have 4 MB."""
 _PAGE = 40
 _REMEMBERED_JOBS = 10_000
 _ROUNDS = 7
 
 
 class Chunk(NamedTuple):
-    """Some events with their cursors; `before` is the `seq` of the chunk before, 0 where there was none."""
+    """Some events with their cursors; `before` is the `seq` of the chunk before it, 0 for the first.
+
+    It expires at the Unix second `expires`.
+    """
 
     seq: int
     before: int
+    expires: int
     events: list[tuple[Cursor, Event]]
 
     @property
     def end(self) -> Cursor:
-        """The place behind it."""
+        """The place behind the chunk."""
         return Cursor(self.seq)
 
 
@@ -80,7 +85,7 @@ class Feed:
         self._known_head = 0
 
     def append(self, events: Sequence[Event]) -> None:
-        """Add events behind all others, in their order."""
+        """Add events behind all others, in their order. Raises Unavailable when AWS refuses or others keep writing."""
         bodies = list(_bodies(events))
         for start in range(0, len(bodies), _CHUNKS):
             self._append(bodies[start : start + _CHUNKS])
@@ -133,7 +138,7 @@ class Feed:
         return int(item["last"]["N"]) if item else 0
 
     def read(self, after: Cursor, limit: int) -> list[Chunk]:
-        """Up to about `limit` chunks behind a cursor. Those that have expired are left out."""
+        """Up to about `limit` chunks behind a cursor, without expired ones. Empty only when there are none."""
         first = after.seq + 1 if after.is_whole else after.seq
         chunks = self._chunks("feed = :feed AND seq >= :first", {":first": {"N": str(first)}}, limit)
         if chunks and chunks[0].seq == after.seq:
@@ -141,21 +146,31 @@ class Feed:
         return chunks
 
     def backwards(self, last: int) -> Iterator[Chunk]:
-        """Chunks from `last` to the first, in pages that grow: who wants more than the latest may want many."""
+        """Chunks from `last` back to the first, in pages of growing size."""
         size = _PAGE
         while chunks := self._chunks("feed = :feed AND seq <= :last", {":last": {"N": str(last)}}, size, forward=False):
             yield from chunks
             last = chunks[-1].seq - 1
             size *= 2
 
+    def at(self, places: Sequence[Cursor]) -> list[tuple[Cursor, Event]]:
+        """The events at these places, in their order, without expired ones. One call for 100 chunks."""
+        keys = [_key(_EVENTS, seq) for seq in dict.fromkeys(place.seq for place in places)]
+        rows = self._table.get_all(keys, "reading the feed")
+        events = {cursor: event for row in rows if is_current(row) for cursor, event in chunk_of(row).events}
+        return [(place, events[place]) for place in places if place in events]
+
     def lost(self, after: Cursor, head: int) -> Cursor | None:
-        """How far what followed a cursor is not retained any more; None when all is. `head` was read before."""
+        """The end of the events behind a cursor that have expired; None when none has.
+
+        `head` is the head as read before.
+        """
         chunks = self.read(after, 1)
         last = Cursor(chunks[0].before if chunks else head)
         return last if last > after else None
 
     def _chunks(self, condition: str, values: dict[str, Any], limit: int, *, forward: bool = True) -> list[Chunk]:
-        """A page of chunks. It is only empty where there are none, however many have expired before the next."""
+        """The first page with a chunk that has not expired; empty when there is none."""
         pages = self._table.query_pages(
             "reading the feed",
             KeyConditionExpression=condition,
@@ -172,23 +187,24 @@ class Feed:
 
 
 def chunk_of(item: dict[str, Any]) -> Chunk:
-    """The chunk that an item holds, from the table or its stream. One that can't be read stops nobody: it is empty."""
+    """The chunk in an item of the table or in a record of its stream. An unreadable one is logged and empty."""
     seq = int(item["seq"]["N"])
     try:
         events = msgspec.json.decode(zlib.decompress(_bytes(item["document"]["B"])), type=list[Event])
     except (zlib.error, msgspec.DecodeError, ValueError, KeyError, TypeError):
-        _log.exception("chunk %s of the feed can't be read; its events are not told", seq)
+        _log.exception("chunk %s of the feed is unreadable; nobody gets its events", seq)
         events = []
-    return Chunk(seq, int(item["before"]["N"]), [(Cursor(seq, n), event) for n, event in enumerate(events)])
+    pairs = [(Cursor(seq, n), event) for n, event in enumerate(events)]
+    return Chunk(seq, int(item["before"]["N"]), int(item[TTL]["N"]), pairs)
 
 
 def _bytes(value: bytes | str) -> bytes:
-    """A binary attribute: bytes from the table, base64 in a record of the stream."""
+    """The bytes of a binary attribute, which a record of the stream has in base64."""
     return value if isinstance(value, bytes) else binascii.a2b_base64(value)
 
 
 def _bodies(events: Iterable[Event]) -> Iterator[bytes]:
-    """Events as compressed documents."""
+    """Events as compressed JSON arrays of at most about _CHUNK_BYTES before compression."""
     some: list[bytes] = []
     size = 0
     for event in events:
