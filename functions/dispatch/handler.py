@@ -1,13 +1,11 @@
-"""The jobs table's stream, records that need a message: each is sent to its queue.
+"""Reader of the jobs table's stream: sends each job that needs a message to its queue.
 
-The stream is the outbox. A job is sent because it was stored, so there is no moment in which one has happened and the
-other can be forgotten. A job that its queue does not take is marked for `reconcile` and holds nobody up.
+The stream is the outbox: a job is sent because it was stored, so neither can happen without the other. A job that its
+queue does not take is marked for `reconcile` and delays no other.
 
-Jobs of batches come here whenever their state changes. `tally`, which counts them, is told in one message for each
-batch and invocation, after the jobs were sent.
-
-Jobs that are finished come here too. Whoever sends, and hears of what becomes of it, measures the queues: how much they
-are sent, how long their jobs take, and every few seconds how much they hold. `submit` routes by that.
+Jobs of batches pass here at every change of their state: `tally`, which counts them, gets one message for each batch
+and invocation. Finished jobs pass too: this function measures how long the jobs of each queue take, how many are sent,
+and every few seconds how many wait. `submit` chooses queues by that.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -34,48 +32,52 @@ from elasticrecode.workers.registry import Registry
 _CODE_LENGTH = 64
 
 
-def build(settings: DispatchSettings) -> Callable[[dict[str, Any], Any], None]:
-    """The handler over the workers' queues. When it fails, the stream delivers the same records again."""
-    table, sender = JobsTable(settings.jobs_table), Sender()
-    registry = Registry(settings.registry_table, settings.queues)
-    meter = LoadMeter(registry)
+class Dispatcher:
+    """Sends jobs to their queues, measures the queues, and reports changes of batches to `tally`."""
 
-    def dispatch(batch: dict[str, Any], context: Any) -> None:
+    def __init__(self, settings: DispatchSettings) -> None:
+        self._table, self._sender = JobsTable(settings.jobs_table), Sender()
+        self._registry = Registry(settings.registry_table, settings.queues)
+        self._meter = LoadMeter(self._registry)
+        self._tally_queue = settings.tally_queue
+
+    def handle(self, batch: dict[str, Any], context: Any) -> None:
+        """Dispatch the records of a stream batch. The stream delivers the same records again when this raises."""
         records = batch["Records"]
         images = [record["dynamodb"]["NewImage"] for record in records]
-        _send([image for record, image in zip(records, images, strict=True) if streams.needs_message(record)])
+        self.send([image for record, image in zip(records, images, strict=True) if streams.needs_message(record)])
         for image in images:
             if image["state"]["S"] == "finished" and "startedMs" in image:
                 seconds = (int(image["endedMs"]["N"]) - int(image["startedMs"]["N"])) / 1000
-                meter.record_finished(image["queue"]["S"], seconds)
+                self._meter.record_finished(image["queue"]["S"], seconds)
         try:
-            meter.measure(traffic=True)
+            self._meter.measure(traffic=True)
         except Unavailable:
             logger.exception("the queues could not be measured")
         tallies = _tallies(record["dynamodb"] for record in records)
         if tallies:
-            sender.hand(settings.tally_queue, tallies)
+            self._sender.hand(self._tally_queue, tallies)
 
-    def _send(images: list[Item]) -> None:
+    def send(self, images: list[Item]) -> None:
+        """Send the messages of jobs, given their records. A job that its queue does not take waits for `reconcile`."""
         if not images:
             return
-        urls = registry.urls(image["queue"]["S"] for image in images)
+        urls = self._registry.urls(image["queue"]["S"] for image in images)
         messages = [_message(image, urls[image["queue"]["S"]]) for image in images if image["queue"]["S"] in urls]
-        failed = {image["jobID"]["S"]: "its queue is not one of this deployment" for image in images}
-        failed = {job_id: why for job_id, why in failed.items() if job_id not in {message.key for message in messages}}
-        failed |= sender.send(messages)
+        sendable = {message.key for message in messages}
+        job_ids = (image["jobID"]["S"] for image in images)
+        failed = {job_id: "its queue is not one of this deployment" for job_id in job_ids if job_id not in sendable}
+        failed |= self._sender.send(messages)
         for image in images:
             if image["jobID"]["S"] not in failed:
-                meter.record_sent(image["queue"]["S"])
+                self._meter.record_sent(image["queue"]["S"])
         if failed:
             logger.error("not sent", extra={"jobs": len(failed), "reasons": sorted(set(failed.values()))[:10]})
-            table.postpone(failed, now_ms())
-
-    return dispatch
+            self._table.postpone(failed, now_ms())
 
 
 def _tallies(changes: Iterable[Mapping[str, Any]]) -> list[TallyMessage]:
-    """What has become of the jobs of batches, for each batch; an attribute that changes without a move is nothing."""
+    """The moves of batches' jobs, one message a batch. A change of attributes without a move is not among them."""
     tallies: dict[str, TallyMessage] = {}
     for change in changes:
         image, before = change["NewImage"], change.get("OldImage")
@@ -89,13 +91,18 @@ def _tallies(changes: Iterable[Mapping[str, Any]]) -> list[TallyMessage]:
 
 
 def _moves(image: Item) -> int:
-    """How often a job has moved; one that was just stored has not."""
+    """How often a job has moved; 0 for a new one."""
     return int(image["moves"]["N"]) if "moves" in image else 0
 
 
 def _message(image: Item, url: str) -> Message:
-    """A job's message. Its group is its user, so that nobody's many jobs keep another's one waiting."""
+    """The message of a job, in its user's group: fair queues keep one user's jobs from delaying another's."""
     return Message(image["jobID"]["S"], url, image["job"]["S"], group=image["userID"]["S"])
+
+
+def build(settings: DispatchSettings) -> Callable[[dict[str, Any], Any], None]:
+    """The handler over the workers' queues."""
+    return Dispatcher(settings).handle
 
 
 handler = compose(build, DispatchSettings)

@@ -15,7 +15,7 @@ from elasticrecode.jobs.items import Waiting
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.pages import JobLists
 from elasticrecode.jobs.store import JobsTable
-from elasticrecode.workers import loads, registry
+from elasticrecode.workers import loads, registry, relief, rescue
 from elasticrecode.workers.fleet import ClusterView, RegisteredQueue, Worker
 from elasticrecode.workers.registry import Registry
 from tests.aws.test_faults import every_call, throttled
@@ -35,10 +35,10 @@ def unbuffered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def unhurried(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no run of `reconcile` end early on a slow machine."""
-    for limit in ("_RESEND_SECONDS", "_MOVE_SECONDS"):
-        monkeypatch.setitem(stack.reconcile.__globals__, limit, 600)
+    monkeypatch.setattr(rescue, "_RESEND_SECONDS", 600)
+    monkeypatch.setattr(relief, "_MOVE_SECONDS", 600)
 
 
 def pause(stack: Stack, queue: str = "ffmpeg_job") -> Any:
@@ -162,8 +162,8 @@ def test_jobs_without_a_queue_leave_time_for_held_ones(stack: Stack, monkeypatch
     job = msgspec.json.decode(JobsTable("jobs").jobs([refused])[refused], type=Job)
     again = [Waiting(job, "accepted", 0, 0, None)]
     monkeypatch.setattr(JobLists, "unsent", lambda *_: again * 5)
-    monkeypatch.setitem(stack.reconcile.__globals__, "_JOBS_A_RUN", 5)
-    monkeypatch.setitem(stack.reconcile.__globals__, "_RESEND_SECONDS", 1)
+    monkeypatch.setattr(rescue, "_JOBS_A_RUN", 5)
+    monkeypatch.setattr(rescue, "_RESEND_SECONDS", 1)
     pass_time(monkeypatch, 120)
     stack.reconcile({}, None)
     assert status(stack, held)["state"] == "queued"
