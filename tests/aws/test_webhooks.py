@@ -122,11 +122,9 @@ class WebhookStack:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.dynamodb, self.sqs, self.events = boto3.client("dynamodb"), boto3.client("sqs"), boto3.client("events")
-        for name, attributes in {
-            "webhooks": tables.WEBHOOKS_KEYS,
-            "jobs": tables.JOBS_KEYS,
-            "feed": tables.FEED_KEYS,
-        }.items():
+        present = self.dynamodb.list_tables()["TableNames"]  # another fake may share this AWS
+        needed = {"webhooks": tables.WEBHOOKS_KEYS, "jobs": tables.JOBS_KEYS, "feed": tables.FEED_KEYS}
+        for name, attributes in ((name, keys) for name, keys in needed.items() if name not in present):
             keys = list(zip(attributes, ("HASH", "RANGE"), strict=True))
             self.dynamodb.create_table(
                 TableName=name,
