@@ -47,7 +47,7 @@ token: $(TOOLS)/local ## print a token for the Authorization header, after `make
 logs: $(TOOLS)/local ## follow all logs
 	@python -m local logs
 
-quick: $(TOOLS)/dev ## unit tests
+quick: $(TOOLS)/dev $(TOOLS)/local ## unit tests
 	@python -m pytest $(PARALLEL) -n 2 tests/unit $(ARGS)
 
 test: $(TOOLS)/dev $(TOOLS)/local ## all tests, bulk tests as a fixed sample (docs/testing.md)

@@ -14,14 +14,14 @@ import pytest
 from local.place import ROOT, TOOLS
 
 PROBES = """
-import json, sys, time
+import json, os, sys, tempfile, time, zipfile
 
 if sys.argv[1] == "patched":
     sys.path.insert(0, sys.argv[2])
     import ministack_patched
 
 from ministack import app
-from ministack.core import iam_actions, iam_evaluator
+from ministack.core import iam_actions, iam_evaluator, lambda_runtime
 from ministack.core.iam_evaluator import EvalContext
 from ministack.services import iam, lambda_svc, sqs, sts
 
@@ -67,6 +67,16 @@ mapping = {"UUID": "1", "FunctionName": "f", "EventSourceArn": source}
 lambda_svc._esms._data[ACCOUNT, REGION, "1"] = mapping
 found["mappings"] = len(list(lambda_svc._iter_all_esms()))
 
+with tempfile.TemporaryDirectory() as folder:
+    tempfile.tempdir = folder
+    with zipfile.ZipFile(f"{folder}/layer.zip", "w") as layer:
+        layer.writestr("python/module.py", "")
+    for name in ("a", "b"):
+        os.makedirs(f"{folder}/{name}/layer_0")
+        with lambda_runtime.zipfile.ZipFile(f"{folder}/layer.zip") as layer:
+            layer.extractall(f"{folder}/{name}/layer_0")
+    found["shared layer"] = os.path.samefile(*(f"{folder}/{name}/layer_0/python/module.py" for name in ("a", "b")))
+
 allowed = {"Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}]}
 
 
@@ -111,6 +121,7 @@ def probes(kind: str) -> dict[str, Any]:
         ("sessions", {}, {"sessions": {"ASIA": {"kept": True}}}),
         ("restored", [], ["ASIA"]),
         ("mappings", 1, 0),
+        ("shared layer", False, True),
         ("tag session", None, "ImplicitDeny"),
         (
             "log",
