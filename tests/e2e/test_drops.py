@@ -33,14 +33,14 @@ def until_jobs(deployed: Deployed, uri: str, count: int) -> list[dict[str, Any]]
     return found
 
 
-def until_left_alone(deployed: Deployed, uri: str) -> None:
-    """Wait until the function has heard of an object and said that a job made it."""
+def until_ignored(deployed: Deployed, uri: str) -> None:
+    """Wait until `collect` has logged that an object is the output of a job."""
 
-    def said() -> bool:
+    def is_logged() -> bool:
         lines = deployed.supervisor.log(AWS).read_text(errors="replace").splitlines()
-        return any("left alone: a job made it" in line and f'"{uri}"' in line for line in lines)
+        return any("file ignored: it is the output of a job" in line and f'"{uri}"' in line for line in lines)
 
-    wait_for(said, f"{uri} left alone")
+    wait_for(is_logged, f"{uri} ignored")
 
 
 def test_a_file_becomes_one_job_each_time_it_is_put(
@@ -78,5 +78,5 @@ def test_what_a_job_of_the_api_puts_into_a_drop_becomes_none_nor_do_reports_of_i
     made = [output["uri"] for output in record["outputs"]]
     assert len(made) == 3
     for output in made:
-        until_left_alone(deployed, output)
+        until_ignored(deployed, output)
         assert jobs_of(deployed, output) == []
