@@ -224,3 +224,12 @@ def test_what_is_wrong_with_a_token_gets_nobody_in(deployed: Deployed) -> None:
     for wrong in ("", "Bearer", "Bearer x", f"{head}.{payload}.", f"{head}.{payload[:-2]}AA.{signature}", "Basic YTpi"):
         assert deployed.call("GET", "/api/v1/schema", headers={"Authorization": wrong}, user=None)[0] == 401, wrong
     assert deployed.call("GET", "/api/v1/schema", headers={"Authorization": good}, user=None)[0] == 200
+
+
+def test_the_openapi_document_is_public_and_says_where_people_sign_in(deployed: Deployed) -> None:
+    status, content, _ = deployed.call("GET", "/api/v1/openapi.json", user=None)
+    assert status == 200
+    sign_in = content["components"]["securitySchemes"]["token"].pop("x-cognito")
+    assert sign_in["clientId"] == deployed.stack["UserPoolClient"]
+    assert sign_in["url"].startswith("http")
+    assert content == json.loads((ROOT / "docs" / "openapi.json").read_text())
