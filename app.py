@@ -1,4 +1,7 @@
-"""CDK entry: options in, one stack out. Synthesis touches neither network nor clock nor account."""
+"""CDK entry: options in, one stack out.
+
+Synthesis needs no account, and no network once the wheels of the layers are in `.build/`.
+"""
 
 import sys
 from pathlib import Path
@@ -10,11 +13,15 @@ from aws_cdk import App
 from elasticrecode.errors import Invalid
 from infra import options
 from infra.control_plane import ControlPlane
+from infra.layers import LayerError
 
 app = App()
 try:
     chosen = options.read(app.node.get_all_context())
 except Invalid as error:
     sys.exit(options.explain(error))
-ControlPlane(app, chosen)
+try:
+    ControlPlane(app, chosen)
+except LayerError as error:
+    sys.exit(str(error))
 app.synth()

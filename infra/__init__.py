@@ -1,1 +1,1 @@
-"""The stack: one construct a file, brought together in `control_plane`."""
+"""The CDK stack: a file for each package of the core, joined in `control_plane`."""

@@ -1,4 +1,4 @@
-"""What a person must hear of: jobs and events that were given up, and work that does not move on."""
+"""Alarms on jobs, events and deliveries that were given up, and on work that stalls."""
 
 from collections.abc import Mapping
 
@@ -23,21 +23,21 @@ from elasticrecode.contract.metrics import (
 _PERIOD = Duration.minutes(5)
 _LATE = Duration.minutes(10)
 _GIVEN_UP = {
-    JOBS_BURIED: "A job's message was received too often without an end; the job failed as dead-letter.",
-    UNREADABLE_MESSAGES: "A message on a worker queue was no job; the log of reconcile has it.",
-    EVENTS_GIVEN_UP: "A worker's event could not be read or stored; the log of reconcile has it.",
+    JOBS_BURIED: "A job's message was received too often; the job failed as dead-letter.",
+    UNREADABLE_MESSAGES: "A message on a worker queue is not a job; the log of reconcile shows it.",
+    EVENTS_GIVEN_UP: "A worker's event could not be read or stored; the log of reconcile shows it.",
 }
 
 
 class Alarms(Construct):
-    """CloudWatch alarms, told to an SNS topic where one is named."""
+    """CloudWatch alarms, which notify the SNS topic of the option `alarmTopic`."""
 
     def __init__(self, scope: Construct, id_: str, topic_arn: str) -> None:
         super().__init__(scope, id_)
         self._action = actions.SnsAction(sns.Topic.from_topic_arn(self, "Topic", topic_arn)) if topic_arn else None
 
     def when_given_up(self, function: lambda_.Function) -> None:
-        """What `reconcile` counts as given up, and `reconcile` itself when it fails again and again."""
+        """Alarms on what `reconcile` and `deliver` give up, and on `reconcile` when it keeps failing."""
         for name, meaning in _GIVEN_UP.items():
             self._alarm(name, _own(name, "reconcile"), 1, meaning)
         undelivered = _own(DELIVERIES_GIVEN_UP, "deliver")
@@ -48,30 +48,28 @@ class Alarms(Construct):
             "A delivery was given up; the failures of its webhook say why.",
         )
         failing = function.metric_errors(period=_PERIOD, statistic="Sum")
-        self._alarm("ReconcileFails", failing, 3, "Jobs without a message and dead letters are not looked after.")
+        self._alarm("ReconcileFails", failing, 3, "reconcile fails, so lost messages and dead letters are not handled.")
 
     def when_blind(self) -> None:
-        """Clusters that `discover` does not reach; one look that fails is nothing yet."""
+        """An alarm on clusters that `discover` cannot reach three times in five minutes."""
         metric = _own(CLUSTERS_UNREACHABLE, "discover")
-        meaning = (
-            "A cluster can't be looked at, so its workers are taken for what they were; the log of discover says why."
-        )
+        meaning = "A cluster cannot be reached, so its last known workers are used; the log of discover says why."
         self._alarm(CLUSTERS_UNREACHABLE, metric, 3, meaning)
 
     def when_left_out(self) -> None:
-        """Files that were put where a drop is and can't be jobs."""
+        """An alarm on files under a drop that cannot become jobs."""
         metric = _own(FILES_LEFT_OUT, "collect")
-        meaning = "A file that was put where a drop is could not become a job; the log of collect says which and why."
+        meaning = "A file under a drop could not become a job; the log of collect says which and why."
         self._alarm(FILES_LEFT_OUT, metric, 1, meaning)
 
     def when_late(self, queues: Mapping[str, sqs.Queue], followers: Mapping[str, lambda_.Function]) -> None:
-        """Messages of queues, or records of the table's stream, that nobody takes."""
+        """Alarms on messages of queues, and records of streams, that are not consumed for ten minutes."""
         for name, queue in queues.items():
             age = queue.metric_approximate_age_of_oldest_message(period=_PERIOD, statistic="Maximum")
             self._alarm(f"{name}Late", age, _LATE.to_seconds(), f"The oldest message of {name} is not consumed.")
         for name, function in followers.items():
             age = function.metric("IteratorAge", period=_PERIOD, statistic="Maximum")
-            self._alarm(f"{name}Late", age, _LATE.to_milliseconds(), f"{name} is behind the jobs table's stream.")
+            self._alarm(f"{name}Late", age, _LATE.to_milliseconds(), f"{name} is behind its stream.")
 
     def _alarm(self, name: str, metric: cloudwatch.Metric, threshold: float, meaning: str) -> None:
         alarm = metric.create_alarm(

@@ -1,4 +1,4 @@
-"""The REST API, stage `api`, so that its own URL ends in the documented paths."""
+"""The REST API. Its stage is `api`, so its own URL ends in the documented paths."""
 
 import json
 from collections.abc import Mapping
@@ -22,26 +22,30 @@ _PROBLEM = (
     ' "instance": "$context.requestId"}}'
 )
 _GATEWAY_PROBLEMS = {
-    "DEFAULT_4XX": (400, "The request was not understood", "API Gateway refused it before it reached the product."),
-    "DEFAULT_5XX": (500, "Internal error", "The fault is ours; try again, and name the id in instance if it stays."),
+    "DEFAULT_4XX": (400, "Bad request", "API Gateway refused the request before a function saw it."),
+    "DEFAULT_5XX": (500, "Internal error", "Try again; if it fails again, report the id in instance."),
     "UNAUTHORIZED": (401, "Unauthorized", "Send a token that has not expired in the header Authorization."),
-    "EXPIRED_TOKEN": (401, "Unauthorized", "What the request was signed with has expired; sign it anew."),
+    "EXPIRED_TOKEN": (401, "Unauthorized", "The credentials of the signature have expired; sign the request anew."),
     "INVALID_SIGNATURE": (401, "Unauthorized", "The request's signature is not valid; sign it anew."),
-    "ACCESS_DENIED": (403, "Forbidden", "You are known, but may not do this. Ask who runs this deployment."),
-    "MISSING_AUTHENTICATION_TOKEN": (404, "Not found", "No such path, or not with this method."),
-    "INVALID_API_KEY": (403, "Forbidden", "The API key is not one that this deployment knows."),
+    "ACCESS_DENIED": (
+        403,
+        "Forbidden",
+        "You may not do this. Ask the operator of this deployment.",
+    ),
+    "MISSING_AUTHENTICATION_TOKEN": (404, "Not found", "This path does not exist, or not with this method."),
+    "INVALID_API_KEY": (403, "Forbidden", "This deployment does not know the API key."),
     "WAF_FILTERED": (403, "Forbidden", "A rule of this deployment's firewall refused the request."),
-    "REQUEST_TOO_LARGE": (413, "The body is too large", "At most 10 MB are taken."),
-    "UNSUPPORTED_MEDIA_TYPE": (415, "Not this media type", "Send JSON, as Content-Type: application/json."),
-    "THROTTLED": (429, "Too many requests", "More came than this deployment takes at once. Try again in a moment."),
+    "REQUEST_TOO_LARGE": (413, "The body is too large", "Send at most 10 MB."),
+    "UNSUPPORTED_MEDIA_TYPE": (415, "Unsupported media type", "Send JSON, as Content-Type: application/json."),
+    "THROTTLED": (429, "Too many requests", "This deployment takes no more requests at once. Try again in a moment."),
     "QUOTA_EXCEEDED": (429, "Too many requests", "The quota of this API key is used up."),
-    "AUTHORIZER_FAILURE": (500, "Internal error", "Who you are could not be found out; try again in a moment."),
-    "INTEGRATION_FAILURE": (502, "Internal error", "The fault is ours; try again, and name the id in instance."),
-    "INTEGRATION_TIMEOUT": (504, "No answer in time", "What was asked may have happened; look before you try again."),
+    "AUTHORIZER_FAILURE": (500, "Internal error", "The token could not be checked; try again in a moment."),
+    "INTEGRATION_FAILURE": (502, "Internal error", "Try again; if it fails again, report the id in instance."),
+    "INTEGRATION_TIMEOUT": (504, "No answer in time", "The request may have taken effect; check before you try again."),
 }
-"""API Gateway's own answers. Its own words, which may name an ARN with its account, are not passed on."""
+"""API Gateway's own answers by type: status, title and detail. Its own texts may name an ARN with the account."""
 _MORE: dict[int, dict[str, str]] = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "1"}}
-"""Headers that a status has beside those of every answer."""
+"""Headers of answers with a status, beside those of every answer."""
 _LOGGED = {
     "time": "$context.requestTime",
     "request": "$context.requestId",
@@ -54,7 +58,7 @@ _LOGGED = {
     "tls": "$context.tlsVersion",
     "refused": "$context.error.responseType",
 }
-"""A line of the access log. Neither headers nor the query are in it: a token or a ticket may stand there."""
+"""A line of the access log, without headers and query, which may hold a token or a ticket."""
 _USER = {
     "cognito": "$context.authorizer.claims.sub",
     "jwt": "$context.authorizer.userID",
@@ -89,17 +93,17 @@ class RestApi(Construct):
             "Rest",
             deploy_options=self._stage(options),
             endpoint_types=[apigateway.EndpointType.REGIONAL],
-            # Writing logs is a setting of the account, which stays: other APIs may have come to live by it.
+            # The role for logs is a setting of the account and stays: other APIs may use it by now.
             cloud_watch_role=options.accessLogs,
             cloud_watch_role_removal_policy=RemovalPolicy.RETAIN if options.accessLogs else None,
         )
         if options.accessLogs:
             name = f"API-Gateway-Execution-Logs_{self.api.rest_api_id}/{STAGE}"
-            # By itself it would keep what it writes there for ever.
+            # API Gateway's own log group would keep its lines for ever.
             self.api.deployment_stage.node.add_dependency(kept.log_group(self, "ExecutionLog", name))
         api = cast(apigateway.CfnRestApi, self.api.node.default_child)
         api.security_policy, api.endpoint_access_mode = _TLS, "BASIC"
-        asked: dict[str, apigateway.LambdaIntegration] = {}
+        paths: dict[str, apigateway.LambdaIntegration] = {}
         for name, routes in ROUTES.items():
             integration = apigateway.LambdaIntegration(by_name[name], allow_test_invoke=False)
             for route in routes:
@@ -111,9 +115,9 @@ class RestApi(Construct):
                     authorizer=None if public else protection.authorizer,
                     authorization_type=None if public else protection.authorization_type,
                 )
-                asked.setdefault(path, integration)
-        for path, integration in asked.items():
-            # Other methods, and browsers' questions whether a page may ask, are for a function of the path to answer.
+                paths.setdefault(path, integration)
+        for path, integration in paths.items():
+            # A function of the path also answers other methods, with 405, and CORS preflight requests.
             self.api.root.resource_for_path(path).add_method("ANY", integration)
         self.url = stage_url(options, self.api.rest_api_id, STAGE)
         if acl := options.web_acl("regional"):
@@ -121,10 +125,10 @@ class RestApi(Construct):
                 self, "Firewall", resource_arn=self.api.deployment_stage.stage_arn, web_acl_arn=acl
             )
         for type_, (status, title, detail) in _GATEWAY_PROBLEMS.items():
-            self._tell(type_, status, title, detail, options)
+            self._answer(type_, status, title, detail, options)
 
     def _stage(self, options: Options) -> apigateway.StageOptions:
-        """Bounded, and with logs: a line for each request, and of API Gateway's own doings what goes wrong."""
+        """The stage with its rate limits, a line of the access log for each request, and a log of its own errors."""
         logging = options.accessLogs
         return apigateway.StageOptions(
             stage_name=STAGE,
@@ -140,20 +144,20 @@ class RestApi(Construct):
             data_trace_enabled=False,
         )
 
-    def _tell(self, type_: str, status: int, title: str, detail: str, options: Options) -> None:
-        """Let API Gateway give one of its own answers in the product's words."""
-        told = {"Content-Type": "application/problem+json", **headers.ANSWER, **_MORE.get(status, {})}
+    def _answer(self, type_: str, status: int, title: str, detail: str, options: Options) -> None:
+        """Give one of API Gateway's own answers the form of the product's problems."""
+        response_headers = {"Content-Type": "application/problem+json", **headers.ANSWER, **_MORE.get(status, {})}
         if options.cors:
-            told["Access-Control-Allow-Origin"] = "*"  # it has nothing of anybody in it
+            response_headers["Access-Control-Allow-Origin"] = "*"  # the answer holds no data of a user
         response = self.api.add_gateway_response(
             type_.title().replace("_", ""),
             type=apigateway.ResponseType.of(type_),
             status_code=str(status),
-            response_headers={name: f"'{value}'" for name, value in told.items()},
+            response_headers={name: f"'{value}'" for name, value in response_headers.items()},
             templates={"application/json": _PROBLEM.format(title=title, status=status, detail=detail)},
         )
         if self.api.latest_deployment:
-            # A deployment takes along the responses that exist when it is made.
+            # A deployment contains only the responses that exist when it is created.
             self.api.latest_deployment.node.add_dependency(response)
 
 

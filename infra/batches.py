@@ -2,7 +2,7 @@
 
 batch ─▶ surveys ─▶ survey ─▶ pages ─▶ expand ─▶ jobs table ─stream─▶ dispatch ─▶ tallies ─▶ tally
   │                   ▲         ▲ └──▶ cancels                                       ▲         │
-  │                   S3        └──────── expand and survey say when the end may ────┘         │
+  │                   S3        └──────── expand and survey set the total ───────────┘         │
   └───────────────────── batches table: the batch, its pages, its counts ◀─────────────────────┘
 """
 
@@ -21,9 +21,9 @@ from infra.storage import Storage
 _SURVEY_SECONDS, EXPAND_SECONDS, _TALLY_SECONDS = 600, 30, 30
 SURVEY_MIB = 512
 EXPAND_MIB = 256
-"""The CPU that comes with it stores some 1,200 jobs a second. Two at once leave room for others in a new table."""
+"""Its CPU stores some 1,200 jobs a second. Two invocations leave room for other writes in a new table."""
 _SURVEYING, EXPANDING, TALLYING = 10, 2, 2
-"""Invocations at once."""
+"""Concurrent invocations of survey, expand and tally."""
 
 
 class Batches(Construct):
@@ -94,7 +94,7 @@ class Batches(Construct):
         )
 
     def _queue(self, id_: str, seconds: int) -> sqs.Queue:
-        """A queue whose messages another takes up so long after one has taken them, until it is done."""
+        """A queue with a visibility timeout of so many seconds, and no dead letters: a batch waits for each message."""
         return kept.queue(
             self,
             id_,

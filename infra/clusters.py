@@ -1,4 +1,4 @@
-"""What lets discovery look into EKS clusters: its IAM actions, and an access entry in each cluster."""
+"""Access of discovery to EKS clusters: its IAM actions, and an access entry in each cluster."""
 
 from aws_cdk import Stack
 from aws_cdk import aws_eks as eks
@@ -9,7 +9,7 @@ from constructs import Construct
 from infra.options import Options, listed
 
 GROUP = "elasticrecode-discovery"
-"""The group in Kubernetes that `deploy/k8s/discovery` lets list Deployments."""
+"""The group in Kubernetes that `deploy/k8s/discovery` allows to list Deployments."""
 
 
 class Clusters(Construct):
@@ -21,11 +21,11 @@ class Clusters(Construct):
         self._named = [] if self._tagged else listed(options.clusters)
         self._entries = options.accessEntries
 
-    def let_look(self, function: lambda_.Function) -> None:
-        """Let a function describe the clusters, and be known to those of this account and Region.
+    def grant(self, function: lambda_.Function) -> None:
+        """Let a function describe the clusters, and give it an access entry in those of this account and Region.
 
-        Clusters found by a tag are not known here, and a stack makes nothing in another Region: those get their
-        access entry by hand (docs/how-to/eks.md).
+        Clusters of a tag are unknown at synthesis, and a stack creates nothing in another Region: their access
+        entries are created by hand (docs/how-to/eks.md).
         """
         statements = {"eks:DescribeCluster": [self._arn(entry) for entry in self._named] or [self._arn("*")]}
         if self._tagged:

@@ -1,6 +1,6 @@
-"""Drops: files that become jobs by themselves.
+"""Drops: objects that become jobs when they are put.
 
-bucket ─notification─▶ queue ─▶ drops ─▶ jobs table
+bucket ─notification─▶ queue ─▶ collect ─▶ jobs table
                          └─▶ dead letters
 """
 
@@ -27,7 +27,7 @@ _CREATED = "s3:ObjectCreated:*"
 
 
 class Drops(Construct):
-    """`queues` are by the name that alarms call them by."""
+    """The function `collect`, and `queues`: notifications and dead letters by their names in alarms."""
 
     def __init__(self, scope: Construct, id_: str, options: Options, storage: Storage, functions: Functions) -> None:
         super().__init__(scope, id_)
@@ -55,7 +55,7 @@ class Drops(Construct):
             bucket = buckets[drop.bucket]
             covered = [bucket.arn_for_objects(f"{drop.prefix}*{end}") for end in drop.ends]
             function.add_to_role_policy(iam.PolicyStatement(actions=["s3:GetObject"], resources=covered))
-            # Only who may list is told that an object is gone, and not that it is forbidden.
+            # Without ListBucket S3 answers 403 instead of 404 for an object that is gone.
             function.add_to_role_policy(iam.PolicyStatement(actions=["s3:ListBucket"], resources=[bucket.bucket_arn]))
             for end in drop.ends if drop.bucket else ():
                 chosen = {name: value for name, value in (("prefix", drop.prefix), ("suffix", end)) if value}
@@ -68,10 +68,10 @@ class Drops(Construct):
         take_from(function, queue, batch_size=100, window=Duration.seconds(1))
 
     def _notify(self, own: s3.Bucket, queue: sqs.Queue, drops: list[Drop]) -> None:
-        """Let the product's own bucket tell of files.
+        """Send notifications of the product's own bucket to the queue.
 
-        It stands in its template, which needs no function that puts it there. S3 tries the queue while the bucket is
-        made, so the queue can't name the bucket as whose messages it takes; it names the account.
+        They are a property of the bucket, so no custom resource is needed. S3 tests the queue when the bucket is
+        created, before its name is known, so the queue's policy names the account as the source.
         """
         if not drops:
             return

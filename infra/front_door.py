@@ -1,4 +1,4 @@
-"""One origin on AWS: CloudFront before the site's bucket, the REST API and the WebSocket API."""
+"""The front door: CloudFront in front of the site's bucket, the REST API and the WebSocket API."""
 
 from aws_cdk import Duration, Fn, RemovalPolicy
 from aws_cdk import aws_certificatemanager as acm
@@ -85,19 +85,19 @@ class FrontDoor(Construct):
 
 
 def _headers_policy(scope: Construct, sign_in_url: str) -> cloudfront.ResponseHeadersPolicy:
-    """The headers of the home page. Those of security CloudFront wants one by one, the rest by name."""
-    told = headers.page(sign_in_url)
+    """The headers of the home page: CloudFront has a property for each security header and takes the others by name."""
+    page = headers.page(sign_in_url)
     security = cloudfront.ResponseSecurityHeadersBehavior(
         content_security_policy=cloudfront.ResponseHeadersContentSecurityPolicy(
-            content_security_policy=told.pop(headers.CONTENT_SECURITY_POLICY), override=True
+            content_security_policy=page.pop(headers.CONTENT_SECURITY_POLICY), override=True
         ),
         content_type_options=cloudfront.ResponseHeadersContentTypeOptions(override=True),
         frame_options=cloudfront.ResponseHeadersFrameOptions(
-            frame_option=cloudfront.HeadersFrameOption[told.pop(headers.FRAME_OPTIONS)], override=True
+            frame_option=cloudfront.HeadersFrameOption[page.pop(headers.FRAME_OPTIONS)], override=True
         ),
         referrer_policy=cloudfront.ResponseHeadersReferrerPolicy(
             referrer_policy=cloudfront.HeadersReferrerPolicy[
-                told.pop(headers.REFERRER_POLICY).upper().replace("-", "_")
+                page.pop(headers.REFERRER_POLICY).upper().replace("-", "_")
             ],
             override=True,
         ),
@@ -105,21 +105,21 @@ def _headers_policy(scope: Construct, sign_in_url: str) -> cloudfront.ResponseHe
             access_control_max_age=Duration.seconds(headers.HSTS_SECONDS), override=True
         ),
     )
-    del told[headers.CONTENT_TYPE_OPTIONS], told[headers.HSTS]  # which CloudFront spells itself
+    del page[headers.CONTENT_TYPE_OPTIONS], page[headers.HSTS]  # CloudFront writes these itself
     return cloudfront.ResponseHeadersPolicy(
         scope,
         "Headers",
         security_headers_behavior=security,
         custom_headers_behavior=cloudfront.ResponseCustomHeadersBehavior(
             custom_headers=[
-                cloudfront.ResponseCustomHeader(header=name, value=value, override=True) for name, value in told.items()
+                cloudfront.ResponseCustomHeader(header=name, value=value, override=True) for name, value in page.items()
             ]
         ),
     )
 
 
 def _to(url: str) -> cloudfront.BehaviorOptions:
-    """Everything under a path goes to the origin at `url`, whose stage is that path; nothing is kept."""
+    """Forward a path, uncached, to the origin of `url`, whose stage is called like the path."""
     return cloudfront.BehaviorOptions(
         origin=origins.HttpOrigin(Fn.select(2, Fn.split("/", url))),
         allowed_methods=cloudfront.AllowedMethods.ALLOW_ALL,

@@ -1,4 +1,4 @@
-"""Makes the Lambda functions of all packages."""
+"""Lambda functions, and the layers that they share."""
 
 from pathlib import Path
 

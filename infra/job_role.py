@@ -1,7 +1,7 @@
-"""The role that workers take for each job, narrowed to that job's own objects by a session policy.
+"""The role that workers assume for each job, with a session policy of that job's own objects.
 
-What stands here is the most that any job may do. With user prefixes that is what they allow the user whom the session's
-tag names, so that IAM keeps users apart even where a worker would not.
+The role's policy is the most that any job may do. With user prefixes it allows what they allow the user in the
+session's tag, so IAM keeps users apart even if a worker does not.
 """
 
 from aws_cdk import ArnFormat, Aws, Stack
@@ -16,11 +16,11 @@ _ACTIONS: dict[Access, tuple[str, ...]] = {"read": READ_ACTIONS, "write": WRITE_
 
 
 class JobRole(Construct):
-    """`role` is the role."""
+    """`role` is the IAM role."""
 
     def __init__(self, scope: Construct, id_: str, options: Options, storage: Storage) -> None:
         super().__init__(scope, id_)
-        # Workers run wherever their operator lets them, by roles of this account that are given sts:AssumeRole on it.
+        # Workers run anywhere, with roles of this account that are granted sts:AssumeRole on this role.
         self.role = iam.Role(
             self,
             "Role",
@@ -38,7 +38,7 @@ class JobRole(Construct):
                 self.role.add_to_policy(iam.PolicyStatement(actions=list(actions), resources=objects))
 
     def _objects(self, prefix: str) -> str:
-        """The ARN of all objects under a bucket's prefix, its user the one of the session."""
+        """The ARN of all objects under a prefix, with the session's user in place of `{userID}`."""
         named = prefix.replace(USER, f"${{aws:PrincipalTag/{TAG}}}")
         return Stack.of(self).format_arn(
             service="s3", region="", account="", resource=f"{named}*", arn_format=ArnFormat.NO_RESOURCE_NAME
@@ -46,7 +46,7 @@ class JobRole(Construct):
 
 
 def _most(options: Options, storage: Storage) -> list[UserPrefix]:
-    """What jobs may read and write: what their users may, or without a rule for these what other options name."""
+    """The prefixes that jobs may read and write: those of users, or without any the buckets that other options name."""
     own = storage.media.bucket_name
     if options.userPrefixes:
         return [each.with_bucket(own) for each in options.userPrefixes]

@@ -1,4 +1,4 @@
-"""The one way queues, buckets and log groups are made: encrypted, open to TLS alone, logs kept a bounded time."""
+"""Queues, buckets and log groups as all constructs make them: encrypted, reached by TLS only, logs with a retention."""
 
 from typing import Any
 
@@ -13,40 +13,40 @@ _LOG_DAYS = 30
 _UNFINISHED_DAYS = 7
 
 
-def queue(scope: Construct, id_: str, **asked: Any) -> sqs.Queue:
-    """A queue whose messages are encrypted, and which takes no request that is not."""
-    return sqs.Queue(scope, id_, encryption=sqs.QueueEncryption.SQS_MANAGED, enforce_ssl=True, **asked)
+def queue(scope: Construct, id_: str, **properties: Any) -> sqs.Queue:
+    """A queue that encrypts its messages and refuses requests without TLS."""
+    return sqs.Queue(scope, id_, encryption=sqs.QueueEncryption.SQS_MANAGED, enforce_ssl=True, **properties)
 
 
-def bucket(scope: Construct, id_: str, **asked: Any) -> s3.Bucket:
-    """A bucket that nothing can make public. Uploads that nobody finishes are paid for a week."""
-    made = s3.Bucket(
+def bucket(scope: Construct, id_: str, **properties: Any) -> s3.Bucket:
+    """A bucket that cannot be made public. Unfinished uploads are removed after a week."""
+    new = s3.Bucket(
         scope,
         id_,
         block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
         object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
         encryption=s3.BucketEncryption.S3_MANAGED,
         enforce_ssl=True,
-        **asked,
+        **properties,
     )
-    made.add_lifecycle_rule(abort_incomplete_multipart_upload_after=Duration.days(_UNFINISHED_DAYS))
-    return made
+    new.add_lifecycle_rule(abort_incomplete_multipart_upload_after=Duration.days(_UNFINISHED_DAYS))
+    return new
 
 
 def log_bucket(scope: Construct, id_: str, removal_policy: RemovalPolicy) -> s3.Bucket:
-    """A bucket for what S3 tells of requests to the others. Its own are not logged: each line would make another."""
-    made = bucket(scope, id_, removal_policy=removal_policy)
-    made.add_lifecycle_rule(expiration=Duration.days(_LOG_DAYS))
-    return made
+    """A bucket for the access logs of other buckets. Its own requests are not logged: each line would cause another."""
+    new = bucket(scope, id_, removal_policy=removal_policy)
+    new.add_lifecycle_rule(expiration=Duration.days(_LOG_DAYS))
+    return new
 
 
 def log_group(scope: Construct, id_: str, name: str | None = None) -> logs.LogGroup:
-    """A log group that forgets."""
+    """A log group that keeps its lines for a month."""
     return logs.LogGroup(scope, id_, log_group_name=name, retention=LOGS_KEPT, removal_policy=RemovalPolicy.DESTROY)
 
 
 def bound_helpers(stack: Stack) -> None:
-    """Let the functions that CDK brings along log where it is forgotten; by themselves they would keep it for ever."""
+    """Give CDK's own functions a log group with a retention; by themselves they keep their logs for ever."""
     helpers = [
         node
         for node in stack.node.find_all()

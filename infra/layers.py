@@ -1,7 +1,7 @@
-"""What the two Lambda layers hold, built once and kept under `.build/`.
+"""The folders of the two Lambda layers, built once and kept under `.build/`.
 
-Both carry bytecode for the runtime when the interpreter at hand is that version: without it a cold start compiles
-every module again. The dependencies come as wheels for the runtime's platform, so nothing is compiled here.
+Both hold bytecode if this Python has the version of the runtime: without it a cold start compiles every module again.
+The dependencies are wheels for the runtime's platform, so nothing is compiled here.
 """
 
 import compileall
@@ -23,8 +23,12 @@ _UV_INSTALL = (sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-de
 _REQUIREMENTS = ROOT / "layers" / "deps" / "requirements.txt"
 
 
+class LayerError(Exception):
+    """A layer cannot be built; the message says why and what to do."""
+
+
 def core(options: Options) -> Path:
-    """A folder with the product's own package. Its name is the hash of what is in it."""
+    """A folder with the product's own package. Its name ends in the hash of the content."""
     sources = sorted(_CORE.rglob("*.py"))
     content = b"".join(str(path.relative_to(_CORE)).encode() + path.read_bytes() for path in sources)
 
@@ -35,15 +39,22 @@ def core(options: Options) -> Path:
 
 
 def dependencies(options: Options) -> Path:
-    """A folder with the pinned third-party packages. The network is used once for each set of pins and platform."""
+    """A folder with the pinned third-party packages.
+
+    The first build for a set of pins and a platform downloads wheels. Raises LayerError if one cannot be installed.
+    """
 
     def fill(target: Path) -> None:
         python = options.lambdaRuntime.removeprefix("python")
         wheels = ["--python-platform", options.lambdaPlatform, "--python-version", python, "--only-binary", ":all:"]
-        subprocess.run(
-            [*_UV_INSTALL, *wheels, "--requirements", str(_REQUIREMENTS), "--target", str(target)],
-            check=True,
-        )
+        command = [*_UV_INSTALL, *wheels, "--requirements", str(_REQUIREMENTS), "--target", str(target)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise LayerError(
+                f"The wheels of {_REQUIREMENTS.relative_to(ROOT)} cannot be installed for Python {python} on "
+                f"{options.lambdaPlatform}. Check the options lambdaRuntime and lambdaPlatform, and that this "
+                f"machine reaches the package index. uv reports:\n{done.stderr.strip()}"
+            )
 
     return _built("deps", _REQUIREMENTS.read_bytes() + options.lambdaPlatform.encode(), options, fill)
 

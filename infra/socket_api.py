@@ -25,7 +25,7 @@ _LOGGED = {
     "from": "$context.identity.sourceIp",
     "refused": "$context.error.responseType",
 }
-"""A line of the access log. Neither headers nor the query are in it: a token or a ticket may stand there."""
+"""A line of the access log, without headers and query, which may hold a token or a ticket."""
 
 
 class SocketApi(Construct):
@@ -60,18 +60,18 @@ class SocketApi(Construct):
         self.stage.node.add_dependency(rest.deployment_stage)
 
     def serve(self, function: lambda_.Function, authorizer: apigateway.IWebSocketRouteAuthorizer | None) -> None:
-        """Let a function see who comes, who leaves and what is said; who may come is the authorizer's to say."""
+        """Let a function answer `$connect`, which the authorizer protects, `$disconnect` and messages."""
         for name in ("connect", "disconnect", "default"):
             integration = integrations.WebSocketLambdaIntegration(f"To{name.capitalize()}", function)
-            asked = authorizer if name == "connect" else None
-            self.api.add_route(f"${name}", integration=integration, authorizer=asked)
+            protection = authorizer if name == "connect" else None
+            self.api.add_route(f"${name}", integration=integration, authorizer=protection)
 
     def may_post(self) -> iam.PolicyStatement:
-        """Sending to connections."""
+        """The right to post to connections."""
         return self._may("POST")
 
     def may_end(self) -> iam.PolicyStatement:
-        """Ending connections."""
+        """The right to end connections."""
         return self._may("DELETE")
 
     def _may(self, method: str) -> iam.PolicyStatement:

@@ -1,4 +1,4 @@
-"""What functions are started by: queues and streams, with the rights that Lambda needs to read them and no more."""
+"""Event sources of functions, queues and streams, with the rights that Lambda needs to read them and no more."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,7 +17,7 @@ def take_from(
     window: Duration | None = None,
     reports_failures: bool = True,
 ) -> None:
-    """Let a function be given a queue's messages. CDK's own event source would let it do more with the queue."""
+    """Let a queue's messages invoke a function. CDK's own event source grants more actions on the queue."""
     queue.grant(function, "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
     function.add_event_source_mapping(
         f"From{queue.node.id}",
@@ -35,7 +35,7 @@ def follow(
     filters: Sequence[Mapping[str, object]],
     at_once: int = 1,
 ) -> None:
-    """Let a function read a table's stream from now on, in order of each partition, again until it succeeds."""
+    """Let a table's stream invoke a function, in the order of each partition, each batch until it succeeds."""
     function.add_event_source(
         sources.DynamoEventSource(
             table,

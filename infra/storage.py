@@ -33,30 +33,30 @@ from infra import kept
 from infra.options import Options, listed
 
 _EVENTS_TIMEOUT_SECONDS = 20
-"""Six times this is how long events wait that a crashed consumer had in its hands."""
+"""Time limit of `consume`. The control queue's visibility timeout is six times this."""
 _MAX_RECEIVES = 20
-"""Receives before a message is a dead letter. Giving a job back on a scale-down is a receive too, so it is not few;
-what kills its workers ends sooner, by the option maxAttempts."""
+"""Receives before a message is a dead letter. A job that is given back on a scale-down is received again, so there are
+many; a job that kills its workers fails sooner, by the option maxAttempts."""
 
 
 class Table(dynamodb.Table):
-    """A table that is granted without its indexes, which few read."""
+    """A table whose grants leave out its indexes."""
 
     def grant(self, grantee: iam.IGrantable, *actions: str) -> iam.Grant:
-        """Let somebody take actions on the table itself."""
+        """Allow actions on the table itself."""
         return iam.Grant.add_to_principal(grantee=grantee, actions=list(actions), resource_arns=[self.table_arn])
 
     def let_query(self, grantee: iam.IGrantable, index: str) -> None:
-        """Let somebody query an index."""
+        """Allow queries of an index."""
         arn = f"{self.table_arn}/index/{index}"
         iam.Grant.add_to_principal(grantee=grantee, actions=["dynamodb:Query"], resource_arns=[arn])
 
 
 class Storage(Construct):
-    """`queues` maps a group of workers to its queues by name, `worker_queue_arns` are theirs, each once.
+    """`queues` maps a group of workers to its queues by name.
 
-    Those that workers may bring along are among these ARNs, as patterns. `rate` is for those that count what users ask
-    for.
+    `worker_queue_arns` are their ARNs, each once, and the patterns of the option `discoveredQueues`. `rate` is the
+    table and the limit of users' requests.
     """
 
     def __init__(self, scope: Construct, id_: str, options: Options) -> None:
@@ -142,7 +142,7 @@ class Storage(Construct):
         ]
 
         self.access_logs = kept.log_bucket(self, "AccessLogs", self._outlives)
-        # Not versioned: what is overwritten is another try at the same film, and each would be kept and paid for.
+        # Not versioned: an overwritten object is another attempt of the same job, and each would be kept and billed.
         self.media = kept.bucket(
             self,
             "Media",
@@ -177,18 +177,18 @@ class Storage(Construct):
         }
 
     def grant_worker_queues(self, function: lambda_.Function, *actions: str) -> None:
-        """Let a function do something with every queue that workers take from."""
+        """Allow a function actions on every worker queue."""
         function.add_to_role_policy(iam.PolicyStatement(actions=list(actions), resources=self.worker_queue_arns))
 
     def let_count(self, *functions: lambda_.Function) -> None:
-        """Let functions count what users ask for, where that is done: where users are known and a number is set."""
+        """Let functions count users' requests, if callers are authenticated and a limit is set."""
         if self._rates:
             for function in functions:
                 self._rates.grant(function, "dynamodb:UpdateItem")
 
     @property
     def events_timeout_seconds(self) -> int:
-        """The most the control queue's consumer may take: a sixth of the queue's visibility timeout."""
+        """Time limit of the control queue's consumer: a sixth of the queue's visibility timeout."""
         return _EVENTS_TIMEOUT_SECONDS
 
     def _table(
@@ -218,10 +218,10 @@ class Storage(Construct):
         )
 
     def _worker_queue(self, group: str, entry: str) -> sqs.IQueue:
-        """A queue made here, or by its ARN one that exists.
+        """A new queue, or an existing one for an ARN.
 
-        An hour of visibility serves workers of the first generation, which never extend it; others ask for what
-        they need when they receive.
+        Workers of the first generation never extend the visibility timeout of an hour; others set their own when they
+        receive.
         """
         if entry.startswith("arn:"):
             return sqs.Queue.from_queue_arn(self, f"{group.capitalize()}-{entry.rsplit(':', 1)[-1]}", entry)
@@ -236,7 +236,7 @@ class Storage(Construct):
         visibility: Duration | None = None,
         dead_letters: sqs.Queue | None = None,
     ) -> sqs.Queue:
-        """A dead-letter queue keeps the time of the first sending, so the others forget sooner than it does."""
+        """A queue. Dead letters keep the time of their first sending, so their queue needs the longer retention."""
         redrive = sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=_MAX_RECEIVES) if dead_letters else None
         return kept.queue(
             self,

@@ -1,4 +1,4 @@
-"""Which commit is deployed."""
+"""The commit that is deployed."""
 
 import re
 import subprocess
@@ -10,19 +10,19 @@ _HERE = Path(__file__).resolve().parent
 
 
 class Version(NamedTuple):
-    """A commit's id and its time as `YYYY.MM.DD.HHMMSS`, in UTC."""
+    """A commit's id, and its time in UTC as `YYYY.MM.DD.HHMMSS`; both are `unknown` outside git."""
 
     commit: str
     build: str
 
 
 def current() -> Version:
-    """From git, or in an archive made by `git archive` from the file that it filled in."""
+    """The commit of the checkout, or in an archive of `git archive` the one in commit.txt."""
     archived = re.fullmatch(r"([0-9a-f]{40}) (\d+)", (_HERE / "commit.txt").read_text().strip())
     if archived:
         return _version(*archived.groups())
     try:
-        said = subprocess.run(
+        shown = subprocess.run(
             ["git", "log", "-1", "--format=%H %ct"],  # noqa: S607
             cwd=_HERE,
             capture_output=True,
@@ -31,7 +31,7 @@ def current() -> Version:
         )
     except (OSError, subprocess.CalledProcessError):
         return Version("unknown", "unknown")
-    return _version(*said.stdout.split())
+    return _version(*shown.stdout.split())
 
 
 def _version(commit: str, seconds: str) -> Version:

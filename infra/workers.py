@@ -23,7 +23,7 @@ class Workers:
             self.discover = functions.make("discover", seconds=50)
             storage.registry.grant(self.discover, "dynamodb:Query", "dynamodb:PutItem", "dynamodb:DeleteItem")
             storage.grant_worker_queues(self.discover, "sqs:GetQueueUrl")
-            Clusters(scope, "Clusters", options).let_look(self.discover)
+            Clusters(scope, "Clusters", options).grant(self.discover)
             functions.run_each_minute(self.discover)
 
 

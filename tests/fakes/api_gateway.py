@@ -60,7 +60,7 @@ class Front:
         path, _, query = uri.partition("?")
         match = self._match(path.removeprefix(STAGE)) if path.startswith(STAGE) else None
         if match is None:
-            return _problem(404, "Not found", "No such path, or not with this method.", request_id)
+            return _problem(404, "Not found", "This path does not exist, or not with this method.", request_id)
         function = self._functions.get(f"{method} {match.resource}", self._resources[match.resource])
         if len(body) > _BODY_LIMIT:
             return _problem(413, "The body is too large", "At most 10 MB are taken.", request_id)

@@ -132,7 +132,7 @@ def test_files_that_are_left_out_or_wait_raise_an_alarm() -> None:
         for drops in (as_text(*OWN), "[]")
     )
     assert {text.partition(" could")[0] for text in told - before} == {
-        "A file that was put where a drop is",
+        "A file under a drop",
         "The oldest message of Drops is not consumed.",
         "The oldest message of DropDeadLetters is not consumed.",
     }

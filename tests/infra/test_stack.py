@@ -257,6 +257,14 @@ def test_what_fits_is_what_lambda_takes() -> None:
     assert 3600 < sum(len(name) + len(longest(value)) for name, value in told.items()) <= 4096
 
 
+def test_wheels_that_are_missing_stop_synth_with_a_sentence(tmp_path: Path) -> None:
+    done = synth(tmp_path, lambdaPlatform="aarch64-nowhere")
+    assert done.returncode != 0
+    assert "cannot be installed for Python" in done.stderr
+    assert "lambdaPlatform" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_wrong_preset_stops_synth_with_a_sentence(tmp_path: Path) -> None:
     done = synth(tmp_path, presets={"house": {"ffmpeg": HOUSE["house.v2"]["ffmpeg"] | {"codec": "vp9"}}})
     assert done.returncode != 0

@@ -1,1 +1,1 @@
-"""What the stack and the functions agree on: settings, routes, names of tables and metrics."""
+"""The agreement of stack and functions: settings, wiring, routes, names of tables and metrics."""

@@ -1,22 +1,22 @@
-"""How callers prove who they are, as the stack tells the functions."""
+"""How callers authenticate, as part of settings."""
 
 from typing import Literal
 
 from msgspec import Struct
 
 Kind = Literal["none", "cognito", "jwt", "iam"]
-"""How callers prove who they are; with `none` they need not."""
+"""How callers authenticate; with `none` they do not."""
 
 
 class Auth(Struct, frozen=True):
-    """How callers prove who they are, and with `iam` the names of the roles and users that are operators."""
+    """How callers authenticate, and with `iam` the names of the roles and users that are operators."""
 
     kind: Kind = "none"
     operators: tuple[str, ...] = ()
 
 
 class SignIn(Struct, frozen=True):
-    """Where people get their tokens with name and password: Cognito's URL in the Region, and a client of its pool."""
+    """Where people get tokens for name and password: Cognito's URL in the Region, and a client of the user pool."""
 
     url: str
     clientId: str

@@ -47,6 +47,6 @@ ROUTES = {
 }
 """Function → the routes it answers, below the stage `api`."""
 PUBLIC_ROUTES = frozenset({HEALTH, OPENAPI})
-"""What anybody may ask."""
+"""Routes without authentication."""
 OPERATOR_ROUTES = frozenset({WORKER_DEPLOYMENTS, WORKER_BACKLOG, PAUSE_QUEUE, RESUME_QUEUE, PUT_PRESET, REMOVE_PRESET})
-"""What concerns everybody, and only operators may ask."""
+"""Routes that only operators may call, as they concern all users."""

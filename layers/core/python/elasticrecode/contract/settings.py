@@ -1,7 +1,7 @@
-"""What the stack and its functions must agree on: environment variables, routes and the keys of the tables.
+"""Settings classes: what each function needs, as its environment variables.
 
-Each function has one settings class that names exactly what it needs. The stack makes an instance to write the
-function's environment, the function reads the same class back, so a name is typed once and a gap is a type error.
+The stack writes an instance into the function's environment, and the function reads the same class back.
+`contract.wiring` builds the instances.
 """
 
 from collections.abc import Mapping
@@ -19,14 +19,14 @@ Queues = dict[str, dict[str, str]]
 """Group (`cpu`, `gpu`, `vmaf`) → name of a queue → its URL."""
 
 Presets = dict[str, Any]
-"""Name of a preset that the deployment brings → its profile."""
+"""Name of a preset of the deployment → its profile."""
 
 UserPrefixes = list[dict[str, str]]
-"""What users may read and write, each an `elasticrecode.access.prefixes.UserPrefix` with its bucket named."""
+"""Prefixes that users may read and write, each an `elasticrecode.access.prefixes.UserPrefix` with its bucket named."""
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """A function's settings. The field `jobs_table` is the variable `JOBS_TABLE`; what is no string is JSON."""
+    """A function's settings. The field `jobs_table` is the variable `JOBS_TABLE`; other types than str are JSON."""
 
     def environ(self) -> dict[str, str]:
         """The settings as environment variables."""
@@ -37,7 +37,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Self:
-        """The settings in an environment. KeyError names a variable that is missing."""
+        """The settings in an environment. Raises KeyError with the name of a missing variable."""
         values = {}
         for field, kind in get_type_hints(cls).items():
             text = environ[field.upper()]
@@ -46,27 +46,27 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 class ApiSettings(Settings, frozen=True, kw_only=True):
-    """What every function behind the REST API needs. `cors` are the origins whose pages may ask; `*` is any."""
+    """For every function of the REST API. `cors` are the origins whose pages may call it; `*` is any."""
 
     cors: tuple[str, ...] = ()
     auth: Auth = Auth()
 
 
 class Rate(Struct, frozen=True):
-    """How often a user may ask for something to be done in a minute, 0 for as often as he likes; who counts it."""
+    """The changing requests that a user may make in a minute, 0 for any number, and the table that counts them."""
 
     table: str = ""
     perMinute: int = 0
 
 
 class ChangingSettings(ApiSettings, frozen=True, kw_only=True):
-    """What those of them need through which users have something done."""
+    """For those of them with changing requests, which are counted."""
 
     rate: Rate = Rate()
 
 
 class SchemaSettings(ApiSettings, frozen=True, kw_only=True):
-    """Build is the commit's time as `YYYY.MM.DD.HHMMSS`."""
+    """For the routes about the server. `build` is the commit's time as `YYYY.MM.DD.HHMMSS`."""
 
     build: str
     commit: str
@@ -74,7 +74,7 @@ class SchemaSettings(ApiSettings, frozen=True, kw_only=True):
 
 
 class SubmitSettings(ChangingSettings, frozen=True, kw_only=True):
-    """For what takes jobs in: `submit`, `vmaf`, and with more of it `batch`."""
+    """For functions that accept jobs: `submit`, `vmaf`, and with more fields `batch`."""
 
     jobs_table: str
     registry_table: str
@@ -86,7 +86,7 @@ class SubmitSettings(ChangingSettings, frozen=True, kw_only=True):
 
 
 class JobsSettings(ChangingSettings, frozen=True, kw_only=True):
-    """For the routes about where jobs stand, and for cancelling and retrying them."""
+    """For the routes about the status of jobs, and for cancelling and retrying them."""
 
     jobs_table: str
     batches_table: str
@@ -104,7 +104,7 @@ class BatchSettings(SubmitSettings, frozen=True, kw_only=True):
 
 
 class SurveySettings(Settings, frozen=True, kw_only=True):
-    """For the function that looks through the inputs of batches."""
+    """For the function that surveys the inputs of batches."""
 
     batches_table: str
     surveys_queue: str
@@ -115,7 +115,7 @@ class SurveySettings(Settings, frozen=True, kw_only=True):
 
 
 class ExpandSettings(Settings, frozen=True, kw_only=True):
-    """For the function that makes pages of batches jobs, and cancels them. Its time limit is in seconds."""
+    """For the function that expands pages of batches into jobs, and cancels them. `time_limit` is in seconds."""
 
     jobs_table: str
     batches_table: str
@@ -138,14 +138,14 @@ class TallySettings(Settings, frozen=True, kw_only=True):
 
 
 class LogsSettings(ApiSettings, frozen=True, kw_only=True):
-    """With `job_logs` off the log routes refuse and say so."""
+    """For the log routes, which answer 409 if `job_logs` is off."""
 
     jobs_table: str
     job_logs: bool
 
 
 class WorkersSettings(ApiSettings, frozen=True, kw_only=True):
-    """For the routes about workers. With `discovery` off no Deployments are known, and the route says so."""
+    """For the routes about workers. With `discovery` off the route of Deployments answers 409."""
 
     registry_table: str
     queues: Queues
@@ -153,7 +153,7 @@ class WorkersSettings(ApiSettings, frozen=True, kw_only=True):
 
 
 class DispatchSettings(Settings, frozen=True, kw_only=True):
-    """For the function that sends what was accepted."""
+    """For the function that sends the messages of accepted jobs."""
 
     jobs_table: str
     registry_table: str
@@ -162,10 +162,10 @@ class DispatchSettings(Settings, frozen=True, kw_only=True):
 
 
 class DiscoverSettings(Settings, frozen=True, kw_only=True):
-    """For the function that looks for workers.
+    """For the function that discovers workers.
 
     `clusters` are names or ARNs, or one `tag:key=value` for all that have it. `allowed` are patterns, with `*`, of the
-    names of queues that workers may bring along, `reserved` names that they must not.
+    names of queues that discovered workers may use, `reserved` names that they must not use.
     """
 
     registry_table: str
@@ -186,7 +186,7 @@ class ConsumeSettings(Settings, frozen=True, kw_only=True):
 
 
 class ReconcileSettings(Settings, frozen=True, kw_only=True):
-    """For the function that looks after what was left lying."""
+    """For the function that finds lost messages and dead letters, and moves jobs between queues."""
 
     jobs_table: str
     registry_table: str
@@ -198,7 +198,7 @@ class ReconcileSettings(Settings, frozen=True, kw_only=True):
 
 
 class SocketsSettings(Settings, frozen=True, kw_only=True):
-    """For `$connect`, `$disconnect` and what clients say."""
+    """For `$connect`, `$disconnect` and the messages of clients."""
 
     auth: Auth = Auth()
     rate: Rate = Rate()
@@ -207,16 +207,17 @@ class SocketsSettings(Settings, frozen=True, kw_only=True):
 
 
 class DisconnectSettings(Settings, frozen=True, kw_only=True):
-    """For the function that ends connections."""
+    """For the function that ends connections whose token has expired."""
 
     connections_table: str
     socket_management_url: str
 
 
 class AuthorizeSettings(Settings, frozen=True, kw_only=True):
-    """For the function that says who is there. Without an issuer it knows only tickets.
+    """For the function that authenticates callers. Without an issuer it accepts only tickets.
 
-    The issuer's keys are at `jwks_url`, or where its OpenID document says. Any audience fits where none is named.
+    The issuer's keys are at `jwks_url`, or if that is empty where its OpenID document says. An empty `audience` accepts
+    any.
     """
 
     connections_table: str
@@ -234,7 +235,7 @@ class TicketsSettings(ChangingSettings, frozen=True, kw_only=True):
 
 
 class AppendSettings(Settings, frozen=True, kw_only=True):
-    """For the function that puts stored events into the feed."""
+    """For the function that appends stored events to the feed."""
 
     feed_table: str
     event_retention_seconds: int
@@ -251,7 +252,7 @@ class PublishSettings(Settings, frozen=True, kw_only=True):
 
 
 class WatchersSettings(Settings, frozen=True, kw_only=True):
-    """For `push`, which sends the feed's new events to watchers, and `replay`, which sends them what came before."""
+    """For `push`, which sends new events of the feed to watchers, and `replay`, which sends history."""
 
     jobs_table: str
     feed_table: str
@@ -260,7 +261,7 @@ class WatchersSettings(Settings, frozen=True, kw_only=True):
 
 
 class WebhooksSettings(ChangingSettings, frozen=True, kw_only=True):
-    """For the routes about webhooks. `networks`, in CIDR notation, may be sent to although they are not public."""
+    """For the routes about webhooks. They may send to `networks`, in CIDR notation, although these are not public."""
 
     webhooks_table: str
     deliveries_queue: str
@@ -284,7 +285,7 @@ class DeliverSettings(Settings, frozen=True, kw_only=True):
 
 
 class CollectSettings(Settings, frozen=True, kw_only=True):
-    """For the function that makes jobs of files. `drops` are each a `jobs.drops.Drop`, buckets named."""
+    """For the function that makes jobs of files. `drops` are each a `jobs.drops.Drop` with its bucket's name."""
 
     jobs_table: str
     registry_table: str

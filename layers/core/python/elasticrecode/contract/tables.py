@@ -16,5 +16,5 @@ RATES_KEYS = ("user", "minute")
 REGISTRY_KEYS = ("part", "name")
 WEBHOOKS_KEYS = ("owner", "item")
 TTL = "expires"
-"""Attribute with the Unix second from which an item is no longer shown."""
+"""Attribute with the Unix second from which an item has expired."""
 ENDING_KEYS = ("endShard", TTL)
