@@ -91,7 +91,7 @@ class Expander:
         logger.info("jobs created", extra={"jobs": len(jobs), "again": again})
 
     def _cancel(self, job: Job) -> None:
-        event = events.said(Action.JOB_CANCELLED, job.userid, job.jobid, now_ms())
+        event = events.control_event(Action.JOB_CANCELLED, job.userid, job.jobid, now_ms())
         self._jobs.move_and_log(Action.JOB_CANCELLED, event, self._settings.event_retention_seconds)
 
 

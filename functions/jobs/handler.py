@@ -148,7 +148,7 @@ class JobHandler:
         return record
 
     def _change(self, action: Action, record: JobRecord, choice: Choice | None = None) -> bool:
-        event = events.said(action, record.userID, record.jobID, now_ms())
+        event = events.control_event(action, record.userID, record.jobID, now_ms())
         return self._jobs.move_and_log(action, event, self._retention_seconds, choice)
 
     def _retry_all(self, records: Sequence[JobRecord]) -> int:

@@ -77,7 +77,7 @@ class BatchCounter:
         batch = stored.batch
         summary = batch_summary(structs.replace(stored, endedMs=now), counts)
         event = structs.replace(
-            events.said(
+            events.control_event(
                 Action.BATCH_FINISHED, batch.userID, batch.batchID, now, event_id=f"{batch.batchID}-{stored.round}"
             ),
             batchID=batch.batchID,

@@ -13,7 +13,7 @@ from botocore.client import BaseClient
 
 from elasticrecode.errors import Unavailable
 from elasticrecode.ids import new as new_id
-from elasticrecode.jobs.events import Event, said
+from elasticrecode.jobs.events import Event, control_event
 from elasticrecode.jobs.streams import FEED
 from elasticrecode.watch.connections import ConnectionsTable
 from elasticrecode.watch.feed import Feed
@@ -484,7 +484,7 @@ def test_in_the_middle_of_history_nothing_is_sent_from_the_second_on_in_which_a_
     stack: Stack, gateway: Gateway
 ) -> None:
     live, feed = Live(stack, gateway), Feed("feed", RETENTION_SECONDS)
-    feed.append([said("JobStart", USER, new_id(), time.time_ns() // 1_000_000) for _ in range(1000)])
+    feed.append([control_event("JobStart", USER, new_id(), time.time_ns() // 1_000_000) for _ in range(1000)])
     until = int(time.time()) + 2
     sent: list[float] = []
 

@@ -13,7 +13,7 @@ import msgspec
 
 from elasticrecode.batches.store import BatchesTable
 from elasticrecode.contract import settings
-from elasticrecode.jobs.events import Event, said
+from elasticrecode.jobs.events import Event, control_event
 from elasticrecode.jobs.items import Accepted
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.pages import JobLists
@@ -165,7 +165,7 @@ class Stage:
 
     def told(self, action: str, user: str, job_id: str = "") -> Event:
         """An event in the feed, of a job that has a record."""
-        return said(action, user, job_id or self.job(user=user).jobid, now_ms())
+        return control_event(action, user, job_id or self.job(user=user).jobid, now_ms())
 
     def chunk(self, event: Event) -> dict[str, Any]:
         """A record of the feed's stream, of a chunk that was written with an event."""

@@ -1,7 +1,7 @@
 """A worker's claim on an attempt of a job, kept on the job's record.
 
-Who holds the claim may work; who fails to renew it has lost it and must stop at once. The lease is the time until which
-nobody else may take the job away, in milliseconds since the epoch.
+The worker that holds the claim may work. A worker that fails to renew it has lost it and must stop at once. The lease
+is the time until which nobody else may take the job, in Unix milliseconds.
 """
 
 from contextlib import suppress
@@ -18,14 +18,14 @@ from elasticrecode.jobs.lifecycle import Step
 
 @dataclass(frozen=True)
 class Claim:
-    """This worker may work on this attempt, counted from 1; `job` is the job as JSON, as it was accepted."""
+    """The right to work on an attempt, counted from 1. `job` is the job as JSON, from its record."""
 
     attempt: int
     job: str = field(default="", compare=False)
 
 
 class Refusal(NamedTuple):
-    """The job can't be claimed: it is in another state, or held by another worker until `lease`, in milliseconds."""
+    """Why a job can't be claimed: its state, or another worker's lease, in Unix milliseconds."""
 
     state: str
     attempt: int
@@ -33,7 +33,7 @@ class Refusal(NamedTuple):
 
     @property
     def lost(self) -> bool:
-        """Whether the worker that holds it has let its lease run out."""
+        """Whether the lease of the worker that holds the job has run out."""
         return self.state == "running" and self.lease is not None and self.lease < now_ms()
 
 
@@ -45,7 +45,7 @@ class Claims:
         self._lease_ms = int(lease_seconds * 1000)
 
     def claim(self, job_id: str, worker: str) -> Claim | Refusal | None:
-        """Begin the next attempt. None for a job without a record, which nobody can claim and anybody may do."""
+        """Begin the next attempt. None for a job without a record: no worker can claim it, and any may run it."""
         now = now_ms()
         update = lifecycle.write(Step.CLAIM, None, now, {"lease": now + self._lease_ms, "worker": worker})
         try:
@@ -65,13 +65,13 @@ class Claims:
         return Claim(int(record["attempt"]["N"]), record["job"]["S"])
 
     def release(self, job_id: str, attempt: int) -> None:
-        """Give an unharmed job back, so that it can be claimed at once. Nothing happens when the claim is lost."""
+        """Return a job without a strike, so that it can be claimed at once. Does nothing when the claim is lost."""
         update = lifecycle.write(Action.JOB_RETURNED, attempt, now_ms(), {})
         with suppress(ConditionFailed):
             self._table.update(_key(job_id), "giving the job back", **update)
 
     def renew(self, job_id: str, attempt: int) -> str | None:
-        """Extend the lease from now. None, or when the claim is lost the state that the job is in."""
+        """Extend the lease from now; None. When the claim is lost, the job's state, or `forgotten` without a record."""
         try:
             self._table.update(
                 _key(job_id),

@@ -1,7 +1,7 @@
-"""What happens to a job, as workers report it and as clients see it.
+"""Events: as workers report them, and as clients see them.
 
-Workers of the first generation send neither an event id nor milliseconds nor an attempt; both are derived here from
-what they do send, so that the same message always gives the same event.
+First-generation workers send no event id and no milliseconds. This module derives both from the message, so that the
+same message always gives the same event.
 """
 
 import hashlib
@@ -44,7 +44,7 @@ Identifier = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[\w.:@
 
 
 class Progress(Struct, omit_defaults=True):
-    """How far an encoder is: percent 0 to 100, speed in seconds of video per second, eta in seconds."""
+    """Progress of an encoder: percent from 0 to 100, speed in seconds of video per second, eta in seconds."""
 
     percent: float | None = None
     frame: int | None = None
@@ -62,7 +62,7 @@ class Failure(Struct):
 
 
 class Output(Struct, omit_defaults=True):
-    """A file that a job has made: duration in seconds, bitrate in bits per second."""
+    """An output of a job: duration in seconds, bitrate in bits per second."""
 
     uri: str
     bytes: int
@@ -92,7 +92,7 @@ class MeanScore(Struct):
 
 
 class Quality(Struct, omit_defaults=True):
-    """How alike two videos look. PSNR in dB. `passed` says whether the minimum asked for was held."""
+    """Quality scores of a video. PSNR in dB. `passed` says whether the requested minimum is reached."""
 
     vmaf: VmafScore
     psnr: MeanScore | None = None
@@ -103,7 +103,7 @@ class Quality(Struct, omit_defaults=True):
 
 
 class Result(Struct, omit_defaults=True):
-    """What a job has brought."""
+    """The result of a job: its outputs, and its scores where it has any."""
 
     outputs: list[Output] = []
     quality: Quality | UnsetType = UNSET
@@ -146,8 +146,8 @@ class WorkerEvent(Struct, kw_only=True):
 class Event(Struct, omit_defaults=True, kw_only=True):
     """An event as clients see it: the documented fields first, then what this product adds.
 
-    Stored without `job`, which the job's record has, and given it back on the way out. `cursor` is its place in the
-    feed, for who resumes there. One that is about a whole batch has its id for `jobID` too, and its counts in `batch`.
+    It is stored without `job`, which the job's record has, and `store.fill` adds it. `cursor` is its place in the feed,
+    where a watcher may resume. A BatchFinished has the batch's id for `jobID`, and its counts in `batch`.
     """
 
     ts: int
@@ -171,7 +171,7 @@ class Event(Struct, omit_defaults=True, kw_only=True):
 
     @property
     def position(self) -> str:
-        """Sorts events by time, then by their natural order, then by identity; the same for the same event, always."""
+        """A sort key: time, then natural order, then identity. The same event always has the same."""
         return f"{self.tsMs:014d}#{_RANK.get(self.action, 5)}#{self.eventID}"
 
 
@@ -235,14 +235,14 @@ def _start_of(event: Event, start: StartReference) -> Event:
 
 
 def _milliseconds(ts: float) -> int:
-    """A whole second is taken at its end: what a worker says in it comes after what was done to the job in it."""
+    """Milliseconds of a time in seconds. A whole second counts as its end: its events sort behind the submission."""
     return ts * 1000 + 999 if isinstance(ts, int) else round(ts * 1000)
 
 
-def said(
+def control_event(
     action: str, user_id: str, job_id: str, now_ms: int, *, event_id: str = "", error: Failure | UnsetType = UNSET
 ) -> Event:
-    """An event that the control plane tells itself, with an id of its own unless one is given."""
+    """An event of the control plane itself, at `now_ms` in Unix milliseconds. `event_id` is new by default."""
     return Event(
         ts=now_ms // 1000,
         userID=user_id,

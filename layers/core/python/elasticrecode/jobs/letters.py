@@ -92,7 +92,7 @@ class DeadLetters:
 
 def bury(table: JobsTable, job: Job, failure: Failure, retention_seconds: int) -> bool:
     """Fail a job that no worker has, with its JobFailed; False when it has ended or a worker has it."""
-    event = events.said(Action.JOB_FAILED, job.userid, job.jobid, now_ms(), error=failure)
+    event = events.control_event(Action.JOB_FAILED, job.userid, job.jobid, now_ms(), error=failure)
     return table.move_and_log(Step.BURY, event, retention_seconds)
 
 

@@ -1,7 +1,7 @@
-"""The life of a job: its states, what moves it, and the condition under which each move is written.
+"""The life of a job: its states, its moves, and the condition of each move.
 
-Every change of state is one conditional write on state and attempt. An event that is late, doubled, out of order or
-from a worker that has lost its claim meets a false condition and changes nothing; it is kept in the log all the same.
+Every change of state is one conditional write on state and attempt. The condition fails for an event that is late,
+doubled, out of order, or from a worker that has lost its claim: such an event changes nothing, and is stored.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ class Step(StrEnum):
 
 
 Holder = Literal["claimed", "unclaimed", "anyone"]
-"""Who may cause a move: the worker that holds this attempt's claim, a first-generation worker, which never claims and
+"""Who may make a move: the worker that holds this attempt's claim, a first-generation worker, which never claims and
 names no attempt, or anyone."""
 
 
@@ -75,7 +75,7 @@ NEEDS_MESSAGE: tuple[State, ...] = tuple(
 
 
 def find(action: str, attempt: int | None) -> tuple[Move, ...]:
-    """The moves an action can make when it names an attempt, or none. Empty for actions that only inform."""
+    """The moves of an action that names `attempt`, or no attempt. Empty for actions that change no state."""
     holders = ("anyone", "unclaimed" if attempt is None else "claimed")
     return tuple(move for move in MOVES if move.action == action and move.holder in holders)
 
@@ -194,7 +194,7 @@ _LEFT_BEHIND: dict[State, tuple[str, ...]] = {
     "failed": (*_ATTEMPT, "due"),
     "cancelled": (*_ATTEMPT, "due"),
 }
-"""What a record does not carry into a state unless the move sets it."""
+"""Attributes that a move into a state removes, unless it sets them."""
 
 WATCHED_AFTER_MS: dict[State, int] = {"accepted": 20_000, "queued": 60_000}
 """How long a job may stay in a state before `reconcile` looks at it. A running job is watched as it was when queued."""
@@ -222,7 +222,7 @@ class _Words:
 
 
 def as_seen(state: State, lease: float | None, now: float) -> State:
-    """The state to show: a running job whose lease has run out waits for a worker again, its message on its queue."""
+    """The state that clients see. A running job whose lease has run out waits for a worker again, so it is queued."""
     return "queued" if state == "running" and lease is not None and lease < now else state
 
 

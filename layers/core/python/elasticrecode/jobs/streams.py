@@ -1,4 +1,4 @@
-"""Which changes of the jobs table each reader of its stream wants, as patterns of an event source mapping."""
+"""The filters of the jobs table's stream readers, as patterns of an event source mapping."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from elasticrecode.jobs.lifecycle import NEEDS_MESSAGE, STATES
 
 Filters = Sequence[Mapping[str, Any]]
-"""Patterns, one of which a record must fit: a list holds the values allowed, all keys named must fit."""
+"""Patterns, of which a record must match one: every key must match, and a list holds the allowed values."""
 
 _RECORD = {"Keys": {"item": {"S": ["job"]}}}
 _BECAME_QUEUED = {
@@ -25,9 +25,9 @@ DISPATCH: Filters = (
     {"eventName": ["INSERT", "MODIFY"], "dynamodb": _RECORD | {"NewImage": _COUNTED | _AT_REST}},
     {"eventName": ["MODIFY"], "dynamodb": _RECORD | {"NewImage": _COUNTED, "OldImage": _AT_REST}},
 )
-"""Jobs that need a message: new ones, and those that became queued in another way than from a worker's hands. Jobs that
-are finished, which tell how long those of their queue take. And jobs of batches whose state changes, to be counted; a
-lease that is extended while a job runs is not for it."""
+"""Jobs that need a message: new ones, and those that became queued other than by their worker. Finished jobs, by which
+`dispatch` measures how long the jobs of a queue take. And moves of batches' jobs, to be counted; the renewal of a lease
+of a running job does not match."""
 
 
 FEED: Filters = (
@@ -39,7 +39,7 @@ extended while a job runs passes too, and `items.new_events` finds no event in i
 
 
 def needs_message(record: Mapping[str, Any]) -> bool:
-    """Whether a record that DISPATCH lets through is a job that needs a message, whatever else it came for."""
+    """Whether a stream record that matches DISPATCH is a job that needs a message."""
     if record["dynamodb"]["NewImage"]["state"]["S"] != "queued":
         return False
     return record["eventName"] == "INSERT" or record["dynamodb"]["OldImage"]["state"]["S"] in NEEDS_MESSAGE
