@@ -24,7 +24,8 @@ from botocore.config import Config
 from botocore.credentials import ReadOnlyCredentials
 from yarl import URL
 
-from elasticrecode.watch.sockets import Outcome, Poster, Signer, canonical
+from elasticrecode.watch.signing import Signer, canonical
+from elasticrecode.watch.sockets import Outcome, Poster
 from tests.fakes.gateway import REGION, SECRETS, TOKEN, Seen, is_signed
 
 _ANSWER_SECONDS = 0.005

@@ -26,7 +26,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elasticrecode.watch import sockets as posting
-from elasticrecode.watch.sockets import Outcome, Poster, Signer, canonical, host_header
+from elasticrecode.watch.signing import Signer, canonical, host_header
+from elasticrecode.watch.sockets import Outcome, Poster
 from tests.fakes.gateway import (
     DROP,
     FINE,
@@ -153,7 +154,7 @@ def test_one_that_fails_for_ever_is_late_and_harms_no_other(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(posting, "_ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(posting, "ANSWER_SECONDS", 0.1)
     gateway.told("a", FINE, *[failing] * 1000)
     started = time.monotonic()
     assert poster.post(shuffled(["a", "b"], 3), 3) == {"a": Outcome(1, "late"), "b": Outcome(3, "")}
@@ -201,7 +202,7 @@ def test_the_log_has_one_line_for_all_that_failed_alike_and_no_secret(
 def test_those_that_hang_keep_nobody_waiting(
     gateway: ScriptedGateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(posting, "_ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(posting, "ANSWER_SECONDS", 0.1)
     for key in ("h", "i", "j"):
         gateway.told(key, *[HANG] * 100)
     poster = Poster(gateway.url, in_flight=3)
