@@ -1,4 +1,4 @@
-"""Users' webhooks: make, list and remove them; what could not be delivered, and sending it again."""
+"""The routes about webhooks: add, list and remove them; list given-up deliveries and send them again."""
 
 import time
 from typing import Any
@@ -31,56 +31,64 @@ _RETRY_PAGE = 100
 _webhook_request = Reader(WebhookRequest, FORMATS)
 
 
-def build(settings: WebhooksSettings) -> http.LambdaHandler:
-    """The handler over the table of webhooks and the queue of deliveries."""
-    table, deliveries = WebhooksTable(settings.webhooks_table), Deliveries(settings.deliveries_queue)
-    allowed = addresses.networks(settings.networks)
+class WebhookRoutes:
+    """The routes about webhooks. Each raises Unavailable when AWS refuses."""
 
-    def add(request: http.Request) -> http.Response:
+    def __init__(self, settings: WebhooksSettings) -> None:
+        self._table = WebhooksTable(settings.webhooks_table)
+        self._deliveries = Deliveries(settings.deliveries_queue)
+        self._allowed = addresses.networks(settings.networks)
+
+    def add(self, request: http.Request) -> http.Response:
+        """Create a webhook: 201 with its secret. Raises Refused when the user has the most."""
         body = Body(request.body(_BODY_LIMIT))
-        asked = _webhook_request.read(body, _faults(body.fields))
-        request.caller.act_for(asked.userID)
-        if len(table.of(asked.userID)) >= _MOST:
+        new_webhook = _webhook_request.read(body, self._faults(body.fields))
+        request.caller.act_for(new_webhook.userID)
+        if len(self._table.of(new_webhook.userID)) >= _MOST:
             raise Refused(f"A user has at most {_MOST} webhooks; remove one first.")
-        webhook = new(asked.userID, asked.url, asked.actions, asked.secret)
-        table.create(webhook)
+        webhook = new(new_webhook.userID, new_webhook.url, new_webhook.actions, new_webhook.secret)
+        self._table.create(webhook)
         return http.Response(NewWebhook(**asdict(_shown(webhook)), secret=webhook.secret), 201)
 
-    def listing(request: http.Request) -> http.Response:
+    def show_all(self, request: http.Request) -> http.Response:
+        """List a user's webhooks, without their secrets."""
         user_id = request.query.get("userID")
         if not user_id:
             raise BadParameter("userID is required: webhooks are listed for one user.")
         request.caller.act_for(user_id)
-        return http.Response([_shown(webhook) for webhook in table.of(user_id)])
+        return http.Response([_shown(webhook) for webhook in self._table.of(user_id)])
 
-    def remove(request: http.Request) -> http.Response:
-        webhook = _existing(request)
-        table.remove(webhook)
+    def remove(self, request: http.Request) -> http.Response:
+        """Remove a webhook. Deliveries on their way to it end."""
+        webhook = self._existing(request)
+        self._table.remove(webhook)
         return http.Response(WebhookRemoved(webhook.webhookID))
 
-    def failures(request: http.Request) -> http.Response:
+    def failures(self, request: http.Request) -> http.Response:
+        """List a page of given-up deliveries."""
         limit, after = request.page()
-        page = table.failures(_existing(request).webhookID, limit, after)
+        page = self._table.failures(self._existing(request).webhookID, limit, after)
         return http.Response(list(page.found.values()), headers=request.next_link(page.after))
 
-    def retry(request: http.Request) -> http.Response:
-        webhook = _existing(request)
-        table.enable(webhook)
+    def retry(self, request: http.Request) -> http.Response:
+        """Enable a webhook and send its given-up deliveries again: 202, with `more` when some are left after 15 s."""
+        webhook = self._existing(request)
+        self._table.enable(webhook)
         until, sent, after = time.monotonic() + _RETRY_SECONDS, 0, ""
         while True:
-            page = table.failures(webhook.webhookID, _RETRY_PAGE, after)
+            page = self._table.failures(webhook.webhookID, _RETRY_PAGE, after)
             again = now_ms()
-            refused = deliveries.send(
+            refused = self._deliveries.send(
                 {
                     position: Addressed(
-                        Delivery(userID=webhook.userID, webhookID=webhook.webhookID, event=found.event, again=again),
-                        head(found.event),
+                        Delivery(userID=webhook.userID, webhookID=webhook.webhookID, event=failure.event, again=again),
+                        head(failure.event),
                     )
-                    for position, found in page.found.items()
+                    for position, failure in page.found.items()
                 }
             )
             done = [position for position in page.found if position not in refused]
-            table.forget(webhook.webhookID, done)
+            self._table.forget(webhook.webhookID, done)
             sent, after = sent + len(done), page.after
             if refused:
                 raise Unavailable(f"{sent} were sent again; AWS could not take the next. Try again in a moment.")
@@ -88,41 +96,30 @@ def build(settings: WebhooksSettings) -> http.LambdaHandler:
                 break
         return http.Response(Sent(sent, True if after else UNSET), 202)
 
-    def _existing(request: http.Request) -> Webhook:
+    def _existing(self, request: http.Request) -> Webhook:
+        """The webhook in the path. Raises NotFound when there is none, or it is another user's."""
         webhook_id = request.parameters["webhookID"]
-        webhook = table.get(webhook_id)
+        webhook = self._table.get(webhook_id)
         if not webhook or not request.caller.may_act_for(webhook.userID):
             raise NotFound(f"There is no webhook {webhook_id}.")
         return webhook
 
-    def _faults(fields: dict[str, Any]) -> list[Fault]:
-        """What no schema says: where the URL leads now, and of a secret without showing it."""
+    def _faults(self, fields: dict[str, Any]) -> list[Fault]:
+        """Faults that no schema finds: an address that is not allowed, and a wrong secret, without showing it."""
         faults = []
         url, secret = fields.get("url"), fields.get("secret")
         if isinstance(secret, str) and secret and not is_secret(secret):
             faults.append(Fault("/secret", "must be whsec_ and 24 to 64 bytes in base64"))
         if isinstance(url, str) and is_url(url):
             try:
-                courier.checked(addresses.parse(url), allowed)
+                courier.checked(addresses.parse(url), self._allowed)
             except Undeliverable as error:
                 faults.append(Fault("/url", f"can't be used: {error}"))
         return faults
 
-    return http.handler(
-        {
-            ADD_WEBHOOK: add,
-            WEBHOOKS: listing,
-            REMOVE_WEBHOOK: remove,
-            WEBHOOK_FAILURES: failures,
-            RETRY_WEBHOOK: retry,
-        },
-        settings,
-        Rates(settings.rate).count,
-    )
-
 
 def _shown(webhook: Webhook) -> WebhookRecord:
-    """A webhook as its owner sees it, without its secret."""
+    """A webhook for its owner, without its secret."""
     return WebhookRecord(
         webhookID=webhook.webhookID,
         userID=webhook.userID,
@@ -137,6 +134,19 @@ def _shown(webhook: Webhook) -> WebhookRecord:
         lastSuccessMs=webhook.lastSuccessMs or None,
         lastFailureMs=webhook.lastFailureMs or None,
     )
+
+
+def build(settings: WebhooksSettings) -> http.LambdaHandler:
+    """The handler over the table of webhooks and the queue of deliveries."""
+    webhooks = WebhookRoutes(settings)
+    routes = {
+        ADD_WEBHOOK: webhooks.add,
+        WEBHOOKS: webhooks.show_all,
+        REMOVE_WEBHOOK: webhooks.remove,
+        WEBHOOK_FAILURES: webhooks.failures,
+        RETRY_WEBHOOK: webhooks.retry,
+    }
+    return http.handler(routes, settings, Rates(settings.rate).count)
 
 
 handler = compose(build, WebhooksSettings)

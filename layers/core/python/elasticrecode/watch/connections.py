@@ -1,13 +1,13 @@
-"""The WebSocket connections: who watches what, and how far each of them is.
+"""The connections table: what each WebSocket connection watches, and how far it has been served.
 
-    topic            connectionID  what
+    topic            connectionID  content
     ───────────────  ────────────  ─────────────────────────────────────────────────────────────
-    userID#ann …     id            a watcher, under the narrowest topic that it wants
-    present          topic         somebody may watch it: until when
+    userID#ann …     id            a watcher, under the narrowest topic of its filters
+    present          topic         until when the topic may have watchers
 
-A watcher is `catching-up` until it has been sent all that was there, `joining` when it has, and `live` when `push` has
-taken it over. Only `replay` sends to one that is catching up, and only `push` to the others, so what each is sent stays
-in order. Every change of state is a conditional write; the index `connection` finds a watcher by its id alone.
+A watcher is `catching-up` until it has been sent everything in the feed, then `joining`, and `live` once `push` has
+taken it over. Only `replay` sends to a watcher that is catching up, and only `push` to others, so its events stay in
+order. Every change of state is a conditional write. The index `connection` finds a watcher by its id alone.
 """
 
 import logging
@@ -33,19 +33,19 @@ from elasticrecode.watch.subscription import CATCHING_UP, EVERYTHING, JOINING, L
 _log = logging.getLogger(__name__)
 
 OPENING_SECONDS = 10
-"""API Gateway answers 410 for a connection until its `$connect` has been answered, too."""
+"""API Gateway also answers 410 for a connection whose `$connect` has not been answered yet."""
 _PRESENT = "present"
 _LIFETIME_SECONDS = 2 * 3600 + 600
-"""API Gateway ends a connection after two hours; `$disconnect` is best effort."""
+"""API Gateway ends a connection after two hours, and may not call `$disconnect`."""
 _SHARDS = 4
-"""Partitions of the topic that most may watch."""
+"""Partitions of the topic `everything`, which may have the most watchers."""
 _PAGE = 100
 
 
 class Watcher(NamedTuple):
-    """A connection. `at` is how far it had been sent events when it came into its state, or where it wants to begin.
+    """A connection. `at` is how far it had been served when its state began, or where it wants to begin.
 
-    `through` is the chunk with which `push` took a live one over: until it was sent, what lies between may be missing.
+    `through` is the chunk with which `push` took it over: until that was sent, events in between may be missing.
     From the Unix second `expires` on it is sent nothing.
     """
 
@@ -59,20 +59,20 @@ class Watcher(NamedTuple):
     expires: float = math.inf
 
     def is_opening(self) -> bool:
-        """Whether its `$connect` may not have been answered yet."""
+        """Whether its `$connect` may still be unanswered."""
         return time.time() < self.connected + OPENING_SECONDS
 
 
 class ConnectionsTable:
-    """The watchers in one table. Raises Unavailable when AWS refuses."""
+    """The watchers in one table. Every method raises Unavailable when AWS refuses."""
 
     def __init__(self, name: str) -> None:
         self._table = Table(name)
 
     def add(self, connection_id: str, watch: Watch, start: Start, until: int = 0) -> None:
-        """Remember a watcher that wants to begin somewhere, until a Unix second, 0 for as long as API Gateway lets it.
+        """Store a watcher that begins at `start`, until the Unix second `until`, 0 for API Gateway's own limit.
 
-        From then on it is not found any more, and `ended` lists it.
+        From then on no method returns it but `expired`.
         """
         now_ms = time.time_ns() // 1_000_000
         now = now_ms // 1000
@@ -90,12 +90,12 @@ class ConnectionsTable:
             TTL: {"N": str(min(lasting, until or lasting))},
             **ending,
         }
-        # Presence first: a watcher without it would not be found.
+        # Presence first: `watching` does not find a watcher without it.
         self._table.put({**_key(_PRESENT, topic), TTL: number(lasting)}, "opening the connection")
         self._table.put(watcher, "opening the connection")
 
     def remove(self, connection_id: str) -> None:
-        """Forget a connection, wherever it is."""
+        """Delete a connection, whatever its topic."""
         rows = self._table.query(
             "closing the connection",
             IndexName=CONNECTION_INDEX,
@@ -106,14 +106,14 @@ class ConnectionsTable:
             self._table.delete({name: row[name] for name in CONNECTIONS_KEYS}, "closing the connection")
 
     def forget(self, watcher: Watcher) -> None:
-        """Forget a watcher that is known."""
+        """Delete a watcher."""
         self.discard([(watcher.topic, watcher.connection_id)])
 
     def expired(self) -> Iterator[list[tuple[str, str]]]:
-        """Topic and id of connections whose time has ended, some at a time."""
+        """Topic and id of expired connections, a page at a time."""
         for shard in range(_SHARDS):
             pages = self._table.query_pages(
-                "looking for connections that have ended",
+                "looking for expired connections",
                 IndexName=ENDING_INDEX,
                 KeyConditionExpression="#shard = :shard AND #expires <= :now",
                 ExpressionAttributeNames={"#shard": ENDING_KEYS[0], "#expires": ENDING_KEYS[1]},
@@ -124,17 +124,17 @@ class ConnectionsTable:
                 yield [(row[CONNECTIONS_KEYS[0]]["S"], row[CONNECTIONS_KEYS[1]]["S"]) for row in rows]
 
     def discard(self, keys: Iterable[tuple[str, str]]) -> None:
-        """Forget connections by topic and id."""
+        """Delete connections by topic and id."""
         for key in keys:
             self._table.delete(_key(*key), "closing connections")
 
     def watching(self, topics: Iterable[str]) -> list[Watcher]:
-        """Those who watch one of these topics and are not catching up. Topics without anybody cost a read in common."""
+        """The watchers of these topics that are not catching up. Topics without watchers share one read."""
         watchers = [watcher for topic in self._present(topics) for watcher in self._of_topic(topic)]
         return [watcher for watcher in watchers if watcher.state != CATCHING_UP]
 
     def _present(self, topics: Iterable[str]) -> list[str]:
-        """Those of the topics that somebody may watch."""
+        """The topics that may have watchers."""
         plain = set(topics)
         shards = (f"{EVERYTHING}/{shard}" for shard in range(_SHARDS)) if EVERYTHING in plain else ()
         keys = [_key(_PRESENT, topic) for topic in sorted({*(plain - {EVERYTHING}), *shards})]
@@ -152,33 +152,33 @@ class ConnectionsTable:
         return [watcher for watcher in watchers if watcher]
 
     def get(self, topic: str, connection_id: str) -> Watcher | None:
-        """A watcher as it is now; None when it is gone."""
+        """A watcher as it is now; None when it is gone or has expired."""
         item = self._table.get(_key(topic, connection_id), "reading connections")
         return watcher_of(item) if item and is_current(item) else None
 
     def join(self, watcher: Watcher, at: Cursor) -> bool:
-        """`replay` has sent all up to here. False when the watcher is not catching up any more."""
+        """Record that `replay` has sent everything up to `at`. Returns whether the watcher was still catching up."""
         return self._change(watcher, CATCHING_UP, JOINING, at)
 
     def take_back(self, watcher: Watcher, at: Cursor) -> bool:
-        """`replay` goes on after all. False when `push` has taken the watcher over."""
+        """Let `replay` continue. Returns False when `push` has taken the watcher over."""
         return self._change(watcher, JOINING, CATCHING_UP, at)
 
     def go_on(self, watcher: Watcher, at: Cursor | Start) -> bool:
-        """`replay` will go on from here. False when the watcher is gone."""
+        """Let another run of `replay` continue from `at`. Returns False when the watcher is gone."""
         return self._change(watcher, CATCHING_UP, CATCHING_UP, at)
 
     def take_over(self, watcher: Watcher, through: int) -> bool:
-        """`push` sends to it from a chunk on. False when `replay` has taken it back."""
+        """Let `push` send from a chunk on. Returns False when `replay` has taken the watcher back."""
         return self._change(watcher, JOINING, LIVE, None, through)
 
     def fall_behind(self, watcher: Watcher, at: Cursor) -> bool:
-        """A live watcher did not take what it was sent from here on: `replay` is to care for it."""
+        """Leave a live watcher that took nothing behind `at` to `replay`. Returns False when it is not live."""
         return self._change(watcher, LIVE, CATCHING_UP, at)
 
     def _change(self, watcher: Watcher, old: State, new: State, at: Cursor | Start | None, through: int = 0) -> bool:
         change = {"state": {"S": new}, "through": {"N": str(through)}} | ({"at": {"S": str(at)}} if at else {})
-        # What stays as it was would not come up in the stream.
+        # The stream has no record for a write that changes nothing.
         changed = change | {"changed": {"N": str(time.time_ns())}}
         try:
             self._table.update(
@@ -191,13 +191,13 @@ class ConnectionsTable:
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except ConditionFailed as failed:
-            # It may have been made by this call's own first try, whose answer got lost.
+            # The first try of this call may have succeeded and its answer got lost.
             return all(failed.item.get(name) == value for name, value in change.items())
         return True
 
 
 def watcher_of(item: dict[str, Any]) -> Watcher | None:
-    """The watcher that an item is, of the table or of its stream. None of one that can't be read: it stops no other."""
+    """The watcher in an item of the table or its stream; None, and a log line, for an unreadable one."""
     try:
         at = item["at"]["S"]
         kind, space, value = at.partition(" ")
@@ -214,7 +214,7 @@ def watcher_of(item: dict[str, Any]) -> Watcher | None:
             expires=float(item[TTL]["N"]),
         )
     except (KeyError, ValueError, msgspec.DecodeError):
-        _log.exception("a connection can't be read and is passed over")
+        _log.exception("a connection is unreadable and is skipped")
         return None
 
 

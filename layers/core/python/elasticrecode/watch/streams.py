@@ -1,4 +1,4 @@
-"""Which changes of the feed and of the connections table each stream reader wants."""
+"""Filters of the streams of the feed and of the connections table, for their readers."""
 
 from elasticrecode.jobs.streams import Filters
 from elasticrecode.watch.subscription import CATCHING_UP
@@ -7,4 +7,4 @@ CHUNKS: Filters = ({"eventName": ["INSERT"], "dynamodb": {"Keys": {"feed": {"S":
 """New chunks of the feed."""
 
 REPLAY: Filters = ({"eventName": ["INSERT", "MODIFY"], "dynamodb": {"NewImage": {"state": {"S": [CATCHING_UP]}}}},)
-"""Connections that are to be sent what they have not had."""
+"""Connections that are catching up."""

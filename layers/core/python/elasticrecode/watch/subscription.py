@@ -1,6 +1,6 @@
-"""What a watcher asks for, where it begins, and the frames it gets.
+"""A watcher's filters, where it begins, and its frames.
 
-Events lie in the feed one behind the other. A cursor names one of them; whoever has it goes on behind it.
+A cursor is the place of an event in the feed; a watcher that names its last cursor resumes behind it.
 """
 
 import re
@@ -16,9 +16,9 @@ from elasticrecode.ids import batch_of
 from elasticrecode.jobs.events import Action, Event, Failure
 
 FRAME_BYTES = 120 * 1024
-"""API Gateway takes messages of 128 KB."""
+"""Bytes of a frame at most; API Gateway allows 128 KB."""
 LATEST = 100
-"""Events that `lastMod=0` begins with."""
+"""Events with which `lastMod=0` begins."""
 EVERYTHING = "everything"
 
 State = Literal["catching-up", "joining", "live"]
@@ -47,7 +47,7 @@ class Cursor(NamedTuple):
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """The cursor in a text. ValueError when there is none."""
+        """The cursor that a text is. Raises ValueError when it is none."""
         match = _CURSOR.fullmatch(text)
         if not match:
             raise ValueError(text)
@@ -55,12 +55,12 @@ class Cursor(NamedTuple):
 
     @property
     def is_whole(self) -> bool:
-        """Whether it lies between two chunks."""
+        """Whether it lies behind a whole chunk."""
         return self.nth == _WHOLE
 
     @property
     def before(self) -> "Cursor":
-        """The place in front of the event that this one names."""
+        """The place in front of the event at this cursor."""
         return Cursor(self.seq, self.nth - 1) if self.nth else Cursor(self.seq - 1)
 
 
@@ -75,7 +75,7 @@ class Start(NamedTuple):
 
 
 class Watch(Struct, frozen=True, omit_defaults=True):
-    """Which events a watcher wants, all that are given having to fit, and whether a frame may hold several."""
+    """Filters, all of which an event must match, and whether a frame may hold several events."""
 
     userID: str | None = None
     jobID: str | None = None
@@ -85,7 +85,7 @@ class Watch(Struct, frozen=True, omit_defaults=True):
 
     @property
     def topic(self) -> str:
-        """Under which it is found by the events it may want: the narrowest that it says."""
+        """The narrowest topic of the filters, under which the connections table has the watcher."""
         for name in ("jobID", "batchID", "userID"):
             value = getattr(self, name)
             if value is not None:
@@ -93,7 +93,7 @@ class Watch(Struct, frozen=True, omit_defaults=True):
         return EVERYTHING
 
     def wants(self, event: Event) -> bool:
-        """Whether an event is for it."""
+        """Whether an event matches all filters."""
         return (
             self.userID in (None, event.userID)
             and self.jobID in (None, event.jobID)
@@ -112,13 +112,13 @@ def topics(events: Iterable[Event]) -> set[str]:
 
 
 def read(query: Mapping[str, str], caller: Caller = ANYBODY) -> tuple[Watch, Start]:
-    """What the query of a connection asks for. BadParameter names what can't be.
+    """The filters and the start in a connection's query. Raises BadParameter for a wrong one.
 
-    Who is no operator watches his own events. Forbidden when he asks for another user's.
+    A caller who is no operator watches their own events; raises Forbidden when they ask for another user's.
     """
     unknown = sorted(set(query) - set(_PARAMETERS))
     if unknown:
-        raise BadParameter(f"{unknown[0][:40]!r} is no parameter; there are {', '.join(_PARAMETERS)}.")
+        raise BadParameter(f"{unknown[0][:40]!r} is not a parameter; use {', '.join(_PARAMETERS)}.")
     names = {name: query[name] for name in ("userID", "jobID", "batchID") if query.get(name)}
     for name, value in names.items():
         if not _IDENTIFIER.fullmatch(value):
@@ -127,7 +127,7 @@ def read(query: Mapping[str, str], caller: Caller = ANYBODY) -> tuple[Watch, Sta
         caller.act_for(names.setdefault("userID", caller.userID))
     actions = tuple(sorted({action for action in query.get("actions", "").split(",") if action}))
     if len(actions) > _ACTIONS or not all(map(_ACTION.fullmatch, actions)):
-        raise BadParameter(f"actions must be at most {_ACTIONS} words, with commas between.")
+        raise BadParameter(f"actions must be at most {_ACTIONS} comma-separated words.")
     if query.get("pack", "0") not in ("", "0", "1"):
         raise BadParameter("pack must be 0 or 1.")
     return Watch(**names, actions=actions, pack=query.get("pack") == "1"), _start(query)
@@ -157,7 +157,7 @@ class FeedEvent(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """A WebSocket frame, the cursor of the last event in it, and the place in front of the first."""
+    """A WebSocket frame, the cursor of its last event, and the place in front of its first."""
 
     body: bytes
     cursor: Cursor
@@ -165,7 +165,7 @@ class Frame(NamedTuple):
 
 
 def frames(watch: Watch, events: Iterable[FeedEvent]) -> list[Frame]:
-    """The frames of those events that a watcher wants: one for each event, or packed as JSON arrays."""
+    """The frames of the events that match a watcher's filters: one for each, or with `pack` JSON arrays of them."""
     wanted = [Frame(event.body, event.cursor, event.cursor.before) for event in events if watch.wants(event.event)]
     if not watch.pack:
         return wanted
@@ -200,13 +200,13 @@ def _body(cursor: Cursor, event: Event) -> bytes:
 
 
 def gap(start: Start, at: Cursor, now_ms: int) -> bytes:
-    """The frame that tells of events that are not retained any more, or of a place that never was.
+    """The gap frame for a watcher whose start lies before retained events, or is no place of this feed.
 
-    Its cursor is the place from which on there are events again.
+    Its cursor is the place behind which the feed has events again.
     """
     words = {"after": f"the cursor {start.value}", "since": f"the time {_seconds(start.value)}"}
-    said = words.get(start.kind, "the begin")
-    text = f"Events that followed {said} are not retained any more; what is retained comes next."
+    place = words.get(start.kind, "the start")
+    text = f"Events after {place} are no longer retained; retained events follow."
     return msgspec.json.encode(
         {"action": Action.GAP, "ts": now_ms // 1000, "tsMs": now_ms, "cursor": str(at), "msg": text}
     )

@@ -1,7 +1,6 @@
-"""Which addresses a webhook may lead to: public ones, and networks that the deployment allows besides.
+"""Which addresses a webhook may lead to: public ones, and the networks that the deployment allows.
 
-What is judged is an IP address, after the name was resolved. A form of IPv6 that carries an IPv4 address is judged by
-what it carries.
+IP addresses are checked, after the name was resolved. An IPv6 address that carries an IPv4 address is checked as that.
 """
 
 import ipaddress
@@ -20,10 +19,10 @@ _PORTS = {"https": 443, "http": 80}
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 _REFUSED: tuple[Network, ...] = (
-    # Python's versions differ on these, or take them for public.
+    # Versions of Python differ on these, or call them public.
     IPv4Network("192.0.0.0/24"),  # protocol assignments
     IPv4Network("192.88.99.0/24"),  # relays of 6to4
-    IPv6Network("::/96"),  # IPv4 in the form that is long gone
+    IPv6Network("::/96"),  # the obsolete IPv4-compatible form
     IPv6Network("64:ff9b:1::/48"),  # NAT64 of a local network
     IPv6Network("2001::/23"),  # protocol assignments, tunnels by Teredo among them
     IPv6Network("3fff::/20"),  # documentation
@@ -33,7 +32,7 @@ _REFUSED: tuple[Network, ...] = (
 
 
 class Target(NamedTuple):
-    """Where a URL leads: `host` a name or an IP address, `path` with its query."""
+    """The parts of a URL: `host` is a name or an IP address, `path` includes the query."""
 
     secure: bool
     host: str
@@ -42,17 +41,17 @@ class Target(NamedTuple):
 
 
 def parse(url: str) -> Target:
-    """An http or https URL. ValueError, its text finishing "the URL …", when it is none that can be sent to."""
+    """The parts of an http or https URL. Raises ValueError, with the rest of a sentence that begins "the URL"."""
     if len(url) > URL_LENGTH:
-        raise ValueError(f"has {len(url)} characters; at most {URL_LENGTH} are taken")
+        raise ValueError(f"has {len(url)} characters; the limit is {URL_LENGTH}")
     if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
-        raise ValueError("may hold printable ASCII without spaces and backslashes only")
+        raise ValueError("must be printable ASCII without spaces and backslashes")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
         literal = ipaddress.ip_address(host) if "[" in parts.netloc else None
     except ValueError:
-        raise ValueError("can't be read") from None
+        raise ValueError("is not a valid URL") from None
     if parts.scheme not in _PORTS:
         raise ValueError("must begin with https://")
     if "@" in parts.netloc:
@@ -68,18 +67,18 @@ def parse(url: str) -> Target:
 
 
 def networks(entries: Iterable[str]) -> list[Network]:
-    """Networks in CIDR notation. ValueError when one is none."""
+    """Networks from CIDR notation. Raises ValueError for an entry that is none."""
     return [ipaddress.ip_network(entry) for entry in entries]
 
 
 def is_within(address: str, allowed: Sequence[Network]) -> bool:
-    """Whether an address, or the IPv4 address that it carries, is in one of the networks."""
+    """Whether an address, or the IPv4 address it carries, is in one of the networks."""
     given = _read(address)
     return any(form in network for form in (given, _carried(given)) for network in allowed)
 
 
 def is_public(address: str) -> bool:
-    """Whether an address is on the internet, and so not loopback, private, link-local, multicast or metadata."""
+    """Whether an address is on the internet: not loopback, private, link-local, multicast or metadata."""
     given = _carried(_read(address))
     return (
         given.is_global
@@ -89,12 +88,12 @@ def is_public(address: str) -> bool:
 
 
 def _read(address: str) -> Address:
-    """An address, without the name of a network interface behind it."""
+    """An address, without a zone such as `%eth0`."""
     return ipaddress.ip_address(address.partition("%")[0])
 
 
 def _carried(address: Address) -> Address:
-    """The IPv4 address that is reached by an IPv6 address: mapped, by 6to4 or by NAT64."""
+    """The IPv4 address that an IPv6 address carries, mapped or by 6to4 or NAT64; else the address itself."""
     if isinstance(address, IPv6Address):
         if address in _NAT64:
             return IPv4Address(int(address) & 0xFFFFFFFF)

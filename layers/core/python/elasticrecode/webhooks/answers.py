@@ -1,4 +1,4 @@
-"""What the routes about webhooks answer."""
+"""Response bodies of the webhook routes."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 
 class WebhookRecord(Struct, kw_only=True):
-    """A webhook and how its deliveries fare. Times are Unix milliseconds; what has nothing to say is null."""
+    """A webhook and the state of its deliveries. Times are Unix milliseconds; fields without a value are null."""
 
     webhookID: str
     userID: str
@@ -23,19 +23,19 @@ class WebhookRecord(Struct, kw_only=True):
 
 
 class NewWebhook(WebhookRecord, kw_only=True):
-    """A webhook that was made; its secret is shown this once."""
+    """A created webhook, with its secret, which no other answer shows."""
 
     secret: str
 
 
 class WebhookRemoved(Struct):
-    """The webhook that is no more."""
+    """The id of a removed webhook."""
 
     webhookID: str
 
 
 class GivenUp(Struct, kw_only=True):
-    """A delivery that was given up, as its owner sees it."""
+    """A delivery that was given up, for its owner."""
 
     event: Raw
     reason: str
@@ -43,7 +43,7 @@ class GivenUp(Struct, kw_only=True):
 
 
 class Sent(Struct):
-    """How many deliveries are made again; `more` where there are more."""
+    """How many deliveries were sent again; `more` when some are left."""
 
     sent: int
     more: Literal[True] | UnsetType = UNSET

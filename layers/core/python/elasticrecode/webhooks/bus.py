@@ -1,4 +1,4 @@
-"""The EventBridge bus on which the product tells of its events, for webhooks and for users' own rules."""
+"""The EventBridge bus: a copy of the events, for users' own rules."""
 
 import random
 import time
@@ -15,7 +15,7 @@ from elasticrecode.jobs.events import Action
 
 _ENTRIES = 10
 _BYTES = 240 * 1024
-"""Of one call, and so of one event; EventBridge takes 256 KiB, its envelope included."""
+"""Of one call, and so of one event; EventBridge allows 256 KiB with its envelope."""
 _ENVELOPE_BYTES = 512
 _ROUNDS = 4
 _BACKOFF_SECONDS = 0.1
@@ -25,28 +25,28 @@ _FINAL = {
     "NotAuthorizedForSourceException",
     "NotAuthorizedForDetailTypeException",
 }
-"""Codes of entries that no retry helps."""
+"""Error codes of entries that no retry helps."""
 
 
 class _Head(Struct):
-    """What is read of an event to send it."""
+    """The fields of an event that an entry needs."""
 
     eventID: str
     action: str
 
 
 class Bus:
-    """The bus. Events of progress are not for it."""
+    """The bus. It gets no progress."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._events = client("events")
 
     def put(self, events: Sequence[bytes]) -> dict[str, str]:
-        """Put events, each one JSON object as clients see it, in the order given; ten a call, each call after another.
+        """Put events, each a JSON object, in the order given, ten a call. Skips JobProgress.
 
-        JobProgress is passed over. An event over the limit goes without its `job`, then without its log, and says so in
-        `shortened`. eventID → reason of what the bus did not take after retries; putting it again is harmless.
+        Returns eventID → reason of the events that the bus refused after retries. An event over the limit goes without
+        its `job`, then without its error's log, which its `shortened` lists.
         """
         heads = [(msgspec.json.decode(event, type=_Head), event) for event in events]
         refused: dict[str, str] = {}
@@ -74,7 +74,7 @@ class Bus:
         reasons: dict[str, str] = {}
         for round_ in range(_ROUNDS):
             try:
-                with refusals("telling the bus"):
+                with refusals("writing to the event bus"):
                     answer = self._events.put_events(Entries=[entry for _, entry in waiting])
             except (Unavailable, self._events.exceptions.ClientError) as error:
                 return {event_id: str(error) for event_id, _ in waiting} | reasons
@@ -91,7 +91,7 @@ class Bus:
 
 
 def shortened(event: bytes, limit: int = _BYTES - _ENVELOPE_BYTES) -> bytes:
-    """An event within the limit as far as it can be: without `job`, then without the log of its error."""
+    """An event without its `job`, and then without its error's log, as far as the limit of bytes demands."""
     if len(event) <= limit:
         return event
     content: dict[str, Any] = msgspec.json.decode(event)
@@ -107,7 +107,7 @@ def shortened(event: bytes, limit: int = _BYTES - _ENVELOPE_BYTES) -> bytes:
 
 
 def _batches(entries: Sequence[tuple[str, dict[str, Any]]]) -> Iterator[list[tuple[str, dict[str, Any]]]]:
-    """Runs of entries that one call takes."""
+    """Runs of entries, each small enough for one call."""
     batch: list[tuple[str, dict[str, Any]]] = []
     held = 0
     for entry in entries:

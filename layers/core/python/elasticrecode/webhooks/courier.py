@@ -1,8 +1,8 @@
 """One POST to a user's address, signed by the Standard Webhooks scheme.
 
-The name is resolved once, its addresses are judged, and the connection goes to one that was: whoever owns the name
-can't lead it elsewhere in between. No proxy is used and no redirect is followed. What fails has a reason, written for
-the webhook's owner.
+The courier resolves the name once, checks its addresses, and connects to one of them, so the owner of the name cannot
+point it elsewhere in between. It uses no proxy and follows no redirect. Every failure has a reason for the webhook's
+owner.
 """
 
 import base64
@@ -27,10 +27,10 @@ from elasticrecode.webhooks.addresses import Network, Target, is_public, is_with
 
 SECRET_PREFIX = "whsec_"  # noqa: S105
 DAY_SECONDS = 86_400
-"""How long a delivery is tried."""
+"""Seconds for which a delivery is tried."""
 
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 5, 3 * 3600
-_LONGEST_ASKED = 3600
+_LONGEST_RETRY_AFTER = 3600
 _ADDRESSES = 3
 _BODY_BYTES = 64 * 1024
 _CHUNK = 8192
@@ -41,14 +41,17 @@ Resolve = Callable[[str, int], Sequence[str]]
 
 
 class Limits(NamedTuple):
-    """Patience in seconds, for a connection to one address and for the whole."""
+    """Timeouts in seconds: for a connection to one address, and for the whole request."""
 
     connect: float = 3.0
     total: float = 10.0
 
 
 class Undeliverable(ElasticRecodeError):
-    """What was sent was not taken. The text says why; `gone` when the receiver wants no more, `after` seconds asked."""
+    """The receiver did not take a delivery; the text says why.
+
+    `gone` means that it wants no more; `after` is its Retry-After in seconds.
+    """
 
     def __init__(self, reason: str, *, gone: bool = False, after: float | None = None) -> None:
         super().__init__(reason)
@@ -57,46 +60,46 @@ class Undeliverable(ElasticRecodeError):
 
 
 def resolve(host: str, port: int) -> Sequence[str]:
-    """The IP addresses of a host, by the system's resolver. OSError when it has none."""
+    """The IP addresses of a host, by the system's resolver. Raises OSError when it has none."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 def checked(target: Target, allowed: Sequence[Network], resolve: Resolve = resolve) -> list[str]:
-    """The addresses of a target. Undeliverable when it has none, or one that must not be sent to.
+    """The addresses of a target. Raises Undeliverable when it has none, or one that must not be connected to.
 
-    All of them must be public or in `allowed`; in `allowed` without TLS.
+    Each must be public or in `allowed`; without TLS, in `allowed`.
     """
     try:
-        found = list(resolve(target.host, target.port))
+        addresses = list(resolve(target.host, target.port))
     except (OSError, UnicodeError) as error:
         raise Undeliverable(f"{target.host} can't be resolved ({error})") from None
-    if not found:
+    if not addresses:
         raise Undeliverable(f"{target.host} has no address")
-    for address in found:
+    for address in addresses:
         if is_within(address, allowed):
             continue
         if not is_public(address):
             raise Undeliverable(f"{target.host} is {address}, which is no public address")
         if not target.secure:
             raise Undeliverable(f"{target.host} is reached without TLS; use https")
-    return found
+    return addresses
 
 
 def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
-    """The signature of a message, as the header `webhook-signature` has it."""
+    """The value of the header `webhook-signature` for a message."""
     key = base64.b64decode(secret.removeprefix(SECRET_PREFIX))
     digest = hmac.digest(key, f"{message_id}.{timestamp}.".encode() + body, hashlib.sha256)
     return f"v1,{base64.b64encode(digest).decode()}"
 
 
 def pause(waited_seconds: float) -> float:
-    """Seconds until the next try of what has waited so long: about as long again, 5 s at least, 3 hours at most."""
+    """Seconds until the next try of a delivery that has waited so long: about as long again, 5 s to 3 hours."""
     return min(max(waited_seconds, _SHORTEST_PAUSE), _LONGEST_PAUSE) * random.uniform(0.8, 1.2)  # noqa: S311
 
 
 class Courier:
-    """Posts to users' addresses; those in `allowed` may be other than public."""
+    """Posts to users' addresses, which must be public or in `allowed`."""
 
     def __init__(self, allowed: Sequence[Network], limits: Limits | None = None, resolve: Resolve = resolve) -> None:
         self._allowed = allowed
@@ -104,7 +107,7 @@ class Courier:
         self._resolve = resolve
 
     def post(self, url: str, secret: str, event_id: str, body: bytes) -> None:
-        """POST a JSON body. Undeliverable unless the answer is 2xx, whole, and in time."""
+        """POST a JSON body. Raises Undeliverable unless a complete 2xx answer comes in time."""
         try:
             target = parse(url)
         except ValueError as error:
@@ -123,7 +126,7 @@ class Courier:
             try:
                 connection.request("POST", target.path, body, headers)
                 with connection.getresponse() as answer:
-                    self._judge(answer)
+                    self._check(answer)
                 if connection.is_late:
                     raise TimeoutError
             except ssl.SSLCertVerificationError as error:
@@ -131,15 +134,17 @@ class Courier:
             except (OSError, HTTPException, ValueError) as error:
                 raise Undeliverable(connection.explain(error)) from None
 
-    def _judge(self, answer: HTTPResponse) -> None:
+    def _check(self, answer: HTTPResponse) -> None:
         status = answer.status
         if status == _GONE:
             raise Undeliverable("it answered 410 Gone", gone=True)
         if 300 <= status < 400:
             raise Undeliverable(f"it answered {status}; redirects are not followed")
         if not 200 <= status < 300:
-            asked = _asked(answer.headers.get("Retry-After", "")) if status in (_TOO_MANY, _UNAVAILABLE) else None
-            raise Undeliverable(f"it answered {status}", after=asked)
+            retry_after = (
+                _retry_after(answer.headers.get("Retry-After", "")) if status in (_TOO_MANY, _UNAVAILABLE) else None
+            )
+            raise Undeliverable(f"it answered {status}", after=retry_after)
         read = 0
         while read < _BODY_BYTES:
             chunk = answer.read(_CHUNK)
@@ -153,10 +158,10 @@ class Courier:
 
 
 class _Lines(BufferedReader):
-    """Lines that must be whole: http.client takes the end of a connection for the end of an answer's head."""
+    """Lines that must be complete: http.client takes the end of a connection for the end of the headers."""
 
     def readline(self, size: int | None = -1) -> bytes:
-        """A line. HTTPException when the connection ended in it, or before."""
+        """A line. Raises HTTPException when the connection ends before its end."""
         line = super().readline(size)
         if not line.endswith(b"\n") and len(line) != size:
             raise HTTPException("cut off")
@@ -165,13 +170,13 @@ class _Lines(BufferedReader):
 
 class _Answer(HTTPResponse):
     def begin(self) -> None:
-        """Read the head."""
+        """Read the status and headers."""
         self.fp = _Lines(self.fp.detach())
         super().begin()
 
 
 class _Connection(HTTPConnection):
-    """A connection to one of the addresses that were judged, cut when its time is over."""
+    """A connection to one of the checked addresses, cut when its time is over."""
 
     response_class = _Answer
 
@@ -181,7 +186,7 @@ class _Connection(HTTPConnection):
         self._addresses = addresses[:_ADDRESSES]
         self._limits = limits
         self._deadline = time.monotonic() + limits.total
-        self._wire: socket.socket | None = None  # `sock` is let go of as soon as the answer's head was read
+        self._wire: socket.socket | None = None  # `sock` becomes None once the headers are read
         self._timer = threading.Timer(limits.total, self._cut)
         self._timer.daemon = True
         # HTTPConnection names the port in `Host` unless it is this one.
@@ -197,11 +202,11 @@ class _Connection(HTTPConnection):
 
     @property
     def is_late(self) -> bool:
-        """Whether its time is over, so that what was read may have been cut off."""
+        """Whether its time is over, so that the answer may be cut off."""
         return time.monotonic() >= self._deadline
 
     def connect(self) -> None:
-        """Connect to the first address that lets it, and verify the certificate against the name."""
+        """Connect to the first address that accepts, and verify the certificate against the name."""
         self.sock = self._wire = self._reach()
         self.sock.settimeout(max(0.1, self._deadline - time.monotonic()))
         if self._target.secure:
@@ -210,7 +215,7 @@ class _Connection(HTTPConnection):
             wrapped.do_handshake()
 
     def explain(self, error: Exception) -> str:
-        """Why it failed."""
+        """The reason of a failure, for the webhook's owner."""
         if self._wire is None:
             late = isinstance(error, TimeoutError)
             return f"it could not be connected to ({'no answer' if late else getattr(error, 'strerror', '') or error})"
@@ -233,7 +238,7 @@ class _Connection(HTTPConnection):
         raise reason or TimeoutError
 
     def _cut(self) -> None:
-        """End what drips along. The socket's own shutdown, as TLS's would wait for the other side."""
+        """End the connection, by the socket's own shutdown: that of TLS would wait for the other side."""
         if self._wire is not None:
             with suppress(OSError):
                 socket.socket.shutdown(self._wire, socket.SHUT_RDWR)
@@ -244,10 +249,10 @@ def _trust() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-def _asked(text: str) -> float | None:
-    """Seconds of a Retry-After header, within bounds; None where there is none that can be read."""
+def _retry_after(text: str) -> float | None:
+    """Seconds of a Retry-After header, 5 to 3,600; None for one that is missing or invalid."""
     try:
         seconds = float(int(text)) if text.isdigit() else parsedate_to_datetime(text).timestamp() - time.time()
     except (ValueError, TypeError):
         return None
-    return min(max(seconds, _SHORTEST_PAUSE), _LONGEST_ASKED)
+    return min(max(seconds, _SHORTEST_PAUSE), _LONGEST_RETRY_AFTER)

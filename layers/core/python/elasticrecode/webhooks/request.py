@@ -1,4 +1,4 @@
-"""What users ask of webhooks."""
+"""Request bodies of the webhook routes."""
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -20,7 +20,7 @@ else:
 
 
 def is_url(text: str) -> bool:
-    """Whether a URL can be sent to at all; where it leads is looked up when it is."""
+    """Whether a URL is valid for a webhook. Its addresses are checked by the courier."""
     try:
         addresses.parse(text)
     except ValueError:
@@ -37,7 +37,7 @@ FORMATS = formats.FORMATS | {
 
 
 class WebhookRequest(Struct, forbid_unknown_fields=True):
-    """Which of a user's events go where. An empty secret stands for none: it is made here."""
+    """A request for a webhook: which of a user's events go where. Without a secret one is generated."""
 
     userID: UserID
     url: Annotated[str, Meta(extra_json_schema={"format": "webhook-url"})]
