@@ -331,7 +331,7 @@ class Life(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(sized(300, 600, 7200))
-def test_the_handlers_do_what_the_model_does(clock: Clock, tell: Tell) -> None:
+def test_the_handlers_follow_the_model(clock: Clock, tell: Tell) -> None:
     Life.clock = clock
     counts.clear()
     while counts["steps"] < STEPS:

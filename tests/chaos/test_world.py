@@ -17,7 +17,7 @@ ZERO = ("lost", "stuck", "doubled", "illegal", "wrong answers", "published after
 
 
 @pytest.mark.timeout(sized(300, 600, 7200))
-def test_nothing_is_lost_doubled_or_stuck_whatever_aws_does(clock: Clock, tell: Tell) -> None:
+def test_no_job_is_lost_doubled_or_stuck_when_aws_calls_fail(clock: Clock, tell: Tell) -> None:
     counts: Counter[str] = Counter()
     for n in count():
         clock.ahead = 0.0

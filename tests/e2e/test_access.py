@@ -100,7 +100,7 @@ def access(deployed: Deployed) -> Iterator[Access]:
     made.clear()
 
 
-def test_who_may_what_is_as_the_docs_say(access: Access) -> None:
+def test_the_documented_table_of_permissions_holds(access: Access) -> None:
     """The table of docs/explanation/security.md, each cell tried."""
     deployed = access.deployed
     rows = []
@@ -125,7 +125,7 @@ def test_who_may_what_is_as_the_docs_say(access: Access) -> None:
     assert written == table
 
 
-def test_what_another_user_tries_changes_and_shows_nothing(access: Access) -> None:
+def test_another_user_can_neither_read_nor_change_a_users_things(access: Access) -> None:
     """The other's answers to every route that names something of ann's."""
     deployed, things = access.deployed, access.things
     mine = {
@@ -147,7 +147,7 @@ def test_what_another_user_tries_changes_and_shows_nothing(access: Access) -> No
     assert {path: deployed.call("GET", path, user=ANN)[1] for path in mine} == mine
 
 
-def test_one_users_key_is_none_of_anothers(access: Access) -> None:
+def test_idempotency_keys_belong_to_one_user(access: Access) -> None:
     deployed, told = access.deployed, {"Idempotency-Key": f"access-{time.time_ns()}"}
     first = deployed.call("POST", "/api/v1/jobs", access.job(ANN), told, user=ANN)[1]
     assert deployed.call("POST", "/api/v1/jobs", access.job(ANN), told, user=BOB)[0] == 403
@@ -160,7 +160,7 @@ def actions(frames: list[dict[str, Any]]) -> list[str]:
     return [frame["action"] for frame in frames]
 
 
-def test_watchers_see_their_own_alone_whatever_they_ask_for(access: Access) -> None:
+def test_watchers_see_only_their_own_events_with_any_query(access: Access) -> None:
     deployed, things = access.deployed, access.things
     with pytest.raises(InvalidStatus):
         deployed.watch(f"userID={ANN}", user=BOB)
@@ -197,7 +197,7 @@ def test_a_socket_opens_with_a_token_or_with_a_ticket_that_works_once(deployed: 
         deployed.watch(f"userID={ANN}&ticket={stolen}", user=None)
 
 
-def test_a_connection_is_told_nothing_after_its_token_has_ended_and_is_ended_itself(access: Access) -> None:
+def test_a_connection_gets_no_event_after_its_token_expires_and_is_closed(access: Access) -> None:
     """A ticket carries the end of the token that it was bought with; this one's is near."""
     deployed, ends = access.deployed, int(time.time()) + 8
     item = {
@@ -218,7 +218,7 @@ def test_a_connection_is_told_nothing_after_its_token_has_ended_and_is_ended_its
             short.recv(timeout=150)
 
 
-def test_what_is_wrong_with_a_token_gets_nobody_in(deployed: Deployed) -> None:
+def test_invalid_tokens_are_refused(deployed: Deployed) -> None:
     good = deployed.signed(BOB)["Authorization"]
     head, payload, signature = good.split(".")
     for wrong in ("", "Bearer", "Bearer x", f"{head}.{payload}.", f"{head}.{payload[:-2]}AA.{signature}", "Basic YTpi"):

@@ -174,7 +174,7 @@ def test_a_prefix_with_three_real_clips_is_transcoded(deployed: Deployed, clips:
         assert (video["codec_name"], video["width"], video["height"]) == ("h264", 640, 360)
 
 
-def test_a_manifest_that_is_not_there_is_told_on_the_deployed_stack_too(deployed: Deployed) -> None:
+def test_a_missing_manifest_fails_the_batch(deployed: Deployed) -> None:
     batch_id = take(deployed, manifest=f"s3://{deployed.bucket}/lists/none.txt")
     wait_for(lambda: shown(deployed, batch_id)["state"] == "failed", "the failure")
     assert shown(deployed, batch_id)["error"]["code"] == "manifest-not-found"

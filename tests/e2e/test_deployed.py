@@ -250,9 +250,7 @@ def test_a_queued_job_that_is_cancelled_never_starts(deployed: Deployed, clips: 
     assert deployed.keys("never/") == []
 
 
-def test_a_worker_that_is_killed_loses_its_job_to_another_and_it_finishes_once(
-    deployed: Deployed, clips: Clips
-) -> None:
+def test_the_job_of_a_killed_worker_is_taken_over_and_finishes_once(deployed: Deployed, clips: Clips) -> None:
     job_id = deployed.submit(long_clip(deployed, clips, "killed"), "killed/", scale="720p")
     working(deployed, job_id)
     kill_worker(deployed)
@@ -270,7 +268,7 @@ def kill_worker(deployed: Deployed) -> None:
     wait_for(lambda: encoders(deployed) == 0, "the end of the encoder")
 
 
-def test_a_job_that_kills_every_worker_ends_failed(deployed: Deployed, clips: Clips) -> None:
+def test_a_job_that_kills_every_worker_fails(deployed: Deployed, clips: Clips) -> None:
     job_id = deployed.submit(long_clip(deployed, clips, "poison"), "poison/", scale="720p")
     for attempt in range(1, MAX_ATTEMPTS + 1):
         wait_for(lambda: working(deployed, job_id)["attempt"] == attempt, f"attempt {attempt}")  # noqa: B023
@@ -284,7 +282,7 @@ def test_a_job_that_kills_every_worker_ends_failed(deployed: Deployed, clips: Cl
     assert deployed.until(after, "finished", "failed")["state"] == "finished"
 
 
-def test_a_worker_that_is_told_to_terminate_gives_its_job_back(deployed: Deployed, clips: Clips) -> None:
+def test_a_terminated_worker_returns_its_job(deployed: Deployed, clips: Clips) -> None:
     job_id = deployed.submit(long_clip(deployed, clips, "returned"), "returned/", scale="720p")
     working(deployed, job_id)
     pid = deployed.supervisor.pids()["worker-ffmpeg-0"]

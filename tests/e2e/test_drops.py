@@ -43,7 +43,7 @@ def until_ignored(deployed: Deployed, uri: str) -> None:
     wait_for(is_logged, f"{uri} ignored")
 
 
-def test_a_file_becomes_one_job_each_time_it_is_put(
+def test_each_upload_into_a_drop_becomes_one_job(
     deployed: Deployed, clips: Callable[..., Path], tmp_path: Path
 ) -> None:
     clip = clips("dropped.mp4", *TESTSRC)
@@ -65,9 +65,7 @@ def test_a_file_becomes_one_job_each_time_it_is_put(
     assert jobs_of(deployed, output["uri"]) == []
 
 
-def test_what_a_job_of_the_api_puts_into_a_drop_becomes_none_nor_do_reports_of_its_score(
-    deployed: Deployed, clips: Callable[..., Path]
-) -> None:
+def test_outputs_and_reports_of_a_job_in_a_drop_start_no_job(deployed: Deployed, clips: Callable[..., Path]) -> None:
     uri = deployed.put(clips("dropped.mp4", *TESTSRC), "in/scored.mp4")
     body = contract("job") | {"input": uri, "output": f"s3://{deployed.bucket}/{DROP}made/"}
     body["profile"] = {"ffmpeg": body["profile"]["ffmpeg"] | {"scale": "240p"}, "vmaf": {"scale": "240p"}}

@@ -14,5 +14,5 @@ __all__ = ["stage"]
     list(dict.fromkeys(exercise for exercises in EXERCISES.values() for exercise in exercises)),
     ids=lambda exercise: exercise.__name__,
 )
-def test_everything_is_allowed_that_is_needed(stage: Stage, exercise: Exercise) -> None:
+def test_each_role_may_do_what_it_needs(stage: Stage, exercise: Exercise) -> None:
     exercise(stage)

@@ -43,5 +43,5 @@ def test_hostile_files_end_with_their_codes_and_the_worker_goes_on(deployed: Dep
     lure.close()
 
 
-def test_the_worker_says_what_its_programs_are_kept_from(deployed: Deployed) -> None:
+def test_the_worker_logs_the_sandbox_of_its_programs(deployed: Deployed) -> None:
     assert "programs that read users' files are" in deployed.supervisor.log("worker-ffmpeg-0").read_text()

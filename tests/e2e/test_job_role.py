@@ -362,7 +362,7 @@ def ended(aws: Enforced, worker: Path, job_id: str) -> dict[str, Any]:
     return found
 
 
-def test_a_worker_does_what_the_record_says_and_not_what_a_forged_message_says(
+def test_a_worker_follows_the_record_and_not_a_forged_message(
     aws: Enforced, worker: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for user in ("ann", "bob"):

@@ -81,7 +81,7 @@ def test_what_is_put_is_named_and_sent_resolved(deployed: Deployed, house: str) 
     assert deployed.call("PUT", "/api/v1/presets/h264-720p", {"profile": PROFILE})[0] == 409
 
 
-def test_a_worker_makes_what_a_preset_that_is_built_in_says(deployed: Deployed, tmp_path: Path) -> None:
+def test_a_worker_encodes_with_a_built_in_preset(deployed: Deployed, tmp_path: Path) -> None:
     status, answer = submit(deployed, "h264-360p", deployed.put(BUNNY, "in/preset.mp4"))
     assert status == 200, answer
     record = deployed.until(answer[0]["jobid"], "finished", "failed")

@@ -101,7 +101,7 @@ def test_a_transcode_of_an_odd_film_can_be_measured(deployed: Deployed, clips: C
     assert record["quality"]["vmaf"]["mean"] > 60
 
 
-def test_a_minimum_that_does_not_hold_fails_the_job_and_keeps_its_output(deployed: Deployed, origin: str) -> None:
+def test_a_score_below_the_minimum_fails_the_job_and_keeps_its_output(deployed: Deployed, origin: str) -> None:
     record = both(deployed, origin, "failing/", min=99.9, onFail="fail")
     assert (record["state"], record["error"]["code"]) == ("failed", "quality-below-minimum")
     assert "below the minimum of 99.9" in record["error"]["message"]
@@ -112,7 +112,7 @@ def test_a_minimum_that_does_not_hold_fails_the_job_and_keeps_its_output(deploye
     assert last["result"]["quality"]["passed"] is False
 
 
-def test_what_cannot_be_compared_fails_with_a_code_and_both_values(
+def test_incomparable_inputs_fail_with_a_code_and_both_values(
     deployed: Deployed, clips: Clips, origin: str, made: str
 ) -> None:
     half = clips("half.mp4", "-i", str(BUNNY), "-r", "12.5", "-c:v", "libx264", "-preset", "veryfast", "-an")
@@ -139,7 +139,7 @@ def test_what_cannot_be_compared_fails_with_a_code_and_both_values(
     assert deployed.keys("traps/") == []
 
 
-def test_scoring_tells_its_progress_and_stops_when_it_is_cancelled(deployed: Deployed, clips: Clips) -> None:
+def test_scoring_reports_progress_and_stops_when_cancelled(deployed: Deployed, clips: Clips) -> None:
     uri = long_clip(deployed, clips, "scored")
     job_id = ask(deployed, uri, uri, "cancelled-score/", scale="1920x1080", **METRICS)
     progress = working(deployed, job_id)["progress"]

@@ -104,9 +104,7 @@ def ended(deployed: Deployed, ids: list[str]) -> bool:
 
 
 @pytest.mark.parametrize("pack", ["0", "1"])
-def test_who_reconnects_every_second_under_a_running_batch_has_in_the_end_what_is_listed(
-    deployed: Deployed, clips: Clips, pack: str
-) -> None:
+def test_a_watcher_that_reconnects_every_second_misses_no_event(deployed: Deployed, clips: Clips, pack: str) -> None:
     clip = clips("watched.mp4", *CLIP)
     uris = [deployed.put(clip, f"watched/{pack}/{n}.mp4") for n in range(6)]
     body = contract("job_batch") | {
@@ -157,7 +155,7 @@ def test_two_users_watchers_see_only_their_own(deployed: Deployed) -> None:
             assert all(event["job"]["jobid"] == ids[user] for event in seen)
 
 
-def test_a_time_in_the_past_gives_history_and_then_what_is_live(deployed: Deployed) -> None:
+def test_a_past_time_gives_history_and_then_live_events(deployed: Deployed) -> None:
     missing = f"s3://{deployed.bucket}/none/history.mp4"
     began = time.time() - 0.01
     (before,) = ask(deployed, "historian", missing)
@@ -176,7 +174,7 @@ def test_a_time_in_the_past_gives_history_and_then_what_is_live(deployed: Deploy
     assert [place(event) for event in seen] == sorted(place(event) for event in seen)
 
 
-def test_wscat_sees_history_without_saying_a_word(deployed: Deployed) -> None:
+def test_wscat_sees_history_without_sending(deployed: Deployed) -> None:
     (job_id,) = ask(deployed, "quiet", f"s3://{deployed.bucket}/none/quiet.mp4")
     deployed.until(job_id, "failed")
     with deployed.wscat("/ws?lastMod=0&userID=quiet") as frames:
@@ -193,7 +191,7 @@ def test_a_wrong_parameter_opens_no_connection(deployed: Deployed) -> None:
         pass
 
 
-def test_who_says_something_is_answered(deployed: Deployed) -> None:
+def test_a_ping_is_answered(deployed: Deployed) -> None:
     with deployed.watch("") as socket:
         socket.send("ping")
         assert socket.recv(timeout=30) == "pong"

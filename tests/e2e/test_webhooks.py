@@ -31,7 +31,7 @@ def ask(deployed: Deployed, user: str) -> str:
     return str(answer[0]["jobid"])
 
 
-def test_a_receiver_hears_of_its_users_jobs_signed_and_once_more_after_it_failed(
+def test_a_receiver_gets_signed_events_of_its_user_and_a_failed_one_again(
     deployed: Deployed, receiver: Receiver
 ) -> None:
     receiver.answers = [status(500)]
@@ -55,7 +55,7 @@ def test_a_receiver_hears_of_its_users_jobs_signed_and_once_more_after_it_failed
 
 
 @pytest.mark.parametrize("url", ["http://169.254.169.254/latest", "https://10.0.0.1/x", "https://[fd00:ec2::254]/"])
-def test_addresses_inside_are_refused(deployed: Deployed, url: str) -> None:
+def test_private_addresses_are_refused(deployed: Deployed, url: str) -> None:
     body = {"userID": "hooked", "url": url, "actions": ["JobStart"]}
     status, problem, _ = deployed.call("POST", "/api/v1/webhooks", body)
     assert status == 422

@@ -22,7 +22,7 @@ __all__ = ["deployed", "stage"]
 Stage.patience = 1
 
 _PAGE = ROOT / "docs" / "reference" / "grants.md"
-_TEST = "tests/e2e/test_grants.py::test_everything_is_allowed_that_is_needed"
+_TEST = "tests/e2e/test_grants.py::test_each_role_may_do_what_it_needs"
 _HEAD = f"""# What each part may do, and what fails without it
 
 Made by `make iam-proof`: on the deployed stack, with IAM enforced, each action that a role is granted was taken away in

@@ -121,7 +121,7 @@ def test_no_more_in_flight_than_allowed(gateway: ScriptedGateway) -> None:
     assert gateway.most == 3
 
 
-def test_one_that_is_gone_is_told_and_harms_no_other(gateway: ScriptedGateway, poster: Poster) -> None:
+def test_a_closed_connection_is_reported_and_delays_no_other(gateway: ScriptedGateway, poster: Poster) -> None:
     gateway.told("gone", FINE, status(410, "GoneException"))
     assert poster.post(shuffled(["gone", "there"], 3), PLENTY) == {
         "gone": Outcome(1, "gone"),
@@ -163,7 +163,7 @@ def test_one_that_fails_for_ever_is_late_and_harms_no_other(
     assert "POST failed for 1 connections: " in caplog.text
 
 
-def test_who_expires_is_sent_nothing_from_then_on(gateway: ScriptedGateway, poster: Poster) -> None:
+def test_a_connection_gets_nothing_after_its_token_expires(gateway: ScriptedGateway, poster: Poster) -> None:
     gateway.otherwise = status(200, after=0.03)
     frames, end = shuffled(["a", "b"], 100), time.time() + 1.5  # 100 answers take 3 s
     outcomes = poster.post(frames, PLENTY, {"a": end, "c": 0})
@@ -175,7 +175,7 @@ def test_who_expires_is_sent_nothing_from_then_on(gateway: ScriptedGateway, post
 
 
 @pytest.mark.parametrize("code", [301, 400, 403, 404, 413])
-def test_what_is_refused_is_not_posted_again(
+def test_refused_frames_are_not_retried(
     gateway: ScriptedGateway, poster: Poster, code: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     gateway.told("a", FINE, status(code, "SomeException"))
@@ -199,7 +199,7 @@ def test_the_log_has_one_line_for_all_that_failed_alike_and_no_secret(
     assert not any(word in caplog.text for word in (TOKEN, SECRETS["AKIDONE"], "payload", "Signature="))
 
 
-def test_those_that_hang_keep_nobody_waiting(
+def test_hanging_connections_delay_no_other(
     gateway: ScriptedGateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(posting, "ANSWER_SECONDS", 0.1)
@@ -259,7 +259,7 @@ def test_answers_of_every_shape(gateway: ScriptedGateway, poster: Poster, answer
 
 
 @pytest.mark.parametrize("data", [b"", b"HTTP/1.", b"garbage\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"])
-def test_an_answer_that_says_nothing_is_asked_for_again(gateway: ScriptedGateway, poster: Poster, data: bytes) -> None:
+def test_an_empty_answer_is_retried(gateway: ScriptedGateway, poster: Poster, data: bytes) -> None:
     gateway.told("a", Answer(data, close=True), FINE, Answer(data, close=True))
     assert poster.post({"a": [b"1", b"2"]}, PLENTY) == {"a": Outcome(2, "")}
     assert gateway.frames("a") == [b"1", b"1", b"2", b"2"]
