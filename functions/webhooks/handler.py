@@ -18,13 +18,11 @@ from elasticrecode.webhooks import addresses, courier
 from elasticrecode.webhooks.answers import NewWebhook, Sent, WebhookRecord, WebhookRemoved
 from elasticrecode.webhooks.courier import Undeliverable
 from elasticrecode.webhooks.queue import Addressed, Deliveries
-from elasticrecode.webhooks.request import FORMATS, WebhookRequest, is_url
+from elasticrecode.webhooks.request import FORMATS, WEBHOOKS_LIMIT, WebhookRequest, is_url
 from elasticrecode.webhooks.store import WebhooksTable
 from elasticrecode.webhooks.webhook import Delivery, Webhook, head, is_secret, new
 
 _BODY_LIMIT = 8192
-_MOST = 20
-"""Webhooks of one user."""
 _RETRY_SECONDS = 15
 _RETRY_PAGE = 100
 
@@ -40,12 +38,12 @@ class WebhookRoutes:
         self._allowed = addresses.networks(settings.networks)
 
     def add(self, request: http.Request) -> http.Response:
-        """Create a webhook: 201 with its secret. Raises Refused when the user has the most."""
+        """Create a webhook: 201 with its secret. Raises Refused for a user with WEBHOOKS_LIMIT of them."""
         body = Body(request.body(_BODY_LIMIT))
         new_webhook = _webhook_request.read(body, self._faults(body.fields))
         request.caller.act_for(new_webhook.userID)
-        if len(self._table.of(new_webhook.userID)) >= _MOST:
-            raise Refused(f"A user has at most {_MOST} webhooks; remove one first.")
+        if len(self._table.of(new_webhook.userID)) >= WEBHOOKS_LIMIT:
+            raise Refused(f"A user has at most {WEBHOOKS_LIMIT} webhooks; remove one first.")
         webhook = new(new_webhook.userID, new_webhook.url, new_webhook.actions, new_webhook.secret)
         self._table.create(webhook)
         return http.Response(NewWebhook(**asdict(_shown(webhook)), secret=webhook.secret), 201)

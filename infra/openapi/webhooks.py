@@ -3,7 +3,7 @@
 from elasticrecode.api.http import CURSOR
 from elasticrecode.contract.routes import ADD_WEBHOOK, REMOVE_WEBHOOK, RETRY_WEBHOOK, WEBHOOK_FAILURES, WEBHOOKS
 from elasticrecode.webhooks.answers import GivenUp, NewWebhook, Sent, WebhookRecord, WebhookRemoved
-from elasticrecode.webhooks.request import WebhookRequest
+from elasticrecode.webhooks.request import WEBHOOKS_LIMIT, WebhookRequest
 from infra.openapi.operation import USER, Area, Body, Operation, webhook_links
 
 AREA = Area(
@@ -13,8 +13,8 @@ AREA = Area(
         ADD_WEBHOOK: Operation(
             "addWebhook",
             "Create a webhook",
-            "Creates a webhook. Only this answer shows its secret. Answers 409 for a user who has as many webhooks as "
-            "one user may have.",
+            "Creates a webhook. Only this answer shows its secret. Answers 409 for a user who has "
+            f"{WEBHOOKS_LIMIT} webhooks.",
             {201: NewWebhook},
             (409, 503),
             body=Body((WebhookRequest,), {}),

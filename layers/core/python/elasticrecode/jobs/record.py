@@ -7,7 +7,7 @@ from elasticrecode.jobs.lifecycle import State
 
 
 class JobRecord(Struct, kw_only=True):
-    """Where a job stands, and why it went to its queue. Times are Unix seconds; what has nothing to say is null."""
+    """The record of a job. Times are in Unix seconds; a field without a value is null."""
 
     jobID: str
     userID: str

@@ -36,6 +36,10 @@ FORMATS = formats.FORMATS | {
 }
 
 
+WEBHOOKS_LIMIT = 20
+"""Webhooks of one user."""
+
+
 class WebhookRequest(Struct, forbid_unknown_fields=True):
     """A request for a webhook: which of a user's events go where. Without a secret one is generated."""
 
