@@ -34,8 +34,8 @@ from tests.fakes.instant import (
     Item,
     delivered,
     take_in,
-    updated,
 )
+from tests.fakes.memory import updated
 
 _ANSWER_SECONDS = 0.004
 _VCPU_MIB = 1769

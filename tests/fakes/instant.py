@@ -26,6 +26,7 @@ from elasticrecode.contract import routes
 from elasticrecode.contract import settings as names
 from elasticrecode.contract.tables import BATCHES_KEYS, JOBS_KEYS
 from tests.conftest import contract
+from tests.fakes.memory import updated
 from tests.fakes.wiring import wired
 from tests.support import call, function
 
@@ -41,9 +42,6 @@ ORDER = {name: contract("job_batch")[name] for name in ("userid", "profile", "pr
     "output": "s3://media/out/"
 }
 _KEYS = {"batches": BATCHES_KEYS, "jobs": JOBS_KEYS}
-_ASSIGNED = re.compile(r"([#\w]+) = (:\w+)")
-_ADDED = re.compile(r"([#\w]+) (:\w+)")
-_REMOVED = re.compile(r"[#\w]+")
 
 
 def uri(number: int) -> str:
@@ -242,22 +240,6 @@ def delivered(entries: list[Item]) -> dict[str, Any]:
         for n, entry in enumerate(entries)
     ]
     return {"Records": records}
-
-
-def updated(item: Item, update: Any) -> Item:
-    """What an UpdateItem makes of an item: SET of values, REMOVE, and ADD of numbers."""
-    names, values = update.get("ExpressionAttributeNames", {}), update.get("ExpressionAttributeValues", {})
-    made = dict(item)
-    sections = re.split(r"\b(SET|REMOVE|ADD) ", update["UpdateExpression"])[1:]
-    for verb, text in zip(sections[::2], sections[1::2], strict=True):
-        if verb == "REMOVE":
-            for name in _REMOVED.findall(text):
-                made.pop(names.get(name, name), None)
-        for name, value in (_ASSIGNED if verb == "SET" else _ADDED).findall(text) if verb != "REMOVE" else ():
-            known = names.get(name, name)
-            before = int(made.get(known, {"N": "0"})["N"]) if verb == "ADD" else 0
-            made[known] = {"N": str(before + int(values[value]["N"]))} if verb == "ADD" else values[value]
-    return made
 
 
 def _units(size: int) -> int:

@@ -74,6 +74,24 @@ def holds(condition: str, item: Item, names: dict[str, str], values: dict[str, A
     return bool(eval(_compiled[condition], {"of": of, "exists": exists}))
 
 
+def updated(item: Item, request: dict[str, Any]) -> Item:
+    """A copy of an item after an UpdateItem request: SET of values, REMOVE, and ADD of numbers."""
+    item = dict(item)
+    names, values = request.get("ExpressionAttributeNames", {}), request.get("ExpressionAttributeValues", {})
+    parts = re.split(r"\b(SET|REMOVE|ADD)\b", request["UpdateExpression"])[1:]
+    for verb, clauses in zip(parts[::2], parts[1::2], strict=True):
+        for clause in clauses.split(","):
+            word, _, operand = clause.strip().replace(" = ", " ").partition(" ")
+            name = names.get(word, word)
+            if verb == "REMOVE":
+                item.pop(name, None)
+            elif verb == "SET":
+                item[name] = values[operand]
+            else:
+                item[name] = {"N": str(int(item.get(name, {"N": "0"})["N"]) + int(values[operand]["N"]))}
+    return item
+
+
 class Table:
     """Items by their keys, indexes over them, and the stream of what changed."""
 
@@ -108,21 +126,7 @@ class Table:
 
     def updated(self, asked: dict[str, Any]) -> Item:
         """The item as an update leaves it."""
-        key = self.key(asked["Key"])
-        item = dict(self.items.get(key, asked["Key"]))
-        names, values = asked.get("ExpressionAttributeNames", {}), asked.get("ExpressionAttributeValues", {})
-        parts = re.split(r"\b(SET|REMOVE|ADD)\b", asked["UpdateExpression"])[1:]
-        for verb, clauses in zip(parts[::2], parts[1::2], strict=True):
-            for clause in clauses.split(","):
-                word, _, operand = clause.strip().replace(" = ", " ").partition(" ")
-                name = names.get(word, word)
-                if verb == "REMOVE":
-                    item.pop(name, None)
-                elif verb == "SET":
-                    item[name] = values[operand]
-                else:
-                    item[name] = {"N": str(int(item.get(name, {"N": "0"})["N"]) + int(values[operand]["N"]))}
-        return item
+        return updated(self.items.get(self.key(asked["Key"]), asked["Key"]), asked)
 
     def allows(self, asked: dict[str, Any], key: Keys) -> bool:
         """Whether the condition of a write holds."""
