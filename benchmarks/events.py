@@ -45,7 +45,7 @@ from elasticrecode.jobs.claims import Claims
 from elasticrecode.jobs.events import Action, Output, Progress, Result, StartReference, WorkerEvent, read
 from elasticrecode.jobs.items import Accepted
 from elasticrecode.jobs.job import Job
-from elasticrecode.jobs.lifecycle import LATEST, LATEST_MS
+from elasticrecode.jobs.lifecycle import LATEST, LATEST_AT
 from elasticrecode.jobs.placement import Choice
 from elasticrecode.jobs.store import JobsTable
 from elasticrecode.watch.sockets import Outcome, Poster
@@ -268,7 +268,7 @@ class _Network:
             case "BatchWriteItem":
                 return {"UnprocessedItems": {}}
             case "UpdateItem":
-                return {"Attributes": {LATEST_MS: {"N": "1"}}}
+                return {"Attributes": {LATEST_AT: {"N": "1"}}}
             case "Query":
                 return {"Items": self._watchers, "Count": len(self._watchers)}
             case "BatchGetItem":

@@ -174,6 +174,11 @@ class Event(Struct, omit_defaults=True, kw_only=True):
         """A sort key: time, then natural order, then identity. The same event always has the same."""
         return f"{self.tsMs:014d}#{_RANK.get(self.action, 5)}#{self.eventID}"
 
+    @property
+    def order(self) -> int:
+        """Time and natural order as one number: a tick sorts behind a JobStart of the same millisecond."""
+        return 10 * self.tsMs + _RANK.get(self.action, 5)
+
 
 class Report(NamedTuple):
     """An event of a worker, and the JobStart of its attempt where the message names it."""

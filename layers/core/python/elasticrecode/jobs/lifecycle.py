@@ -141,22 +141,22 @@ def write(
     }
 
 
-def latest(attempt: int | None, ts_ms: int, event: str, *, is_start: bool) -> dict[str, Any]:
+def latest(attempt: int | None, order: int, event: str, *, is_start: bool) -> dict[str, Any]:
     """The update that makes an event the latest of its attempt: arguments of DynamoDB's UpdateItem.
 
     The attempt must run. A JobStart must be its first event, a tick must follow one and be newer. So neither can come
     after the end of its attempt, in another attempt, or after what its worker sent later.
     """
     words = _Words()
-    lease, known = words.name("lease"), words.name(LATEST_MS)
+    lease, known = words.name("lease"), words.name(LATEST_AT)
     terms = [f"{words.name('state')} = {words.value('running')}"]
     if attempt is None:
         terms.append(f"attribute_not_exists({lease})")
     else:
         terms.append(f"attribute_exists({lease}) AND {words.name('attempt')} = {words.value(attempt)}")
-    terms.append(f"attribute_not_exists({known})" if is_start else f"{known} < {words.value(ts_ms)}")
+    terms.append(f"attribute_not_exists({known})" if is_start else f"{known} < {words.value(order)}")
     return {
-        "UpdateExpression": f"SET {words.name(LATEST)} = {words.value(event)}, {known} = {words.value(ts_ms)}",
+        "UpdateExpression": f"SET {words.name(LATEST)} = {words.value(event)}, {known} = {words.value(order)}",
         "ConditionExpression": " AND ".join(terms),
         "ExpressionAttributeNames": words.names,
         "ExpressionAttributeValues": words.values,
@@ -165,7 +165,7 @@ def latest(attempt: int | None, ts_ms: int, event: str, *, is_start: bool) -> di
 
 def awaits_start(record: Mapping[str, Any], attempt: int | None) -> bool:
     """Whether an attempt runs whose JobStart has not come yet."""
-    if not record or record["state"]["S"] != "running" or LATEST_MS in record:
+    if not record or record["state"]["S"] != "running" or LATEST_AT in record:
         return False
     return "lease" in record and int(record["attempt"]["N"]) == attempt
 
@@ -183,9 +183,9 @@ _STAMPS = {
     "failed": "endedMs",
     "cancelled": "endedMs",
 }
-LATEST, LATEST_MS = "latest", "latestMs"
-"""Attributes of a record: the last JobStart or JobProgress of the running attempt, and its time in milliseconds."""
-_ATTEMPT = ("lease", "worker", LATEST, LATEST_MS)
+LATEST, LATEST_AT = "latest", "latestAt"
+"""Attributes of a record: the last JobStart or JobProgress of the running attempt, and its `Event.order`."""
+_ATTEMPT = ("lease", "worker", LATEST, LATEST_AT)
 _LEFT_BEHIND: dict[State, tuple[str, ...]] = {
     "accepted": (),
     "queued": (*_ATTEMPT, "startedMs", "endedMs", "outputs", "quality", "failure"),

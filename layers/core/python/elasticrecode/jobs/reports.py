@@ -28,7 +28,7 @@ from elasticrecode.errors import Unavailable
 from elasticrecode.jobs import lifecycle
 from elasticrecode.jobs.events import Action, Event, Failure, Report
 from elasticrecode.jobs.items import Entry, latest_of
-from elasticrecode.jobs.lifecycle import LATEST, LATEST_MS, Step
+from elasticrecode.jobs.lifecycle import LATEST, LATEST_AT, Step
 from elasticrecode.jobs.store import JobsTable
 
 _log = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ class Reports:
             except ConditionFailed:
                 return _refused(report, record)
             followers = [Entry(_failed(event, _exhausted(event, self._max_strikes)))]
-        starts = [Entry(report.start)] if report.start and LATEST_MS not in before else []
+        starts = [Entry(report.start)] if report.start and LATEST_AT not in before else []
         return [*starts, Entry(event, is_live=event.action != Action.JOB_START), *followers]
 
     def _exhaust(self, event: Event, moved_ms: int) -> Any:
@@ -162,7 +162,7 @@ def _details(event: Event) -> dict[str, str | int]:
     """Attributes that the move of an event sets on the record."""
     details: dict[str, str | int] = {}
     if event.action == Action.JOB_START:
-        return {LATEST: latest_of(event), LATEST_MS: event.tsMs}
+        return {LATEST: latest_of(event), LATEST_AT: event.order}
     if event.result:
         details["outputs"] = msgspec.json.encode(event.result.outputs).decode()
         if event.result.quality is not UNSET:

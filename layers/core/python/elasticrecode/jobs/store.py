@@ -106,7 +106,7 @@ class JobsTable:
         Raises ConditionFailed, with the record as it is, when the attempt does not run or the event is not its next.
         """
         is_start = event.action == Action.JOB_START
-        update = lifecycle.latest(event.attempt or None, event.tsMs, latest_of(event), is_start=is_start)
+        update = lifecycle.latest(event.attempt or None, event.order, latest_of(event), is_start=is_start)
         self.apply(event.jobID, update)
 
     def move_and_log(self, action: str, event: Event, retention_seconds: int, choice: Choice | None = None) -> bool:
