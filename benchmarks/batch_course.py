@@ -16,7 +16,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from benchmarks.events import PRICES, begun, entry, written
+from benchmarks.prices import PRICES, begun, entry, written
 from elasticrecode.aws.clients import batched
 from elasticrecode.contract import tables
 from elasticrecode.jobs.events import Action

@@ -21,7 +21,7 @@ from types import SimpleNamespace
 from unittest import mock
 
 from benchmarks.batch_course import DISORDER, LONGEST, SHARE, STREAM_BATCH, TABLE, Course, Run
-from benchmarks.events import PRICES
+from benchmarks.prices import PRICES
 from elasticrecode.batches.counting import STRIP_SIZE, Change, Strip
 from elasticrecode.contract import tables
 from elasticrecode.jobs.items import SHARDS

@@ -1,9 +1,8 @@
 """Consuming events: AWS calls, DynamoDB write units and CPU an event, beside a plain consumer.
 
-Ours is the `consume` handler and, once a batch, the `append` handler with what that stored and the `push` handler with
-the chunk that came of it. The plain one is Powertools' batch utility and boto3's client on the same table:
-it reads the connections once a batch, puts every event as it came and posts it to every connection. It keeps no job's
-state, so it has less to do.
+Ours is the `consume` handler and, once a batch, `append` with the stored events and `push` with their chunk. The plain
+one is Powertools' batch utility and boto3's client on the same table: it reads the connections once a batch, puts every
+event and posts it to every connection. It keeps no job's state, so it has less to do.
 
 A slice is 100 events of workers in steady work, each at another point of a job's life: start, eight progresses a second
 apart, finish. 10 jobs at a time say that in ten seconds, as after a stall, and the latest progress stands for those
@@ -39,6 +38,7 @@ from moto import mock_aws
 from msgspec import Raw, structs
 from urllib3 import HTTPResponse
 
+from benchmarks.prices import PRICES, written
 from elasticrecode.aws.dynamodb import Item
 from elasticrecode.contract import tables
 from elasticrecode.jobs.claims import Claims
@@ -62,10 +62,6 @@ _POD = "ffmpeg-worker-95d8865bb-gtpnv"
 _MANAGEMENT_URL = "http://localhost/ws"
 _JOB: Job = msgspec.convert(contract("queue_message"), Job)
 _LIFE = (Action.JOB_START, *[Action.JOB_PROGRESS] * 8, Action.JOB_FINISHED)
-_INDEXES: tuple[tuple[tuple[str, str], tuple[str, ...]], ...] = (
-    (tables.USER_KEYS, tables.USER_PROJECTION),
-    (tables.DUE_KEYS, ()),
-)
 
 Handler = Callable[[dict[str, Any], Any], Any]
 
@@ -129,20 +125,6 @@ def _without_feed(spent: "_Spent") -> "_Spent":
     return spent._replace(requests=[asked for asked in spent.requests if asked[0] != "TransactWriteItems"])
 
 
-PRICES = {
-    "write": 0.625,
-    "read": 0.125,
-    "sqs": 0.40,
-    "invocation": 0.20,
-    "gb-second": 13.33,
-    "message": 1.0,
-    "bus": 1.0,
-    "fair": 0.10,
-    "get": 0.40,
-}
-"""US dollars a million, us-east-1, on demand, arm64."""
-
-
 def _cost(watchers: int) -> tuple[str, str, str, float, float]:
     """Dollars a million events of steady work, in batches of 100, from what is called and the CPU that is spent."""
     network = _Network(watchers)
@@ -156,7 +138,7 @@ def _cost(watchers: int) -> tuple[str, str, str, float, float]:
     reads += sum(operation == "Query" for operation, _ in spent.requests) * max(1, watchers // 20)
     told = sum(action != Action.JOB_PROGRESS for action in _LIFE) / len(_LIFE)  # progress is not for the bus
     amounts = {
-        "write": _units(spent) / _EVENTS,
+        "write": (_units(spent) + len(spent.jobs) + 1) / _EVENTS,  # with the index of histories: by job and user
         "read": reads / _EVENTS,
         "sqs": 1.3,  # sent once; received and deleted in batches of ten
         "invocation": 4 / _EVENTS,
@@ -416,34 +398,3 @@ def _put(operation: str, body: Any) -> list[Item]:
         case "UpdateItem" | "Query" | "BatchGetItem" | "PostToConnection":
             return []
     raise ValueError(f"nobody counts what {operation} writes")
-
-
-def written(old: Item, new: Item) -> int:
-    """Units of a write that makes one item of another: in the table, and in each index where that shows.
-
-    An entry whose keys change is deleted and put.
-    """
-    units = max(begun(old), begun(new))
-    for keys, projected in _INDEXES:
-        before, after = (entry(item, keys, projected) for item in (old, new))
-        if before != after:
-            moved = any(before.get(key) != after.get(key) for key in keys)
-            units += (sum if moved else max)((begun(before), begun(after)))
-    return units
-
-
-def entry(item: Item, keys: tuple[str, str], projected: Sequence[str]) -> Item:
-    """What of an item shows in an index."""
-    if not all(key in item for key in keys):
-        return {}
-    return {name: item[name] for name in (*tables.JOBS_KEYS, *keys, *projected) if name in item}
-
-
-def begun(item: Item) -> int:
-    """The KiB an item begins: names and texts in UTF-8, a number in a byte for two digits and one more."""
-    size = 0
-    for name, value in item.items():
-        number = value.get("N")
-        text = len(value["S"].encode()) if "S" in value else len(value.get("B", "")) * 3 // 4
-        size += len(name.encode()) + (text if number is None else (len(number) + 1) // 2 + 1)
-    return math.ceil(size / 1024)
