@@ -5,8 +5,7 @@ import shutil
 import sys
 from collections.abc import Callable
 
-from local import cluster, deployment, identities, processes, sync, users
-from local.demo import demonstrate
+from local import deployment, identities, processes, sync, users
 from local.deployment import step
 from local.place import LocalError, Place
 from local.processes import Supervisor
@@ -14,6 +13,8 @@ from local.processes import Supervisor
 
 def up(place: Place, supervisor: Supervisor) -> None:
     """Start what is missing, deploy what has changed, and leave it running."""
+    from local import cluster  # aiohttp, which `sync` would spend half its time on
+
     deployment.refuse_other_port(place)
     if not supervisor.running():
         processes.refuse_busy_ports(place)
@@ -51,6 +52,8 @@ def up_and_report(place: Place, supervisor: Supervisor) -> None:
 
 def run(place: Place, supervisor: Supervisor) -> None:
     """Start, and run the demonstration."""
+    from local.demo import demonstrate
+
     up(place, supervisor)
     demonstrate(place, supervisor)
 
