@@ -162,7 +162,7 @@ def test_every_stored_event_reaches_every_watcher_with_its_job_and_a_cursor(
     assert gateway.frames == {}
 
 
-def test_without_a_begin_nothing_comes_that_was_before(gateway: Gateway, live: Live) -> None:
+def test_without_a_start_only_new_events_come(gateway: Gateway, live: Live) -> None:
     append(3)
     time.sleep(0.002)
     live.connect("a")
@@ -182,7 +182,7 @@ def test_the_latest_hundred_come_first_and_then_what_is_new(gateway: Gateway, li
     assert ids(gateway.told("a")) == [f"ann-{n}" for n in range(50, 151)]
 
 
-def test_what_came_since_a_time_comes_first(gateway: Gateway, live: Live) -> None:
+def test_events_since_a_time_come_first(gateway: Gateway, live: Live) -> None:
     now = time.time()
     append(2, ms=int(now * 1000) - 5000)
     append(2, first=2, ms=int(now * 1000))
@@ -192,7 +192,7 @@ def test_what_came_since_a_time_comes_first(gateway: Gateway, live: Live) -> Non
     assert ids(gateway.told("a")) == ["ann-2", "ann-3", "ann-4"]
 
 
-def test_who_resumes_behind_a_cursor_misses_nothing(gateway: Gateway, live: Live) -> None:
+def test_a_watcher_that_resumes_at_a_cursor_misses_nothing(gateway: Gateway, live: Live) -> None:
     live.connect("a")
     append(5)
     live.push()
@@ -205,7 +205,7 @@ def test_who_resumes_behind_a_cursor_misses_nothing(gateway: Gateway, live: Live
     assert ids(seen + gateway.told("b")) == [f"ann-{n}" for n in range(8)]
 
 
-def test_what_is_stored_before_the_watcher_is_handed_over_is_sent_once(gateway: Gateway, live: Live) -> None:
+def test_events_stored_before_push_takes_over_are_sent_once(gateway: Gateway, live: Live) -> None:
     live.ask("CONNECT", "a", {})
     append(3)
     live.push()
@@ -215,7 +215,7 @@ def test_what_is_stored_before_the_watcher_is_handed_over_is_sent_once(gateway: 
     assert ids(gateway.told("a")) == ["ann-0", "ann-1", "ann-2"]
 
 
-def test_what_came_while_a_run_died_that_had_handed_over_is_sent(
+def test_events_are_sent_that_came_while_replay_died_after_the_hand_over(
     stack: Stack, gateway: Gateway, live: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     live.ask("CONNECT", "a", {})
@@ -237,7 +237,7 @@ def test_what_came_while_a_run_died_that_had_handed_over_is_sent(
     assert ids(gateway.told("a")) == ["ann-0"]
 
 
-def test_a_time_that_is_still_to_come_stops_nothing(gateway: Gateway, live: Live) -> None:
+def test_a_start_in_the_future_holds_no_event_back(gateway: Gateway, live: Live) -> None:
     append(1)
     live.connect("a", lastMod=f"{time.time() + 3600:.3f}")
     append(1, first=1)
@@ -245,7 +245,7 @@ def test_a_time_that_is_still_to_come_stops_nothing(gateway: Gateway, live: Live
     assert ids(gateway.told("a")) == ["ann-1"]
 
 
-def test_what_expires_before_it_was_sent_is_told_of(
+def test_events_that_expire_before_they_are_sent_leave_a_gap_frame(
     stack: Stack, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     live = Live(stack, gateway, round_events=1)
@@ -259,7 +259,7 @@ def test_what_expires_before_it_was_sent_is_told_of(
 
 
 @pytest.mark.parametrize("place", ["cursor", "time"])
-def test_what_is_not_retained_any_more_is_told_of(
+def test_a_start_before_retained_events_gets_a_gap_frame(
     gateway: Gateway, live: Live, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     live.connect("a")
@@ -273,7 +273,7 @@ def test_what_is_not_retained_any_more_is_told_of(
     assert ids(gateway.told("b")) == ["Gap", "ann-2", "ann-3"]
 
 
-def test_a_cursor_of_another_feed_is_told_of(gateway: Gateway, live: Live) -> None:
+def test_a_cursor_beyond_the_feed_gets_a_gap_frame(gateway: Gateway, live: Live) -> None:
     append(2)
     live.connect("a", after="999999999999999")
     append(1, first=2)
@@ -293,7 +293,7 @@ def test_two_users_see_only_their_own(stack: Stack, gateway: Gateway, live: Live
         assert [frame["userID"] for frame in gateway.told(user)] == [user, user]
 
 
-def test_a_watcher_gets_what_fits_all_its_filters(stack: Stack, gateway: Gateway, live: Live) -> None:
+def test_a_watcher_gets_events_that_match_all_its_filters(stack: Stack, gateway: Gateway, live: Live) -> None:
     one, other = submitted(stack), submitted(stack)
     live.flow()
     queries: dict[str, dict[str, str]] = {
@@ -317,7 +317,7 @@ def test_a_watcher_gets_what_fits_all_its_filters(stack: Stack, gateway: Gateway
     assert told["none"] == told["batch"] == []
 
 
-def test_who_has_left_gets_nothing(stack: Stack, gateway: Gateway, live: Live) -> None:
+def test_a_disconnected_watcher_gets_nothing(stack: Stack, gateway: Gateway, live: Live) -> None:
     live.connect("a")
     live.ask("DISCONNECT", "a")
     append(1)
@@ -326,7 +326,7 @@ def test_who_has_left_gets_nothing(stack: Stack, gateway: Gateway, live: Live) -
     assert watchers(stack) == {}
 
 
-def test_a_connection_that_is_gone_is_forgotten_and_harms_no_other(
+def test_a_closed_connection_is_deleted_and_delays_no_other(
     stack: Stack, gateway: Gateway, live: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     live.connect("gone")
@@ -339,7 +339,7 @@ def test_a_connection_that_is_gone_is_forgotten_and_harms_no_other(
     assert watchers(stack) == {"there": "live"}
 
 
-def test_who_is_gone_before_it_has_caught_up_is_forgotten(
+def test_a_connection_closed_while_catching_up_is_deleted(
     stack: Stack, gateway: Gateway, live: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     append(1)
@@ -350,7 +350,7 @@ def test_who_is_gone_before_it_has_caught_up_is_forgotten(
     assert watchers(stack) == {}
 
 
-def test_a_connection_that_is_only_opening_is_not_taken_for_gone(stack: Stack, gateway: Gateway, live: Live) -> None:
+def test_a_connection_that_is_opening_is_not_deleted(stack: Stack, gateway: Gateway, live: Live) -> None:
     live.connect("opening")
     gateway.answers["opening"] = 410
     append(1)
@@ -365,7 +365,7 @@ def test_a_connection_that_is_only_opening_is_not_taken_for_gone(stack: Stack, g
     assert watchers(stack) == {"opening": "live"}
 
 
-def test_a_late_watcher_delays_nobody_and_is_caught_up_with(stack: Stack, gateway: Gateway) -> None:
+def test_a_late_watcher_delays_nobody_and_catches_up(stack: Stack, gateway: Gateway) -> None:
     live = Live(stack, gateway, patience=2.0)
     live.connect("late")
     live.connect("there")
@@ -385,7 +385,7 @@ def test_a_late_watcher_delays_nobody_and_is_caught_up_with(stack: Stack, gatewa
     assert watchers(stack) == {"late": "live", "there": "live"}
 
 
-def test_a_watcher_that_takes_nothing_for_long_is_given_up(stack: Stack, gateway: Gateway) -> None:
+def test_the_connection_of_a_watcher_that_takes_no_frames_is_ended(stack: Stack, gateway: Gateway) -> None:
     live = Live(stack, gateway, patience=0.2)
     live.connect("late")
     gateway.answers["late"] = 500
@@ -397,7 +397,7 @@ def test_a_watcher_that_takes_nothing_for_long_is_given_up(stack: Stack, gateway
     assert watchers(stack) == {}
 
 
-def test_a_watcher_with_whom_a_run_comes_to_no_end_is_brought_up_again(
+def test_a_run_out_of_time_leaves_its_watcher_to_the_next(
     stack: Stack, gateway: Gateway, live: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     append(1)
@@ -414,7 +414,7 @@ def test_a_watcher_with_whom_a_run_comes_to_no_end_is_brought_up_again(
 
 
 @pytest.mark.parametrize("query", [{"pack": "yes"}, {"after": "1", "lastMod": "1"}, {"user": "ann"}])
-def test_a_query_that_cannot_be_is_refused_with_a_sentence(stack: Stack, live: Live, query: dict[str, str]) -> None:
+def test_a_wrong_query_is_refused_with_a_sentence(stack: Stack, live: Live, query: dict[str, str]) -> None:
     answer = live.ask("CONNECT", "a", query)
     assert answer["statusCode"] == 400
     assert json.loads(answer["body"])["detail"].endswith(".")
@@ -434,7 +434,7 @@ def test_without_watchers_a_chunk_costs_one_read(live: Live, calls: Counter[str]
     assert not calls - Counter(BatchGetItem=1, GetShardIterator=1, GetRecords=2)
 
 
-def test_who_watches_something_else_costs_nothing(live: Live, calls: Counter[str]) -> None:
+def test_watchers_of_other_topics_cost_nothing(live: Live, calls: Counter[str]) -> None:
     connections = ConnectionsTable("connections")
     for n in range(1000):
         connections.add(f"c{n}", Watch(userID=f"u{n}"), Start("now"))
@@ -444,7 +444,7 @@ def test_who_watches_something_else_costs_nothing(live: Live, calls: Counter[str
     assert not calls - Counter(BatchGetItem=1, GetShardIterator=1, GetRecords=2)
 
 
-def test_who_left_while_opening_holds_up_nobody(stack: Stack, gateway: Gateway, live: Live) -> None:
+def test_a_client_that_left_while_opening_delays_nobody(stack: Stack, gateway: Gateway, live: Live) -> None:
     append(1)
     live.ask("CONNECT", "left", {"lastMod": "0"})
     gateway.answers["left"] = 410
@@ -455,7 +455,7 @@ def test_who_left_while_opening_holds_up_nobody(stack: Stack, gateway: Gateway, 
 
 
 @pytest.mark.parametrize("damage", [{"at": {"S": "nowhere"}}, {"watch": {"S": "{"}}, {"state": {"N": "1"}}])
-def test_a_connection_that_cannot_be_read_stops_no_other(
+def test_an_unreadable_connection_stops_no_other(
     stack: Stack, gateway: Gateway, live: Live, damage: dict[str, Any]
 ) -> None:
     live.ask("CONNECT", "damaged", {"userID": "ann"})
@@ -467,7 +467,7 @@ def test_a_connection_that_cannot_be_read_stops_no_other(
     assert ids(gateway.told("there")) == ["ann-0"]
 
 
-def test_a_chunk_that_cannot_be_read_stops_nobody(stack: Stack, gateway: Gateway, live: Live) -> None:
+def test_an_unreadable_chunk_stops_nobody(stack: Stack, gateway: Gateway, live: Live) -> None:
     live.connect("there")
     append(1)
     (chunk,) = [row for row in stack.dynamodb.scan(TableName="feed")["Items"] if "document" in row]
@@ -480,9 +480,7 @@ def test_a_chunk_that_cannot_be_read_stops_nobody(stack: Stack, gateway: Gateway
     assert ids(gateway.told("there")) == ["ann-1"]
 
 
-def test_in_the_middle_of_history_nothing_is_sent_from_the_second_on_in_which_a_token_ends(
-    stack: Stack, gateway: Gateway
-) -> None:
+def test_history_stops_in_the_second_in_which_the_token_expires(stack: Stack, gateway: Gateway) -> None:
     live, feed = Live(stack, gateway), Feed("feed", RETENTION_SECONDS)
     feed.append([control_event("JobStart", USER, new_id(), time.time_ns() // 1_000_000) for _ in range(1000)])
     until = int(time.time()) + 2

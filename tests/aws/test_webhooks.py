@@ -315,7 +315,7 @@ def resolver(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[list[str]]]:
 # Deliveries
 
 
-def test_an_event_arrives_signed_as_standard_webhooks_has_it(stack: WebhookStack, receiver: Receiver) -> None:
+def test_an_event_arrives_with_a_standard_webhooks_signature(stack: WebhookStack, receiver: Receiver) -> None:
     webhook = stack.add(receiver.url)
     sent = event("e1", result={"outputs": [{"uri": "s3://ä/ö", "bytes": 1}]})
     assert stack.publish(sent) == []
@@ -332,7 +332,7 @@ def test_an_event_arrives_signed_as_standard_webhooks_has_it(stack: WebhookStack
     assert listed["lastSuccessMs"]
 
 
-def test_a_secret_that_is_given_signs(stack: WebhookStack, receiver: Receiver) -> None:
+def test_a_secret_of_the_users_own_signs(stack: WebhookStack, receiver: Receiver) -> None:
     secret = "whsec_" + base64.b64encode(b"0123456789" * 5).decode()
     assert stack.add(receiver.url, secret=secret)["secret"] == secret
     stack.publish(event("e1"))
@@ -340,7 +340,7 @@ def test_a_secret_that_is_given_signs(stack: WebhookStack, receiver: Receiver) -
     Verifier(secret).verify(receiver.posts[0].body, receiver.posts[0].headers)
 
 
-def test_only_events_of_the_user_and_the_actions_asked_for_are_sent(stack: WebhookStack, receiver: Receiver) -> None:
+def test_only_events_of_the_user_and_the_chosen_actions_are_sent(stack: WebhookStack, receiver: Receiver) -> None:
     stack.add(receiver.url, "JobFinished")
     stack.add(receiver.url.replace("/hook", "/bob"), "JobStart", user="bob")
     stack.publish(
@@ -369,7 +369,7 @@ def test_only_events_of_the_user_and_the_actions_asked_for_are_sent(stack: Webho
         (garbage, "closed before its answer was complete"),
     ],
 )
-def test_what_is_not_taken_comes_again_and_the_reason_is_told(
+def test_a_failed_delivery_comes_again_and_its_reason_is_shown(
     stack: WebhookStack, receiver: Receiver, answer: Answers, said: str
 ) -> None:
     stack.add(receiver.url)
@@ -389,14 +389,14 @@ def test_what_is_not_taken_comes_again_and_the_reason_is_told(
     assert listed["failingSinceMs"] is None
 
 
-def test_of_an_endless_answer_only_so_much_is_read(stack: WebhookStack, receiver: Receiver) -> None:
+def test_an_endless_answer_is_read_up_to_a_limit(stack: WebhookStack, receiver: Receiver) -> None:
     stack.add(receiver.url)
     receiver.answers = [huge]
     stack.publish(event("e1"))
     assert stack.deliver() == []
 
 
-def test_nobody_listening_is_a_failure_like_others(stack: WebhookStack) -> None:
+def test_a_refused_connection_is_a_failure(stack: WebhookStack) -> None:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         stack.add(f"http://127.0.0.1:{held.getsockname()[1]}/")
@@ -418,7 +418,7 @@ def test_pauses_grow_with_the_time_a_delivery_has_been_waiting() -> None:
 
 
 @pytest.mark.parametrize(("waited", "low", "high"), [(0, 4, 6), (100, 80, 120), (3 * 3600, 8640, 12960)])
-def test_the_queue_is_asked_for_those_pauses(
+def test_a_failed_delivery_is_hidden_for_the_pause(
     stack: WebhookStack, receiver: Receiver, waited: int, low: int, high: int
 ) -> None:
     stack.add(receiver.url)
@@ -429,7 +429,7 @@ def test_the_queue_is_asked_for_those_pauses(
     assert low <= pause <= high + 1
 
 
-def test_the_last_try_is_when_the_day_is_over(stack: WebhookStack, receiver: Receiver) -> None:
+def test_the_last_try_is_at_the_end_of_the_day(stack: WebhookStack, receiver: Receiver) -> None:
     stack.add(receiver.url)
     receiver.answers = [status(500)]
     stack.publish(event("e1"))
@@ -440,7 +440,7 @@ def test_the_last_try_is_when_the_day_is_over(stack: WebhookStack, receiver: Rec
 
 @pytest.mark.parametrize("code", [429, 503])
 @pytest.mark.parametrize(("asked", "low", "high"), [("90", 88, 90), ("999999", 3598, 3600), ("0", 4, 6)])
-def test_retry_after_is_heeded_within_bounds_and_by_the_whole_webhook(
+def test_retry_after_pauses_the_whole_webhook_within_bounds(
     stack: WebhookStack, receiver: Receiver, code: int, asked: str, low: int, high: int
 ) -> None:
     stack.add(receiver.url)
@@ -453,7 +453,7 @@ def test_retry_after_is_heeded_within_bounds_and_by_the_whole_webhook(
     assert receiver.events() == ["e1"]
 
 
-def test_retry_after_may_be_a_date_and_nonsense_is_passed_over(stack: WebhookStack, receiver: Receiver) -> None:
+def test_retry_after_may_be_a_date_and_is_ignored_when_invalid(stack: WebhookStack, receiver: Receiver) -> None:
     stack.add(receiver.url)
     date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 300))
     receiver.answers = [status(429, Retry_After="soon"), status(429, Retry_After=date)]
@@ -462,7 +462,7 @@ def test_retry_after_may_be_a_date_and_nonsense_is_passed_over(stack: WebhookSta
     assert 290 <= stack.deliver()[0] <= 300
 
 
-def test_410_disables_a_webhook_until_it_is_asked_to_send_again(stack: WebhookStack, receiver: Receiver) -> None:
+def test_410_disables_a_webhook_until_a_retry_is_requested(stack: WebhookStack, receiver: Receiver) -> None:
     webhook = stack.add(receiver.url)
     receiver.answers = [status(410)]
     stack.publish(event("e1"), event("e2", action="JobFinished"))
@@ -591,7 +591,7 @@ def test_an_event_its_receiver_cannot_read_stops_its_job_and_no_other(stack: Web
     assert "e2" not in arrived
 
 
-def test_a_receiver_that_takes_nothing_is_left_alone_as_a_whole(stack: WebhookStack, receiver: Receiver) -> None:
+def test_a_webhook_pauses_as_a_whole_after_failures(stack: WebhookStack, receiver: Receiver) -> None:
     stack.add(receiver.url)
     receiver.always = lambda post: status(500)
     stack.publish(*(event(f"e{n}", job=f"j{n}") for n in range(10)))
@@ -634,9 +634,7 @@ def test_after_a_day_a_delivery_is_listed_with_the_reason_and_can_be_sent_again(
     assert stack.failures(webhook).body == []
 
 
-def test_a_delivery_that_was_not_tried_for_its_receivers_sake_is_given_up_with_that_reason(
-    stack: WebhookStack, receiver: Receiver
-) -> None:
+def test_a_delivery_held_back_by_a_pause_is_given_up_with_that_reason(stack: WebhookStack, receiver: Receiver) -> None:
     webhook = stack.add(receiver.url)
     receiver.answers = [status(429, Retry_After="600")]
     stack.publish(event("e1"))
@@ -666,7 +664,7 @@ def test_failures_come_in_pages_by_the_time_of_their_events(stack: WebhookStack,
     assert stack.failures(webhook, after="nonsense").status == 400
 
 
-def test_a_fault_of_our_own_loses_nothing(stack: WebhookStack, receiver: Receiver) -> None:
+def test_a_throttled_table_loses_no_delivery(stack: WebhookStack, receiver: Receiver) -> None:
     stack.add(receiver.url)
     stack.publish(event("e1"))
 
@@ -749,7 +747,7 @@ def test_the_pauses_of_a_day_make_fewer_receives_than_a_dead_letter(
     assert stack.left() == 0
 
 
-def test_what_is_on_its_way_to_a_webhook_that_was_removed_ends(stack: WebhookStack, receiver: Receiver) -> None:
+def test_deliveries_to_a_removed_webhook_end(stack: WebhookStack, receiver: Receiver) -> None:
     webhook = stack.add(receiver.url)
     stack.publish(event("e1"))
     assert call(stack.api, routes.REMOVE_WEBHOOK, parameters={"webhookID": webhook["webhookID"]}).status == 200
@@ -761,7 +759,7 @@ def test_what_is_on_its_way_to_a_webhook_that_was_removed_ends(stack: WebhookSta
 # The routes
 
 
-def test_a_webhook_is_made_listed_and_removed_and_its_secret_shown_once(
+def test_a_webhook_is_created_listed_and_removed_and_its_secret_shown_once(
     stack: WebhookStack, receiver: Receiver
 ) -> None:
     made = stack.add(receiver.url, "JobFinished", "JobFailed", "JobFinished")
@@ -777,7 +775,7 @@ def test_a_webhook_is_made_listed_and_removed_and_its_secret_shown_once(
         assert call(stack.api, route, parameters={"webhookID": made["webhookID"]}).status == 404
 
 
-def test_every_fault_is_told_at_once_and_no_secret_with_it(stack: WebhookStack) -> None:
+def test_all_faults_are_listed_at_once_without_the_secret(stack: WebhookStack) -> None:
     body = {
         "userID": "a b",
         "url": "https://u:p@example.com/",
@@ -796,18 +794,18 @@ def test_every_fault_is_told_at_once_and_no_secret_with_it(stack: WebhookStack) 
 
 
 @pytest.mark.parametrize("secret", ["whsec_", "whsec_c2hvcnQ=", "nothing", "whsec_" + "A" * 200, "whsec_" + "*" * 40])
-def test_a_secret_that_is_none_is_refused(secret: str) -> None:
+def test_a_malformed_secret_is_refused(secret: str) -> None:
     assert not is_secret(secret)
 
 
-def test_a_user_has_so_many_webhooks(stack: WebhookStack, receiver: Receiver) -> None:
+def test_a_user_has_at_most_20_webhooks(stack: WebhookStack, receiver: Receiver) -> None:
     for _ in range(20):
         stack.add(receiver.url)
     body = {"userID": "ann", "url": receiver.url, "actions": ["JobStart"]}
     assert call(stack.api, routes.ADD_WEBHOOK, body).status == 409
 
 
-def test_no_secret_is_in_what_is_logged_of_a_webhook() -> None:
+def test_a_webhooks_representation_has_no_secret() -> None:
     webhook: Webhook = new("ann", "https://example.com/", ["JobStart"])
     assert webhook.secret not in f"{webhook} {webhook!r} {[webhook]}"
 
@@ -831,7 +829,7 @@ def test_no_secret_is_in_what_is_logged_of_a_webhook() -> None:
         ("http://outside.test/", ["93.184.215.14"], "use https"),
     ],
 )
-def test_an_address_that_is_not_public_is_refused_when_it_is_given(
+def test_a_webhook_at_a_private_address_is_refused(
     stack: WebhookStack, resolver: dict[str, list[list[str]]], url: str, found: list[str] | None, said: str
 ) -> None:
     if found is not None:
@@ -843,15 +841,13 @@ def test_an_address_that_is_not_public_is_refused_when_it_is_given(
     assert said in fault["detail"]
 
 
-def test_an_address_that_is_public_is_taken(stack: WebhookStack, resolver: dict[str, list[list[str]]]) -> None:
+def test_a_webhook_at_a_public_address_is_created(stack: WebhookStack, resolver: dict[str, list[list[str]]]) -> None:
     resolver["outside.test"] = [["93.184.215.14", "2606:4700::1"]]
     body = {"userID": "ann", "url": "https://outside.test/", "actions": ["JobStart"]}
     assert call(stack.strict, routes.ADD_WEBHOOK, body).status == 201
 
 
-def test_an_address_that_is_not_allowed_any_more_is_refused_at_delivery(
-    stack: WebhookStack, receiver: Receiver
-) -> None:
+def test_addresses_are_checked_again_at_delivery(stack: WebhookStack, receiver: Receiver) -> None:
     stack.add(receiver.url)
     stack.publish(event("e1"))
     assert len(stack.deliver(strict=True)) == 1
@@ -859,7 +855,7 @@ def test_an_address_that_is_not_allowed_any_more_is_refused_at_delivery(
     assert "no public address" in stack.listed()[0]["lastFailure"]
 
 
-def test_a_name_that_is_led_elsewhere_in_between_gets_nothing(
+def test_a_name_that_resolves_elsewhere_later_gets_no_delivery(
     receiver: Receiver, resolver: dict[str, list[list[str]]]
 ) -> None:
     resolver["rebound.test"] = [["127.0.0.1"], ["10.0.0.1"], ["10.0.0.1"]]
@@ -873,7 +869,7 @@ def test_a_name_that_is_led_elsewhere_in_between_gets_nothing(
     assert len(receiver.posts) == 1
 
 
-def test_a_second_address_is_tried_where_the_first_does_not_answer(
+def test_the_second_address_is_tried_when_the_first_does_not_answer(
     receiver: Receiver, resolver: dict[str, list[list[str]]]
 ) -> None:
     resolver["two.test"] = [["127.0.0.9", "127.0.0.1"]]
@@ -882,7 +878,7 @@ def test_a_second_address_is_tried_where_the_first_does_not_answer(
     assert len(receiver.posts) == 1
 
 
-def test_a_certificate_is_verified_against_the_name_though_the_address_is_pinned(
+def test_the_certificate_is_verified_against_the_name_not_the_address(
     resolver: dict[str, list[list[str]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resolver |= {"right.test": [["127.0.0.1"]], "wrong.test": [["127.0.0.1"]]}
@@ -928,7 +924,7 @@ def encoded(*events: Any) -> list[bytes]:
     return [json.dumps(event).encode() for event in events]
 
 
-def test_events_are_put_ten_a_call_and_progress_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bus_gets_ten_events_a_call_and_no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = Calls(monkeypatch)
     events = [event(f"e{n}") for n in range(12)] + [event("p", action="JobProgress")]
     assert Bus("bus").put(encoded(*events)) == {}
@@ -938,7 +934,7 @@ def test_events_are_put_ten_a_call_and_progress_is_not(monkeypatch: pytest.Monke
     assert json.loads(entry["Detail"]) == events[0]
 
 
-def test_entries_that_fail_are_put_again_and_those_that_never_can_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_entries_are_put_again_and_final_ones_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = Calls(monkeypatch)
     calls.codes = [["", "ThrottlingException", "MalformedDetail"], ["InternalFailure"], [""]]
     assert set(Bus("bus").put(encoded(event("e1"), event("e2"), event("e3")))) == {"e3"}
@@ -1037,7 +1033,7 @@ def test_an_event_costs_a_fraction_of_a_call(stack: WebhookStack, receiver: Rece
     assert calls == {"Query": 1, "SendMessageBatch": 20, "PutEvents": 20} | written
 
 
-def test_a_user_that_is_called_like_a_webhook_stops_no_other(stack: WebhookStack, receiver: Receiver) -> None:
+def test_a_user_named_like_a_webhook_stops_no_other(stack: WebhookStack, receiver: Receiver) -> None:
     webhook = stack.add(receiver.url)
     stranger = f"#{webhook['webhookID']}"
     assert call(stack.api, routes.WEBHOOKS, query={"userID": stranger}).body == []

@@ -23,16 +23,16 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("address", PUBLIC)
-def test_addresses_of_the_internet_are_public(address: str) -> None:
+def test_internet_addresses_are_public(address: str) -> None:
     assert addresses.is_public(address)
 
 
 @pytest.mark.parametrize("address", [address for kind in REFUSED.values() for address in kind])
-def test_all_others_are_not(address: str) -> None:
+def test_other_addresses_are_not_public(address: str) -> None:
     assert not addresses.is_public(address)
 
 
-def test_what_the_deployment_allows_is_found_in_every_form() -> None:
+def test_allowed_networks_match_every_form_of_an_address() -> None:
     allowed = addresses.networks(["127.0.0.0/8", "::1/128"])
     assert addresses.is_within("127.0.0.1", allowed)
     assert addresses.is_within("::ffff:127.0.0.1", allowed)
@@ -41,7 +41,7 @@ def test_what_the_deployment_allows_is_found_in_every_form() -> None:
     assert not addresses.is_within("::ffff:10.0.0.1", allowed)
 
 
-def test_a_url_is_taken_apart() -> None:
+def test_a_url_is_split_into_its_parts() -> None:
     assert addresses.parse("https://Example.com") == (True, "example.com", 443, "/")
     assert addresses.parse("http://127.0.0.1:8080/a/b?c=d&e") == (False, "127.0.0.1", 8080, "/a/b?c=d&e")
     assert addresses.parse("https://[2606:4700::1]:8443?x") == (True, "2606:4700::1", 8443, "/?x")
@@ -62,13 +62,13 @@ def test_a_url_is_taken_apart() -> None:
         ("https://exämple.com/", "ASCII"),
         ("https://example.com\\@127.0.0.1/", "backslashes"),
         ("https://example.com:0/", "port"),
-        ("https://example.com:99999/", "read"),
-        ("https://[::1/", "read"),
+        ("https://example.com:99999/", "valid"),
+        ("https://[::1/", "valid"),
         ("https://[fe80::1%25eth0]/", "host"),
-        ("https://[nothing]/", "read"),
+        ("https://[nothing]/", "valid"),
         ("https://example.com/" + "x" * 2048, "2048"),
     ],
 )
-def test_a_url_that_cannot_be_is_refused_with_the_reason(url: str, said: str) -> None:
+def test_an_unusable_url_is_refused_with_the_reason(url: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         addresses.parse(url)

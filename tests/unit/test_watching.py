@@ -27,7 +27,7 @@ def tell(*events: Event, seq: int = 7) -> list[FeedEvent]:
     return [encoded(Cursor(seq, n), event) for n, event in enumerate(events)]
 
 
-def test_a_query_says_what_is_watched_and_from_where() -> None:
+def test_a_query_gives_filters_and_a_start() -> None:
     assert read({}) == (Watch(), Start("now"))
     asked = {"userID": "ann", "jobID": "j1", "batchID": "b", "actions": "JobStart,JobFailed,,JobStart", "pack": "1"}
     watch, start = read(asked | {"after": "12.3", "ticket": "t"})
@@ -35,7 +35,7 @@ def test_a_query_says_what_is_watched_and_from_where() -> None:
     assert start == Start("after", "12.3")
 
 
-def test_what_is_empty_is_not_asked_for() -> None:
+def test_empty_parameters_count_as_missing() -> None:
     names = ("userID", "jobID", "batchID", "actions", "pack", "lastMod", "after", "ticket")
     assert read(dict.fromkeys(names, "")) == (Watch(), Start("now"))
 
@@ -77,7 +77,7 @@ def test_last_mod_is_a_time_in_seconds(text: str, start: Start) -> None:
         ({"after": "1", "lastMod": "1"}, "not both"),
     ],
 )
-def test_what_cannot_be_is_named(query: dict[str, str], said: str) -> None:
+def test_a_wrong_parameter_is_named(query: dict[str, str], said: str) -> None:
     with pytest.raises(BadParameter) as found:
         read(query)
     assert said in found.value.detail
@@ -85,17 +85,17 @@ def test_what_cannot_be_is_named(query: dict[str, str], said: str) -> None:
 
 
 @pytest.mark.parametrize("cursor", [Cursor(1), Cursor(1, 0), Cursor(1_700_000_000_000, 999_999)])
-def test_a_cursor_is_what_it_was_written_from(cursor: Cursor) -> None:
+def test_a_cursor_survives_writing_and_reading(cursor: Cursor) -> None:
     assert Cursor.read(str(cursor)) == cursor
 
 
 @pytest.mark.parametrize("text", ["", "a", "1.", ".1", "1.1234567", "1" * 16, "1 ", "1\n"])
-def test_nothing_else_is_a_cursor(text: str) -> None:
+def test_other_texts_are_no_cursors(text: str) -> None:
     with pytest.raises(ValueError, match=r"^"):
         Cursor.read(text)
 
 
-def test_cursors_lie_in_the_order_of_the_feed() -> None:
+def test_cursors_sort_in_the_order_of_the_feed() -> None:
     order = [Cursor(1), Cursor(2, 0), Cursor(2, 1), Cursor(2, 10), Cursor(2), Cursor(10, 0)]
     assert sorted(order, key=lambda cursor: cursor) == order
     assert [str(cursor) for cursor in order] == ["1", "2.0", "2.1", "2.10", "2", "10.0"]
@@ -120,7 +120,7 @@ def test_cursors_lie_in_the_order_of_the_feed() -> None:
         ),
     ],
 )
-def test_a_watcher_wants_what_fits_all_its_filters_and_is_found_under_the_narrowest(
+def test_an_event_must_match_all_filters_and_the_topic_is_the_narrowest(
     watch: Watch, topic: str, wanted: list[str]
 ) -> None:
     events = [event("ann", "j1", "A"), event("ann", "j2", "B"), event("bob", "j3", "A")]
@@ -156,7 +156,7 @@ def test_packed_frames_hold_as_many_events_as_fit(monkeypatch: pytest.MonkeyPatc
     assert [frame.before for frame in found] == [Cursor.read(body[0]["cursor"]).before for body in bodies]
 
 
-def test_nothing_wanted_is_no_frame() -> None:
+def test_without_a_matching_event_there_is_no_frame() -> None:
     for pack in (False, True):
         assert frames(Watch(userID="bob", pack=pack), tell(event())) == []
 
@@ -171,7 +171,7 @@ def test_nothing_wanted_is_no_frame() -> None:
         {"msg": "\x00" * LIMIT, "error": Failure("c", "\x00" * LIMIT, ["\x00" * LIMIT] * 9)},
     ],
 )
-def test_an_event_that_is_too_large_is_shortened_and_tells_where_all_of_it_is(large: dict[str, Any]) -> None:
+def test_a_too_large_event_is_truncated_and_links_to_the_whole(large: dict[str, Any]) -> None:
     (frame,) = frames(Watch(), tell(event(**large)))
     assert len(frame.body) < LIMIT
     said = json.loads(frame.body)
@@ -182,7 +182,7 @@ def test_an_event_that_is_too_large_is_shortened_and_tells_where_all_of_it_is(la
         assert said["error"]["code"] == "c"
 
 
-def test_an_event_that_fits_is_whole() -> None:
+def test_an_event_within_the_limit_is_not_truncated() -> None:
     said = json.loads(tell(event(msg="m" * 100_000))[0].body)
     assert len(said["msg"]) == 100_000
     assert said["job"] == {"userid": "ann", "jobid": "j1"}
@@ -194,7 +194,7 @@ def test_an_event_that_fits_is_whole() -> None:
     ("start", "place"),
     [(Start("after", "12.3"), "the cursor 12.3"), (Start("since", "1700000000250"), "the time 1700000000.250")],
 )
-def test_a_gap_tells_where_it_is(start: Start, place: str) -> None:
+def test_a_gap_frame_names_the_place(start: Start, place: str) -> None:
     said = json.loads(gap(start, Cursor(12), 1_700_000_001_234))
     assert said.keys() == {"action", "ts", "tsMs", "cursor", "msg"}
     assert said["cursor"] == "12"
