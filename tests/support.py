@@ -39,7 +39,7 @@ def call(
     query: dict[str, str] | None = None,
     headers: dict[str, str] | None = None,
 ) -> Answer:
-    """Call a REST handler as API Gateway does. What it answers must be as the API is described."""
+    """Call a REST handler as API Gateway does."""
     method, resource = route.split(" ")
     path = "/api" + resource.format(**(parameters or {}))
     text = body if body is None or isinstance(body, str) else json.dumps(body)
