@@ -20,7 +20,8 @@ from tests.e2e.conftest import Deployed, wait_for
 from tests.e2e.test_deployed import PICTURE, SOUND, Clips
 from tests.sizes import sized
 
-JOBS = sized(300, 2_000, 2_000)
+JOBS = sized(1_200, 2_000, 2_000)
+"""More than a page: expanding it takes long enough to be killed."""
 CROWD = sized(200, 500, 500)
 DEBUGGERS = 3
 
