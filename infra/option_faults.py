@@ -19,12 +19,12 @@ from elasticrecode.validation import Body
 from infra.option_formats import listed
 
 _ENVIRONMENT_BYTES = 4096 - 1024
-"""What Lambda takes as a function's environment, less what it has beside drops, presets, prefixes and queues."""
+"""Lambda's limit of a function's environment, less room for variables that options do not fill."""
 _PREFIX_BYTES = 2000
-"""Of that for prefixes at the most, so that there is room for queues."""
+"""The share of prefixes, so that there is room for queues."""
 _BUCKET_NAME = 63
 _QUEUE_BYTES = 80
-"""About what a queue's address takes beside its name, twice."""
+"""The bytes of a queue's URL, beside its name, which the setting holds twice."""
 _QUEUE_LISTS = ("cpuQueues", "gpuQueues", "vmafQueues")
 
 
@@ -34,13 +34,13 @@ def in_all(given: dict[str, Any]) -> list[Fault]:
 
 
 def _preset_faults(given: Mapping[str, Any]) -> Iterator[Fault]:
-    """What is wrong with the deployment's presets."""
+    """Faults of the deployment's presets."""
     named = given.get("presets")
     if not isinstance(named, dict):
         return
     for name, profile in named.items():
         if not presets.NAME.fullmatch(name):
-            yield Fault(f"/presets/{name}", f"must be called by {presets.NAME_RULE}")
+            yield Fault(f"/presets/{name}", f"must be named by {presets.NAME_RULE}")
         try:
             read_preset(Body(json.dumps({"profile": profile}).encode()))
         except Invalid as error:
@@ -56,24 +56,24 @@ def _preset_faults(given: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _name_presets(given: dict[str, Any]) -> Iterator[Fault]:
-    """Put the profiles of presets in the place of their names in drops; what is wrong with the names."""
-    named, asked = given.get("presets"), given.get("drops")
+    """Replace names of presets in drops by their profiles; faults of the names."""
+    named, listed_drops = given.get("presets"), given.get("drops")
     known = {**BUILT_IN, **(named if isinstance(named, dict) else {})}
-    if not isinstance(asked, list):
+    if not isinstance(listed_drops, list):
         return
-    given["drops"] = [dict(entry) if isinstance(entry, dict) else entry for entry in asked]
+    given["drops"] = [dict(entry) if isinstance(entry, dict) else entry for entry in listed_drops]
     for n, entry in enumerate(given["drops"]):
         profile = entry.get("profile") if isinstance(entry, dict) else None
         if not (isinstance(profile, dict) and "preset" in profile):
             continue
         body = ProfileBody(json.dumps({"profile": profile}).encode(), known)
         yield from (Fault(f"/drops/{n}{fault.pointer}", fault.detail) for fault in body.faults)
-        # With a name that is wrong all else is still looked at, as if it were right.
+        # After a wrong name any profile serves, so that the rest of the drop is checked, too.
         entry["profile"] = next(iter(BUILT_IN.values())) if body.faults else body.fields["profile"]
 
 
 def _faults(given: Mapping[str, Any]) -> list[Fault]:
-    """What no single option can say of itself."""
+    """Faults of options beside each other."""
     faults = []
     discovering = given.get("discovery") is True
     control = str(given.get("controlQueue"))
@@ -109,13 +109,13 @@ def _faults(given: Mapping[str, Any]) -> list[Fault]:
 
 
 def _prefix_bytes(given: Mapping[str, Any]) -> int:
-    """What prefixes take of a function's environment."""
+    """The bytes of prefixes in a function's environment."""
     named = prefixes.read(given.get("userPrefixes")).values()
     return len(msgspec.json.encode([each.with_bucket("-" * _BUCKET_NAME) for each in named]))
 
 
 def _auth_faults(given: Mapping[str, Any]) -> Iterator[Fault]:
-    """Options of one way to ask who calls, beside another."""
+    """Faults of options that belong to another value of `auth`."""
     auth = given.get("auth")
     for option, kind in (("userPool", "cognito"), ("jwtIssuer", "jwt"), ("jwtAudience", "jwt"), ("operators", "iam")):
         if given.get(option) and auth != kind:
@@ -126,20 +126,20 @@ def _auth_faults(given: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _drop_faults(given: Mapping[str, Any]) -> Iterator[Fault]:
-    """Drops that can't stand beside each other, or that don't fit into the environment of their function."""
+    """Faults of drops beside each other and the prefixes, and of drops too large for their function's environment."""
     yield from drops.faults(given.get("drops"))
     try:
-        asked = msgspec.convert(given.get("drops", []), list[Drop])
+        read = msgspec.convert(given.get("drops", []), list[Drop])
     except msgspec.ValidationError:
-        return  # told by the schema
+        return  # the schema reports it
     allowed = Prefixes([each.with_bucket("") for each in prefixes.read(given.get("userPrefixes")).values()])
-    for n, drop in enumerate(asked):
+    for n, drop in enumerate(read):
         place = drop.with_bucket("")
         yield from allowed.faults(drop.userid, "read", [(f"/{n}/prefix", f"s3://{place.bucket}/{place.prefix}")])
         yield from allowed.faults(drop.userid, "write", [(f"/{n}/output", place.output)])
     named = [entry.rsplit(":", 1)[-1] for option in _QUEUE_LISTS for entry in listed(str(given.get(option, "")))]
-    size = len(msgspec.json.encode([drop.with_bucket("-" * _BUCKET_NAME) for drop in asked]))
+    size = len(msgspec.json.encode([drop.with_bucket("-" * _BUCKET_NAME) for drop in read]))
     size += sum(2 * len(name) + _QUEUE_BYTES for name in named)
-    if asked and size > _ENVIRONMENT_BYTES:
+    if read and size > _ENVIRONMENT_BYTES:
         detail = f"take {size} bytes with the addresses of queues; a function's settings take {_ENVIRONMENT_BYTES}"
         yield Fault("", f"{detail}: name fewer, or with shorter profiles")

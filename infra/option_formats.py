@@ -14,7 +14,7 @@ _QUEUE_ARN = re.compile(r"arn:aws[a-z-]*:sqs:[a-z0-9-]+:\d{12}:[\w-]{1,80}", re.
 _CLUSTER = re.compile(r"(arn:aws[a-z-]*:eks:[a-z0-9-]+:\d{12}:cluster/)?[0-9A-Za-z][\w-]{0,99}", re.ASCII)
 _TAG = re.compile(r"tag:[^=,]{1,128}=[^,]{0,256}")
 _ORIGIN = re.compile(r"https?://([a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:]+\])(:\d{1,5})?", re.ASCII)
-"""As browsers write it, in small letters; a port only where it is not the scheme's own."""
+"""As browsers write it: in lower case, and with a port only if it is not the scheme's default."""
 _DOMAIN = re.compile(r"(\*\.)?([a-z0-9-]+\.)+[a-z0-9-]+", re.ASCII)
 _WEB_ACL = re.compile(r"arn:aws[a-z-]*:wafv2:[a-z0-9-]+:\d{12}:(global|regional)/webacl/[\w-]+/[\w-]+", re.ASCII)
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
@@ -54,7 +54,7 @@ FORMATS = {
     "queue-name": (lambda text: _QUEUE_NAME.fullmatch(text) is not None, "an SQS queue name"),
     "queue-list": (
         _is_queue_list,
-        "different SQS queue names (made here) or ARNs (existing queues), with commas between",
+        "different SQS queue names (of new queues) or ARNs (of existing queues), comma-separated",
     ),
     "queue-patterns": (
         lambda text: all(re.fullmatch(r"[\w-][\w*-]{0,79}", entry, re.ASCII) for entry in listed(text)),
@@ -65,7 +65,7 @@ FORMATS = {
             _TAG.fullmatch(text) is not None
             or (len(set(listed(text))) == len(listed(text)) and all(map(_CLUSTER.fullmatch, listed(text))))
         ),
-        "different names or ARNs of EKS clusters, with commas between, or one tag:key=value for all that have it",
+        "different names or ARNs of EKS clusters, comma-separated, or one tag:key=value for all that have it",
     ),
     "topic": (
         lambda text: re.fullmatch(r"(arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[\w-]{1,256})?", text, re.ASCII) is not None,
@@ -73,11 +73,11 @@ FORMATS = {
     ),
     "origin-list": (
         lambda text: listed(text) == ["*"] or all(map(_ORIGIN.fullmatch, listed(text))),
-        "origins of web pages, such as https://app.example.com, with commas between; * for any, or empty for none",
+        "origins of web pages, such as https://app.example.com, comma-separated; * for any, or empty for none",
     ),
     "domain-list": (
         lambda text: all(_DOMAIN.fullmatch(entry) for entry in listed(text)),
-        "domain names such as video.example.com, with commas between",
+        "domain names such as video.example.com, comma-separated",
     ),
     "certificate": (
         lambda text: (
@@ -87,13 +87,13 @@ FORMATS = {
     ),
     "web-acls": (
         _is_acl_list,
-        "ARNs of WAF web ACLs, at most a global and a regional one, with a comma between",
+        "ARNs of WAF web ACLs, at most a global and a regional one, comma-separated",
     ),
     "bucket-list": (
         lambda text: all(_BUCKET.fullmatch(entry) for entry in listed(text)),
-        "names of S3 buckets, with commas between",
+        "names of S3 buckets, comma-separated",
     ),
-    "network-list": (_is_network_list, "networks in CIDR notation such as 10.1.0.0/16, with commas between"),
+    "network-list": (_is_network_list, "networks in CIDR notation such as 10.1.0.0/16, comma-separated"),
     "table-name": (lambda text: re.fullmatch(r"[\w.-]{3,255}", text, re.ASCII) is not None, "a DynamoDB table name"),
     "stack-name": (
         lambda text: re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,100}", text) is not None,
@@ -109,11 +109,11 @@ FORMATS = {
     ),
     "issuer": (
         lambda text: re.fullmatch(r"(https://[^\s?#/]+(/[^\s?#]*)?)?", text, re.ASCII) is not None,
-        "the https URL of an OpenID issuer as its tokens have it, or empty",
+        "the https URL of an OpenID issuer as in its tokens, or empty",
     ),
     "principal-list": (
         lambda text: all(re.fullmatch(r"[\w+=,.@-]{1,64}", entry, re.ASCII) for entry in listed(text)),
-        "names of IAM roles and users, with commas between",
+        "names of IAM roles and users, comma-separated",
     ),
     "execute-api": (
         lambda text: re.fullmatch(r"https?://\S*\{apiId\}\S*", text) is not None,

@@ -51,7 +51,7 @@ def bucket(**changes: Any) -> dict[str, Any]:
     return found
 
 
-def test_without_drops_there_is_nothing_of_them() -> None:
+def test_without_drops_the_template_has_no_resource_of_drops() -> None:
     text = json.dumps(template())
     assert "Drops" not in text
     assert '"s3.amazonaws.com"' not in text
@@ -60,13 +60,13 @@ def test_without_drops_there_is_nothing_of_them() -> None:
     assert template(drops="[]") == template()
 
 
-def test_drops_may_stand_in_a_file_or_on_the_command_line() -> None:
+def test_drops_are_read_from_cdk_json_and_from_the_command_line() -> None:
     told = options.read(CONTEXT | {"drops": OWN})
     assert told == options.read(CONTEXT | {"drops": as_text(*OWN)})
     assert [(drop.prefix, drop.suffixes, drop.priority) for drop in told.drops] == [("in/", [".mp4", ".mov"], 0)]
 
 
-def test_a_drop_may_name_a_preset_and_is_told_when_there_is_none_of_that_name() -> None:
+def test_a_drop_names_a_preset_and_an_unknown_name_is_refused() -> None:
     named = given_drop(profile={"preset": "ours"}), given_drop(prefix="more/", profile={"preset": "h264-360p"})
     ours = {"ours": PROFILE}
     (first, second) = options.read(CONTEXT | {"drops": as_text(*named), "presets": ours}).drops
@@ -77,7 +77,7 @@ def test_a_drop_may_name_a_preset_and_is_told_when_there_is_none_of_that_name() 
     assert "must be one of" in found["drops/0/profile/preset"]
 
 
-def test_the_products_own_bucket_tells_its_queue_and_needs_no_function_for_that() -> None:
+def test_the_media_bucket_notifies_the_queue_without_a_custom_resource() -> None:
     changes = {"drops": as_text(*OWN)}
     told = bucket(**changes)
     queues = told["Properties"]["NotificationConfiguration"]["QueueConfigurations"]
@@ -94,7 +94,7 @@ def test_the_products_own_bucket_tells_its_queue_and_needs_no_function_for_that(
     assert "Custom::" not in json.dumps(template(frontDoor="none", **changes))
 
 
-def test_a_bucket_that_exists_keeps_its_notifications_and_gets_those_of_its_drops() -> None:
+def test_an_existing_bucket_keeps_its_notifications_beside_those_of_drops() -> None:
     (told,) = properties("Custom::S3BucketNotifications", drops=as_text(*MIXED))
     assert (told["BucketName"], told["Managed"]) == ("theirs", False)
     (queue,) = told["NotificationConfiguration"]["QueueConfigurations"]
@@ -103,7 +103,7 @@ def test_a_bucket_that_exists_keeps_its_notifications_and_gets_those_of_its_drop
     assert len(bucket(drops=as_text(*MIXED))["Properties"]["NotificationConfiguration"]["QueueConfigurations"]) == 3
 
 
-def test_the_function_knows_each_drop_with_its_buckets() -> None:
+def test_the_function_has_each_drop_with_the_names_of_its_buckets() -> None:
     changes = {"drops": as_text(*MIXED)}
     found = template(**changes)["Resources"][function("collect", **changes)]["Properties"]
     text = json.dumps(found["Environment"]["Variables"]["DROPS"])
@@ -116,7 +116,7 @@ def test_the_function_knows_each_drop_with_its_buckets() -> None:
     assert queue["DeletionPolicy"] == "Retain"
 
 
-def test_the_function_may_look_at_what_its_drops_cover_and_do_nothing_else() -> None:
+def test_the_function_may_read_only_what_its_drops_cover() -> None:
     changes = {"drops": as_text(*MIXED)}
     granted = {action for entry in statements("collect", **changes) for action in entry["Action"]}
     used = {"dynamodb:PutItem", "dynamodb:Query", "s3:GetObject", "s3:ListBucket"}
@@ -126,7 +126,7 @@ def test_the_function_may_look_at_what_its_drops_cover_and_do_nothing_else() -> 
     assert ends == sorted(["/in/*.mp4", "/in/*.mov", ":s3:::theirs/*", "/more/*"])
 
 
-def test_files_that_are_left_out_or_wait_raise_an_alarm() -> None:
+def test_files_that_are_left_out_or_late_raise_an_alarm() -> None:
     told, before = (
         {alarm["AlarmDescription"] for alarm in properties("AWS::CloudWatch::Alarm", drops=drops)}
         for drops in (as_text(*OWN), "[]")
@@ -159,13 +159,13 @@ def test_files_that_are_left_out_or_wait_raise_an_alarm() -> None:
          "profile/ec2/platform", "must agree with"),
     ],
 )  # fmt: skip
-def test_a_wrong_drop_is_told_with_its_place(drop: dict[str, Any], pointer: str, said: str) -> None:
+def test_a_fault_of_a_drop_has_its_pointer(drop: dict[str, Any], pointer: str, said: str) -> None:
     found = faults(drops=[*MIXED[1:], given_drop(**drop)])
     assert list(found) == [f"drops/2/{pointer}"]
     assert said in found[f"drops/2/{pointer}"]
 
 
-def test_all_faults_of_all_drops_are_told_at_once() -> None:
+def test_all_faults_of_all_drops_are_reported_at_once() -> None:
     wrong = [
         given_drop(priority=-1),
         {"prefix": 3},
@@ -179,13 +179,13 @@ def test_all_faults_of_all_drops_are_told_at_once() -> None:
 
 
 @pytest.mark.parametrize("drops", ["in/", '[{"prefix": "in/",}]', "{}", 3, [[]], ["x"], [None]])
-def test_what_is_no_list_of_drops_is_said_to_be_none(drops: Any) -> None:
+def test_a_value_that_is_no_list_of_drops_is_refused(drops: Any) -> None:
     (pointer,) = faults(drops=drops)
     assert pointer in ("drops", "drops/0")
     assert "must be an " in faults(drops=drops)[pointer]
 
 
-def test_drops_that_do_not_fit_into_a_functions_environment_are_refused() -> None:
+def test_drops_too_large_for_a_functions_environment_are_refused() -> None:
     few, many = ([given_drop(prefix=f"{n}/") for n in range(count)] for count in (10, 14))
     assert options.read(CONTEXT | {"drops": few}).drops
     (pointer,) = faults(drops=many)
@@ -195,7 +195,7 @@ def test_drops_that_do_not_fit_into_a_functions_environment_are_refused() -> Non
     assert list(faults(drops=few, gpuQueues=queues)) == ["drops"]
 
 
-def test_what_is_accepted_fits_whatever_the_names_turn_out_to_be() -> None:
+def test_accepted_drops_fit_the_environment_with_the_longest_names() -> None:
     few = as_text(*(given_drop(prefix=f"{n}/") for n in range(10)))
     found = template(drops=few, jobsTable="j" * 255)["Resources"]
     longest = {"AWS::Region": "us-gov-west-1", "AWS::AccountId": "1" * 12, "AWS::URLSuffix": "amazonaws.com.cn"}

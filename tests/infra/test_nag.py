@@ -1,6 +1,6 @@
-"""cdk-nag's AwsSolutions pack: what it finds and is not mended is acknowledged here, one resource at a time.
+"""Findings of cdk-nag's AwsSolutions pack that stay, acknowledged for one resource each.
 
-A finding that is not acknowledged fails, and so does an acknowledgement that nothing is found for.
+A finding without an acknowledgement fails the test, and so does an acknowledgement without a finding.
 """
 
 import json
@@ -31,7 +31,7 @@ NAGGED: dict[str, dict[str, Any]] = {
 
 
 class Acknowledged(NamedTuple):
-    """One finding at one resource, below the stack, and why it stays."""
+    """A finding of a rule at a resource, by its path below the stack, and the reason why it stays."""
 
     rule: str
     path: str
@@ -48,14 +48,13 @@ def acknowledged(chosen: Options) -> Iterator[Acknowledged]:
         yield Acknowledged(
             "COG2",
             pool,
-            "A second factor is each user's to switch on. Services and scripts sign in here, too, and can't give one; "
-            "who wants it of all names a pool of his own with userPool.",
+            "Users can switch on a second factor. Services and scripts sign in here, too, and cannot give one. To "
+            "require it of all users, name your own pool with userPool.",
         )
         yield Acknowledged(
             "COG8",
             pool,
-            "The Plus plan is paid for each user. There is no sign-up, and a pool that has it can be named with "
-            "userPool.",
+            "The Plus plan is billed by user. The pool has no sign-up; name a pool with that plan with userPool.",
         )
 
 
@@ -67,77 +66,78 @@ def at_the_apis(chosen: Options) -> Iterator[Acknowledged]:
     yield Acknowledged(
         "APIG2",
         "Api/Rest/Resource",
-        "The functions check bodies, queries and paths themselves and name every fault with its place. API Gateway's "
-        "validator would refuse with one sentence and no place.",
+        "The functions validate bodies, queries and paths and report every fault with its pointer. API Gateway's "
+        "validator reports one sentence without a pointer.",
     )
     if not chosen.webAcls:
         yield Acknowledged(
             "APIG3",
             "Api/Rest/DeploymentStage.api/Resource",
-            "A web ACL is paid for by the month and by the request, and its rules are its owner's. Its ARN goes into "
-            "webAcls. What it would count is counted: by user, and by API Gateway for all.",
+            "A web ACL is billed by month and request, and its owner writes its rules. Option webAcls takes its "
+            "ARN. Requests are limited by user, and by API Gateway for all users together.",
         )
     for name in ("disconnect", "default"):
         yield Acknowledged(
-            "APIG4", sockets.format(name), "API Gateway asks who it is at $connect only; a connection is one caller's."
+            "APIG4",
+            sockets.format(name),
+            "API Gateway authenticates at $connect only; a connection belongs to one caller.",
         )
     if chosen.auth == "none":
-        open_ = "Option auth=none asks nobody. It has to be spelt out, and synthesis warns of it."
+        open_ = "Option auth=none has to be chosen, and synthesis warns of it."
         for path in methods | {sockets.format("connect")}:
             yield Acknowledged("APIG4", path, open_)
     if chosen.auth != "cognito":
         for path in methods:
-            yield Acknowledged("COG4", path, f"Option auth={chosen.auth} asks for something else than Cognito's users.")
+            yield Acknowledged("COG4", path, f"Option auth={chosen.auth} does not use Cognito.")
     for path in {f"{path}/ANY/Resource" for path in paths.values()}:
         for rule in ("APIG4", "COG4"):
             yield Acknowledged(
                 rule,
                 path,
-                "Methods that the path does not have are refused, and what browsers ask before another origin's page "
-                "may ask has no token; nothing comes of either.",
+                "The method answers 405 for methods that the path does not have, and CORS preflight requests, which "
+                "have no token. Neither has an effect.",
             )
     for route in PUBLIC_ROUTES if chosen.auth != "none" else ():
         path = f"{paths[route]}/{route.split(' ')[0]}/Resource"
-        public = "What the API is like, and that it is there, anybody may know; both answers are the same for all."
+        public = "The health check and the OpenAPI document are public and the same for all callers."
         yield Acknowledged("APIG4", path, public)
         if chosen.auth == "cognito":
             yield Acknowledged("COG4", path, public)
     yield Acknowledged(
         "IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs]",
         "Api/Rest/CloudWatchRole/Resource",
-        "API Gateway has one role for the logs of all APIs of the account. It is what AWS's own policy for it says; a "
-        "narrower one would take their logs from the others.",
+        "API Gateway has one role for the logs of all APIs of the account, with AWS's own policy. A narrower one would "
+        "end the logs of other APIs.",
     )
 
 
 def at_the_front_door(chosen: Options) -> Iterator[Acknowledged]:
     distribution = "FrontDoor/Distribution/Resource"
-    yield Acknowledged("CFR1", distribution, "No country is meant to be kept out; a web ACL can do it.")
+    yield Acknowledged("CFR1", distribution, "No country is excluded; a web ACL can do that.")
     yield Acknowledged(
         "CFR3",
         distribution,
-        "CloudFront's standard logs have the query in them, and with it the tickets that open WebSockets. Both APIs "
-        "and the site's bucket log each request, without.",
+        "CloudFront's standard logs contain the query, and with it the tickets that open WebSockets. Both APIs and the "
+        "site's bucket log each request without the query.",
     )
     if not chosen.webAcls:
         yield Acknowledged(
             "CFR2",
             distribution,
-            "A web ACL is paid for by the month and by the request, and its rules are its owner's. Its ARN goes into "
-            "webAcls.",
+            "A web ACL is billed by month and request, and its owner writes its rules. Option webAcls takes its ARN.",
         )
     if not chosen.domains:
         yield Acknowledged(
             "CFR4",
             distribution,
-            "The certificate of CloudFront's own name allows no other setting. With domains and certificate it is TLS "
-            "1.2 and newer.",
+            "The certificate of CloudFront's own domain name allows no other setting. With the options domains and "
+            "certificate the minimum is TLS 1.2.",
         )
     helper = "Custom::CDKBucketDeployment8693BB64968944B69AAFB0CC9EB8756C"
     role, policy = f"{helper}/ServiceRole/Resource", f"{helper}/ServiceRole/DefaultPolicy/Resource"
-    why = "CDK's own function that copies the site's files while the stack is deployed. It may change the site's bucket"
-    yield Acknowledged("L1", f"{helper}/Resource", f"{why}; its runtime is CDK's to choose.")
-    yield Acknowledged(BASIC_EXECUTION, role, f"{why} and write logs; its role is CDK's to make.")
+    why = "CDK's own function that copies the site's files during the deployment. It may change the site's bucket"
+    yield Acknowledged("L1", f"{helper}/Resource", f"{why}; CDK chooses its runtime.")
+    yield Acknowledged(BASIC_EXECUTION, role, f"{why} and write logs; CDK creates its role.")
     for found in (
         "Action::s3:Abort*",
         "Action::s3:DeleteObject*",
@@ -147,9 +147,11 @@ def at_the_front_door(chosen: Options) -> Iterator[Acknowledged]:
         "Resource::<FrontDoorSite30DBD1FB.Arn>/*",
         "Resource::arn:<AWS::Partition>:s3:::cdk-hnb659fds-assets-<AWS::AccountId>-<AWS::Region>/*",
     ):
-        yield Acknowledged(f"IAM5[{found}]", policy, f"{why}, and read what the deployment uploaded.")
+        yield Acknowledged(f"IAM5[{found}]", policy, f"{why}, and read the files that the deployment uploaded.")
     yield Acknowledged(
-        "IAM5[Resource::*]", policy, f"{why}, and make CloudFront forget what has changed, which CDK grants for all."
+        "IAM5[Resource::*]",
+        policy,
+        f"{why}, and invalidate CloudFront's cache, which CDK grants for all distributions.",
     )
 
 
@@ -157,16 +159,17 @@ def at_what_is_stored(chosen: Options) -> Iterator[Acknowledged]:
     yield Acknowledged(
         "DDB3",
         "Storage/Connections/Resource",
-        "It holds WebSockets, which live two hours, and tickets, which live a minute. Brought back they were nobody's.",
+        "It holds WebSocket connections, which last two hours, and tickets, which last a minute.",
     )
     if chosen.auth != "none":
-        yield Acknowledged("DDB3", "Storage/Rates/Resource", "It holds counts of the present minute.")
+        yield Acknowledged("DDB3", "Storage/Rates/Resource", "It holds the counts of the current minute.")
     for name, why in {
-        "Batches/Surveys": "A batch waits for it. It is tried until it is looked through, or found to be unreadable, "
-        "which fails the batch; SurveysLate tells when that takes long.",
-        "Batches/Pages": "Jobs wait for it: a page set aside would be jobs that never were. PagesLate tells when one "
-        "does not come through.",
-        "Batches/Tallies": "Counts wait for it: one set aside would be a batch that never ends. TalliesLate tells.",
+        "Batches/Surveys": "A batch waits for each message. It is retried until the inputs are surveyed, or are "
+        "unreadable, which fails the batch. The alarm SurveysLate reports delays.",
+        "Batches/Pages": "A page among dead letters would be jobs that are never created. The alarm PagesLate reports "
+        "delays.",
+        "Batches/Tallies": "A count among dead letters would be a batch that never ends. The alarm TalliesLate reports "
+        "delays.",
     }.items():
         yield Acknowledged("SQS3", f"{name}/Resource", why)
 
@@ -182,21 +185,23 @@ def in_policies(chosen: Options) -> Iterator[Acknowledged]:
 
     ending = ["Disconnect"] if chosen.auth in ("cognito", "jwt") else []
     socket = "arn:<AWS::Partition>:execute-api:<AWS::Region>:<AWS::AccountId>:<SocketApiSocketsCE085576>/ws"
-    connections = "A connection's id is made when it is opened; only those of this API's stage fit."
+    connections = (
+        "API Gateway creates the id of a connection when it is opened; the pattern matches those of this stage."
+    )
     yield from wildcard(f"{socket}/POST/@connections/*", ("Push", "Replay", "Sockets"), connections)
     yield from wildcard(f"{socket}/DELETE/@connections/*", ("Replay", *ending), connections)
     yield from wildcard(
         "*",
         ("Dispatch", "Append", "Publish", "Push", "Replay"),
-        "dynamodb:ListStreams, which knows no resource; what may be read is one stream.",
+        "dynamodb:ListStreams takes no resource; only one stream may be read.",
     )
-    files = "Objects under what was configured; what they are called is their owners' to say."
+    files = "Objects under configured prefixes, whose names their owners choose."
     yield from wildcard("<StorageMedia9333CB25.Arn>/*", ["Survey"], files)
     for objects in most(chosen):
         yield Acknowledged(
             f"IAM5[Resource::arn:<AWS::Partition>:s3:::{objects}*]",
             "JobAccess/Role/DefaultPolicy/Resource",
-            "The most that jobs may do; a session policy names the objects of each job.",
+            "The most that any job may do; a session policy names the objects of each job.",
         )
     dropping = ["Collect"] if chosen.drops else []
     if chosen.batchBuckets:
@@ -207,19 +212,19 @@ def in_policies(chosen: Options) -> Iterator[Acknowledged]:
         yield Acknowledged(
             BASIC_EXECUTION,
             "BucketNotificationsHandler050a0587b7544547bf325f094a3db834/Role/Resource",
-            "CDK's own function that adds a notification to a bucket that exists, while the stack is deployed; its "
-            "role is CDK's to make.",
+            "CDK's own function that adds a notification to an existing bucket during the deployment; CDK creates its "
+            "role.",
         )
     if chosen.discovery:
         queues = "arn:<AWS::Partition>:sqs:<AWS::Region>:<AWS::AccountId>"
-        why = "Queues that workers bring along are not known yet; discoveredQueues says how they may be called."
+        why = "Queues of discovered workers are unknown at synthesis; discoveredQueues has the patterns of their names."
         for pattern in options.listed(chosen.discoveredQueues):
             yield Acknowledged(f"IAM5[Resource::{queues}:{pattern}]", WORKERS, why)
             yield from wildcard(f"{queues}:{pattern}", ("Discover", "Dispatch", "Reconcile", "Workers"), why)
 
 
 def most(chosen: Options) -> set[str]:
-    """What begins the objects that jobs may read or write at the most."""
+    """The prefixes of all objects that jobs may read or write."""
     own = "<StorageMedia9333CB25>"
     drops = [drop.with_bucket(own) for drop in chosen.drops]
     named = {f"{name}/" for name in options.listed(chosen.batchBuckets)}
@@ -228,7 +233,7 @@ def most(chosen: Options) -> set[str]:
 
 
 @pytest.mark.parametrize("mode", NAGGED)
-def test_every_finding_is_mended_or_acknowledged_at_its_resource_with_a_reason(mode: str, tmp_path: Path) -> None:
+def test_cdk_nag_finds_only_what_is_acknowledged_with_a_reason(mode: str, tmp_path: Path) -> None:
     app = App(context=CONTEXT | NAGGED[mode] | {"aws:cdk:bundling-stacks": []}, outdir=str(tmp_path))
     chosen = options.read(app.node.get_all_context())
     stack = ControlPlane(app, chosen)
@@ -244,7 +249,7 @@ def test_every_finding_is_mended_or_acknowledged_at_its_resource_with_a_reason(m
     known = list(acknowledged(chosen))
     assert len(known) == len({(each.rule, each.path) for each in known})
     print(f"{mode}: {len(found)} findings, {len(known)} acknowledged")
-    told = {(each.rule, each.path) for each in known}
-    assert (sorted(found - told), sorted(told - found)) == ([], []), (
-        "what is not acknowledged, and what is and was not found"
+    expected = {(each.rule, each.path) for each in known}
+    assert (sorted(found - expected), sorted(expected - found)) == ([], []), (
+        "findings without an acknowledgement, and acknowledgements without a finding"
     )

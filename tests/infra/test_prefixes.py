@@ -51,7 +51,7 @@ def _plain(arn: Any) -> str:
     return text.removeprefix("arn:aws:s3:::")
 
 
-def test_the_role_for_jobs_has_what_the_prefixes_allow_the_user_of_its_tag_and_nothing_else() -> None:
+def test_the_role_for_jobs_allows_only_the_prefixes_of_the_tagged_user() -> None:
     _, may = role(userPrefixes=as_text(*PREFIXES), batchBuckets="films", drops="[]")
     tag = "${aws:PrincipalTag/userID}"
     assert may.keys() == {READ} | WRITE
@@ -60,7 +60,7 @@ def test_the_role_for_jobs_has_what_the_prefixes_allow_the_user_of_its_tag_and_n
         assert may[action] == {f"own/users/{tag}/*", f"inbox/{tag}/*"}
 
 
-def test_without_prefixes_the_role_has_the_media_bucket_and_what_other_options_name() -> None:
+def test_without_prefixes_the_role_allows_the_buckets_that_options_name() -> None:
     drops = [given_drop(), given_drop(bucket="theirs", prefix="raw/", output="s3://results/x/")]
     _, may = role(batchBuckets="films", drops=json.dumps(drops))
     assert {each for each in may[READ] if not each.startswith("own/")} == {"films/*", "theirs/raw/*"}
@@ -71,11 +71,11 @@ def test_without_prefixes_the_role_has_the_media_bucket_and_what_other_options_n
     assert role()[1] == {action: {"own/*"} for action in {READ} | WRITE}
 
 
-def test_prefixes_that_are_only_read_let_nothing_be_written() -> None:
+def test_read_prefixes_grant_no_writing() -> None:
     assert role(userPrefixes=as_text(PREFIXES[1]))[1] == {READ: {"library/films/*"}}
 
 
-def test_roles_of_the_account_take_it_with_the_user_as_a_tag() -> None:
+def test_roles_of_the_account_may_assume_the_role_with_a_tag() -> None:
     ((statement,),) = (role()[0]["Statement"],)
     assert statement["Action"] == ["sts:AssumeRole", "sts:TagSession"]
     assert json.dumps(statement["Principal"]).count(":root") == 1
@@ -83,7 +83,7 @@ def test_roles_of_the_account_take_it_with_the_user_as_a_tag() -> None:
 
 
 @pytest.mark.parametrize("name", ["submit", "vmaf", "batch", "survey"])
-def test_what_checks_files_is_told_the_prefixes(name: str) -> None:
+def test_functions_that_check_files_have_the_prefixes(name: str) -> None:
     text = "".join(
         part if isinstance(part, str) else "own"
         for part in environment(name, userPrefixes=as_text(*PREFIXES))["USER_PREFIXES"]["Fn::Join"][1]
@@ -97,7 +97,7 @@ def test_what_checks_files_is_told_the_prefixes(name: str) -> None:
     assert json.loads(environment(name)["USER_PREFIXES"]) == []
 
 
-def test_prefixes_may_stand_in_a_file_or_on_the_command_line() -> None:
+def test_prefixes_are_read_from_cdk_json_and_from_the_command_line() -> None:
     told = options.read(CONTEXT | {"userPrefixes": PREFIXES})
     assert told == options.read(CONTEXT | {"userPrefixes": as_text(*PREFIXES)})
     assert [each.access for each in told.userPrefixes] == ["read-write", "read", "write"]
@@ -111,13 +111,13 @@ def test_prefixes_may_stand_in_a_file_or_on_the_command_line() -> None:
         "./", "x" * 512 + "/", "s3://Media/x/", "a\n/",
     ],
 )  # fmt: skip
-def test_what_can_be_no_prefix_is_refused(prefix: str) -> None:
+def test_an_invalid_prefix_is_refused(prefix: str) -> None:
     found = faults(userPrefixes=[PREFIXES[0], {"prefix": prefix}])
     assert list(found) == ["userPrefixes/1/prefix"]
     assert "{userID} for the user" in found["userPrefixes/1/prefix"]
 
 
-def test_all_that_is_wrong_is_named_at_once() -> None:
+def test_all_faults_of_all_prefixes_are_reported_at_once() -> None:
     wrong = [
         {"prefix": "x"},
         {"prefix": "{userID}/", "access": "all"},
@@ -135,7 +135,7 @@ def test_all_that_is_wrong_is_named_at_once() -> None:
         assert list(faults(userPrefixes=text)) == ["userPrefixes"]
 
 
-def test_more_than_a_functions_environment_has_room_for_is_refused() -> None:
+def test_prefixes_too_large_for_a_functions_environment_are_refused() -> None:
     many = [{"prefix": f"s3://bucket-{n}/users/{{userID}}/"} for n in range(40)]
     assert "have room for" in faults(userPrefixes=many)["userPrefixes"]
     house = {f"p{n}": {"vmaf": {"scale": "720p", "min": 90.5, "psnr": "enable"}} for n in range(35)}
@@ -144,7 +144,7 @@ def test_more_than_a_functions_environment_has_room_for_is_refused() -> None:
     assert "beside the queues and userPrefixes" in said["presets"]
 
 
-def test_a_drop_takes_and_puts_files_only_where_its_user_may() -> None:
+def test_a_drop_reads_and_writes_only_in_its_users_prefixes() -> None:
     mine = given_drop(userid="ann", prefix="users/ann/in/", output="users/ann/out/")
     theirs = given_drop(userid="bob", prefix="users/ann/more/", output="s3://results/")
     shared = given_drop(userid="bob", bucket="library", prefix="films/", output="s3://inbox/bob/")

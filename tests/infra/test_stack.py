@@ -101,7 +101,7 @@ def faults(**changes: Any) -> dict[str, str]:
         ({"presets": 7}, "an object"),
     ],
 )
-def test_a_wrong_option_is_named(changes: dict[str, Any], said: str) -> None:
+def test_a_wrong_option_is_reported_by_name(changes: dict[str, Any], said: str) -> None:
     found = faults(**changes)
     assert list(found) == list(changes)
     assert said in found[next(iter(changes))]
@@ -112,7 +112,7 @@ GLOBAL = "arn:aws:wafv2:us-east-1:123456789012:global/webacl/front/0a-1b"
 REGIONAL = "arn:aws:wafv2:eu-west-1:123456789012:regional/webacl/api/0a-1b"
 
 
-def test_a_front_door_has_domains_with_a_certificate_where_cloudfront_looks_for_it() -> None:
+def test_domains_need_a_certificate_in_us_east_1() -> None:
     elsewhere = CERTIFICATE.replace("us-east-1", "eu-west-1")
     found = faults(domains="video example", certificate=elsewhere)
     assert "domain names" in found["domains"]
@@ -128,7 +128,7 @@ def test_a_front_door_has_domains_with_a_certificate_where_cloudfront_looks_for_
     }  # fmt: skip
 
 
-def test_firewalls_stand_before_what_they_are_for() -> None:
+def test_web_acls_protect_the_front_door_and_the_rest_api() -> None:
     assert "WAF web ACLs" in faults(webAcls=f"{REGIONAL},{REGIONAL}")["webAcls"]
     asked = {"webAcls": f"{GLOBAL},{REGIONAL}"}
     (distribution,) = resources("AWS::CloudFront::Distribution", **asked)
@@ -142,7 +142,7 @@ def test_discovery_off_and_no_queue_named_is_refused() -> None:
     assert "at least one of cpuQueues" in faults(cpuQueues="", gpuQueues="", vmafQueues="")["discovery"]
 
 
-def test_a_list_of_commas_names_no_queue() -> None:
+def test_a_queue_list_of_only_commas_is_empty() -> None:
     assert "at least one of cpuQueues" in faults(cpuQueues=" , ", vmafQueues="")["discovery"]
 
 
@@ -154,7 +154,7 @@ def test_a_list_of_commas_names_no_queue() -> None:
         ({"gpuQueues": "arn:aws:sqs:eu-west-1:123456789012:ffmpeg_job"}, "gpuQueues", "cpuQueues"),
     ],
 )
-def test_a_queue_has_one_purpose(changes: dict[str, str], option: str, other: str) -> None:
+def test_a_queue_cannot_be_in_two_options(changes: dict[str, str], option: str, other: str) -> None:
     found = faults(**changes)
     assert list(found) == [option]
     assert f"which is {other}'s already" in found[option]
@@ -196,7 +196,7 @@ def test_the_deployments_presets_reach_the_functions_that_need_them(name: str) -
     assert json.loads(environment(name)["PRESETS"]) == {}
 
 
-def test_presets_are_json_on_the_command_line_and_plain_in_cdk_json() -> None:
+def test_presets_are_json_text_on_the_command_line_and_an_object_in_cdk_json() -> None:
     assert options.read(CONTEXT | {"presets": json.dumps(HOUSE)}).presets == HOUSE
     assert options.read(CONTEXT | {"presets": HOUSE}).presets == HOUSE
 
@@ -221,7 +221,7 @@ def test_every_fault_of_every_preset_is_named_at_once() -> None:
     assert faults(presets=f'{{"a": {fine}, "a": {fine}}}') == {"presets/a": "is given more than once"}
 
 
-def test_presets_that_lambdas_environment_has_no_room_for_are_refused_with_a_way_out() -> None:
+def test_presets_too_large_for_lambdas_environment_are_refused() -> None:
     many = {f"house-{n}": HOUSE["house.v2"] for n in range(40)}
     said = faults(presets=many)["presets"]
     assert "room for" in said
@@ -232,7 +232,7 @@ def test_presets_that_lambdas_environment_has_no_room_for_are_refused_with_a_way
     assert "room for" in faults(presets=few, cpuQueues=queues)["presets"]
 
 
-def test_what_fits_is_what_lambda_takes() -> None:
+def test_accepted_presets_fit_lambdas_environment_with_the_longest_names() -> None:
     """With the longest names of tables, and addresses of queues as they are on AWS."""
 
     def longest(value: Any) -> str:
@@ -298,20 +298,20 @@ def test_two_syntheses_give_the_same_bytes_without_network_or_credentials(tmp_pa
     assert texts[0] == texts[1]
 
 
-def test_every_route_has_its_method_and_every_path_an_answer_to_others() -> None:
+def test_every_route_has_a_method_and_every_path_answers_other_methods() -> None:
     methods = [resource["Properties"]["HttpMethod"] for resource in resources("AWS::ApiGateway::Method")]
     routes = [route for served in ROUTES.values() for route in served]
     assert sorted(method for method in methods if method != "ANY") == sorted(r.split(" ")[0] for r in routes)
     assert methods.count("ANY") == len({route.split(" ")[1] for route in routes})
 
 
-def test_the_stages_make_the_paths() -> None:
+def test_the_stages_are_api_and_ws() -> None:
     (rest,) = resources("AWS::ApiGateway::Stage")
     (sockets,) = resources("AWS::ApiGatewayV2::Stage")
     assert (rest["Properties"]["StageName"], sockets["Properties"]["StageName"]) == ("api", "ws")
 
 
-def test_what_api_gateway_answers_itself_is_a_problem_too_and_in_the_deployment() -> None:
+def test_api_gateways_own_answers_are_problems_and_deployed() -> None:
     found = template()["Resources"]
     answers = {key for key, resource in found.items() if resource["Type"] == "AWS::ApiGateway::GatewayResponse"}
     (deployment,) = resources("AWS::ApiGateway::Deployment")
@@ -324,7 +324,7 @@ def test_what_api_gateway_answers_itself_is_a_problem_too_and_in_the_deployment(
 
 
 @pytest.mark.parametrize(("keep", "policy"), [(True, "Retain"), (False, "Delete")])
-def test_what_holds_users_data_outlives_the_stack_unless_an_option_says_otherwise(keep: bool, policy: str) -> None:
+def test_resources_with_users_data_are_retained_unless_the_option_says_otherwise(keep: bool, policy: str) -> None:
     kept = [*resources("AWS::SQS::Queue", keepData=keep, frontDoor="none")]
     kept += resources("AWS::S3::Bucket", keepData=keep, frontDoor="none")
     kept += [
@@ -336,7 +336,7 @@ def test_what_holds_users_data_outlives_the_stack_unless_an_option_says_otherwis
     assert {resource["DeletionPolicy"] for resource in kept} == {policy}
 
 
-def test_queues_give_consumers_time_and_dead_letters_longer_life() -> None:
+def test_visibility_timeouts_and_retentions_fit_consumers_and_dead_letters() -> None:
     queues = {
         resource["Properties"].get("QueueName", ""): resource["Properties"] for resource in resources("AWS::SQS::Queue")
     }
@@ -351,12 +351,12 @@ def test_queues_give_consumers_time_and_dead_letters_longer_life() -> None:
         assert queues[name]["MessageRetentionPeriod"] < queues[""]["MessageRetentionPeriod"]
 
 
-def test_everything_stored_expires() -> None:
+def test_every_table_has_a_ttl() -> None:
     for table in resources("AWS::DynamoDB::Table"):
         assert table["Properties"]["TimeToLiveSpecification"] == {"AttributeName": "expires", "Enabled": True}
 
 
-def test_what_is_given_up_or_late_raises_an_alarm_that_a_topic_hears_of() -> None:
+def test_alarms_notify_the_topic() -> None:
     told = {
         alarm["Properties"]["MetricName"] for alarm in resources("AWS::CloudWatch::Alarm")
     }  # fmt: skip
@@ -461,17 +461,17 @@ SOURCES = dict.fromkeys(("dispatch", "append", "publish", "push", "replay"), STR
 
 
 @pytest.mark.parametrize("name", GRANTS)
-def test_each_function_may_do_exactly_what_it_does(name: str) -> None:
+def test_each_function_has_exactly_the_actions_that_it_uses(name: str) -> None:
     granted = {action for statement in statements(name) for action in statement["Action"]}
     assert granted == GRANTS[name] | SOURCES.get(name, set()) | WRITING_LOGS
 
 
-def test_no_function_has_a_policy_of_others() -> None:
+def test_no_function_has_a_managed_policy() -> None:
     roles = [found["Properties"] for found in resources("AWS::IAM::Role", frontDoor="none", accessLogs=False)]
     assert [role for role in roles if "ManagedPolicyArns" in role] == []
 
 
-def test_no_function_may_do_what_it_does_on_everything() -> None:
+def test_no_function_has_an_action_on_all_resources() -> None:
     wide = {
         action
         for name in GRANTS
@@ -482,7 +482,7 @@ def test_no_function_may_do_what_it_does_on_everything() -> None:
     assert wide == {"dynamodb:ListStreams"}
 
 
-def test_indexes_are_queried_by_those_who_need_them() -> None:
+def test_only_functions_that_query_an_index_may() -> None:
     asking = {
         name: sorted(set(re.findall(r"/index/(\w+|\*)", json.dumps([entry["Resource"] for entry in statements(name)]))))
         for name in GRANTS
@@ -492,7 +492,7 @@ def test_indexes_are_queried_by_those_who_need_them() -> None:
     }  # fmt: skip
 
 
-def test_workers_may_do_what_is_documented_on_what_is_the_stacks() -> None:
+def test_workers_have_the_documented_actions_on_the_stacks_resources() -> None:
     (policy,) = resources("AWS::IAM::ManagedPolicy", **DISCOVERING)
     granted = policy["Properties"]["PolicyDocument"]["Statement"]
     (told,) = re.findall(
@@ -503,7 +503,7 @@ def test_workers_may_do_what_is_documented_on_what_is_the_stacks() -> None:
     assert '"*"' not in json.dumps([statement["Resource"] for statement in granted])
 
 
-def test_a_queue_that_workers_may_bring_along_is_not_granted_twice() -> None:
+def test_a_queue_that_matches_a_pattern_is_granted_once() -> None:
     told = resources_of("dispatch", "sqs:SendMessage", cpuQueues="ffmpeg_job,film", vmafQueues="vmaf_job")
     assert ":ffmpeg*" in told
     assert "StorageCpufilm" in told
@@ -532,7 +532,7 @@ def statements(name: str, **changes: Any) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", GRANTS)
-def test_each_function_writes_its_own_log_and_no_managed_policy_lets_it_do_more(name: str) -> None:
+def test_each_function_may_write_only_its_own_log(name: str) -> None:
     found = template(**DISCOVERING)["Resources"]
     made = found[function(name, **DISCOVERING)]["Properties"]
     role = found[made["Role"]["Fn::GetAtt"][0]]["Properties"]
@@ -568,7 +568,7 @@ MODES: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("changes", MODES, ids=["default", "more"])
-def test_everything_is_encrypted_at_rest_and_on_its_way_and_logs_are_forgotten(changes: dict[str, Any]) -> None:
+def test_data_is_encrypted_at_rest_and_in_transit_and_logs_expire(changes: dict[str, Any]) -> None:
     found = template(**changes)["Resources"]
     over_http = [
         json.dumps(statement["Resource"])
@@ -606,7 +606,7 @@ def test_everything_is_encrypted_at_rest_and_on_its_way_and_logs_are_forgotten(c
                 assert told["SecurityPolicy"] == "SecurityPolicy_TLS13_1_2_2021_06"
 
 
-def test_what_users_entrusted_can_be_brought_back_to_any_second() -> None:
+def test_tables_with_users_data_have_point_in_time_recovery() -> None:
     passing = {"Connections", "Rates"}
     tables = {
         key: resource["Properties"]["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"]
@@ -618,7 +618,7 @@ def test_what_users_entrusted_can_be_brought_back_to_any_second() -> None:
         assert recoverable is not any(name in key for name in passing), key
 
 
-def test_apis_take_so_much_at_once_and_tell_of_each_request_without_what_is_secret_in_it() -> None:
+def test_apis_are_throttled_and_log_each_request_without_secrets() -> None:
     changes = {"requestsPerSecond": "7", "requestsBurst": "9"}
     (rest,), (sockets,) = (
         [each["Properties"] for each in resources(kind, **changes)]
@@ -642,7 +642,7 @@ def test_apis_take_so_much_at_once_and_tell_of_each_request_without_what_is_secr
     assert execution["Properties"]["RetentionInDays"] <= 31
 
 
-def test_without_access_logs_the_accounts_settings_are_left_alone() -> None:
+def test_without_access_logs_the_account_is_not_configured() -> None:
     assert len(resources("AWS::ApiGateway::Account")) == 1
     assert not resources("AWS::ApiGateway::Account", accessLogs=False)
     (rest,) = resources("AWS::ApiGateway::Stage", accessLogs=False)
@@ -655,7 +655,7 @@ CHANGING = {"submit", "vmaf", "batch", "jobs", "webhooks", "tickets", "sockets"}
 
 
 @pytest.mark.parametrize("changes", [{}, {"auth": "none"}, {"requestsPerMinute": 0}], ids=["default", "none", "zero"])
-def test_users_are_counted_where_they_are_known_and_a_number_is_set(changes: dict[str, Any]) -> None:
+def test_requests_are_counted_if_users_are_authenticated_and_limited(changes: dict[str, Any]) -> None:
     counting = not changes
     found = template(**changes)["Resources"]
     tables = [key for key in found if key.startswith("StorageRates")]
@@ -670,7 +670,7 @@ def test_users_are_counted_where_they_are_known_and_a_number_is_set(changes: dic
     [({"auth": "none"}, ""), ({"cognitoIdp": "https://cognito.example"}, "https://cognito.example")],
     ids=["none", "cognito"],
 )
-def test_a_page_gets_the_headers_that_both_front_doors_give(changes: dict[str, str], sign_in_url: str) -> None:
+def test_cloudfront_and_the_local_front_send_the_same_headers(changes: dict[str, str], sign_in_url: str) -> None:
     (policy,) = resources("AWS::CloudFront::ResponseHeadersPolicy", **changes)
     config = policy["Properties"]["ResponseHeadersPolicyConfig"]
     security = config["SecurityHeadersConfig"]
@@ -685,7 +685,7 @@ def test_a_page_gets_the_headers_that_both_front_doors_give(changes: dict[str, s
     assert security["ContentTypeOptions"] == {"Override": True}
 
 
-def test_the_page_is_told_where_people_sign_in() -> None:
+def test_schema_has_the_address_of_the_sign_in() -> None:
     made = template()["Resources"].items()
     (client,) = (name for name, found in made if found["Type"] == "AWS::Cognito::UserPoolClient")
     told = json.dumps(environment("schema", cognitoIdp="https://cognito.example")["SIGN_IN"])
@@ -699,7 +699,7 @@ def resources_of(name: str, action: str, **changes: Any) -> str:
     return json.dumps([entry["Resource"] for entry in statements(name, **changes) if action in entry["Action"]])
 
 
-def test_discovery_describes_the_clusters_it_is_given_and_has_an_access_entry_in_each_of_this_region() -> None:
+def test_discover_may_describe_its_clusters_and_has_access_entries_in_this_region() -> None:
     described = resources_of("discover", "eks:DescribeCluster")
     assert ":cluster/prod" in described
     assert "arn:aws:eks:eu-west-1:123456789012:cluster/far" in described
@@ -710,21 +710,21 @@ def test_discovery_describes_the_clusters_it_is_given_and_has_an_access_entry_in
     assert resources("AWS::EKS::AccessEntry", **DISCOVERING, accessEntries=False) == []
 
 
-def test_clusters_of_a_tag_may_be_listed_and_described() -> None:
+def test_discover_may_list_and_describe_clusters_of_a_tag() -> None:
     tagged = resources_of("discover", "eks:ListClusters", clusters="tag:video=yes")
     assert tagged == '[["*"]]'
     assert "cluster/*" in resources_of("discover", "eks:DescribeCluster", clusters="tag:video=yes")
 
 
 @pytest.mark.parametrize(("name", "action"), [("dispatch", "sqs:SendMessage"), ("discover", "sqs:GetQueueUrl")])
-def test_only_queues_that_workers_may_bring_along_can_be_used(name: str, action: str) -> None:
+def test_only_queues_that_match_a_pattern_are_granted(name: str, action: str) -> None:
     told = resources_of(name, action, discoveredQueues="film-*")
     assert ":film-*" in told
     assert "ffmpeg*" not in told
     assert '":*"' not in told
 
 
-def test_batches_read_the_media_bucket_and_those_that_are_named_and_no_other() -> None:
+def test_batches_may_read_only_the_media_bucket_and_named_buckets() -> None:
     for action in ("s3:ListBucket", "s3:GetObject"):
         told = resources_of("survey", action, batchBuckets="films")
         assert told.count("StorageMedia") == 1
@@ -732,13 +732,13 @@ def test_batches_read_the_media_bucket_and_those_that_are_named_and_no_other() -
         assert ":s3:::" not in resources_of("survey", action)
 
 
-def test_without_discovery_there_is_nothing_of_it() -> None:
+def test_without_discovery_the_template_has_no_resource_of_it() -> None:
     assert not [key for key in template()["Resources"] if "Discover" in key]
     assert ":ffmpeg*" not in json.dumps(template())
     assert CLUSTERS_UNREACHABLE not in json.dumps(template())
 
 
-def test_a_cluster_that_stays_out_of_reach_raises_an_alarm() -> None:
+def test_an_unreachable_cluster_raises_an_alarm() -> None:
     told = [alarm["Properties"]["MetricName"] for alarm in resources("AWS::CloudWatch::Alarm", **DISCOVERING)]
     assert CLUSTERS_UNREACHABLE in told
 
@@ -747,7 +747,7 @@ def test_discovery_without_a_cluster_is_refused() -> None:
     assert "must name a cluster" in faults(discovery=True)["clusters"]
 
 
-def test_no_cluster_a_cluster_named_twice_and_a_pattern_that_fits_the_control_queue_are_refused() -> None:
+def test_wrong_clusters_and_patterns_of_queues_are_refused() -> None:
     assert "different names or ARNs" in faults(discovery=True, clusters="a b")["clusters"]
     assert "different names" in faults(discovery=True, clusters="a,a")["clusters"]
     assert "controlQueue" in faults(discovery=True, clusters="a", discoveredQueues="contr*")["discoveredQueues"]
