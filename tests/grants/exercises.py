@@ -891,9 +891,8 @@ def publish_puts_events_on_the_bus(stage: Stage) -> None:
         raise Missed("publish left the event to deliver")
 
 
-@of("publish", slow=True)
+@of("publish")
 def publish_makes_deliveries(stage: Stage) -> None:
-    stage.cold("publish")
     webhook = _webhook(stage, "http://localhost:9/hook")
     if stage.invoke("publish", stage.chunk(stage.told("JobStart", webhook.userID)))["batchItemFailures"]:
         raise Missed("the deliveries queue did not take the delivery")
