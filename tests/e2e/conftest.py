@@ -116,7 +116,7 @@ class Deployed:
     def watch(self, query: str = "lastMod=0", user: str | None = users.OPERATOR) -> ClientConnection:
         """A user's connection to `/ws`."""
         told = self.signed(user) if user else None
-        return connect(f"ws://localhost:{self.place.port}/ws?{query}", additional_headers=told)
+        return connect(f"ws://localhost:{self.place.port}/ws?{query}", additional_headers=told, open_timeout=_SECONDS)
 
     def resources(self, kind: str = "") -> dict[str, str]:
         """Logical name → physical name of the stack's resources, of one type if `kind` names it."""
