@@ -54,8 +54,8 @@ class JobLists:
         rows, more = self._query(_Query(None, JOBS_KEYS, job_id, after), limit)
         events = [event for row in rows for event in events_of(row)[:1]]
         if not more and len(rows) < limit:
-            record = self._table.get(record_key(job_id), "reading jobs") if after else rows[0] if rows else None
-            events += events_of(record)[1:] if record and is_current(record) else []
+            records = self._table.get_all([record_key(job_id)], "reading jobs") if after else rows[:1]
+            events += [event for record in records if is_current(record) for event in events_of(record)[1:]]
         return Page(self._with_jobs(events), more)
 
     def user_events(self, user_id: str, limit: int, after: str) -> Page:
