@@ -62,27 +62,7 @@ class Storage(Construct):
     def __init__(self, scope: Construct, id_: str, options: Options) -> None:
         super().__init__(scope, id_)
         self._outlives = RemovalPolicy.RETAIN if options.keepData else RemovalPolicy.DESTROY
-
-        self.jobs = self._table(
-            "Jobs",
-            JOBS_KEYS,
-            self._outlives,
-            name=options.jobsTable,
-            stream=dynamodb.StreamViewType.NEW_AND_OLD_IMAGES,
-        )
-        self.jobs.add_global_secondary_index(
-            index_name=USER_INDEX,
-            partition_key=_string(USER_KEYS[0]),
-            sort_key=_string(USER_KEYS[1]),
-            projection_type=dynamodb.ProjectionType.INCLUDE,
-            non_key_attributes=list(USER_PROJECTION),
-        )
-        self.jobs.add_global_secondary_index(
-            index_name=DUE_INDEX,
-            partition_key=_string(DUE_KEYS[0]),
-            sort_key=dynamodb.Attribute(name=DUE_KEYS[1], type=dynamodb.AttributeType.NUMBER),
-            projection_type=dynamodb.ProjectionType.KEYS_ONLY,
-        )
+        self._add_jobs(options.jobsTable)
         self.batches = self._table("Batches", BATCHES_KEYS, self._outlives)
         self.feed = self._table(
             "Feed",
@@ -91,25 +71,7 @@ class Storage(Construct):
             stream=dynamodb.StreamViewType.NEW_IMAGE,
             sort=dynamodb.AttributeType.NUMBER,
         )
-        self.connections = self._table(
-            "Connections",
-            CONNECTIONS_KEYS,
-            RemovalPolicy.DESTROY,
-            stream=dynamodb.StreamViewType.NEW_IMAGE,
-            recoverable=False,
-        )
-        self.connections.add_global_secondary_index(
-            index_name=CONNECTION_INDEX,
-            partition_key=_string(CONNECTION_KEYS[0]),
-            sort_key=_string(CONNECTION_KEYS[1]),
-            projection_type=dynamodb.ProjectionType.KEYS_ONLY,
-        )
-        self.connections.add_global_secondary_index(
-            index_name=ENDING_INDEX,
-            partition_key=_string(ENDING_KEYS[0]),
-            sort_key=dynamodb.Attribute(name=ENDING_KEYS[1], type=dynamodb.AttributeType.NUMBER),
-            projection_type=dynamodb.ProjectionType.KEYS_ONLY,
-        )
+        self._add_connections()
         self.registry = self._table("Registry", REGISTRY_KEYS, RemovalPolicy.DESTROY)
         self.webhooks = self._table("Webhooks", WEBHOOKS_KEYS, self._outlives)
 
@@ -149,6 +111,49 @@ class Storage(Construct):
             server_access_logs_bucket=self.access_logs,
             server_access_logs_prefix="media/",
             removal_policy=self._outlives,
+        )
+
+    def _add_jobs(self, name: str) -> None:
+        self.jobs = self._table(
+            "Jobs",
+            JOBS_KEYS,
+            self._outlives,
+            name=name,
+            stream=dynamodb.StreamViewType.NEW_AND_OLD_IMAGES,
+        )
+        self.jobs.add_global_secondary_index(
+            index_name=USER_INDEX,
+            partition_key=_string(USER_KEYS[0]),
+            sort_key=_string(USER_KEYS[1]),
+            projection_type=dynamodb.ProjectionType.INCLUDE,
+            non_key_attributes=list(USER_PROJECTION),
+        )
+        self.jobs.add_global_secondary_index(
+            index_name=DUE_INDEX,
+            partition_key=_string(DUE_KEYS[0]),
+            sort_key=dynamodb.Attribute(name=DUE_KEYS[1], type=dynamodb.AttributeType.NUMBER),
+            projection_type=dynamodb.ProjectionType.KEYS_ONLY,
+        )
+
+    def _add_connections(self) -> None:
+        self.connections = self._table(
+            "Connections",
+            CONNECTIONS_KEYS,
+            RemovalPolicy.DESTROY,
+            stream=dynamodb.StreamViewType.NEW_IMAGE,
+            recoverable=False,
+        )
+        self.connections.add_global_secondary_index(
+            index_name=CONNECTION_INDEX,
+            partition_key=_string(CONNECTION_KEYS[0]),
+            sort_key=_string(CONNECTION_KEYS[1]),
+            projection_type=dynamodb.ProjectionType.KEYS_ONLY,
+        )
+        self.connections.add_global_secondary_index(
+            index_name=ENDING_INDEX,
+            partition_key=_string(ENDING_KEYS[0]),
+            sort_key=dynamodb.Attribute(name=ENDING_KEYS[1], type=dynamodb.AttributeType.NUMBER),
+            projection_type=dynamodb.ProjectionType.KEYS_ONLY,
         )
 
     @property
