@@ -13,14 +13,14 @@ def faults(message: str) -> list[str]:
     subject, *rest = "\n".join(lines).strip().split("\n")
     if subject.startswith(_GENERATED):
         return []
-    found = []
+    faults = []
     if len(subject) > SUBJECT_LENGTH:
-        found.append(f"The subject has {len(subject)} characters; it may have {SUBJECT_LENGTH}.")
+        faults.append(f"The subject has {len(subject)} characters; it may have {SUBJECT_LENGTH}.")
     if rest and rest[0]:
-        found.append("The second line must be empty: it separates the subject from the body.")
+        faults.append("The second line must be empty: it separates the subject from the body.")
     if not any(rest):
-        found.append("The body is missing: say after an empty line why the change is made.")
-    return found
+        faults.append("The body is missing: say after an empty line why the change is made.")
+    return faults
 
 
 if __name__ == "__main__":

@@ -24,13 +24,13 @@ def rows() -> Iterator[tuple[str, str, str, float, float]]:
 
 
 def _row(figure: str, counted: Counter[str], jobs: int, limit: float) -> tuple[str, str, str, float, float]:
-    told = ", ".join(f"{count} {name}" for name, count in sorted(counted.items()))
-    return figure, f"{sum(counted.values())} calls", told, sum(counted.values()) / jobs, limit
+    summary = ", ".join(f"{count} {name}" for name, count in sorted(counted.items()))
+    return figure, f"{sum(counted.values())} calls", summary, sum(counted.values()) / jobs, limit
 
 
 def _batch(size: int) -> dict[str, Any]:
-    found: dict[str, Any] = contract("job_batch") | {"batchInputs": [f"s3://bucket/{n}.mp4" for n in range(size)]}
-    return found
+    body: dict[str, Any] = contract("job_batch") | {"batchInputs": [f"s3://bucket/{n}.mp4" for n in range(size)]}
+    return body
 
 
 def _count(bodies: list[dict[str, Any]]) -> list[Counter[str]]:

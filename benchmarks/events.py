@@ -102,7 +102,7 @@ def rows() -> Iterator[tuple[str, str, str, float, float]]:
 
 
 def _compare(mix: _Mix, size: int, limits: _Limits, watchers: int = 0) -> Iterator[tuple[str, str, str, float, float]]:
-    told = f"{mix.name}, by {size}" + (", watched" if watchers else "")
+    scenario = f"{mix.name}, by {size}" + (", watched" if watchers else "")
     network = _Network(watchers)
     with mock.patch.object(URLLib3Session, "send", network.send), mock.patch.object(Poster, "post", network.post):
         sides = _ours(network), _plain()
@@ -110,19 +110,19 @@ def _compare(mix: _Mix, size: int, limits: _Limits, watchers: int = 0) -> Iterat
         pairs = [[_spend(side, network, mix, size).cpu for side in sides] for _ in range(_ROUNDS)]
 
     calls, theirs = (len(spent.requests) / _EVENTS for spent in (ours, plain))
-    yield f"calls an event, {told}", f"{calls:.2f}", f"plain {theirs:.2f}", calls, limits.calls
+    yield f"calls an event, {scenario}", f"{calls:.2f}", f"plain {theirs:.2f}", calls, limits.calls
     if not watchers:
         units, theirs = (_units(spent) / _EVENTS for spent in (_without_feed(ours), plain))
-        yield f"write units an event, {told}", f"{units:.2f}", f"plain {theirs:.2f}", units, limits.units
+        yield f"write units an event, {scenario}", f"{units:.2f}", f"plain {theirs:.2f}", units, limits.units
         both = _units(ours) / _EVENTS
-        yield f"… and with its place in the feed, {told}", f"{both:.2f}", f"without {units:.2f}", both, math.inf
+        yield f"… and with its place in the feed, {scenario}", f"{both:.2f}", f"without {units:.2f}", both, math.inf
     cpu, theirs = (statistics.median(side) / _EVENTS * 1e6 for side in zip(*pairs, strict=True))
     share = statistics.median(mine / other for mine, other in pairs)
-    yield f"CPU an event, {told}", f"{cpu:.0f} us", f"plain {theirs:.0f} us", share, limits.cpu
+    yield f"CPU an event, {scenario}", f"{cpu:.0f} us", f"plain {theirs:.0f} us", share, limits.cpu
 
 
 def _without_feed(spent: "_Spent") -> "_Spent":
-    return spent._replace(requests=[asked for asked in spent.requests if asked[0] != "TransactWriteItems"])
+    return spent._replace(requests=[request for request in spent.requests if request[0] != "TransactWriteItems"])
 
 
 def _cost(watchers: int) -> tuple[str, str, str, float, float]:
@@ -133,10 +133,10 @@ def _cost(watchers: int) -> tuple[str, str, str, float, float]:
         _spend(side, network, _HUNDRED, 100)
         spent = _spend(side, network, _HUNDRED, 100)
     posts = sum(operation == "PostToConnection" for operation, _ in spent.requests)
-    asked = [body for operation, body in spent.requests if operation == "BatchGetItem"]
-    reads = sum(len(keys["Keys"]) for body in asked for keys in body["RequestItems"].values())
+    requests = [body for operation, body in spent.requests if operation == "BatchGetItem"]
+    reads = sum(len(keys["Keys"]) for body in requests for keys in body["RequestItems"].values())
     reads += sum(operation == "Query" for operation, _ in spent.requests) * max(1, watchers // 20)
-    told = sum(action != Action.JOB_PROGRESS for action in _LIFE) / len(_LIFE)  # progress is not for the bus
+    on_bus = sum(action != Action.JOB_PROGRESS for action in _LIFE) / len(_LIFE)  # progress is not for the bus
     amounts = {
         "write": (_units(spent) + len(spent.jobs) + 1) / _EVENTS,  # with the index of histories: by job and user
         "read": reads / _EVENTS,
@@ -144,7 +144,7 @@ def _cost(watchers: int) -> tuple[str, str, str, float, float]:
         "invocation": 4 / _EVENTS,
         "gb-second": spent.cpu / _EVENTS,
         "message": posts / _EVENTS,
-        "bus": told,
+        "bus": on_bus,
     }
     dollars = {name: amount * PRICES[name] for name, amount in amounts.items()}
     most = ", ".join(f"{name} {dollars[name]:.2f}" for name in sorted(dollars, key=dollars.__getitem__)[:-4:-1])
@@ -376,8 +376,8 @@ def _units(spent: _Spent) -> int:
             units += 2 * in_transaction  # the feed's head
             if operation == "UpdateItem":
                 record: Any = dynamodb.get_item(TableName="jobs", Key=body["Key"])["Item"]
-                made: Any = dynamodb.update_item(**body | {"ReturnValues": "ALL_NEW"})["Attributes"]
-                units += written(record, made)
+                attributes: Any = dynamodb.update_item(**body | {"ReturnValues": "ALL_NEW"})["Attributes"]
+                units += written(record, attributes)
     return units
 
 

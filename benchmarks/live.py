@@ -33,9 +33,9 @@ def rows() -> Iterator[tuple[str, str, str, float, float]]:
     """Milliseconds, 50th and 99th percentile."""
     with deployed() as place:
         took = sorted(_measure(place))
-    told = f"{_EVENTS} events, one watcher"
+    scenario = f"{_EVENTS} events, one watcher"
     for name, value in (("p50", statistics.median(took)), ("p99", took[math.ceil(0.99 * len(took)) - 1])):
-        yield f"message to frame, {name}", f"{value * 1000:.0f} ms", told, value, math.inf
+        yield f"message to frame, {name}", f"{value * 1000:.0f} ms", scenario, value, math.inf
 
 
 @contextmanager
@@ -66,9 +66,9 @@ def _measure(place: Place) -> list[float]:
 
     def send(count: int) -> None:
         for _ in range(count):
-            said = contract("worker_event") | {"eventID": str(uuid.uuid4()), "ts": int(time.time())}
-            sent[said["eventID"]] = time.monotonic()
-            sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(said))
+            message = contract("worker_event") | {"eventID": str(uuid.uuid4()), "ts": int(time.time())}
+            sent[message["eventID"]] = time.monotonic()
+            sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(message))
             time.sleep(_PAUSE_SECONDS)
 
     def receive(count: int) -> Iterator[float]:

@@ -180,26 +180,26 @@ def _server() -> Iterator[tuple[int, Callable[[], tuple[int, int]]]]:
         here.close()
 
 
-def _serve(told: Connection, cpu: int) -> None:
+def _serve(pipe: Connection, cpu: int) -> None:
     os.sched_setaffinity(0, {cpu})
-    asyncio.run(_answer(told))
+    asyncio.run(_answer(pipe))
 
 
-async def _answer(told: Connection) -> None:
+async def _answer(pipe: Connection) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     samples: list[bytes] = []
 
     def command() -> None:
-        if told.recv() == "stop":
+        if pipe.recv() == "stop":
             stop.set()
         else:
-            told.send((len(samples), sum(not _signed(sample) for sample in samples)))
+            pipe.send((len(samples), sum(not _signed(sample) for sample in samples)))
 
     due = _Due(loop)
     server = await loop.create_server(lambda: _Answering(due, samples), "127.0.0.1", 0, backlog=1024)
-    loop.add_reader(told.fileno(), command)
-    told.send(server.sockets[0].getsockname()[1])
+    loop.add_reader(pipe.fileno(), command)
+    pipe.send(server.sockets[0].getsockname()[1])
     await stop.wait()
 
 

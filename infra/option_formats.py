@@ -37,9 +37,9 @@ def _is_network_list(text: str) -> bool:
 
 
 def _is_acl_list(text: str) -> bool:
-    found = [_WEB_ACL.fullmatch(entry) for entry in listed(text)]
-    scopes = [match.group(1) for match in found if match]
-    return None not in found and len(set(scopes)) == len(scopes)
+    matches = [_WEB_ACL.fullmatch(entry) for entry in listed(text)]
+    scopes = [match.group(1) for match in matches if match]
+    return None not in matches and len(set(scopes)) == len(scopes)
 
 
 def listed(text: str) -> list[str]:

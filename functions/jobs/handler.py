@@ -127,7 +127,7 @@ class JobHandler:
         One more than a page reads, which shows whether there is a next page.
         """
         end = ids.position(after) if after else JOBS_LIMIT
-        found = (
+        positions = (
             position
             for strip in reversed(self._batches.strips(batch_id))
             for position in sorted(
@@ -135,7 +135,7 @@ class JobHandler:
             )
             if position < end
         )
-        return [ids.job_id(batch_id, position) for position in islice(found, RECORDS_READ + 1)]
+        return [ids.job_id(batch_id, position) for position in islice(positions, RECORDS_READ + 1)]
 
     def _own(self, request: http.Request) -> JobRecord:
         """The record of the requested job. Raises NotFound unless the caller is its user or an operator."""

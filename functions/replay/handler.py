@@ -142,13 +142,13 @@ class Replayer:
     def _latest_by_search(self, watcher: Watcher) -> _Reader:
         """The latest events, searched for from the feed's end back."""
         head = Cursor(self._feed.head())
-        found: list[FeedEvent] = []
+        events: list[FeedEvent] = []
         for chunk in islice(self._feed.backwards(head.seq), _LATEST_CHUNKS):
             wanted = [(cursor, event) for cursor, event in chunk.events if watcher.watch.wants(event)]
-            found[:0] = self._encoder.encode(wanted)
-            if len(found) >= LATEST:
+            events[:0] = self._encoder.encode(wanted)
+            if len(events) >= LATEST:
                 break
-        waiting = frames(watcher.watch, found[-LATEST:])
+        waiting = frames(watcher.watch, events[-LATEST:])
         reader = _Reader(watcher, waiting[0].before if waiting else head)
         reader.waiting, reader.end = waiting, head
         return reader

@@ -66,7 +66,7 @@ class WebhookRoutes:
         """List a page of given-up deliveries."""
         limit, after = request.page()
         page = self._table.failures(self._existing(request).webhookID, limit, after)
-        return http.Response(list(page.found.values()), headers=request.next_link(page.after))
+        return http.Response(list(page.failures.values()), headers=request.next_link(page.after))
 
     def retry(self, request: http.Request) -> http.Response:
         """Enable a webhook and send its given-up deliveries again: 202, with `more` when some are left after 15 s."""
@@ -82,10 +82,10 @@ class WebhookRoutes:
                         Delivery(userID=webhook.userID, webhookID=webhook.webhookID, event=failure.event, again=again),
                         head(failure.event),
                     )
-                    for position, failure in page.found.items()
+                    for position, failure in page.failures.items()
                 }
             )
-            done = [position for position in page.found if position not in refused]
+            done = [position for position in page.failures if position not in refused]
             self._table.forget(webhook.webhookID, done)
             sent, after = sent + len(done), page.after
             if refused:

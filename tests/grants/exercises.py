@@ -944,7 +944,7 @@ def deliver_keeps_what_is_given_up(stage: Stage) -> None:
     webhook = _webhook(stage, "http://localhost:9/hook")
     stage.webhooks.disable(webhook, "for an exercise")
     stage.hand("deliver", _delivery(webhook), MessageGroupId=new())
-    if not stage.webhooks.failures(webhook.webhookID, 10, "").found:
+    if not stage.webhooks.failures(webhook.webhookID, 10, "").failures:
         raise Missed("the delivery was not kept")
 
 

@@ -86,8 +86,8 @@ class Table:
     def get(self, key: Item, doing: str) -> Item | None:
         """The item with this key, read consistently; None when there is none."""
         with refusals(doing):
-            found: Item | None = self._dynamodb.get_item(TableName=self.name, Key=key, ConsistentRead=True).get("Item")
-        return found
+            item: Item | None = self._dynamodb.get_item(TableName=self.name, Key=key, ConsistentRead=True).get("Item")
+        return item
 
     def get_all(
         self, keys: Sequence[Item], doing: str, projection: str = "", names: Mapping[str, str] | None = None
@@ -98,20 +98,20 @@ class Table:
         """
         shape: dict[str, Any] = {"ProjectionExpression": projection} if projection else {}
         shape |= {"ExpressionAttributeNames": names} if names else {}
-        found: list[Item] = []
+        items: list[Item] = []
         for some in batched(keys, READ_LIMIT):
             left: Any = {self.name: {"Keys": list(some), "ConsistentRead": True, **shape}}
             for pause in pauses(_ROUNDS):
                 with refusals(doing):
                     answer = self._dynamodb.batch_get_item(RequestItems=left)
-                found += answer["Responses"].get(self.name, [])
+                items += answer["Responses"].get(self.name, [])
                 left = answer["UnprocessedKeys"]
                 if not left:
                     break
                 time.sleep(pause)
             else:
                 raise refused(doing)
-        return found
+        return items
 
     def query(self, doing: str, **arguments: Any) -> dict[str, Any]:
         """One page of a query, as DynamoDB answers it: `Items` and, unless it is the last, `LastEvaluatedKey`."""

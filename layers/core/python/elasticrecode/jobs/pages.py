@@ -54,7 +54,7 @@ class JobLists:
         rows, more = self._query(_Query(None, JOBS_KEYS, job_id, after), limit)
         events = [event for row in rows for event in events_of(row)[:1]]
         if not more and len(rows) < limit:
-            records = self._table.get_all([record_key(job_id)], "reading jobs") if after else rows[:1]
+            items = self._table.get_all([record_key(job_id)], "reading jobs") if after else rows[:1]
             events += [event for record in records if is_current(record) for event in events_of(record)[1:]]
         return Page(self._with_jobs(events), more)
 
@@ -109,9 +109,9 @@ class JobLists:
         size, until = 0, time.monotonic() + _PAGE_SECONDS
         for _ in range(_PAGES):
             job_ids, after = find(min(limit - len(chosen), READ_LIMIT), after)
-            found = list(filter(matches, self._jobs.records_of(job_ids)))
-            chosen += found
-            size += len(msgspec.json.encode(found))
+            records = list(filter(matches, self._jobs.records_of(job_ids)))
+            chosen += records
+            size += len(msgspec.json.encode(records))
             if not after or len(chosen) == limit or size > _PAGE_BYTES or time.monotonic() > until:
                 break
         return chosen, after
@@ -146,13 +146,13 @@ class JobLists:
         shards = (_Query(DUE_INDEX, DUE_KEYS, f"{queue}#{shard}", "") for shard in range(SHARDS))
         pages = [self._query(query, READ_LIMIT // SHARDS) for query in shards]
         rows = [row for page, _ in pages for row in page]
-        found = self._table.get_all(
+        items = self._table.get_all(
             [record_key(row["jobID"]["S"]) for row in rows], "reading jobs", "#state, queuedMs", {"#state": "state"}
         )
-        waiting = [int(item["queuedMs"]["N"]) for item in found if item["state"]["S"] == "queued"]
+        waiting = [int(item["queuedMs"]["N"]) for item in items if item["state"]["S"] == "queued"]
         if waiting or not any(more for _, more in pages):
             return min(waiting, default=None)
-        return max((int(item["queuedMs"]["N"]) for item in found), default=None)
+        return max((int(item["queuedMs"]["N"]) for item in items), default=None)
 
     # Queries
 

@@ -154,8 +154,8 @@ class JobsTable:
 
     def record(self, job_id: str) -> JobRecord | None:
         """A job's record; None when there is no such job."""
-        found = self.records_of([job_id])
-        return found[0] if found else None
+        records = self.records_of([job_id])
+        return records[0] if records else None
 
     def records_of(self, job_ids: Sequence[str]) -> list[JobRecord]:
         """The records that exist and have not expired, in the order of the ids."""

@@ -1,4 +1,4 @@
-"""The index of histories, in the feed's table: for each topic, where its events lie in the feed.
+"""The history index, in the feed's table: for each topic, where its events lie in the feed.
 
     feed       seq   content
     ─────────  ────  ──────────────────────────────────────────────────────────────────
@@ -97,8 +97,8 @@ class History:
             Limit=1,
             ConsistentRead=True,
         )
-        found = [Cursor(int(item["seq"]["N"]) - 1) for item in answer["Items"]]
-        return max(place, min([indexed, *found]))
+        cursors = [Cursor(int(item["seq"]["N"]) - 1) for item in answer["Items"]]
+        return max(place, min([indexed, *cursors]))
 
 
 def _items(chunk: Chunk) -> Iterator[Item]:
@@ -114,5 +114,5 @@ def _items(chunk: Chunk) -> Iterator[Item]:
 def _places(item: Item, actions: Collection[str]) -> Iterable[Cursor]:
     """The places in one item, in order."""
     by_action = msgspec.json.decode(item["places"]["S"], type=_Places)
-    chosen = (nth for action, found in by_action.items() if not actions or action in actions for nth in found)
+    chosen = (nth for action, cursors in by_action.items() if not actions or action in actions for nth in cursors)
     return (Cursor(int(item["seq"]["N"]), nth) for nth in sorted(chosen))

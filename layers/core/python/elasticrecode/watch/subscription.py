@@ -104,11 +104,11 @@ class Watch(Struct, frozen=True, omit_defaults=True):
 
 def topics(events: Iterable[Event]) -> set[str]:
     """The topics that events belong to."""
-    found = {EVERYTHING}
+    names = {EVERYTHING}
     for event in events:
         batch_id = event.batchID or batch_of(event.jobID)
-        found |= {f"userID#{event.userID}", f"jobID#{event.jobID}", *([f"batchID#{batch_id}"] if batch_id else ())}
-    return found
+        names |= {f"userID#{event.userID}", f"jobID#{event.jobID}", *([f"batchID#{batch_id}"] if batch_id else ())}
+    return names
 
 
 def read(query: Mapping[str, str], caller: Caller = ANYBODY) -> tuple[Watch, Start]:

@@ -65,7 +65,7 @@ class _Request:
         if status < 200:
             # Without the milliseconds in it, so that failures of one kind are one line in the log.
             return Answer(0, f"no answer (curl {code}: {re.sub('[0-9]+ m', 'm', message)})", code not in _DISTRUSTED)
-        kind = next((found[1].decode() for line in self._lines if (found := _ERROR_TYPE.match(line))), "")
+        kind = next((header[1].decode() for line in self._lines if (header := _ERROR_TYPE.match(line))), "")
         return Answer(status, f"status {status} {kind}".rstrip(), status == 429 or status >= 500 or kind in _PASSING)
 
 

@@ -61,8 +61,8 @@ class Undeliverable(ElasticRecodeError):
 
 def resolve(host: str, port: int) -> Sequence[str]:
     """The IP addresses of a host, by the system's resolver. Raises OSError when it has none."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in infos))
 
 
 def checked(target: Target, allowed: Sequence[Network], resolve: Resolve = resolve) -> list[str]:

@@ -33,7 +33,7 @@ _STRIKES = 5
 class Failures(NamedTuple):
     """A page of given-up deliveries by position; `after` leads to the next page, empty on the last."""
 
-    found: dict[str, GivenUp]
+    failures: dict[str, GivenUp]
     after: str
 
 
@@ -162,7 +162,7 @@ class WebhooksTable:
             Limit=limit,
             **({"ExclusiveStartKey": _key(owner, _FAILURE + after)} if after else {}),
         )
-        found = {
+        failures = {
             row[WEBHOOKS_KEYS[1]]["S"].removeprefix(_FAILURE): GivenUp(
                 event=Raw(row["event"]["S"].encode()), reason=row["reason"]["S"], failedMs=int(row["failedMs"]["N"])
             )
@@ -170,7 +170,7 @@ class WebhooksTable:
             if is_current(row)
         }
         last = page.get("LastEvaluatedKey")
-        return Failures(found, last[WEBHOOKS_KEYS[1]]["S"].removeprefix(_FAILURE) if last else "")
+        return Failures(failures, last[WEBHOOKS_KEYS[1]]["S"].removeprefix(_FAILURE) if last else "")
 
     def forget(self, webhook_id: str, positions: Sequence[str]) -> None:
         """Delete given-up deliveries."""

@@ -63,19 +63,19 @@ class Rescue:
     def _rescue_from(self, effort: Effort, measured: tuple[str, Load]) -> int:
         (queue, load), now = measured, now_ms()
         waiting = self._lists.waiting(queue, now if load.is_empty else now - _LONGEST_WAIT_MS, _JOBS_A_RUN)
-        return effort.each(lambda found: self.rescue(found, now), waiting)
+        return effort.each(lambda waiting_job: self.rescue(waiting_job, now), waiting)
 
-    def rescue(self, found: Waiting, now: int) -> bool:
+    def rescue(self, waiting_job: Waiting, now: int) -> bool:
         """Bring a job on that waits in vain at `now`, in milliseconds; False when there is nothing to do."""
-        if found.state == "accepted":
-            return self._resend(found.job, now)
-        if found.state == "queued":
-            return bool(self._table.postpone([found.job.jobid], now)) and self._resend(found.job, now)
-        if found.lease is None and found.since_ms < now - _LONGEST_WAIT_MS:
+        if waiting_job.state == "accepted":
+            return self._resend(waiting_job.job, now)
+        if waiting_job.state == "queued":
+            return bool(self._table.postpone([waiting_job.job.jobid], now)) and self._resend(waiting_job.job, now)
+        if waiting_job.lease is None and waiting_job.since_ms < now - _LONGEST_WAIT_MS:
             failure = Failure("worker-silent", "Its worker, which claims no jobs, has not been heard of for a day.")
-            return bury(self._table, found.job, failure, self._retention_seconds)
-        if found.lease is not None and found.lease < now:
-            return not self._sender.send([Message(found.job.jobid, self._control_queue, _lost(found, now))])
+            return bury(self._table, waiting_job.job, failure, self._retention_seconds)
+        if waiting_job.lease is not None and waiting_job.lease < now:
+            return not self._sender.send([Message(waiting_job.job.jobid, self._control_queue, _lost(waiting_job, now))])
         return False
 
     def resend_all(self, effort: Effort) -> int:
@@ -86,7 +86,7 @@ class Rescue:
         while sources and time.monotonic() < until:
             source = sources.popleft()
             waiting = source(now, _JOBS_A_RUN)
-            resent += effort.each(lambda found: self.rescue(found, now), waiting)
+            resent += effort.each(lambda waiting_job: self.rescue(waiting_job, now), waiting)
             if len(waiting) == _JOBS_A_RUN:
                 sources.append(source)
         return resent
@@ -109,15 +109,15 @@ class Rescue:
         return False
 
 
-def _lost(found: Waiting, now: int) -> str:
+def _lost(waiting_job: Waiting, now: int) -> str:
     """The message that reports a vanished worker."""
     event = WorkerEvent(
         action=Action.JOB_LOST,
-        job=Raw(msgspec.json.encode(found.job)),
+        job=Raw(msgspec.json.encode(waiting_job.job)),
         msg="its lease ran out, and its message is gone",
         ts=now // 1000,
         tsMs=now,
         eventID=str(uuid.uuid4()),
-        attempt=found.attempt,
+        attempt=waiting_job.attempt,
     )
     return msgspec.json.encode(event).decode()
