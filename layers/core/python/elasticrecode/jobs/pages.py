@@ -54,7 +54,7 @@ class JobLists:
         rows, more = self._query(_Query(None, JOBS_KEYS, job_id, after), limit)
         events = [event for row in rows for event in events_of(row)[:1]]
         if not more and len(rows) < limit:
-            items = self._table.get_all([record_key(job_id)], "reading jobs") if after else rows[:1]
+            records = self._table.get_all([record_key(job_id)], "reading jobs") if after else rows[:1]
             events += [event for record in records if is_current(record) for event in events_of(record)[1:]]
         return Page(self._with_jobs(events), more)
 
