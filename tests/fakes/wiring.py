@@ -5,9 +5,9 @@ from typing import Any
 
 from msgspec import structs
 
-from elasticrecode.contract.auth import Auth
 from elasticrecode.contract.settings import Rate
 from elasticrecode.contract.wiring import Wiring
+from infra.options import Options
 from tests.support import function
 
 Handler = Callable[[dict[str, Any], Any], Any]
@@ -35,26 +35,13 @@ WIRING = Wiring(
     build="2026.01.02.030405",
     commit="c",
     time_limit=30,
-    cors=(),
-    auth=Auth(),
-    sign_in=None,
     issuer="",
     jwks_url="",
     audience=[],
     user_claim="sub",
     groups_claim="groups",
-    presets={},
-    user_prefixes=[],
-    drops=[],
-    job_logs=True,
-    discovery=True,
-    clusters=[],
-    allowed=["ffmpeg*", "vmaf*"],
-    networks=[],
-    retention_days=7,
-    idempotency_days=1,
-    event_retention_seconds=86_400,
-    max_strikes=3,
+    sign_in=None,
+    **Options(auth="none", discovery=True, retentionDays=7, idempotencyDays=1).wiring("media"),
 )
 
 
