@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 ARGS ?=
-PARALLEL := -n 3 --dist loadgroup --no-loadscope-reorder
+PARALLEL := -n 3 --dist loadscope --no-loadscope-reorder
 TOOLS := .tools
 BIN := $(TOOLS)/python/bin
 CHECKED := app.py infra functions layers/core/python worker local benchmarks tests

@@ -10,6 +10,7 @@ import hypothesis
 import pytest
 from hypothesis import core as hypothesis_core
 from moto.core.config import default_user_config
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.sizes import SEED, SIZE
 
@@ -36,8 +37,10 @@ if SIZE != "sample":
 default_user_config["core"]["mock_credentials"] = False
 
 _LONGEST_FIRST = ("e2e", "quality", "hostile", "infra", "fuzz", "chaos", "aws", "discovery", "posting", "kit", "unit")
-_SHARING = ("quality", "hostile", "infra")
-"""Folders whose files share expensive fixtures or templates, and so run in one process."""
+_SHARING = ("e2e", "quality", "hostile", "infra")
+"""Folders whose files share the deployed stack, other expensive fixtures, or templates."""
+_APART = ("tests/e2e/test_job_role.py",)
+"""Files of these folders that share nothing."""
 _COUNTED = "counted"
 
 
@@ -46,29 +49,34 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "full: left out of `make test`; `make test-all` runs it")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what this size leaves out, and hand pytest-xdist the groups that take longest first."""
+    """Leave out what this size leaves out, and put the suites that take longest first."""
     if SIZE == "sample":
         left_out = [item for item in items if item.get_closest_marker("full")]
         if left_out:
             config.hook.pytest_deselected(items=left_out)
             items[:] = [item for item in items if not item.get_closest_marker("full")]
     items.sort(key=lambda item: _LONGEST_FIRST.index(_folder(item)) if _folder(item) in _LONGEST_FIRST else -1)
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
+
+
+class Groups(LoadScopeScheduling):  # type: ignore[misc]
+    """Runs the tests of a group in one process of pytest-xdist, one after another."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        """The folder where files share something, else the file."""
+        path = nodeid.partition("::")[0]
+        folder = path.split("/")[1]
+        return folder if folder in _SHARING and path not in _APART else path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Distribute tests by these groups."""
+    return Groups(config, log)
 
 
 def _folder(item: pytest.Item) -> str:
     """The folder of `tests/` that a test lies in."""
     return item.path.relative_to(ROOT / "tests").parts[0]
-
-
-def _group(item: pytest.Item) -> str:
-    """The tests that run in one process of pytest-xdist, one after another."""
-    if "deployed" in getattr(item, "fixturenames", ()):
-        return "deployed"
-    return _folder(item) if _folder(item) in _SHARING else str(item.path.relative_to(ROOT))
 
 
 def contract(name: str) -> Any:
