@@ -116,7 +116,7 @@ def test_presets_that_are_not_stored_cannot_be_replaced_or_removed(stack: Stack,
 
 
 def test_an_invalid_preset_is_refused_with_every_fault(stack: Stack) -> None:
-    answer = put(stack, "wrong", {"ffmpeg": SMALL["ffmpeg"] | {"codec": "vp9", "bitrate": "0M"}})
+    answer = put(stack, "wrong", {"ffmpeg": SMALL["ffmpeg"] | {"codec": "no-such-codec", "bitrate": "0M"}})
     assert answer.status == 422
     assert [fault["pointer"] for fault in answer.body["errors"]] == ["/profile/ffmpeg/bitrate", "/profile/ffmpeg/codec"]
     assert put(stack, "Wrong name", SMALL).status == 400

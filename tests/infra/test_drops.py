@@ -153,7 +153,7 @@ def test_files_that_are_left_out_or_late_raise_an_alarm() -> None:
         ({"output": "in/made/"}, "output", "into this drop, in/, where they become jobs again"),
         ({"priority": 101}, "priority", "at most 100"),
         ({"profil": {}}, "profil", "not a known field"),
-        ({"profile": {"ffmpeg": PROFILE["ffmpeg"] | {"codec": "vp9"}}}, "profile/ffmpeg/codec",
+        ({"profile": {"ffmpeg": PROFILE["ffmpeg"] | {"codec": "no-such-codec"}}}, "profile/ffmpeg/codec",
          "h264, h264_nvenc, h265"),
         ({"profile": PROFILE | {"ec2": {"platform": "gpu"}, "ffmpeg": PROFILE["ffmpeg"] | {"platform": "cpu"}}},
          "profile/ec2/platform", "must agree with"),

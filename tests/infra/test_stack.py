@@ -202,7 +202,7 @@ def test_presets_are_json_text_on_the_command_line_and_an_object_in_cdk_json() -
 
 
 def test_every_fault_of_every_preset_is_named_at_once() -> None:
-    encode = {"codec": "vp9", "scale": "720p", "bitrate": "99M"}
+    encode = {"codec": "no-such-codec", "scale": "720p", "bitrate": "99M"}
     wrong = {
         "Big": {"ffmpeg": encode},
         "both": {"preset": "h264-720p"},
@@ -266,7 +266,7 @@ def test_wheels_that_are_missing_stop_synth_with_a_sentence(tmp_path: Path) -> N
 
 
 def test_a_wrong_preset_stops_synth_with_a_sentence(tmp_path: Path) -> None:
-    done = synth(tmp_path, presets={"house": {"ffmpeg": HOUSE["house.v2"]["ffmpeg"] | {"codec": "vp9"}}})
+    done = synth(tmp_path, presets={"house": {"ffmpeg": HOUSE["house.v2"]["ffmpeg"] | {"codec": "no-such-codec"}}})
     assert done.returncode != 0
     assert "option presets/house/ffmpeg/codec: must be one of" in done.stderr
     assert "Traceback" not in done.stderr

@@ -65,12 +65,12 @@ def changed(pointer: str, value: Any) -> dict[str, Any]:
         ("/priority", True, "a whole number"),
         ("/profile", [], "must be an object"),
         ("/profile/ffmpeg", "x", "must be an object"),
-        ("/profile/ffmpeg/codec", "vp9", f"one of {', '.join(sorted(get_args(CodecName)))}"),
+        ("/profile/ffmpeg/codec", "no-such-codec", f"one of {', '.join(sorted(get_args(CodecName)))}"),
         ("/profile/ffmpeg/scale", "8k", "one of 720p"),
         ("/profile/ffmpeg/scale", "1921:1080", "even sides"),
         ("/profile/ffmpeg/profile", "speed", "one of latency, quality"),
         ("/profile/ffmpeg/platform", "tpu", "one of cpu, gpu"),
-        ("/profile/ffmpeg/originCodec", "vp9", f"one of {', '.join(sorted(get_args(DecoderName)))}"),
+        ("/profile/ffmpeg/originCodec", "no-such-codec", f"one of {', '.join(sorted(get_args(DecoderName)))}"),
         ("/profile/ffmpeg/bitrate", "16M", "from 1M to 15M"),
         ("/profile/ffmpeg/bitrate", "999K", "from 1M to 15M"),
         ("/profile/ffmpeg/bitrate", "fast", "from 1M to 15M"),
@@ -94,7 +94,7 @@ def test_all_faults_are_reported_at_once() -> None:
     del body["userid"]
     body["output"] = "nowhere"
     body["priority"] = 1000
-    body["profile"]["ffmpeg"] |= {"codec": "vp9", "bitrate": "0M", "codce": "h264"}
+    body["profile"]["ffmpeg"] |= {"codec": "no-such-codec", "bitrate": "0M", "codce": "h264"}
     assert set(faults(body)) == {
         "/userid",
         "/output",

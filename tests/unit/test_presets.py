@@ -152,7 +152,7 @@ def test_a_preset_that_only_scores_cannot_be_used_for_a_transcode(name: str) -> 
 
 
 def test_faults_of_an_outdated_presets_profile_are_reported_at_the_preset() -> None:
-    known = {"old": {"ffmpeg": BUILT_IN["h264-720p"]["ffmpeg"] | {"codec": "vp9", "bitrate": "99M"}}}
+    known = {"old": {"ffmpeg": BUILT_IN["h264-720p"]["ffmpeg"] | {"codec": "no-such-codec", "bitrate": "99M"}}}
     result = faults(read_jobs, request_body("job", {"preset": "old"}), known)
     assert [pointer for pointer, _ in result] == ["/profile/preset"] * 2
     assert "is old, which cannot be used here: ffmpeg/bitrate must be" in result[0][1]
