@@ -35,8 +35,8 @@ from infra.options import Options, listed
 _EVENTS_TIMEOUT_SECONDS = 20
 """Time limit of `consume`. The control queue's visibility timeout is six times this."""
 _MAX_RECEIVES = 20
-"""Receives before a message is a dead letter. A job that is given back on a scale-down is received again, so there are
-many; a job that kills its workers fails sooner, by the option maxAttempts."""
+"""Receives before a message is a dead letter. A job that a worker returns on a scale-down is received again, so the
+limit is high; a job that kills its workers fails sooner, by the option maxAttempts."""
 
 
 class Table(dynamodb.Table):

@@ -81,7 +81,7 @@ class Batches:
     def _existing(self, batch_id: str, caller: Caller = ANYBODY) -> StoredBatch:
         stored = self._table.get(batch_id)
         if not stored or not caller.may_act_for(stored.batch.userID):
-            raise NotFound(f"There is no batch {batch_id}, or its time of retention has passed.")
+            raise NotFound(f"There is no batch {batch_id}, or its retention has ended.")
         return stored
 
     def _record(self, stored: StoredBatch) -> BatchRecord:

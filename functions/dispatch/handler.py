@@ -5,7 +5,7 @@ queue does not take is marked for `reconcile` and delays no other.
 
 Jobs of batches pass here at every change of their state: `tally`, which counts them, gets one message for each batch
 and invocation. Finished jobs pass too: this function measures how long the jobs of each queue take, how many are sent,
-and every few seconds how many wait. `submit` chooses queues by that.
+and every few seconds how many wait. Routing uses these figures.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -72,7 +72,10 @@ class Dispatcher:
             if image["jobID"]["S"] not in failed:
                 self._meter.record_sent(image["queue"]["S"])
         if failed:
-            logger.error("not sent", extra={"jobs": len(failed), "reasons": sorted(set(failed.values()))[:10]})
+            logger.error(
+                "the messages of jobs were not sent",
+                extra={"jobs": len(failed), "reasons": sorted(set(failed.values()))[:10]},
+            )
             self._table.postpone(failed, now_ms())
 
 

@@ -163,7 +163,7 @@ class JobHandler:
     def _choose(self, job: Raw) -> Choice:
         (choice,) = self._registry.choose([wanted(msgspec.json.decode(job, type=Job))])
         if not choice.queue:
-            raise Refused(f"It can't be retried now: {choice.reason}.")
+            raise Refused(f"The job can't be retried now: {choice.reason}.")
         return choice
 
 

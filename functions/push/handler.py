@@ -21,7 +21,7 @@ _SECONDS = 2.0
 _SECONDS_A_FRAME = 0.02
 _MOST_SECONDS = 15.0
 """How long posts may take: some seconds, more for many frames to one watcher, and no more than this."""
-_GAP_CHUNKS = 40
+_MISSED_CHUNKS = 40
 """Chunks read at most of what came while watchers joined."""
 
 
@@ -81,7 +81,7 @@ class Pusher:
 
         A watcher that needs more, because nothing was for it for long, goes back to `replay`.
         """
-        latest = list(islice(self._feed.backwards(until.seq), _GAP_CHUNKS))[::-1]
+        latest = list(islice(self._feed.backwards(until.seq), _MISSED_CHUNKS))[::-1]
         reaches_to = Cursor(latest[0].before) if latest else until
         return reaches_to, self._encoder.encode((pair for chunk in latest for pair in chunk.events), watched)
 

@@ -1,6 +1,6 @@
 """Every minute: gives each job that has not ended a message, relieves queues, and settles dead letters.
 
-- A job whose message got lost, or whose worker vanished with it, is found and sent again (`workers.rescue`).
+- A job whose message got lost, or whose lease expired without a message, is sent again (`workers.rescue`).
 - A job that no queue took, or that was held because all its queues were paused, goes to a queue (`workers.rescue`).
 - Jobs leave queues that others would finish sooner (`workers.relief`).
 - A job whose message was received too often becomes a failed job. An event that could not be stored goes back to the
@@ -34,7 +34,7 @@ from elasticrecode.workers.rescue import Rescue
 
 
 class Reconciler:
-    """Runs the steps; what fails in one keeps no other from running."""
+    """Runs the steps; a step that fails keeps no other from running."""
 
     def __init__(self, settings: ReconcileSettings) -> None:
         table = JobsTable(settings.jobs_table)
@@ -63,7 +63,9 @@ class Reconciler:
         self._metrics.flush_metrics()
         logger.info("reconciled", extra=done)
         if effort.failures:
-            raise RuntimeError(f"{len(effort.failures)} things failed; the log has each, and the next run tries again")
+            raise RuntimeError(
+                f"{len(effort.failures)} steps or jobs failed: see the log; the next run tries them again"
+            )
         return done
 
     def _count(self, metric: str, count: int = 1) -> None:

@@ -34,17 +34,20 @@ from elasticrecode.watch.subscription import (
 )
 
 _RUN_SECONDS = 10.0
-_ROUND_SECONDS = 5.0
+"""Seconds in which an invocation starts new rounds."""
+_POST_SECONDS = 5.0
+"""Longest time that the posts of a round take."""
 _OPENING_PAUSE_SECONDS = 0.05
-_CHUNKS = 50
+"""Pause between rounds while a connection is opening."""
+_ROUND_CHUNKS = 50
 """Chunks of one round at most."""
-_EVENTS = 300
+_ROUND_EVENTS = 300
 """Events of one round, about."""
-_PATIENCE = 6
+_MOST_IDLE_ROUNDS = 6
 """Rounds in a row in which a watcher takes no frame before its connection is ended."""
-_SKEW_MS = 60_000
+_CLOCK_SKEW_MS = 60_000
 """How much older than its chunk an event may be, as clocks differ, and still be found by its time."""
-_LATEST_CHUNKS = 1000
+_SEARCHED_CHUNKS = 1000
 """Chunks searched for the latest events of a watcher that the index does not help."""
 
 
@@ -107,7 +110,7 @@ class Replayer:
             return self._begin_with_latest(watcher)
         wanted, head = Cursor.read(start.value), Cursor(self._feed.head())
         since = wanted.seq if start.kind == "since" else 0
-        begin = Cursor(max(0, since - _SKEW_MS)) if since else wanted
+        begin = Cursor(max(0, since - _CLOCK_SKEW_MS)) if since else wanted
         reader = _Reader(watcher, min(begin, head), since)  # clocks differ: nothing that comes may lie before it
         lost = head if start.kind == "after" and wanted > head else self._feed.lost(wanted, head.seq)
         if lost:
@@ -143,7 +146,7 @@ class Replayer:
         """The latest events, searched for from the feed's end back."""
         head = Cursor(self._feed.head())
         events: list[FeedEvent] = []
-        for chunk in islice(self._feed.backwards(head.seq), _LATEST_CHUNKS):
+        for chunk in islice(self._feed.backwards(head.seq), _SEARCHED_CHUNKS):
             wanted = [(cursor, event) for cursor, event in chunk.events if watcher.watch.wants(event)]
             events[:0] = self._encoder.encode(wanted)
             if len(events) >= LATEST:
@@ -164,7 +167,7 @@ class Replayer:
         if reader.skips:
             reader.at, reader.skips = self._history.skip(watch.topic, reader.at), False
         if reader.at not in pages:
-            pages[reader.at] = _round_of(self._feed.read(reader.at, _CHUNKS))
+            pages[reader.at] = _round_of(self._feed.read(reader.at, _ROUND_CHUNKS))
         chunks = pages[reader.at]
         if not chunks:
             reader.ended = self._hand_over(reader)
@@ -196,14 +199,14 @@ class Replayer:
         bodies = {reader.watcher.connection_id: [frame.body for frame in reader.waiting] for reader in readers}
         opening = [reader for reader in readers if reader.watcher.is_opening()]  # a round may take longer than that
         expires = {reader.watcher.connection_id: reader.watcher.expires for reader in readers}
-        outcomes = self._poster.post(bodies, _ROUND_SECONDS, expires)
+        outcomes = self._poster.post(bodies, _POST_SECONDS, expires)
         for reader in readers:
-            self._settle(reader, outcomes[reader.watcher.connection_id], may_open=reader in opening)
+            self._record(reader, outcomes[reader.watcher.connection_id], may_open=reader in opening)
         if any(reader.waiting for reader in opening):
             time.sleep(_OPENING_PAUSE_SECONDS)
 
-    def _settle(self, reader: _Reader, outcome: Outcome, *, may_open: bool) -> None:
-        """Record what a watcher was sent. Forget one whose connection is gone, or that takes nothing for long."""
+    def _record(self, reader: _Reader, outcome: Outcome, *, may_open: bool) -> None:
+        """Record the frames that a watcher took. Forget one whose connection is gone, or that takes none for long."""
         watcher = reader.watcher
         if outcome.delivered:
             reader.begun = True
@@ -216,7 +219,7 @@ class Replayer:
         gone = outcome.ended == "gone" and not (
             may_open and self._connections.get(watcher.topic, watcher.connection_id)
         )
-        given_up = outcome.ended == "late" and reader.idle_rounds >= _PATIENCE
+        given_up = outcome.ended == "late" and reader.idle_rounds >= _MOST_IDLE_ROUNDS
         if given_up:
             logger.warning(
                 "a watcher takes no frames; its connection is ended", extra={"connection": watcher.connection_id}
@@ -234,11 +237,11 @@ def _add_gap(reader: _Reader, start: Start, lost: Cursor) -> None:
 
 
 def _round_of(chunks: Sequence[Chunk]) -> list[Chunk]:
-    """The first chunks that hold _EVENTS together."""
+    """The first chunks that hold _ROUND_EVENTS together."""
     events = 0
     for n, chunk in enumerate(chunks):
         events += len(chunk.events)
-        if events >= _EVENTS:
+        if events >= _ROUND_EVENTS:
             return list(chunks[: n + 1])
     return list(chunks)
 

@@ -342,7 +342,7 @@ def test_a_key_that_was_forgotten_makes_other_jobs(stack: Stack, monkeypatch: py
     key = {"Idempotency-Key": "k1"}
     (first,) = call(stack.submit, routes.SUBMIT, contract("job"), headers=key).body
     stack.say(event(first["jobid"], "JobFailed"))
-    pass_time(monkeypatch, 86_400 + 2)  # the keys' time of retention is a day, the jobs' a week
+    pass_time(monkeypatch, 86_400 + 2)  # the retention of keys is a day, the jobs' a week
     (second,) = call(stack.submit, routes.SUBMIT, contract("job"), headers=key).body
     assert second["jobid"] != first["jobid"]
     assert (status(stack, first["jobid"])["state"], status(stack, second["jobid"])["state"]) == ("failed", "queued")

@@ -133,7 +133,7 @@ def test_a_letter_that_cannot_be_settled_keeps_no_other_and_is_kept(
         return real(table, action, told, retention_seconds)
 
     monkeypatch.setattr(JobsTable, "move_and_log", refuse)
-    with pytest.raises(RuntimeError, match="1 things failed"):
+    with pytest.raises(RuntimeError, match="1 steps or jobs failed"):
         stack.reconcile({}, None)
     assert (status(stack, first)["state"], status(stack, second)["state"]) == ("queued", "failed")
     held = stack.sqs.get_queue_attributes(QueueUrl=stack.queue["dead"], AttributeNames=["All"])["Attributes"]

@@ -37,7 +37,7 @@ class Live:
         self.encode: Callable[[bytes], bytes | str] = lambda value: base64.b64encode(value).decode()
         self._feed = self._built("append")
         self._push = self._built("push", _SECONDS=patience, _MOST_SECONDS=patience)
-        self._replay = self._built("replay", _ROUND_SECONDS=patience, _EVENTS=round_events)
+        self._replay = self._built("replay", _POST_SECONDS=patience, _ROUND_EVENTS=round_events)
         self._sockets = self._built("sockets")
 
     def _built(self, name: str, **constants: float) -> Callable[[dict[str, Any], Any], Any]:

@@ -225,7 +225,7 @@ class Life(RuleBasedStateMachine):
         self.touched.add(job_id)
 
     def release(self, data: st.DataObject) -> None:
-        """A worker that is told to terminate gives its job back."""
+        """A worker that is told to terminate returns its job."""
         job_id = self.some(data)
         model = self.jobs[job_id]
         attempt = max(1, model.attempt - data.draw(st.integers(0, 1), "behind"))
@@ -235,7 +235,7 @@ class Life(RuleBasedStateMachine):
         self.touched.add(job_id)
 
     def cancel(self, data: st.DataObject) -> None:
-        """Its user wants it no more."""
+        """Its user cancels it."""
         job_id = self.some(data)
         model = self.jobs[job_id]
         may = model.state in ("accepted", "queued", "running")
@@ -245,7 +245,7 @@ class Life(RuleBasedStateMachine):
         self.touched.add(job_id)
 
     def retry(self, data: st.DataObject) -> None:
-        """Its user wants it after all."""
+        """Its user retries it."""
         job_id = self.some(data)
         model = self.jobs[job_id]
         may = model.state in ("failed", "cancelled")

@@ -268,8 +268,9 @@ class World:
         function_name = name.rstrip("0123456789")
         module = function(function_name)
         seconds = self.rng.choice((12.0, 30.0))  # in which a late watcher is given up, or is not
-        changed = {"Poster": lambda _: self, "_CHUNKS": 6, "_EVENTS": 12, "LATEST": LATEST, "_RUN_SECONDS": seconds}
-        changed["_GAP_CHUNKS"] = self.rng.choice((2, 40))  # how far behind a watcher may be that is taken over
+        changed = {"Poster": lambda _: self, "LATEST": LATEST, "_RUN_SECONDS": seconds}
+        changed |= {"_ROUND_CHUNKS": 6, "_ROUND_EVENTS": 12}
+        changed["_MISSED_CHUNKS"] = self.rng.choice((2, 40))  # how far behind a watcher may be that is taken over
         changed["Bus"] = lambda _: _Bus()
         for constant in sorted(changed.keys() & vars(module).keys()):
             setattr(module, constant, changed[constant])

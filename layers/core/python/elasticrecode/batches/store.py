@@ -89,7 +89,7 @@ class BatchesTable:
             )
 
     def get(self, batch_id: str) -> StoredBatch | None:
-        """A batch with its progress; None when it does not exist, or its time of retention has passed."""
+        """A batch with its progress; None when it does not exist, or its retention has ended."""
         item = self._table.get(_key(batch_id, _BATCH), "reading the batch")
         return _stored_batch(item) if item and is_current(item) else None
 

@@ -68,10 +68,13 @@ class Claims:
         """Return a job without a strike, so that it can be claimed at once. Does nothing when the claim is lost."""
         update = lifecycle.write(Action.JOB_RETURNED, attempt, now_ms(), {})
         with suppress(ConditionFailed):
-            self._table.update(_key(job_id), "giving the job back", **update)
+            self._table.update(_key(job_id), "returning the job", **update)
 
     def renew(self, job_id: str, attempt: int) -> str | None:
-        """Extend the lease from now; None. When the claim is lost, the job's state, or `forgotten` without a record."""
+        """Extend the lease from now.
+
+        Returns None when renewed; otherwise the job's state, or `forgotten` when it has no record.
+        """
         try:
             self._table.update(
                 _key(job_id),

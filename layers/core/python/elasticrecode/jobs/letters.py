@@ -44,7 +44,7 @@ class DeadLetters:
 
     def return_all(self, url: str, effort: Effort) -> int:
         """Send the events on a dead-letter queue to the control queue again; how many."""
-        return self._settle_all(url, self.give_back, effort)
+        return self._settle_all(url, self.return_event, effort)
 
     def _settle_all(self, url: str, settle: Callable[[Letter], bool], effort: Effort) -> int:
         """Settle letters and remove them; how many `settle` returned True for. A letter whose settling fails stays."""
@@ -64,10 +64,10 @@ class DeadLetters:
             _log.error("a dead letter is no job", extra={"reason": str(error), "body": letter.body[:_LOGGED]})
             self._count(UNREADABLE_MESSAGES)
             return False
-        failure = Failure("dead-letter", f"Its message was received {letter.receives} times without an end.")
+        failure = Failure("dead-letter", f"No worker finished it: its message was received {letter.receives} times.")
         return bury(self._table, job, failure, self._retention_seconds)
 
-    def give_back(self, letter: Letter) -> bool:
+    def return_event(self, letter: Letter) -> bool:
         """Send an event to the control queue again; False when it is unreadable or has been sent too often.
 
         Raises RuntimeError when the control queue does not take it.

@@ -26,9 +26,10 @@ class Step(StrEnum):
     BURY = "bury"
 
 
-Holder = Literal["claimed", "unclaimed", "anyone"]
-"""Who may make a move: the worker that holds this attempt's claim, a first-generation worker, which never claims and
-names no attempt, or anyone."""
+Claimed = Literal["claimed", "unclaimed", "either"]
+"""The claim that a move requires on the record: one on the attempt that the action names, none (the job of a
+first-generation worker, which never claims and names no attempt), or either. It does not say who acts: another worker
+or `reconcile` sends JobLost."""
 
 
 class Move(NamedTuple):
@@ -37,47 +38,53 @@ class Move(NamedTuple):
     action: Action | Step
     sources: tuple[State, ...]
     target: State
-    holder: Holder
+    claim: Claimed
     meaning: str
 
 
 MOVES = (
-    Move(Step.POSTPONE, ("queued",), "accepted", "anyone", "it has no message: no queue took it, or it got lost"),
-    Move(Step.HOLD, ("accepted",), "accepted", "anyone", "all queues that serve it are paused"),
-    Move(Step.RESUME, ("accepted",), "queued", "anyone", "`reconcile` hands it to a queue"),
-    Move(Step.CLAIM, ("queued",), "running", "anyone", "a worker begins the next attempt"),
+    Move(Step.POSTPONE, ("queued",), "accepted", "either", "it has no message: no queue took it, or it got lost"),
+    Move(Step.HOLD, ("accepted",), "accepted", "either", "all queues that serve it are paused"),
+    Move(Step.RESUME, ("accepted",), "queued", "either", "`reconcile` hands it to a queue"),
+    Move(Step.CLAIM, ("queued",), "running", "either", "a worker begins the next attempt"),
     Move(Step.CLAIM, ("running",), "running", "unclaimed", "a first-generation worker let its message come back"),
     Move(Action.JOB_START, ("queued",), "running", "unclaimed", "a first-generation worker begins"),
     Move(Action.JOB_FINISHED, ("running",), "finished", "claimed", "its output is published"),
     Move(Action.JOB_FINISHED, ("queued", "running"), "finished", "unclaimed", "its output is published"),
     Move(Action.JOB_FAILED, ("running",), "failed", "claimed", "it can never succeed"),
     Move(Action.JOB_FAILED, ("queued", "running"), "failed", "unclaimed", "a first-generation worker gave up"),
-    Move(Action.JOB_RETURNED, ("running",), "queued", "claimed", "its worker gave it back"),
-    Move(Action.JOB_LOST, ("running",), "queued", "claimed", "its worker vanished"),
-    Move(Step.EXHAUST, ("running",), "failed", "claimed", "it was lost or given back with an error too often"),
+    Move(Action.JOB_RETURNED, ("running",), "queued", "claimed", "its worker returned it"),
+    Move(Action.JOB_LOST, ("running",), "queued", "claimed", "another worker or `reconcile` found its lease expired"),
+    Move(Step.EXHAUST, ("running",), "failed", "claimed", "it was lost or returned with an error too often"),
     Move(
         Step.BURY,
         ("accepted", "queued", "running"),
         "failed",
-        "anyone",
+        "either",
         "its message is a dead letter, and no worker has it",
     ),
-    Move(Action.JOB_CANCELLED, ("accepted", "queued", "running"), "cancelled", "anyone", "its user wants it no more"),
-    Move(Action.JOB_RETRIED, ("failed", "cancelled"), "queued", "anyone", "its user wants it after all"),
+    Move(
+        Action.JOB_CANCELLED,
+        ("accepted", "queued", "running"),
+        "cancelled",
+        "either",
+        "its user or an operator cancels it",
+    ),
+    Move(Action.JOB_RETRIED, ("failed", "cancelled"), "queued", "either", "its user or an operator retries it"),
 )
 
 ENDED: tuple[State, ...] = ("finished", "failed", "cancelled")
 
 NEEDS_MESSAGE: tuple[State, ...] = tuple(
-    sorted({source for move in MOVES if move.target == "queued" and move.holder == "anyone" for source in move.sources})
+    sorted({source for move in MOVES if move.target == "queued" and move.claim == "either" for source in move.sources})
 )
 """A job that becomes queued from one of these has no message on its queue; from `running` the message comes back."""
 
 
 def find(action: str, attempt: int | None) -> tuple[Move, ...]:
     """The moves of an action that names `attempt`, or no attempt. Empty for actions that change no state."""
-    holders = ("anyone", "unclaimed" if attempt is None else "claimed")
-    return tuple(move for move in MOVES if move.action == action and move.holder in holders)
+    claims = ("either", "unclaimed" if attempt is None else "claimed")
+    return tuple(move for move in MOVES if move.action == action and move.claim in claims)
 
 
 def write(
@@ -103,11 +110,11 @@ def write(
     conditions = []
     for move in moves:
         terms = [f"{words.name('state')} IN ({', '.join(words.value(source) for source in move.sources)})"]
-        if move.holder == "claimed":
+        if move.claim == "claimed":
             terms.append(
                 f"attribute_exists({words.name('lease')}) AND {words.name('attempt')} = {words.value(attempt or 0)}"
             )
-        elif move.holder == "unclaimed":
+        elif move.claim == "unclaimed":
             terms.append(f"attribute_not_exists({words.name('lease')})")
         if Action.JOB_LOST in (action, because):
             terms.append(f"{words.name('lease')} < {words.value(now_ms)}")
@@ -171,7 +178,7 @@ def awaits_start(record: Mapping[str, Any], attempt: int | None) -> bool:
 
 
 def is_strike(action: str, details: Mapping[str, Any]) -> bool:
-    """Whether a move counts towards the attempts that may go wrong; a job given back unharmed does not."""
+    """Whether a move counts towards the attempts that may go wrong; a job returned without an error does not."""
     return action in (Action.JOB_LOST, Step.EXHAUST) or (action == Action.JOB_RETURNED and "failure" in details)
 
 
@@ -197,7 +204,8 @@ _LEFT_BEHIND: dict[State, tuple[str, ...]] = {
 """Attributes that a move into a state removes, unless it sets them."""
 
 WATCHED_AFTER_MS: dict[State, int] = {"accepted": 20_000, "queued": 60_000}
-"""How long a job may stay in a state before `reconcile` looks at it. A running job is watched as it was when queued."""
+"""How long a job may stay in a state before `reconcile` looks at it. A running job
+keeps the time that it got when queued."""
 
 
 class _Words:
@@ -231,13 +239,13 @@ def page() -> str:
     lines = ["# The life of a job", "", "```mermaid", "stateDiagram-v2", "    [*] --> queued: submitted"]
     lines += ["    [*] --> accepted: submitted, all queues that serve it being paused"]
     for move in MOVES:
-        label = move.action + (" (first generation)" if move.holder == "unclaimed" else "")
+        label = move.action + (" (first generation)" if move.claim == "unclaimed" else "")
         lines += [f"    {source} --> {move.target}: {label}" for source in move.sources]
     lines += [f"    {state} --> [*]" for state in ENDED]
-    lines += ["```", "", "| what | from | to | by | meaning |", "|---|---|---|---|---|"]
-    holders = {"anyone": "anyone", "claimed": "holder of the claim", "unclaimed": "first-generation worker"}
+    lines += ["```", "", "| move | from | to | requires | meaning |", "|---|---|---|---|---|"]
+    claims = {"either": "–", "claimed": "a claim on this attempt", "unclaimed": "no claim"}
     lines += [
-        f"| {move.action} | {', '.join(move.sources)} | {move.target} | {holders[move.holder]} | {move.meaning} |"
+        f"| {move.action} | {', '.join(move.sources)} | {move.target} | {claims[move.claim]} | {move.meaning} |"
         for move in MOVES
     ]
     return "\n".join(lines) + "\n"

@@ -3,7 +3,7 @@
 SQS delivers messages twice and in any order, to several invocations at once. They meet at the job's record:
 
 - A conditional write on the record shows a JobStart or a tick (`JobsTable.show`). Its condition: the attempt runs; the
-  JobStart is its first event; a tick is newer than the event before. A refused tick is late and is dropped. A refused
+  JobStart is its first event; a tick is newer than the event before. A refused tick is late and is discarded. A refused
   JobStart is stored for lists, and not shown.
 - An event that ends an attempt moves the record before it is stored. After that no tick of the attempt is accepted.
 - An event that finds its JobStart missing has that shown first, from the identity that it carries. The original is the
@@ -48,17 +48,17 @@ class Reports:
         Those are the events that AWS refused, and what follows them in their jobs. An event may be applied twice.
         """
         again: set[str] = set()
-        lanes = in_lanes(reports)
-        while lanes:
-            entries = side_by_side(self._tried, [lane[0] for lane in lanes])
+        jobs = by_job(reports)
+        while jobs:
+            entries = side_by_side(self._tried, [job[0] for job in jobs])
             unstored = self._store([some for some in entries if some])
             left: list[list[Report]] = []
-            for lane, some in zip(lanes, entries, strict=True):
+            for job, some in zip(jobs, entries, strict=True):
                 if some is None or not unstored.isdisjoint(entry.event.eventID for entry in some):
-                    again |= {report.event.eventID for report in lane}
-                elif len(lane) > 1:
-                    left.append(lane[1:])
-            lanes = left
+                    again |= {report.event.eventID for report in job}
+                elif len(job) > 1:
+                    left.append(job[1:])
+            jobs = left
         return again
 
     def _store(self, entries: list[list[Entry]]) -> set[str]:
@@ -87,7 +87,7 @@ class Reports:
         return self._move(report) if lifecycle.find(event.action, event.attempt or None) else [Entry(event)]
 
     def _show_tick(self, report: Report) -> list[Entry]:
-        """Show a tick, after its JobStart where that has not come yet. A late tick is dropped."""
+        """Show a tick, after its JobStart where that has not come yet. A late tick is discarded."""
         entries: list[Entry] = []
         try:
             self._table.show(report.event)
@@ -99,7 +99,7 @@ class Reports:
         return entries
 
     def _show_start(self, start: Event) -> list[Entry]:
-        """Show the JobStart of a claimed attempt. It is stored for lists alone, unless the job has no record."""
+        """Show the JobStart of a claimed attempt. `append` skips its stored event unless the job has no record."""
         try:
             self._table.show(start)
         except ConditionFailed as failed:
@@ -107,7 +107,7 @@ class Reports:
         return [Entry(start, is_live=False)]
 
     def _move(self, report: Report) -> list[Entry]:
-        """Make the move of an event; the events to store: it, before it its JobStart, behind it a JobFailed."""
+        """Make the move of an event; the events to store: the JobStart if missing, the event, then any JobFailed."""
         event, details = report.event, _details(report.event)
         attempt = event.attempt or None
         followers: list[Entry] = []
@@ -138,23 +138,23 @@ class Reports:
         return self._table.apply(event.jobID, update)
 
 
-def in_lanes(reports: Iterable[Report]) -> list[list[Report]]:
+def by_job(reports: Iterable[Report]) -> list[list[Report]]:
     """The reports of each job in order, each event once, and of an attempt's ticks the latest alone."""
-    lanes: dict[str, list[Report]] = {}
+    jobs: dict[str, list[Report]] = {}
     ticks: dict[tuple[str, int], str] = {}
     ordered = {(report.event.jobID, report.event.position): report for report in reports}
     for (job_id, position), report in sorted(ordered.items(), key=lambda pair: pair[0]):
-        lanes.setdefault(job_id, []).append(report)
+        jobs.setdefault(job_id, []).append(report)
         if report.event.action == Action.JOB_PROGRESS:
             ticks[job_id, report.event.attempt or 0] = position
     return [
         [
             report
-            for report in lane
+            for report in job
             if report.event.action != Action.JOB_PROGRESS
             or ticks[report.event.jobID, report.event.attempt or 0] == report.event.position
         ]
-        for lane in lanes.values()
+        for job in jobs.values()
     ]
 
 
@@ -187,7 +187,7 @@ def _refused(report: Report, record: Any) -> list[Entry]:
 
 def _exhausted(event: Event, max_strikes: int) -> Failure:
     """The failure of a job after its last allowed strike, with the worker's own words."""
-    last = event.error.message if event.error else "its worker vanished, as if the job had killed it"
+    last = event.error.message if event.error else "its worker stopped without a report, as if the job had killed it"
     log = event.error.log if event.error else []
     return Failure("attempts-exhausted", f"It went wrong {max_strikes} times; last: {last}", log)
 
