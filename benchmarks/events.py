@@ -138,7 +138,7 @@ def _cost(watchers: int) -> tuple[str, str, str, float, float]:
     reads += sum(operation == "Query" for operation, _ in spent.requests) * max(1, watchers // 20)
     on_bus = sum(action != Action.JOB_PROGRESS for action in _LIFE) / len(_LIFE)  # progress is not for the bus
     amounts = {
-        "write": (_units(spent) + len(spent.jobs) + 1) / _EVENTS,  # with the index of histories: by job and user
+        "write": (_units(spent) + len(spent.jobs) + 1) / _EVENTS,  # with the history index: by job and user
         "read": reads / _EVENTS,
         "sqs": 1.3,  # sent once; received and deleted in batches of ten
         "invocation": 4 / _EVENTS,

@@ -45,7 +45,7 @@ class Alarms(Construct):
             DELIVERIES_GIVEN_UP,
             undelivered,
             1,
-            "A delivery was given up; the failures of its webhook say why.",
+            "A delivery failed for good; the failed deliveries of its webhook say why.",
         )
         failing = function.metric_errors(period=_PERIOD, statistic="Sum")
         self._alarm("ReconcileFails", failing, 3, "reconcile fails, so lost messages and dead letters are not handled.")

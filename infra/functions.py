@@ -76,5 +76,8 @@ class Functions(Construct):
         )
 
     def run_each_minute(self, function: lambda_.Function) -> None:
-        """Invoke a function once a minute. A failed run is not repeated; the next one does its work."""
+        """Invoke a function once a minute. A failed run is not repeated; the next one does its work.
+
+        An EventBridge rule takes at most five targets, so a sixth function needs a second rule.
+        """
         self._each_minute.add_target(targets.LambdaFunction(function, retry_attempts=0))

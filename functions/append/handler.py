@@ -1,7 +1,7 @@
 """Reader of the jobs table's stream: appends each new event to the feed.
 
-The stream delivers the changes of a job in order, and delivers a batch again until the invocation succeeds. So every
-stored event is in the feed at least once, and twice at most after a failure.
+The stream delivers the changes of a job in order, and delivers its records again until the invocation succeeds. So
+every stored event is in the feed at least once, and twice at most after a failure.
 """
 
 from collections.abc import Callable
@@ -14,18 +14,18 @@ from elasticrecode.watch.feed import Feed
 
 
 class FeedWriter:
-    """Appends the events of stream batches to the feed."""
+    """Appends the events in stream records to the feed."""
 
     def __init__(self, settings: AppendSettings) -> None:
         self._feed = Feed(settings.feed_table, settings.event_retention_seconds)
 
-    def handle(self, batch: dict[str, Any], context: Any) -> None:
-        """Append the events of a batch, in their order."""
-        self._feed.append([event for record in batch["Records"] for event in new_events(record)])
+    def handle(self, event: dict[str, Any], context: Any) -> None:
+        """Append the events in stream records, in their order."""
+        self._feed.append([new for record in event["Records"] for new in new_events(record)])
 
 
 def build(settings: AppendSettings) -> Callable[[dict[str, Any], Any], None]:
-    """The handler over the feed."""
+    """The Lambda handler."""
     return FeedWriter(settings).handle
 
 

@@ -29,7 +29,7 @@ class Authorizer:
         try:
             caller = self._caller(event, connecting)
         except Unauthorized as error:
-            logger.info("not authorized", extra={"reason": error.detail})
+            logger.info("a request was not authorized", extra={"reason": error.detail})
             if connecting:
                 return _policy(event["methodArn"], "Deny")
             raise Exception("Unauthorized") from None  # the text for which API Gateway answers 401
@@ -59,7 +59,7 @@ def _policy(method_arn: str, effect: str, caller: Caller | None = None) -> dict[
 
 
 def build(settings: AuthorizeSettings) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
-    """The handler over the connections table and the issuer's keys."""
+    """The Lambda handler."""
     return Authorizer(settings).authorize
 
 

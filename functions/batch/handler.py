@@ -29,7 +29,7 @@ from elasticrecode.workers.registry import Registry
 
 
 class Batches:
-    """The routes about batches, over the batches table and the queues of `survey` and `expand`."""
+    """The routes about batches."""
 
     def __init__(self, settings: BatchSettings) -> None:
         self._settings = settings
@@ -99,7 +99,7 @@ def _with_identity(submission: Submission, key: str, use: KeyUse) -> Submission:
 
 
 def build(settings: BatchSettings) -> http.LambdaHandler:
-    """The Lambda handler of the routes about batches."""
+    """The Lambda handler."""
     batches = Batches(settings)
     routes = {SUBMIT_BATCH: batches.submit, BATCH: batches.show, CANCEL_BATCH: batches.cancel}
     return http.handler(routes, settings, Rates(settings.rate).count)

@@ -63,15 +63,13 @@ class Collector:
         self._metrics = Metrics(namespace=METRICS, service="collect")
 
     def handle(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
-        """Create the jobs of an SQS event. Answers the messages to deliver again."""
+        """Create the jobs of messages. Returns the messages to deliver again, in the shape that Lambda expects."""
         files = [file for record in event["Records"] for file in self.files(record["messageId"], record["body"])]
-        checks = side_by_side(lambda file: _attempt(self.is_wanted, file), files)
+        checks = side_by_side(lambda file: _try(self.is_wanted, file), files)
         wanted_files = [file for file, is_wanted in zip(files, checks, strict=True) if is_wanted]
         now = now_ms()
-        accepted = [
-            Accepted(file.job, choice, now) for file in wanted_files if (choice := _attempt(self._choose, file))
-        ]
-        stored = set(side_by_side(lambda each: _attempt(self._store, each), accepted))
+        accepted = [Accepted(file.job, choice, now) for file in wanted_files if (choice := _try(self._choose, file))]
+        stored = set(side_by_side(lambda each: _try(self._store, each), accepted))
         failed = {file.message_id for file, is_wanted in zip(files, checks, strict=True) if is_wanted is None}
         failed |= {file.message_id for file in wanted_files if file.job.jobid not in stored}
         logger.info("files collected", extra={"jobs": len(stored - {None}), "again": len(failed)})
@@ -130,12 +128,12 @@ class Collector:
         self._metrics.flush_metrics()
 
 
-def _attempt(do: Callable[[T], R], argument: T) -> R | None:
+def _try(do: Callable[[T], R], argument: T) -> R | None:
     """The result of a call; None when it raises, and the queue delivers the message again."""
     try:
         return do(argument)
     except Exception:  # noqa: BLE001
-        logger.exception("file failed; its message is delivered again")
+        logger.exception("a file could not become a job; its message is delivered again")
         return None
 
 

@@ -18,7 +18,7 @@ from elasticrecode.runtime import compose
 
 
 class EventConsumer:
-    """Consumes SQS batches of the control queue."""
+    """Consumes messages of the control queue."""
 
     def __init__(self, settings: ConsumeSettings) -> None:
         self._dead_letter_queue = settings.events_dead_letter_queue
@@ -26,16 +26,16 @@ class EventConsumer:
         self._reports = Reports(table, settings.event_retention_seconds, settings.max_strikes)
         self._sender = Sender()
 
-    def handle(self, batch: dict[str, Any], context: Any) -> dict[str, Any]:
-        """Apply a batch. Answers the messages to deliver again, in the shape that Lambda expects."""
+    def handle(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
+        """Apply messages. Returns those to deliver again, in the shape that Lambda expects."""
         reports: dict[str, Report] = {}
         unreadable: list[Message] = []
-        for message in batch["Records"]:
+        for message in event["Records"]:
             try:
                 reports[message["messageId"]] = events.read_report(message["body"].encode())
             except UnreadableEvent as error:
                 reason = {"reason": str(error)}
-                logger.warning("unreadable event", extra=reason)
+                logger.warning("a message is not an event and goes to the dead-letter queue", extra=reason)
                 unreadable.append(Message(message["messageId"], self._dead_letter_queue, message["body"], reason))
         refused = self._reports.take(reports.values())
         again = {message_id for message_id, report in reports.items() if report.event.eventID in refused}
@@ -45,7 +45,7 @@ class EventConsumer:
 
 
 def build(settings: ConsumeSettings) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
-    """The handler over one table."""
+    """The Lambda handler."""
     return EventConsumer(settings).handle
 
 

@@ -2,11 +2,11 @@
 
 The events of one job go in order; webhooks and jobs go side by side. A delivery that fails comes again after a pause
 that grows with the time it has waited, for a day; the deliveries behind it in its message group wait. Then it is kept,
-with the reason, among the failures of its webhook. A webhook whose receiver fails each time pauses as a whole and is
-tried with one delivery or a few. What the event bus refused comes this way too.
+with the reason, among the failed deliveries of its webhook. A webhook whose receiver fails each time pauses as a whole
+and is tried with one delivery or a few. Events that the event bus refused come this way too.
 
 A message that is no delivery stays on the queue until SQS moves it to the dead-letter queue. A delivery that was
-received very often, because its consumer died each time, is given up without another try.
+received very often, because its consumer died each time, fails without another try.
 """
 
 import time
@@ -31,9 +31,9 @@ from elasticrecode.webhooks.store import WebhooksTable
 from elasticrecode.webhooks.webhook import BUS, Delivery, EventHead, Webhook, head
 
 _SECONDS = 25.0
-"""How long an invocation starts new posts; what is left comes again at once."""
+"""Seconds in which an invocation starts new posts; the deliveries left come again at once."""
 _UNKNOWN_SECONDS = 60.0
-"""The shortest pause after a failure of this product's own."""
+"""The shortest pause after a failure inside this function."""
 _MOST_RECEIVES = 250
 """Receives of one delivery. Its pauses make at most about 190 in a day, so one with more kills its consumer."""
 _RECENT_MS = 60_000
@@ -65,16 +65,16 @@ class Deliverer:
         self._bus = Bus(settings.event_bus)
         self._metrics = Metrics(namespace=METRICS, service="deliver")
 
-    def handle(self, batch: dict[str, Any], context: Any) -> dict[str, Any]:
-        """Handle a batch of the queue's messages, and name those that are to come again."""
+    def handle(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
+        """Handle messages of the queue. Returns those to deliver again, in the shape that Lambda expects."""
         until = time.monotonic() + _SECONDS
         groups: dict[str, list[_Message]] = {}
         unreadable: list[str] = []
-        for record in batch["Records"]:
+        for record in event["Records"]:
             try:
                 message = _read(record)
             except msgspec.DecodeError:
-                logger.exception("a message is no delivery; it goes to the dead-letter queue")
+                logger.exception("a message is not a delivery and goes to the dead-letter queue")
                 unreadable.append(record["messageId"])
             else:
                 groups.setdefault(record["attributes"]["MessageGroupId"], []).append(message)
@@ -85,17 +85,17 @@ class Deliverer:
     def deliver(self, messages: Sequence[_Message], until: float) -> Sequence[_Message]:
         """Deliver the messages of one group up to the first that has to wait. Returns those that are left."""
         for n, message in enumerate(messages):
-            wait = self._attempt(message) if time.monotonic() < until else 0.0
+            wait = self._try(message) if time.monotonic() < until else 0.0
             if wait is None:
                 continue
             try:
                 self._deliveries.hide({message.handle: wait} | {later.handle: 0 for later in messages[n + 1 :]})
             except Exception:  # noqa: BLE001
-                logger.exception("deliveries come again when their visibility timeout ends")
+                logger.exception("deliveries could not be put off; they come again when their visibility timeout ends")
             return messages[n:]
         return ()
 
-    def _attempt(self, message: _Message) -> float | None:
+    def _try(self, message: _Message) -> float | None:
         """Try a delivery once. Returns the seconds until it is to come again; None when it is done with."""
         waited = time.time() - message.since
         try:
@@ -104,7 +104,7 @@ class Deliverer:
             webhook = self._table.find(message.delivery.userID, message.delivery.webhookID)
             return self._post(webhook, message, waited) if webhook else None
         except Exception:  # noqa: BLE001
-            logger.exception("a delivery was not made")
+            logger.exception("a delivery could not be tried")
             return max(_UNKNOWN_SECONDS, pause(waited))
 
     def _put_on_bus(self, message: _Message, waited: float) -> float | None:
@@ -112,7 +112,7 @@ class Deliverer:
         if refused and waited < DAY_SECONDS:
             return pause(waited)
         if refused:
-            logger.error("the event bus never took an event", extra={"event": message.event.eventID})
+            logger.error("the event bus accepted an event in no try of a day", extra={"event": message.event.eventID})
             self._count_given_up()
         return None
 
@@ -120,10 +120,10 @@ class Deliverer:
         if webhook.disabled:
             return self._give_up(webhook, message, f"the webhook is disabled: {webhook.disabled}")
         if message.receives > _MOST_RECEIVES:
-            return self._give_up(webhook, message, f"it was begun {message.receives - 1} times and never ended")
+            return self._give_up(webhook, message, f"{message.receives - 1} tries were cut off before they ended")
         paused = webhook.pausedUntilMs / 1000 - time.time()
         if paused > 0:
-            reason = f"not tried, as its receiver takes nothing; last: {webhook.lastFailure}"
+            reason = f"not tried, as the receiver accepts no deliveries; last: {webhook.lastFailure}"
             return self._later(webhook, message, reason, waited, max(paused, pause(waited) / 4))
         try:
             self._courier.post(webhook.url, webhook.secret, message.event.eventID, message.body)
@@ -134,7 +134,7 @@ class Deliverer:
         return None
 
     def _refused(self, webhook: Webhook, message: _Message, error: Undeliverable, waited: float) -> float | None:
-        """What follows when the receiver did not take a delivery."""
+        """Record that a receiver did not accept a delivery. Returns the seconds until the next try; None for none."""
         reason = str(error)
         logger.info("a delivery failed", extra={"webhook": webhook.webhookID, "reason": reason})
         if error.gone:
@@ -145,14 +145,14 @@ class Deliverer:
         return self._later(webhook, message, reason, waited, wait)
 
     def _later(self, webhook: Webhook, message: _Message, reason: str, waited: float, wait: float) -> float | None:
-        """Seconds until the next try, the last when the delivery's day ends; after that it is given up."""
+        """Seconds until the next try, the last when the delivery's day ends; after that it fails."""
         left = DAY_SECONDS - waited
         return max(1.0, min(wait, left)) if left > 0 else self._give_up(webhook, message, reason)
 
     def _give_up(self, webhook: Webhook, message: _Message, reason: str) -> float | None:
-        """Keep a delivery among its webhook's failures. Returns None: it does not come again."""
+        """Keep a delivery among the failed deliveries of its webhook. Returns None: it does not come again."""
         self._table.give_up(webhook.webhookID, message.body, reason)
-        logger.warning("a delivery is given up", extra={"webhook": webhook.webhookID, "reason": reason})
+        logger.warning("a delivery failed for good", extra={"webhook": webhook.webhookID, "reason": reason})
         self._count_given_up()
         return None
 
@@ -175,15 +175,15 @@ def _read(record: dict[str, Any]) -> _Message:
 
 
 def _try_to(do: Callable[[], None]) -> None:
-    """Do something whose failure does not make a delivery fail that succeeded."""
+    """Call `do`. Its failure must not make a delivery fail that succeeded."""
     try:
         do()
     except Unavailable:
-        logger.exception("a success was not recorded")
+        logger.exception("the success of a delivery could not be recorded")
 
 
 def build(settings: DeliverSettings) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
-    """The handler over the table of webhooks, the deliveries queue and the bus."""
+    """The Lambda handler."""
     return Deliverer(settings).handle
 
 

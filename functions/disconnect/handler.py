@@ -22,11 +22,11 @@ class Disconnecter:
         for expired in self._connections.expired():
             left = self._poster.delete(*(connection_id for _, connection_id in expired))
             self._connections.discard(key for key in expired if key[1] not in left)
-            logger.info("ended connections", extra={"connections": len(expired) - len(left), "left": len(left)})
+            logger.info("connections ended", extra={"connections": len(expired) - len(left), "left": len(left)})
 
 
 def build(settings: DisconnectSettings) -> Callable[[dict[str, Any], Any], None]:
-    """The handler over the table of connections and the WebSocket API's management endpoint."""
+    """The Lambda handler."""
     return Disconnecter(settings).handle
 
 

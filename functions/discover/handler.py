@@ -85,7 +85,7 @@ class Discovery:
         try:
             deployments = self._clusters.workers(cluster)
         except ClusterUnreachable as error:
-            logger.exception("cluster unreachable", extra={"cluster": cluster.label})
+            logger.exception("a cluster could not be reached", extra={"cluster": cluster.label})
             known = before.get(cluster.label) or ClusterView(name=cluster.label, seen=0.0)
             return structs.replace(known, fault=str(error))
         for each in [each for each in deployments if each.faults][:_LOGGED]:
@@ -128,7 +128,7 @@ class Discovery:
         try:
             url = self._receiver.url(queue)
         except Exception as error:  # noqa: BLE001
-            logger.exception("queue lookup failed", extra={"queue": queue})
+            logger.exception("a queue could not be looked up", extra={"queue": queue})
             return "", f"it could not be looked up ({code(error)})"
         return url, "" if url else "there is no such queue"
 

@@ -41,9 +41,9 @@ class Dispatcher:
         self._meter = LoadMeter(self._registry)
         self._tally_queue = settings.tally_queue
 
-    def handle(self, batch: dict[str, Any], context: Any) -> None:
-        """Dispatch the records of a stream batch. The stream delivers the same records again when this raises."""
-        records = batch["Records"]
+    def handle(self, event: dict[str, Any], context: Any) -> None:
+        """Dispatch the jobs in stream records. The stream delivers the same records again when this raises."""
+        records = event["Records"]
         images = [record["dynamodb"]["NewImage"] for record in records]
         self.send([image for record, image in zip(records, images, strict=True) if streams.needs_message(record)])
         for image in images:
@@ -104,7 +104,7 @@ def _message(image: Item, url: str) -> Message:
 
 
 def build(settings: DispatchSettings) -> Callable[[dict[str, Any], Any], None]:
-    """The handler over the workers' queues."""
+    """The Lambda handler."""
     return Dispatcher(settings).handle
 
 

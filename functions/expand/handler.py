@@ -39,7 +39,7 @@ class Expander:
         self._registry, self._sender = Registry(settings.registry_table, settings.queues), Sender()
 
     def handle(self, event: dict[str, Any], context: Any) -> None:
-        """Work on an SQS event with one PageMessage, and have `tally` check whether the batch has ended."""
+        """Work on one PageMessage, and have `tally` check whether the batch has ended."""
         (record,) = event["Records"]
         message = msgspec.json.decode(record["body"], type=PageMessage)
         if message.do == "cancel":
@@ -61,7 +61,7 @@ class Expander:
             raise Unavailable("Another invocation works on this page.")
         stored = self._batches.get(message.batchID)
         if not stored:
-            logger.warning("batch unknown", extra={"batch": message.batchID})
+            logger.warning("a message names a batch that does not exist", extra={"batch": message.batchID})
             return
         jobs = [stored.batch.job(leased.page.first + n, uri) for n, uri in enumerate(leased.page.inputs)]
         if stored.cancelledMs:

@@ -182,7 +182,7 @@ def _matches(wanted: Mapping[str, str | None], record: JobRecord) -> bool:
 
 
 def build(settings: JobsSettings) -> http.LambdaHandler:
-    """The handler over the tables of jobs, batches and workers."""
+    """The Lambda handler."""
     jobs = JobHandler(settings)
     routes = {
         JOB_STATUS: jobs.status,

@@ -47,7 +47,7 @@ def _answer(request: http.Request, page: Page) -> http.Response:
 
 
 def build(settings: LogsSettings) -> http.LambdaHandler:
-    """The handler over one table."""
+    """The Lambda handler."""
     lists = EventLists(settings)
     routes = {JOB_EVENTS: lists.job_events, USER_EVENTS: lists.user_events, USER_LOGS: lists.user_events}
     return http.handler(routes, settings)

@@ -21,7 +21,7 @@ _BODY_LIMIT = 8192
 
 
 class PresetRoutes:
-    """The routes over the registry table."""
+    """The routes about presets."""
 
     def __init__(self, settings: PresetsSettings) -> None:
         self._presets = Presets(settings.registry_table, settings.presets)
@@ -69,7 +69,7 @@ def _resolved(name: str, profile: dict[str, Any]) -> Profile | None:
 
 
 def build(settings: PresetsSettings) -> http.LambdaHandler:
-    """The handler over the registry table."""
+    """The Lambda handler."""
     routes = PresetRoutes(settings)
     return http.handler({PRESETS: routes.list, PUT_PRESET: routes.put, REMOVE_PRESET: routes.remove}, settings)
 

@@ -1,8 +1,9 @@
-"""The feed's stream: new events become deliveries to webhooks, go to the event bus, and into the index of histories.
+"""The feed's stream: new events become deliveries to webhooks, go to the event bus, and into the history index.
 
 JobProgress goes into the index alone. One invocation at a time reads the feed's chunks, in their order. When the
-deliveries queue refuses something, the stream brings the chunks from there on again, and SQS drops what it took before.
-What the bus refuses goes onto the deliveries queue, for `deliver` to try again: the bus holds no webhook back.
+deliveries queue refuses something, the stream brings the chunks from there on again, and SQS discards the deliveries
+that it took before. Events that the bus refuses go onto the deliveries queue, for `deliver` to try again: the bus holds
+no webhook back.
 """
 
 import time
@@ -40,13 +41,13 @@ class Publisher:
         self._history = History(settings.feed_table)
         self._bus_pauses_until = 0.0
 
-    def handle(self, batch: dict[str, Any], context: Any) -> dict[str, Any]:
-        """Publish the chunks in a batch of stream records, and name the first record that is to come again.
+    def handle(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
+        """Publish the chunks in stream records. Returns the first record to deliver again, if any.
 
         Raises Unavailable when AWS refuses a read or the index; then all come again.
         """
         numbers, chunks = {}, []
-        for record in batch["Records"]:
+        for record in event["Records"]:
             chunks.append(chunk_of(record["dynamodb"]["NewImage"]))
             numbers[chunks[-1].seq] = record["dynamodb"]["SequenceNumber"]
         pairs = (pair for chunk in chunks for pair in chunk.events if pair[1].action != Action.JOB_PROGRESS)
@@ -100,7 +101,7 @@ class Publisher:
 
 
 def build(settings: PublishSettings) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
-    """The handler over the tables, the deliveries queue and the bus."""
+    """The Lambda handler."""
     return Publisher(settings).handle
 
 

@@ -22,7 +22,7 @@ _SECONDS_A_FRAME = 0.02
 _MOST_SECONDS = 15.0
 """How long posts may take: some seconds, more for many frames to one watcher, and no more than this."""
 _MISSED_CHUNKS = 40
-"""Chunks read at most of what came while watchers joined."""
+"""Limit of the chunks read to find the events that watchers missed while they joined."""
 
 
 class Pusher:
@@ -34,9 +34,9 @@ class Pusher:
         self._connections = ConnectionsTable(settings.connections_table)
         self._poster = Poster(settings.socket_management_url)
 
-    def handle(self, batch: dict[str, Any], context: Any) -> None:
-        """Push the chunks in a batch of stream records. Raises Unavailable when AWS refuses; they come again."""
-        chunks = [chunk_of(record["dynamodb"]["NewImage"]) for record in batch["Records"]]
+    def handle(self, event: dict[str, Any], context: Any) -> None:
+        """Push the chunks in stream records. Raises Unavailable when AWS refuses; the records come again."""
+        chunks = [chunk_of(record["dynamodb"]["NewImage"]) for record in event["Records"]]
         watchers = self.watchers(chunks)
         if watchers:
             queued = self.queue(watchers, chunks)
@@ -53,7 +53,7 @@ class Pusher:
         ]
 
     def queue(self, watchers: Sequence[Watcher], chunks: Sequence[Chunk]) -> dict[Watcher, list[Frame]]:
-        """The frames for each watcher: of the chunks, and for one just taken over of what came since it left off."""
+        """The frames for each watcher: of the chunks, and for one just taken over of the events since its place."""
         watched = {watcher.watch.topic for watcher in watchers}
         new = self._encoder.encode((pair for chunk in chunks for pair in chunk.events), watched)
         first = Cursor(chunks[0].before)
@@ -103,7 +103,7 @@ class Pusher:
 
 
 def build(settings: WatchersSettings) -> Callable[[dict[str, Any], Any], None]:
-    """The handler over the tables and the WebSocket API's management endpoint."""
+    """The Lambda handler."""
     return Pusher(settings).handle
 
 

@@ -73,7 +73,7 @@ class Reconciler:
 
 
 def build(settings: ReconcileSettings) -> Callable[[Any, Any], dict[str, int]]:
-    """The handler over the tables and queues."""
+    """The Lambda handler."""
     return Reconciler(settings).handle
 
 

@@ -75,9 +75,9 @@ class Replayer:
         self._connections = ConnectionsTable(settings.connections_table)
         self._poster = Poster(settings.socket_management_url)
 
-    def handle(self, batch: dict[str, Any], context: Any) -> None:
-        """Serve the watchers in a batch of stream records. Raises Unavailable when AWS refuses; they come again."""
-        changed = (watcher_of(record["dynamodb"]["NewImage"]) for record in batch["Records"])
+    def handle(self, event: dict[str, Any], context: Any) -> None:
+        """Serve the watchers in stream records. Raises Unavailable when AWS refuses; the records come again."""
+        changed = (watcher_of(record["dynamodb"]["NewImage"]) for record in event["Records"])
         keys = {(watcher.topic, watcher.connection_id) for watcher in changed if watcher}
         stored = [self._connections.get(*key) for key in sorted(keys)]
         readers = [self.begin(watcher) for watcher in stored if watcher and self._is_due(watcher)]
@@ -95,7 +95,7 @@ class Replayer:
     def _is_due(self, watcher: Watcher) -> bool:
         """Whether a watcher is this function's.
 
-        One that is joining was handed over by a run that died before it looked for what came in meanwhile.
+        A watcher is joining when a run handed it over and died before it looked for newer events.
         """
         return watcher.state == CATCHING_UP or (watcher.state == JOINING and self._takes_back(watcher))
 
@@ -247,7 +247,7 @@ def _round_of(chunks: Sequence[Chunk]) -> list[Chunk]:
 
 
 def build(settings: WatchersSettings) -> Callable[[dict[str, Any], Any], None]:
-    """The handler over the tables and the WebSocket API's management endpoint."""
+    """The Lambda handler."""
     return Replayer(settings).handle
 
 

@@ -55,7 +55,7 @@ class Description:
 
 
 def build(settings: SchemaSettings, document: Path = DOCUMENT) -> http.LambdaHandler:
-    """The handler; `document` is the file with the OpenAPI document."""
+    """The Lambda handler. `document` is the file with the OpenAPI document."""
     description = Description(settings, document)
     return http.handler(
         {

@@ -40,7 +40,7 @@ class Sockets:
             else:
                 self._poster.post({request["connectionId"]: [_PONG]}, _PONG_SECONDS)
         except Problem as error:
-            logger.info("refused", extra={"reason": error.detail})
+            logger.info("a connection or its message was refused", extra={"reason": error.detail})
             answer = http.problem(error, request.get("requestId", ""))
             return {"statusCode": answer.status, "body": msgspec.json.encode(answer.content).decode()}
         return {"statusCode": 200}
@@ -54,7 +54,7 @@ class Sockets:
 
 
 def build(settings: SocketsSettings) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
-    """The handler over the table of connections and the WebSocket API's management endpoint."""
+    """The Lambda handler."""
     return Sockets(settings).handle
 
 

@@ -41,7 +41,7 @@ class Surveyor:
         self._prefixes = Prefixes(msgspec.convert(settings.user_prefixes, list[UserPrefix]))
 
     def handle(self, event: dict[str, Any], context: Any) -> None:
-        """Survey the batch of an SQS event with one message, and send its pages to `expand`."""
+        """Survey the batch of one message, and send its pages to `expand`."""
         (message,) = event["Records"]
         batch_id = msgspec.json.decode(message["body"], type=SurveyMessage).batchID
         stored = self._table.get(batch_id)
@@ -52,7 +52,7 @@ class Surveyor:
                 self.survey(stored.batch, self._heartbeat(message["receiptHandle"]))
             stored = self._table.get(batch_id)
         if not stored:
-            logger.warning("batch unknown", extra={"batch": batch_id})
+            logger.warning("a message names a batch that does not exist", extra={"batch": batch_id})
             return
         if stored.state == "expanding":
             self._sender.hand(self._settings.pages_queue, page_messages(stored, "make"), stored.batch.userID)

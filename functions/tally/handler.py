@@ -28,14 +28,14 @@ from elasticrecode.runtime import compose
 
 
 class BatchCounter:
-    """Counts the changes of an SQS event, batch by batch."""
+    """Counts the changes in messages, batch by batch."""
 
     def __init__(self, settings: TallySettings) -> None:
         self._settings = settings
         self._table = BatchesTable(settings.batches_table, settings.retention_days * 86_400)
 
     def handle(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
-        """Count all messages of an event. Answers the messages to deliver again."""
+        """Count the changes in messages. Returns those to deliver again, in the shape that Lambda expects."""
         changes: dict[str, list[Change]] = {}
         messages: dict[str, list[str]] = {}
         for record in event["Records"]:
@@ -47,7 +47,7 @@ class BatchCounter:
             try:
                 self.count(batch_id, some)
             except Exception:  # noqa: BLE001
-                logger.exception("changes not counted", extra={"batch": batch_id})
+                logger.exception("the changes of a batch could not be counted", extra={"batch": batch_id})
                 failed += messages[batch_id]
         return failed_items(failed)
 

@@ -10,7 +10,7 @@ from elasticrecode.runtime import compose
 
 
 def build(settings: TicketsSettings) -> http.LambdaHandler:
-    """The handler over the connections table."""
+    """The Lambda handler."""
     tickets = Tickets(settings.connections_table)
 
     def issue(request: http.Request) -> http.Response:

@@ -28,7 +28,7 @@ class SubmitScore:
 
 
 def build(settings: SubmitSettings) -> http.LambdaHandler:
-    """The handler over the jobs table and the registry."""
+    """The Lambda handler."""
     return http.handler({SUBMIT_VMAF: SubmitScore(settings).submit}, settings, Rates(settings.rate).count)
 
 

@@ -1,4 +1,4 @@
-"""The routes about webhooks: add, list and remove them; list given-up deliveries and send them again."""
+"""The routes about webhooks: add, list and remove them; list failed deliveries and send them again."""
 
 import time
 from typing import Any
@@ -63,13 +63,13 @@ class WebhookRoutes:
         return http.Response(WebhookRemoved(webhook.webhookID))
 
     def failures(self, request: http.Request) -> http.Response:
-        """List a page of given-up deliveries."""
+        """List a page of failed deliveries."""
         limit, after = request.page()
         page = self._table.failures(self._existing(request).webhookID, limit, after)
         return http.Response(list(page.failures.values()), headers=request.next_link(page.after))
 
     def retry(self, request: http.Request) -> http.Response:
-        """Enable a webhook and send its given-up deliveries again: 202, with `more` when some are left after 15 s."""
+        """Enable a webhook and send its failed deliveries again: 202, with `more` when some are left after 15 s."""
         webhook = self._existing(request)
         self._table.enable(webhook)
         until, sent, after = time.monotonic() + _RETRY_SECONDS, 0, ""
@@ -89,7 +89,9 @@ class WebhookRoutes:
             self._table.forget(webhook.webhookID, done)
             sent, after = sent + len(done), page.after
             if refused:
-                raise Unavailable(f"{sent} were sent again; AWS could not take the next. Try again in a moment.")
+                raise Unavailable(
+                    f"{sent} deliveries were sent again; AWS could not take the next. Try again in a moment."
+                )
             if not after or time.monotonic() > until:
                 break
         return http.Response(Sent(sent, True if after else UNSET), 202)
@@ -103,7 +105,7 @@ class WebhookRoutes:
         return webhook
 
     def _faults(self, fields: dict[str, Any]) -> list[Fault]:
-        """Faults that no schema finds: an address that is not allowed, and a wrong secret, without showing it."""
+        """Faults that the schema misses: an address that is not allowed, and a wrong secret, without showing it."""
         faults = []
         url, secret = fields.get("url"), fields.get("secret")
         if isinstance(secret, str) and secret and not is_secret(secret):
@@ -135,7 +137,7 @@ def _shown(webhook: Webhook) -> WebhookRecord:
 
 
 def build(settings: WebhooksSettings) -> http.LambdaHandler:
-    """The handler over the table of webhooks and the queue of deliveries."""
+    """The Lambda handler."""
     webhooks = WebhookRoutes(settings)
     routes = {
         ADD_WEBHOOK: webhooks.add,

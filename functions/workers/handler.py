@@ -18,7 +18,7 @@ _LISTED_NAMES = 20
 
 
 class Workers:
-    """The routes about workers, over the registry."""
+    """The routes about workers."""
 
     def __init__(self, settings: WorkersSettings) -> None:
         self._discovery = settings.discovery
@@ -72,7 +72,7 @@ def _page(request: http.Request, entries: dict[str, Any]) -> http.Response:
 
 
 def build(settings: WorkersSettings) -> http.LambdaHandler:
-    """The Lambda handler of the routes about workers."""
+    """The Lambda handler."""
     workers = Workers(settings)
     return http.handler(
         {

@@ -54,7 +54,7 @@ _REFUSALS = {
     413: "The body is too large.",
     415: "The Content-Type is not JSON.",
     422: "The body is not valid; `errors` lists every fault. Nothing was stored or sent.",
-    429: "The user's allowance for this minute is used up, or the deployment's rate is reached.",
+    429: "The user's allowance for this minute is used up, or the deployment's rate limit is reached.",
     500: "The server failed.",
     502: "The server failed.",
     503: "AWS refused after retries. Nothing was stored that the answer does not name.",
@@ -118,7 +118,9 @@ def text(content: Json, indent: int | None = None) -> bytes:
 
 
 def _operation(route: str, auth: Kind) -> Json:
-    operation = OPERATIONS[route]
+    operation = OPERATIONS.get(route)
+    if operation is None:
+        raise KeyError(f"{route} has no Operation: add one to an area in infra/openapi")
     secured = auth in _SECURITY_SCHEMES and route not in PUBLIC_ROUTES
     parameters = list(_parameters(route, operation))
     only_operators = " Operators only." if secured and route in OPERATOR_ROUTES else ""

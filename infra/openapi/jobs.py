@@ -9,7 +9,7 @@ from elasticrecode.jobs.answers import Retried, SubmittedJob, SubmittedScore
 from elasticrecode.jobs.job import Kind
 from elasticrecode.jobs.lifecycle import STATES
 from elasticrecode.jobs.record import JobRecord
-from elasticrecode.jobs.requests import BATCH_LIMIT, JobRequest, JobsRequest, RetryRequest, VmafRequest
+from elasticrecode.jobs.requests import REQUEST_JOBS, JobRequest, JobsRequest, RetryRequest, VmafRequest
 from infra.openapi import examples
 from infra.openapi.operation import USER, Area, Body, Operation, Query, job_links, name_schema
 
@@ -22,12 +22,12 @@ _FILTERS = (
 
 AREA = Area(
     "Jobs",
-    f"Transcodes and quality scores, one at a time or up to {BATCH_LIMIT:,} in a request.",
+    f"Transcodes and quality scores, one at a time or up to {REQUEST_JOBS:,} in a request.",
     {
         SUBMIT: Operation(
             "submitJobs",
             "Submit jobs",
-            f"Submits one transcode with `input`, or up to {BATCH_LIMIT:,} with `batchInputs`, all with one profile. "
+            f"Submits one transcode with `input`, or up to {REQUEST_JOBS:,} with `batchInputs`, all with one profile. "
             "Answers an array with an entry for each job; an entry with the status `failed` was not stored.",
             {200: list[SubmittedJob]},
             (409, 503),

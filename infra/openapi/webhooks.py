@@ -32,14 +32,14 @@ AREA = Area(
         REMOVE_WEBHOOK: Operation(
             "removeWebhook",
             "Remove a webhook",
-            "Removes a webhook; its pending deliveries are dropped.",
+            "Removes a webhook; its pending deliveries are discarded.",
             {200: WebhookRemoved},
             (503,),
         ),
         WEBHOOK_FAILURES: Operation(
             "listFailures",
             "List failed deliveries",
-            "Lists the deliveries of a webhook that were given up, with the reason, by the time of their events.",
+            "Lists the failed deliveries of a webhook, with the reason, by the time of their events.",
             {200: list[GivenUp]},
             (503,),
             cursor=CURSOR.pattern,

@@ -1,4 +1,4 @@
-"""Webhooks: events go to users' addresses, signed, in order per job, again until they are taken or given up."""
+"""Webhooks: events go to users' addresses, signed, in order per job, again until they are accepted or fail for good."""
 
 import base64
 import heapq
@@ -642,7 +642,7 @@ def test_a_delivery_held_back_by_a_pause_is_given_up_with_that_reason(stack: Web
     stack.waited = DAY_SECONDS + 1
     stack.deliver()
     (failure,) = stack.failures(webhook).body
-    assert failure["reason"] == "not tried, as its receiver takes nothing; last: it answered 429"
+    assert failure["reason"] == "not tried, as the receiver accepts no deliveries; last: it answered 429"
     assert len(receiver.posts) == 1
 
 
@@ -728,7 +728,7 @@ def test_a_delivery_whose_consumer_died_each_time_is_listed_among_the_failures(
     assert receiver.posts == []
     (failure,) = stack.failures(webhook).body
     assert failure["event"]["eventID"] == "e1"
-    assert failure["reason"] == "it was begun 250 times and never ended"
+    assert failure["reason"] == "250 tries were cut off before they ended"
     assert stack.left() == 0
 
 
@@ -816,15 +816,15 @@ def test_a_webhooks_representation_has_no_secret() -> None:
 @pytest.mark.parametrize(
     ("url", "found", "said"),
     [
-        ("https://127.0.0.1/", None, "no public address"),
-        ("https://169.254.169.254/latest/", None, "no public address"),
-        ("https://[::ffff:10.0.0.1]/", None, "no public address"),
-        ("https://[fd00:ec2::254]/", None, "no public address"),
-        ("https://2130706433/", None, "127.0.0.1, which is no public address"),
-        ("https://0x7f.1/", None, "127.0.0.1, which is no public address"),
-        ("https://inside.test/", ["10.1.2.3"], "10.1.2.3, which is no public address"),
-        ("https://inside.test/", ["93.184.215.14", "192.168.0.1"], "192.168.0.1, which is no public address"),
-        ("https://inside.test/", ["64:ff9b::a9fe:a9fe"], "no public address"),
+        ("https://127.0.0.1/", None, "not a public address"),
+        ("https://169.254.169.254/latest/", None, "not a public address"),
+        ("https://[::ffff:10.0.0.1]/", None, "not a public address"),
+        ("https://[fd00:ec2::254]/", None, "not a public address"),
+        ("https://2130706433/", None, "127.0.0.1, which is not a public address"),
+        ("https://0x7f.1/", None, "127.0.0.1, which is not a public address"),
+        ("https://inside.test/", ["10.1.2.3"], "10.1.2.3, which is not a public address"),
+        ("https://inside.test/", ["93.184.215.14", "192.168.0.1"], "192.168.0.1, which is not a public address"),
+        ("https://inside.test/", ["64:ff9b::a9fe:a9fe"], "not a public address"),
         ("https://nowhere.test/", [], "can't be resolved"),
         ("http://outside.test/", ["93.184.215.14"], "use https"),
     ],
@@ -852,7 +852,7 @@ def test_addresses_are_checked_again_at_delivery(stack: WebhookStack, receiver: 
     stack.publish(event("e1"))
     assert len(stack.deliver(strict=True)) == 1
     assert receiver.posts == []
-    assert "no public address" in stack.listed()[0]["lastFailure"]
+    assert "not a public address" in stack.listed()[0]["lastFailure"]
 
 
 def test_a_name_that_resolves_elsewhere_later_gets_no_delivery(
@@ -864,7 +864,7 @@ def test_a_name_that_resolves_elsewhere_later_gets_no_delivery(
     courier.post(url, new("a", url, []).secret, "e1", b"{}")
     assert receiver.posts[0].headers["host"] == f"rebound.test:{receiver.server_port}"
     assert len(resolver["rebound.test"]) == 2  # it was asked once
-    with pytest.raises(Undeliverable, match=r"10\.0\.0\.1, which is no public address"):
+    with pytest.raises(Undeliverable, match=r"10\.0\.0\.1, which is not a public address"):
         courier.post(url, new("a", url, []).secret, "e1", b"{}")
     assert len(receiver.posts) == 1
 

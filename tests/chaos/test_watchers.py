@@ -118,7 +118,7 @@ class View:
         self.entries = entries
         """How long the feed was."""
         self.indexed = indexed
-        """How much of it was in the index of histories, of which the latest are taken where there is one."""
+        """How much of it was in the history index, of which the latest are taken where there is one."""
         self.now_ms = 0
         self.first = 0
         """How long the feed was when the first event came."""
@@ -536,7 +536,7 @@ class World:
                 view.now_ms = int(item["at"]["S"].removeprefix("now "))
 
     def indexed(self) -> int:
-        """How many entries of the log are in the index of histories."""
+        """How many entries of the log are in the history index."""
         head = self.aws._tables["feed"].items.get(("indexed", "0"))
         last = int(head["last"]["N"]) if head else 0
         return sum(entry.cursor.seq <= last for entry in self.log)

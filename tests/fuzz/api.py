@@ -18,7 +18,7 @@ from schemathesis.schemas import BaseSchema
 
 from elasticrecode import ids
 from elasticrecode.api.http import CURSOR
-from elasticrecode.jobs.requests import BATCH_LIMIT, IDEMPOTENCY_KEY
+from elasticrecode.jobs.requests import IDEMPOTENCY_KEY, REQUEST_JOBS
 from elasticrecode.media.presets import BUILT_IN
 from elasticrecode.media.profiles import MS_SSIM_SIDE, SCALES
 
@@ -105,7 +105,7 @@ def before_call(context: HookContext, case: Case[Any], kwargs: Any) -> None:
     if isinstance(key, str) and IDEMPOTENCY_KEY.fullmatch(key):
         case.headers["Idempotency-Key"] = f"{next(_numbers)}{key}"[:255]
     listed = case.body.get("batchInputs", case.body.get("inputs")) if isinstance(case.body, dict) else None
-    if isinstance(listed, list) and _LONG < len(listed) <= BATCH_LIMIT and next(_lists) >= _LONG_ONES:
+    if isinstance(listed, list) and _LONG < len(listed) <= REQUEST_JOBS and next(_lists) >= _LONG_ONES:
         del listed[_LONG:]  # the longest lists are tried only twice: moto takes seconds for 1,000 jobs
     if case.operation.path == "/v1/jobs" and case.method == "GET":
         after, of_batch = str(case.query.get("after")), "batchID" in case.query

@@ -11,7 +11,7 @@ import pytest
 from elasticrecode.batches.request import read_batch
 from elasticrecode.errors import Invalid, Malformed
 from elasticrecode.jobs.job import Job, flaws
-from elasticrecode.jobs.requests import BATCH_LIMIT, read_jobs, read_vmaf
+from elasticrecode.jobs.requests import REQUEST_JOBS, read_jobs, read_vmaf
 from elasticrecode.media.codecs import CodecName, DecoderName
 from elasticrecode.validation import DEPTH
 from tests.conftest import contract
@@ -133,10 +133,10 @@ def test_the_same_input_twice_is_two_jobs() -> None:
 def test_a_batch_has_one_to_a_thousand_inputs() -> None:
     body = contract("job_batch") | {"batchInputs": []}
     assert "at least 1" in faults(body)["/batchInputs"]
-    body["batchInputs"] = [f"s3://bucket/{n}.mp4" for n in range(BATCH_LIMIT + 1)]
-    assert f"at most {BATCH_LIMIT}" in faults(body)["/batchInputs"]
+    body["batchInputs"] = [f"s3://bucket/{n}.mp4" for n in range(REQUEST_JOBS + 1)]
+    assert f"at most {REQUEST_JOBS}" in faults(body)["/batchInputs"]
     body["batchInputs"].pop()
-    assert len(read_jobs(json.dumps(body).encode())) == BATCH_LIMIT
+    assert len(read_jobs(json.dumps(body).encode())) == REQUEST_JOBS
 
 
 def test_each_input_of_a_batch_is_checked() -> None:

@@ -85,7 +85,8 @@ def test_every_word_of_a_class_or_module_is_in_the_glossary_or_plain() -> None:
         classes = [node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)]
         for name in (path.parent.name, path.stem.strip("_"), *classes):
             used |= dict.fromkeys(words(name), f"{named(path)}: {name}")
-    assert {word: place for word, place in used.items() if not is_defined(word, defined)} == {}
+    unknown = {word: place for word, place in used.items() if not is_defined(word, defined)}
+    assert not unknown, f"define each word in docs/glossary.md or list it in tests/unit/plain_words.txt: {unknown}"
 
 
 def test_plain_words_are_in_use_and_no_terms() -> None:

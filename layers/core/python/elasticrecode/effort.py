@@ -1,4 +1,4 @@
-"""A run over many things, each of which may fail without keeping the others from being done."""
+"""A run over many steps or jobs, where a failure of one does not stop the others."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -26,5 +26,5 @@ class Effort:
             return do(thing)
         except Exception as error:  # noqa: BLE001
             self.failures.append(error)
-            _log.exception("one of many things failed")
+            _log.exception("a step or a job failed")
             return None

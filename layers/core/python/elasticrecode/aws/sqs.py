@@ -1,4 +1,4 @@
-"""SQS queues: sending, and draining dead letters, in batches."""
+"""SQS queues: sending, receiving and deleting messages, ten a call."""
 
 import hashlib
 import logging
@@ -17,7 +17,7 @@ from elasticrecode.errors import Unavailable
 
 _log = logging.getLogger(__name__)
 
-_BATCH = 10
+_CALL_MESSAGES = 10
 _ROUNDS = 4
 _BACKOFF_SECONDS = 0.05
 _VISIBLE = "ApproximateNumberOfMessages"
@@ -55,8 +55,8 @@ class Sender:
         by_queue: dict[str, list[Message]] = {}
         for message in messages:
             by_queue.setdefault(message.url, []).append(message)
-        batches = [batch for url in by_queue for batch in batched(by_queue[url], _BATCH)]
-        return {key: reason for failed in side_by_side(self._send_batch, batches) for key, reason in failed.items()}
+        calls = [call for url in by_queue for call in batched(by_queue[url], _CALL_MESSAGES)]
+        return {key: reason for failed in side_by_side(self._send_call, calls) for key, reason in failed.items()}
 
     def hand(self, url: str, documents: Sequence[Struct], group: str = "") -> None:
         """Send documents as JSON to one queue, all of them. Unavailable when some could not be sent."""
@@ -68,7 +68,7 @@ class Sender:
         if reasons:
             raise Unavailable(f"AWS could not take it while sending: {reasons[0]}. Try again in a moment.")
 
-    def _send_batch(self, messages: Sequence[Message]) -> dict[str, str]:
+    def _send_call(self, messages: Sequence[Message]) -> dict[str, str]:
         waiting = dict(enumerate(messages))
         reasons: dict[str, str] = {}
         for round_ in range(_ROUNDS):
@@ -118,20 +118,23 @@ class Receiver:
             return str(self._sqs.get_queue_url(QueueName=name)["QueueUrl"])
         return ""
 
-    def batches(self, url: str, limit: int) -> Iterator[list[Letter]]:
+    def drain(self, url: str, limit: int) -> Iterator[list[Letter]]:
         """Up to about `limit` messages of a queue that nobody else reads, ten at a time, until it has none to give.
 
         They are hidden for as long as the queue has it, unless they are removed.
         """
-        for _ in range(-(-limit // _BATCH)):
-            letters = self._receive(url, _BATCH)
+        for _ in range(-(-limit // _CALL_MESSAGES)):
+            letters = self._receive(url, _CALL_MESSAGES)
             if not letters:
                 return
             yield letters
 
     def take(self, url: str, limit: int, hidden_seconds: int) -> list[Letter]:
         """Some messages of a queue, never more than `limit`, hidden so long unless they are removed or shown again."""
-        counts = [min(_BATCH, limit - first) for first in range(0, min(limit, PARALLEL * _BATCH), _BATCH)]
+        counts = [
+            min(_CALL_MESSAGES, limit - first)
+            for first in range(0, min(limit, PARALLEL * _CALL_MESSAGES), _CALL_MESSAGES)
+        ]
         taken = side_by_side(lambda count: self._receive(url, count, VisibilityTimeout=hidden_seconds), counts)
         return [letter for letters in taken for letter in letters]
 
@@ -140,7 +143,7 @@ class Receiver:
         with refusals("removing messages"):
             side_by_side(
                 lambda some: self._sqs.delete_message_batch(QueueUrl=url, Entries=_handles(some)),
-                list(batched(letters, _BATCH)),
+                list(batched(letters, _CALL_MESSAGES)),
             )
 
     def hide(self, url: str, handle: str, seconds: int) -> None:
@@ -155,7 +158,7 @@ class Receiver:
                 lambda some: self._sqs.change_message_visibility_batch(
                     QueueUrl=url, Entries=[entry | {"VisibilityTimeout": 0} for entry in _handles(some)]
                 ),
-                list(batched(letters, _BATCH)),
+                list(batched(letters, _CALL_MESSAGES)),
             )
 
     def _receive(self, url: str, limit: int, **hidden: int) -> list[Letter]:

@@ -186,7 +186,7 @@ class ConsumeSettings(Settings, frozen=True, kw_only=True):
 
 
 class ReconcileSettings(Settings, frozen=True, kw_only=True):
-    """For the function that finds lost messages and dead letters, and moves jobs between queues."""
+    """For the function that finds lost messages and dead letters, and relocates jobs between queues."""
 
     jobs_table: str
     registry_table: str
@@ -242,7 +242,7 @@ class AppendSettings(Settings, frozen=True, kw_only=True):
 
 
 class PublishSettings(Settings, frozen=True, kw_only=True):
-    """For the function that hands the feed's new events to webhooks, the event bus and the index of histories."""
+    """For the function that hands the feed's new events to webhooks, the event bus and the history index."""
 
     jobs_table: str
     feed_table: str

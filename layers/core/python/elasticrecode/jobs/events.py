@@ -171,12 +171,12 @@ class Event(Struct, omit_defaults=True, kw_only=True):
 
     @property
     def position(self) -> str:
-        """A sort key: time, then natural order, then identity. The same event always has the same."""
+        """A sort key: time, then rank, then identity. The same event always has the same."""
         return f"{self.tsMs:014d}#{_RANK.get(self.action, 5)}#{self.eventID}"
 
     @property
     def order(self) -> int:
-        """Time and natural order as one number: a tick sorts behind a JobStart of the same millisecond."""
+        """Time and rank as one number: a tick sorts behind a JobStart of the same millisecond."""
         return 10 * self.tsMs + _RANK.get(self.action, 5)
 
 

@@ -49,7 +49,7 @@ class DeadLetters:
     def _settle_all(self, url: str, settle: Callable[[Letter], bool], effort: Effort) -> int:
         """Settle letters and remove them; how many `settle` returned True for. A letter whose settling fails stays."""
         settled = 0
-        for letters in self._receiver.batches(url, _LETTERS_A_RUN):
+        for letters in self._receiver.drain(url, _LETTERS_A_RUN):
             done: list[Letter] = []
             settled += effort.each(partial(_settle, settle, done), letters)
             if done:
@@ -61,7 +61,7 @@ class DeadLetters:
         try:
             job = wire.decode(letter.body, Job)
         except msgspec.DecodeError as error:
-            _log.error("a dead letter is no job", extra={"reason": str(error), "body": letter.body[:_LOGGED]})
+            _log.error("a dead letter is not a job", extra={"reason": str(error), "body": letter.body[:_LOGGED]})
             self._count(UNREADABLE_MESSAGES)
             return False
         failure = Failure("dead-letter", f"No worker finished it: its message was received {letter.receives} times.")

@@ -75,7 +75,7 @@ class Reports:
         try:
             return self._apply(report)
         except Unavailable as error:
-            _log.warning("event not applied", extra={"job": report.event.jobID, "reason": str(error)})
+            _log.warning("an event could not be applied", extra={"job": report.event.jobID, "reason": str(error)})
             return None
 
     def _apply(self, report: Report) -> list[Entry]:

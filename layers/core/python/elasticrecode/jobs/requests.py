@@ -22,11 +22,11 @@ from elasticrecode.media.presets import BUILT_IN, POINTER, ProfileBody, Profiles
 from elasticrecode.media.profiles import FfmpegProfile, Profile, VmafProfile, resolve
 from elasticrecode.validation import Body, Reader
 
-BATCH_LIMIT = 1000
-"""Jobs in one request: as many as an invocation stores well within API Gateway's 29 s. Batches take more."""
+REQUEST_JOBS = 1000
+"""Jobs in one request: as many as an invocation stores well within API Gateway's 29 s. A batch may have more."""
 
 BODY_LIMIT = 2 * 1024 * 1024
-"""Bytes of a request body. BATCH_LIMIT inputs with the longest keys of S3 fit."""
+"""Bytes of a request body. REQUEST_JOBS inputs with the longest keys of S3 fit."""
 
 IDEMPOTENCY_KEY = re.compile(r"[ -~]{1,255}")
 """The form of the header Idempotency-Key."""
@@ -47,7 +47,7 @@ class JobsRequest(Struct, forbid_unknown_fields=True):
     """Several transcodes with one profile into one output prefix."""
 
     userid: UserID
-    batchInputs: Annotated[list[ObjectURI], Meta(min_length=1, max_length=BATCH_LIMIT)]
+    batchInputs: Annotated[list[ObjectURI], Meta(min_length=1, max_length=REQUEST_JOBS)]
     output: PrefixURI
     profile: FfmpegProfile
     priority: Priority = 0
@@ -78,13 +78,13 @@ class PresetRequest(Struct, forbid_unknown_fields=True):
 
 
 _job = Reader(JobRequest, FORMATS)
-_batch = Reader(JobsRequest, FORMATS)
+_jobs = Reader(JobsRequest, FORMATS)
 _vmaf = Reader(VmafRequest, FORMATS)
 
 
 def read_jobs(text: bytes, presets: Profiles = BUILT_IN, prefixes: Prefixes = UNRESTRICTED) -> list[Job]:
-    """The resolved jobs of a `POST /v1/jobs` body, 1 to BATCH_LIMIT, with new ids. Raises Malformed or Invalid."""
-    body = ProfileBody(text, presets, {"batchInputs": BATCH_LIMIT}, "; POST /v1/batches takes batches of any size")
+    """The resolved jobs of a `POST /v1/jobs` body, 1 to REQUEST_JOBS, with new ids. Raises Malformed or Invalid."""
+    body = ProfileBody(text, presets, {"batchInputs": REQUEST_JOBS}, "; POST /v1/batches takes batches of any size")
     request: JobRequest | JobsRequest
     if "input" in body.fields or "batchInputs" not in body.fields:
         given = [("/input", body.fields.get("input"))]
@@ -92,9 +92,9 @@ def read_jobs(text: bytes, presets: Profiles = BUILT_IN, prefixes: Prefixes = UN
         inputs = [request.input]
     else:
         listed = body.fields["batchInputs"]
-        numbered = enumerate(listed[:BATCH_LIMIT] if isinstance(listed, list) else ())
+        numbered = enumerate(listed[:REQUEST_JOBS] if isinstance(listed, list) else ())
         given = [(f"/batchInputs/{n}", uri) for n, uri in numbered]
-        request = _batch.read(body, _faults(body, given, prefixes))
+        request = _jobs.read(body, _faults(body, given, prefixes))
         inputs = request.batchInputs
     profile = resolve(request.profile)
     return [

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from elasticrecode.media.codecs import CONTAINERS, container
 
 SCORE_FILES = (".vmaf.json", ".vmaf.html")
-"""Suffixes that a score's report and its page add to the input's file name."""
+"""Suffixes that a score's JSON report and HTML report add to the input's file name."""
 
 _BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _OBJECT = re.compile(rf"s3://({_BUCKET})/(.+)", re.ASCII | re.DOTALL)

@@ -4,7 +4,7 @@
     ─────────  ────  ─────────────────────────────────────────────────────────────
     events     n     a chunk of events, and the `seq` of the chunk before it
     head       0     the `seq` of the last chunk
-    <topic>    n     the index of histories, by `watch/history.py`
+    <topic>    n     the history index, by `watch/history.py`
 
 A chunk and the new head are written together, on condition that the head is still the one that the writer read. So the
 chunks form a chain without holes, whoever writes: whoever has read up to `n` has every event up to `n` that there will

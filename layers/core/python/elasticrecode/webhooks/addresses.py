@@ -41,7 +41,10 @@ class Target(NamedTuple):
 
 
 def parse(url: str) -> Target:
-    """The parts of an http or https URL. Raises ValueError, with the rest of a sentence that begins "the URL"."""
+    """The parts of an http or https URL.
+
+    Raises ValueError with the predicate of a sentence whose subject is the URL, such as "must name a host".
+    """
     if len(url) > URL_LENGTH:
         raise ValueError(f"has {len(url)} characters; the limit is {URL_LENGTH}")
     if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:

@@ -35,7 +35,7 @@ class WebhookRemoved(Struct):
 
 
 class GivenUp(Struct, kw_only=True):
-    """A delivery that was given up, for its owner."""
+    """A failed delivery, for its owner."""
 
     event: Raw
     reason: str

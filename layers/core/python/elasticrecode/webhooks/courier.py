@@ -27,7 +27,7 @@ from elasticrecode.webhooks.addresses import Network, Target, is_public, is_with
 
 SECRET_PREFIX = "whsec_"  # noqa: S105
 DAY_SECONDS = 86_400
-"""Seconds for which a delivery is tried."""
+"""Seconds in which a delivery is tried again."""
 
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 5, 3 * 3600
 _LONGEST_RETRY_AFTER = 3600
@@ -80,9 +80,9 @@ def checked(target: Target, allowed: Sequence[Network], resolve: Resolve = resol
         if is_within(address, allowed):
             continue
         if not is_public(address):
-            raise Undeliverable(f"{target.host} is {address}, which is no public address")
+            raise Undeliverable(f"{target.host} is {address}, which is not a public address")
         if not target.secure:
-            raise Undeliverable(f"{target.host} is reached without TLS; use https")
+            raise Undeliverable("the URL has no TLS; use https")
     return addresses
 
 
@@ -111,7 +111,7 @@ class Courier:
         try:
             target = parse(url)
         except ValueError as error:
-            raise Undeliverable(f"its URL {error}") from None
+            raise Undeliverable(f"the URL {error}") from None
         addresses = checked(target, self._allowed, self._resolve)
         message_id, now = quote(event_id, safe=":@=+"), int(time.time())
         headers = {

@@ -10,7 +10,7 @@ from elasticrecode.aws.sqs import Message, Sender
 from elasticrecode.jobs.events import Event
 from elasticrecode.webhooks.webhook import Delivery, EventHead
 
-_BATCH, _BATCH_BYTES = 10, 240 * 1024
+_CALL_MESSAGES, _CALL_BYTES = 10, 240 * 1024
 
 
 class Addressed(NamedTuple):
@@ -20,7 +20,7 @@ class Addressed(NamedTuple):
     event: EventHead | Event
 
     def message(self, key: str, url: str) -> Message:
-        """The message for the queue. SQS drops a second one for the same event within five minutes."""
+        """The message for the queue. SQS discards a second one for the same event within five minutes."""
         return Message(
             key,
             url,
@@ -39,7 +39,7 @@ class Deliveries:
         self._sqs = client("sqs")
 
     def send(self, deliveries: Mapping[str, Addressed]) -> dict[str, str]:
-        """Send deliveries, each under a key of the caller's. Returns key → reason of those that SQS did not take.
+        """Send deliveries, each under any key. Returns key → reason of those that SQS did not take.
 
         The deliveries of one webhook and job go in the order of the mapping, each after SQS took the one before it; all
         that follow one that failed fail with it. Those of other webhooks and jobs go side by side, ten a call.
@@ -68,7 +68,7 @@ class Deliveries:
 
         Raises Unavailable when AWS refuses.
         """
-        for some in batched(list(seconds.items()), _BATCH):
+        for some in batched(list(seconds.items()), _CALL_MESSAGES):
             entries = [
                 {"Id": str(n), "ReceiptHandle": handle, "VisibilityTimeout": max(0, round(wait))}
                 for n, (handle, wait) in enumerate(some)
@@ -83,7 +83,7 @@ def _calls(messages: Sequence[Message]) -> Iterator[list[Message]]:
     size = 0
     for message in messages:
         bytes_ = len(message.body.encode())
-        if call and (len(call) == _BATCH or size + bytes_ > _BATCH_BYTES):
+        if call and (len(call) == _CALL_MESSAGES or size + bytes_ > _CALL_BYTES):
             yield call
             call, size = [], 0
         call.append(message)

@@ -1,10 +1,10 @@
-"""The webhooks table: users' webhooks, and the deliveries that were given up.
+"""The webhooks table: users' webhooks, and the failed deliveries.
 
     owner          item                 content                                       written by
     ─────────────  ───────────────────  ────────────────────────────────────────────  ─────────────────
     <userID>       <webhookID>          a webhook, and how its deliveries fare        webhooks, deliver
     #<webhookID>   owner                the webhook's user                            webhooks
-    #<webhookID>   failure#<position>   a delivery that was given up, in time order   deliver
+    #<webhookID>   failure#<position>   a failed delivery, in time order              deliver
 
 No userID has a '#' in it.
 """
@@ -26,12 +26,12 @@ from elasticrecode.webhooks.webhook import Webhook, head
 _FAILURE = "failure#"
 _OWNER = "owner"
 _KEPT_SECONDS = 14 * 86_400
-_STRIKES = 5
-"""Failures without a success in between after which the whole webhook pauses; fewer may be one event's own fault."""
+_FAILURES_IN_A_ROW = 5
+"""After so many failures in a row the whole webhook pauses; fewer may be one event's own fault."""
 
 
 class Failures(NamedTuple):
-    """A page of given-up deliveries by position; `after` leads to the next page, empty on the last."""
+    """A page of failed deliveries by position; `after` leads to the next page, empty on the last."""
 
     failures: dict[str, GivenUp]
     after: str
@@ -80,7 +80,7 @@ class WebhooksTable:
         return _webhook(item) if item else None
 
     def remove(self, webhook: Webhook) -> None:
-        """Delete a webhook. Its failures expire."""
+        """Delete a webhook. Its failed deliveries expire."""
         self._table.delete(_key(webhook.userID, webhook.webhookID), "removing the webhook")
         self._table.delete(_key(f"#{webhook.webhookID}", _OWNER), "removing the webhook")
 
@@ -98,13 +98,13 @@ class WebhooksTable:
         """Record that a delivery failed. Returns the Unix millisecond until which the webhook pauses, 0 for no pause.
 
         The whole webhook pauses when its receiver asks for it (`retry_after` seconds), and from the fifth failure
-        without a success in between on.
+        in a row on.
         """
         now, until = _now_ms(), 0
         since = webhook.failingSinceMs or now
         if retry_after is not None:
             until = now + int(1000 * retry_after)
-        elif webhook.strikes + 1 >= _STRIKES:
+        elif webhook.strikes + 1 >= _FAILURES_IN_A_ROW:
             until = now + int(1000 * pause((now - since) / 1000))
         self._update(
             webhook,
@@ -136,10 +136,10 @@ class WebhooksTable:
                 **({"ExpressionAttributeValues": values} if values else {}),
             )
 
-    # Failures
+    # Failed deliveries
 
     def give_up(self, webhook_id: str, event: bytes, reason: str) -> None:
-        """Keep a delivery that was given up, with the reason, for 14 days. Doing it twice keeps one."""
+        """Keep a failed delivery, with the reason, for 14 days. A second call for the same one changes nothing else."""
         position = head(event).position
         now = _now_ms()
         item: Item = {
@@ -152,7 +152,7 @@ class WebhooksTable:
         self._table.put(item, "keeping a delivery")
 
     def failures(self, webhook_id: str, limit: int, after: str) -> Failures:
-        """Up to `limit` given-up deliveries behind `after`, by their events' time; fewer when they are large."""
+        """Up to `limit` failed deliveries behind `after`, by their events' time; fewer when they are large."""
         owner = f"#{webhook_id}"
         page = self._table.query(
             "reading deliveries",
@@ -173,7 +173,7 @@ class WebhooksTable:
         return Failures(failures, last[WEBHOOKS_KEYS[1]]["S"].removeprefix(_FAILURE) if last else "")
 
     def forget(self, webhook_id: str, positions: Sequence[str]) -> None:
-        """Delete given-up deliveries."""
+        """Delete failed deliveries."""
         side_by_side(lambda position: self._forget(webhook_id, position), positions)
 
     def _forget(self, webhook_id: str, position: str) -> None:

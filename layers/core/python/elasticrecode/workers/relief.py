@@ -1,4 +1,4 @@
-"""Moves jobs from queues without ready workers, or with too many jobs, to queues that finish them sooner."""
+"""Relocates jobs from queues without ready workers, or with too many jobs, to queues that finish them sooner."""
 
 import time
 from functools import partial
@@ -17,9 +17,9 @@ from elasticrecode.jobs.store import JobsTable
 from elasticrecode.workers.registry import Registry
 from elasticrecode.workers.routing import Router
 
-_MOVE_SECONDS = 15
+_RELIEF_SECONDS = 15
 _HIDDEN_SECONDS = 60
-"""Seconds for which a message is hidden from workers while its job is moved."""
+"""Seconds for which a message is hidden from workers while its job is relocated."""
 
 
 class Transfer(NamedTuple):
@@ -37,8 +37,8 @@ class Relief:
         self._table, self._registry, self._receiver = table, registry, Receiver()
 
     def relieve_all(self, effort: Effort) -> int:
-        """Move the surplus of each queue to others, small amounts first; how many jobs."""
-        until = time.monotonic() + _MOVE_SECONDS
+        """Relocate the surplus of each queue to others, small amounts first; how many jobs."""
+        until = time.monotonic() + _RELIEF_SECONDS
         queues = self._registry.queues(fresh=True)
         router, urls = Router(queues), {queue.name: queue.url for queue in queues if queue.url}
         surplus = sorted(router.surplus(time.time()).items(), key=lambda each: each[1])
@@ -47,16 +47,16 @@ class Relief:
 
     def _relieve(self, effort: Effort, router: Router, url: str, name: str, count: int, until: float) -> int:
         """Take up to `count` jobs from a queue, no message twice: each receive counts towards the dead letters."""
-        moved, kept = 0, list[Letter]()
+        relocated, kept = 0, list[Letter]()
         try:
             while count > 0 and time.monotonic() < until:
                 letters = self._receiver.take(url, count, _HIDDEN_SECONDS)
                 count -= len(letters)
                 planned = [effort.tried(partial(_elsewhere, router, name), letter) for letter in letters]
                 transfers = [transfer for transfer in planned if transfer]
-                ends = side_by_side(partial(effort.tried, self.transfer), transfers)
-                done = [each.letter for each, end in zip(transfers, ends, strict=True) if end in ("moved", "ended")]
-                moved += ends.count("moved")
+                ends = side_by_side(partial(effort.tried, self.relocate), transfers)
+                done = [each.letter for each, end in zip(transfers, ends, strict=True) if end in ("relocated", "ended")]
+                relocated += ends.count("relocated")
                 handles = {letter.handle for letter in done}
                 kept += [letter for letter in letters if letter.handle not in handles]
                 if not done:
@@ -65,14 +65,14 @@ class Relief:
         finally:
             if kept:
                 self._receiver.show(url, kept)
-        return moved
+        return relocated
 
-    def transfer(self, transfer: Transfer) -> Literal["moved", "ended", "stays"]:
+    def relocate(self, transfer: Transfer) -> Literal["relocated", "ended", "stays"]:
         """Point a job's record to another queue. Its message is to be deleted only then, or when the job has ended."""
         now, job_id = now_ms(), transfer.job.jobid
         self._table.postpone([job_id], now)
         if self._table.resume(job_id, transfer.choice, now):
-            return "moved"
+            return "relocated"
         record = self._table.record(job_id)
         return "ended" if record and record.state in lifecycle.ENDED else "stays"
 

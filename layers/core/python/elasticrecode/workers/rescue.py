@@ -101,7 +101,7 @@ class Rescue:
         try:
             (choice,) = self._registry.choose([wanted(job)])
         except Refused as error:
-            _log.error("no queue", extra={"job": job.jobid, "reason": str(error)})
+            _log.error("no queue serves the job", extra={"job": job.jobid, "reason": str(error)})
             choice = Choice("", str(error))
         if choice.queue:
             return self._table.resume(job.jobid, choice, now)

@@ -46,7 +46,8 @@ _FILLS = 16
 _IMBALANCE_RATIO = 1.5
 _IMBALANCE_SECONDS = 60.0
 """A queue gives up jobs where it finishes this many times, and this many seconds, later than all queues would when
-level: measurements are up to a minute old, SQS counts approximately, and moving a job costs more calls than sending."""
+level: measurements are up to a minute old, SQS counts approximately, and relocating a job costs more calls than sending
+one."""
 _BISECTIONS = 50
 
 _RNG = random.SystemRandom()  # Lambda starts containers from one snapshot, and those must not draw the same numbers
@@ -88,7 +89,7 @@ class _Lane:
     """Queues that the same jobs may go to, with the shares by which they are drawn.
 
     `shares` are cumulated; they hold for `left` more jobs and until the Unix time `until`. With `source`, the queue
-    that jobs move away from, only queues that finish a job sooner than the source have a share.
+    that jobs are relocated from, only queues that finish a job sooner than the source have a share.
     """
 
     __slots__ = ("choices", "left", "note", "queues", "shares", "source", "until")
@@ -128,7 +129,7 @@ class Router:
     def choose(self, want: Want, now: float, leaving: str = "") -> Choice:
         """The queue for one job at a Unix time, with the reason; no queue while every one of its group is paused.
 
-        `leaving` names the queue that the job moves away from. From a queue without ready workers it moves to any that
+        `leaving` names the queue that the job is relocated from. From a queue without ready workers it goes to any that
         has some; from others only to one that fits it at least as well and finishes it sooner. No queue is chosen where
         there is none. Raises Refused when no queue serves the job's group.
         """
