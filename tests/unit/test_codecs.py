@@ -39,7 +39,7 @@ def test_a_word_resolves_to_the_encoder_and_decoder_of_the_platform(word: str, p
 
 
 def test_the_documented_table_of_codecs_is_this_one() -> None:
-    (page,) = [text for path in (ROOT / "docs").rglob("*.md") if MARKER in (text := path.read_text())]
+    (path,) = [path for path in (ROOT / "docs").rglob("*.md") if MARKER in path.read_text()]
     rows = [
         "| codec | encoder on cpu | encoder on gpu | decoder on gpu |",
         "|---|---|---|---|",
@@ -48,6 +48,6 @@ def test_the_documented_table_of_codecs_is_this_one() -> None:
             for word, each in CODECS.items()
         ),
     ]
-    documented = page.partition(MARKER)[2].strip().partition("\n\n")[0].splitlines()
+    documented = path.read_text().partition(MARKER)[2].strip().partition("\n\n")[0].splitlines()
     missing = [row for row in rows if row not in documented]
-    assert documented == rows, f"the page of docs/ with {MARKER} lacks {missing or 'the order of media/codecs.py'}"
+    assert documented == rows, f"{path.relative_to(ROOT)} lacks {missing or 'the order of media/codecs.py'}"
