@@ -1,4 +1,4 @@
-"""Alarms on jobs, events and deliveries that were given up, and on work that stalls."""
+"""Alarms on jobs, events and deliveries that failed for good, and on work that stalls."""
 
 from collections.abc import Mapping
 
@@ -37,7 +37,7 @@ class Alarms(Construct):
         self._action = actions.SnsAction(sns.Topic.from_topic_arn(self, "Topic", topic_arn)) if topic_arn else None
 
     def when_given_up(self, function: lambda_.Function) -> None:
-        """Alarms on what `reconcile` and `deliver` give up, and on `reconcile` when it keeps failing."""
+        """Alarms on jobs, events and deliveries that fail for good, and on `reconcile` when it keeps failing."""
         for name, meaning in _GIVEN_UP.items():
             self._alarm(name, _own(name, "reconcile"), 1, meaning)
         undelivered = _own(DELIVERIES_GIVEN_UP, "deliver")

@@ -5,7 +5,7 @@ that grows with the time it has waited, for a day; the deliveries behind it in i
 with the reason, among the failed deliveries of its webhook. A webhook whose receiver fails each time pauses as a whole
 and is tried with one delivery or a few. Events that the event bus refused come this way too.
 
-A message that is no delivery stays on the queue until SQS moves it to the dead-letter queue. A delivery that was
+A message that is not a delivery stays on the queue until SQS moves it to the dead-letter queue. A delivery that was
 received very often, because its consumer died each time, fails without another try.
 """
 

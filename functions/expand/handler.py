@@ -31,7 +31,7 @@ _DAY_SECONDS = 86_400
 
 
 class Expander:
-    """Does what one message asks for. When that fails, the queue delivers the message again."""
+    """Creates or cancels the jobs of one message's page. The queue delivers the message again when that fails."""
 
     def __init__(self, settings: ExpandSettings) -> None:
         self._settings = settings

@@ -117,7 +117,7 @@ class JobHandler:
         return http.Response(Retried(retried, True if after else UNSET), 202)
 
     def _owns_batch(self, user_id: str, batch_id: str) -> bool:
-        """Whether the batch exists and is this user's. Nobody else learns what it holds."""
+        """Whether the batch exists and is this user's; other users learn nothing about it."""
         stored = self._batches.get(batch_id)
         return stored is not None and stored.batch.userID == user_id
 

@@ -20,7 +20,7 @@ from elasticrecode.watch.subscription import JOINING, Cursor, FeedEvent, Frame, 
 _SECONDS = 2.0
 _SECONDS_A_FRAME = 0.02
 _MOST_SECONDS = 15.0
-"""How long posts may take: some seconds, more for many frames to one watcher, and no more than this."""
+"""Seconds that posts may take: _SECONDS, more for many frames to one watcher, at most this."""
 _MISSED_CHUNKS = 40
 """Limit of the chunks read to find the events that watchers missed while they joined."""
 

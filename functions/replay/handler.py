@@ -48,7 +48,7 @@ _MOST_IDLE_ROUNDS = 6
 _CLOCK_SKEW_MS = 60_000
 """How much older than its chunk an event may be, as clocks differ, and still be found by its time."""
 _SEARCHED_CHUNKS = 1000
-"""Chunks searched for the latest events of a watcher that the index does not help."""
+"""Chunks searched for the latest events of a watcher that the history index does not cover."""
 
 
 class _Reader:
@@ -61,7 +61,7 @@ class _Reader:
         self.waiting: list[Frame] = []
         self.begun = False
         self.skips = False
-        """Whether the index is to be asked for the next chunk with something for the watcher."""
+        """Whether to look up the next chunk for the watcher in the history index."""
         self.idle_rounds = 0
         self.ended = False
 
@@ -182,7 +182,7 @@ class Replayer:
             reader.at, reader.begun = reader.end, True
 
     def _hand_over(self, reader: _Reader) -> bool:
-        """Whether the watcher is `push`'s from now on, or gone. What came in meanwhile makes it catch up again."""
+        """Whether the watcher is `push`'s from now on, or gone. Newer events make it catch up again."""
         if not self._connections.join(reader.watcher, reader.at):
             return True
         return not self._takes_back(reader.watcher._replace(at=reader.at))

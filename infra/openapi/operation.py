@@ -45,7 +45,7 @@ class Link(NamedTuple):
 
 
 class Operation(NamedTuple):
-    """What one route does.
+    """The documentation of one route.
 
     `answers` maps a status to the type of the answer, `refusals` are further statuses, beside those that follow from
     the route and its body. A list in pages has a `cursor`, a regular expression, and `limit` entries on a page by

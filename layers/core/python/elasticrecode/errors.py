@@ -16,7 +16,7 @@ ElasticRecodeError
 │   ├── TooManyRequests 429  the user's allowance for this minute is used up
 │   └── Unavailable  503  AWS refused after retries, or no queue serves the request
 ├── Unreadable            the inputs of a batch cannot be read; the batch fails with its code
-└── UnreadableEvent       a control-queue message that is no worker event
+└── UnreadableEvent       a control-queue message that is not a worker event
 """
 
 from typing import NamedTuple

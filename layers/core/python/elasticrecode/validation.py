@@ -53,9 +53,9 @@ class Body:
         except msgspec.DecodeError as error:
             raise Malformed(f"{error}.") from None
         except RecursionError:
-            raise Malformed(f"It is nested too deeply; the limit is {DEPTH} levels.") from None
+            raise Malformed(f"The body is nested too deeply; the limit is {DEPTH} levels.") from None
         except ValueError:
-            raise Malformed("It holds a number with too many digits.") from None
+            raise Malformed("The body holds a number with too many digits.") from None
         for name, limit in (lists or {}).items():
             entries = self.fields.get(name)
             if isinstance(entries, list) and len(entries) > limit:
@@ -64,7 +64,7 @@ class Body:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The top-level fields; empty when the body is no object."""
+        """The top-level fields; empty when the body is not an object."""
         return self.content if isinstance(self.content, dict) else {}
 
     def reported(self, fault: Fault) -> Fault | None:

@@ -98,7 +98,7 @@ class Prefixes:
         return f"{detail}; only ids of letters, digits and _ . = @ + : - have a prefix of their own"
 
     def faults(self, user_id: object, access: Access, places: Iterable[tuple[str, object]]) -> Iterator[Fault]:
-        """The faults of a request; `places` are pointers with their URIs. Values that are no strings are left out."""
+        """The faults of a request; `places` are pointers with their URIs. Values that are not strings are left out."""
         if not (self._prefixes and isinstance(user_id, str)):
             return
         for pointer, uri in places:

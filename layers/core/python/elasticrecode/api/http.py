@@ -93,7 +93,7 @@ def handler(
     """A Lambda handler for `METHOD /resource` routes, which answers errors and crashes as problem details.
 
     It answers CORS preflight requests, and 405 for methods that a path does not have. `count` is called for requests
-    that are no GET, and may raise TooManyRequests.
+    that are not GETs, and may raise TooManyRequests.
     """
 
     def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:

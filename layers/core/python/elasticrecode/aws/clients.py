@@ -74,7 +74,7 @@ def refusals(doing: str) -> Iterator[None]:
 
 
 def code(error: Exception) -> str:
-    """What may be told of an error of AWS: its code. Its words name accounts and roles, and are for the log alone."""
+    """The code of an AWS error, which answers may show. Its message names accounts and roles: log it only."""
     return str(error.response["Error"]["Code"]) if isinstance(error, ClientError) else type(error).__name__
 
 
@@ -84,7 +84,7 @@ def pauses(rounds: int = _ROUNDS) -> Iterator[float]:
 
 
 def side_by_side(do: Callable[[T], R], things: Sequence[T]) -> list[R]:
-    """Do it to each thing, several at once. The threads stay from call to call, so it must not be nested."""
+    """Call a function with each item, several at once. The threads are shared, so calls must not be nested."""
     return [do(thing) for thing in things] if len(things) < 2 else list(_threads.map(do, things))
 
 

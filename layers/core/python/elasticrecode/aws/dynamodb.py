@@ -195,5 +195,5 @@ class Table:
 
 
 def refused(doing: str) -> Unavailable:
-    """The error for what AWS left undone after all tries."""
+    """The error for items that AWS did not process in all tries."""
     return Unavailable(f"AWS could not take it while {doing}. {TRY_AGAIN}")

@@ -51,7 +51,7 @@ class Sender:
         self._sqs = client("sqs")
 
     def send(self, messages: Sequence[Message]) -> dict[str, str]:
-        """Send, ten a call, several calls at once. Key → reason of what could not be sent after retries."""
+        """Send, ten a call, several calls at once. Key → reason of the messages that retries could not send."""
         by_queue: dict[str, list[Message]] = {}
         for message in messages:
             by_queue.setdefault(message.url, []).append(message)
@@ -121,7 +121,7 @@ class Receiver:
     def drain(self, url: str, limit: int) -> Iterator[list[Letter]]:
         """Up to about `limit` messages of a queue that nobody else reads, ten at a time, until it has none to give.
 
-        They are hidden for as long as the queue has it, unless they are removed.
+        They stay hidden for the queue's visibility timeout, unless they are removed.
         """
         for _ in range(-(-limit // _CALL_MESSAGES)):
             letters = self._receive(url, _CALL_MESSAGES)
@@ -130,7 +130,7 @@ class Receiver:
             yield letters
 
     def take(self, url: str, limit: int, hidden_seconds: int) -> list[Letter]:
-        """Some messages of a queue, never more than `limit`, hidden so long unless they are removed or shown again."""
+        """Up to `limit` messages of a queue, hidden for `hidden_seconds` unless they are removed or shown again."""
         counts = [
             min(_CALL_MESSAGES, limit - first)
             for first in range(0, min(limit, PARALLEL * _CALL_MESSAGES), _CALL_MESSAGES)
@@ -147,7 +147,7 @@ class Receiver:
             )
 
     def hide(self, url: str, handle: str, seconds: int) -> None:
-        """Let nobody else receive a message for so long from now."""
+        """Hide a message from other receivers for `seconds` from now."""
         with refusals("keeping a message"):
             self._sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=handle, VisibilityTimeout=seconds)
 

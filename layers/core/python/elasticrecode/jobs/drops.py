@@ -164,7 +164,7 @@ def new_objects(body: str) -> list[NewObject]:
     """
     notification = wire.decode(body, _Notification)  # a DecodeError is a ValueError
     if not notification.Records and not notification.Event:
-        raise ValueError("it has no records")
+        raise ValueError("the message has no records")
     return [_new_object(record.s3) for record in notification.Records if record.eventName.startswith(_CREATED)]
 
 

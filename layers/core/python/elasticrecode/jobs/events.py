@@ -195,7 +195,7 @@ def read(text: bytes) -> Event:
 def read_report(text: bytes) -> Report:
     """The event in a control-queue message, with its JobStart. UnreadableEvent, with the reason, when there is none."""
     if len(text) > MESSAGE_LIMIT:
-        raise UnreadableEvent(f"It has {len(text)} bytes; at most {MESSAGE_LIMIT} are taken.")
+        raise UnreadableEvent(f"The message has {len(text)} bytes; the limit is {MESSAGE_LIMIT}.")
     try:
         message = wire.decode(text, WorkerEvent)
         job = wire.decode(message.job, _JobReference)

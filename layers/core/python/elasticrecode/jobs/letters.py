@@ -28,7 +28,7 @@ _LOGGED = 4000
 
 
 class DeadLetters:
-    """Settles dead letters. `count` takes the name of a metric for each message that is given up."""
+    """Settles dead letters. `count` takes the name of a metric for each message that is not sent again."""
 
     def __init__(
         self, table: JobsTable, control_queue: str, retention_seconds: int, count: Callable[[str], None]
@@ -57,7 +57,7 @@ class DeadLetters:
         return settled
 
     def bury(self, letter: Letter) -> bool:
-        """Fail the job of a dead letter; False when it has ended, a worker has it, or the letter is no job."""
+        """Fail the job of a dead letter; False when it has ended, a worker has it, or the letter is not a job."""
         try:
             job = wire.decode(letter.body, Job)
         except msgspec.DecodeError as error:
@@ -80,7 +80,10 @@ class DeadLetters:
         except UnreadableEvent as error:
             reason = str(error)
         if reason:
-            _log.error("an event is given up", extra={"reason": reason, "body": letter.body[:_LOGGED]})
+            _log.error(
+                "an event could not be stored and is not sent again",
+                extra={"reason": reason, "body": letter.body[:_LOGGED]},
+            )
             self._count(EVENTS_GIVEN_UP)
             return False
         again = Message(letter.handle, self._control_queue, letter.body, {"returns": str(returns + 1)})

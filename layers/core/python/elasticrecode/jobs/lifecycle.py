@@ -16,7 +16,7 @@ CANCELLED: State = "cancelled"
 
 
 class Step(StrEnum):
-    """A move that is no event: the control plane or a worker's claim makes it, and clients see the state only."""
+    """A move that no event causes, such as a claim. Clients see the new state only."""
 
     CLAIM = "claim"
     POSTPONE = "postpone"
@@ -204,7 +204,7 @@ _LEFT_BEHIND: dict[State, tuple[str, ...]] = {
 """Attributes that a move into a state removes, unless it sets them."""
 
 WATCHED_AFTER_MS: dict[State, int] = {"accepted": 20_000, "queued": 60_000}
-"""How long a job may stay in a state before `reconcile` looks at it. A running job
+"""Milliseconds for which a job may stay in a state before `reconcile` looks at it. A running job
 keeps the time that it got when queued."""
 
 

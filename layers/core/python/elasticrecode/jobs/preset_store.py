@@ -15,7 +15,7 @@ from elasticrecode.media.presets import BUILT_IN, STORED_LIMIT
 _log = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 3.0
-"""How long a function goes on with the stored presets that it has read."""
+"""Seconds for which a function uses the stored presets that it has read."""
 _PARTITION = "preset"
 
 

@@ -176,7 +176,7 @@ def _details(event: Event) -> dict[str, str | int]:
 
 
 def _refused(report: Report, record: Any) -> list[Entry]:
-    """What to store of an event whose move the record does not allow: it is late, doubled, or of a lost attempt."""
+    """The events to store of one whose move the record does not allow: it is late, doubled, or of a lost attempt."""
     event = report.event
     if not record:
         return [Entry(event)]

@@ -10,7 +10,7 @@ from typing import Generic, NamedTuple, TypeVar
 import pycurl
 
 ANSWER_SECONDS = 3.0
-"""A request without an answer for so long is made again: its connection may have died while Lambda was frozen."""
+"""Seconds without an answer after which a request is sent again: Lambda may have frozen while its connection died."""
 _PASSING = {"LimitExceededException", "ThrottlingException", "TooManyRequestsException"}
 _DISTRUSTED = {pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADFILE}
 _EPOLL = {

@@ -18,9 +18,9 @@ PAGE_LIMIT = 1000
 PAGE_KEY = re.compile(r"[\w ./-]{1,512}")
 """The cursor of such a page: a queue with its group, or the key of a Deployment."""
 KEPT_SECONDS = 900
-"""How long the workers of an unreachable cluster still count after they were last seen."""
+"""Seconds for which the workers of an unreachable cluster still count after they were last seen."""
 REMEMBERED_SECONDS = 14 * 86_400
-"""How long a queue is remembered after its workers are gone: as long as SQS may keep its messages."""
+"""Seconds for which a queue is kept after its workers are gone: as long as SQS may keep its messages."""
 FRESH_SECONDS = 150
 """Age from which a cluster's workers are shown as stale: two runs of discovery have not seen them."""
 
@@ -79,7 +79,7 @@ class ClusterView(Struct, frozen=True, kw_only=True):
         return self.workers if now - self.seen <= KEPT_SECONDS else []
 
     def is_stale(self, now: float) -> bool:
-        """Whether the latest attempt failed, or no attempt was made within FRESH_SECONDS."""
+        """Whether the latest try to reach it failed, or there was none within FRESH_SECONDS."""
         return bool(self.fault) or now - self.seen > FRESH_SECONDS
 
 

@@ -98,7 +98,7 @@ class KubernetesApi:
         self._connection.close()
 
     def list_deployments(self, read: Callable[[Deployment | UnreadableDeployment], T | None]) -> list[T]:
-        """What `read` makes of each Deployment of the cluster, None left out, in the order of the API.
+        """The result of `read` for each Deployment of the cluster, in the order of the API; None is left out.
 
         Raises ClusterUnreachable when the API can't be reached, refuses, or is not done before the deadline.
         """
@@ -202,7 +202,7 @@ class KubernetesApi:
             self._connection.sock.settimeout(patience)
 
     def _patience(self, limit: float) -> float:
-        """Seconds that the next step may take: `limit`, or what is left until the deadline."""
+        """Seconds that the next step may take: `limit`, or the time left until the deadline."""
         remaining = self._remaining()
         if remaining <= 0:
             raise self._unreachable(

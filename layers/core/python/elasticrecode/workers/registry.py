@@ -34,9 +34,9 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 3.0
-"""How long a function uses what it has read: a pause or a new queue takes effect so soon."""
+"""Seconds for which a function uses a snapshot, and after which a pause or a new queue takes effect at the latest."""
 _KEPT_SECONDS = 14 * 86_400
-"""How long an item is kept that is not written again: as long as SQS keeps a message."""
+"""Seconds for which an item that is not written again is kept: as long as SQS keeps a message."""
 
 _PART = "registry"
 _PART_MARK = "~"

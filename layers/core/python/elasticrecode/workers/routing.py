@@ -30,7 +30,7 @@ DESERTED_SECONDS = 300.0
 """A queue without a ready worker for longer than this is deserted. A node that starts from zero takes a few minutes."""
 
 _SHARES_SECONDS = 1.0
-"""How long shares hold before they are computed anew."""
+"""Seconds for which shares hold before they are computed anew."""
 _MAX_AGE_SECONDS = 60.0
 """Age of a measurement beyond which no more jobs are taken to have finished since."""
 _DEFAULT_JOB_SECONDS = 30.0
