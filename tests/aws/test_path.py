@@ -164,7 +164,7 @@ def test_an_event_no_item_can_hold_goes_to_the_dead_letters_and_harms_no_other(s
     job_id = submitted(stack)
     assert stack.say(event(job_id, "JobNote", msg="x" * 500_000), event(job_id, "JobStart")) == []
     (letter,) = stack.messages("events-dead")
-    assert "at most" in letter["MessageAttributes"]["reason"]["StringValue"]
+    assert "the limit is" in letter["MessageAttributes"]["reason"]["StringValue"]
     assert actions(stack, job_id).count("JobStart") == 1
 
 

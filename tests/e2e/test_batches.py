@@ -107,7 +107,7 @@ def test_every_job_of_a_batch_finishes_once_though_its_expansion_is_killed(deplo
         assert record["total"] == record["finished"] == JOBS
         assert [record[state] for state in STATES if state != "finished"] == [0] * (len(STATES) - 1)
         assert record["progress"]["percent"] == 100.0
-        said = [json.loads(socket.recv(timeout=60)) for _ in range(2)]
+        said = [json.loads(socket.recv(timeout=300)) for _ in range(2)]
     assert [(event["action"], event["batchID"]) for event in said] == [
         ("BatchFinished", warm),
         ("BatchFinished", batch_id),

@@ -33,8 +33,8 @@ from tests.e2e.conftest import Deployed
 _SECONDS = 8.0
 """So long an effect is waited for that comes by way of a queue or a stream; the embedded AWS looks each second."""
 _KEPT = 86_400
-_TAKEN_AWAY = "/ministack-lambda-"
-"""In the fault of a function that was configured anew while the embedded AWS was starting it."""
+_TAKEN_AWAY = ("/ministack-lambda-", "Failed to resolve layer", "Failed to extract layer")
+"""One of these is in the fault of a function that was configured anew while the embedded AWS was starting it."""
 _WORKERS = "worker-"
 
 
@@ -111,7 +111,7 @@ class Stage:
         if "FunctionError" not in answer:
             return content
         reason = str(content.get("errorMessage"))
-        if _TAKEN_AWAY in reason:
+        if any(fault in reason for fault in _TAKEN_AWAY):
             return self.invoke(function, event)
         raise Missed(f"{function} failed: {reason}")
 
