@@ -63,7 +63,7 @@ class Alarms(Construct):
         self._alarm(FILES_LEFT_OUT, metric, 1, meaning)
 
     def when_late(self, queues: Mapping[str, sqs.Queue], followers: Mapping[str, lambda_.Function]) -> None:
-        """Alarms on messages of queues, and records of streams, that are not consumed for ten minutes."""
+        """Alarms on messages of queues, and stream records, that are not consumed for ten minutes."""
         for name, queue in queues.items():
             age = queue.metric_approximate_age_of_oldest_message(period=_PERIOD, statistic="Maximum")
             self._alarm(f"{name}Late", age, _LATE.to_seconds(), f"The oldest message of {name} is not consumed.")

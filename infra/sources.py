@@ -35,7 +35,7 @@ def follow(
     filters: Sequence[Mapping[str, object]],
     at_once: int = 1,
 ) -> None:
-    """Let a table's stream invoke a function, in the order of each partition, each batch until it succeeds."""
+    """Let a table's stream invoke a function, in the order of each partition, again until it succeeds."""
     function.add_event_source(
         sources.DynamoEventSource(
             table,

@@ -129,7 +129,7 @@ class Deliverer:
             self._courier.post(webhook.url, webhook.secret, message.event.eventID, message.body)
         except Undeliverable as error:
             return self._refused(webhook, message, error, waited)
-        if webhook.strikes or webhook.lastSuccessMs < time.time() * 1000 - _RECENT_MS:
+        if webhook.failures or webhook.lastSuccessMs < time.time() * 1000 - _RECENT_MS:
             _try_to(lambda: self._table.succeeded(webhook))
         return None
 

@@ -364,7 +364,10 @@ def test_credentials_that_change_are_used_from_the_next_call(gateway: ScriptedGa
 
 def test_a_call_that_was_cut_off_leaves_nothing_behind(gateway: ScriptedGateway, poster: Poster) -> None:
     gateway.told("a", HANG)
-    with mock.patch.object(posting._Batch, "answered", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+    with (
+        mock.patch.object(posting._Targets, "answered", side_effect=KeyboardInterrupt),
+        pytest.raises(KeyboardInterrupt),
+    ):
         poster.post(shuffled(["a", "b"], 2), PLENTY)
     assert poster.post(shuffled(["a", "c"], 2), PLENTY) == {"a": Outcome(2, ""), "c": Outcome(2, "")}
     assert gateway.frames("a") == [b"a 0", b"a 0", b"a 1"]

@@ -1,1 +1,1 @@
-"""Calls to AWS: clients, SQS in batches, DynamoDB items."""
+"""Calls to AWS: clients, SQS messages, DynamoDB items."""

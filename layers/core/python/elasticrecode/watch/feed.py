@@ -187,19 +187,19 @@ class Feed:
 
 
 def chunk_of(item: dict[str, Any]) -> Chunk:
-    """The chunk in an item of the table or in a record of its stream. An unreadable one is logged and empty."""
+    """The chunk in an item of the table or in a stream record. An unreadable one is logged and empty."""
     seq = int(item["seq"]["N"])
     try:
         events = msgspec.json.decode(zlib.decompress(_bytes(item["document"]["B"])), type=list[Event])
     except (zlib.error, msgspec.DecodeError, ValueError, KeyError, TypeError):
-        _log.exception("chunk %s of the feed is unreadable; nobody gets its events", seq)
+        _log.exception("chunk %s of the feed is unreadable; no watcher or webhook gets its events", seq)
         events = []
     pairs = [(Cursor(seq, n), event) for n, event in enumerate(events)]
     return Chunk(seq, int(item["before"]["N"]), int(item[TTL]["N"]), pairs)
 
 
 def _bytes(value: bytes | str) -> bytes:
-    """The bytes of a binary attribute, which a record of the stream has in base64."""
+    """The bytes of a binary attribute, which a stream record has in base64."""
     return value if isinstance(value, bytes) else binascii.a2b_base64(value)
 
 

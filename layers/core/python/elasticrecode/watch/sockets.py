@@ -64,7 +64,7 @@ class _Target:
         return Outcome(self.delivered, self.ended)
 
 
-class _Batch:
+class _Targets:
     """The targets of one call. Each is ready for its next request, has one in flight, or pauses before it."""
 
     def __init__(self, method: str, signer: Signer, targets: Iterable[_Target], seconds: float) -> None:
@@ -179,30 +179,30 @@ class Poster:
         targets = {
             key: _Target(self._prefix, key, sequence, expires.get(key, math.inf)) for key, sequence in frames.items()
         }
-        batch = _Batch(method, self._signer(), (target for target in targets.values() if target.frames), seconds)
+        call = _Targets(method, self._signer(), (target for target in targets.values() if target.frames), seconds)
         try:
-            self._start(batch)
-            while batch.waiting or self._requests:
-                for target, answer in self._requests.wait(batch.idle()):
-                    batch.answered(target, answer)
-                self._start(batch)
+            self._start(call)
+            while call.waiting or self._requests:
+                for target, answer in self._requests.wait(call.idle()):
+                    call.answered(target, answer)
+                self._start(call)
         finally:
             self._requests.cut_off()
-        for reason, number in batch.reasons.items():
+        for reason, number in call.reasons.items():
             _log.warning("%s failed for %d connections: %s", method, number, reason)
         return {key: target.outcome for key, target in targets.items()}
 
-    def _start(self, batch: _Batch) -> None:
+    def _start(self, call: _Targets) -> None:
         """Start requests while there is room and a target is ready."""
-        while self._requests.has_room and (target := batch.turn()):
+        while self._requests.has_room and (target := call.turn()):
             frame = target.frames[target.delivered]
             self._requests.start(
                 target,
-                batch.method,
+                call.method,
                 self._origin + target.path,
-                batch.signer.headers(batch.method, target.canonical, batch.payload_hash(frame)),
+                call.signer.headers(call.method, target.canonical, call.payload_hash(frame)),
                 frame,
-                min(batch.left(), ANSWER_SECONDS),
+                min(call.left(), ANSWER_SECONDS),
             )
 
     def _signer(self) -> Signer:

@@ -65,12 +65,12 @@ class Bus:
                 "Detail": detail.decode(),
             }
             entries.append((head.eventID, entry))
-        for batch in _batches(entries):
-            refused |= self._put(batch)
+        for call in _calls(entries):
+            refused |= self._put(call)
         return refused
 
-    def _put(self, batch: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, str]:
-        waiting = list(batch)
+    def _put(self, call: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, str]:
+        waiting = list(call)
         reasons: dict[str, str] = {}
         for round_ in range(_ROUNDS):
             try:
@@ -106,19 +106,19 @@ def shortened(event: bytes, limit: int = _BYTES - _ENVELOPE_BYTES) -> bytes:
     return event
 
 
-def _batches(entries: Sequence[tuple[str, dict[str, Any]]]) -> Iterator[list[tuple[str, dict[str, Any]]]]:
+def _calls(entries: Sequence[tuple[str, dict[str, Any]]]) -> Iterator[list[tuple[str, dict[str, Any]]]]:
     """Runs of entries, each small enough for one call."""
-    batch: list[tuple[str, dict[str, Any]]] = []
+    call: list[tuple[str, dict[str, Any]]] = []
     held = 0
     for entry in entries:
         size = len(entry[1]["Detail"].encode()) + _ENVELOPE_BYTES
-        if batch and (len(batch) == _ENTRIES or held + size > _BYTES):
-            yield batch
-            batch, held = [], 0
-        batch.append(entry)
+        if call and (len(call) == _ENTRIES or held + size > _BYTES):
+            yield call
+            call, held = [], 0
+        call.append(entry)
         held += size
-    if batch:
-        yield batch
+    if call:
+        yield call
 
 
 def _reason(result: dict[str, Any]) -> str:

@@ -50,7 +50,7 @@ class Limits(NamedTuple):
 class Undeliverable(ElasticRecodeError):
     """The receiver did not take a delivery; the text says why.
 
-    `gone` means that it wants no more; `after` is its Retry-After in seconds.
+    `gone` means that it accepts no deliveries any more; `after` is its Retry-After in seconds.
     """
 
     def __init__(self, reason: str, *, gone: bool = False, after: float | None = None) -> None:

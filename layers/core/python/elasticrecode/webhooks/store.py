@@ -25,6 +25,8 @@ from elasticrecode.webhooks.webhook import Webhook, head
 
 _FAILURE = "failure#"
 _OWNER = "owner"
+_FAILURES = "strikes"
+"""Attribute of a webhook: its failures in a row."""
 _KEPT_SECONDS = 14 * 86_400
 _FAILURES_IN_A_ROW = 5
 """After so many failures in a row the whole webhook pauses; fewer may be one event's own fault."""
@@ -90,7 +92,7 @@ class WebhooksTable:
         """Record that a delivery succeeded: the webhook is not failing any more."""
         self._update(
             webhook,
-            "SET lastSuccessMs = :now REMOVE strikes, failingSinceMs, pausedUntilMs",
+            f"SET lastSuccessMs = :now REMOVE {_FAILURES}, failingSinceMs, pausedUntilMs",
             {":now": number(_now_ms())},
         )
 
@@ -104,13 +106,13 @@ class WebhooksTable:
         since = webhook.failingSinceMs or now
         if retry_after is not None:
             until = now + int(1000 * retry_after)
-        elif webhook.strikes + 1 >= _FAILURES_IN_A_ROW:
+        elif webhook.failures + 1 >= _FAILURES_IN_A_ROW:
             until = now + int(1000 * pause((now - since) / 1000))
         self._update(
             webhook,
             "SET lastFailureMs = :now, lastFailure = :reason, failingSinceMs = if_not_exists(failingSinceMs, :now)"
             + (", pausedUntilMs = :until" if until else "")
-            + " ADD strikes :one",
+            + f" ADD {_FAILURES} :one",
             {":now": number(now), ":reason": text(reason), ":one": {"N": "1"}}
             | ({":until": number(until)} if until else {}),
         )
@@ -123,7 +125,7 @@ class WebhooksTable:
 
     def enable(self, webhook: Webhook) -> None:
         """Make deliveries to a webhook again, without a pause."""
-        self._update(webhook, "REMOVE disabled, strikes, failingSinceMs, pausedUntilMs", {})
+        self._update(webhook, f"REMOVE disabled, {_FAILURES}, failingSinceMs, pausedUntilMs", {})
 
     def _update(self, webhook: Webhook, expression: str, values: Item) -> None:
         """Change a webhook; does nothing when it is gone."""
@@ -185,7 +187,7 @@ def _key(owner: str, item: str) -> Item:
 
 
 def _webhook(row: Mapping[str, Any]) -> Webhook:
-    numbers = ("createdMs", "strikes", "failingSinceMs", "pausedUntilMs", "lastSuccessMs", "lastFailureMs")
+    numbers = ("createdMs", "failingSinceMs", "pausedUntilMs", "lastSuccessMs", "lastFailureMs")
     return Webhook(
         userID=row[WEBHOOKS_KEYS[0]]["S"],
         webhookID=row[WEBHOOKS_KEYS[1]]["S"],
@@ -194,6 +196,7 @@ def _webhook(row: Mapping[str, Any]) -> Webhook:
         secret=row["secret"]["S"],
         disabled=row["disabled"]["S"] if "disabled" in row else "",
         lastFailure=row["lastFailure"]["S"] if "lastFailure" in row else "",
+        failures=int(row[_FAILURES]["N"]) if _FAILURES in row else 0,
         **{name: int(row[name]["N"]) for name in numbers if name in row},
     )
 

@@ -39,7 +39,7 @@ class EventHead(Struct, kw_only=True):
 class Webhook(Struct, frozen=True, kw_only=True):
     """A webhook. Times are Unix milliseconds, 0 for never; `disabled` is the reason, or empty.
 
-    `strikes` counts failures since the last success.
+    `failures` counts deliveries that failed in a row.
     """
 
     userID: str
@@ -49,7 +49,7 @@ class Webhook(Struct, frozen=True, kw_only=True):
     secret: str
     createdMs: int
     disabled: str = ""
-    strikes: int = 0
+    failures: int = 0
     failingSinceMs: int = 0
     pausedUntilMs: int = 0
     lastSuccessMs: int = 0

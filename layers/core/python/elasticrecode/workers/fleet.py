@@ -66,7 +66,7 @@ class Worker(Struct, frozen=True, kw_only=True, array_like=True):
 class ClusterView(Struct, frozen=True, kw_only=True):
     """The workers of a cluster when it was last reached, at `seen` in Unix seconds.
 
-    `fault` says why the latest attempt to reach it failed, and is empty where it succeeded.
+    `fault` says why the latest try to reach it failed, and is empty where it succeeded.
     """
 
     name: str

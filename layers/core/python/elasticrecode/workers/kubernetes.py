@@ -33,7 +33,7 @@ class ClusterUnreachable(ElasticRecodeError):
 
 
 class Limits(NamedTuple):
-    """Time limits in seconds of a connection attempt, a read and a whole cluster, and the size of a page.
+    """Time limits in seconds of a connection, a read and a whole cluster, and the size of a page.
 
     `page` is the number of Deployments requested at once, `page_bytes` the largest body that is read.
     """
@@ -130,10 +130,10 @@ class KubernetesApi:
     def _page(self, token: str) -> _Answer:
         """The answer to the request for a page, with status 200 or 410, after up to _TRIES tries."""
         path = f"{_PATH}?limit={self._limits.page}" + (f"&continue={quote(token, safe='')}" if token else "")
-        attempt = 0
+        tried = 0
         while True:
-            attempt += 1
-            pause = _RNG.uniform(0.5, 1) * _PAUSE_SECONDS * 2**attempt
+            tried += 1
+            pause = _RNG.uniform(0.5, 1) * _PAUSE_SECONDS * 2**tried
             try:
                 answer = self._get(path)
             except (OSError, HTTPException) as error:
@@ -150,7 +150,7 @@ class KubernetesApi:
                     pause = min(seconds, _LONGEST_PAUSE_SECONDS)
                 elif answer.status not in _SERVER_ERRORS:
                     raise failure
-            if attempt == _TRIES or pause >= self._remaining():
+            if tried == _TRIES or pause >= self._remaining():
                 raise failure
             self._sleep(pause)
 

@@ -1,7 +1,7 @@
 """Jobs without a message: finds them, and hands them to queues again.
 
 Every job that has not ended is in the index `due`. A job whose queue is empty has lost its message; so has one that has
-waited longer than any message or stream record is kept. A job whose worker vanished together with the message is lost.
+waited longer than any message or stream record is kept. A job is lost whose lease expired and whose message is gone.
 """
 
 import logging
@@ -110,7 +110,7 @@ class Rescue:
 
 
 def _lost(waiting_job: Waiting, now: int) -> str:
-    """The message that reports a vanished worker."""
+    """The message with the JobLost of a job whose lease has expired."""
     event = WorkerEvent(
         action=Action.JOB_LOST,
         job=Raw(msgspec.json.encode(waiting_job.job)),
