@@ -38,7 +38,7 @@ def unbuffered(monkeypatch: pytest.MonkeyPatch) -> None:
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no run of `reconcile` end early on a slow machine."""
     monkeypatch.setattr(rescue, "_RESEND_SECONDS", 600)
-    monkeypatch.setattr(relief, "_MOVE_SECONDS", 600)
+    monkeypatch.setattr(relief, "_RELIEF_SECONDS", 600)
 
 
 def pause(stack: Stack, queue: str = "ffmpeg_job") -> Any:
