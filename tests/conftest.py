@@ -3,13 +3,11 @@
 import json
 import os
 from collections.abc import Callable, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
-from botocore.loaders import JSONFileLoader
 from hypothesis import core as hypothesis_core
 from moto.core.config import default_user_config
 from xdist.scheduler import LoadScopeScheduling
@@ -36,9 +34,6 @@ hypothesis.settings.load_profile("sample" if SIZE == "sample" else "random")
 if SIZE != "sample":
     hypothesis_core.global_force_seed = SEED  # type: ignore[assignment]
 # botocore caches the credentials that it reads first, and only the embedded AWS knows these.
-_read_model = JSONFileLoader().load_file
-JSONFileLoader.load_file = staticmethod(cache(_read_model))  # type: ignore[method-assign]
-"""moto forgets boto3's session for each test, and with it the models of services, which take long to read."""
 default_user_config["core"]["mock_credentials"] = False
 
 _LONGEST_FIRST = ("e2e", "quality", "hostile", "infra", "fuzz", "chaos", "aws", "discovery", "posting", "kit", "unit")

@@ -373,7 +373,7 @@ def test_a_message_that_could_not_move_is_visible_at_once(stack: Stack, monkeypa
         if operation == "UpdateItem" and arguments["Key"]["jobID"]["S"] == unlucky:
             raise throttled(operation)
 
-    with every_call(refuse, monkeypatch), pytest.raises(RuntimeError, match="2 things"):
+    with every_call(refuse, monkeypatch), pytest.raises(RuntimeError, match="2 steps or jobs"):
         stack.reconcile({}, None)
     stack.flow()
     assert len(stack.messages("ffmpeg_two")) == 11
