@@ -1,6 +1,7 @@
 """Routers that the benchmark compares with the product's: random, round robin, shortest queue and least wait."""
 
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -25,7 +26,7 @@ class Chooser(Protocol):
 Routers = Callable[[random.Random], Chooser]
 
 
-class _Plain:
+class _Plain(ABC):
     """A router that heeds price models and avoids queues without ready workers."""
 
     def __init__(self, rng: random.Random) -> None:
@@ -51,8 +52,8 @@ class _Plain:
         self.known[want, leaving] = [queue for queue in priced if queue.ready] or priced
         return self.known[want, leaving]
 
-    def pick(self, queues: Sequence[Queue]) -> Queue:
-        raise NotImplementedError
+    @abstractmethod
+    def pick(self, queues: Sequence[Queue]) -> Queue: ...
 
 
 class _Random(_Plain):
