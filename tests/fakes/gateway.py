@@ -19,6 +19,9 @@ SECRETS = {"AKIDONE": "secret/one+0123456789", "AKIDTWO": "secret/two+0123456789
 TOKEN = "session+token/=" * 40
 REGION = "eu-central-1"
 
+_TURNS = 5
+"""Turns of the loop within which a connection that was accepted just before the end is known, so as to be closed."""
+
 
 class Seen(NamedTuple):
     """A request as it came: header names in lower case. `port` is the client's, of one HTTP connection."""
@@ -129,7 +132,8 @@ class ScriptedGateway:
 
     async def _stop(self) -> None:
         self._server.close()
-        await self._close_all()
+        for _ in range(_TURNS):
+            await self._close_all()
 
     async def _close_all(self) -> None:
         writers, tasks = list(self._writers), list(self._tasks)
