@@ -2,27 +2,32 @@
 
     JobError                    carries a code, a sentence, and the program's last log lines where there are any
     ├── PermanentError          no attempt can succeed: the worker sends JobFailed and deletes the message
-    └── TransientError          a later attempt may succeed: JobReturned, and the message comes back after a delay
+    ├── TransientError          AWS did not serve it: JobReturned, and the message comes back after a growing delay
+    ├── HostError               this worker's host did not: JobReturned, and the message comes back at once
+    └── WorkerError             the worker itself failed: JobReturned, and a strike against the job
     Interrupted                 the work must stop, through no fault of the job
     ├── ClaimLost               the job was cancelled, or another worker holds it
     └── ShuttingDown            this worker was asked to terminate
 
-Codes of permanent errors: input-not-found, input-access-denied, input-empty, input-not-video (not one of the accepted
-containers), input-no-video (audio only, or a codec without a decoder), input-corrupt, encoder-failed, output-invalid,
-output-access-denied, worker-cannot (the job is for another kind of worker), quality-below-minimum, and those listed in
-`sandbox.limits`, `quality.pairing` and `quality.alignment`. Errors of a score's origin start with `origin-` instead of
-`input-`.
-Codes of transient errors: storage-unavailable, disk-full, worker-error.
+`aws_faults` sorts the errors of AWS into these, `host_faults` those of the operating system. docs/reference/api.md
+lists every code.
 """
 
-from elasticrecode.jobs.events import Failure, Result
+from msgspec import UNSET, UnsetType
+
+from elasticrecode.jobs.events import Failure, FaultOf, Result
 
 _MAX_LINES = 20
 _MAX_LINE_LENGTH = 500
 
 
 class JobError(Exception):
-    """A failed job: `failure` holds the code, the message, and up to 20 lines of `log`, each up to 500 characters."""
+    """A failed job: `failure` holds the code, the message, and up to 20 lines of `log`, each up to 500 characters.
+
+    `fault` says whose fault it is when it is not the job's own.
+    """
+
+    fault: FaultOf | UnsetType = UNSET
 
     def __init__(self, code: str, message: str, log: list[str] | None = None) -> None:
         super().__init__(message)
@@ -36,7 +41,19 @@ class PermanentError(JobError):
 
 
 class TransientError(JobError):
-    """A later attempt may succeed."""
+    """AWS could not serve the job now. A later attempt may succeed; the failed one is no strike against the job."""
+
+    fault = "service"
+
+
+class HostError(JobError):
+    """The worker's host could not do the job. Another host may; the failed attempt is no strike against the job."""
+
+    fault = "host"
+
+
+class WorkerError(JobError):
+    """An error that the worker does not expect. It may be of the job's making, so the attempt is a strike."""
 
 
 class Interrupted(Exception):

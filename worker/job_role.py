@@ -71,11 +71,12 @@ def _objects(uri: str, partition: str, key_length: int) -> str:
 
 
 class RoleNotAssumed(CredentialRetrievalError):
-    """STS refused the role. Carries its code; its message names accounts and roles, which only the log may show."""
+    """STS refused the role. Carries its code and status; its message names accounts, which only the log may show."""
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: str, status: int = 0) -> None:
         super().__init__(provider=_METHOD, error_msg=code)
         self.code = code
+        self.status = status
 
 
 class JobRole:
@@ -105,17 +106,18 @@ class JobRole:
             "DurationSeconds": _SECONDS,
             "Tags": tags,
         }
-        code = ""
+        code, status = "", 0
         for limit in LIMITS:
             policy = session_policy(job, self._partition, limit)
             try:
                 return create_assume_role_refresher(self._sts, {**request, "Policy": policy})()
             except ClientError as error:
                 code = error.response["Error"]["Code"]
+                status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
                 _log.warning("job %s: cannot assume %s: %s", job.jobid, self._arn, error)
                 if code != _TOO_LARGE:
                     break
-        raise RoleNotAssumed(code)
+        raise RoleNotAssumed(code, status)
 
 
 class _FixedProvider(CredentialProvider):

@@ -18,7 +18,8 @@ from elasticrecode.jobs.claims import Claim, Claims
 from elasticrecode.jobs.events import Action, Progress
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.lifecycle import ENDED
-from worker.errors import ClaimLost, PermanentError, ShuttingDown, TransientError
+from worker.errors import ClaimLost, HostError, JobError, PermanentError, ShuttingDown, TransientError, WorkerError
+from worker.host_faults import host_error
 from worker.job_role import JobRole
 from worker.lease import Lease
 from worker.log_format import printable
@@ -181,6 +182,8 @@ class Worker:
         except TransientError as error:
             _log.warning("job %s returned for %s s: %s", job.jobid, delay, error)
             self._return_job(reporter, lease, delay, error)
+        except HostError as error:
+            self._leave_to_another_host(job.jobid, reporter, lease, error)
         except ClaimLost as lost:
             _log.info("job %s dropped: %s", job.jobid, lost)
         except ShuttingDown:
@@ -192,15 +195,25 @@ class Worker:
         except (BotoCoreError, ClientError, Unavailable):
             raise
         except Exception as error:  # noqa: BLE001
+            if host := host_error(error):
+                self._leave_to_another_host(job.jobid, reporter, lease, host)
+                return
             _log.exception("job %s returned for %s s", job.jobid, delay)
             message = f"The worker itself failed: {type(error).__name__}."
-            self._return_job(reporter, lease, delay, TransientError("worker-error", message))
+            self._return_job(reporter, lease, delay, WorkerError("worker-error", message))
 
-    def _return_job(self, reporter: Reporter, lease: Lease, delay: float, error: TransientError) -> None:
+    def _return_job(self, reporter: Reporter, lease: Lease, delay: float, error: JobError) -> None:
         """Return the job for a later attempt. Without a claim no event is sent: such a job has not failed."""
         if reporter.attempt:
-            reporter.send(Action.JOB_RETURNED, msg=str(error), error=error.failure)
+            reporter.send(Action.JOB_RETURNED, msg=str(error), error=error.failure, fault=error.fault)
         lease.return_after(delay)
+
+    def _leave_to_another_host(self, job_id: str, reporter: Reporter, lease: Lease, error: HostError) -> None:
+        """Return the job at once, for another host to claim it."""
+        _log.warning("job %s returned: %s", job_id, error)
+        if self._claims and reporter.attempt:
+            self._claims.release(job_id, reporter.attempt, error.failure)
+        self._return_job(reporter, lease, 0, error)
 
     def _url_of(self, queue: str) -> str:
         try:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from elasticrecode.jobs.events import Action, Failure, Progress, Result, StartReference, WorkerEvent
+from elasticrecode.jobs.events import Action, Failure, FaultOf, Progress, Result, StartReference, WorkerEvent
 from worker.settings import Settings
 
 
@@ -33,6 +33,7 @@ class Reporter:
         progress: Progress | UnsetType = UNSET,
         result: Result | UnsetType = UNSET,
         error: Failure | UnsetType = UNSET,
+        fault: FaultOf | UnsetType = UNSET,
         attempt: int | UnsetType = UNSET,
     ) -> None:
         """Send an event. Raises botocore's errors if SQS does not accept it after retries."""
@@ -52,6 +53,7 @@ class Reporter:
             progress=progress,
             result=result,
             error=error,
+            fault=fault,
         )
         self._sqs.send_message(QueueUrl=self._url, MessageBody=msgspec.json.encode(event).decode())
         if action == Action.JOB_START and event.eventID and event.tsMs:

@@ -1,28 +1,25 @@
 """Downloads inputs from S3 and uploads outputs to it."""
 
-import errno
-import logging
-import mimetypes
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from boto3.exceptions import S3UploadFailedError
-from botocore.exceptions import BotoCoreError, ClientError
+from boto3.s3.transfer import TransferConfig, create_transfer_manager
+from botocore.exceptions import ClientError
+from s3transfer.subscribers import BaseSubscriber
 
 from elasticrecode.jobs.drops import MARK
 from elasticrecode.jobs.uris import split
-from worker.errors import PermanentError, TransientError
-from worker.job_role import RoleNotAssumed
+from elasticrecode.media.codecs import content_type
+from worker.aws_faults import ARCHIVES, archived, as_job_errors, replaced
+from worker.errors import PermanentError
 from worker.sandbox.runner import Runner
 
-_log = logging.getLogger(__name__)
-
-_MISSING = {"404", "NoSuchKey", "NoSuchBucket", "InvalidBucketName"}
-_FORBIDDEN = {"403", "AccessDenied", "Forbidden", "AllAccessDisabled"}
+_WITHOUT_CAUSE = {"400", "403"}
+"""Codes of answers to HEAD, which have no body, that stand for several causes."""
+_RESTORED = 'ongoing-request="false"'
 
 
 class Storage:
@@ -37,74 +34,73 @@ class Storage:
         return self._connect()
 
     def download(self, uri: str, target: Path, runner: Runner, side: str = "input") -> None:
-        """Download an object to the file `target`.
+        """Download an object to the file `target`: the bytes of one version, however often it is replaced meanwhile.
 
-        Raises PermanentError, with a code that starts with `side`, if the object is missing, forbidden, empty or too
-        large; TransientError if S3 cannot serve it now; Interrupted if the runner was stopped.
+        Raises PermanentError, with a code that starts with `side`, if the object is missing, forbidden, archived,
+        encrypted with a key that is out of reach, empty or too large; TransientError if S3 cannot serve it now;
+        HostError if this host cannot hold it; Interrupted if the runner was stopped.
         """
         bucket, key = split(uri)
-        with _as_job_errors(side, uri):
-            size = self._s3.head_object(Bucket=bucket, Key=key)["ContentLength"]
+        with as_job_errors(side, uri):
+            head = self._head(bucket, key)
+            storage_class = head.get("ArchiveStatus") or head.get("StorageClass", "")
+            if ("ArchiveStatus" in head or storage_class in ARCHIVES) and _RESTORED not in head.get("Restore", ""):
+                raise archived(side, uri, storage_class)
+            size = head["ContentLength"]
+            if size == 0:
+                raise PermanentError(f"{side}-empty", f"{uri} is empty.")
             runner.limits.check_size(side, size, target.parent)
-            left = size
-
-            def count_down(count: int) -> None:
-                nonlocal left
-                left -= count
-                runner.check()
-                if left < 0:
-                    raise TransientError(
-                        "storage-unavailable", f"{uri} was replaced by a larger object during the download."
-                    )
-
-            self._s3.download_file(bucket, key, str(target), Callback=count_down)
-        if target.stat().st_size == 0:
-            raise PermanentError(f"{side}-empty", f"{uri} is empty.")
+            source = _Source(uri, size, head["ETag"], runner.check)
+            with create_transfer_manager(self._s3, TransferConfig()) as transfers:
+                transfers.download(bucket, key, str(target), subscribers=[source]).result()
+            if target.stat().st_size != size:
+                raise replaced(uri)
 
     def upload(self, source: Path, uri: str, job_id: str) -> None:
         """Upload a file with the id of its job as metadata, by which drops ignore it.
 
-        Raises PermanentError if the worker may not write it or the bucket is missing, TransientError otherwise.
+        Raises PermanentError if the worker may not write it or the bucket is missing; TransientError or HostError
+        otherwise.
         """
         bucket, key = split(uri)
-        with _as_job_errors("output", uri):
-            content_type = mimetypes.guess_type(key)[0] or "application/octet-stream"
+        with as_job_errors("output", uri):
             # Metadata is ASCII; ids that do not come from the API need not be.
-            extra = {"ContentType": content_type, "Metadata": {MARK: quote(job_id)}}
+            extra = {"ContentType": content_type(key), "Metadata": {MARK: quote(job_id)}}
             self._s3.upload_file(str(source), bucket, key, ExtraArgs=extra)
 
     def remove(self, uris: list[str]) -> None:
         """Delete objects. Raises as `upload`."""
         for uri in uris:
             bucket, key = split(uri)
-            with _as_job_errors("output", uri):
+            with as_job_errors("output", uri):
                 self._s3.delete_object(Bucket=bucket, Key=key)
 
-
-@contextmanager
-def _as_job_errors(side: str, uri: str) -> Iterator[None]:
-    """Turn errors of AWS and of a full disk into JobErrors."""
-    try:
-        yield
-    except (ClientError, S3UploadFailedError, BotoCoreError) as error:
-        code = _code(error)
-        if code in _MISSING:
-            raise PermanentError(f"{side}-not-found", f"{uri} does not exist.") from error
-        _log.warning("cannot access %s: %s", uri, error)
-        if code in _FORBIDDEN and not isinstance(error, BotoCoreError):
-            verb = "write" if side == "output" else "read"
-            raise PermanentError(f"{side}-access-denied", f"This worker may not {verb} {uri}.") from error
-        problem = "could not be reached for" if isinstance(error, BotoCoreError) else "did not serve"
-        raise TransientError("storage-unavailable", f"S3 {problem} {uri}: {code}.") from error
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
+    def _head(self, bucket: str, key: str) -> Any:
+        """The properties of an object. Where HEAD's answer does not name the cause, a GET of one byte does."""
+        try:
+            return self._s3.head_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _WITHOUT_CAUSE:
+                self._s3.get_object(Bucket=bucket, Key=key, Range="bytes=0-0")["Body"].close()
             raise
-        raise TransientError("disk-full", "The worker's disk is full.") from error
 
 
-def _code(error: Exception) -> str:
-    """The code of an error, or its class: AWS's message names accounts and addresses, which only the log may show."""
-    cause = error.__context__ if isinstance(error, S3UploadFailedError) else error
-    if isinstance(cause, RoleNotAssumed):
-        return cause.code
-    return str(cause.response["Error"]["Code"]) if isinstance(cause, ClientError) else type(cause).__name__
+class _Source(BaseSubscriber):
+    """Gives the transfer manager the size and ETag of a HEAD, so that it makes none itself and reads no other object.
+
+    `check` is called with the progress of the download. What it raises ends the download.
+    """
+
+    def __init__(self, uri: str, size: int, etag: str, check: Callable[[], None]) -> None:
+        self._uri, self._size, self._etag, self._check = uri, size, etag, check
+        self._left = size
+
+    def on_queued(self, future: Any, **_: Any) -> None:
+        future.meta.provide_transfer_size(self._size)
+        future.meta.provide_object_etag(self._etag)
+
+    def on_progress(self, future: Any, bytes_transferred: int, **_: Any) -> None:
+        self._check()
+        self._left -= bytes_transferred
+        if self._left < 0:
+            raise replaced(self._uri)

@@ -19,7 +19,7 @@ from tests.conftest import contract
 from tests.fakes.stack import Stack
 from tests.support import call
 from worker import loop
-from worker.errors import TransientError
+from worker.errors import HostError, JobError, PermanentError, TransientError
 from worker.job_role import LIMITS, JobRole
 from worker.loop import CLIENT_CONFIG
 from worker.sandbox.runner import Runner
@@ -179,16 +179,30 @@ def test_a_policy_that_sts_cannot_pack_is_shortened(kept: Stack, monkeypatch: py
     assert second <= LIMITS[1]
 
 
-@pytest.mark.parametrize("codes", [["AccessDenied"], ["PackedPolicyTooLarge"] * len(LIMITS), ["Throttling"]])
-def test_a_role_that_cannot_be_assumed_returns_the_job_and_names_no_account(
-    kept: Stack, monkeypatch: pytest.MonkeyPatch, tmp_path: Any, caplog: pytest.LogCaptureFixture, codes: list[str]
+@pytest.mark.parametrize(
+    ("codes", "kind", "code"),
+    [
+        (["AccessDenied"], HostError, "credentials-refused"),
+        (["PackedPolicyTooLarge"] * len(LIMITS), PermanentError, "input-refused"),
+        (["Throttling"], TransientError, "storage-unavailable"),
+        (["ExpiredTokenException"], TransientError, "storage-unavailable"),
+    ],
+)
+def test_a_role_that_cannot_be_assumed_is_the_fault_of_whoever_can_mend_it_and_names_no_account(
+    kept: Stack,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Any,
+    caplog: pytest.LogCaptureFixture,
+    codes: list[str],
+    kind: type[JobError],
+    code: str,
 ) -> None:
     sts = StsCalls(monkeypatch)
     sts.codes = list(codes)
     role = JobRole(ROLE, CLIENT_CONFIG)
-    with pytest.raises(TransientError) as caught, caplog.at_level(logging.WARNING):
+    with pytest.raises(kind) as caught, caplog.at_level(logging.WARNING):
         Storage(lambda: role.s3(job())).download(f"{MINE}a.mp4", tmp_path / "x", Runner())
-    assert caught.value.failure.code == "storage-unavailable"
+    assert caught.value.failure.code == code
     assert "arn:" not in str(caught.value)
     assert codes[0] in str(caught.value)
     assert ROLE in caplog.text

@@ -54,7 +54,7 @@ class Model:
         elif action in ("JobFinished", "JobFailed") and (mine or (unclaimed and self.state in ("queued", "running"))):
             self.end("finished" if action == "JobFinished" else "failed")
         elif action == "JobReturned" and mine:
-            self.back(said, strike="error" in said)
+            self.back(said, strike="error" in said and "fault" not in said)
         elif action == "JobLost" and mine and self.lease is not None and self.lease < now:
             self.back(said, strike=True)
 
@@ -170,6 +170,8 @@ class Life(RuleBasedStateMachine):
             said["attempt"] = attempt
         if said["action"] in ("JobReturned", "JobFailed") and data.draw(st.booleans(), "error"):
             said["error"] = {"code": "c", "message": "m", "log": []}
+            if fault := data.draw(st.sampled_from(["", "service", "host"]), "fault"):
+                said["fault"] = fault
         return said
 
     def hear(self, batch: list[dict[str, Any]]) -> None:

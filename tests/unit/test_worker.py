@@ -15,7 +15,7 @@ import boto3
 import msgspec
 import pytest
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, EndpointConnectionError, NoCredentialsError
+from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
 from botocore.stub import Stubber
 
 from elasticrecode.jobs.events import Failure, Progress
@@ -344,8 +344,9 @@ def remove(storage: Storage, _: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "kind", "message"),
     [
-        ("AccessDenied", PermanentError, r"This worker may not (read|write) s3://media/in/a\.mp4\."),
-        ("KMS.DisabledException", TransientError, r"S3 did not serve s3://media/in/a\.mp4: KMS\.DisabledException\."),
+        ("InvalidArgument", PermanentError, r"S3 refused s3://media/in/a\.mp4: InvalidArgument\."),
+        ("SlowDown", TransientError, r"S3 did not serve s3://media/in/a\.mp4: SlowDown\."),
+        ("KMS.DisabledException", PermanentError, r"The KMS key of s3://media/in/a\.mp4 .*: KMS\.DisabledException\."),
     ],
 )
 def test_users_see_the_code_of_an_aws_error_and_the_log_its_message(
@@ -368,7 +369,7 @@ def test_users_see_the_code_of_an_aws_error_and_the_log_its_message(
 
 
 @pytest.mark.parametrize(
-    "error", [EndpointConnectionError(endpoint_url="http://10.1.2.3:9000/"), NoCredentialsError(), BotoCoreError()]
+    "error", [EndpointConnectionError(endpoint_url="http://10.1.2.3:9000/"), ReadTimeoutError(endpoint_url="http://x")]
 )
 def test_users_do_not_see_the_address_of_s3(tmp_path: Path, caplog: pytest.LogCaptureFixture, error: Exception) -> None:
     def connect() -> Any:

@@ -8,12 +8,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import msgspec
+
 from elasticrecode.aws.dynamodb import ConditionFailed, Item, Table, key_of, number, text
 from elasticrecode.clock import now_ms
 from elasticrecode.contract.tables import JOBS_KEYS
 from elasticrecode.jobs import lifecycle
-from elasticrecode.jobs.events import Action
-from elasticrecode.jobs.lifecycle import Step
+from elasticrecode.jobs.events import Action, Failure, FaultOf
+from elasticrecode.jobs.lifecycle import FAULT, Step
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,13 @@ class Claims:
             return Refusal(record["state"]["S"], int(record["attempt"]["N"]), lease)
         return Claim(int(record["attempt"]["N"]), record["job"]["S"])
 
-    def release(self, job_id: str, attempt: int) -> None:
-        """Return a job without a strike, so that it can be claimed at once. Does nothing when the claim is lost."""
-        update = lifecycle.write(Action.JOB_RETURNED, attempt, now_ms(), {})
+    def release(self, job_id: str, attempt: int, failure: Failure | None = None, fault: FaultOf = "host") -> None:
+        """Return a job without a strike, so that it can be claimed at once. Does nothing when the claim is lost.
+
+        `failure` is the host fault or service fault for which it returns, if any.
+        """
+        details = {"failure": msgspec.json.encode(failure).decode(), FAULT: fault} if failure else {}
+        update = lifecycle.write(Action.JOB_RETURNED, attempt, now_ms(), details)
         with suppress(ConditionFailed):
             self._table.update(_key(job_id), "returning the job", **update)
 

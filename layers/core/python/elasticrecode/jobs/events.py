@@ -6,7 +6,7 @@ same message always gives the same event.
 
 import hashlib
 from enum import StrEnum
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from msgspec import UNSET, DecodeError, Meta, Raw, Struct, UnsetType
 
@@ -51,6 +51,10 @@ class Progress(Struct, omit_defaults=True):
     fps: float | None = None
     speed: float | None = None
     etaSeconds: float | None = None
+
+
+FaultOf = Literal["service", "host"]
+"""Whose fault a returned job is when it is not its own: AWS's, or the worker's host's. Such a return is no strike."""
 
 
 class Failure(Struct):
@@ -125,6 +129,7 @@ class WorkerEvent(Struct, kw_only=True):
     """A message on the control queue. `ts` is Unix seconds, `tsMs` milliseconds; `job` is the message as taken.
 
     `start` names the JobStart of the attempt, so that the control plane can store it first where it comes later.
+    `fault` says whose fault a JobReturned with an `error` is; it is absent where the job may be to blame.
     """
 
     workerType: Text = ""
@@ -141,6 +146,7 @@ class WorkerEvent(Struct, kw_only=True):
     progress: Progress | UnsetType = UNSET
     result: Result | UnsetType = UNSET
     error: Failure | UnsetType = UNSET
+    fault: FaultOf | UnsetType = UNSET
 
 
 class Event(Struct, omit_defaults=True, kw_only=True):
@@ -181,10 +187,11 @@ class Event(Struct, omit_defaults=True, kw_only=True):
 
 
 class Report(NamedTuple):
-    """An event of a worker, and the JobStart of its attempt where the message names it."""
+    """An event of a worker, the JobStart of its attempt where the message names it, and whose fault its error is."""
 
     event: Event
     start: Event | None
+    fault: FaultOf | UnsetType = UNSET
 
 
 def read(text: bytes) -> Event:
@@ -219,8 +226,8 @@ def read_report(text: bytes) -> Report:
     )
     start = message.start
     if not start or not event.attempt or event.action == Action.JOB_START:
-        return Report(event, None)
-    return Report(event, _start_of(event, start))
+        return Report(event, None, message.fault)
+    return Report(event, _start_of(event, start), message.fault)
 
 
 def _start_of(event: Event, start: StartReference) -> Event:

@@ -178,8 +178,13 @@ def awaits_start(record: Mapping[str, Any], attempt: int | None) -> bool:
 
 
 def is_strike(action: str, details: Mapping[str, Any]) -> bool:
-    """Whether a move counts towards the attempts that may go wrong; a job returned without an error does not."""
-    return action in (Action.JOB_LOST, Step.EXHAUST) or (action == Action.JOB_RETURNED and "failure" in details)
+    """Whether a move counts towards the attempts that may go wrong.
+
+    A job returned without an error does not count, nor one with a host fault or a service fault.
+    """
+    if action == Action.JOB_RETURNED:
+        return "failure" in details and FAULT not in details
+    return action in (Action.JOB_LOST, Step.EXHAUST)
 
 
 _STAMPS = {
@@ -192,14 +197,17 @@ _STAMPS = {
 }
 LATEST, LATEST_AT = "latest", "latestAt"
 """Attributes of a record: the last JobStart or JobProgress of the running attempt, and its `Event.order`."""
+FAULT = "fault"
+"""Attribute of a record: whose fault its last attempt was, where it was no strike."""
+_FAILURE = ("failure", FAULT)
 _ATTEMPT = ("lease", "worker", LATEST, LATEST_AT)
 _LEFT_BEHIND: dict[State, tuple[str, ...]] = {
     "accepted": (),
-    "queued": (*_ATTEMPT, "startedMs", "endedMs", "outputs", "quality", "failure"),
-    "running": (*_ATTEMPT, "failure"),
-    "finished": (*_ATTEMPT, "due", "failure"),
-    "failed": (*_ATTEMPT, "due"),
-    "cancelled": (*_ATTEMPT, "due"),
+    "queued": (*_ATTEMPT, "startedMs", "endedMs", "outputs", "quality", *_FAILURE),
+    "running": (*_ATTEMPT, *_FAILURE),
+    "finished": (*_ATTEMPT, "due", *_FAILURE),
+    "failed": (*_ATTEMPT, "due", FAULT),
+    "cancelled": (*_ATTEMPT, "due", FAULT),
 }
 """Attributes that a move into a state removes, unless it sets them."""
 

@@ -28,7 +28,7 @@ from elasticrecode.errors import Unavailable
 from elasticrecode.jobs import lifecycle
 from elasticrecode.jobs.events import Action, Event, Failure, Report
 from elasticrecode.jobs.items import Entry, latest_of
-from elasticrecode.jobs.lifecycle import LATEST, LATEST_AT, Step
+from elasticrecode.jobs.lifecycle import FAULT, LATEST, LATEST_AT, Step
 from elasticrecode.jobs.store import JobsTable
 
 _log = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ class Reports:
 
     def _move(self, report: Report) -> list[Entry]:
         """Make the move of an event; the events to store: the JobStart if missing, the event, then any JobFailed."""
-        event, details = report.event, _details(report.event)
+        event, details = report.event, _details(report)
         attempt = event.attempt or None
         followers: list[Entry] = []
         is_strike = lifecycle.is_strike(event.action, details)
@@ -158,8 +158,9 @@ def by_job(reports: Iterable[Report]) -> list[list[Report]]:
     ]
 
 
-def _details(event: Event) -> dict[str, str | int]:
+def _details(report: Report) -> dict[str, str | int]:
     """Attributes that the move of an event sets on the record."""
+    event = report.event
     details: dict[str, str | int] = {}
     if event.action == Action.JOB_START:
         return {LATEST: latest_of(event), LATEST_AT: event.order}
@@ -172,6 +173,8 @@ def _details(event: Event) -> dict[str, str | int]:
         error = Failure("worker-failed", event.msg or "Its worker gave no reason.")
     if error:
         details["failure"] = msgspec.json.encode(error).decode()
+    if error and report.fault and event.action == Action.JOB_RETURNED:
+        details[FAULT] = report.fault
     return details
 
 

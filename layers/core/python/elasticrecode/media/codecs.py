@@ -75,6 +75,19 @@ CONTAINERS = {
 A codec that one of them cannot hold needs the codec as a parameter of `container` and `output_name`.
 """
 
+CONTENT_TYPES = {
+    "mp4": "video/mp4",
+    "m4v": "video/mp4",
+    "mov": "video/quicktime",
+    "mkv": "video/x-matroska",
+    "ts": "video/mp2t",
+    "mts": "video/mp2t",
+    "m2ts": "video/mp2t",
+    "json": "application/json",
+    "html": "text/html",
+}
+"""File name extension → the content type of an output. The tables of hosts differ, and slim images have none."""
+
 if TYPE_CHECKING:  # mypy reads no computed Literal
     CodecName = str
     DecoderName = str
@@ -88,6 +101,11 @@ else:
 def container(file_name: str) -> str | None:
     """The muxer that writes a file of this name; None when the extension is not in CONTAINERS."""
     return CONTAINERS.get(file_name.rpartition(".")[2].lower())
+
+
+def content_type(file_name: str) -> str:
+    """The content type of an output with this name."""
+    return CONTENT_TYPES.get(file_name.rpartition(".")[2].lower(), "application/octet-stream")
 
 
 def encoder_of(name: str) -> tuple[Codec, Encoder]:
