@@ -3,7 +3,6 @@
 from typing import Any
 
 from aws_cdk import Annotations, Duration, RemovalPolicy, Stack
-from aws_cdk import aws_apigateway as rest
 from aws_cdk import aws_apigatewayv2_authorizers as authorizers
 from aws_cdk import aws_cognito as cognito
 from aws_cdk import aws_lambda as lambda_
@@ -11,12 +10,13 @@ from constructs import Construct
 
 from elasticrecode.access.callers import COGNITO_GROUPS, COGNITO_USER, OPERATORS
 from elasticrecode.contract.auth import SignIn
+from infra.api_body import Protection
 from infra.functions import Functions
 from infra.options import Options, listed
 from infra.storage import Storage
 
-_CACHED = Duration.minutes(5)
-"""Time for which API Gateway caches the answer of an authorizer."""
+_CACHED_SECONDS = 300
+"""Seconds for which API Gateway caches the answer of an authorizer."""
 
 
 class Access(Construct):
@@ -29,7 +29,7 @@ class Access(Construct):
     def __init__(self, scope: Construct, id_: str, options: Options) -> None:
         super().__init__(scope, id_)
         self._kind = options.auth
-        self.methods = rest.MethodOptions()
+        self.methods = Protection()
         self.socket: authorizers.WebSocketLambdaAuthorizer | None = None
         self.sign_in: SignIn | None = None
         self.outputs: dict[str, str] = {}
@@ -58,18 +58,9 @@ class Access(Construct):
             storage.connections.grant(authorize, "dynamodb:DeleteItem")
             self.socket = authorizers.WebSocketLambdaAuthorizer("Watchers", authorize, identity_source=[])
             if self._kind == "jwt":
-                authorizer = rest.RequestAuthorizer(
-                    self,
-                    "Issuer",
-                    handler=authorize,
-                    identity_sources=[rest.IdentitySource.header("Authorization")],
-                    results_cache_ttl=_CACHED,
-                )
-                self.methods = rest.MethodOptions(
-                    authorization_type=rest.AuthorizationType.CUSTOM, authorizer=authorizer
-                )
+                self.methods = Protection.by_function(authorize, _CACHED_SECONDS)
             elif self._kind == "iam":
-                self.methods = rest.MethodOptions(authorization_type=rest.AuthorizationType.IAM)
+                self.methods = Protection.by_signature()
         return {"tickets": tickets}
 
     def _use_cognito(self, options: Options) -> None:
@@ -85,10 +76,7 @@ class Access(Construct):
             "groups_claim": COGNITO_GROUPS,
         }
         self.outputs = {"UserPool": pool.user_pool_id, "UserPoolClient": client.user_pool_client_id}
-        authorizer = rest.CognitoUserPoolsAuthorizer(
-            self, "Users", cognito_user_pools=[pool], results_cache_ttl=_CACHED
-        )
-        self.methods = rest.MethodOptions(authorization_type=rest.AuthorizationType.COGNITO, authorizer=authorizer)
+        self.methods = Protection.by_pool(pool.user_pool_arn, _CACHED_SECONDS)
 
     def _pool(self, options: Options) -> cognito.IUserPool:
         """The pool of the option `userPool`, or a new one in which only administrators create users."""
@@ -106,6 +94,7 @@ class Access(Construct):
             mfa_second_factor=cognito.MfaSecondFactor(sms=False, otp=True),
             account_recovery=cognito.AccountRecovery.EMAIL_ONLY,
             deletion_protection=options.keepData,
+            # Not kept.outlives: a rollback cannot delete a protected pool. Its generated name is in nobody's way.
             removal_policy=RemovalPolicy.RETAIN if options.keepData else RemovalPolicy.DESTROY,
         )
         cognito.UserPoolGroup(

@@ -6,7 +6,7 @@ batch ─▶ surveys ─▶ survey ─▶ pages ─▶ expand ─▶ jobs table 
   └───────────────────── batches table: the batch, its pages, its counts ◀─────────────────────┘
 """
 
-from aws_cdk import ArnFormat, Duration, RemovalPolicy, Stack
+from aws_cdk import ArnFormat, Duration, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
@@ -31,7 +31,7 @@ class Batches(Construct):
 
     def __init__(self, scope: Construct, id_: str, options: Options) -> None:
         super().__init__(scope, id_)
-        self._outlives = RemovalPolicy.RETAIN if options.keepData else RemovalPolicy.DESTROY
+        self._outlives = kept.outlives(options)
         self._buckets = listed(options.batchBuckets)
         self.surveys = self._queue("Surveys", _SURVEY_SECONDS)
         self.pages = self._queue("Pages", EXPAND_SECONDS + 10)

@@ -88,6 +88,7 @@ class ControlPlane(Stack):
         for name, value in outputs.items():
             CfnOutput(self, name, value=value)
         kept.bound_helpers(self)
+        kept.pace(self)
 
     def _wiring(self) -> Wiring:
         """What the functions are configured with: the names of the resources, and options."""

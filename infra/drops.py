@@ -6,7 +6,7 @@ bucket ─notification─▶ queue ─▶ collect ─▶ jobs table
 
 from typing import cast
 
-from aws_cdk import Aws, Duration, RemovalPolicy
+from aws_cdk import Aws, Duration
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_notifications as notifications
@@ -31,7 +31,7 @@ class Drops(Construct):
 
     def __init__(self, scope: Construct, id_: str, options: Options, storage: Storage, functions: Functions) -> None:
         super().__init__(scope, id_)
-        outlives = RemovalPolicy.RETAIN if options.keepData else RemovalPolicy.DESTROY
+        outlives = kept.outlives(options)
         dead_letters = kept.queue(self, "DeadLetters", retention_period=Duration.days(14), removal_policy=outlives)
         queue = kept.queue(
             self,

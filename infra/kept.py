@@ -1,4 +1,7 @@
-"""Queues, buckets and log groups as all constructs make them: encrypted, reached by TLS only, logs with a retention."""
+"""Queues, buckets and log groups as all constructs make them: encrypted, reached by TLS only, logs with a retention.
+
+Beside them, what becomes of resources with data when a stack ends, and how many resources are created at once.
+"""
 
 from typing import Any
 
@@ -8,9 +11,22 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from infra.options import Options
+
 LOGS_KEPT = logs.RetentionDays.ONE_MONTH
 _LOG_DAYS = 30
 _UNFINISHED_DAYS = 7
+_AT_ONCE = {"AWS::CloudWatch::Alarm": 3, "AWS::Logs::LogGroup": 5}
+"""Kind of resource → how many are created at once. CloudWatch takes 3 new alarms a second, and 10 log groups, of all
+that deploys in an account; functions wait for their log groups, and Lambda takes 15 calls a second."""
+
+
+def outlives(options: Options) -> RemovalPolicy:
+    """The policy of resources with users' data, by the option `keepData`.
+
+    A first deployment that fails takes them along: with their names still in use, the next one would fail, too.
+    """
+    return RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE if options.keepData else RemovalPolicy.DESTROY
 
 
 def queue(scope: Construct, id_: str, **properties: Any) -> sqs.Queue:
@@ -58,3 +74,20 @@ def bound_helpers(stack: Stack) -> None:
         group = log_group(stack, "HelperLogs")
         for helper in helpers:
             helper.add_property_override("LoggingConfig", {"LogGroup": group.log_group_name})
+
+
+def pace(stack: Stack) -> None:
+    """Let CloudFormation create resources of limited kinds a few at a time: each waits for one before it."""
+    for kind, at_once in _AT_ONCE.items():
+        limited = [
+            node
+            for node in stack.node.find_all()
+            if isinstance(node, CfnResource) and node.cfn_resource_type == kind and not _waits_already(node)
+        ]
+        for earlier, later in zip(limited, limited[at_once:], strict=False):
+            later.add_resource_dependency(earlier)
+
+
+def _waits_already(resource: CfnResource) -> bool:
+    """Whether a resource is a log group with a name, which holds the id of an API that needs all functions first."""
+    return isinstance(resource, logs.CfnLogGroup) and resource.stack.resolve(resource.log_group_name) is not None

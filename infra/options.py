@@ -212,7 +212,7 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         bool,
         _option(
             "tables, buckets and queues with users' data outlive `cdk destroy`; a later deployment then needs other "
-            "names or an import"
+            "names or an import. A first deployment that fails removes them in any case"
         ),
     ] = True
     frontDoor: Annotated[

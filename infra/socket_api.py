@@ -8,7 +8,7 @@ from aws_cdk import aws_apigatewayv2 as apigateway
 from aws_cdk import aws_apigatewayv2_integrations as integrations
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk.aws_apigateway import RestApi
+from aws_cdk.aws_apigateway import SpecRestApi
 from constructs import Construct
 
 from infra import kept
@@ -55,7 +55,7 @@ class SocketApi(Construct):
         self.management_url = stage_url(options, self.api.api_id, "ws")
         self.url = "ws" + self.management_url.removeprefix("http")
 
-    def log_after(self, rest: RestApi) -> None:
+    def log_after(self, rest: SpecRestApi) -> None:
         """Deploy the stage after the REST API's, which brings the role with which API Gateway writes logs."""
         self.stage.node.add_dependency(rest.deployment_stage)
 

@@ -61,7 +61,7 @@ class Storage(Construct):
 
     def __init__(self, scope: Construct, id_: str, options: Options) -> None:
         super().__init__(scope, id_)
-        self._outlives = RemovalPolicy.RETAIN if options.keepData else RemovalPolicy.DESTROY
+        self._outlives = kept.outlives(options)
         self._add_jobs(options.jobsTable)
         self.batches = self._table("Batches", BATCHES_KEYS, self._outlives)
         self.feed = self._table(

@@ -7,7 +7,7 @@ feed ─stream─▶ publish ─▶ deliveries (FIFO by webhook and job) ─▶ 
                  └──────▶ event bus
 """
 
-from aws_cdk import Duration, RemovalPolicy, Stack, aws_events
+from aws_cdk import Duration, Stack, aws_events
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
@@ -33,7 +33,7 @@ class Webhooks(Construct):
 
     def __init__(self, scope: Construct, id_: str, options: Options) -> None:
         super().__init__(scope, id_)
-        outlives = RemovalPolicy.RETAIN if options.keepData else RemovalPolicy.DESTROY
+        outlives = kept.outlives(options)
         self.bus = aws_events.EventBus(self, "Bus", event_bus_name=Stack.of(self).stack_name)
         self.dead_letters = kept.queue(self, "DeadLetters", fifo=True, retention_period=_KEPT, removal_policy=outlives)
         self.deliveries = kept.queue(

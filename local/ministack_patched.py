@@ -27,7 +27,8 @@ sys.path.pop(0)  # this folder, whose modules are not ministack's
 
 from ministack import app  # type: ignore[import-not-found]
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime  # type: ignore[import-not-found]
-from ministack.services import iam, lambda_svc, sqs, sts  # type: ignore[import-not-found]
+from ministack.services import apigateway_v1, iam, lambda_svc, sqs, sts  # type: ignore[import-not-found]
+from ministack.services.cloudformation import provisioners  # type: ignore[import-not-found]
 
 _BATCHES = {
     f"sqs:{action}Batch": f"sqs:{action}" for action in ("SendMessage", "DeleteMessage", "ChangeMessageVisibility")
@@ -42,6 +43,9 @@ _collect = sqs._collect_msgs  # noqa: SLF001
 _action, _resource = iam_actions.extract_iam_action, iam_actions.extract_resource_arn
 _pin_origin = app.pin_request_origin
 _mappings, _enforce = lambda_svc._iter_all_esms, iam_evaluator.enforce  # noqa: SLF001
+_import_api, _import_path = apigateway_v1._import_rest_api, apigateway_v1._import_path_item  # noqa: SLF001
+_update_api = provisioners._apigw_rest_api_update  # noqa: SLF001
+_ANY_METHOD = "x-amazon-apigateway-any-method"
 _log = logging.getLogger("ministack")
 _logged: dict[str, tuple[tuple[str, str], ...]] = {}
 """Event source mapping → the denials last logged for it."""
@@ -229,7 +233,51 @@ def restore_sessions(state: dict[str, Any]) -> None:
     sts._sessions.update(state.get("sessions", {}))  # noqa: SLF001
 
 
+def import_path(api: str, path: str, methods: dict[str, Any], *security: Any) -> None:
+    """Import a path of an OpenAPI body with its method for all other methods.
+
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-swagger-extensions-any-method.html.
+    `apigateway_v1._import_path_item` leaves it out, so that wrong methods and preflight requests find nothing.
+    """
+    named = {"any" if name == _ANY_METHOD else name: operation for name, operation in methods.items()}
+    _import_path(api, path, named, *security)
+
+
+def import_api(body: dict[str, Any], *given: Any) -> Any:
+    """Import an OpenAPI body with API Gateway's own answers; the API's id.
+
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-swagger-extensions-gateway-responses.html.
+    `apigateway_v1._import_rest_api` leaves them out, so that refusals have ministack's own form.
+    """
+    api = _import_api(body, *given)
+    for kind, answer in body.get("x-amazon-apigateway-gateway-responses", {}).items():
+        apigateway_v1._put_gateway_response(api, kind, answer)  # noqa: SLF001
+    return api
+
+
+def update_api(api: str, old: dict[str, Any], new: dict[str, Any], stack: str, logical_id: str | None = None) -> Any:
+    """Update a REST API; with another body the API keeps its id and its stages.
+
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-apigateway-restapi.html: `Body`
+    is updated without interruption. `provisioners._apigw_rest_api_update` replaces the API, whose address changes.
+    """
+    if new.get("Body") and new["Body"] != old.get("Body"):
+        imported = import_api(new["Body"])
+        for contents in (
+            apigateway_v1._resources,  # noqa: SLF001
+            apigateway_v1._authorizers_v1,  # noqa: SLF001
+            apigateway_v1._gateway_responses,  # noqa: SLF001
+        ):
+            contents[api] = contents.pop(imported)
+        apigateway_v1._delete_rest_api(imported)  # noqa: SLF001
+        old = {**old, "Body": new["Body"]}
+    return _update_api(api, old, new, stack, logical_id)
+
+
 sqs._collect_msgs = collect_fairly  # noqa: SLF001
+apigateway_v1._import_path_item, apigateway_v1._import_rest_api = import_path, import_api  # noqa: SLF001
+apigateway_v1._OPENAPI_HTTP_METHODS.add("any")  # noqa: SLF001
+provisioners._RESOURCE_HANDLERS["AWS::ApiGateway::RestApi"]["update"] = update_api  # noqa: SLF001
 iam_evaluator._first_match = first_match  # noqa: SLF001
 iam_evaluator.enforce = enforce
 iam_actions.extract_iam_action = iam_action

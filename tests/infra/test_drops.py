@@ -113,7 +113,7 @@ def test_the_function_has_each_drop_with_the_names_of_its_buckets() -> None:
     queue = template(**changes)["Resources"][logical_id("AWS::SQS::Queue", "DropsFiles", **changes)]
     assert queue["Properties"]["VisibilityTimeout"] >= 6 * found["Timeout"]
     assert queue["Properties"]["RedrivePolicy"]["maxReceiveCount"] >= 5
-    assert queue["DeletionPolicy"] == "Retain"
+    assert queue["DeletionPolicy"] == "RetainExceptOnCreate"
 
 
 def test_the_function_may_read_only_what_its_drops_cover() -> None:

@@ -13,7 +13,6 @@ from aws_cdk import App, Validations
 from aws_cdk.assertions import Template
 from cdk_nag import AwsSolutionsChecks
 
-from elasticrecode.contract.routes import PUBLIC_ROUTES, ROUTES
 from infra import options
 from infra.control_plane import ControlPlane
 from infra.options import Options
@@ -59,9 +58,6 @@ def acknowledged(chosen: Options) -> Iterator[Acknowledged]:
 
 
 def at_the_apis(chosen: Options) -> Iterator[Acknowledged]:
-    routes = [route for served in ROUTES.values() for route in served]
-    paths = {route: "/".join(["Api/Rest/Default", *route.split(" /")[1].split("/")]).rstrip("/") for route in routes}
-    methods = {f"{paths[route]}/{route.split(' ')[0]}/Resource" for route in routes}
     sockets = "SocketApi/Sockets/${}-Route/Resource"
     yield Acknowledged(
         "APIG2",
@@ -84,25 +80,7 @@ def at_the_apis(chosen: Options) -> Iterator[Acknowledged]:
         )
     if chosen.auth == "none":
         open_ = "Option auth=none has to be chosen, and synthesis warns of it."
-        for path in methods | {sockets.format("connect")}:
-            yield Acknowledged("APIG4", path, open_)
-    if chosen.auth != "cognito":
-        for path in methods:
-            yield Acknowledged("COG4", path, f"Option auth={chosen.auth} does not use Cognito.")
-    for path in {f"{path}/ANY/Resource" for path in paths.values()}:
-        for rule in ("APIG4", "COG4"):
-            yield Acknowledged(
-                rule,
-                path,
-                "The method answers 405 for methods that the path does not have, and CORS preflight requests, which "
-                "have no token. Neither has an effect.",
-            )
-    for route in PUBLIC_ROUTES if chosen.auth != "none" else ():
-        path = f"{paths[route]}/{route.split(' ')[0]}/Resource"
-        public = "The health check and the OpenAPI document are public and the same for all callers."
-        yield Acknowledged("APIG4", path, public)
-        if chosen.auth == "cognito":
-            yield Acknowledged("COG4", path, public)
+        yield Acknowledged("APIG4", sockets.format("connect"), open_)
     yield Acknowledged(
         "IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs]",
         "Api/Rest/CloudWatchRole/Resource",

@@ -23,7 +23,8 @@ if sys.argv[1] == "patched":
 from ministack import app
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime
 from ministack.core.iam_evaluator import EvalContext
-from ministack.services import iam, lambda_svc, sqs, sts
+from ministack.services import apigateway_v1, iam, lambda_svc, sqs, sts
+from ministack.services.cloudformation import provisioners
 
 ACCOUNT, REGION = "000000000000", "us-east-1"
 app.AUTH = True
@@ -77,6 +78,26 @@ with tempfile.TemporaryDirectory() as folder:
             layer.extractall(f"{folder}/{name}/layer_0")
     found["shared layer"] = os.path.samefile(*(f"{folder}/{name}/layer_0/python/module.py" for name in ("a", "b")))
 
+
+def body(path):
+    integration = {"type": "aws_proxy", "httpMethod": "POST", "uri": "arn"}
+    methods = {"x-amazon-apigateway-any-method": {"x-amazon-apigateway-integration": integration}}
+    answers = {"THROTTLED": {"statusCode": "429", "responseTemplates": {"a/b": "c"}}}
+    return {"Body": {"info": {"title": "Rest"}, "paths": {path: methods},
+                     "x-amazon-apigateway-gateway-responses": answers}}
+
+
+def methods(api):
+    return {each["path"]: list(each["resourceMethods"]) for each in apigateway_v1._resources[api].values()}
+
+
+handlers = provisioners._RESOURCE_HANDLERS["AWS::ApiGateway::RestApi"]
+api, _ = handlers["create"]("Rest", body("/old"), "stack")
+found["any method"] = methods(api)["/old"]
+found["own answers"] = list(apigateway_v1._gateway_responses[api])
+updated, attributes = handlers["update"](api, body("/old"), body("/new"), "stack", "Rest")
+found["updated body"] = [updated == api, "/old" in methods(updated), attributes["RestApiId"] == updated]
+
 allowed = {"Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}]}
 
 
@@ -122,6 +143,9 @@ def probes(kind: str) -> dict[str, Any]:
         ("restored", [], ["ASIA"]),
         ("mappings", 1, 0),
         ("shared layer", False, True),
+        ("any method", [], ["ANY"]),
+        ("own answers", [], ["THROTTLED"]),
+        ("updated body", [False, False, True], [True, False, True]),
         ("tag session", None, "ImplicitDeny"),
         (
             "log",
