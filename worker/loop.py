@@ -24,6 +24,7 @@ from worker.job_role import JobRole
 from worker.lease import Lease
 from worker.log_format import printable
 from worker.pipeline import remove_leftovers, run_job
+from worker.pod_cost import PodCost
 from worker.reporter import Reporter
 from worker.sandbox import isolation
 from worker.sandbox.isolation import Isolation
@@ -61,6 +62,7 @@ class Worker:
         self._queue_url = self._control_url = ""
         self._stopping = threading.Event()
         self._runner: Runner | None = None
+        self._pod_cost = PodCost(settings)
 
     def stop(self) -> None:
         """Stop the current job and end `run`. Called by the signal handler, in the main thread."""
@@ -77,6 +79,7 @@ class Worker:
         """
         check_sandbox(self._settings.sandbox)
         remove_leftovers(self._settings)
+        self._pod_cost.start()
         _log.info("taking %s jobs from %s", self._settings.kind, self._settings.queue)
         if self._settings.job_role:
             _log.info("reading and writing files with the role %s, narrowed to each job", self._settings.job_role)
@@ -107,7 +110,8 @@ class Worker:
         for message in answer.get("Messages", ()):
             self._runner = Runner(self._settings.limits, self._settings.sandbox)
             try:
-                self._handle(message, self._runner)
+                with self._pod_cost.busy():
+                    self._handle(message, self._runner)
             finally:
                 self._runner = None
 

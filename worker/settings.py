@@ -26,6 +26,7 @@ class Settings(NamedTuple):
     write files. `lease_seconds`, 3 to 3600, bounds how long a vanished worker holds a job; cancelling stops an encoder
     within a sixth of it. `sandbox` says how far the kernel must isolate programs that read users' files: `auto` (as far
     as it can), `required` (completely, or the worker does not start) or `off`.
+    `kubernetes` is the URL of the Kubernetes API; it and `namespace` are empty outside Kubernetes.
     """
 
     kind: str
@@ -41,6 +42,8 @@ class Settings(NamedTuple):
     limits: JobLimits = JobLimits()
     sandbox: str = "auto"
     job_role: str = ""
+    kubernetes: str = ""
+    namespace: str = ""
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Self:
@@ -82,4 +85,12 @@ class Settings(NamedTuple):
             limits=limits,
             sandbox=sandbox,
             job_role=role,
+            kubernetes=_kubernetes(environ),
+            namespace=environ.get("POD_NAMESPACE", ""),
         )
+
+
+def _kubernetes(environ: Mapping[str, str]) -> str:
+    """The URL of the Kubernetes API, from the variables that Kubernetes gives to every container; empty elsewhere."""
+    host, port = environ.get("KUBERNETES_SERVICE_HOST", ""), environ.get("KUBERNETES_SERVICE_PORT", "443")
+    return host and f"https://{f'[{host}]' if ':' in host else host}:{port}"

@@ -35,6 +35,7 @@ class Seen(NamedTuple):
     query: dict[str, str]
     headers: dict[str, str]
     connection: int
+    body: bytes = b""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -54,9 +55,15 @@ class Handler(BaseHTTPRequestHandler):
         self.request.close()
 
     def do_GET(self) -> None:
+        self._answer(b"")
+
+    def do_PATCH(self) -> None:
+        self._answer(self.rfile.read(int(self.headers["Content-Length"])))
+
+    def _answer(self, body: bytes) -> None:
         url = urlsplit(self.path)
         query = {key: values[0] for key, values in parse_qs(url.query).items()}
-        self.server.seen.append(Seen(url.path, query, dict(self.headers), self.client_address[1]))
+        self.server.seen.append(Seen(url.path, query, dict(self.headers), self.client_address[1], body))
         script = self.server.script
         (script.popleft() if script else self.server.otherwise)(self)
 
