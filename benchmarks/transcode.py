@@ -19,6 +19,7 @@ from worker.media.probe import probe_video
 from worker.media.progress import ProgressReader
 from worker.media.video import Video
 from worker.pipeline import run_job
+from worker.publication import Publication
 from worker.sandbox.runner import Runner
 from worker.settings import Settings
 from worker.storage import Storage
@@ -54,7 +55,8 @@ def rows() -> Iterator[tuple[str, str, str, float, float]]:
         )
 
         def run_worker() -> None:
-            run_job(job, settings, Storage(lambda: s3), Runner(), lambda _: None, lambda: None)
+            storage, runner = Storage(lambda: s3), Runner()
+            run_job(job, settings, storage, runner, lambda _: None, Publication(job, 1, storage, runner))
 
         def run_ffmpeg() -> None:
             subprocess.run([_FFMPEG, *raw], check=True, capture_output=True)

@@ -13,7 +13,7 @@ from aws_cdk import aws_s3_notifications as notifications
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from elasticrecode.jobs.drops import Drop
+from elasticrecode.drops.rules import Drop
 from infra import kept
 from infra.functions import Functions
 from infra.options import Options

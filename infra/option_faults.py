@@ -9,9 +9,9 @@ import msgspec
 
 from elasticrecode.access import prefixes
 from elasticrecode.access.prefixes import Prefixes
+from elasticrecode.drops import rules
+from elasticrecode.drops.rules import Drop
 from elasticrecode.errors import Fault, Invalid
-from elasticrecode.jobs import drops
-from elasticrecode.jobs.drops import Drop
 from elasticrecode.jobs.requests import read_preset
 from elasticrecode.media import presets
 from elasticrecode.media.presets import BUILT_IN, ProfileBody
@@ -127,7 +127,7 @@ def _auth_faults(given: Mapping[str, Any]) -> Iterator[Fault]:
 
 def _drop_faults(given: Mapping[str, Any]) -> Iterator[Fault]:
     """Faults of drops beside each other and the prefixes, and of drops too large for their function's environment."""
-    yield from drops.faults(given.get("drops"))
+    yield from rules.faults(given.get("drops"))
     try:
         read = msgspec.convert(given.get("drops", []), list[Drop])
     except msgspec.ValidationError:

@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 from elasticrecode.access import prefixes
-from elasticrecode.jobs import drops, formats
+from elasticrecode.drops import rules
+from elasticrecode.jobs import formats
 from elasticrecode.webhooks import addresses
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,7 +50,7 @@ def listed(text: str) -> list[str]:
 
 FORMATS = {
     **formats.FORMATS,
-    **drops.FORMATS,
+    **rules.FORMATS,
     **prefixes.FORMATS,
     "queue-name": (lambda text: _QUEUE_NAME.fullmatch(text) is not None, "an SQS queue name"),
     "queue-list": (

@@ -15,8 +15,8 @@ from msgspec import Meta, Struct, structs
 
 from elasticrecode.access.prefixes import UserPrefix
 from elasticrecode.contract.auth import Auth, Kind
+from elasticrecode.drops.rules import Drop
 from elasticrecode.errors import Fault, Invalid, Malformed
-from elasticrecode.jobs.drops import Drop
 from elasticrecode.validation import Body, Reader
 from infra import option_faults
 from infra.option_formats import FORMATS, ROOT, listed

@@ -30,14 +30,15 @@ class Workers:
 def worker_policy(storage: Storage, job_role: iam.Role) -> iam.ManagedPolicy:
     """A managed policy for the role that workers have wherever they run.
 
-    It lets them take jobs from their queues, claim jobs, send events, and assume the role that reaches files of jobs.
+    It lets them take jobs from their queues, claim jobs, commit their outputs, send events, and assume the role that
+    reaches files of jobs.
     """
     allowed = {
         ("sqs:GetQueueUrl", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"): (
             storage.worker_queue_arns
         ),
         ("sqs:GetQueueUrl", "sqs:SendMessage"): [storage.control.queue_arn],
-        ("dynamodb:UpdateItem",): [storage.jobs.table_arn],
+        ("dynamodb:UpdateItem", "dynamodb:BatchGetItem"): [storage.jobs.table_arn],
         ("sts:AssumeRole", "sts:TagSession"): [job_role.role_arn],
     }
     return iam.ManagedPolicy(

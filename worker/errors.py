@@ -15,7 +15,7 @@ lists every code.
 
 from msgspec import UNSET, UnsetType
 
-from elasticrecode.jobs.events import Failure, FaultOf, Result
+from elasticrecode.jobs.events import Failure, FaultOf
 
 _MAX_LINES = 20
 _MAX_LINE_LENGTH = 500
@@ -35,9 +35,7 @@ class JobError(Exception):
 
 
 class PermanentError(JobError):
-    """No attempt can succeed. `result` holds what was published despite the error, else None."""
-
-    result: Result | None = None
+    """No attempt can succeed."""
 
 
 class TransientError(JobError):
@@ -62,10 +60,6 @@ class Interrupted(Exception):
 
 class ClaimLost(Interrupted):
     """The job was cancelled, another worker holds it, or AWS could not be reached to find out."""
-
-    def __init__(self, message: str, *, cancelled: bool = False) -> None:
-        super().__init__(message)
-        self.cancelled = cancelled
 
 
 class ShuttingDown(Interrupted):

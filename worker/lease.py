@@ -3,13 +3,14 @@
 import logging
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Self
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from elasticrecode.errors import Unavailable
 from elasticrecode.jobs.claims import Claims
-from elasticrecode.jobs.lifecycle import CANCELLED
 from worker.errors import ClaimLost
 from worker.sandbox.runner import Runner
 
@@ -17,22 +18,36 @@ _log = logging.getLogger(__name__)
 
 _RENEWALS = 6
 """Renewals per lease. A cancelled job's encoder stops at the next one."""
+_CLOSE_SECONDS = 1.0
+"""Time between renewals during an upload, which a cancel stops sooner than an encoder."""
+_MESSAGE_GONE = {
+    "AWS.SimpleQueueService.MessageNotInflight",
+    "InvalidParameterValue",
+    "MessageNotInflight",
+    "ReceiptHandleIsInvalid",
+}
+"""SQS's codes for a message that it hides no longer: after 12 h, or after another worker received it."""
 
 
 class Lease:
     """The lease of one message, `seconds` long, and of its job's claim once attached.
 
-    As a context manager it renews both in a thread. When the claim is lost, it stops the runner at once.
+    As a context manager it renews both in a thread. When the claim is lost, it stops the runner at once. The claim
+    decides who works on the job; the visibility timeout only keeps its message from other workers. So a job may run
+    longer than SQS hides a message: then the worker has `reconcile` watch the job, and goes on.
     """
 
     def __init__(self, sqs: Any, queue_url: str, receipt: str, seconds: float, runner: Runner) -> None:
         self._sqs = sqs
         self._message = {"QueueUrl": queue_url, "ReceiptHandle": receipt}
         self._seconds = seconds
+        self._interval = seconds / _RENEWALS
         self._runner = runner
         self._claim: tuple[Claims, str, int] | None = None
+        self._has_message = True
         self._expires = time.monotonic() + seconds
-        self._exited = threading.Event()
+        self._exited = False
+        self._changed = threading.Event()
         self._thread = threading.Thread(target=self._renew_until_exit, name="lease", daemon=True)
 
     def attach_claim(self, claims: Claims, job_id: str, attempt: int) -> None:
@@ -44,8 +59,20 @@ class Lease:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._exited.set()
+        self._exited = True
+        self._changed.set()
         self._thread.join()
+
+    @contextmanager
+    def watched_closely(self) -> Iterator[None]:
+        """Renew every second, so that a lost claim stops the runner within two."""
+        interval = self._interval
+        self._interval = min(_CLOSE_SECONDS, interval)
+        self._changed.set()
+        try:
+            yield
+        finally:
+            self._interval = interval
 
     def renew(self) -> None:
         """Renew now. Raises ClaimLost if this worker does not hold the job any more, or cannot find out."""
@@ -54,24 +81,44 @@ class Lease:
                 claims, job_id, attempt = self._claim
                 state = claims.renew(job_id, attempt)
                 if state:
-                    raise ClaimLost(f"the claim is lost: the job is {state}", cancelled=state == CANCELLED)
-            self._sqs.change_message_visibility(VisibilityTimeout=int(self._seconds), **self._message)
+                    raise ClaimLost(f"the claim is lost: the job is {state}")
+            self._extend_visibility()
             self._expires = time.monotonic() + self._seconds
         except (Unavailable, BotoCoreError, ClientError) as error:
             if time.monotonic() > self._expires:
                 raise ClaimLost("the lease expired while AWS could not be reached") from error
             _log.warning("cannot renew the lease, trying again: %s", error)
 
+    def _extend_visibility(self) -> None:
+        """Hide the message on. Where SQS hides it no longer and the claim holds, the job goes on without a message."""
+        if not self._has_message:
+            return
+        try:
+            self._sqs.change_message_visibility(VisibilityTimeout=int(self._seconds), **self._message)
+        except ClientError as error:
+            if not self._claim or error.response["Error"]["Code"] not in _MESSAGE_GONE:
+                raise
+            claims, job_id, attempt = self._claim
+            claims.detach(job_id, attempt)
+            self._has_message = False
+            _log.info("job %s goes on without its message, which SQS hides no longer: %s", job_id, error)
+
     def return_after(self, seconds: float) -> None:
         """Let the message become visible to other workers after so many seconds."""
-        self._sqs.change_message_visibility(VisibilityTimeout=int(seconds), **self._message)
+        if self._has_message:
+            self._sqs.change_message_visibility(VisibilityTimeout=int(seconds), **self._message)
 
     def delete_message(self) -> None:
         """Delete the message: no worker has to do anything for it any more."""
-        self._sqs.delete_message(**self._message)
+        with suppress(self._sqs.exceptions.ReceiptHandleIsInvalid):  # received again since, and deleted by its receiver
+            self._sqs.delete_message(**self._message)
 
     def _renew_until_exit(self) -> None:
-        while not self._exited.wait(self._seconds / _RENEWALS):
+        while not self._exited:
+            changed = self._changed.wait(self._interval)
+            self._changed.clear()
+            if self._exited or changed:
+                continue
             try:
                 self.renew()
             except ClaimLost as lost:

@@ -4,17 +4,17 @@ import logging
 import threading
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import boto3
 import msgspec
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from msgspec import UNSET
 
-from elasticrecode import wire
+from elasticrecode import clock, wire
 from elasticrecode.errors import Unavailable
 from elasticrecode.jobs.claims import Claim, Claims
+from elasticrecode.jobs.commits import Ending, OutputKeys
 from elasticrecode.jobs.events import Action, Progress
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.lifecycle import ENDED
@@ -25,6 +25,7 @@ from worker.lease import Lease
 from worker.log_format import printable
 from worker.pipeline import remove_leftovers, run_job
 from worker.pod_cost import PodCost
+from worker.publication import Publication
 from worker.reporter import Reporter
 from worker.sandbox import isolation
 from worker.sandbox.isolation import Isolation
@@ -49,6 +50,25 @@ class Terminated(BaseException):
     """
 
 
+_UNCLAIMED = Claim(0)
+"""Stands for a job that this worker runs without a claim, as a worker of the first generation does."""
+
+
+class _Work(NamedTuple):
+    """A job in this worker's hands."""
+
+    message: Job
+    claim: Claim
+    lease: Lease
+    reporter: Reporter
+    runner: Runner
+
+    @property
+    def job(self) -> Job:
+        """The job by its record where it has one, since anybody could have sent the message."""
+        return msgspec.json.decode(self.claim.job, type=Job) if self.claim.job else self.message
+
+
 class Worker:
     """One worker on one queue."""
 
@@ -56,6 +76,7 @@ class Worker:
         """Create clients. Makes no request."""
         self._settings = settings
         self._sqs = boto3.client("sqs", config=CLIENT_CONFIG)
+        clock.watch(self._sqs)
         self._role = JobRole(settings.job_role, CLIENT_CONFIG) if settings.job_role else None
         self._storage = Storage(partial(boto3.client, "s3", config=CLIENT_CONFIG))
         self._claims = Claims(settings.jobs_table, settings.lease_seconds) if settings.jobs_table else None
@@ -131,13 +152,13 @@ class Worker:
             return
         reporter = Reporter(self._sqs, self._control_url, self._settings, body)
         receives = int(message["Attributes"]["ApproximateReceiveCount"])
-        claimed = self._claim(self._claims, job, lease, reporter) if self._claims else job
-        if claimed:
+        claim = self._claim(self._claims, job, lease, reporter) if self._claims else _UNCLAIMED
+        if claim:
             with lease:
-                self._run(claimed, lease, reporter, runner, receives)
+                self._run(_Work(job, claim, lease, reporter, runner), receives)
 
-    def _claim(self, claims: Claims, job: Job, lease: Lease, reporter: Reporter) -> Job | None:
-        """Claim the next attempt. Returns the job from its record, since anybody could have sent the message.
+    def _claim(self, claims: Claims, job: Job, lease: Lease, reporter: Reporter) -> Claim | None:
+        """Claim the next attempt, or adopt one that has committed its outputs.
 
         Returns None if the job cannot be claimed; the message is then deleted or returned, as the job's state requires.
         """
@@ -145,9 +166,9 @@ class Worker:
         if isinstance(answer, Claim):
             reporter.attempt, reporter.job = answer.attempt, answer.job
             lease.attach_claim(claims, job.jobid, answer.attempt)
-            return msgspec.json.decode(answer.job, type=Job)
+            return answer
         if answer is None and not self._role:
-            return job
+            return _UNCLAIMED
         if answer is None:
             _log.error("job %s has no record of its owner and is left for the dead-letter queue", job.jobid)
             lease.return_after(_SHORT_DELAY_SECONDS)
@@ -162,26 +183,18 @@ class Worker:
             lease.return_after(self._settings.lease_seconds / 2)
         return None
 
-    def _run(self, job: Job, lease: Lease, reporter: Reporter, runner: Runner, receives: int) -> None:
+    def _run(self, work: "_Work", receives: int) -> None:
         """Run a job and report its end. `receives` counts deliveries of its message; retries wait longer each time."""
-
-        def report(progress: Progress) -> None:
-            try:
-                reporter.send(Action.JOB_PROGRESS, progress=progress)
-            except (BotoCoreError, ClientError) as error:
-                _log.warning("job %s: cannot send progress: %s", job.jobid, error)
-
+        job, lease, reporter = work.job, work.lease, work.reporter
         delay = min(_MAX_DELAY_SECONDS, _FIRST_DELAY_SECONDS * 2 ** (receives - 1))
         try:
-            reporter.send(Action.JOB_START)
-            storage = Storage(partial(self._role.s3, job)) if self._role else self._storage
-            result = run_job(job, self._settings, storage, runner, report, lease.renew)
-            reporter.send(Action.JOB_FINISHED, result=result)
+            ending = self._finish(work)
+            reporter.send(ending.action, msg=ending.msg, result=ending.result, error=ending.error)
             lease.delete_message()
-            _log.info("job %s finished", job.jobid)
+            _log.info("job %s ended: %s", job.jobid, ending.action)
         except PermanentError as error:
             _log.info("job %s failed: %s: %s", job.jobid, error.failure.code, error)
-            reporter.send(Action.JOB_FAILED, msg=str(error), error=error.failure, result=error.result or UNSET)
+            reporter.send(Action.JOB_FAILED, msg=str(error), error=error.failure)
             lease.delete_message()
         except TransientError as error:
             _log.warning("job %s returned for %s s: %s", job.jobid, delay, error)
@@ -205,6 +218,25 @@ class Worker:
             _log.exception("job %s returned for %s s", job.jobid, delay)
             message = f"The worker itself failed: {type(error).__name__}."
             self._return_job(reporter, lease, delay, WorkerError("worker-error", message))
+
+    def _finish(self, work: "_Work") -> Ending:
+        """Do the work of a job, or what is left of it. Returns how it ends."""
+        job, claim = work.job, work.claim
+
+        def report(progress: Progress) -> None:
+            try:
+                work.reporter.send(Action.JOB_PROGRESS, progress=progress)
+            except (BotoCoreError, ClientError) as error:
+                _log.warning("job %s: cannot send progress: %s", job.jobid, error)
+
+        storage = Storage(partial(self._role.s3, job)) if self._role else self._storage
+        keys = OutputKeys(self._settings.jobs_table, job, claim.attempt, claim.expires) if claim.attempt else None
+        publication = Publication(job, claim.attempt, storage, work.runner, keys, work.lease.watched_closely)
+        if claim.commit:
+            _log.info("job %s: completing the publication of attempt %s", job.jobid, claim.attempt)
+            return publication.resume(claim.commit)
+        work.reporter.send(Action.JOB_START)
+        return run_job(job, self._settings, storage, work.runner, report, publication)
 
     def _return_job(self, reporter: Reporter, lease: Lease, delay: float, error: JobError) -> None:
         """Return the job for a later attempt. Without a claim no event is sent: such a job has not failed."""

@@ -4,17 +4,20 @@ import glob
 import shutil
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from msgspec import UNSET
 
-from elasticrecode.jobs.events import Output, Progress, Quality, Result
+from elasticrecode.jobs.commits import Ending
+from elasticrecode.jobs.events import Action, Failure, Output, Progress, Quality, Result
 from elasticrecode.jobs.job import Job, flaws
 from elasticrecode.jobs.uris import SCORE_FILES, name, output_name
 from elasticrecode.media.codecs import CONTAINERS
-from worker.errors import ClaimLost, PermanentError
+from worker.errors import PermanentError
 from worker.media.encode import transcode
+from worker.publication import Publication
 from worker.quality.score import Pair, score
 from worker.sandbox.runner import Runner
 from worker.settings import DEBUG, Settings
@@ -42,51 +45,31 @@ def remove_leftovers(settings: Settings) -> None:
 
 
 def run_job(
-    job: Job,
-    settings: Settings,
-    storage: Storage,
-    runner: Runner,
-    report: _Report,
-    check_claim: Callable[[], None],
-) -> Result:
-    """Run the job in a folder of its own, which is always removed, and publish its outputs.
+    job: Job, settings: Settings, storage: Storage, runner: Runner, report: _Report, publication: Publication
+) -> Ending:
+    """Run the job in a folder of its own, which is always removed, publish its outputs, and return how it ends.
 
-    A debug worker does nothing. Reports progress at most once a second. `check_claim` raises when the claim is lost; it
-    is called right before outputs are published, and again when they are. Raises JobError or Interrupted; then nothing
-    is published, unless the error has a `result`.
+    A debug worker does nothing. Reports progress at most once a second. Raises JobError or Interrupted; then nothing
+    is published, or the job's record says what is.
     """
     if settings.kind == DEBUG:
-        return Result()
+        return Ending(Action.JOB_FINISHED, result=Result())
     _check_runnable(job, settings)
+    publication.prepare()
     with tempfile.TemporaryDirectory(prefix=folder_prefix(settings)) as path:
         produced = _produce(job, settings, storage, runner, report, Path(path))
         runner.check()
-        check_claim()
-        publish(storage, [(file, output.uri) for file, output in produced.files], job.jobid, check_claim)
-    quality, scoring = produced.quality, job.profile.vmaf
-    result = Result(outputs=[output for _, output in produced.files], quality=quality or UNSET)
+        return publication.publish(produced.files, partial(_ending, job, produced.quality))
+
+
+def _ending(job: Job, quality: Quality | None, outputs: list[Output]) -> Ending:
+    """How a job with these outputs ends: it fails if its quality is too low, and the outputs are kept."""
+    result, scoring = Result(outputs=outputs, quality=quality or UNSET), job.profile.vmaf
     if quality and scoring and quality.passed is False and scoring.onFail == "fail":
         message = f"VMAF is {quality.vmaf.mean:.2f}, below the minimum of {scoring.min:g}. The outputs are kept."
-        error = PermanentError("quality-below-minimum", message)
-        error.result = result
-        raise error
-    return result
-
-
-def publish(storage: Storage, files: list[tuple[Path, str]], job_id: str, check_claim: Callable[[], None]) -> None:
-    """Upload local files to their URIs, then check the claim.
-
-    If the job was cancelled meanwhile, the files are removed again. If another worker holds it, they stay: that worker
-    overwrites them.
-    """
-    for file, uri in files:
-        storage.upload(file, uri, job_id)
-    try:
-        check_claim()
-    except ClaimLost as lost:
-        if lost.cancelled:
-            storage.remove([uri for _, uri in files])
-        raise
+        error = Failure("quality-below-minimum", message)
+        return Ending(Action.JOB_FAILED, message, result, error)
+    return Ending(Action.JOB_FINISHED, result=result)
 
 
 def _check_runnable(job: Job, settings: Settings) -> None:

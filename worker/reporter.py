@@ -1,12 +1,12 @@
 """Sends the events of a job to the control queue."""
 
-import time
 import uuid
 from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from elasticrecode.clock import now_ms
 from elasticrecode.jobs.events import Action, Failure, FaultOf, Progress, Result, StartReference, WorkerEvent
 from worker.settings import Settings
 
@@ -37,7 +37,7 @@ class Reporter:
         attempt: int | UnsetType = UNSET,
     ) -> None:
         """Send an event. Raises botocore's errors if SQS does not accept it after retries."""
-        now = time.time_ns()
+        now = now_ms()
         event = WorkerEvent(
             workerType=self._settings.kind,
             nodeName=self._settings.node,
@@ -45,9 +45,9 @@ class Reporter:
             action=action,
             job=Raw(self.job.encode()),
             msg=msg,
-            ts=now // 1_000_000_000,
+            ts=now // 1000,
             eventID=str(uuid.uuid4()),
-            tsMs=now // 1_000_000,
+            tsMs=now,
             attempt=attempt or self.attempt,
             start=self._start,
             progress=progress,

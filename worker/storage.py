@@ -1,18 +1,15 @@
-"""Downloads inputs from S3 and uploads outputs to it."""
+"""Downloads inputs from S3; errors of S3 as errors of the job."""
 
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from boto3.s3.transfer import TransferConfig, create_transfer_manager
 from botocore.exceptions import ClientError
 from s3transfer.subscribers import BaseSubscriber
 
-from elasticrecode.jobs.drops import MARK
 from elasticrecode.jobs.uris import split
-from elasticrecode.media.codecs import content_type
 from worker.aws_faults import ARCHIVES, archived, as_job_errors, replaced
 from worker.errors import PermanentError
 from worker.sandbox.runner import Runner
@@ -23,14 +20,15 @@ _RESTORED = 'ongoing-request="false"'
 
 
 class Storage:
-    """Reads and writes whole objects. S3 shows an object only once it is complete."""
+    """The S3 client of one job, and downloads with it."""
 
     def __init__(self, connect: Callable[[], Any]) -> None:
         """`connect` returns the S3 client. It is called at the first use."""
         self._connect = connect
 
     @cached_property
-    def _s3(self) -> Any:
+    def s3(self) -> Any:
+        """The client."""
         return self._connect()
 
     def download(self, uri: str, target: Path, runner: Runner, side: str = "input") -> None:
@@ -51,37 +49,18 @@ class Storage:
                 raise PermanentError(f"{side}-empty", f"{uri} is empty.")
             runner.limits.check_size(side, size, target.parent)
             source = _Source(uri, size, head["ETag"], runner.check)
-            with create_transfer_manager(self._s3, TransferConfig()) as transfers:
+            with create_transfer_manager(self.s3, TransferConfig()) as transfers:
                 transfers.download(bucket, key, str(target), subscribers=[source]).result()
             if target.stat().st_size != size:
                 raise replaced(uri)
 
-    def upload(self, source: Path, uri: str, job_id: str) -> None:
-        """Upload a file with the id of its job as metadata, by which drops ignore it.
-
-        Raises PermanentError if the worker may not write it or the bucket is missing; TransientError or HostError
-        otherwise.
-        """
-        bucket, key = split(uri)
-        with as_job_errors("output", uri):
-            # Metadata is ASCII; ids that do not come from the API need not be.
-            extra = {"ContentType": content_type(key), "Metadata": {MARK: quote(job_id)}}
-            self._s3.upload_file(str(source), bucket, key, ExtraArgs=extra)
-
-    def remove(self, uris: list[str]) -> None:
-        """Delete objects. Raises as `upload`."""
-        for uri in uris:
-            bucket, key = split(uri)
-            with as_job_errors("output", uri):
-                self._s3.delete_object(Bucket=bucket, Key=key)
-
     def _head(self, bucket: str, key: str) -> Any:
         """The properties of an object. Where HEAD's answer does not name the cause, a GET of one byte does."""
         try:
-            return self._s3.head_object(Bucket=bucket, Key=key)
+            return self.s3.head_object(Bucket=bucket, Key=key)
         except ClientError as error:
             if error.response["Error"]["Code"] in _WITHOUT_CAUSE:
-                self._s3.get_object(Bucket=bucket, Key=key, Range="bytes=0-0")["Body"].close()
+                self.s3.get_object(Bucket=bucket, Key=key, Range="bytes=0-0")["Body"].close()
             raise
 
 

@@ -17,13 +17,14 @@ from elasticrecode.aws.sqs import failed_items
 from elasticrecode.clock import now_ms
 from elasticrecode.contract.metrics import FILES_LEFT_OUT, METRICS
 from elasticrecode.contract.settings import CollectSettings
+from elasticrecode.drops import rules
+from elasticrecode.drops.rules import Drop, NewObject
 from elasticrecode.errors import Invalid, Refused
-from elasticrecode.jobs import drops
-from elasticrecode.jobs.drops import MARK, Drop, NewObject
 from elasticrecode.jobs.items import Accepted
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.placement import Choice, wanted
 from elasticrecode.jobs.store import JobsTable
+from elasticrecode.jobs.uris import MARK
 from elasticrecode.log import logger
 from elasticrecode.runtime import compose
 from elasticrecode.workers.registry import Registry
@@ -50,7 +51,7 @@ class Collector:
     """
 
     def __init__(self, settings: CollectSettings) -> None:
-        faults = list(drops.faults(settings.drops))
+        faults = list(rules.faults(settings.drops))
         if faults:
             logger.error(
                 "the drops have faults", extra={"faults": [f"{each.pointer} {each.detail}" for each in faults]}
@@ -78,7 +79,7 @@ class Collector:
     def files(self, message_id: str, body: str) -> list[File]:
         """The files of a message that can become jobs. Others are logged, and those that a user may miss counted."""
         try:
-            objects = drops.new_objects(body)
+            objects = rules.new_objects(body)
         except ValueError as error:
             self._leave_out("not a notification of S3", reason=str(error), body=body[:_LOGGED_LENGTH])
             return []

@@ -26,7 +26,7 @@ from elasticrecode.jobs.answers import Retried
 from elasticrecode.jobs.events import Action
 from elasticrecode.jobs.formats import FORMATS
 from elasticrecode.jobs.job import Job, Kind
-from elasticrecode.jobs.lifecycle import STATES, State
+from elasticrecode.jobs.lifecycle import ENDED, STATES, State
 from elasticrecode.jobs.pages import RECORDS_READ, JobLists
 from elasticrecode.jobs.placement import Choice, wanted
 from elasticrecode.jobs.record import JobRecord
@@ -85,7 +85,9 @@ class JobHandler:
         """Cancel a job that has not ended; its record. Raises Refused for one that has."""
         record = self._own(request)
         if not self._change(Action.JOB_CANCELLED, record):
-            raise Refused(f"The job can't be cancelled: it is {self._existing(record.jobID).state}.")
+            state = self._existing(record.jobID).state
+            reason = f"it is {state}" if state in ENDED else "its outputs are being published, and it ends in a moment"
+            raise Refused(f"The job can't be cancelled: {reason}.")
         return http.Response(self._existing(record.jobID), 202)
 
     def retry(self, request: http.Request) -> http.Response:

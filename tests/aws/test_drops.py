@@ -14,14 +14,15 @@ from botocore.exceptions import ClientError
 from elasticrecode.contract.metrics import FILES_LEFT_OUT
 from elasticrecode.errors import Invalid
 from elasticrecode.jobs.claims import Claim, Claims
-from elasticrecode.jobs.drops import MARK
-from elasticrecode.jobs.uris import SCORE_FILES
+from elasticrecode.jobs.uris import MARK, SCORE_FILES
 from tests.aws.test_faults import every_call, throttled
 from tests.aws.test_path import event, pass_time, status
 from tests.fakes.stack import Stack
 from tests.fakes.wiring import Handler
 from tests.unit.test_drops import PROFILE, given_drop, notification
+from worker.sandbox.runner import Runner
 from worker.storage import Storage
+from worker.uploads import ATTEMPT_MARK, Uploads
 
 BUCKET = "media"
 
@@ -188,14 +189,22 @@ def test_a_file_that_no_queue_serves_is_held_until_one_does(stack: Stack, monkey
     assert (record["state"], record["queue"]) == ("queued", "ffmpeg_gpu")
 
 
+def publish(dropped: Dropped, file: Path, uri: str, job_id: str) -> None:
+    """Publish a file as the first attempt of a job does."""
+    uploads = Uploads(Storage(lambda: dropped.s3), job_id, 1, Runner())
+    upload = uploads.begin(uri, file.stat().st_size)
+    uploads.send(file, upload)
+    uploads.complete(upload, "")
+
+
 def test_outputs_of_workers_are_ignored(dropped: Dropped, tmp_path: Path) -> None:
     output = tmp_path / "made"
     output.write_bytes(b"film")
     names_ = ["made.mp4", *(f"made.mp4{ending}" for ending in SCORE_FILES)]
     for name in names_:
-        Storage(lambda: dropped.s3).upload(output, f"s3://{BUCKET}/in/{name}", "job-1")
+        publish(dropped, output, f"s3://{BUCKET}/in/{name}", "job-1")
     head = dropped.s3.head_object(Bucket=BUCKET, Key="in/made.mp4")
-    assert (head["Metadata"], head["ContentType"]) == ({MARK: "job-1"}, "video/mp4")
+    assert (head["Metadata"], head["ContentType"]) == ({MARK: "job-1", ATTEMPT_MARK: "1"}, "video/mp4")
     bodies = [json.dumps(notification(f"in/{name}", bucket=BUCKET, size=4)) for name in names_]
     assert dropped.notify(*bodies) == []
     assert dropped.jobs() == []
@@ -204,7 +213,7 @@ def test_outputs_of_workers_are_ignored(dropped: Dropped, tmp_path: Path) -> Non
 def test_an_output_of_a_job_with_an_odd_id_is_marked(dropped: Dropped, tmp_path: Path) -> None:
     output = tmp_path / "made"
     output.write_bytes(b"film")
-    Storage(lambda: dropped.s3).upload(output, f"s3://{BUCKET}/in/made.mp4", "jöb\n1")
+    publish(dropped, output, f"s3://{BUCKET}/in/made.mp4", "jöb\n1")
     assert MARK in dropped.s3.head_object(Bucket=BUCKET, Key="in/made.mp4")["Metadata"]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from elasticrecode.jobs.drops import MARK
+from elasticrecode.jobs.uris import MARK
 from local.processes import AWS
 from tests.conftest import contract
 from tests.e2e.conftest import Deployed, wait_for

@@ -21,8 +21,9 @@ from elasticrecode.batches.inputs import InputReader
 from elasticrecode.batches.request import Batch, read_batch
 from elasticrecode.batches.survey import Line, Survey
 from elasticrecode.contract.settings import ApiSettings
+from elasticrecode.drops import rules
 from elasticrecode.errors import BadParameter, Invalid, Malformed, Unauthorized, Unreadable, UnreadableEvent
-from elasticrecode.jobs import drops, events
+from elasticrecode.jobs import events
 from elasticrecode.jobs.formats import FORMATS
 from elasticrecode.jobs.job import Job, flaws
 from elasticrecode.jobs.requests import RetryRequest, read_jobs, read_preset, read_vmaf
@@ -116,7 +117,7 @@ _DROP = msgspec.convert(
         "output": "s3://media/out/",
         "profile": _SCALED,
     },
-    drops.Drop,
+    rules.Drop,
 )
 _PUT = {
     "Records": [
@@ -182,7 +183,7 @@ def _annotated(values: dict[str, str]) -> object:
 
 
 def _put(text: str) -> object:
-    return [_DROP.job(put) for put in drops.new_objects(text)]
+    return [_DROP.job(put) for put in rules.new_objects(text)]
 
 
 def _queued(text: bytes) -> object:

@@ -27,7 +27,8 @@ from elasticrecode.batches.messages import PageMessage, TallyMessage
 from elasticrecode.batches.request import read_batch
 from elasticrecode.batches.survey import Line
 from elasticrecode.contract.settings import DeliverSettings
-from elasticrecode.jobs.events import WorkerEvent
+from elasticrecode.jobs.commits import Commit, Ending
+from elasticrecode.jobs.events import Output, WorkerEvent
 from elasticrecode.jobs.items import Accepted, record_item
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.lifecycle import ENDED, Step
@@ -45,10 +46,12 @@ from tests.conftest import ROOT, contract
 from tests.e2e.conftest import FFMPEG
 from tests.fakes.receiver import running, status
 from tests.grants.stage import Missed, Stage, new, now_ms
-from worker.errors import ClaimLost, JobError
+from worker.errors import JobError
 from worker.job_role import JobRole
-from worker.pipeline import publish
+from worker.publication import Publication
+from worker.sandbox.runner import Runner
 from worker.storage import Storage
+from worker.uploads import Uploads
 
 Exercise = Callable[[Stage], None]
 
@@ -1069,32 +1072,32 @@ def _published(stage: Stage) -> tuple[Job, str]:
 
 
 @of(JOB)
-def worker_takes_back_what_it_published_of_a_cancelled_job(stage: Stage) -> None:
-    def is_cancelled() -> None:
-        raise ClaimLost("the claim is lost: the job is cancelled", cancelled=True)
-
+def worker_leaves_no_part_of_an_upload_that_failed(stage: Stage) -> None:
     job, uri = _published(stage)
-    s3 = JobRole(stage.stack["JobRole"], Config()).s3(job)
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(b"-")
-        file.flush()
-        with suppress(ClaimLost):
-            publish(Storage(lambda: s3), [(Path(file.name), uri)], job.jobid, is_cancelled)
-    if stage.deployed.keys(uri.split("/", 3)[3]):
-        raise Missed("the object is still there")
+    storage = Storage(lambda: JobRole(stage.stack["JobRole"], Config()).s3(job))
+    with tempfile.NamedTemporaryFile() as file, suppress(OSError, JobError):
+        file.truncate(9 * 1024 * 1024)
+
+        def fail(_: list[Output]) -> Ending:
+            raise OSError("the disk can't be read")
+
+        Publication(job, 1, storage, Runner()).publish([(Path(file.name), Output(uri, 9 * 1024 * 1024))], fail)
+    if stage.s3.list_multipart_uploads(Bucket=stage.bucket, Prefix=uri.split("/", 3)[3]).get("Uploads"):
+        raise Missed("parts of the upload are still there")
 
 
 @of(JOB)
-def worker_leaves_no_part_of_an_upload_that_failed(stage: Stage) -> None:
-    def fail(**_: Any) -> None:
-        raise OSError("the disk can't be read")
-
+def worker_completes_what_another_has_uploaded(stage: Stage) -> None:
     job, uri = _published(stage)
-    s3 = JobRole(stage.stack["JobRole"], Config()).s3(job)
-    s3.meta.events.register("before-call.s3.UploadPart", fail)
+    storage = Storage(lambda: JobRole(stage.stack["JobRole"], Config()).s3(job))
+    first = Uploads(storage, job.jobid, 1, Runner())
     with tempfile.NamedTemporaryFile() as file:
-        file.truncate(9 * 1024 * 1024)
-        with suppress(OSError, JobError):
-            Storage(lambda: s3).upload(Path(file.name), uri, job.jobid)
-    if stage.s3.list_multipart_uploads(Bucket=stage.bucket, Prefix=uri.split("/", 3)[3]).get("Uploads"):
-        raise Missed("parts of the upload are still there")
+        file.write(b"-")
+        file.flush()
+        upload = first.begin(uri, 1)
+        first.send(Path(file.name), upload)
+    ending = Ending("JobFinished")
+    Publication(job, 1, storage, Runner()).resume(Commit([upload], ending))
+    if not stage.deployed.keys(uri.split("/", 3)[3]):
+        raise Missed("the object is not there")
+    first.complete(upload, "")

@@ -10,7 +10,7 @@ from tests.infra.test_stack import CONTEXT, environment, faults, synth, template
 from tests.unit.test_drops import given_drop
 
 READ = "s3:GetObject"
-WRITE = {"s3:PutObject", "s3:AbortMultipartUpload", "s3:DeleteObject"}
+WRITE = {"s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:GetObject"}
 PREFIXES = [
     {"prefix": "users/{userID}/"},
     {"prefix": "s3://library/films/", "access": "read"},
@@ -55,17 +55,17 @@ def test_the_role_for_jobs_allows_only_the_prefixes_of_the_tagged_user() -> None
     _, may = role(userPrefixes=as_text(*PREFIXES), batchBuckets="films", drops="[]")
     tag = "${aws:PrincipalTag/userID}"
     assert may.keys() == {READ} | WRITE
-    assert may[READ] == {f"own/users/{tag}/*", "library/films/*"}
-    for action in WRITE:
+    assert may[READ] == {f"own/users/{tag}/*", "library/films/*", f"inbox/{tag}/*"}
+    for action in WRITE - {READ}:
         assert may[action] == {f"own/users/{tag}/*", f"inbox/{tag}/*"}
 
 
 def test_without_prefixes_the_role_allows_the_buckets_that_options_name() -> None:
     drops = [given_drop(), given_drop(bucket="theirs", prefix="raw/", output="s3://results/x/")]
     _, may = role(batchBuckets="films", drops=json.dumps(drops))
-    assert {each for each in may[READ] if not each.startswith("own/")} == {"films/*", "theirs/raw/*"}
+    assert {each for each in may[READ] if not each.startswith("own/")} == {"films/*", "theirs/raw/*", "results/x/*"}
     assert "own/*" in may[READ]
-    for action in WRITE:
+    for action in WRITE - {READ}:
         assert {each for each in may[action] if not each.startswith("own/")} == {"results/x/*"}
         assert "own/*" in may[action]
     assert role()[1] == {action: {"own/*"} for action in {READ} | WRITE}

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elasticrecode.jobs import drops
-from elasticrecode.jobs.drops import Drop, NewObject, new_objects
+from elasticrecode.drops import rules
+from elasticrecode.drops.rules import Drop, NewObject, new_objects
 from elasticrecode.jobs.uris import SCORE_FILES, output_name
 
 PROFILE: dict[str, Any] = {"ffmpeg": {"codec": "h264", "scale": "720p", "bitrate": "2M"}}
@@ -32,7 +32,7 @@ def put(key: str, version: str = "1", bucket: str = OWN, size: int = 1) -> NewOb
 
 
 def faults(*given: dict[str, Any]) -> dict[str, str]:
-    return {fault.pointer: fault.detail for fault in drops.faults(list(given))}
+    return {fault.pointer: fault.detail for fault in rules.faults(list(given))}
 
 
 def notification(key: str, event: str = "ObjectCreated:Put", bucket: str = "b", **known: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 CORE = ROOT / "layers" / "core" / "python" / "elasticrecode"
 LEVELS = (
     {"api"},
-    {"batches", "watch", "webhooks", "workers"},
+    {"batches", "drops", "watch", "webhooks", "workers"},
     {"jobs"},
     {"media", "access"},
     {"aws"},
@@ -114,10 +114,10 @@ def test_the_stack_reaches_no_aws() -> None:
     assert not touches_aws(reached(*used))
 
 
-def test_the_worker_reaches_jobs_and_claims_alone() -> None:
+def test_the_worker_reaches_jobs_and_their_claims_and_commits_alone() -> None:
     used = {name for path in sources("worker") for name in imports(path) if name in MODULES}
     assert {package_of(name) for name in reached(*used)} - {""} <= {"jobs", "media", "access", "aws", "contract"}
-    pure = reached(*(used - {"elasticrecode.jobs.claims"}))
+    pure = reached(*(used - {"elasticrecode.jobs.claims", "elasticrecode.jobs.commits"}))
     assert not touches_aws(pure)
 
 

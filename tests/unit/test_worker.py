@@ -6,6 +6,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,7 +26,7 @@ from elasticrecode.media.codecs import container
 from elasticrecode.media.profiles import Ffmpeg
 from tests.conftest import ROOT
 from worker import loop, pipeline
-from worker.errors import ClaimLost, JobError, PermanentError, TransientError
+from worker.errors import JobError, PermanentError, TransientError
 from worker.lease import Lease
 from worker.log_format import LineFormatter, printable
 from worker.media import plan, video
@@ -37,6 +38,7 @@ from worker.sandbox.machine import cores, memory
 from worker.sandbox.runner import Runner, last_lines
 from worker.settings import ConfigurationError, Settings
 from worker.storage import Storage
+from worker.uploads import Uploads
 
 
 def profile(
@@ -191,31 +193,6 @@ def test_four_variables_are_enough() -> None:
     assert (settings.kind, settings.jobs_table, settings.lease_seconds) == ("ffmpeg", "", 30.0)
 
 
-class FakeStorage:
-    """A storage that lists the objects that were uploaded and not removed."""
-
-    def __init__(self) -> None:
-        self.uploaded: list[str] = []
-
-    def upload(self, _: Path, uri: str, job_id: str) -> None:
-        self.uploaded.append(uri)
-
-    def remove(self, uris: list[str]) -> None:
-        self.uploaded = [uri for uri in self.uploaded if uri not in uris]
-
-
-@pytest.mark.parametrize(("cancelled", "left"), [(True, 0), (False, 2)])
-def test_outputs_are_removed_if_the_job_is_cancelled_and_kept_if_the_claim_is_lost(cancelled: bool, left: int) -> None:
-    def lost() -> None:
-        raise ClaimLost("gone", cancelled=cancelled)
-
-    storage = FakeStorage()
-    files = [(Path("output"), "s3://bucket/a.mp4"), (Path("report"), "s3://bucket/a.mp4.vmaf.json")]
-    with pytest.raises(ClaimLost):
-        pipeline.publish(cast(Storage, storage), files, "j", lost)
-    assert len(storage.uploaded) == left
-
-
 def test_only_folders_of_this_worker_are_removed_at_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     settings = Settings.read({"WORKER_TYPE": "vmaf", "QUEUE_NAME": "q", "CONTROL_PLANE": "c", "POD_NAME": "w[1]"})
@@ -330,17 +307,10 @@ def download(storage: Storage, path: Path) -> None:
 
 
 def upload(storage: Storage, path: Path) -> None:
-    (path / "output").write_bytes(b"film")
-    storage.upload(path / "output", "s3://media/in/a.mp4", "j")
+    Uploads(storage, "j", 1, Runner()).begin("s3://media/in/a.mp4", 4)
 
 
-def remove(storage: Storage, _: Path) -> None:
-    storage.remove(["s3://media/in/a.mp4"])
-
-
-@pytest.mark.parametrize(
-    ("call", "method"), [(download, "head_object"), (upload, "put_object"), (remove, "delete_object")]
-)
+@pytest.mark.parametrize(("call", "method"), [(download, "head_object"), (upload, "create_multipart_upload")])
 @pytest.mark.parametrize(
     ("code", "kind", "message"),
     [
@@ -406,6 +376,8 @@ class FakeLeaseAndReporter:
     def renew(self) -> None:
         return
 
+    watched_closely = nullcontext
+
 
 def test_users_see_the_class_of_an_unexpected_error_and_the_log_its_message(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -416,7 +388,8 @@ def test_users_see_the_class_of_an_unexpected_error_and_the_log_its_message(
     monkeypatch.setattr(loop, "run_job", fail)
     settings = Settings.read({"WORKER_TYPE": "ffmpeg", "QUEUE_NAME": "q", "CONTROL_PLANE": "c"})
     fake, job = FakeLeaseAndReporter(), cast(Job, SimpleNamespace(jobid="j"))
-    loop.Worker(settings)._run(job, cast(Lease, fake), cast(Reporter, fake), Runner(), 1)
+    work = loop._Work(job, loop._UNCLAIMED, cast(Lease, fake), cast(Reporter, fake), Runner())
+    loop.Worker(settings)._run(work, 1)
     action, more = fake.events[-1]
     assert (action, more["error"].code, more["msg"]) == (
         "JobReturned",

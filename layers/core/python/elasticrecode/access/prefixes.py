@@ -20,8 +20,9 @@ USER = "{userID}"
 TAG = "userID"
 """The session tag that holds the id of a job's user."""
 READ_ACTIONS = ("s3:GetObject",)
-WRITE_ACTIONS = ("s3:PutObject", "s3:AbortMultipartUpload", "s3:DeleteObject")
-"""The S3 actions of workers on inputs, and on outputs."""
+WRITE_ACTIONS = ("s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:GetObject")
+"""The S3 actions of workers on inputs, and on outputs. They look at an output before and after they publish it, and
+complete what another worker has uploaded."""
 
 Access = Literal["read", "write"]
 

@@ -285,7 +285,7 @@ class DeliverSettings(Settings, frozen=True, kw_only=True):
 
 
 class CollectSettings(Settings, frozen=True, kw_only=True):
-    """For the function that makes jobs of files. `drops` are each a `jobs.drops.Drop` with its bucket's name."""
+    """For the function that makes jobs of files. `drops` are each a `drops.rules.Drop` with its bucket's name."""
 
     jobs_table: str
     registry_table: str

@@ -1,7 +1,7 @@
 """A worker's claim on an attempt of a job, kept on the job's record.
 
 The worker that holds the claim may work. A worker that fails to renew it has lost it and must stop at once. The lease
-is the time until which nobody else may take the job, in Unix milliseconds.
+is the time until which nobody else may take the job, in Unix milliseconds by AWS's clock.
 """
 
 from contextlib import suppress
@@ -12,18 +12,26 @@ import msgspec
 
 from elasticrecode.aws.dynamodb import ConditionFailed, Item, Table, key_of, number, text
 from elasticrecode.clock import now_ms
-from elasticrecode.contract.tables import JOBS_KEYS
+from elasticrecode.contract.tables import DUE_KEYS, JOBS_KEYS, TTL
 from elasticrecode.jobs import lifecycle
+from elasticrecode.jobs.commits import Commit
 from elasticrecode.jobs.events import Action, Failure, FaultOf
-from elasticrecode.jobs.lifecycle import FAULT, Step
+from elasticrecode.jobs.items import NO_QUEUE, due_shard
+from elasticrecode.jobs.lifecycle import COMMIT, FAULT, Step
 
 
 @dataclass(frozen=True)
 class Claim:
-    """The right to work on an attempt, counted from 1. `job` is the job as JSON, from its record."""
+    """The right to work on an attempt, counted from 1.
+
+    `job` is the job as JSON and `expires` the TTL of its record, in Unix seconds. With a `commit` the attempt has
+    uploaded its outputs, and what is left is to complete them.
+    """
 
     attempt: int
     job: str = field(default="", compare=False)
+    expires: int = field(default=0, compare=False)
+    commit: Commit | None = field(default=None, compare=False)
 
 
 class Refusal(NamedTuple):
@@ -47,24 +55,36 @@ class Claims:
         self._lease_ms = int(lease_seconds * 1000)
 
     def claim(self, job_id: str, worker: str) -> Claim | Refusal | None:
-        """Begin the next attempt. None for a job without a record: no worker can claim it, and any may run it."""
-        now = now_ms()
-        update = lifecycle.write(Step.CLAIM, None, now, {"lease": now + self._lease_ms, "worker": worker})
+        """Begin the next attempt, or adopt one that has committed its outputs.
+
+        None for a job without a record: no worker can claim it, and any may run it.
+        """
         try:
-            record = self._table.update(
-                _key(job_id),
-                "claiming the job",
-                ReturnValues="ALL_NEW",
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                **update,
-            )["Attributes"]
+            return self._claim(Step.CLAIM, job_id, worker)
         except ConditionFailed as failed:
             record = failed.item
-            if not record:
-                return None
-            lease = int(record["lease"]["N"]) if "lease" in record else None
-            return Refusal(record["state"]["S"], int(record["attempt"]["N"]), lease)
-        return Claim(int(record["attempt"]["N"]), record["job"]["S"])
+        if record and COMMIT in record and record["state"]["S"] == "queued":
+            try:
+                return self._claim(Step.ADOPT, job_id, worker)
+            except ConditionFailed as failed:
+                record = failed.item
+        if not record:
+            return None
+        lease = int(record["lease"]["N"]) if "lease" in record else None
+        return Refusal(record["state"]["S"], int(record["attempt"]["N"]), lease)
+
+    def _claim(self, step: Step, job_id: str, worker: str) -> Claim:
+        now = now_ms()
+        update = lifecycle.write(step, None, now, {"lease": now + self._lease_ms, "worker": worker})
+        record = self._table.update(
+            _key(job_id),
+            "claiming the job",
+            ReturnValues="ALL_NEW",
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            **update,
+        )["Attributes"]
+        commit = msgspec.json.decode(record[COMMIT]["S"], type=Commit) if COMMIT in record else None
+        return Claim(int(record["attempt"]["N"]), record["job"]["S"], int(record[TTL]["N"]), commit)
 
     def release(self, job_id: str, attempt: int, failure: Failure | None = None, fault: FaultOf = "host") -> None:
         """Return a job without a strike, so that it can be claimed at once. Does nothing when the claim is lost.
@@ -98,6 +118,22 @@ class Claims:
         except ConditionFailed as failed:
             return str(failed.item.get("state", {}).get("S", "forgotten"))
         return None
+
+    def detach(self, job_id: str, attempt: int) -> None:
+        """Have `reconcile` send the job a new message when its lease runs out, since it has none any more."""
+        with suppress(ConditionFailed):
+            self._table.update(
+                _key(job_id),
+                "marking the job as one without a message",
+                UpdateExpression="SET #shard = :shard",
+                ConditionExpression="#state = :running AND attempt = :attempt AND attribute_exists(lease)",
+                ExpressionAttributeNames={"#state": "state", "#shard": DUE_KEYS[0]},
+                ExpressionAttributeValues={
+                    ":shard": text(due_shard(NO_QUEUE)),
+                    ":running": text("running"),
+                    ":attempt": number(attempt),
+                },
+            )
 
 
 def _key(job_id: str) -> Item:

@@ -66,7 +66,7 @@ class Failure(Struct):
 
 
 class Output(Struct, omit_defaults=True):
-    """An output of a job: duration in seconds, bitrate in bits per second."""
+    """An output of a job: duration in seconds, bitrate in bits per second, SHA-256 of its bytes in hex."""
 
     uri: str
     bytes: int
@@ -76,6 +76,7 @@ class Output(Struct, omit_defaults=True):
     videoCodec: str | None = None
     bitrate: int | None = None
     frames: int | None = None
+    sha256: str | None = None
 
 
 class VmafScore(Struct):

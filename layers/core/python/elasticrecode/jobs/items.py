@@ -212,6 +212,8 @@ def record_of(item: Item, now: float) -> JobRecord:
         outputs=Raw(item["outputs"]["S"].encode()) if "outputs" in item else None,
         quality=Raw(item["quality"]["S"].encode()) if "quality" in item else None,
         error=msgspec.json.decode(item["failure"]["S"], type=Failure) if "failure" in item else None,
+        replaces=msgspec.json.decode(item["replaces"]["S"], type=list[str]) if "replaces" in item else None,
+        replacedBy=item["replacedBy"]["S"] if "replacedBy" in item else None,
     )
 
 

@@ -19,6 +19,7 @@ class Step(StrEnum):
     """A move that no event causes, such as a claim. Clients see the new state only."""
 
     CLAIM = "claim"
+    ADOPT = "adopt"
     POSTPONE = "postpone"
     RESUME = "resume"
     HOLD = "hold"
@@ -33,20 +34,27 @@ or `reconcile` sends JobLost."""
 
 
 class Move(NamedTuple):
-    """From any of `sources` to `target`."""
+    """From any of `sources` to `target`.
+
+    `commit` is whether the job's attempt must have committed its outputs (`jobs.commits`); None where it may have.
+    """
 
     action: Action | Step
     sources: tuple[State, ...]
     target: State
     claim: Claimed
     meaning: str
+    commit: bool | None = None
 
 
 MOVES = (
     Move(Step.POSTPONE, ("queued",), "accepted", "either", "it has no message: no queue took it, or it got lost"),
     Move(Step.HOLD, ("accepted",), "accepted", "either", "all queues that serve it are paused"),
     Move(Step.RESUME, ("accepted",), "queued", "either", "`reconcile` hands it to a queue"),
-    Move(Step.CLAIM, ("queued",), "running", "either", "a worker begins the next attempt"),
+    Move(Step.CLAIM, ("queued",), "running", "either", "a worker begins the next attempt", commit=False),
+    Move(
+        Step.ADOPT, ("queued",), "running", "either", "a worker completes the publication of the attempt", commit=True
+    ),
     Move(Step.CLAIM, ("running",), "running", "unclaimed", "a first-generation worker let its message come back"),
     Move(Action.JOB_START, ("queued",), "running", "unclaimed", "a first-generation worker begins"),
     Move(Action.JOB_FINISHED, ("running",), "finished", "claimed", "its output is published"),
@@ -69,6 +77,7 @@ MOVES = (
         "cancelled",
         "either",
         "its user or an operator cancels it",
+        commit=False,
     ),
     Move(Action.JOB_RETRIED, ("failed", "cancelled"), "queued", "either", "its user or an operator retries it"),
 )
@@ -107,33 +116,17 @@ def write(
         raise ValueError(f"{action} moves no job")
     target = moves[0].target
     words = _Words()
-    conditions = []
-    for move in moves:
-        terms = [f"{words.name('state')} IN ({', '.join(words.value(source) for source in move.sources)})"]
-        if move.claim == "claimed":
-            terms.append(
-                f"attribute_exists({words.name('lease')}) AND {words.name('attempt')} = {words.value(attempt or 0)}"
-            )
-        elif move.claim == "unclaimed":
-            terms.append(f"attribute_not_exists({words.name('lease')})")
-        if Action.JOB_LOST in (action, because):
-            terms.append(f"{words.name('lease')} < {words.value(now_ms)}")
-        if action == Step.BURY:
-            lease = words.name("lease")
-            terms.append(f"(attribute_not_exists({lease}) OR {lease} < {words.value(now_ms)})")
-        if max_strikes is not None:
-            order = ">=" if action == Step.EXHAUST else "<"
-            terms.append(f"{words.name('strikes')} {order} {words.value(max_strikes - 1)}")
-        conditions.append(f"({' AND '.join(terms)})")
+    conditions = [_condition(words, move, attempt, now_ms, max_strikes, because) for move in moves]
     sets = {"state": target, _STAMPS[target]: now_ms, **details}
     if target in WATCHED_AFTER_MS:
         sets["due"] = now_ms + WATCHED_AFTER_MS[target]
     if action == Action.JOB_RETRIED:
         sets["strikes"] = 0
     assignments = [f"{words.name(name)} = {words.value(value)}" for name, value in sets.items()]
-    removed = [words.name(name) for name in _LEFT_BEHIND[target] if name not in sets]
+    left_behind = (*_LEFT_BEHIND[target], *((COMMIT,) if action in _PUBLISHED else ()))
+    removed = [words.name(name) for name in left_behind if name not in sets]
     counters = [f"{words.name('moves')} {words.value(1)}"]
-    if target == "running":
+    if target == "running" and action != Step.ADOPT:
         counters.append(f"{words.name('attempt')} {words.value(1)}")
     if is_strike(action, details):
         counters.append(f"{words.name('strikes')} {words.value(1)}")
@@ -146,6 +139,30 @@ def write(
         "ExpressionAttributeNames": words.names,
         "ExpressionAttributeValues": words.values,
     }
+
+
+def _condition(
+    words: "_Words", move: Move, attempt: int | None, now_ms: int, max_strikes: int | None, because: str
+) -> str:
+    """The condition of one move, in parentheses. The arguments are those of `write`."""
+    terms = [f"{words.name('state')} IN ({', '.join(words.value(source) for source in move.sources)})"]
+    if move.claim == "claimed":
+        terms.append(
+            f"attribute_exists({words.name('lease')}) AND {words.name('attempt')} = {words.value(attempt or 0)}"
+        )
+    elif move.claim == "unclaimed":
+        terms.append(f"attribute_not_exists({words.name('lease')})")
+    if move.commit is not None:
+        terms.append(f"attribute_{'' if move.commit else 'not_'}exists({words.name(COMMIT)})")
+    if Action.JOB_LOST in (move.action, because):
+        terms.append(f"{words.name('lease')} < {words.value(now_ms)}")
+    if move.action == Step.BURY:
+        lease = words.name("lease")
+        terms.append(f"(attribute_not_exists({lease}) OR {lease} < {words.value(now_ms)})")
+    if max_strikes is not None:
+        order = ">=" if move.action == Step.EXHAUST else "<"
+        terms.append(f"{words.name('strikes')} {order} {words.value(max_strikes - 1)}")
+    return f"({' AND '.join(terms)})"
 
 
 def latest(attempt: int | None, order: int, event: str, *, is_start: bool) -> dict[str, Any]:
@@ -197,13 +214,17 @@ _STAMPS = {
 }
 LATEST, LATEST_AT = "latest", "latestAt"
 """Attributes of a record: the last JobStart or JobProgress of the running attempt, and its `Event.order`."""
+COMMIT = "commit"
+"""Attribute of a record whose attempt has committed its outputs: what is left is to complete their uploads."""
+_PUBLISHED = (Action.JOB_FINISHED, Action.JOB_FAILED)
+"""Events that a worker sends when no upload that the job committed to can be completed any more."""
 FAULT = "fault"
 """Attribute of a record: whose fault its last attempt was, where it was no strike."""
 _FAILURE = ("failure", FAULT)
 _ATTEMPT = ("lease", "worker", LATEST, LATEST_AT)
 _LEFT_BEHIND: dict[State, tuple[str, ...]] = {
     "accepted": (),
-    "queued": (*_ATTEMPT, "startedMs", "endedMs", "outputs", "quality", *_FAILURE),
+    "queued": (*_ATTEMPT, "startedMs", "endedMs", "outputs", "quality", "replaces", "replacedBy", *_FAILURE),
     "running": (*_ATTEMPT, *_FAILURE),
     "finished": (*_ATTEMPT, "due", *_FAILURE),
     "failed": (*_ATTEMPT, "due", FAULT),
@@ -251,9 +272,15 @@ def page() -> str:
         lines += [f"    {source} --> {move.target}: {label}" for source in move.sources]
     lines += [f"    {state} --> [*]" for state in ENDED]
     lines += ["```", "", "| move | from | to | requires | meaning |", "|---|---|---|---|---|"]
-    claims = {"either": "–", "claimed": "a claim on this attempt", "unclaimed": "no claim"}
     lines += [
-        f"| {move.action} | {', '.join(move.sources)} | {move.target} | {claims[move.claim]} | {move.meaning} |"
+        f"| {move.action} | {', '.join(move.sources)} | {move.target} | {_required(move)} | {move.meaning} |"
         for move in MOVES
     ]
     return "\n".join(lines) + "\n"
+
+
+def _required(move: Move) -> str:
+    """What a move requires besides the state, for the page."""
+    claim = {"either": "", "claimed": "a claim on this attempt", "unclaimed": "no claim"}[move.claim]
+    commit = {None: "", True: "a commit", False: "no commit"}[move.commit]
+    return ", ".join(filter(None, (claim, commit))) or "–"

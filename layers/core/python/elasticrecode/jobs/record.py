@@ -7,7 +7,11 @@ from elasticrecode.jobs.lifecycle import State
 
 
 class JobRecord(Struct, kw_only=True):
-    """The record of a job. Times are in Unix seconds; a field without a value is null."""
+    """The record of a job. Times are in Unix seconds; a field without a value is null.
+
+    `replaces` names the jobs with outputs that this one has overwritten, and `replacedBy` the one that has overwritten
+    an output of this job.
+    """
 
     jobID: str
     userID: str
@@ -30,3 +34,5 @@ class JobRecord(Struct, kw_only=True):
     outputs: Raw | None = None
     quality: Raw | None = None
     error: Failure | None = None
+    replaces: list[str] | None = None
+    replacedBy: str | None = None

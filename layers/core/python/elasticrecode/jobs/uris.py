@@ -5,6 +5,9 @@ from collections.abc import Iterator
 
 from elasticrecode.media.codecs import CONTAINERS, container
 
+MARK = "elasticrecode-job"
+"""The metadata field of every output: the id of the job that wrote it."""
+
 SCORE_FILES = (".vmaf.json", ".vmaf.html")
 """Suffixes that a score's JSON report and HTML report add to the input's file name."""
 

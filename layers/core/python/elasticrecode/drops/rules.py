@@ -23,9 +23,6 @@ from elasticrecode.jobs.uris import SCORE_FILES, output_suffixes, outputs_fit, s
 from elasticrecode.media.profiles import FfmpegProfile, resolve
 from elasticrecode.validation import Body
 
-MARK = "elasticrecode-job"
-"""The metadata field of every output: the id of the job that wrote it."""
-
 NOTIFICATIONS_LIMIT = 100
 """Notification rules that S3 takes for one bucket. A drop needs one for each of its suffixes."""
 

@@ -1,0 +1,236 @@
+"""Commits: from a commit on it is decided which bytes a job publishes, and who replaces whom.
+
+A worker uploads its outputs by multipart uploads, which nobody sees until they are completed. When all parts are
+stored, it commits: one transaction stores the uploads on the job's record, if the attempt still runs and no other has
+committed, and makes the job the publisher of its output keys. Only then it completes the uploads. So a worker that was
+frozen at any point can complete only what the record has decided, and a worker that adopts the job completes the same.
+
+    jobID               item     content
+    ──────────────────  ───────  ────────────────────────────────────────────────────────────────────────────
+    output#<SHA-256>    output   an output key: `owner`, the job that produces it; that job's user and sources;
+                                 `publisher`, the last job that committed to it
+
+Jobs of one user with the same sources may follow each other on a key: the record of the replaced one gets `replacedBy`
+in the transaction, and that of the other `replaces`. All others are refused.
+"""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from elasticrecode.aws.dynamodb import ConditionFailed, Conflict, Item, Table, is_current, key_of, number, text
+from elasticrecode.clock import now_ms
+from elasticrecode.contract.tables import JOBS_KEYS
+from elasticrecode.jobs.events import Failure, Result
+from elasticrecode.jobs.items import record_key
+from elasticrecode.jobs.job import Job, products, sources
+from elasticrecode.jobs.lifecycle import COMMIT
+
+_OUTPUT = "output"
+_NOT_PUBLISHED = ("failed", "cancelled")
+
+
+class Ending(Struct, omit_defaults=True):
+    """How a job ends: the content of its last event."""
+
+    action: str
+    msg: str = ""
+    result: Result | UnsetType = UNSET
+    error: Failure | UnsetType = UNSET
+
+
+class Upload(Struct):
+    """A multipart upload whose parts are stored; `bytes` is the size of the object that it becomes."""
+
+    uri: str
+    uploadID: str
+    bytes: int
+
+
+class Commit(Struct):
+    """The uploads that a job publishes, and how it ends when they are completed."""
+
+    uploads: list[Upload]
+    ending: Ending
+
+
+class OutputTaken(Exception):
+    """An output key belongs to another job. `job_id` is empty if that is another user's."""
+
+    def __init__(self, uri: str, job_id: str) -> None:
+        super().__init__(f"{uri} is the output of {job_id or 'another user'}")
+        self.uri, self.job_id = uri, job_id
+
+
+class NotRunning(Exception):
+    """The attempt does not run any more. `state` is the job's, `forgotten` when it has no record."""
+
+    def __init__(self, state: str) -> None:
+        super().__init__(f"the job is {state}")
+        self.state = state
+
+
+class OutputKeys:
+    """The output keys of one attempt of a job. Raises Unavailable when AWS refuses.
+
+    `expires`, in Unix seconds, is the TTL of the job's record: the keys are kept as long.
+    """
+
+    def __init__(self, table: str, job: Job, attempt: int, expires: int) -> None:
+        self._table = Table(table)
+        self._job, self._attempt, self._expires = job, attempt, expires
+        self._publishers: dict[str, str] = {}
+        self._values: dict[str, Any] = {
+            ":job": text(job.jobid),
+            ":user": text(job.userid),
+            ":sources": text(msgspec.json.encode(sources(job)).decode()),
+        }
+
+    def reserve(self) -> None:
+        """Become the owner of the job's output keys. Raises OutputTaken; one call a key."""
+        for uri in products(self._job):
+            freed: str | None = ""
+            while freed is not None:
+                freed = self._reserve(uri, freed)
+
+    def _reserve(self, uri: str, freed: str) -> str | None:
+        """Reserve one key; None when done. Another owner that needs it no more is returned, to be taken over."""
+        try:
+            answer = self._table.update(
+                _output_key(uri),
+                "reserving an output key",
+                UpdateExpression="SET #owner = :job, userID = :user, #sources = :sources, uri = :uri, expires = :until",
+                ConditionExpression="attribute_not_exists(#owner) OR #owner IN (:job, :freed) OR expires < :now"
+                " OR (userID = :user AND #sources = :sources)",
+                ExpressionAttributeNames={"#owner": "owner", "#sources": "sources"},
+                ExpressionAttributeValues={
+                    **self._values,
+                    ":uri": text(uri),
+                    ":until": number(self._expires),
+                    ":freed": text(freed),
+                    ":now": number(now_ms() // 1000),
+                },
+                ReturnValues="ALL_OLD",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except ConditionFailed as failed:
+            holder = self._holder(failed.item)
+            if holder is None:
+                return str(failed.item["owner"]["S"])
+            raise OutputTaken(uri, holder if failed.item["userID"] == self._values[":user"] else "") from None
+        self._publishers[uri] = answer.get("Attributes", {}).get("publisher", {}).get("S", "")
+        return None
+
+    def _holder(self, item: Item) -> str | None:
+        """The job that needs an output key: one that has not ended, or the one that published the object."""
+        job_ids = sorted({item[role]["S"] for role in ("owner", "publisher") if role in item})
+        records = self._table.get_all([record_key(job_id) for job_id in job_ids], "reading jobs")
+        holders = (record["jobID"]["S"] for record in records if is_current(record) and _needs_outputs(record))
+        return next(holders, None)
+
+    def commit(self, commit: Commit, wait: Callable[[], None]) -> None:
+        """Commit to the uploads, after any other job that is publishing to one of the keys has finished that.
+
+        Calls `wait` before each new try, which may raise. Raises NotRunning, and OutputTaken when the job lost a key.
+        """
+        document = msgspec.json.encode(commit).decode()
+        replaced = set(self._publishers.values()) - {"", self._job.jobid}
+        while True:
+            try:
+                self._table.transact(self._writes(document, replaced), "committing the outputs")
+            except ConditionFailed:
+                rivals = self._read_again(document)
+                if rivals is None:
+                    return
+                replaced = rivals
+            except Conflict:  # the lease is renewed, or another job commits
+                pass
+            else:
+                return
+            wait()
+
+    def _writes(self, document: str, replaced: set[str]) -> list[dict[str, Any]]:
+        """The writes of the transaction: the record, the keys, and the records of the jobs that are replaced."""
+        names = {"#state": "state", "#commit": COMMIT}
+        values = {":running": text("running"), ":attempt": number(self._attempt), ":commit": text(document)}
+        change = "SET #commit = :commit"
+        if replaced:
+            change += ", replaces = :replaces"
+            values[":replaces"] = text(msgspec.json.encode(sorted(replaced)).decode())
+        record = {
+            "UpdateExpression": f"{change} REMOVE replacedBy",
+            "ConditionExpression": "#state = :running AND attempt = :attempt AND attribute_exists(lease)"
+            " AND attribute_not_exists(#commit)",
+            "ExpressionAttributeNames": names,
+            "ExpressionAttributeValues": values,
+        }
+        updates: list[tuple[Item, dict[str, Any]]] = [(record_key(self._job.jobid), record)]
+        for uri in products(self._job):
+            publisher = self._publishers.get(uri, "")
+            key = {
+                "UpdateExpression": "SET publisher = :job",
+                "ConditionExpression": "userID = :user AND #sources = :sources"
+                " AND (attribute_not_exists(publisher) OR publisher IN (:job, :publisher))",
+                "ExpressionAttributeNames": {"#sources": "sources"},
+                "ExpressionAttributeValues": {**self._values, ":publisher": text(publisher)},
+            }
+            updates.append((_output_key(uri), key))
+        for job_id in sorted(replaced):
+            other = {
+                "UpdateExpression": "SET replacedBy = :job",
+                "ConditionExpression": "attribute_exists(jobID) AND attribute_not_exists(#commit)",
+                "ExpressionAttributeNames": {"#commit": COMMIT},
+                "ExpressionAttributeValues": {":job": self._values[":job"]},
+            }
+            updates.append((record_key(job_id), other))
+        return [{"Update": {"TableName": self._table.name, "Key": key, **update}} for key, update in updates]
+
+    def _read_again(self, document: str) -> set[str] | None:
+        """The jobs to replace, as records and keys are now; None when the commit is stored after all."""
+        uris = products(self._job)
+        keys = [record_key(self._job.jobid), *map(_output_key, uris)]
+        items = {item["jobID"]["S"]: item for item in self._table.get_all(keys, "reading the output keys")}
+        record = items.get(self._job.jobid, {})
+        if record.get(COMMIT) == text(document):
+            return None
+        if record.get("state") != text("running") or record["attempt"] != number(self._attempt) or COMMIT in record:
+            raise NotRunning(record.get("state", {}).get("S", "forgotten"))
+        for uri in uris:
+            item = items.get(_output_key(uri)["jobID"]["S"], {})
+            if (item.get("userID"), item.get("sources")) != (self._values[":user"], self._values[":sources"]):
+                is_own = item.get("userID") == self._values[":user"]
+                raise OutputTaken(uri, item["owner"]["S"] if is_own else "")
+            self._publishers[uri] = item.get("publisher", {}).get("S", "")
+        job_ids = sorted(set(self._publishers.values()) - {"", self._job.jobid})
+        records = self._table.get_all([record_key(job_id) for job_id in job_ids], "reading jobs")
+        return {record["jobID"]["S"] for record in records if is_current(record)}
+
+    def withdraw(self) -> None:
+        """Take the commit back, since its uploads are gone: no worker can complete them any more."""
+        try:
+            self._table.update(
+                record_key(self._job.jobid),
+                "withdrawing the commit",
+                UpdateExpression="REMOVE #commit",
+                ConditionExpression="#state = :running AND attempt = :attempt AND attribute_exists(#commit)",
+                ExpressionAttributeNames={"#commit": COMMIT, "#state": "state"},
+                ExpressionAttributeValues={":running": text("running"), ":attempt": number(self._attempt)},
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except ConditionFailed as failed:
+            raise NotRunning(failed.item.get("state", {}).get("S", "forgotten")) from None
+
+
+def _output_key(uri: str) -> Item:
+    """The key of the item of an output key, whose URI may be longer than a key of the table."""
+    return key_of(JOBS_KEYS, f"output#{hashlib.sha256(uri.encode()).hexdigest()}", _OUTPUT)
+
+
+def _needs_outputs(record: Item) -> bool:
+    """Whether a job may still publish to its output keys, or its record says that it has."""
+    if "replacedBy" in record:
+        return False
+    return record["state"]["S"] not in _NOT_PUBLISHED or COMMIT in record or "outputs" in record

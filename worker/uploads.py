@@ -1,0 +1,215 @@
+"""Multipart uploads of one attempt: parts are stored first, and an object appears when its upload is completed."""
+
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import NamedTuple
+from urllib.parse import quote
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from elasticrecode.jobs.commits import Upload
+from elasticrecode.jobs.uris import MARK, split
+from elasticrecode.media.codecs import content_type
+from worker.aws_faults import as_job_errors
+from worker.errors import PermanentError, TransientError
+from worker.sandbox.runner import Runner
+from worker.storage import Storage
+
+_log = logging.getLogger(__name__)
+
+ATTEMPT_MARK = "elasticrecode-attempt"
+_PART_BYTES = 8 << 20
+_PARTS = 10_000
+"""Parts that S3 accepts of one upload."""
+_IN_FLIGHT_BYTES = 64 << 20
+_LANES = 8
+_CHECK_SECONDS = 0.2
+_TRIES = 5
+_REFUSED = {"NoSuchUpload", "PreconditionFailed", "ConditionalRequestConflict", "404", "412", "409", "NoSuchKey"}
+"""Why S3 does not complete an upload: it is completed or aborted already, or the object is another than assumed."""
+
+
+class UploadGone(Exception):
+    """An upload was aborted, or another upload took its place: what it holds can't be published any more."""
+
+
+class Present(NamedTuple):
+    """An object at an output key. `mine` is whether this attempt wrote it, `marked` whether any job did."""
+
+    etag: str
+    size: int
+    marked: bool
+    mine: bool
+
+
+class Uploads:
+    """Uploads outputs with the job's id and attempt as metadata, by which drops and later jobs recognise them."""
+
+    def __init__(self, storage: Storage, job_id: str, attempt: int, runner: Runner) -> None:
+        self._storage, self._runner = storage, runner
+        # Metadata is ASCII; ids that do not come from the API need not be.
+        self._marks = {MARK: quote(job_id), ATTEMPT_MARK: str(attempt)}
+        self._parts: dict[str, dict[int, str]] = {}
+
+    def present(self, uri: str) -> Present | None:
+        """The object at a URI. None if there is none, or S3 does not show it.
+
+        To callers that may not list the bucket, S3 answers "forbidden" for a missing object.
+        """
+        bucket, key = split(uri)
+        with as_job_errors("output", uri):
+            try:
+                head = self._storage.s3.head_object(Bucket=bucket, Key=key)
+            except ClientError as error:
+                if error.response["Error"]["Code"] in ("403", "404", "NoSuchKey", "AccessDenied"):
+                    return None
+                raise
+        marks = head["Metadata"]
+        mine = all(marks.get(name) == value for name, value in self._marks.items())
+        return Present(head["ETag"], head["ContentLength"], MARK in marks, mine)
+
+    def begin(self, uri: str, size: int) -> Upload:
+        """Begin an upload of `size` bytes."""
+        bucket, key = split(uri)
+        with as_job_errors("output", uri):
+            answer = self._storage.s3.create_multipart_upload(
+                Bucket=bucket, Key=key, ContentType=content_type(key), Metadata=self._marks
+            )
+        return Upload(uri, answer["UploadId"], size)
+
+    def send(self, file: Path, upload: Upload) -> str:
+        """Store a file as the parts of an upload; the SHA-256 of its bytes in hex.
+
+        Raises what `Runner.check` raises within a second after it would; what is in flight then ends by itself.
+        """
+        size = max(_PART_BYTES, -(-upload.bytes // _PARTS))
+        lanes = max(1, min(_LANES, _IN_FLIGHT_BYTES // size))
+        ends: SimpleQueue[Exception | None] = SimpleQueue()
+        digest, running = hashlib.sha256(), 0
+        self._parts[upload.uploadID] = {}
+        for number, data in enumerate(_parts(file, size), 1):
+            digest.update(data)
+            if running == lanes:
+                self._await(ends, upload.uri)
+                running -= 1
+            self._runner.check()
+            threading.Thread(target=self._send_part, args=(upload, number, data, ends), daemon=True).start()
+            running += 1
+        for _ in range(running):
+            self._await(ends, upload.uri)
+        return digest.hexdigest()
+
+    def _send_part(self, upload: Upload, number: int, data: bytes, ends: "SimpleQueue[Exception | None]") -> None:
+        bucket, key = split(upload.uri)
+        try:
+            answer = self._storage.s3.upload_part(
+                Bucket=bucket,
+                Key=key,
+                UploadId=upload.uploadID,
+                PartNumber=number,
+                Body=_Stoppable(data, self._runner),
+            )
+            self._parts[upload.uploadID][number] = answer["ETag"]
+            ends.put(None)
+        except Exception as error:  # noqa: BLE001
+            ends.put(error)
+
+    def _await(self, ends: "SimpleQueue[Exception | None]", uri: str) -> None:
+        """Wait for the end of one part. Raises its error."""
+        while True:
+            self._runner.check()
+            try:
+                error = ends.get(timeout=_CHECK_SECONDS)
+            except Empty:
+                continue
+            if error:
+                self._runner.check()
+                with as_job_errors("output", uri):
+                    raise error
+            return
+
+    def complete(self, upload: Upload, etag: str) -> None:
+        """Make an upload the object at its URI, unless another than a job's outputs is there; again is harmless.
+
+        `etag` is the ETag of the object that is to be replaced, empty if there was none. Raises UploadGone;
+        PermanentError `output-exists` if an object that no job wrote is there.
+        """
+        bucket, key = split(upload.uri)
+        for _ in range(_TRIES):
+            condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
+            with as_job_errors("output", upload.uri):
+                try:
+                    parts = self._parts.get(upload.uploadID) or self._stored_parts(upload)
+                    self._storage.s3.complete_multipart_upload(
+                        Bucket=bucket,
+                        Key=key,
+                        UploadId=upload.uploadID,
+                        MultipartUpload={
+                            "Parts": [{"PartNumber": number, "ETag": parts[number]} for number in sorted(parts)]
+                        },
+                        **condition,
+                    )
+                    refused = ""
+                except ClientError as error:
+                    refused = error.response["Error"]["Code"]
+                    if refused not in _REFUSED:
+                        raise
+            present = self.present(upload.uri)
+            if (present and present.mine) or not (refused or present):
+                return
+            if not refused or refused in ("NoSuchUpload", "404"):
+                raise UploadGone(upload.uri)
+            etag = self.replaceable(upload.uri, present)
+            time.sleep(_CHECK_SECONDS)
+        if present:
+            raise TransientError("storage-unavailable", f"S3 did not complete the upload of {upload.uri}: {refused}.")
+        message = f"{upload.uri} exists, and the worker may not see whether a job wrote it: allow it s3:GetObject."
+        raise PermanentError("output-exists", message)
+
+    def replaceable(self, uri: str, present: Present | None) -> str:
+        """The ETag of the object that an output replaces, empty for none. Raises PermanentError `output-exists`."""
+        if present and not present.marked:
+            message = f"{uri} exists, and no job wrote it: delete it, or choose another output prefix."
+            raise PermanentError("output-exists", message)
+        return present.etag if present else ""
+
+    def _stored_parts(self, upload: Upload) -> dict[int, str]:
+        """The ETags of the parts that another worker has stored, by their numbers."""
+        bucket, key = split(upload.uri)
+        pages = self._storage.s3.get_paginator("list_parts").paginate(Bucket=bucket, Key=key, UploadId=upload.uploadID)
+        return {part["PartNumber"]: part["ETag"] for page in pages for part in page.get("Parts", ())}
+
+    def abort(self, upload: Upload) -> None:
+        """Abort an upload, as far as S3 lets it: what stays is never seen, and the bucket's lifecycle removes it."""
+        bucket, key = split(upload.uri)
+        try:
+            self._storage.s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload.uploadID)
+        except (BotoCoreError, ClientError) as error:
+            _log.warning("cannot abort the upload of %s: %s", upload.uri, error)
+
+
+class _Stoppable(BytesIO):
+    """The body of a part, whose sending ends when the runner is stopped."""
+
+    def __init__(self, data: bytes, runner: Runner) -> None:
+        super().__init__(data)
+        self._runner = runner
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """The next bytes. Raises what `Runner.check` raises."""
+        self._runner.check()
+        return super().read(size)
+
+
+def _parts(file: Path, size: int) -> Iterator[bytes]:
+    """The parts of a file, at least one."""
+    with file.open("rb") as source:
+        yield source.read(size)
+        while data := source.read(size):
+            yield data
