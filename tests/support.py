@@ -1,13 +1,19 @@
-"""Handlers as Lambda calls them."""
+"""Handlers as Lambda calls them, and an AWS of a test's own."""
 
 import importlib.util
 import json
-from collections.abc import Callable
+import os
+import subprocess
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
 from infra.openapi.asset import schema_function
+from local.place import TOOLS
+from tests.e2e.conftest import free_ports, wait_for
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -58,3 +64,29 @@ def call(
         None,
     )
     return Answer(answer["statusCode"], answer["headers"], json.loads(answer["body"] or "null"))
+
+
+@contextmanager
+def embedded_aws(folder: Path) -> Iterator[str]:
+    """The URL of an embedded AWS without a stack, whose state and log lie in a folder."""
+    (port,) = free_ports(1)
+    url = f"http://127.0.0.1:{port}"
+    here = {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "AUTH": "false", "STATE_DIR": str(folder / "aws")}
+    program = [str(TOOLS / "aws" / "bin" / "python"), str(ROOT / "local" / "ministack_patched.py")]
+    bare = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    with (folder / "aws.log").open("wb") as log:
+        process = subprocess.Popen(program, env=bare | here, stdout=log, stderr=log)
+    try:
+        wait_for(lambda: _answers(f"{url}/_ministack/health"), "the embedded AWS")
+        yield url
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False

@@ -8,9 +8,9 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ import pytest
 
 from local.place import TOOLS
 from tests.conftest import ROOT
-from tests.e2e.conftest import free_ports, wait_for
 from tests.hostile.corpus import H264, SMALL, Maker, Traps
+from tests.support import embedded_aws
 
 MIB = 1 << 20
 LIMITS = {
@@ -69,15 +69,9 @@ class Stage:
         self.make = Maker(root / "clips")
         self.traps = Traps(self.outside / "canary.mp4", self.lure.url)
         self.traps.canary.write_bytes(self.make("canary.mp4", *SMALL, *H264))
-        (port,) = free_ports(1)
-        url = f"http://127.0.0.1:{port}"
+        self._running = ExitStack()
+        url = self._running.enter_context(embedded_aws(root))
         aws = os.environ | {"AWS_ENDPOINT_URL": url}
-        here = {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "AUTH": "false", "STATE_DIR": str(root / "aws")}
-        program = [str(TOOLS / "aws" / "bin" / "python"), str(ROOT / "local" / "ministack_patched.py")]
-        self._log = (root / "aws.log").open("wb")
-        bare = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        self._aws = subprocess.Popen(program, env=bare | here, stdout=self._log, stderr=self._log)
-        wait_for(lambda: _answers(f"{url}/_ministack/health"), "the embedded AWS")
         self._sqs = boto3.client("sqs", endpoint_url=url)
         self.s3 = boto3.client("s3", endpoint_url=url)
         self._jobs, self._events = (self._sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("jobs", "control"))
@@ -139,19 +133,10 @@ class Stage:
         return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) * 1024
 
     def close(self) -> None:
-        for process in (self.worker, self._aws):
-            process.terminate()
-            process.wait(20)
-        self._log.close()
+        self.worker.terminate()
+        self.worker.wait(20)
+        self._running.close()
         self.lure.close()
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
 
 
 @pytest.fixture(scope="session")
