@@ -7,6 +7,7 @@ program-missing    ffmpeg or ffprobe cannot be executed (`sandbox.runner`)
 """
 
 import errno
+from pathlib import PurePath
 
 from worker.errors import HostError
 
@@ -52,3 +53,8 @@ def memory_short(log: list[str] | None = None) -> HostError:
 def host_failed(reason: str, log: list[str] | None = None) -> HostError:
     """The host cannot run jobs, for a reason such as `its disk is read-only`."""
     return HostError("host-failed", f"The worker's host cannot run jobs: {reason}.", log)
+
+
+def program_missing(program: str, reason: str) -> HostError:
+    """A program cannot be executed on this host. Its path is not for users."""
+    return HostError("program-missing", f"The worker's host cannot run {PurePath(program).name}: {reason}.")

@@ -97,6 +97,13 @@ class JobRole:
         session.register_component("credential_provider", CredentialResolver([_FixedProvider(credentials)]))
         return Session(botocore_session=session).client("s3", config=self._config)
 
+    def check(self) -> None:
+        """Assume the role for no job. Raises RoleNotAssumed."""
+        try:
+            self._sts.assume_role(RoleArn=self._arn, RoleSessionName="check", DurationSeconds=900)
+        except ClientError as error:
+            raise _not_assumed(error) from error
+
     def _credentials(self, job: Job) -> Any:
         """New credentials for a job. Raises RoleNotAssumed."""
         tags = [{"Key": TAG, "Value": job.userid}] if is_tag(job.userid) else []
@@ -106,18 +113,22 @@ class JobRole:
             "DurationSeconds": _SECONDS,
             "Tags": tags,
         }
-        code, status = "", 0
+        refused = RoleNotAssumed("")
         for limit in LIMITS:
             policy = session_policy(job, self._partition, limit)
             try:
                 return create_assume_role_refresher(self._sts, {**request, "Policy": policy})()
             except ClientError as error:
-                code = error.response["Error"]["Code"]
-                status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+                refused = _not_assumed(error)
                 _log.warning("job %s: cannot assume %s: %s", job.jobid, self._arn, error)
-                if code != _TOO_LARGE:
+                if refused.code != _TOO_LARGE:
                     break
-        raise RoleNotAssumed(code, status)
+        raise refused
+
+
+def _not_assumed(error: ClientError) -> RoleNotAssumed:
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return RoleNotAssumed(error.response["Error"]["Code"], status)
 
 
 class _FixedProvider(CredentialProvider):

@@ -18,7 +18,9 @@ from elasticrecode.jobs.commits import Ending, OutputKeys
 from elasticrecode.jobs.events import Action, Progress
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.lifecycle import ENDED
+from worker.aws_faults import job_error
 from worker.errors import ClaimLost, HostError, JobError, PermanentError, ShuttingDown, TransientError, WorkerError
+from worker.health import Health
 from worker.host_faults import host_error
 from worker.job_role import JobRole
 from worker.lease import Lease
@@ -80,6 +82,7 @@ class Worker:
         self._role = JobRole(settings.job_role, CLIENT_CONFIG) if settings.job_role else None
         self._storage = Storage(partial(boto3.client, "s3", config=CLIENT_CONFIG))
         self._claims = Claims(settings.jobs_table, settings.lease_seconds) if settings.jobs_table else None
+        self._health = Health(settings, self._credentials_fault)
         self._queue_url = self._control_url = ""
         self._stopping = threading.Event()
         self._runner: Runner | None = None
@@ -96,18 +99,20 @@ class Worker:
     def run(self) -> None:
         """Work until stopped. Raises ConfigurationError if a queue is missing, or the sandbox is weaker than required.
 
-        Errors of AWS are logged, and the worker tries again.
+        Errors of AWS are logged, and the worker tries again. It takes no jobs while its host is not well.
         """
-        check_sandbox(self._settings.sandbox)
-        remove_leftovers(self._settings)
-        self._pod_cost.start()
-        _log.info("taking %s jobs from %s", self._settings.kind, self._settings.queue)
-        if self._settings.job_role:
-            _log.info("reading and writing files with the role %s, narrowed to each job", self._settings.job_role)
-        else:
-            _log.warning("JOB_ROLE is not set: this worker's own credentials read and write the files of all users")
         try:
+            self._health.wait_for_disk(self._stopping)
+            check_sandbox(self._settings.sandbox)
+            remove_leftovers(self._settings)
+            self._pod_cost.start()
+            _log.info("taking %s jobs from %s", self._settings.kind, self._settings.queue)
+            if self._settings.job_role:
+                _log.info("reading and writing files with the role %s, narrowed to each job", self._settings.job_role)
+            else:
+                _log.warning("JOB_ROLE is not set: this worker's own credentials read and write the files of all users")
             while not self._stopping.is_set():
+                self._health.wait(self._stopping)
                 try:
                     self.poll()
                 except (BotoCoreError, ClientError, Unavailable) as error:
@@ -191,6 +196,7 @@ class Worker:
             ending = self._finish(work)
             reporter.send(ending.action, msg=ending.msg, result=ending.result, error=ending.error)
             lease.delete_message()
+            self._health.trust()
             _log.info("job %s ended: %s", job.jobid, ending.action)
         except PermanentError as error:
             _log.info("job %s failed: %s: %s", job.jobid, error.failure.code, error)
@@ -212,7 +218,7 @@ class Worker:
         except (BotoCoreError, ClientError, Unavailable):
             raise
         except Exception as error:  # noqa: BLE001
-            if host := host_error(error):
+            if host := host_error(error) or (self._health.disk_fault() if isinstance(error, OSError) else None):
                 self._leave_to_another_host(job.jobid, reporter, lease, host)
                 return
             _log.exception("job %s returned for %s s", job.jobid, delay)
@@ -245,11 +251,24 @@ class Worker:
         lease.return_after(delay)
 
     def _leave_to_another_host(self, job_id: str, reporter: Reporter, lease: Lease, error: HostError) -> None:
-        """Return the job at once, for another host to claim it."""
+        """Return the job at once, for another host to claim it, and take no more until this host is well."""
         _log.warning("job %s returned: %s", job_id, error)
+        self._health.suspect(error)
         if self._claims and reporter.attempt:
             self._claims.release(job_id, reporter.attempt, error.failure)
         self._return_job(reporter, lease, 0, error)
+
+    def _credentials_fault(self) -> HostError | None:
+        """The host fault of this worker's credentials; None when AWS accepts them, or cannot tell now."""
+        try:
+            if self._role:
+                self._role.check()
+            else:
+                boto3.client("sts", config=CLIENT_CONFIG).get_caller_identity()
+        except (BotoCoreError, ClientError) as error:
+            fault = job_error(error, "input", self._settings.job_role)
+            return fault if isinstance(fault, HostError) else None
+        return None
 
     def _url_of(self, queue: str) -> str:
         try:

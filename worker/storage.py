@@ -14,7 +14,7 @@ from worker.aws_faults import ARCHIVES, archived, as_job_errors, replaced
 from worker.errors import PermanentError
 from worker.sandbox.runner import Runner
 
-_WITHOUT_CAUSE = {"400", "403"}
+_WITHOUT_CAUSE = {"400", "403", "409"}
 """Codes of answers to HEAD, which have no body, that stand for several causes."""
 _RESTORED = 'ongoing-request="false"'
 
@@ -77,6 +77,7 @@ class _Source(BaseSubscriber):
     def on_queued(self, future: Any, **_: Any) -> None:
         future.meta.provide_transfer_size(self._size)
         future.meta.provide_object_etag(self._etag)
+        future.meta.call_args.extra_args["IfMatch"] = self._etag  # the manager itself sets it on ranges only
 
     def on_progress(self, future: Any, bytes_transferred: int, **_: Any) -> None:
         self._check()

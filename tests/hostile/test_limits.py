@@ -9,8 +9,9 @@ import pytest
 
 from elasticrecode.media.profiles import Ffmpeg, Vmaf
 from local.place import TOOLS
+from tests.fakes.s3 import S3
 from tests.hostile.corpus import FFMPEG, H264, Maker, many_samples, undecodable
-from worker.errors import Interrupted, PermanentError, TransientError
+from worker.errors import HostError, Interrupted, PermanentError
 from worker.media import timestamps
 from worker.media.encode import transcode
 from worker.media.ffmpeg_errors import encoder_error
@@ -95,12 +96,12 @@ def test_the_disk_limit_covers_all_files_of_a_job_together(tmp_path: Path) -> No
     assert caught.value.failure.code == "disk-limit"
 
 
-def test_exceeding_the_disk_limit_is_permanent_and_a_full_disk_transient(tmp_path: Path) -> None:
+def test_exceeding_the_disk_limit_is_permanent_and_a_full_disk_is_the_hosts(tmp_path: Path) -> None:
     limits = JobLimits(disk_bytes=10 * MIB)
     with pytest.raises(PermanentError, match="the limit is 10485760"):
         limits.check_size("input", 11 * MIB, tmp_path)
     limits.check_size("input", 9 * MIB, tmp_path)
-    with pytest.raises(TransientError):
+    with pytest.raises(HostError):
         raise JobLimits(disk_bytes=1 << 60).disk_error(tmp_path, 1 << 59)
 
 
@@ -228,28 +229,10 @@ def test_a_stopped_runner_starts_no_program(tmp_path: Path) -> None:
         runner.run(["true"], tmp_path, tmp_path / "log", seconds=1)
 
 
-class Growing:
-    """An S3 client whose object is replaced by a larger one after the head request, and downloads slowly."""
-
-    def __init__(self, seconds: float = 0.0) -> None:
-        self._seconds = seconds
-
-    def head_object(self, **_: str) -> dict[str, int]:
-        return {"ContentLength": 10}
-
-    def download_file(self, bucket: str, key: str, path: str, Callback: Callable[[int], None]) -> None:  # noqa: N803
-        for _ in range(3):
-            time.sleep(self._seconds)
-            Callback(5)
-
-
-def test_a_download_stops_if_the_object_was_replaced_by_a_larger_one(tmp_path: Path) -> None:
-    with pytest.raises(TransientError, match="replaced by a larger object"):
-        Storage(lambda: Growing()).download("s3://bucket/key", tmp_path / "input", Runner())
-
-
 def test_download_time_counts_towards_the_jobs_limit(tmp_path: Path) -> None:
     runner = Runner(JobLimits(job_seconds=1))
-    with pytest.raises(PermanentError) as caught:
-        Storage(lambda: Growing(0.6)).download("s3://bucket/key", tmp_path / "input", runner)
+    s3 = S3()
+    s3.seconds = 1.1
+    with s3.serving(), pytest.raises(PermanentError) as caught:
+        Storage(s3.client).download("s3://bucket/key", tmp_path / "input", runner)
     assert caught.value.failure.code == "time-limit"

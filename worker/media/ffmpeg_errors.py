@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from worker.errors import JobError, PermanentError, TransientError
+from worker.errors import JobError, PermanentError
+from worker.host_faults import disk_full, host_failed
 from worker.sandbox.limits import JobLimits
 
 _NO_DECODER = re.compile(r"vist#([01]):.{,99}no decoder found for|Decoder .{,99} not found for input stream #([01]):")
@@ -17,8 +18,10 @@ def encoder_error(lines: list[str], status: int, sides: Sequence[str] = ("input"
     `sides` names its input files in their order, for the error code.
     """
     text = "\n".join(lines)
-    if "No space left on device" in text:
-        return TransientError("disk-full", "The worker's disk is full.", lines)
+    if "No space left on device" in text or "Disk quota exceeded" in text:
+        return disk_full(lines)
+    if "Read-only file system" in text:
+        return host_failed("its disk is read-only", lines)
     if match := _NO_DECODER.search(text):
         side = sides[int(match[1] or match[2])]
         return PermanentError(f"{side}-no-video", f"This worker has no decoder for the {side}'s video codec.", lines)

@@ -55,18 +55,21 @@ def program_environment() -> dict[str, str]:
     return kept | {"GCONV_PATH": os.devnull}
 
 
-def confined_command(arguments: Sequence[str], folder: Path, limits: ProcessLimits, sandbox: str = "auto") -> list[str]:
+def confined_command(
+    arguments: Sequence[str], folder: Path, limits: ProcessLimits, sandbox: str = "auto", channel: int = -1
+) -> list[str]:
     """The command line that runs a program within limits; the program can write below `folder` only.
 
-    The program dies with this process, even on SIGKILL. `sandbox` is the value of SANDBOX: with `required` the program
-    does not start where the kernel cannot isolate it; with `off` it can reach whatever this process can. Raises
-    FileNotFoundError if the program is not on the PATH.
+    `channel` is a file descriptor for the launcher's report (`launcher._launch`), if any. The program dies with this
+    process, even on SIGKILL. `sandbox` is the value of SANDBOX: with `required` the program does not start where the
+    kernel cannot isolate it; with `off` it can reach whatever this process can. Raises FileNotFoundError if the program
+    is not on the PATH.
     """
     path = shutil.which(arguments[0])
     if not path:
         raise FileNotFoundError(errno.ENOENT, "program not found on the PATH", arguments[0])
     program = Path(path).resolve()
-    settings = os.getpid(), limits.cpu_seconds, limits.memory_bytes, limits.file_bytes, sandbox
+    settings = os.getpid(), channel, limits.cpu_seconds, limits.memory_bytes, limits.file_bytes, sandbox
     return [*_LAUNCHER, *map(str, settings), str(folder.resolve()), str(program), *arguments[1:]]
 
 

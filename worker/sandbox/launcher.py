@@ -249,8 +249,18 @@ def _skip_if_unsupported(error: OSError, sandbox: str) -> None:
         raise error
 
 
-def _launch(parent: str, cpu: str, memory: str, size: str, sandbox: str, folder: str, program: str, *rest: str) -> None:
-    """Confine this process and execute the program. Arguments as in `isolation.confined_command`."""
+def _launch(
+    parent: str, channel: str, cpu: str, memory: str, size: str, sandbox: str, folder: str, program: str, *rest: str
+) -> None:
+    """Confine this process and execute the program. Arguments as in `isolation.confined_command`.
+
+    The worker reads on the file descriptor `channel`, which the program does not inherit, whether the launch succeeded:
+    nothing when this process cannot be confined, a dot when it is, and an errno behind that when the program cannot be
+    executed. There is none if `channel` is negative.
+    """
+    descriptor = int(channel)
+    if descriptor >= 0:
+        os.set_inheritable(descriptor, False)
     if sys.platform == "linux":
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != int(parent):
@@ -260,7 +270,17 @@ def _launch(parent: str, cpu: str, memory: str, size: str, sandbox: str, folder:
     if sandbox != "off":
         _isolate(folder, program, sandbox)
     _limit_resources(int(cpu), int(memory), int(size))
-    os.execv(program, (program, *rest))  # noqa: S606
+    _report(descriptor, ".")
+    try:
+        os.execv(program, (program, *rest))  # noqa: S606
+    except OSError as error:
+        _report(descriptor, str(error.errno))
+        raise
+
+
+def _report(channel: int, text: str) -> None:
+    if channel >= 0:
+        os.write(channel, text.encode())
 
 
 def _detect(folder: str, outside: str) -> None:

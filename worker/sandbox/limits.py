@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from worker.errors import JobError, PermanentError, TransientError
+from worker.errors import JobError, PermanentError
+from worker.host_faults import disk_full
 from worker.sandbox.isolation import ProcessLimits
 from worker.sandbox.machine import cores, memory
 
@@ -80,12 +81,12 @@ class JobLimits(NamedTuple):
         return min(self._disk_bytes(folder) - used_bytes(folder), shutil.disk_usage(folder).free)
 
     def disk_error(self, folder: Path, more: int = 0) -> JobError:
-        """The error of a job that needs `more` bytes than there are: permanent if its limit, transient if the disk."""
+        """The error of a job that needs `more` bytes than there are: permanent if its limit, else the host's."""
         limit, used = self._disk_bytes(folder), used_bytes(folder)
         if used + more >= limit:
             message = f"The job's files take {used + more} bytes or more; the limit is {limit}."
             return PermanentError("disk-limit", message)
-        return TransientError("disk-full", "The worker's disk is full.")
+        return disk_full()
 
     def check_size(self, side: str, size: int, folder: Path) -> None:
         """Raise if an object of `size` bytes is too large, or does not fit on the disk. See `disk_error`."""

@@ -2,6 +2,7 @@
 
 import math
 import os
+from contextlib import suppress
 from pathlib import Path
 
 _CGROUP = Path("/sys/fs/cgroup")
@@ -25,3 +26,19 @@ def memory(quota: Path = _CGROUP / "memory.max") -> int:
     except OSError:
         return total
     return min(total, int(granted)) if granted.isdigit() else total
+
+
+def available_memory(folder: Path = _CGROUP, info: Path = Path("/proc/meminfo")) -> int:
+    """Bytes of memory that a new process may get: of the machine, or of the container if it has less left."""
+    free = memory(folder / "memory.max")
+    with suppress(OSError, ValueError, KeyError):
+        free = 1024 * int(_fields(info)["MemAvailable:"])
+    with suppress(OSError, ValueError, KeyError):
+        granted, used = ((folder / f"memory.{name}").read_text() for name in ("max", "current"))
+        free = min(free, int(granted) - int(used) + int(_fields(folder / "memory.stat")["file"]))
+    return free
+
+
+def _fields(file: Path) -> dict[str, str]:
+    """The first two words of each line."""
+    return dict(line.split()[:2] for line in file.read_text().splitlines())

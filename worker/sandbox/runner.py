@@ -1,6 +1,7 @@
 """Runs the programs of one job, and stops them: from another thread, from a signal handler, or at a limit."""
 
 import errno
+import logging
 import os
 import re
 import signal
@@ -15,27 +16,41 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from worker.errors import Interrupted, JobError, PermanentError
+from worker.host_faults import host_error, host_failed, memory_short, program_missing
 from worker.sandbox import isolation
 from worker.sandbox.isolation import ProcessLimits
 from worker.sandbox.limits import JobLimits
 
+_log = logging.getLogger(__name__)
+
 _WATCH_SECONDS = 0.5
+_LAUNCHED = b"."
 _MAX_LINE_LENGTH = 4096
 _LOG_BYTES = 65_536
 _CPU_TOLERANCE_SECONDS = 1.0
 """The kernel enforces CPU seconds with a finer clock than the one it reports them with."""
 _NO_MEMORY = re.compile(
-    r"cannot allocate memory|out of memory|malloc of size|bad_alloc|failed to allocate", re.IGNORECASE
+    r"cannot allocate memory|out of memory|malloc of size|bad_alloc|failed to allocate|^MemoryError$", re.IGNORECASE
 )
+_NO_LIBRARY = re.compile(
+    r"^\S+: (error while loading shared libraries|symbol lookup error): |^\S+: \S+: version \S+ not found \(required by"
+    r"|^Error (loading shared library|relocating) "
+)
+"""The words of the dynamic loaders of glibc and musl, before the program itself begins."""
+_PROBE_BYTES = 1 << 16
 
 
 class _Ended(NamedTuple):
-    """A finished process: exit status (negative for a signal), CPU seconds, end of its log, limit that stopped it."""
+    """A finished process: exit status (negative for a signal), CPU seconds, end of its log, limit that stopped it.
+
+    `launch` is the launcher's report.
+    """
 
     status: int
     cpu_seconds: float
     log: bytes
     error: JobError | None
+    launch: bytes
 
 
 class Runner:
@@ -76,8 +91,8 @@ class Runner:
 
         It may run for `seconds` and write files of up to `file_bytes`. Its standard output goes to the file `output`,
         or line by line to `on_line`, with the seconds since the start. `log` gets the last 64 KiB of its standard
-        error. Raises Interrupted after `stop`; PermanentError for a limit or a special file it leaves; TransientError
-        when the disk is full.
+        error. Raises Interrupted after `stop`; PermanentError for a limit or a special file it leaves; HostError when
+        the program cannot be executed, or the host has no room or no memory for it.
         """
         self.check()
         limits = self.limits.for_process(folder, seconds, file_bytes)
@@ -85,13 +100,17 @@ class Runner:
         self.check()
         if ended.error:
             raise ended.error
+        _raise_if_not_executed(arguments[0], ended)
         try:
             log.write_bytes(ended.log)
+            if ended.status or output:
+                _try_to_write(folder)
         except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            raise self.limits.disk_error(folder) from error
+            if error.errno == errno.ENOSPC:
+                raise self.limits.disk_error(folder) from error
+            raise host_error(error) or error from error
         self._raise_if_limited(ended, limits, folder, log, output)
+        _raise_if_host_failed(arguments[0], ended, last_lines(log, folder))
         _reject_special_files(folder)
         return ended.status
 
@@ -106,16 +125,7 @@ class Runner:
         ended, errors, log = threading.Event(), list[JobError](), bytearray()
         with ExitStack() as stack:
             started = time.monotonic()
-            process = subprocess.Popen(
-                isolation.confined_command(arguments, folder, limits, self._sandbox),
-                cwd=folder,
-                env=isolation.program_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=stack.enter_context(output.open("wb")) if output else subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                errors="replace",
-            )
+            process, channel = self._start(arguments, folder, limits, output, stack)
             watch = threading.Thread(target=self._watch, args=(process, folder, limits, ended, errors), daemon=True)
             listen = threading.Thread(target=_keep_end, args=(process.stderr, log), daemon=True)
             self._running.add(process)
@@ -133,12 +143,40 @@ class Runner:
                 process.kill()
                 process.wait()
                 for thread in (watch, listen):
-                    thread.join()
+                    if thread.ident:  # else the host refused to start it
+                        thread.join()
                 for stream in (process.stdout, process.stderr):
                     if stream:
                         stream.close()
                 self._running.discard(process)
-        return _Ended(status, cpu_seconds, bytes(log), errors[0] if errors else None)
+            return _Ended(status, cpu_seconds, bytes(log), errors[0] if errors else None, channel.read())
+
+    def _start(
+        self, arguments: Sequence[str], folder: Path, limits: ProcessLimits, output: Path | None, stack: ExitStack
+    ) -> tuple["subprocess.Popen[str]", IO[bytes]]:
+        """The launcher's process and its report, which ends when the program begins. Raises HostError."""
+        try:
+            stdout = stack.enter_context(output.open("wb")) if output else subprocess.PIPE
+            reading, writing = os.pipe()
+            channel = stack.enter_context(os.fdopen(reading, "rb"))
+            with os.fdopen(writing, "wb"):
+                command = isolation.confined_command(arguments, folder, limits, self._sandbox, writing)
+                process = subprocess.Popen(
+                    command,
+                    cwd=folder,
+                    env=isolation.program_environment(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=stdout,
+                    stderr=subprocess.PIPE,
+                    pass_fds=(writing,),
+                    text=True,
+                    errors="replace",
+                )
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and error.filename == arguments[0]:
+                raise program_missing(arguments[0], "it is not there, or not executable") from error
+            raise host_error(error) or host_failed(f"it starts no process ({type(error).__name__})") from error
+        return process, channel
 
     def _watch(
         self,
@@ -153,11 +191,17 @@ class Runner:
         while not ended.wait(_WATCH_SECONDS):
             if time.monotonic() > deadline:
                 errors.append(_timeout(limits.seconds))
-            elif self.limits.free_bytes(folder) < 0:
-                errors.append(self.limits.disk_error(folder))
+            else:
+                errors += self._disk_errors(folder)
             if errors:
                 process.kill()
                 return
+
+    def _disk_errors(self, folder: Path) -> list[JobError]:
+        try:
+            return [self.limits.disk_error(folder)] if self.limits.free_bytes(folder) < 0 else []
+        except OSError as error:
+            return [host_error(error) or host_failed("its disk has vanished")]
 
     def _raise_if_limited(
         self, ended: _Ended, limits: ProcessLimits, folder: Path, log: Path, output: Path | None
@@ -176,6 +220,35 @@ class Runner:
         if ended.status and any(_NO_MEMORY.search(line) for line in last_lines(log, folder)):
             message = f"The program exceeded the limit of {limits.memory_bytes} bytes of memory."
             raise PermanentError("memory-limit", message, last_lines(log, folder))
+
+
+def _raise_if_not_executed(program: str, ended: _Ended) -> None:
+    """Raise HostError if the launcher could not confine itself, or not execute the program."""
+    if ended.launch == _LAUNCHED:
+        return
+    _log.error("the launcher of %s failed: %s", program, ended.log.decode(errors="replace"))
+    if not ended.launch:
+        raise memory_short() if ended.status == -signal.SIGKILL else host_failed("its sandbox does not start")
+    number = int(ended.launch.removeprefix(_LAUNCHED))
+    error = host_error(OSError(number, os.strerror(number)))
+    raise error or program_missing(program, os.strerror(number))
+
+
+def _raise_if_host_failed(program: str, ended: _Ended, lines: list[str]) -> None:
+    """Raise HostError if no limit explains the end of a program: the kernel killed it, or it lacks a library."""
+    if ended.status == -signal.SIGKILL:
+        raise memory_short(lines)
+    if ended.status and (missing := next(filter(_NO_LIBRARY.search, lines), "")):
+        raise program_missing(program, missing.partition(": ")[2])
+
+
+def _try_to_write(folder: Path) -> None:
+    """Write to the folder, since programs do not notice that their output is cut off. Raises OSError."""
+    probe = folder / "room"
+    try:
+        probe.write_bytes(bytes(_PROBE_BYTES))
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 def last_lines(log: Path, folder: Path) -> list[str]:
