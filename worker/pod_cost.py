@@ -1,7 +1,8 @@
-"""Lets Kubernetes end idle workers first: the worker annotates its own pod while a job runs.
+"""Lets Kubernetes end idle workers first: the worker marks its own pod while a job runs.
 
 A ReplicaSet that needs fewer pods ends those with the lowest `controller.kubernetes.io/pod-deletion-cost` first. A pod
-without the annotation costs 0. Outside Kubernetes, nothing happens.
+without the annotation costs 0. KEDA counts the pods with the label, so that there are never fewer pods than busy ones,
+even when a job's message is gone. Outside Kubernetes, nothing happens.
 """
 
 import logging
@@ -24,6 +25,8 @@ from worker.settings import Settings
 _log = logging.getLogger(__name__)
 
 ANNOTATION = "controller.kubernetes.io/pod-deletion-cost"
+LABEL = "elastirecord.kubernetes.io/busy"
+"""The spelling of the prefix is that of the first generation, as in the annotations that discovery reads."""
 FOLDER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where the kit mounts the token of the service account and the certificate authority of the Kubernetes API."""
 SETTLE_SECONDS = 10.0
@@ -77,7 +80,7 @@ class PodCost:
 
     @contextmanager
     def busy(self) -> Iterator[None]:
-        """Make the pod costly while a job runs: the longer it has run, the costlier."""
+        """Mark the pod while a job runs: the longer it has run, the costlier."""
         self._set(_HIGHEST - int(time.time() // 60))
         try:
             yield
@@ -136,9 +139,9 @@ class PodCost:
             self._next_try = time.monotonic() + self._pause
 
     def _patch(self, cost: int | None) -> None:
-        """Set the annotation, or remove it. Raises _Failure."""
-        value = None if cost is None else str(cost)
-        body = msgspec.json.encode({"metadata": {"annotations": {ANNOTATION: value}}})
+        """Set the annotation and the label, or remove them. Raises _Failure."""
+        annotation, label = (None, None) if cost is None else (str(cost), "true")
+        body = msgspec.json.encode({"metadata": {"annotations": {ANNOTATION: annotation}, "labels": {LABEL: label}}})
         try:
             # Kubernetes replaces both files from time to time. Requests are rare, so each reads them anew.
             headers = {

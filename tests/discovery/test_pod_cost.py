@@ -15,7 +15,7 @@ import urllib3
 
 from tests.e2e.conftest import wait_for
 from tests.fakes.kubernetes import Api, Step, closed_port, hang, status, trickle, vanish
-from tests.fakes.pods import COST, NAMESPACE, Pods, cost, pod
+from tests.fakes.pods import BUSY, COST, NAMESPACE, Pods, cost, pod
 from tests.kit.manifests import KIT, objects
 from worker import pod_cost
 from worker.pod_cost import PodCost
@@ -67,14 +67,15 @@ def costs(api: Api) -> list[str | None]:
 
 def test_the_pod_is_costly_while_a_job_runs_and_free_when_idle(api: Api, pods: Pods, follow: Follow) -> None:
     worker = follow(settings(api.server_port))
-    before = dict(pods.pods["worker-1"]["metadata"]["annotations"])
+    before = pods.pods["worker-1"]
     with worker.busy():
         wait_for(lambda: cost(pods.pods["worker-1"]) > 0, "the cost")
+        assert pods.pods["worker-1"]["metadata"]["labels"][BUSY] == "true"
     wait_for(lambda: costs(api)[-1] is None and len(costs(api)) == 2, "the end of the cost")
-    wait_for(lambda: pods.pods["worker-1"]["metadata"]["annotations"] == before, "the annotations of before")
+    wait_for(lambda: pods.pods["worker-1"] == before, "the pod of before")
 
 
-def test_the_request_carries_the_token_of_the_pod_and_changes_one_annotation(
+def test_the_request_carries_the_token_of_the_pod_and_changes_an_annotation_and_a_label(
     api: Api, pods: Pods, follow: Follow
 ) -> None:
     token = (pod_cost.FOLDER / "token").read_text()
@@ -84,7 +85,8 @@ def test_the_request_carries_the_token_of_the_pod_and_changes_one_annotation(
     (seen,) = api.seen
     assert seen.path == f"/api/v1/namespaces/{NAMESPACE}/pods/worker-1"
     assert seen.headers["Authorization"] == f"Bearer {token}"
-    assert json.loads(seen.body) == {"metadata": {"annotations": {COST: costs(api)[0]}}}
+    changed = {"annotations": {COST: costs(api)[0]}, "labels": {BUSY: "true" if costs(api)[0] else None}}
+    assert json.loads(seen.body) == {"metadata": changed}
 
 
 def test_short_jobs_cause_no_request(api: Api, pods: Pods, follow: Follow) -> None:

@@ -18,8 +18,8 @@ from local.place import TOOLS
 from tests.conftest import ROOT
 from tests.e2e.conftest import wait_for
 from tests.fakes.kubernetes import Api
-from tests.fakes.pods import COST, NAMESPACE, Json, Pods, cost, first_to_end, pod
-from tests.kit.manifests import KIT, objects
+from tests.fakes.pods import COST, NAMESPACE, Json, Pods, cost, first_to_end, pod, selected
+from tests.kit.manifests import KIT, objects, worker
 from tests.support import embedded_aws
 
 NAMES = ("worker-1", "worker-2", "worker-3")
@@ -156,6 +156,10 @@ def test_the_busy_one_of_three_workers_outlives_a_scale_down(stage: Stage) -> No
     stage.run_long_job()
     busy = stage.events("JobStart")[-1]["podName"]
     wait_for(lambda: cost(pods[busy]), "the deletion cost of the busy pod")
+    # KEDA would count the busy pod even if its job had no message any more.
+    trigger = worker("cpu", "ScaledObject")["spec"]["triggers"][1]["metadata"]
+    assert selected(list(pods.values()), trigger["podSelector"]) == [busy]
+
     # By all that Kubernetes compares after the cost, the busy pod would be the first to end.
     pods[busy] = pod(busy, pods[busy]["spec"]["nodeName"], restarts=5, age=10) | {"metadata": pods[busy]["metadata"]}
     free = [pod(name) | {"status": one["status"], "spec": one["spec"]} for name, one in pods.items()]

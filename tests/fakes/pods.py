@@ -24,12 +24,19 @@ Json = dict[str, Any]
 
 NAMESPACE = "elasticrecode"
 COST = "controller.kubernetes.io/pod-deletion-cost"
+BUSY = "elastirecord.kubernetes.io/busy"
 _PHASES = ("Pending", "Unknown", "Running")
 
 
 def cost(pod: Json) -> int:
     """A pod's deletion cost."""
     return int((pod["metadata"].get("annotations") or {}).get(COST, "0"))
+
+
+def selected(pods: list[Json], selector: str) -> list[str]:
+    """The names of the pods that a label selector selects."""
+    wanted = dict(term.split("=") for term in selector.split(","))
+    return [one["metadata"]["name"] for one in pods if wanted.items() <= (one["metadata"].get("labels") or {}).items()]
 
 
 def pod(name: str, node: str = "", phase: str = "Running", restarts: int = 0, age: float = 3600.0) -> Json:

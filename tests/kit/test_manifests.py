@@ -14,6 +14,7 @@ from elasticrecode.workers import deployments
 from infra import options
 from tests.conftest import ROOT
 from tests.kit.manifests import CONTEXT, KIT, WORKERS, Json, Kind, files, leaves, objects, rendered, settings, worker
+from worker import pod_cost
 from worker.settings import Settings
 
 KUBERNETES = ("1.30", "1.33", "1.37")
@@ -204,7 +205,7 @@ def test_keda_scales_a_worker_from_zero_by_its_own_queue(kind: str) -> None:
     spec = scaled["spec"]
     assert spec["scaleTargetRef"] == {"name": deployment["metadata"]["name"]}
     assert (spec["minReplicaCount"], spec["maxReplicaCount"] > 0) == (0, True)
-    (trigger,) = spec["triggers"]
+    trigger, busy = spec["triggers"]
     assert trigger["type"] == "aws-sqs-queue"
     queue = f"https://sqs.{values['region']}.amazonaws.com/{values['account']}/{WORKERS[kind].queue}"
     assert trigger["metadata"] == {
@@ -215,6 +216,11 @@ def test_keda_scales_a_worker_from_zero_by_its_own_queue(kind: str) -> None:
         "scaleOnInFlight": "true",
     }
     (authentication,) = (item for item in objects(KIT / "identity.yaml") if item["kind"] == "TriggerAuthentication")
+    app = deployment["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/name"]
+    assert busy == {
+        "type": "kubernetes-workload",
+        "metadata": {"podSelector": f"app.kubernetes.io/name={app},{pod_cost.LABEL}=true", "value": "1"},
+    }
     assert trigger["authenticationRef"] == {"name": authentication["metadata"]["name"]}
     assert authentication["metadata"]["namespace"] == scaled["metadata"]["namespace"]
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from local.cluster import merged
-from tests.fakes.pods import COST, NAMESPACE, Admission, pod, user_name
+from tests.fakes.pods import BUSY, COST, NAMESPACE, Admission, pod, user_name
 from tests.kit.manifests import KIT, WORKERS, Json, objects, rendered, settings, worker
 from worker import pod_cost
 
@@ -35,7 +35,7 @@ def metadata(**fields: Any) -> Json:
 COSTLY = metadata(annotations={COST: "2117650000"})
 
 
-def test_a_worker_may_set_change_and_remove_the_cost_of_its_pod() -> None:
+def test_a_worker_may_set_change_and_remove_the_cost_of_its_pod_and_the_label() -> None:
     free = pod("worker-1", "node-1")
     costly = merged(copy.deepcopy(free), COSTLY)
     bare = merged(copy.deepcopy(free), metadata(annotations=None))
@@ -43,6 +43,7 @@ def test_a_worker_may_set_change_and_remove_the_cost_of_its_pod() -> None:
     for old in (free, costly, bare):
         for value in ("1", None):
             assert refusal(metadata(annotations={COST: value}), old) == ""
+            assert refusal(metadata(annotations={COST: value}, labels={BUSY: value}), old) == ""
     assert refusal(metadata(annotations=None), merged(bare, COSTLY)) == "", "the last annotation goes with its map"
 
 
@@ -63,8 +64,19 @@ def test_a_worker_may_change_no_other_annotation(change: Json) -> None:
     "change",
     [
         metadata(labels={"app.kubernetes.io/name": "other"}),
-        metadata(labels={"other": "1"}),
+        metadata(labels={"app.kubernetes.io/name": None}),
+        metadata(labels={"other": "1", BUSY: "true"}),
         metadata(labels=None),
+    ],
+)
+def test_a_worker_may_change_no_other_label(change: Json) -> None:
+    assert "no label but" in refusal(change)
+    assert "no label but" in refusal(merged(copy.deepcopy(change), COSTLY))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
         metadata(finalizers=["mine/forever"]),
         metadata(ownerReferences=[]),
         metadata(ownerReferences=None),
