@@ -16,7 +16,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from benchmarks.prices import PRICES, begun, entry, written
+from benchmarks.prices import INDEXES, PRICES, begun, entry, written
 from elasticrecode.aws.clients import batched
 from elasticrecode.contract import tables
 from elasticrecode.jobs.events import Action
@@ -50,7 +50,6 @@ _LAG = 10_000
 """Jobs that wait for a worker."""
 DISORDER = 2_000
 """Jobs that workers have in hand, any of which may move next."""
-_INDEXES = {tables.USER_INDEX: (tables.USER_KEYS, tables.USER_PROJECTION), tables.DUE_INDEX: (tables.DUE_KEYS, ())}
 TABLE = "table"
 _KEY_BYTES = 1024
 LONGEST = "longest keys"
@@ -250,7 +249,7 @@ class Course:
 
 def _units(record: Item) -> dict[str, int]:
     """Write units of a new job's record, by table and index."""
-    return {TABLE: begun(record)} | {index: begun(entry(record, *shown)) for index, shown in _INDEXES.items()}
+    return {TABLE: begun(record)} | {index: begun(entry(record, *shown)) for index, shown in INDEXES.items()}
 
 
 def _moved(item: Item, action: str, attempt: int | None, details: dict[str, str | int]) -> Item:

@@ -18,10 +18,12 @@ PRICES = {
     "get": 0.40,
 }
 """US dollars a million, us-east-1, on demand, arm64."""
-_INDEXES: tuple[tuple[tuple[str, str], tuple[str, ...]], ...] = (
-    (tables.USER_KEYS, tables.USER_PROJECTION),
-    (tables.DUE_KEYS, ()),
-)
+INDEXES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    tables.USER_INDEX: (tables.USER_KEYS, tables.USER_PROJECTION),
+    tables.STATE_INDEX: (tables.STATE_KEYS, tables.STATE_PROJECTION),
+    tables.DUE_INDEX: (tables.DUE_KEYS, ()),
+}
+"""Index of the jobs table → its keys, and the other attributes that it shows."""
 
 
 def written(old: Item, new: Item) -> int:
@@ -30,7 +32,7 @@ def written(old: Item, new: Item) -> int:
     An entry whose keys change is deleted and put.
     """
     units = max(begun(old), begun(new))
-    for keys, projected in _INDEXES:
+    for keys, projected in INDEXES.values():
         before, after = (entry(item, keys, projected) for item in (old, new))
         if before != after:
             moved = any(before.get(key) != after.get(key) for key in keys)
@@ -38,7 +40,7 @@ def written(old: Item, new: Item) -> int:
     return units
 
 
-def entry(item: Item, keys: tuple[str, str], projected: Sequence[str]) -> Item:
+def entry(item: Item, keys: Sequence[str], projected: Sequence[str]) -> Item:
     """What of an item shows in an index."""
     if not all(key in item for key in keys):
         return {}

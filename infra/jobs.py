@@ -45,8 +45,11 @@ class Jobs:
         self._storage.jobs.grant(logs, "dynamodb:Query", "dynamodb:BatchGetItem")
         for function in (jobs, logs):
             self._storage.jobs.let_query(function, tables.USER_INDEX)
+        self._storage.jobs.let_query(jobs, tables.STATE_INDEX)
         self._storage.registry.grant(jobs, "dynamodb:Query")
-        self._storage.batches.grant(jobs, "dynamodb:GetItem", "dynamodb:Query")
+        self._storage.batches.grant(
+            jobs, "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"
+        )
         self._storage.let_count(jobs)
         return {"jobs": jobs, "logs": logs}
 

@@ -23,6 +23,9 @@ from elasticrecode.contract.tables import (
     JOBS_KEYS,
     RATES_KEYS,
     REGISTRY_KEYS,
+    STATE_INDEX,
+    STATE_KEYS,
+    STATE_PROJECTION,
     TTL,
     USER_INDEX,
     USER_KEYS,
@@ -127,6 +130,13 @@ class Storage(Construct):
             sort_key=_string(USER_KEYS[1]),
             projection_type=dynamodb.ProjectionType.INCLUDE,
             non_key_attributes=list(USER_PROJECTION),
+        )
+        self.jobs.add_global_secondary_index(
+            index_name=STATE_INDEX,
+            partition_keys=list(map(_string, STATE_KEYS[:-1])),
+            sort_key=_string(STATE_KEYS[-1]),
+            projection_type=dynamodb.ProjectionType.INCLUDE,
+            non_key_attributes=list(STATE_PROJECTION),
         )
         self.jobs.add_global_secondary_index(
             index_name=DUE_INDEX,

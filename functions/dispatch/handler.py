@@ -11,25 +11,19 @@ and every few seconds how many wait. Routing uses these figures.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import msgspec
-
-from elasticrecode import ids
 from elasticrecode.aws.dynamodb import Item
 from elasticrecode.aws.sqs import Message, Sender
-from elasticrecode.batches.counting import Change
+from elasticrecode.batches.counting import change_of
 from elasticrecode.batches.messages import TallyMessage
 from elasticrecode.clock import now_ms
 from elasticrecode.contract.settings import DispatchSettings
 from elasticrecode.errors import Unavailable
 from elasticrecode.jobs import streams
-from elasticrecode.jobs.events import Failure
 from elasticrecode.jobs.store import JobsTable
 from elasticrecode.log import logger
 from elasticrecode.runtime import compose
 from elasticrecode.workers.loads import LoadMeter
 from elasticrecode.workers.registry import Registry
-
-_CODE_LENGTH = 64
 
 
 class Dispatcher:
@@ -84,18 +78,10 @@ def _tallies(changes: Iterable[Mapping[str, Any]]) -> list[TallyMessage]:
     tallies: dict[str, TallyMessage] = {}
     for change in changes:
         image, before = change["NewImage"], change.get("OldImage")
-        moves = _moves(image)
-        if "batchID" in image and (before is None or _moves(before) != moves):
+        if "batchID" in image and (before is None or before.get("moves") != image.get("moves")):
             batch_id = image["batchID"]["S"]
-            failure = msgspec.json.decode(image["failure"]["S"], type=Failure).code if "failure" in image else ""
-            moved = Change(ids.position(image["jobID"]["S"]), moves, image["state"]["S"], failure[:_CODE_LENGTH])
-            tallies.setdefault(batch_id, TallyMessage(batch_id)).changes.append(moved)
+            tallies.setdefault(batch_id, TallyMessage(batch_id)).changes.append(change_of(image))
     return list(tallies.values())
-
-
-def _moves(image: Item) -> int:
-    """How often a job has moved; 0 for a new one."""
-    return int(image["moves"]["N"]) if "moves" in image else 0
 
 
 def _message(image: Item, url: str) -> Message:

@@ -1,10 +1,10 @@
 """The requests about stored jobs: status, list, cancel, retry."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from functools import partial
-from itertools import chain, islice
+from heapq import merge
+from itertools import chain, groupby
 from typing import TypeVar, get_args
 
 import msgspec
@@ -15,6 +15,8 @@ from elasticrecode.access.callers import ANYBODY, Caller
 from elasticrecode.access.rates import Rates
 from elasticrecode.api import http
 from elasticrecode.aws.clients import side_by_side
+from elasticrecode.batches.counting import Change, change_of
+from elasticrecode.batches.progress import StoredBatch
 from elasticrecode.batches.store import BatchesTable
 from elasticrecode.batches.survey import JOBS_LIMIT
 from elasticrecode.clock import now_ms
@@ -26,8 +28,8 @@ from elasticrecode.jobs.answers import Retried
 from elasticrecode.jobs.events import Action
 from elasticrecode.jobs.formats import FORMATS
 from elasticrecode.jobs.job import Job, Kind
-from elasticrecode.jobs.lifecycle import ENDED, STATES, State
-from elasticrecode.jobs.pages import RECORDS_READ, JobLists
+from elasticrecode.jobs.lifecycle import ENDED, STATES
+from elasticrecode.jobs.pages import Filter, JobLists
 from elasticrecode.jobs.placement import Choice, wanted
 from elasticrecode.jobs.record import JobRecord
 from elasticrecode.jobs.requests import RetryRequest
@@ -51,9 +53,9 @@ class JobHandler:
 
     def __init__(self, settings: JobsSettings) -> None:
         self._jobs, self._lists = JobsTable(settings.jobs_table), JobLists(settings.jobs_table)
-        self._batches = BatchesTable(settings.batches_table)
-        self._registry = Registry(settings.registry_table, settings.queues)
         self._retention_seconds = settings.retention_days * 86_400
+        self._batches = BatchesTable(settings.batches_table, self._retention_seconds)
+        self._registry = Registry(settings.registry_table, settings.queues)
 
     def status(self, request: http.Request) -> http.Response:
         """A job's record."""
@@ -69,14 +71,11 @@ class JobHandler:
             raise BadParameter(f"userID is required{beside}: jobs are listed for one user. Add userID to the query.")
         limit, after = request.page(cursor=ids.JOB) if batch_id else request.page()
         request.caller.act_for(user_id)
-        state = _choice(request, "state", STATES)
-        matches = partial(
-            _matches, {"userID": user_id, "state": state, "kind": _choice(request, "kind", get_args(Kind))}
-        )
+        wanted = Filter(user_id, _choice(request, "state", STATES), _choice(request, "kind", get_args(Kind)))
         if not batch_id:
-            records, after = self._lists.records(user_id, limit, after, matches)
-        elif self._owns_batch(user_id, batch_id):
-            records, after = self._lists.records_among(self._of_batch(batch_id, state, after), limit, matches)
+            records, after = self._lists.records(wanted, limit, after)
+        elif stored := self._batch(user_id, batch_id):
+            records, after = self._lists.records_among(wanted, limit, self._of_batch(stored, wanted, after))
         else:
             return http.Response([])
         return http.Response(records, headers=request.next_link(after))
@@ -97,47 +96,59 @@ class JobHandler:
         if not self._change(Action.JOB_RETRIED, record, choice):
             state = self._existing(record.jobID).state
             raise Refused(f"Only failed and cancelled jobs can be retried; the job is {state}.")
+        self._reopen_batches([record.jobID])
         return http.Response(self._existing(record.jobID), 202)
 
     def retry_failed(self, request: http.Request) -> http.Response:
         """Run the failed jobs of a user, or of a batch, again, as many as _RETRY_SECONDS allow; their number."""
         body = _retry_request.read(Body(request.body(_BODY_LIMIT)))
         request.caller.act_for(body.userID)
-        matches = partial(_matches, {"userID": body.userID, "state": "failed"})
-        if body.batchID and not self._owns_batch(body.userID, body.batchID):
+        wanted = Filter(body.userID, "failed")
+        stored = self._batch(body.userID, body.batchID) if body.batchID else None
+        if body.batchID and not stored:
             raise NotFound(f"There is no batch {body.batchID} of this user, or its retention has ended.")
         until, retried, after = time.monotonic() + _RETRY_SECONDS, 0, ""
         while True:
-            if body.batchID:
-                job_ids = self._of_batch(body.batchID, "failed", after)
-                failed, after = self._lists.records_among(job_ids, _RETRY_PAGE, matches)
+            if stored:
+                job_ids = self._of_batch(stored, wanted, after)
+                failed, after = self._lists.records_among(wanted, _RETRY_PAGE, job_ids)
             else:
-                failed, after = self._lists.records(body.userID, _RETRY_PAGE, after, matches)
+                failed, after = self._lists.records(wanted, _RETRY_PAGE, after)
             retried += self._retry_all(failed)
             if not after or time.monotonic() > until:
                 break
         return http.Response(Retried(retried, True if after else UNSET), 202)
 
-    def _owns_batch(self, user_id: str, batch_id: str) -> bool:
-        """Whether the batch exists and is this user's; other users learn nothing about it."""
+    def _batch(self, user_id: str, batch_id: str) -> StoredBatch | None:
+        """A user's batch; None where there is none, or it is another user's."""
         stored = self._batches.get(batch_id)
-        return stored is not None and stored.batch.userID == user_id
+        return stored if stored and stored.batch.userID == user_id else None
 
-    def _of_batch(self, batch_id: str, state: State | None, after: str) -> list[str]:
-        """Job ids of a batch, the last ones first, behind `after`; with a state, the ids that the batch counts in it.
+    def _of_batch(self, stored: StoredBatch, wanted: Filter, after: str) -> Iterator[str]:
+        """Ids of a batch's jobs that may match, the last ones first, behind `after`.
 
-        One more than a page reads, which shows whether there is a next page.
+        Once a batch is expanded, it has a job at each position. Before, and with a state, those jobs are read that the
+        strips have counted, and the newest of the index `state`: the strips are a few seconds behind.
         """
-        end = ids.position(after) if after else JOBS_LIMIT
-        positions = (
-            position
-            for strip in reversed(self._batches.strips(batch_id))
-            for position in sorted(
-                chain.from_iterable(map(strip.positions, [state] if state else STATES)), reverse=True
+        batch, end = stored.batch, ids.position(after) if after else JOBS_LIMIT
+        kind = batch.job(0, batch.output).kind
+        if wanted.kind not in (None, kind):
+            return iter(())
+        wanted = wanted._replace(kind=kind)
+        positions: Iterator[int]
+        if not wanted.state and stored.state in ("running", "finished"):
+            positions = iter(range(min(end, stored.total or 0) - 1, -1, -1))
+        else:
+            newest = (job_id for job_id in self._lists.newest(wanted) if ids.batch_of(job_id) == batch.batchID)
+            positions = merge(
+                self._counted(batch.batchID, wanted), sorted(map(ids.position, newest), reverse=True), reverse=True
             )
-            if position < end
-        )
-        return [ids.job_id(batch_id, position) for position in islice(positions, RECORDS_READ + 1)]
+        return (ids.job_id(batch.batchID, position) for position, _ in groupby(positions) if position < end)
+
+    def _counted(self, batch_id: str, wanted: Filter) -> Iterator[int]:
+        """The positions of the jobs that the strips have counted in the states of a filter, in descending order."""
+        for strip in reversed(self._batches.strips(batch_id)):
+            yield from sorted(chain.from_iterable(map(strip.positions, wanted.stored_states)), reverse=True)
 
     def _own(self, request: http.Request) -> JobRecord:
         """The record of the requested job. Raises NotFound unless the caller is its user or an operator."""
@@ -160,7 +171,19 @@ class JobHandler:
         for record in records:
             with suppress(Refused, KeyError):
                 planned.append((record, self._choose(jobs[record.jobID])))
-        return sum(side_by_side(lambda each: self._change(Action.JOB_RETRIED, *each), planned))
+        moved = side_by_side(lambda each: self._change(Action.JOB_RETRIED, *each), planned)
+        self._reopen_batches([record.jobID for (record, _), has_moved in zip(planned, moved, strict=True) if has_moved])
+        return sum(moved)
+
+    def _reopen_batches(self, job_ids: Sequence[str]) -> None:
+        """Count retried jobs in their batches, which have not finished until these jobs have ended again.
+
+        `tally` does the same a little later, so nothing is lost where this is cut off.
+        """
+        changes: dict[str, list[Change]] = {}
+        for record in self._jobs.moves(job_id for job_id in job_ids if ids.batch_of(job_id)):
+            changes.setdefault(record["batchID"]["S"], []).append(change_of(record))
+        side_by_side(lambda each: self._batches.recount(*each), list(changes.items()))
 
     def _choose(self, job: Raw) -> Choice:
         (choice,) = self._registry.choose([wanted(msgspec.json.decode(job, type=Job))])
@@ -177,10 +200,6 @@ def _choice(request: http.Request, name: str, choices: tuple[C, ...]) -> C | Non
         if choice == value:
             return choice
     raise BadParameter(f"{name} must be one of {', '.join(choices)}, not {value[:40]!r}.")
-
-
-def _matches(wanted: Mapping[str, str | None], record: JobRecord) -> bool:
-    return all(value is None or getattr(record, name) == value for name, value in wanted.items())
 
 
 def build(settings: JobsSettings) -> http.LambdaHandler:

@@ -4,15 +4,16 @@ Counting a change twice, late or in another order has the same result. The end o
 missed but a state that is checked: whenever all jobs of a strip have ended, and whenever `survey` or `expand` ask.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from itertools import groupby
+import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 from msgspec import Raw, structs
 
+from elasticrecode.aws.clients import pauses
+from elasticrecode.aws.dynamodb import refused
 from elasticrecode.aws.sqs import failed_items
-from elasticrecode.batches import counting
 from elasticrecode.batches.counting import Change, Strip
 from elasticrecode.batches.messages import TallyMessage
 from elasticrecode.batches.progress import JobCounts, StoredBatch, add_sample, batch_summary, has_ended, is_sample_due
@@ -53,27 +54,32 @@ class BatchCounter:
 
     def count(self, batch_id: str, changes: Iterable[Change]) -> None:
         """Merge changes into the strips of a batch, and end the batch, reopen it or take a sample where due."""
-        strips = [self._table.count(batch_id, number, some) for number, some in _by_strip(changes)]
-        stored = self._table.get(batch_id)
-        if not stored:
-            return
+        strips = self._table.count_all(batch_id, changes)
         may_have_ended = not (strips and all(map(_has_open_jobs, strips)))
-        now = now_ms()
+        for pause in pauses():
+            stored = self._table.get(batch_id)
+            if not stored or self._bring_on(stored, may_have_ended, now_ms()):
+                return
+            time.sleep(pause)
+        raise refused("ending the batch")
+
+    def _bring_on(self, stored: StoredBatch, may_have_ended: bool, now: int) -> bool:
+        """End a batch, reopen it or take a sample where due. False where the batch has changed since it was read."""
         if stored.endedMs:
-            counts = self._table.counts(batch_id)
-            if counts.moves > stored.moves:  # a job was retried since the batch ended
-                self._table.reopen(stored)
-                self._end_or_sample(structs.replace(stored, endedMs=None), counts, now)
-        elif may_have_ended or is_sample_due(stored, now):
-            self._end_or_sample(stored, self._table.counts(batch_id), now)
-
-    def _end_or_sample(self, stored: StoredBatch, counts: JobCounts, now: int) -> None:
+            if self._table.counts(stored.batch.batchID).moves <= stored.moves:
+                return True
+            self._table.reopen(stored)  # a job was retried since the batch ended, and may have ended again
+            return False
+        if not (may_have_ended or is_sample_due(stored, now)):
+            return True
+        counts = self._table.counts(stored.batch.batchID)
         if has_ended(stored, counts):
-            self._end(stored, counts, now)
-        elif is_sample_due(stored, now):
+            return self._end(stored, counts, now)
+        if is_sample_due(stored, now):
             self._table.sample(stored.batch.batchID, add_sample(stored, counts, now))
+        return True
 
-    def _end(self, stored: StoredBatch, counts: JobCounts, now: int) -> None:
+    def _end(self, stored: StoredBatch, counts: JobCounts, now: int) -> bool:
         batch = stored.batch
         summary = batch_summary(structs.replace(stored, endedMs=now), counts)
         event = structs.replace(
@@ -85,15 +91,10 @@ class BatchCounter:
             error=stored.failure or msgspec.UNSET,
         )
         put = put_of(self._settings.jobs_table, event, self._settings.event_retention_seconds)
-        if self._table.end(stored, counts, now, put):
-            logger.info("batch ended", extra={"batch": batch.batchID, **counts.states})
-
-
-def _by_strip(changes: Iterable[Change]) -> Iterator[tuple[int, list[Change]]]:
-    """Changes grouped by the number of their strip."""
-    ordered = sorted(changes, key=lambda change: change.position)
-    for number, some in groupby(ordered, key=lambda change: change.position // counting.STRIP_SIZE):
-        yield number, list(some)
+        if not self._table.end(stored, counts, now, put):
+            return False
+        logger.info("batch ended", extra={"batch": batch.batchID, **counts.states})
+        return True
 
 
 def _has_open_jobs(strip: Strip) -> bool:

@@ -376,12 +376,25 @@ class World:
     def retry(self) -> None:
         for job_id in self.any_of({i for i, item in self.records.items() if item["state"]["S"] in ENDED}, 1):
             self.retried.add(job_id)
-            self.ask(self.stack.jobs, routes.RETRY, parameters={"jobID": job_id})
+            answer = self.ask(self.stack.jobs, routes.RETRY, parameters={"jobID": job_id})
+            if answer and answer.status == 202:
+                self.check_open(ids.batch_of(job_id) or "")
 
     def retry_batch(self) -> None:
         for batch_id in self.any_of({batch.id for batch in self.batches}, 1):
             self.retried_batches.add(batch_id)
-            self.ask(self.stack.jobs, routes.RETRY_FAILED, {"userID": _USER, "batchID": batch_id})
+            if self.ask(self.stack.jobs, routes.RETRY_FAILED, {"userID": _USER, "batchID": batch_id}):
+                self.check_open(batch_id)
+
+    def check_open(self, batch_id: str) -> None:
+        """Check that a batch whose retry was answered has not finished, unless all its jobs have ended again."""
+        others = self.counts["at once"]
+        answer = self.ask(self.stack.batch, routes.BATCH, parameters={"batchID": batch_id})
+        if answer and answer.status == 200 and self.counts["at once"] == others:
+            self.read_all()
+            left = [job_id for job_id in self.open() if ids.batch_of(job_id) == batch_id]
+            assert answer.body["state"] != "finished" or not left, f"{batch_id} has finished without {left}"
+            self.counts["batches shown after a retry"] += bool(left)
 
     def cancel(self) -> None:
         for job_id in self.any_of(self.open(), 1):
@@ -411,6 +424,9 @@ class World:
                 assert answer.status == 200
                 assert answer.body["total"] is None or sum(map(answer.body.get, STATES)) <= answer.body["total"]
                 assert answer.body["progress"]["percent"] <= 100
+                if answer.body["state"] == "running":
+                    jobs = self.ask(self.stack.jobs, routes.JOBS, query={"userID": _USER, "batchID": batch_id})
+                    assert jobs is None or jobs.body, f"{batch_id} runs without jobs"
 
     def wait(self) -> None:
         self.clock.ahead += self.rng.choice((0.1, 1, 10, _PAGE_SECONDS))

@@ -27,8 +27,10 @@ _TWICE = 0.01
 _WRONG_COUNT = 0.05
 _LISTED = 10
 _KEYS = re.compile(
-    r"\S+ = (:\w+)(?: AND \S+ (<|<=|>|>=|BETWEEN) (:\w+)(?: AND (:\w+))?| AND begins_with\(\S+, (:\w+)\))?"
+    r"(\S+ = :\w+(?: AND \S+ = :\w+)*)"
+    r"(?: AND \S+ (<|<=|>|>=|BETWEEN) (:\w+)(?: AND (:\w+))?| AND begins_with\(\S+, (:\w+)\))?"
 )
+_EQUAL = re.compile(r"(\S+) = (:\w+)")
 _LAST = chr(0x10FFFF)
 _OPERAND = re.compile(r'(?<!["\w#:])(?!(?:and|or|in|not|exists)\b)[#:]?[a-zA-Z]\w*')
 
@@ -95,10 +97,10 @@ def updated(item: Item, request: dict[str, Any]) -> Item:
 class Table:
     """Items by their keys, indexes over them, and the stream of what changed."""
 
-    def __init__(self, keys: Keys, indexes: dict[str, Keys]) -> None:
+    def __init__(self, keys: Keys, indexes: dict[str, tuple[str, ...]]) -> None:
         self.keys, self.indexes = keys, indexes
         self.items: dict[Keys, Item] = {}
-        self.partitions: dict[tuple[str | None, str], list[tuple[Any, Keys]]] = {}
+        self.partitions: dict[tuple[str | None, ...], list[tuple[Any, Keys]]] = {}
         """Of the table and its indexes: the items in the order of their sort keys."""
         self.stream: list[dict[str, Any]] = []
 
@@ -110,12 +112,13 @@ class Table:
     def put(self, item: Item | None, key: Keys) -> None:
         """Store an item, or delete what is there."""
         old = self.items.pop(key, None)
-        for name, (hash_, range_) in ((None, self.keys), *self.indexes.items()):
-            if old and hash_ in old and range_ in old:
-                inside = self.partitions[name, old[hash_]["S"]]
+        for name, (*hashes, range_) in ((None, self.keys), *self.indexes.items()):
+            if old and all(key in old for key in (*hashes, range_)):
+                inside = self.partitions[name, *(old[hash_]["S"] for hash_ in hashes)]
                 del inside[bisect_left(inside, (_value(old[range_]), key))]
-            if item and hash_ in item and range_ in item:
-                insort(self.partitions.setdefault((name, item[hash_]["S"]), []), (_value(item[range_]), key))
+            if item and all(key in item for key in (*hashes, range_)):
+                partition = (name, *(item[hash_]["S"] for hash_ in hashes))
+                insort(self.partitions.setdefault(partition, []), (_value(item[range_]), key))
         if item:
             self.items[key] = item
         if old != item and item:
@@ -137,11 +140,12 @@ class Table:
     def query(self, asked: dict[str, Any]) -> dict[str, Any]:
         """A page of a partition."""
         index = asked.get("IndexName")
-        hash_, range_ = self.indexes[index] if index else self.keys
+        *hashes, range_ = self.indexes[index] if index else self.keys
         names, values = asked.get("ExpressionAttributeNames", {}), asked["ExpressionAttributeValues"]
         found = _KEYS.fullmatch(asked["KeyConditionExpression"])
         assert found
-        inside = self.partitions.get((index, values[found[1]]["S"]), [])
+        equal = {names.get(word, word): values[value]["S"] for word, value in _EQUAL.findall(found[1])}
+        inside = self.partitions.get((index, *(equal[hash_] for hash_ in hashes)), [])
         low, high = 0, len(inside)
         if comparison := found[2]:
             operand = _value(values[found[3]])
@@ -164,7 +168,7 @@ class Table:
             "Items": [item for item in page if not condition or holds(condition, item, names, values)]
         }
         if len(rows) > limit:
-            answer["LastEvaluatedKey"] = {name: page[-1][name] for name in {*self.keys, hash_, range_}}
+            answer["LastEvaluatedKey"] = {name: page[-1][name] for name in {*self.keys, *hashes, range_}}
         return answer
 
 

@@ -20,6 +20,8 @@ from elasticrecode.contract.tables import (
     FEED_KEYS,
     JOBS_KEYS,
     REGISTRY_KEYS,
+    STATE_INDEX,
+    STATE_KEYS,
     USER_INDEX,
     USER_KEYS,
 )
@@ -41,7 +43,7 @@ class Stack:
     def __init__(self, user_prefixes: settings.UserPrefixes | None = None) -> None:
         self.dynamodb = boto3.client("dynamodb")
         self.sqs = boto3.client("sqs")
-        jobs_indexes = {USER_INDEX: USER_KEYS, DUE_INDEX: DUE_KEYS}
+        jobs_indexes = {USER_INDEX: USER_KEYS, STATE_INDEX: STATE_KEYS, DUE_INDEX: DUE_KEYS}
         streamed = {
             "jobs": self._table("jobs", JOBS_KEYS, jobs_indexes),
             "feed": self._table("feed", FEED_KEYS, {}),
@@ -141,7 +143,7 @@ class Stack:
             last = records[-1]["dynamodb"]["SequenceNumber"]
             behind |= {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": last}
 
-    def _table(self, name: str, keys: tuple[str, str], indexes: dict[str, tuple[str, str]]) -> str:
+    def _table(self, name: str, keys: tuple[str, str], indexes: Mapping[str, tuple[str, ...]]) -> str:
         numbers = {DUE_KEYS[1], FEED_KEYS[1], ENDING_KEYS[1]}
         attributes = {key for pair in (keys, *indexes.values()) for key in pair}
         extra: dict[str, Any] = {}
@@ -163,8 +165,9 @@ class Stack:
         return made["TableDescription"]["LatestStreamArn"]
 
 
-def _schema(keys: tuple[str, str]) -> Any:
-    return [{"AttributeName": key, "KeyType": kind} for key, kind in zip(keys, ("HASH", "RANGE"), strict=True)]
+def _schema(keys: tuple[str, ...]) -> Any:
+    """The last key is the sort key; the others are the partition key."""
+    return [{"AttributeName": key, "KeyType": "RANGE" if key == keys[-1] else "HASH"} for key in keys]
 
 
 def selected(records: list[dict[str, Any]], filters: streams.Filters) -> list[dict[str, Any]]:

@@ -185,6 +185,7 @@ def jobs_cancels_and_retries(stage: Stage) -> None:
     job = stage.job()
     stage.cold("jobs")
     stage.call("GET", f"/jobs?userID={job.userid}")
+    stage.call("GET", f"/jobs?userID={job.userid}&state=queued")
     stage.call("DELETE", f"/jobs/{job.jobid}")
     stage.call("POST", f"/jobs/{job.jobid}/retry")
 
@@ -192,8 +193,19 @@ def jobs_cancels_and_retries(stage: Stage) -> None:
 @of("jobs")
 def jobs_retries_what_failed_of_a_batch(stage: Stage) -> None:
     batch_id, user = _expanded(stage, 1)
-    stage.call("GET", f"/jobs?userID={user}&batchID={batch_id}")
+    stage.call("GET", f"/jobs?userID={user}&batchID={batch_id}&state=queued")
     stage.call("POST", "/jobs/retry", {"userID": user, "batchID": batch_id})
+
+
+@of("jobs")
+def jobs_reopens_the_batch_of_a_retried_job(stage: Stage) -> None:
+    batch_id, user = _expanded(stage, 1)
+    job = stage.job(user=user, job_id=ids.job_id(batch_id, 0))
+    stage.call("DELETE", f"/jobs/{job.jobid}")
+    stage.call("POST", f"/jobs/{job.jobid}/retry")
+    stored = stage.batches.get(batch_id)
+    if not stored or not stored.retries:
+        raise Missed("the batch was not reopened")
 
 
 @of("jobs")

@@ -153,10 +153,10 @@ class Stage:
         request: dict[str, Any] = contract("job") | places | {"userid": user} | more
         return request
 
-    def job(self, queue: str = "ffmpeg_job", user: str = "") -> Job:
+    def job(self, queue: str = "ffmpeg_job", user: str = "", job_id: str = "") -> Job:
         """A job that was accepted for a queue."""
         scoring = queue.startswith("vmaf")
-        asked: dict[str, Any] = contract("queue_message") | {"jobid": new(), "userid": user or new()}
+        asked: dict[str, Any] = contract("queue_message") | {"jobid": job_id or new(), "userid": user or new()}
         if scoring:
             asked |= {"origin": asked["input"], "profile": {"vmaf": {"scale": "240:-2"}}}
         job = msgspec.convert(asked, Job)

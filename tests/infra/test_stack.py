@@ -468,8 +468,12 @@ def test_only_functions_that_query_an_index_may() -> None:
         for name in GRANTS
     }
     assert {name: found for name, found in asking.items() if found} == {
-        "logs": ["user"], "jobs": ["user"], "reconcile": ["due"], "sockets": ["connection"], "disconnect": ["ending"],
-    }  # fmt: skip
+        "logs": ["user"],
+        "jobs": ["state", "user"],
+        "reconcile": ["due"],
+        "sockets": ["connection"],
+        "disconnect": ["ending"],
+    }
 
 
 def test_workers_have_the_documented_actions_on_the_stacks_resources() -> None:

@@ -8,9 +8,14 @@ records hold; the number of jobs in each state is computed from it, never added 
 import zlib
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+from typing import Any, NamedTuple
 
+import msgspec
+
+from elasticrecode import ids
+from elasticrecode.jobs.events import Failure
 from elasticrecode.jobs.lifecycle import STATES, State
 
 STRIP_SIZE = 10_000
@@ -19,6 +24,7 @@ STRIP_SIZE = 10_000
 _CODES = 256 - len(STATES) - 1
 _OTHER = "other"
 _MAX_MOVES = 0xFFFE
+_CODE_LENGTH = 64
 
 
 class Change(NamedTuple):
@@ -31,6 +37,20 @@ class Change(NamedTuple):
     moves: int
     state: State
     code: str = ""
+
+
+def change_of(record: Mapping[str, Any]) -> Change:
+    """The latest move of a batch's job, from its stored record. A new job has made 0 moves."""
+    moves = int(record["moves"]["N"]) if "moves" in record else 0
+    code = msgspec.json.decode(record["failure"]["S"], type=Failure).code if "failure" in record else ""
+    return Change(ids.position(record["jobID"]["S"]), moves, record["state"]["S"], code[:_CODE_LENGTH])
+
+
+def by_strip(changes: Iterable[Change]) -> Iterator[tuple[int, list[Change]]]:
+    """Changes grouped by the number of their strip."""
+    ordered = sorted(changes, key=lambda change: change.position)
+    for number, some in groupby(ordered, key=lambda change: change.position // STRIP_SIZE):
+        yield number, list(some)
 
 
 class Strip:

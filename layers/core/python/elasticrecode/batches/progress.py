@@ -33,7 +33,8 @@ class StoredBatch(Struct, kw_only=True):
 
     `run` names the survey that counts, and `survey` is its result, None before it is complete. `settled` counts the
     pages that `expand` is done with, `skipped` the inputs that a cancellation kept from becoming jobs. `round` counts
-    how often all jobs have ended, and `moves` is how many moves they had made when they last did.
+    how often all jobs have ended, `moves` is how many moves they had made when they last did, and `retries` counts the
+    times that retried jobs were counted.
     """
 
     batch: Batch
@@ -45,6 +46,7 @@ class StoredBatch(Struct, kw_only=True):
     endedMs: int | None = None
     failure: Failure | None = None
     round: int = 0
+    retries: int = 0
     moves: int = 0
     samples: tuple[Sample, ...] = ()
 

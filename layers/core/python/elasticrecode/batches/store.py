@@ -2,9 +2,9 @@
 
     batchID   item             content                                                  written by
     ────────  ───────────────  ───────────────────────────────────────────────────────  ─────────────────────
-    id        batch            the batch and its progress                               batch, survey, tally
+    id        batch            the batch and its progress                               batch, survey, tally, jobs
     id        page#<run>#<n>   inputs that become jobs together, and a lease            survey, batch, expand
-    id        strip#<n>        how often 10,000 of its jobs have moved, and to where    tally
+    id        strip#<n>        how often 10,000 of its jobs have moved, and to where    tally, jobs
 
 One invocation at a time holds the lease of a page, which ends later than the invocation can run. Every item has a TTL.
 """
@@ -33,9 +33,9 @@ from elasticrecode.aws.dynamodb import (
     refused,
     text,
 )
-from elasticrecode.batches.counting import Change, Strip
+from elasticrecode.batches.counting import Change, Strip, by_strip
 from elasticrecode.batches.messages import PageMessage
-from elasticrecode.batches.progress import JobCounts, Sample, StoredBatch, count_jobs
+from elasticrecode.batches.progress import JobCounts, Sample, StoredBatch, count_jobs, has_ended
 from elasticrecode.batches.request import Batch
 from elasticrecode.batches.survey import Line, Page, Survey, SurveyResult
 from elasticrecode.contract.tables import BATCHES_KEYS, TTL
@@ -126,7 +126,7 @@ class BatchesTable:
         self._update(batch_id, "SET samples = :samples", "", {":samples": document(samples)})
 
     def end(self, stored: StoredBatch, counts: JobCounts, now_ms: int, event: Mapping[str, Any]) -> bool:
-        """Mark a batch as ended and store its event, both or neither. False where another call was first.
+        """Mark a batch as ended and store its event, both or neither. False where it has changed since it was read.
 
         `event` is the write of a TransactWriteItems call.
         """
@@ -134,9 +134,11 @@ class BatchesTable:
             "TableName": self._table.name,
             "Key": _key(stored.batch.batchID, _BATCH),
             "UpdateExpression": "SET endedMs = :now, moves = :moves REMOVE samples ADD #round :one",
-            "ConditionExpression": "attribute_not_exists(endedMs) AND #round = :round",
+            "ConditionExpression": "attribute_not_exists(endedMs) AND #round = :round AND "
+            + ("retries = :retries" if stored.retries else "(attribute_not_exists(retries) OR retries = :retries)"),
             "ExpressionAttributeNames": {"#round": "round"},
             "ExpressionAttributeValues": {
+                ":retries": number(stored.retries),
                 ":now": number(now_ms),
                 ":one": number(1),
                 ":round": number(stored.round),
@@ -149,15 +151,31 @@ class BatchesTable:
             return False
         return True
 
-    def reopen(self, stored: StoredBatch) -> None:
-        """Mark a batch that had ended as running, because a job of it was retried."""
-        self._update(
+    def reopen(self, stored: StoredBatch) -> bool:
+        """Mark a batch as not ended, because a job of it was retried. False where it has ended since it was read.
+
+        An end that another invocation has computed from counts without the retry is refused: `end` names `retries`.
+        """
+        return self._update(
             stored.batch.batchID,
-            "REMOVE endedMs",
-            "attribute_exists(endedMs) AND #round = :round",
-            {":round": number(stored.round)},
+            "REMOVE endedMs ADD retries :one",
+            "(attribute_not_exists(endedMs) OR #round = :round)",
+            {":one": number(1), ":round": number(stored.round)},
             {"#round": "round"},
         )
+
+    def recount(self, batch_id: str, changes: Sequence[Change]) -> None:
+        """Count the changes of retried jobs, and reopen their batch unless all its jobs have ended again already."""
+        for pause in pauses():
+            stored = self.get(batch_id)
+            if not stored:
+                return
+            with suppress(Unavailable):  # `end` may be changing the same item
+                self.count_all(batch_id, changes)
+                if has_ended(stored, self.counts(batch_id)) or self.reopen(stored):
+                    return
+            time.sleep(pause)
+        raise refused("counting the batch's jobs")
 
     # Pages
 
@@ -232,6 +250,10 @@ class BatchesTable:
         raise refused("settling a page of the batch")
 
     # Strips
+
+    def count_all(self, batch_id: str, changes: Iterable[Change]) -> list[Strip]:
+        """Merge changes into the strips of a batch. Answers those strips."""
+        return [self.count(batch_id, strip_number, some) for strip_number, some in by_strip(changes)]
 
     def count(self, batch_id: str, strip_number: int, changes: Sequence[Change]) -> Strip:
         """Merge changes into a strip and store it. Answers the strip, also where it had all changes already."""
@@ -309,6 +331,7 @@ def _stored_batch(item: Item) -> StoredBatch:
         endedMs=int(item["endedMs"]["N"]) if "endedMs" in item else None,
         failure=msgspec.json.decode(item["failure"]["S"], type=Failure) if "failure" in item else None,
         round=int(item["round"]["N"]),
+        retries=int(item["retries"]["N"]) if "retries" in item else 0,
         moves=int(item["moves"]["N"]) if "moves" in item else 0,
         samples=msgspec.json.decode(item["samples"]["S"], type=tuple[Sample, ...]) if "samples" in item else (),
     )

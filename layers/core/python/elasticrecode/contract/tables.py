@@ -6,6 +6,10 @@ USER_KEYS = ("userShard", "at")
 USER_PROJECTION = ("event", "job", "userID", "expires")
 DUE_INDEX = "due"
 DUE_KEYS = ("dueShard", "due")
+STATE_INDEX = "state"
+STATE_KEYS = ("userID", "kind", "stateShard", "at")
+"""Three attributes of the partition key, and the sort key."""
+STATE_PROJECTION = ("expires",)
 CONNECTIONS_KEYS = ("topic", "connectionID")
 CONNECTION_INDEX = "connection"
 CONNECTION_KEYS = ("connectionID", "topic")

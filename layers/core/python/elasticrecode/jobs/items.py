@@ -8,8 +8,10 @@
                              arrives twice is one item
 
 The index `user` (userShard, at) holds records and events of one user in time order, in eight partitions; its keys never
-change after the first write. The index `due` (dueShard, due) holds every job that has not ended, by its queue and the
-time from which `reconcile` may look at it. Every item has a TTL, and no read returns an expired one.
+change after the first write. The index `state` (userID, kind, stateShard, at) holds records by user, kind and state: a
+move sets `stateShard` in the write that sets the state. The index `due` (dueShard, due) holds every job that has
+not ended, by its queue and the time from which `reconcile` may look at it. Every item has a TTL, and no read returns an
+expired one.
 """
 
 import random
@@ -22,7 +24,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from elasticrecode.aws.dynamodb import Item, document, key_of, number, text
-from elasticrecode.contract.tables import DUE_KEYS, JOBS_KEYS, TTL, USER_KEYS
+from elasticrecode.contract.tables import DUE_KEYS, JOBS_KEYS, STATE_KEYS, TTL, USER_KEYS
 from elasticrecode.ids import batch_of
 from elasticrecode.jobs import lifecycle
 from elasticrecode.jobs.events import Action, Event, Failure, Progress, Result, submitted
@@ -122,6 +124,7 @@ def record_item(accepted: Accepted, retention_seconds: int) -> Item:
         **{name: text(value) for name, value in destination(accepted.choice, job).items()},
         DUE_KEYS[1]: number(accepted.created_ms + lifecycle.WATCHED_AFTER_MS[state]),
         "state": text(state),
+        STATE_KEYS[2]: text(random.choice(lifecycle.state_shards(state))),  # noqa: S311
         "attempt": number(0),
         "strikes": number(0),
         "queuedMs": number(accepted.created_ms),

@@ -4,10 +4,12 @@ Every change of state is one conditional write on state and attempt. The conditi
 doubled, out of order, or from a worker that has lost its claim: such an event changes nothing, and is stored.
 """
 
+import random
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple, get_args
 
+from elasticrecode.contract.tables import STATE_KEYS
 from elasticrecode.jobs.events import Action
 
 State = Literal["accepted", "queued", "running", "finished", "failed", "cancelled"]
@@ -117,7 +119,7 @@ def write(
     target = moves[0].target
     words = _Words()
     conditions = [_condition(words, move, attempt, now_ms, max_strikes, because) for move in moves]
-    sets = {"state": target, _STAMPS[target]: now_ms, **details}
+    sets = {"state": target, STATE_KEYS[2]: random.choice(state_shards(target)), _STAMPS[target]: now_ms, **details}  # noqa: S311
     if target in WATCHED_AFTER_MS:
         sets["due"] = now_ms + WATCHED_AFTER_MS[target]
     if action == Action.JOB_RETRIED:
@@ -235,6 +237,16 @@ _LEFT_BEHIND: dict[State, tuple[str, ...]] = {
 WATCHED_AFTER_MS: dict[State, int] = {"accepted": 20_000, "queued": 60_000}
 """Milliseconds for which a job may stay in a state before `reconcile` looks at it. A running job
 keeps the time that it got when queued."""
+
+
+_BULK: tuple[State, ...] = ("accepted", "queued")
+"""States into which a batch brings jobs faster than a partition of an index takes them."""
+_BULK_SHARDS = 4
+
+
+def state_shards(state: State) -> list[str]:
+    """The partitions of the index `state` for the jobs of one user and kind in a state."""
+    return [f"{state}#{shard}" for shard in range(_BULK_SHARDS if state in _BULK else 1)]
 
 
 class _Words:

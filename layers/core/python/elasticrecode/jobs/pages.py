@@ -4,30 +4,40 @@ A page ends early where an answer would exceed what a function may return, or wh
 """
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice, product
+from typing import Any, NamedTuple, get_args
 
 import msgspec
 
 from elasticrecode.aws.clients import side_by_side
 from elasticrecode.aws.dynamodb import READ_LIMIT, Item, Table, is_current
-from elasticrecode.contract.tables import DUE_INDEX, DUE_KEYS, JOBS_KEYS, USER_INDEX, USER_KEYS
+from elasticrecode.contract.tables import (
+    DUE_INDEX,
+    DUE_KEYS,
+    JOBS_KEYS,
+    STATE_INDEX,
+    STATE_KEYS,
+    USER_INDEX,
+    USER_KEYS,
+)
 from elasticrecode.jobs.events import Event
 from elasticrecode.jobs.items import NO_QUEUE, RECORD, SHARDS, Waiting, events_of, held_queue, record_key, waiting_of
+from elasticrecode.jobs.job import Kind
+from elasticrecode.jobs.lifecycle import STATES, State, state_shards
 from elasticrecode.jobs.placement import Group
 from elasticrecode.jobs.record import JobRecord
 from elasticrecode.jobs.store import JobsTable, fill
 
-_PAGES = 20
-"""Index pages read for one page of records at most; jobs that match rarely come with the next page."""
-_PAGE_SECONDS = 4.0
-"""Seconds after which a page holds what matched so far, so that functions end in time where AWS is slow."""
-RECORDS_READ = _PAGES * READ_LIMIT
-"""Records read for one page of records at most."""
+_PAGE_SECONDS, _EMPTY_SECONDS = 4.0, 10.0
+"""Seconds after which a page holds what matched so far, so that functions end in time where AWS is slow; and seconds
+after which it may be empty."""
 _PAGE_BYTES = 3_500_000
 """Bytes of a page. A function may return 6 MB, in which the quotes of our JSON are escaped."""
 _JOB_BYTES = 2048
 """About what the job takes that each event gets."""
+_NEWEST = 1000
+"""Entries that `newest` reads of each partition."""
 
 
 class Page(NamedTuple):
@@ -35,6 +45,26 @@ class Page(NamedTuple):
 
     events: list[Event]
     after: str
+
+
+class Filter(NamedTuple):
+    """The jobs of a list: those of a user, and only those in a state, or of a kind, where these are given."""
+
+    user_id: str
+    state: State | None = None
+    kind: Kind | None = None
+
+    @property
+    def stored_states(self) -> tuple[State, ...]:
+        """The states of the records that may match: a running job whose lease has expired is seen as queued."""
+        if self.state == "queued":
+            return "queued", "running"
+        return (self.state,) if self.state else STATES
+
+    def matches(self, record: JobRecord) -> bool:
+        """Whether a record is among the jobs."""
+        wanted = zip(self, (record.userID, record.state, record.kind), strict=True)
+        return all(value is None or value == actual for value, actual in wanted)
 
 
 class JobLists:
@@ -51,7 +81,7 @@ class JobLists:
 
         The last page has the progress of the running attempt, where it has room.
         """
-        rows, more = self._query(_Query(None, JOBS_KEYS, job_id, after), limit)
+        rows, more = self._query(_Query(None, JOBS_KEYS, (job_id,), after), limit)
         events = [event for row in rows for event in events_of(row)[:1]]
         if not more and len(rows) < limit:
             records = self._table.get_all([record_key(job_id)], "reading jobs") if after else rows[:1]
@@ -60,7 +90,7 @@ class JobLists:
 
     def user_events(self, user_id: str, limit: int, after: str) -> Page:
         """The events of all jobs of one user, without progress."""
-        rows, after = self._query_user(_Query(USER_INDEX, USER_KEYS, user_id, after), limit)
+        rows, after = self._query_all(_of_user(user_id, after), limit)
         return Page(self._with_jobs([event for row in rows for event in events_of(row)[:1]]), after)
 
     def _with_jobs(self, events: list[Event]) -> list[Event]:
@@ -68,53 +98,60 @@ class JobLists:
 
     # Records
 
-    def records(
-        self, user_id: str, limit: int, after: str, matches: Callable[[JobRecord], bool]
-    ) -> tuple[list[JobRecord], str]:
-        """A page of a user's records, newest first, and the cursor of the next. A page may hold fewer than `limit`."""
+    def records(self, wanted: Filter, limit: int, after: str) -> tuple[list[JobRecord], str]:
+        """A page of records, newest first, and the cursor of the next. A page may hold fewer than `limit`."""
 
-        def find(count: int, after: str) -> tuple[list[str], str]:
-            query = _Query(USER_INDEX, USER_KEYS, user_id, after, newest_first=True, records_only=True)
-            rows, after = self._query_user(query, count)
-            return [row["jobID"]["S"] for row in rows], after
+        def find(count: int, after: str) -> tuple[dict[str, str], str]:
+            if wanted.state or wanted.kind:
+                queries = _in_states(wanted, after)
+            else:
+                queries = [query.backwards(records_only=True) for query in _of_user(wanted.user_id, after)]
+            rows, after = self._query_all(queries, count)
+            return {row["jobID"]["S"]: _place(row) for row in rows}, after
 
-        return self._chosen(find, limit, after, matches)
+        return self._chosen(find, limit, after, wanted)
 
-    def records_among(
-        self, job_ids: Sequence[str], limit: int, matches: Callable[[JobRecord], bool]
-    ) -> tuple[list[JobRecord], str]:
-        """A page of the records of some jobs, in the order given; the cursor is the last job that was read.
+    def records_among(self, wanted: Filter, limit: int, job_ids: Iterable[str]) -> tuple[list[JobRecord], str]:
+        """A page of the records of some jobs, in the order given; the cursor is the last job that was read."""
+        left = iter(job_ids)
+        read: list[str] = []  # one more than is answered, which shows whether there is a next page
 
-        At most RECORDS_READ records are read; the rest comes with the next page.
-        """
-        read = 0
+        def find(count: int, _: str) -> tuple[dict[str, str], str]:
+            read.extend(islice(left, count + 1 - len(read)))
+            some, read[:] = read[:count], read[count:]
+            return {job_id: job_id for job_id in some}, some[-1] if read else ""
 
-        def find(count: int, _: str) -> tuple[list[str], str]:
-            nonlocal read
-            some = job_ids[read : read + count]
-            read += count
-            return list(some), some[-1] if read < len(job_ids) else ""
+        return self._chosen(find, limit, "", wanted)
 
-        return self._chosen(find, limit, "", matches)
+    def newest(self, wanted: Filter) -> set[str]:
+        """The ids of up to 1,000 jobs, the newest ones, in each partition of the index `state`."""
+        parts = side_by_side(lambda query: self._query(query, _NEWEST)[0], _in_states(wanted, ""))
+        return {row["jobID"]["S"] for rows in parts for row in rows}
 
     def _chosen(
-        self,
-        find: Callable[[int, str], tuple[list[str], str]],
-        limit: int,
-        after: str,
-        matches: Callable[[JobRecord], bool],
+        self, find: Callable[[int, str], tuple[dict[str, str], str]], limit: int, after: str, wanted: Filter
     ) -> tuple[list[JobRecord], str]:
-        """Matching records of the jobs that `find` returns some at a time, until they fill a page or take too long."""
+        """Matching records of the jobs that `find` returns some at a time, until they fill a page or take too long.
+
+        `find` returns job ids, each with the cursor behind it, and the cursor behind all. Where some do not match,
+        more are read at a time.
+        """
         chosen: list[JobRecord] = []
-        size, until = 0, time.monotonic() + _PAGE_SECONDS
-        for _ in range(_PAGES):
-            job_ids, after = find(min(limit - len(chosen), READ_LIMIT), after)
-            records = list(filter(matches, self._jobs.records_of(job_ids)))
-            chosen += records
-            size += len(msgspec.json.encode(records))
-            if not after or len(chosen) == limit or size > _PAGE_BYTES or time.monotonic() > until:
-                break
-        return chosen, after
+        count, size, started = limit, 0, time.monotonic()
+        while True:
+            places, after = find(min(count, READ_LIMIT), after)
+            records = self._jobs.records_of(list(places))
+            matching = list(filter(wanted.matches, records))
+            room = limit - len(chosen)
+            chosen += matching[:room]
+            if len(matching) > room:
+                return chosen, places[chosen[-1].jobID]
+            size += len(msgspec.json.encode(matching))
+            seconds = time.monotonic() - started
+            is_late = seconds > (_PAGE_SECONDS if chosen else _EMPTY_SECONDS)
+            if not after or len(chosen) == limit or size > _PAGE_BYTES or is_late:
+                return chosen, after
+            count = limit - len(chosen) if len(matching) == len(places) else 4 * count
 
     # Jobs that wait
 
@@ -129,8 +166,7 @@ class JobLists:
     def waiting(self, queue: str, before_ms: int, limit: int) -> list[Waiting]:
         """Queued and running jobs of a queue, due before `before_ms`, longest first in each shard."""
         ids: list[str] = []
-        for shard in range(SHARDS):
-            query = _Query(DUE_INDEX, DUE_KEYS, f"{queue}#{shard}", str(before_ms))
+        for query in _of_queue(queue, str(before_ms)):
             ids += (row["jobID"]["S"] for row in self._query(query, limit - len(ids))[0])
             if len(ids) >= limit:
                 break
@@ -143,8 +179,7 @@ class JobLists:
 
         Running jobs are in the index too. Where the pages hold only those, the latest of them: no job waits longer.
         """
-        shards = (_Query(DUE_INDEX, DUE_KEYS, f"{queue}#{shard}", "") for shard in range(SHARDS))
-        pages = [self._query(query, READ_LIMIT // SHARDS) for query in shards]
+        pages = [self._query(query, READ_LIMIT // SHARDS) for query in _of_queue(queue, "")]
         rows = [row for page, _ in pages for row in page]
         items = self._table.get_all(
             [record_key(row["jobID"]["S"]) for row in rows], "reading jobs", "#state, queuedMs", {"#state": "state"}
@@ -156,15 +191,15 @@ class JobLists:
 
     # Queries
 
-    def _query_user(self, query: "_Query", limit: int) -> tuple[list[Item], str]:
-        """A page over all shards of a user, in one order: up to the place to which all shards have been read."""
-        shards = [query._replace(value=f"{query.value}#{shard}") for shard in range(SHARDS)]
-        parts = side_by_side(lambda shard: self._query(shard, limit), shards)
-        rows = sorted((row for rows, _ in parts for row in rows), key=_place, reverse=query.newest_first)
+    def _query_all(self, queries: Sequence["_Query"], limit: int) -> tuple[list[Item], str]:
+        """A page of several partitions, in one order: up to the place to which all of them have been read."""
+        newest_first = queries[0].newest_first
+        parts = side_by_side(lambda query: self._query(query, limit), queries)
+        rows = sorted((row for rows, _ in parts for row in rows), key=_place, reverse=newest_first)
         ends = [after for _, after in parts if after]
         if ends:
-            end = max(ends) if query.newest_first else min(ends)
-            rows = [row for row in rows if _place(row) == end or (_place(row) > end) == query.newest_first]
+            end = max(ends) if newest_first else min(ends)
+            rows = [row for row in rows if _place(row) == end or (_place(row) > end) == newest_first]
         chosen = rows[: min(limit, _fitting(rows) or 1)]
         return chosen, _place(chosen[-1]) if len(rows) > len(chosen) or ends else ""
 
@@ -183,29 +218,42 @@ class JobLists:
                 break
             arguments["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
         limit = min(limit, _fitting(rows) or 1)
-        more = next(iter(rows[limit - 1][query.keys[1]].values())) if len(rows) > limit else ""
+        more = next(iter(rows[limit - 1][query.keys[-1]].values())) if len(rows) > limit else ""
         return rows[:limit], more
 
 
 class _Query(NamedTuple):
-    """Items of one partition of the table, or of an index, in the order of the sort key, behind `after`."""
+    """Items of one partition of the table, or of an index, in the order of the sort key, behind `after`.
+
+    `keys` names the attributes of the partition key, which have these `values`, and the sort key.
+    """
 
     of: str | None
-    keys: tuple[str, str]
-    value: str
+    keys: tuple[str, ...]
+    values: tuple[str, ...]
     after: str
     newest_first: bool = False
     records_only: bool = False
 
+    def backwards(self, *, records_only: bool = False) -> "_Query":
+        """The same with the newest items first, and records without the events among them where that is wanted."""
+        return self._replace(newest_first=True, records_only=records_only)
+
     def arguments(self) -> dict[str, Any]:
-        names, values = {"#key": self.keys[0]}, {":key": {"S": self.value}}
-        arguments: dict[str, Any] = {"KeyConditionExpression": "#key = :key"}
+        names: dict[str, str] = {}
+        values: dict[str, Mapping[str, str]] = {}
+        conditions = []
+        for n, (key, value) in enumerate(zip(self.keys, self.values, strict=False)):
+            names[f"#key{n}"], values[f":key{n}"] = key, {"S": value}
+            conditions.append(f"#key{n} = :key{n}")
+        arguments: dict[str, Any] = {}
         if self.after:
-            names["#sort"] = self.keys[1]
+            names["#sort"] = self.keys[-1]
             # Due jobs lie before `after`, a time; in lists the page goes on where the last one ended.
             values[":after"] = {"N" if self.of == DUE_INDEX else "S": self.after}
             before = self.newest_first or self.of == DUE_INDEX
-            arguments["KeyConditionExpression"] += f" AND #sort {'<' if before else '>'} :after"
+            conditions.append(f"#sort {'<' if before else '>'} :after")
+        arguments["KeyConditionExpression"] = " AND ".join(conditions)
         arguments |= {"IndexName": self.of} if self.of else {"ConsistentRead": True}
         if self.newest_first:
             arguments["ScanIndexForward"] = False
@@ -215,8 +263,28 @@ class _Query(NamedTuple):
         return arguments | {"ExpressionAttributeNames": names, "ExpressionAttributeValues": values}
 
 
+def _of_user(user_id: str, after: str) -> list[_Query]:
+    """Queries for all records and events of a user, oldest first."""
+    return [_Query(USER_INDEX, USER_KEYS, (f"{user_id}#{shard}",), after) for shard in range(SHARDS)]
+
+
+def _in_states(wanted: Filter, after: str) -> list[_Query]:
+    """Queries for the records that may match a filter, newest first."""
+    kinds = [wanted.kind] if wanted.kind else get_args(Kind)
+    shards = [shard for state in wanted.stored_states for shard in state_shards(state)]
+    return [
+        _Query(STATE_INDEX, STATE_KEYS, (wanted.user_id, *partition), after).backwards()
+        for partition in product(kinds, shards)
+    ]
+
+
+def _of_queue(queue: str, before_ms: str) -> list[_Query]:
+    """Queries for the jobs of a queue, those that are due before a time."""
+    return [_Query(DUE_INDEX, DUE_KEYS, (f"{queue}#{shard}",), before_ms) for shard in range(SHARDS)]
+
+
 def _place(row: Item) -> str:
-    """The sort key of an item in the index by user."""
+    """The sort key of an item in the indexes `user` and `state`."""
     return str(row[USER_KEYS[1]]["S"])
 
 

@@ -152,6 +152,12 @@ class JobsTable:
         items = self._table.get_all(keys, "reading jobs", "jobID, job")
         return {item["jobID"]["S"]: Raw(item["job"]["S"].encode()) for item in items}
 
+    def moves(self, job_ids: Iterable[str]) -> list[Item]:
+        """How often jobs have moved, and where to: attributes of those records that exist, as they are stored."""
+        keys = [record_key(job_id) for job_id in job_ids]
+        names = {"#state": "state", "#moves": "moves", "#failure": "failure"}
+        return self._table.get_all(keys, "reading jobs", "jobID, batchID, #state, #moves, #failure", names)
+
     def record(self, job_id: str) -> JobRecord | None:
         """A job's record; None when there is no such job."""
         records = self.records_of([job_id])
