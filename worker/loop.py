@@ -102,10 +102,10 @@ class Worker:
         Errors of AWS are logged, and the worker tries again. It takes no jobs while its host is not well.
         """
         try:
+            self._pod_cost.start()
             self._health.wait_for_disk(self._stopping)
             check_sandbox(self._settings.sandbox)
             remove_leftovers(self._settings)
-            self._pod_cost.start()
             _log.info("taking %s jobs from %s", self._settings.kind, self._settings.queue)
             if self._settings.job_role:
                 _log.info("reading and writing files with the role %s, narrowed to each job", self._settings.job_role)

@@ -187,6 +187,17 @@ def test_the_log_names_the_refusal_and_the_remedy(
     assert line.endswith("Apply deploy/k8s/scale-down.yaml")
 
 
+def test_the_token_of_a_pod_is_of_no_use_for_another_pod(
+    api: Api, pods: Pods, follow: Follow, caplog: pytest.LogCaptureFixture
+) -> None:
+    pods.add(pod("worker-2", "node-1"))
+    worker = follow(settings(api.server_port, POD_NAME="worker-2"))
+    with worker.busy():
+        wait_for(lambda: caplog.records, "a line")
+    assert "a worker may change its own pod only" in caplog.text
+    assert not cost(pods.pods["worker-2"])
+
+
 def test_failures_are_repeated_ever_more_rarely_and_not_before_the_api_wants(
     api: Api, pods: Pods, follow: Follow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
