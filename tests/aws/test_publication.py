@@ -202,6 +202,21 @@ def test_a_worker_that_died_after_its_commit_costs_no_second_encode(stack: Stack
     assert fits(stack, first.job_id)
 
 
+def test_a_committed_job_is_completed_however_often_its_workers_are_lost(stack: Stack, tmp_path: Path) -> None:
+    first = Attempt(stack, submitted(stack), tmp_path, b"first", lease_seconds=-1)
+    first.publication.prepare()
+    first.fail_after("CompleteMultipartUpload")
+    with pytest.raises(KeyboardInterrupt):
+        first.publish()
+    for _ in range(5):
+        lose(first)
+        lost = Attempt(stack, first.job_id, tmp_path, b"unused", lease_seconds=-1)
+        assert lost.claim.commit
+    lost.resume()
+    assert record(stack, first.job_id)["state"] == "finished"
+    assert fits(stack, first.job_id)
+
+
 def test_a_job_that_is_being_published_cannot_be_cancelled_and_one_that_uploads_can(
     stack: Stack, tmp_path: Path
 ) -> None:

@@ -178,4 +178,5 @@ def selected(records: list[dict[str, Any]], filters: streams.Filters) -> list[di
 def _matches(found: Any, pattern: Any) -> bool:
     if isinstance(pattern, Mapping):
         return all(key in found and _matches(found[key], below) for key, below in pattern.items())
-    return found in pattern or {"exists": True} in pattern
+    prefixes = [each["prefix"] for each in pattern if isinstance(each, Mapping) and "prefix" in each]
+    return found in pattern or {"exists": True} in pattern or str(found).startswith(tuple(prefixes))

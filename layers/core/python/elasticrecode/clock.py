@@ -28,7 +28,7 @@ class _Correction:
         """
         least, most = date - received - _TOLERANCE_SECONDS, date + 1 - sent + _TOLERANCE_SECONDS
         with self._lock:
-            for known in (0.0, self.seconds):
+            for known in (self.seconds, 0.0):
                 if least <= known <= most:
                     self.seconds = known
                     return

@@ -65,7 +65,9 @@ MOVES = (
     Move(Action.JOB_FAILED, ("queued", "running"), "failed", "unclaimed", "a first-generation worker gave up"),
     Move(Action.JOB_RETURNED, ("running",), "queued", "claimed", "its worker returned it"),
     Move(Action.JOB_LOST, ("running",), "queued", "claimed", "another worker or `reconcile` found its lease expired"),
-    Move(Step.EXHAUST, ("running",), "failed", "claimed", "it was lost or returned with an error too often"),
+    Move(
+        Step.EXHAUST, ("running",), "failed", "claimed", "it was lost or returned with an error too often", commit=False
+    ),
     Move(
         Step.BURY,
         ("accepted", "queued", "running"),
@@ -162,8 +164,11 @@ def _condition(
         lease = words.name("lease")
         terms.append(f"(attribute_not_exists({lease}) OR {lease} < {words.value(now_ms)})")
     if max_strikes is not None:
-        order = ">=" if move.action == Step.EXHAUST else "<"
-        terms.append(f"{words.name('strikes')} {order} {words.value(max_strikes - 1)}")
+        strikes, last = words.name("strikes"), words.value(max_strikes - 1)
+        if move.action == Step.EXHAUST:
+            terms.append(f"{strikes} >= {last}")
+        else:  # a committed attempt has done its work, and only has to be completed
+            terms.append(f"({strikes} < {last} OR attribute_exists({words.name(COMMIT)}))")
     return f"({' AND '.join(terms)})"
 
 

@@ -31,7 +31,7 @@ of a running job does not match."""
 
 
 FEED: Filters = (
-    {"eventName": ["INSERT"]},
+    {"eventName": ["INSERT"], "dynamodb": {"Keys": {"item": {"S": ["job", {"prefix": "log#"}]}}}},
     {"eventName": ["MODIFY"], "dynamodb": _RECORD | {"NewImage": {"latest": {"S": [{"exists": True}]}}}},
 )
 """Events: each is an item, but for a JobStart and the ticks of an attempt, which are on the record. A lease that is
