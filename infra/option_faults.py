@@ -87,12 +87,21 @@ def _faults(given: Mapping[str, Any]) -> list[Fault]:
         faults.append(
             Fault("/discovery", "is false, so at least one of cpuQueues, gpuQueues and vmafQueues must name a queue")
         )
-    faults += _auth_faults(given)
+    faults += [*_auth_faults(given), *_queue_faults(given), *_region_faults(given), *_platform_faults(given)]
+    kept, remembered = given.get("retentionDays"), given.get("idempotencyDays")
+    if isinstance(kept, int) and isinstance(remembered, int) and 0 < kept < remembered:
+        detail = f"is {remembered}, more than retentionDays, {kept}: the answer to a repeated request would name jobs"
+        faults.append(Fault("/idempotencyDays", f"{detail} that have expired"))
     for option, other in (("domains", "certificate"), ("certificate", "domains")):
         if given.get(option) and not given.get(other):
             faults.append(Fault(f"/{option}", f"must be empty while {other} is"))
-    if given.get("frontDoor") == "none" and given.get("domains"):
-        faults.append(Fault("/domains", "must be empty while frontDoor is none"))
+    if given.get("frontDoor") == "none":
+        if given.get("domains"):
+            faults.append(Fault("/domains", "must be empty while frontDoor is none"))
+        if ":global/" in str(given.get("webAcls", "")):
+            faults.append(
+                Fault("/webAcls", "must not name a global web ACL while frontDoor is none: it protects nothing")
+            )
     taken = {str(given.get("controlQueue")): "controlQueue"}
     for option in _QUEUE_LISTS:
         for name in {entry.rsplit(":", 1)[-1] for entry in listed(str(given.get(option, "")))}:
@@ -123,6 +132,53 @@ def _auth_faults(given: Mapping[str, Any]) -> Iterator[Fault]:
     for option in ("jwtIssuer", "jwtAudience"):
         if auth == "jwt" and not given.get(option):
             yield Fault(f"/{option}", "must be given with auth=jwt")
+
+    for option, usual in (("jwtUserClaim", "sub"), ("jwtGroupsClaim", "groups")):
+        if auth != "jwt" and given.get(option) != usual:
+            yield Fault(f"/{option}", f"is for auth=jwt, and auth is {auth}")
+
+
+def _queue_faults(given: Mapping[str, Any]) -> Iterator[Fault]:
+    """Faults of the patterns of discovered queues, beside the stack's own queues."""
+    if given.get("discovery") is not True:
+        return
+    patterns = listed(str(given.get("discoveredQueues", "")))
+    if not patterns and not any(listed(str(given.get(name, ""))) for name in _QUEUE_LISTS):
+        yield Fault("/discoveredQueues", "must have a pattern while cpuQueues, gpuQueues and vmafQueues are empty")
+    own = f"{given.get('stackName')}-"
+    for pattern in patterns:
+        beginning = pattern.partition("*")[0]
+        if own.startswith(beginning) if "*" in pattern else pattern.startswith(own):
+            detail = (
+                f"{pattern} fits queues of the stack, whose names begin with {own}: discovered workers could use them"
+            )
+            yield Fault("/discoveredQueues", f"{detail}. Choose a longer pattern, or another stackName")
+
+
+def _region_faults(given: Mapping[str, Any]) -> Iterator[Fault]:
+    """Faults of options that name resources of different Regions, where all must be of the stack's."""
+    regions = {option: str(given.get(option, "")).split(":")[3:4] for option in ("alarmTopic",)}
+    regions["userPool"] = str(given.get("userPool", "")).split("_")[:1]
+    named = [(option, entry) for option in (*_QUEUE_LISTS, "webAcls") for entry in listed(str(given.get(option, "")))]
+    for option, entry in named:
+        if entry.startswith("arn:") and ":global/" not in entry:
+            regions.setdefault(option, []).extend(entry.split(":")[3:4])
+    placed = [(option, region) for option, several in regions.items() for region in several if region]
+    for option, region in placed[1:]:
+        first, other = placed[0]
+        if region != other:
+            yield Fault(f"/{option}", f"is in {region}, and {first} in {other}: both must be in the stack's Region")
+
+
+def _platform_faults(given: Mapping[str, Any]) -> Iterator[Fault]:
+    """Faults of runtimes and platforms that AWS does not have, but an embedded AWS on this machine may."""
+    if not str(given.get("executeApi", "")).startswith("https:"):
+        return
+    if given.get("lambdaRuntime") == "python3.11":
+        detail = "is too old on AWS: it has glibc 2.26, and the pinned packages need 2.28"
+        yield Fault("/lambdaRuntime", f"{detail}. Choose python3.12 or newer")
+    if str(given.get("lambdaPlatform", "")).endswith("-apple-darwin"):
+        yield Fault("/lambdaPlatform", "must be a Linux on AWS, such as aarch64-manylinux_2_28")
 
 
 def _drop_faults(given: Mapping[str, Any]) -> Iterator[Fault]:

@@ -19,6 +19,8 @@ _ORIGIN = re.compile(r"https?://([a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:]+\])(:\d{1
 _DOMAIN = re.compile(r"(\*\.)?([a-z0-9-]+\.)+[a-z0-9-]+", re.ASCII)
 _WEB_ACL = re.compile(r"arn:aws[a-z-]*:wafv2:[a-z0-9-]+:\d{12}:(global|regional)/webacl/[\w-]+/[\w-]+", re.ASCII)
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
+_PLATFORM = re.compile(r"(aarch64|x86_64)-(manylinux_2_(28|31|32|33|34)|unknown-linux-gnu|apple-darwin)", re.ASCII)
+"""Lambda has glibc 2.34, and the pinned packages have no wheels for less than 2.28, nor for musl or Windows."""
 _QUEUE_NAME = re.compile(r"[\w-]{1,80}", re.ASCII)
 
 
@@ -115,6 +117,11 @@ FORMATS = {
     "principal-list": (
         lambda text: all(re.fullmatch(r"[\w+=,.@-]{1,64}", entry, re.ASCII) for entry in listed(text)),
         "names of IAM roles and users, comma-separated",
+    ),
+    "lambda-platform": (
+        lambda text: _PLATFORM.fullmatch(text) is not None,
+        "aarch64 or x86_64 and a Linux that runs the pinned packages on Lambda, such as aarch64-manylinux_2_28 or "
+        "x86_64-manylinux_2_28 (glibc 2.28 to 2.34)",
     ),
     "execute-api": (
         lambda text: re.fullmatch(r"https?://\S*\{apiId\}\S*", text) is not None,

@@ -164,7 +164,9 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = ""
     verbose: Annotated[bool, _option("functions log at DEBUG", before="`-verbose`")] = False
     retentionDays: Annotated[int, _option("how long jobs and events are kept", ge=1, le=3650)] = 90
-    idempotencyDays: Annotated[int, _option("how long an `Idempotency-Key` is remembered", ge=1, le=365)] = 7
+    idempotencyDays: Annotated[
+        int, _option("how long an `Idempotency-Key` is remembered, at most `retentionDays`", ge=1, le=365)
+    ] = 7
     maxAttempts: Annotated[
         int, _option("how often a job may be lost, or returned with an error, before it fails", ge=1, le=20)
     ] = 3
@@ -254,7 +256,9 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     lambdaPlatform: Annotated[
         str,
         _option(
-            "platform of the wheels; its first word chooses the architecture", pattern="^(aarch64|x86_64)-[a-z0-9_-]+$"
+            "platform of the wheels; its first word chooses the architecture: `aarch64-manylinux_2_28` or "
+            "`x86_64-manylinux_2_28`",
+            format_="lambda-platform",
         ),
     ] = "aarch64-manylinux_2_28"
 

@@ -39,7 +39,7 @@ _EVENTS_TIMEOUT_SECONDS = 20
 """Time limit of `consume`. The control queue's visibility timeout is six times this."""
 _MAX_RECEIVES = 20
 """Receives before a message is a dead letter. A job that a worker returns on a scale-down is received again, so the
-limit is high; a job that kills its workers fails sooner, by the option maxAttempts."""
+limit is high, and on worker queues beyond the option maxAttempts, by which a job that kills its workers fails."""
 
 
 class Table(dynamodb.Table):
@@ -65,6 +65,7 @@ class Storage(Construct):
     def __init__(self, scope: Construct, id_: str, options: Options) -> None:
         super().__init__(scope, id_)
         self._outlives = kept.outlives(options)
+        self._worker_receives = options.maxAttempts + _MAX_RECEIVES
         self._add_jobs(options.jobsTable)
         self.batches = self._table("Batches", BATCHES_KEYS, self._outlives)
         self.feed = self._table(
@@ -241,7 +242,13 @@ class Storage(Construct):
         if entry.startswith("arn:"):
             return sqs.Queue.from_queue_arn(self, f"{group.capitalize()}-{entry.rsplit(':', 1)[-1]}", entry)
         id_ = f"{group.capitalize()}-{entry}"
-        return self._queue(id_, name=entry, visibility=Duration.hours(1), dead_letters=self.dead_letters)
+        return self._queue(
+            id_,
+            name=entry,
+            visibility=Duration.hours(1),
+            dead_letters=self.dead_letters,
+            receives=self._worker_receives,
+        )
 
     def _queue(
         self,
@@ -250,9 +257,10 @@ class Storage(Construct):
         name: str | None = None,
         visibility: Duration | None = None,
         dead_letters: sqs.Queue | None = None,
+        receives: int = _MAX_RECEIVES,
     ) -> sqs.Queue:
         """A queue. Dead letters keep the time of their first sending, so their queue needs the longer retention."""
-        redrive = sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=_MAX_RECEIVES) if dead_letters else None
+        redrive = sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=receives) if dead_letters else None
         return kept.queue(
             self,
             id_,
