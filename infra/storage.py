@@ -37,9 +37,11 @@ from infra.options import Options, listed
 
 _EVENTS_TIMEOUT_SECONDS = 20
 """Time limit of `consume`. The control queue's visibility timeout is six times this."""
-_MAX_RECEIVES = 20
-"""Receives before a message is a dead letter. A job that a worker returns on a scale-down is received again, so the
-limit is high, and on worker queues beyond the option maxAttempts, by which a job that kills its workers fails."""
+_MAX_RECEIVES = 50
+"""Receives of a job's message, beyond the option maxAttempts, before it is a dead letter. Faults of AWS, after which a
+job waits longer each time, faults of hosts and returns on a scale-down are no strikes, and this is their bound: an
+outage of ten hours ends no job. A job that kills its workers fails by maxAttempts."""
+_MAX_EVENT_RECEIVES = 20
 
 
 class Table(dynamodb.Table):
@@ -257,7 +259,7 @@ class Storage(Construct):
         name: str | None = None,
         visibility: Duration | None = None,
         dead_letters: sqs.Queue | None = None,
-        receives: int = _MAX_RECEIVES,
+        receives: int = _MAX_EVENT_RECEIVES,
     ) -> sqs.Queue:
         """A queue. Dead letters keep the time of their first sending, so their queue needs the longer retention."""
         redrive = sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=receives) if dead_letters else None

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from elasticrecode import clock, wire
 from elasticrecode.errors import Unavailable
 from elasticrecode.jobs.claims import Claim, Claims
 from elasticrecode.jobs.commits import Ending, OutputKeys
-from elasticrecode.jobs.events import Action, Progress
+from elasticrecode.jobs.events import Action, Failure, Progress
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.lifecycle import ENDED
 from worker.aws_faults import job_error
@@ -157,10 +158,14 @@ class Worker:
             return
         reporter = Reporter(self._sqs, self._control_url, self._settings, body)
         receives = int(message["Attributes"]["ApproximateReceiveCount"])
-        claim = self._claim(self._claims, job, lease, reporter) if self._claims else _UNCLAIMED
-        if claim:
-            with lease:
-                self._run(_Work(job, claim, lease, reporter, runner), receives)
+        try:
+            claim = self._claim(self._claims, job, lease, reporter) if self._claims else _UNCLAIMED
+            if claim:
+                with lease:
+                    self._run(_Work(job, claim, lease, reporter, runner), receives)
+        except (BotoCoreError, ClientError, Unavailable):
+            self._put_back(job.jobid, reporter, lease, receives)
+            raise
 
     def _claim(self, claims: Claims, job: Job, lease: Lease, reporter: Reporter) -> Claim | None:
         """Claim the next attempt, or adopt one that has committed its outputs.
@@ -191,7 +196,7 @@ class Worker:
     def _run(self, work: "_Work", receives: int) -> None:
         """Run a job and report its end. `receives` counts deliveries of its message; retries wait longer each time."""
         job, lease, reporter = work.job, work.lease, work.reporter
-        delay = min(_MAX_DELAY_SECONDS, _FIRST_DELAY_SECONDS * 2 ** (receives - 1))
+        delay = delay_seconds(receives)
         try:
             ending = self._finish(work)
             reporter.send(ending.action, msg=ending.msg, result=ending.result, error=ending.error)
@@ -258,6 +263,15 @@ class Worker:
             self._claims.release(job_id, reporter.attempt, error.failure)
         self._return_job(reporter, lease, 0, error)
 
+    def _put_back(self, job_id: str, reporter: Reporter, lease: Lease, receives: int) -> None:
+        """Return a job whose claim or report AWS did not take, as far as AWS takes that: it is no strike."""
+        failure = Failure("aws-unavailable", "AWS did not take a claim or a report of the worker.")
+        if self._claims and reporter.attempt and not reporter.has_ended:
+            with suppress(Unavailable, BotoCoreError, ClientError):
+                self._claims.release(job_id, reporter.attempt, failure, "service")
+        with suppress(BotoCoreError, ClientError):
+            lease.return_after(delay_seconds(receives))
+
     def _credentials_fault(self) -> HostError | None:
         """The host fault of this worker's credentials; None when AWS accepts them, or cannot tell now."""
         try:
@@ -275,6 +289,11 @@ class Worker:
             return str(self._sqs.get_queue_url(QueueName=queue)["QueueUrl"])
         except self._sqs.exceptions.QueueDoesNotExist:
             raise ConfigurationError(f"there is no queue called {queue}") from None
+
+
+def delay_seconds(receives: int) -> int:
+    """Seconds that a job waits after a fault, if its message has been received so often: longer each time."""
+    return min(_MAX_DELAY_SECONDS, _FIRST_DELAY_SECONDS << min(receives - 1, 10))
 
 
 def check_sandbox(sandbox: str) -> None:

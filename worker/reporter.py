@@ -10,6 +10,8 @@ from elasticrecode.clock import now_ms
 from elasticrecode.jobs.events import Action, Failure, FaultOf, Progress, Result, StartReference, WorkerEvent
 from worker.settings import Settings
 
+_ENDS = (Action.JOB_FINISHED, Action.JOB_FAILED, Action.JOB_RETURNED)
+
 
 class Reporter:
     """Sends the events of one job: those after its JobStart with the identity of that, as SQS may deliver them first.
@@ -23,6 +25,8 @@ class Reporter:
         self._settings = settings
         self.job = job
         self.attempt: int | UnsetType = UNSET
+        self.has_ended = False
+        """Whether an event has been sent that ends the attempt."""
         self._start: StartReference | UnsetType = UNSET
 
     def send(
@@ -56,5 +60,6 @@ class Reporter:
             fault=fault,
         )
         self._sqs.send_message(QueueUrl=self._url, MessageBody=msgspec.json.encode(event).decode())
+        self.has_ended = self.has_ended or action in _ENDS
         if action == Action.JOB_START and event.eventID and event.tsMs:
             self._start = StartReference(event.eventID, event.tsMs)

@@ -64,8 +64,16 @@ class DeadLetters:
             _log.error("a dead letter is not a job", extra={"reason": str(error), "body": letter.body[:_LOGGED]})
             self._count(UNREADABLE_MESSAGES)
             return False
-        failure = Failure("dead-letter", f"No worker finished it: its message was received {letter.receives} times.")
-        return bury(self._table, job, failure, self._retention_seconds)
+        return bury(self._table, job, self._failure_of(job.jobid, letter.receives), self._retention_seconds)
+
+    def _failure_of(self, job_id: str, receives: int) -> Failure:
+        """The failure of a job whose message was received so often, with the cause of its last return."""
+        record = self._table.record(job_id)
+        last = record.error if record else None
+        message = f"No worker finished it: its message was received {receives} times"
+        if not last:
+            return Failure("dead-letter", f"{message}.")
+        return Failure("dead-letter", f"{message}; last: {last.code}: {last.message}", last.log)
 
     def return_event(self, letter: Letter) -> bool:
         """Send an event to the control queue again; False when it is unreadable or has been sent too often.
