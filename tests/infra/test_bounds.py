@@ -125,4 +125,4 @@ def test_a_job_uses_its_attempts_before_its_message_becomes_a_dead_letter(attemp
         for each in queues
         if each.get("QueueName") in ("ffmpeg_job", "vmaf_job")
     }
-    assert receives == {"ffmpeg_job": attempts + 20, "vmaf_job": attempts + 20}
+    assert receives == {"ffmpeg_job": attempts + 50, "vmaf_job": attempts + 50}
