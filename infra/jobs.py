@@ -64,7 +64,7 @@ class Jobs:
 
     def _consume(self) -> None:
         consume = self._functions.make("consume", seconds=self._storage.events_timeout_seconds)
-        self._storage.jobs.grant(consume, "dynamodb:BatchWriteItem", "dynamodb:UpdateItem")
+        self._storage.jobs.grant(consume, "dynamodb:BatchWriteItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
         self._storage.event_dead_letters.grant(consume, "sqs:SendMessage")
         take_from(consume, self._storage.control, batch_size=100, window=Duration.seconds(1))
 

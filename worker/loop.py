@@ -216,9 +216,8 @@ class Worker:
             _log.info("job %s dropped: %s", job.jobid, lost)
         except ShuttingDown:
             _log.info("job %s returned: asked to terminate", job.jobid)
-            reporter.send(Action.JOB_RETURNED, msg="the worker was asked to terminate")
-            if self._claims and reporter.attempt:
-                self._claims.release(job.jobid, reporter.attempt)
+            if reporter.attempt and self._release(job.jobid, reporter):
+                reporter.send(Action.JOB_RETURNED, msg="the worker was asked to terminate")
             lease.return_after(0)
         except (BotoCoreError, ClientError, Unavailable):
             raise
@@ -259,9 +258,14 @@ class Worker:
         """Return the job at once, for another host to claim it, and take no more until this host is well."""
         _log.warning("job %s returned: %s", job_id, error)
         self._health.suspect(error)
-        if self._claims and reporter.attempt:
-            self._claims.release(job_id, reporter.attempt, error.failure)
-        self._return_job(reporter, lease, 0, error)
+        if self._release(job_id, reporter, error.failure):
+            self._return_job(reporter, lease, 0, error)
+
+    def _release(self, job_id: str, reporter: Reporter, failure: Failure | None = None) -> bool:
+        """Let other workers claim the job at once. False when this worker had lost it, and must not report it."""
+        if not self._claims or not reporter.attempt:
+            return True
+        return self._claims.release(job_id, reporter.attempt, failure)
 
     def _put_back(self, job_id: str, reporter: Reporter, lease: Lease, receives: int) -> None:
         """Return a job whose claim or report AWS did not take, as far as AWS takes that: it is no strike."""

@@ -22,7 +22,7 @@ from elasticrecode.clock import now_ms
 from elasticrecode.contract.settings import TallySettings
 from elasticrecode.jobs import events
 from elasticrecode.jobs.events import Action
-from elasticrecode.jobs.items import put_of
+from elasticrecode.jobs.items import Entry, put_of
 from elasticrecode.jobs.lifecycle import ENDED
 from elasticrecode.log import logger
 from elasticrecode.runtime import compose
@@ -90,7 +90,7 @@ class BatchCounter:
             batch=Raw(msgspec.json.encode(summary)),
             error=stored.failure or msgspec.UNSET,
         )
-        put = put_of(self._settings.jobs_table, event, self._settings.event_retention_seconds)
+        put = put_of(self._settings.jobs_table, Entry(event), self._settings.event_retention_seconds)
         if not self._table.end(stored, counts, now, put):
             return False
         logger.info("batch ended", extra={"batch": batch.batchID, **counts.states})

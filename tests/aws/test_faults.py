@@ -219,11 +219,10 @@ def test_an_event_that_could_not_be_stored_is_asked_for_again(stack: Stack, monk
         return {"UnprocessedItems": arguments["RequestItems"]} if operation == "BatchWriteItem" else None
 
     with every_call(watch, monkeypatch):
-        assert stack.say(event(job_id, "JobStart")) == ["m0"]
+        assert stack.say(event(job_id, "JobNote")) == ["m0"]
     assert actions(stack, job_id) == ["JobSummit"]
-    assert stack.say(event(job_id, "JobStart")) == []
-    assert sorted(actions(stack, job_id)) == ["JobStart", "JobSummit"]
-    assert (status(stack, job_id)["state"], status(stack, job_id)["attempt"]) == ("running", 1)
+    assert stack.say(event(job_id, "JobNote")) == []
+    assert sorted(actions(stack, job_id)) == ["JobNote", "JobSummit"]
 
 
 def test_an_event_whose_move_was_refused_is_asked_for_again_and_then_moves(
@@ -232,13 +231,15 @@ def test_an_event_whose_move_was_refused_is_asked_for_again_and_then_moves(
     job_id = submitted(stack)
 
     def watch(operation: str, _: dict[str, Any]) -> Any:
-        if operation == "UpdateItem":
+        if operation == "TransactWriteItems":
             raise throttled(operation)
 
     with every_call(watch, monkeypatch):
         assert stack.say(event(job_id, "JobStart")) == ["m0"]
+    assert (status(stack, job_id)["state"], actions(stack, job_id)) == ("queued", ["JobSummit"])
     assert stack.say(event(job_id, "JobStart")) == []
-    assert status(stack, job_id)["state"] == "running"
+    assert (status(stack, job_id)["state"], status(stack, job_id)["attempt"]) == ("running", 1)
+    assert sorted(actions(stack, job_id)) == ["JobStart", "JobSummit"]
 
 
 def test_a_key_is_given_free_when_nothing_came_of_its_request(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from elasticrecode.aws.dynamodb import Table
 from elasticrecode.contract import routes
+from elasticrecode.errors import Unavailable
 from elasticrecode.jobs.claims import Claim, Claims
 from elasticrecode.jobs.events import Action, Event
 from elasticrecode.jobs.items import new_events
@@ -156,16 +158,22 @@ def test_a_late_return_of_an_earlier_attempt_is_listed_and_not_shown(stack: Stac
     assert actions(stack, job_id).count("JobReturned") == 1
 
 
-def test_an_end_whose_event_was_not_stored_is_shown_by_the_next_delivery(stack: Stack) -> None:
+def test_a_move_and_its_event_are_stored_together_or_not_at_all(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id = running(stack, Claims("jobs", lease_seconds=600))
     start, *_, end = second_generation(job_id)
     stack.say(start)
-    stack.say(end)
-    key = {"jobID": {"S": job_id}, "item": {"S": f"log#{T0 + 4:014d}#9#end-1"}}
-    stack.dynamodb.delete_item(TableName="jobs", Key=key)  # as if the consumer had died between move and event
-    stack.changes()
-    stack.say(end)
+    shown(stack)
+    with monkeypatch.context() as patch:
+        patch.setattr(Table, "transact", refuse)
+        assert stack.say(end) == ["m0"]
+    assert (status(stack, job_id)["state"], shown(stack)) == ("running", [])
+    assert stack.say(end) == []
     assert [event.eventID for event in shown(stack)] == ["end-1"]
+
+
+def refuse(*_: object) -> None:
+    """AWS takes nothing."""
+    raise Unavailable("AWS could not take it.")
 
 
 def test_an_item_that_is_put_again_brings_no_second_event(stack: Stack) -> None:

@@ -49,6 +49,7 @@ class Model:
         action, attempt = said["action"], said.get("attempt")
         mine = attempt is not None and self.lease is not None and attempt == self.attempt and self.state == "running"
         unclaimed = attempt is None and self.lease is None
+        before = self.state, self.attempt
         if action == "JobStart" and unclaimed and self.state == "queued":
             self.begin(None)
         elif action in ("JobFinished", "JobFailed") and (mine or (unclaimed and self.state in ("queued", "running"))):
@@ -57,6 +58,8 @@ class Model:
             self.back(said, strike="error" in said and "fault" not in said)
         elif action == "JobLost" and mine and self.lease is not None and self.lease < now:
             self.back(said, strike=True)
+        if action in ("JobStart", "JobNote") or (self.state, self.attempt) != before:
+            self.log.add(said["eventID"])
 
     def back(self, said: dict[str, Any], *, strike: bool) -> None:
         """To its queue, or to its end when it went wrong too often."""
@@ -94,12 +97,14 @@ class Life(RuleBasedStateMachine):
         self.touched: set[str] = set()
 
     def teardown(self) -> None:
-        """Everything that was said is in the logs, and every job that has not ended has a message or gets one."""
+        """The logs have what moved a job, and no end that moved none; every job has ended, or has or gets a message."""
         try:
             for job_id, model in self.jobs.items():
                 listed = call(self.stack.logs, routes.JOB_EVENTS, parameters={"jobID": job_id}, query={"limit": "1000"})
-                told_of = {event["eventID"] for event in listed.body if event["action"] != "JobProgress"}
-                assert told_of - {job_id} >= model.log, (job_id, model.log - told_of)
+                told_of = {event["eventID"]: event["action"] for event in listed.body}
+                assert told_of.keys() >= model.log, (job_id, model.log - told_of.keys())
+                ends = {event_id for event_id, action in told_of.items() if action in ("JobFinished", "JobLost")}
+                assert ends <= model.log, (job_id, ends - model.log)
                 assert [event["tsMs"] for event in listed.body[1:]] == sorted(
                     event["tsMs"] for event in listed.body[1:]
                 )
@@ -180,14 +185,10 @@ class Life(RuleBasedStateMachine):
         assert self.stack.say(*batch) == []
         self.said += batch
         ranks = {"JobStart": 1, "JobFinished": 9, "JobFailed": 9}
-        once = {said["eventID"]: said for said in batch}.values()
         for said in sorted(batch, key=lambda said: (said["tsMs"], ranks.get(said["action"], 5), said["eventID"])):
             job_id = said["job"]["jobid"]
             self.jobs[job_id].hear(said, now)
             self.touched.add(job_id)
-        for said in once:
-            if said["action"] != "JobProgress":
-                self.jobs[said["job"]["jobid"]].log.add(said["eventID"])
 
     @rule(data=st.data())
     def take(self, data: st.DataObject) -> None:

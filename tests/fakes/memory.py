@@ -278,8 +278,10 @@ class Aws:
         reasons = []
         for kind, write in writes:
             table = self._tables[write["TableName"]]
-            ok = table.allows(write, table.key(write["Item" if kind == "Put" else "Key"]))
-            reasons.append({"Code": "None" if ok else "ConditionalCheckFailed"})
+            key = table.key(write["Item" if kind == "Put" else "Key"])
+            reason: dict[str, Any] = {"Code": "None" if table.allows(write, key) else "ConditionalCheckFailed"}
+            asks = write.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
+            reasons.append(reason | ({"Item": table.items[key]} if asks and key in table.items else {}))
         if any(reason["Code"] != "None" for reason in reasons):
             said = {"Error": {"Code": "TransactionCanceledException", "Message": "no"}, "CancellationReasons": reasons}
             raise client.exceptions.TransactionCanceledException(said, "TransactWriteItems")

@@ -512,6 +512,14 @@ def consume_keeps_what_a_worker_says_and_moves_the_job(stage: Stage) -> None:
 
 
 @of("consume")
+def consume_keeps_what_moves_no_job(stage: Stage) -> None:
+    job = stage.job()
+    stage.hand("consume", _event(job, "JobNote"))
+    if "JobNote" not in [event.action for event in stage.lists.job_events(job.jobid, 10, "").events]:
+        raise Missed("the event is not stored")
+
+
+@of("consume")
 def consume_puts_aside_what_is_none(stage: Stage) -> None:
     stage.hand("consume", f"no event {new()}")
 

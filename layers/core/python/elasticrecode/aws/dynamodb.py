@@ -163,9 +163,10 @@ class Table:
             with refusals(doing):
                 self._dynamodb.transact_write_items(TransactItems=writes)
         except self._dynamodb.exceptions.TransactionCanceledException as error:
-            codes = {reason["Code"] for reason in error.response["CancellationReasons"]} - {"None"}
+            reasons = error.response["CancellationReasons"]
+            codes = {reason["Code"] for reason in reasons} - {"None"}
             if "ConditionalCheckFailed" in codes:
-                raise ConditionFailed({}) from None
+                raise ConditionFailed(next((reason["Item"] for reason in reasons if "Item" in reason), {})) from None
             if not codes <= _PASSING:
                 raise
             raise Conflict(f"AWS is changing the same item for another request while {doing}. {TRY_AGAIN}") from error

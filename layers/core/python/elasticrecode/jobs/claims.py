@@ -17,7 +17,7 @@ from elasticrecode.jobs import lifecycle
 from elasticrecode.jobs.commits import Commit
 from elasticrecode.jobs.events import Action, Failure, FaultOf
 from elasticrecode.jobs.items import NO_QUEUE, due_shard
-from elasticrecode.jobs.lifecycle import COMMIT, FAULT, Step
+from elasticrecode.jobs.lifecycle import COMMIT, FAULT, RELEASED, Step
 
 
 @dataclass(frozen=True)
@@ -86,15 +86,19 @@ class Claims:
         commit = msgspec.json.decode(record[COMMIT]["S"], type=Commit) if COMMIT in record else None
         return Claim(int(record["attempt"]["N"]), record["job"]["S"], int(record[TTL]["N"]), commit)
 
-    def release(self, job_id: str, attempt: int, failure: Failure | None = None, fault: FaultOf = "host") -> None:
-        """Return a job without a strike, so that it can be claimed at once. Does nothing when the claim is lost.
+    def release(self, job_id: str, attempt: int, failure: Failure | None = None, fault: FaultOf = "host") -> bool:
+        """Return a job without a strike, so that it can be claimed at once; False when the claim is lost.
 
-        `failure` is the host fault or service fault for which it returns, if any.
+        `failure` is the host fault or service fault for which it returns, if any. Only after True may the worker send
+        its JobReturned, which watchers get if the job still waits when it arrives.
         """
         details = {"failure": msgspec.json.encode(failure).decode(), FAULT: fault} if failure else {}
-        update = lifecycle.write(Action.JOB_RETURNED, attempt, now_ms(), details)
-        with suppress(ConditionFailed):
+        update = lifecycle.write(Action.JOB_RETURNED, attempt, now_ms(), {**details, RELEASED: attempt})
+        try:
             self._table.update(_key(job_id), "returning the job", **update)
+        except ConditionFailed:
+            return False
+        return True
 
     def renew(self, job_id: str, attempt: int) -> str | None:
         """Extend the lease from now.

@@ -146,9 +146,9 @@ def event_item(entry: Entry, retention_seconds: int) -> Item:
     }
 
 
-def put_of(table: str, event: Event, retention_seconds: int) -> dict[str, Any]:
+def put_of(table: str, entry: Entry, retention_seconds: int) -> dict[str, Any]:
     """The part of a transaction that stores an event."""
-    return {"Put": {"TableName": table, "Item": event_item(Entry(event), retention_seconds)}}
+    return {"Put": {"TableName": table, "Item": event_item(entry, retention_seconds)}}
 
 
 def latest_of(event: Event) -> str:
@@ -191,13 +191,15 @@ def record_of(item: Item, now: float) -> JobRecord:
     """A job's record as clients see it at `now`, in Unix seconds."""
     job = msgspec.json.decode(item["job"]["S"], type=Job)
     state: Any = item["state"]["S"]
+    seen = lifecycle.as_seen(state, int(item["lease"]["N"]) if "lease" in item else None, int(now * 1000))
+    is_lost = seen != state
     seconds = {name: int(item[name]["N"]) / 1000 for name in ("queuedMs", "startedMs", "endedMs") if name in item}
-    latest = _latest_event(item)
+    latest = None if is_lost else _latest_event(item)
     return JobRecord(
         jobID=job.jobid,
         userID=job.userid,
         kind=job.kind,
-        state=lifecycle.as_seen(state, int(item["lease"]["N"]) if "lease" in item else None, int(now * 1000)),
+        state=seen,
         attempt=int(item["attempt"]["N"]),
         priority=job.priority or 0,
         queue=item["queue"]["S"] or None,
@@ -209,7 +211,7 @@ def record_of(item: Item, now: float) -> JobRecord:
         batchID=batch_of(job.jobid),
         createdAt=_created_ms(item) / 1000,
         queuedAt=seconds.get("queuedMs"),
-        startedAt=seconds.get("startedMs"),
+        startedAt=None if is_lost else seconds.get("startedMs"),
         endedAt=seconds.get("endedMs"),
         progress=_or_none(latest.progress) if latest else None,
         outputs=Raw(item["outputs"]["S"].encode()) if "outputs" in item else None,

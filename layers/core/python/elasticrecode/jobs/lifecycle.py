@@ -5,7 +5,7 @@ doubled, out of order, or from a worker that has lost its claim: such an event c
 """
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -107,12 +107,15 @@ def write(
     details: Mapping[str, str | int],
     max_strikes: int | None = None,
     because: str = "",
+    *,
+    after_start: bool = False,
 ) -> dict[str, Any]:
     """The update of a record that makes an action's move if it is allowed: arguments of DynamoDB's UpdateItem.
 
     `details` are further attributes to set. With `max_strikes` the condition of a move that counts a strike fails when
     it would be the last strike allowed, and the condition of Step.EXHAUST when it would not; `because` is the action
-    that exhausts. Every move adds one to `moves`, so that a reader of several images knows which is the latest.
+    that exhausts. With `after_start` it fails before the JobStart of the attempt has been shown. Every move adds one to
+    `moves`, so that a reader of several images knows which is the latest.
     Raises ValueError for an action that makes no move.
     """
     moves = find(action, attempt)
@@ -120,12 +123,15 @@ def write(
         raise ValueError(f"{action} moves no job")
     target = moves[0].target
     words = _Words()
-    conditions = [_condition(words, move, attempt, now_ms, max_strikes, because) for move in moves]
+    further = [f"attribute_exists({words.name(LATEST_AT)})"] if after_start else []
+    conditions = [_condition(words, move, attempt, now_ms, max_strikes, because, further) for move in moves]
     sets = {"state": target, STATE_KEYS[2]: random.choice(state_shards(target)), _STAMPS[target]: now_ms, **details}  # noqa: S311
     if target in WATCHED_AFTER_MS:
         sets["due"] = now_ms + WATCHED_AFTER_MS[target]
     if action == Action.JOB_RETRIED:
         sets["strikes"] = 0
+    if action == Step.ADOPT:
+        sets[LATEST_AT] = _NO_MORE
     assignments = [f"{words.name(name)} = {words.value(value)}" for name, value in sets.items()]
     left_behind = (*_LEFT_BEHIND[target], *((COMMIT,) if action in _PUBLISHED else ()))
     removed = [words.name(name) for name in left_behind if name not in sets]
@@ -146,10 +152,16 @@ def write(
 
 
 def _condition(
-    words: "_Words", move: Move, attempt: int | None, now_ms: int, max_strikes: int | None, because: str
+    words: "_Words",
+    move: Move,
+    attempt: int | None,
+    now_ms: int,
+    max_strikes: int | None,
+    because: str,
+    further: Sequence[str],
 ) -> str:
-    """The condition of one move, in parentheses. The arguments are those of `write`."""
-    terms = [f"{words.name('state')} IN ({', '.join(words.value(source) for source in move.sources)})"]
+    """The condition of one move, in parentheses. The arguments are those of `write`, and `further` terms."""
+    terms = [f"{words.name('state')} IN ({', '.join(words.value(source) for source in move.sources)})", *further]
     if move.claim == "claimed":
         terms.append(
             f"attribute_exists({words.name('lease')}) AND {words.name('attempt')} = {words.value(attempt or 0)}"
@@ -194,6 +206,28 @@ def latest(attempt: int | None, order: int, event: str, *, is_start: bool) -> di
     }
 
 
+def while_running(attempt: int) -> dict[str, Any]:
+    """An update that changes nothing and fails unless the attempt runs and its JobStart has been shown."""
+    words = _Words()
+    return _unchanged(words, attempt, "running", f"attribute_exists({words.name(LATEST_AT)})")
+
+
+def while_released(attempt: int) -> dict[str, Any]:
+    """An update that changes nothing and fails unless the job waits since its worker released the attempt."""
+    words = _Words()
+    return _unchanged(words, attempt, "queued", f"{words.name(RELEASED)} = {words.value(attempt)}")
+
+
+def _unchanged(words: "_Words", attempt: int, state: State, term: str) -> dict[str, Any]:
+    name, value = words.name("attempt"), words.value(attempt)
+    return {
+        "UpdateExpression": f"SET {name} = {value}",
+        "ConditionExpression": f"{words.name('state')} = {words.value(state)} AND {name} = {value} AND {term}",
+        "ExpressionAttributeNames": words.names,
+        "ExpressionAttributeValues": words.values,
+    }
+
+
 def awaits_start(record: Mapping[str, Any], attempt: int | None) -> bool:
     """Whether an attempt runs whose JobStart has not come yet."""
     if not record or record["state"]["S"] != "running" or LATEST_AT in record:
@@ -225,13 +259,17 @@ COMMIT = "commit"
 """Attribute of a record whose attempt has committed its outputs: what is left is to complete their uploads."""
 _PUBLISHED = (Action.JOB_FINISHED, Action.JOB_FAILED)
 """Events that a worker sends when no upload that the job committed to can be completed any more."""
+_NO_MORE = 10**16
+"""The order behind which no JobStart or tick comes: those of an adopted attempt have been shown."""
+RELEASED = "released"
+"""Attribute of a record: the attempt that a worker returned by itself, before its JobReturned arrives."""
 FAULT = "fault"
 """Attribute of a record: whose fault its last attempt was, where it was no strike."""
 _FAILURE = ("failure", FAULT)
 _ATTEMPT = ("lease", "worker", LATEST, LATEST_AT)
 _LEFT_BEHIND: dict[State, tuple[str, ...]] = {
     "accepted": (),
-    "queued": (*_ATTEMPT, "startedMs", "endedMs", "outputs", "quality", "replaces", "replacedBy", *_FAILURE),
+    "queued": (*_ATTEMPT, RELEASED, "startedMs", "endedMs", "outputs", "quality", "replaces", "replacedBy", *_FAILURE),
     "running": (*_ATTEMPT, *_FAILURE),
     "finished": (*_ATTEMPT, "due", *_FAILURE),
     "failed": (*_ATTEMPT, "due", FAULT),

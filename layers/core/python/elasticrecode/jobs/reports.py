@@ -1,16 +1,20 @@
-"""Applies the reports of workers so that the events of a job are shown in the order in which its worker sent them.
+"""Applies the reports of workers, so that watchers see the attempts of a job one after another, each in its order.
 
-SQS delivers messages twice and in any order, to several invocations at once. They meet at the job's record:
+SQS delivers messages twice and in any order, to several invocations at once, and a worker that lost its claim may still
+send. They meet at the job's record:
 
 - A conditional write on the record shows a JobStart or a tick (`JobsTable.show`). Its condition: the attempt runs; the
   JobStart is its first event; a tick is newer than the event before. A refused tick is late and is discarded. A refused
   JobStart is stored for lists, and not shown.
-- An event that ends an attempt moves the record before it is stored. After that no tick of the attempt is accepted.
+- An event that ends an attempt is stored in the transaction that moves the record. So it is shown before everything
+  that follows the move, such as JobRetried or the next JobStart. Where the record does not allow the move, the event
+  changes nothing, and is logged instead of stored: a client that reads it would take it for the end of the job.
 - An event that finds its JobStart missing has that shown first, from the identity that it carries. The original is the
   same item when it arrives, so there is no second event.
+- An event of an unknown action is shown if its attempt runs, and is else stored for lists.
 
-First-generation workers send no identity and no attempt: a JobStart of theirs that arrives after the end of the job is
-stored for lists, and not shown.
+First-generation workers send no identity and no attempt, so nothing tells a late event of theirs from one of the run in
+progress. A JobStart of theirs that arrives after the end of the job is stored for lists, and not shown.
 """
 
 import logging
@@ -22,7 +26,7 @@ import msgspec
 from msgspec import UNSET
 
 from elasticrecode.aws.clients import side_by_side
-from elasticrecode.aws.dynamodb import ConditionFailed
+from elasticrecode.aws.dynamodb import ConditionFailed, Item
 from elasticrecode.clock import now_ms
 from elasticrecode.errors import Unavailable
 from elasticrecode.jobs import lifecycle
@@ -84,7 +88,11 @@ class Reports:
             return self._show_tick(report)
         if event.action == Action.JOB_START and event.attempt:
             return self._show_start(event)
-        return self._move(report) if lifecycle.find(event.action, event.attempt or None) else [Entry(event)]
+        if lifecycle.find(event.action, event.attempt or None):
+            return self._move(report)
+        if event.action in set(Action):
+            return _discarded(event, "workers report none, or name its attempt")
+        return self._show_other(report)
 
     def _show_tick(self, report: Report) -> list[Entry]:
         """Show a tick, after its JobStart where that has not come yet. A late tick is discarded."""
@@ -98,6 +106,23 @@ class Reports:
                     self._table.show(report.event)
         return entries
 
+    def _show_other(self, report: Report) -> list[Entry]:
+        """Store an event of an unknown action. It is shown, after its JobStart, if its attempt runs or is not named."""
+        event = report.event
+        if not event.attempt:
+            return [Entry(event)]
+        entries: list[Entry] = []
+        update = lifecycle.while_running(event.attempt)
+        try:
+            self._write(update, Entry(event))
+        except ConditionFailed as failed:
+            if not failed.item:
+                return [Entry(event)]
+            if report.start and lifecycle.awaits_start(failed.item, event.attempt):
+                entries = self._show_start(report.start)
+            entries += self._log_if(update, event)
+        return entries
+
     def _show_start(self, start: Event) -> list[Entry]:
         """Show the JobStart of a claimed attempt. `append` skips its stored event unless the job has no record."""
         try:
@@ -107,35 +132,71 @@ class Reports:
         return [Entry(start, is_live=False)]
 
     def _move(self, report: Report) -> list[Entry]:
-        """Make the move of an event; the events to store: the JobStart if missing, the event, then any JobFailed."""
+        """Make the move of an event, which stores it, after its JobStart where that has not come yet."""
+        entries: list[Entry] = []
+        record = self._moved(report)
+        if report.start and record and lifecycle.awaits_start(record, report.event.attempt or None):
+            entries = self._show_start(report.start)
+            record = self._moved(report)
+        return entries if record is None else [*entries, *self._refused(report, record)]
+
+    def _moved(self, report: Report) -> Item | None:
+        """Make the move of an event; None when made, else the record that does not allow it, empty without a record."""
         event, details = report.event, _details(report)
-        attempt = event.attempt or None
-        followers: list[Entry] = []
         is_strike = lifecycle.is_strike(event.action, details)
         moved_ms = now_ms() if is_strike else event.tsMs
         most = self._max_strikes if is_strike else None
+        attempt, follows = event.attempt or None, report.start is not None
+        update = lifecycle.write(event.action, attempt, moved_ms, details, most, after_start=follows)
         try:
-            before = self._table.apply(
-                event.jobID, lifecycle.write(event.action, attempt, moved_ms, details, max_strikes=most)
-            )
+            self._write(update, Entry(event, is_live=event.action != Action.JOB_START))
         except ConditionFailed as failed:
-            record: Any = failed.item
-            if not is_strike:
-                return _refused(report, record)
-            try:
-                before = self._exhaust(event, moved_ms)
-            except ConditionFailed:
-                return _refused(report, record)
-            followers = [Entry(_failed(event, _exhausted(event, self._max_strikes)))]
-        starts = [Entry(report.start)] if report.start and LATEST_AT not in before else []
-        return [*starts, Entry(event, is_live=event.action != Action.JOB_START), *followers]
+            return self._exhausted(report, moved_ms) if is_strike else failed.item
+        return None
 
-    def _exhaust(self, event: Event, moved_ms: int) -> Any:
-        """Fail a job whose last allowed strike an event is; the record before. ConditionFailed when it is not."""
-        details = {"failure": msgspec.json.encode(_exhausted(event, self._max_strikes)).decode()}
-        attempt = event.attempt or None
-        update = lifecycle.write(Step.EXHAUST, attempt, moved_ms, details, self._max_strikes, event.action)
-        return self._table.apply(event.jobID, update)
+    def _exhausted(self, report: Report, moved_ms: int) -> Item | None:
+        """Fail a job whose last allowed strike an event is, with a JobFailed behind the event. Returns as `_moved`."""
+        event, failure = report.event, _exhaustion(report.event, self._max_strikes)
+        details = {"failure": msgspec.json.encode(failure).decode()}
+        attempt, follows = event.attempt or None, report.start is not None
+        update = lifecycle.write(
+            Step.EXHAUST, attempt, moved_ms, details, self._max_strikes, event.action, after_start=follows
+        )
+        try:
+            self._write(update, Entry(event), Entry(_failed(event, failure)))
+        except ConditionFailed as failed:
+            return failed.item
+        return None
+
+    def _write(self, update: dict[str, Any], *entries: Entry) -> None:
+        self._table.apply_and_log(update, entries, self._retention_seconds)
+
+    def _log_if(self, update: dict[str, Any], event: Event) -> list[Entry]:
+        """Store and show an event if the update of its record can be made; else it is left to store for lists."""
+        try:
+            self._write(update, Entry(event))
+        except ConditionFailed:
+            return [Entry(event, is_live=False)]
+        return []
+
+    def _refused(self, report: Report, record: Item) -> list[Entry]:
+        """The events to store of one whose move the record does not allow: it is late, doubled, or its attempt over."""
+        event = report.event
+        if not record:
+            return [*([Entry(report.start)] if report.start else []), Entry(event)]
+        if event.action == Action.JOB_START:
+            return [Entry(event, is_live=False)]
+        if event.action == Action.JOB_RETURNED and event.attempt and not (event.error and not report.fault):
+            return self._log_if(lifecycle.while_released(event.attempt), event)
+        state, attempt = record["state"]["S"], record["attempt"]["N"]
+        return _discarded(event, f"the job is {state}, its attempt {attempt}")
+
+
+def _discarded(event: Event, reason: str) -> list[Entry]:
+    """No entries for an event that changes nothing: clients would take it for a change of the job."""
+    words = {"job": event.jobID, "event": event.action, "attempt": event.attempt or None, "reason": reason}
+    _log.info("an event changes nothing and is not stored", extra=words)
+    return []
 
 
 def by_job(reports: Iterable[Report]) -> list[list[Report]]:
@@ -178,17 +239,7 @@ def _details(report: Report) -> dict[str, str | int]:
     return details
 
 
-def _refused(report: Report, record: Any) -> list[Entry]:
-    """The events to store of one whose move the record does not allow: it is late, doubled, or of a lost attempt."""
-    event = report.event
-    if not record:
-        return [Entry(event)]
-    if event.action == Action.JOB_START or int(record["attempt"]["N"]) > (event.attempt or 10**9):
-        return [Entry(event, is_live=False)]
-    return [*([Entry(report.start)] if report.start else []), Entry(event)]
-
-
-def _exhausted(event: Event, max_strikes: int) -> Failure:
+def _exhaustion(event: Event, max_strikes: int) -> Failure:
     """The failure of a job after its last allowed strike, with the worker's own words."""
     last = event.error.message if event.error else "its worker stopped without a report, as if the job had killed it"
     log = event.error.log if event.error else []

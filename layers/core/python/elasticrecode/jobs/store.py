@@ -116,18 +116,32 @@ class JobsTable:
         """
         details = {"failure": msgspec.json.encode(event.error).decode()} if event.error else {}
         details |= destination(choice) if choice else {}
-        update = lifecycle.write(action, None, event.tsMs, details)
-        change = {"TableName": self._table.name, "Key": record_key(event.jobID), **update}
-        put = put_of(self._table.name, event, retention_seconds)
+        try:
+            self.apply_and_log(lifecycle.write(action, None, event.tsMs, details), [Entry(event)], retention_seconds)
+        except ConditionFailed:
+            return False
+        return True
+
+    def apply_and_log(self, update: Mapping[str, Any], entries: Sequence[Entry], retention_seconds: int) -> None:
+        """Make an update of `lifecycle` and store the events of its job, all or nothing.
+
+        So the stream has an event between the changes of the record that came before and after it: no event of an
+        attempt can follow what ended the attempt. Raises ConditionFailed with the record as it is.
+        """
+        change = {
+            "TableName": self._table.name,
+            "Key": record_key(entries[0].event.jobID),
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+            **update,
+        }
+        puts = [put_of(self._table.name, entry, retention_seconds) for entry in entries]
         for pause in pauses():
             try:
-                self._table.transact([{"Update": change}, put], "changing the job's state")
-            except ConditionFailed:
-                return False
+                self._table.transact([{"Update": change}, *puts], "changing the job's state")
             except Conflict:
                 time.sleep(pause)  # a worker renews its claim, or reports progress
             else:
-                return True
+                return
         raise refused("changing the job's state")
 
     def postpone(self, job_ids: Iterable[str], now_ms: int) -> int:
