@@ -14,7 +14,7 @@ import trustme
 import urllib3
 
 from tests.e2e.conftest import wait_for
-from tests.fakes.kubernetes import Api, Step, closed_port, hang, status, trickle, vanish
+from tests.fakes.kubernetes import Api, Step, closed_port, hang, status, vanish
 from tests.fakes.pods import BUSY, COST, NAMESPACE, Pods, cost, pod
 from tests.kit.manifests import KIT, objects
 from worker import pod_cost
@@ -89,7 +89,8 @@ def test_the_request_carries_the_token_of_the_pod_and_changes_an_annotation_and_
     assert json.loads(seen.body) == {"metadata": changed}
 
 
-def test_short_jobs_cause_no_request(api: Api, pods: Pods, follow: Follow) -> None:
+def test_short_jobs_cause_no_request(api: Api, pods: Pods, follow: Follow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pod_cost, "SETTLE_SECONDS", 1.0)
     worker = follow(settings(api.server_port))
     wait_for(lambda: costs(api) == [None], "the first request, which says that the worker is idle")
     for _ in range(500):
@@ -147,7 +148,6 @@ BAD: dict[str, Step] = {
     "503": lambda handler: handler.answer(503, b"<html>"),
     "redirect": status(302, "", Location="https://localhost:1/"),
     "silent": hang,
-    "slow": trickle,
     "gone": vanish,
 }
 
@@ -157,22 +157,27 @@ def test_a_failure_is_logged_once_and_the_request_repeated(
     api: Api, pods: Pods, follow: Follow, caplog: pytest.LogCaptureFixture, step: Step
 ) -> None:
     caplog.set_level(logging.INFO)
-    if step is not trickle:  # an answer of status 200 is a success, however slowly its body comes
-        api.script.extend([step, step])
-        lines = 2
-    else:
-        api.script.append(step)
-        lines = 0
+    api.script.extend([step, step])
     worker = follow(settings(api.server_port))
-    began = time.monotonic()
     with worker.busy():
-        assert time.monotonic() - began < SETTLE, "the job does not wait"
-        wait_for(lambda: cost(pods.pods["worker-1"]) or (not lines and api.seen), "the cost")
-        wait_for(lambda: len(caplog.records) == lines, "the lines of the log")
-    levels = [record.levelname for record in caplog.records]
-    assert levels == ["WARNING", "INFO"][:lines]
-    if lines:
-        assert "a scale-down may end its job" in caplog.records[0].getMessage()
+        wait_for(lambda: len(caplog.records) == 2, "the lines of the log")
+        assert cost(pods.pods["worker-1"])
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert "a scale-down may end its job" in caplog.records[0].getMessage()
+
+
+def test_no_job_waits_for_a_request(
+    api: Api, pods: Pods, follow: Follow, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(pod_cost, "TIMEOUT", urllib3.Timeout(connect=20, read=20))
+    api.script.append(hang)
+    worker = follow(settings(api.server_port))
+    wait_for(lambda: api.seen, "a request")
+    for _ in range(100):
+        with worker.busy():
+            pass
+    assert len(api.seen) == 1
+    assert caplog.records == [], "the request goes on"
 
 
 def test_the_log_names_the_refusal_and_the_remedy(
