@@ -6,7 +6,7 @@ from typing import Any
 from elasticrecode.api import http
 from elasticrecode.contract.routes import PAUSE_QUEUE, RESUME_QUEUE, WORKER_BACKLOG, WORKER_DEPLOYMENTS, WORKER_QUEUES
 from elasticrecode.contract.settings import WorkersSettings
-from elasticrecode.errors import NotFound, Refused
+from elasticrecode.errors import NotFound, Refused, Unavailable
 from elasticrecode.jobs.placement import GROUPS
 from elasticrecode.runtime import compose
 from elasticrecode.workers.answers import QueuePause, Queues, deployment_records, queue_backlog
@@ -39,10 +39,15 @@ class Workers:
         return _page(request, deployment_records(self._registry.read().clusters, time.time()))
 
     def backlog(self, request: http.Request) -> http.Response:
-        """A page of the loads of all queues; empty orphaned queues are left out."""
+        """A page of the loads of all queues; empty orphaned queues are left out, except in an outage.
+
+        Raises Unavailable where no queue is known because clusters are out of reach.
+        """
         self._meter.measure(traffic=False)
         queues = self._registry.queues(fresh=True)
-        shown = [queue for queue in queues if not (queue.is_orphaned and queue.load.is_empty)]
+        shown = [queue for queue in queues if not (queue.is_orphaned and queue.load.is_empty) or queue.outage]
+        if not shown and (outages := str(self._registry.read().outages(time.time()))):
+            raise Unavailable(f"No queue is known. {outages}")
         page = _page(request, {f"{queue.name} {queue.group}": queue_backlog(queue) for queue in shown})
         return page._replace(content=list(page.content.values()))
 

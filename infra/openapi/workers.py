@@ -37,7 +37,8 @@ AREA = Area(
         WORKER_BACKLOG: Operation(
             "listBacklog",
             "List backlogs",
-            "Lists each worker queue with its backlog, the Deployments that serve it, and its fault, if any.",
+            "Lists each worker queue with its backlog, the Deployments that serve it, its fault and the outage "
+            "of the clusters of its workers. Answers 503 while no queue is known and a cluster is out of reach.",
             {200: list[QueueBacklog]},
             (503,),
             cursor=PAGE_KEY.pattern,

@@ -39,7 +39,10 @@ class DeploymentRecord(Struct, kw_only=True):
 
 
 class QueueBacklog(Struct, kw_only=True):
-    """The load of a queue, and its workers. `fault` says why it can't be used; `lookedAt` is in Unix seconds."""
+    """The load of a queue, and its workers. `fault` says why it can't be used; `lookedAt` is in Unix seconds.
+
+    `outage` says which clusters of its workers are out of reach, why, since when, and what to do.
+    """
 
     queue: str
     kind: str
@@ -55,6 +58,7 @@ class QueueBacklog(Struct, kw_only=True):
     paused: bool
     lookedAt: float | None
     fault: str | None
+    outage: str | None
 
 
 class QueuePause(Struct):
@@ -122,4 +126,5 @@ def queue_backlog(queue: Queue) -> QueueBacklog:
         paused=queue.paused,
         lookedAt=load.at or None,
         fault=queue.fault or None,
+        outage=queue.outage or None,
     )

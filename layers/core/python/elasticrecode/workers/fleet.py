@@ -1,6 +1,7 @@
 """Workers, their queues and the loads of those: what discovery and measurements know, as plain values."""
 
 import re
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Literal
@@ -27,6 +28,7 @@ FRESH_SECONDS = 150
 _NOT_LOOKED_UP = "it has not been looked up in SQS yet"
 _NO_DEPLOYMENT = "no Deployment serves it any more"
 _NO_SUCH_QUEUE = "there is no such queue"
+_NOT_LOOKED_AT = "discovery has not looked at it for minutes. Read the log of the function discover."
 _MEASURED_AT_ONCE = 64
 _PACE_SECONDS = 600.0
 """Time constant of the mean of seconds per job."""
@@ -81,6 +83,21 @@ class ClusterView(Struct, frozen=True, kw_only=True):
     def is_stale(self, now: float) -> bool:
         """Whether the latest try to reach it failed, or there was none within FRESH_SECONDS."""
         return bool(self.fault) or now - self.seen > FRESH_SECONDS
+
+    def outage(self, now: float) -> str:
+        """Why it is out of reach, the remedy, since when, and what becomes of its workers; empty while it is in reach.
+
+        The text changes only when the state does.
+        """
+        if not self.is_stale(now):
+            return ""
+        reason = self.fault or f"Cluster {self.name}: {_NOT_LOOKED_AT}"
+        if not self.seen:
+            return f"{reason} It was never reached, so its workers are unknown."
+        since = f"{reason} It was last reached at {_clock_time(self.seen)}"
+        if now - self.seen <= KEPT_SECONDS:
+            return f"{since}; the workers seen then count until {_clock_time(self.seen + KEPT_SECONDS)}."
+        return f"{since}; the workers seen then no longer count."
 
 
 class RegisteredQueue(Struct, frozen=True, kw_only=True):
@@ -156,7 +173,8 @@ class Queue(Struct, frozen=True, kw_only=True):
 
     `ready` counts the ready workers, and is None where discovery knows none of its workers. `fault` says why nothing
     can be sent to it, and is empty where it can. `served` is when a ready worker was last there, in Unix seconds. An
-    orphaned queue is only known from workers that are gone.
+    orphaned queue is only known from workers that are gone. `outage` tells of clusters out of reach where no other
+    cluster has workers of the queue; until the workers seen last no longer count, it may have jobs.
     """
 
     name: str
@@ -170,6 +188,7 @@ class Queue(Struct, frozen=True, kw_only=True):
     fault: str = ""
     is_orphaned: bool = False
     served: float = 0.0
+    outage: str = ""
     load: Load = Load()
 
     @property
@@ -199,6 +218,37 @@ class Snapshot(Struct, frozen=True, kw_only=True):
         """Workers of clusters reached within KEPT_SECONDS."""
         return list(chain.from_iterable(cluster.current_workers(now) for cluster in self.clusters))
 
+    def outages(self, now: float) -> "Outages":
+        """What is known of its clusters out of reach."""
+        return Outages(self, now)
+
+
+class Outages:
+    """The clusters of a snapshot that are out of reach, each with its text."""
+
+    def __init__(self, snapshot: Snapshot, now: float) -> None:
+        self._texts = {view.name: text for view in snapshot.clusters if (text := view.outage(now))}
+        self._never_reached = [
+            self._texts[view.name] for view in snapshot.clusters if view.name in self._texts and not view.seen
+        ]
+        self._serving: dict[tuple[Group | None, str], set[str]] = {}
+        for view in snapshot.clusters:
+            for worker in view.workers if view.name in self._texts else view.current_workers(now):
+                self._serving.setdefault((worker.group, worker.queue), set()).add(view.name)
+
+    def __str__(self) -> str:
+        return " ".join(self._texts.values())
+
+    def of(self, group: Group, queue: str, *, is_configured: bool) -> str:
+        """The outages of the clusters of a queue's workers; empty where a cluster in reach has workers of it.
+
+        Workers of a queue that the deployment configures may be in a cluster that was never reached, if in no other.
+        """
+        clusters = self._serving.get((group, queue), set())
+        if not clusters:
+            return " ".join(self._never_reached) if is_configured else ""
+        return " ".join(self._texts[name] for name in sorted(clusters)) if clusters <= self._texts.keys() else ""
+
 
 def least_recently_measured(queues: Sequence[Queue]) -> list[Queue]:
     """The queues to measure next: each name once, the oldest measurement first, at most 64."""
@@ -217,7 +267,7 @@ def merge_queues(configured: Mapping[str, Mapping[str, str]], snapshot: Snapshot
             serving.setdefault((worker.group, worker.queue), []).append(worker)
     by_hand = {(group, name): url for group in GROUPS for name, url in configured.get(group, {}).items()}
     registered = {(group, name) for name, queue in snapshot.registered.items() for group in queue.groups}
-    configured_groups = _groups_by_name(by_hand)
+    configured_groups, outages = _groups_by_name(by_hand), snapshot.outages(now)
     groups = _groups_by_name([*by_hand, *serving])
 
     def conflict(group: Group, name: str) -> str:
@@ -236,6 +286,7 @@ def merge_queues(configured: Mapping[str, Mapping[str, str]], snapshot: Snapshot
             serving.get((group, name), []),
             snapshot,
             conflict(group, name),
+            outages.of(group, name, is_configured=(group, name) in by_hand),
         )
         for group, name in sorted({*by_hand, *serving, *registered})
     ]
@@ -273,7 +324,9 @@ def _groups_by_name(keys: Iterable[tuple[Group, str]]) -> dict[str, list[Group]]
     return groups
 
 
-def _queue(key: tuple[Group, str], url: str, workers: list[Worker], snapshot: Snapshot, conflict: str) -> Queue:
+def _queue(
+    key: tuple[Group, str], url: str, workers: list[Worker], snapshot: Snapshot, conflict: str, outage: str
+) -> Queue:
     """A queue of a group. `url` is empty unless the deployment configures it."""
     group, name = key
     registered = snapshot.registered.get(name)
@@ -283,7 +336,7 @@ def _queue(key: tuple[Group, str], url: str, workers: list[Worker], snapshot: Sn
     if not url:
         url = registered.url if registered else ""
         unusable = (registered.fault if registered else "") or ("" if url else _NOT_LOOKED_UP)
-        fault = fault or (_NO_DEPLOYMENT if orphaned else unusable)
+        fault = fault or ((outage or _NO_DEPLOYMENT) if orphaned else unusable)
     working = [worker for worker in workers if not worker.draining] or workers
     ready = sum(worker.ready for worker in working)
     capacity = sum(worker.ready * worker.weight for worker in working)
@@ -302,5 +355,10 @@ def _queue(key: tuple[Group, str], url: str, workers: list[Worker], snapshot: Sn
         paused=name in snapshot.paused or (bool(workers) and all(worker.draining for worker in workers)),
         fault=fault,
         served=registered.served if registered else 0.0,
+        outage=outage,
         load=load,
     )
+
+
+def _clock_time(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
