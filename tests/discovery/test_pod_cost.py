@@ -53,8 +53,7 @@ def follow() -> Iterator[Callable[[Settings], PodCost]]:
 
     yield start
     for follower in started:
-        with follower._changed:
-            follower._next_try = math.inf
+        follower._due = lambda: math.inf  # type: ignore[method-assign]
 
 
 Follow = Callable[[Settings], PodCost]
