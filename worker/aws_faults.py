@@ -43,6 +43,8 @@ _PASSING = {
     "NoSuchUpload",
 }  # fmt: skip
 _PASSING_STATUSES = {408, 409, 425, 429}
+_WITHOUT_CAUSE = "400"
+"""Code of an answer to HEAD for expired credentials, among others. What is final shows in the next call."""
 _REPLACED = {"PreconditionFailed", "412"}
 _CREDENTIALS = {
     "AuthFailure", "IncompleteSignature", "InvalidAccessKeyId", "InvalidClientTokenId", "InvalidIdentityToken",
@@ -170,7 +172,7 @@ def _refused_by_s3(error: botocore.ClientError, side: str, uri: str) -> JobError
         return replaced(uri)
     if code in _CREDENTIALS:
         return _no_credentials(code)
-    if _is_passing(code, 400 if is_kms and status < 500 else status):
+    if code == _WITHOUT_CAUSE or _is_passing(code, 400 if is_kms and status < 500 else status):
         return TransientError("storage-unavailable", f"S3 did not serve {uri}: {code}.")
     if code in _ARCHIVED:
         return archived(side, uri, str(error.response.get("StorageClass") or "an archive"))

@@ -38,15 +38,10 @@ class Health:
         self._check_credentials = check_credentials
         self._suspicion: HostError | None = None
         self._is_known = False
-        self._faults = 0
 
     def suspect(self, error: HostError) -> None:
         """A job met this host fault: before the next job the worker pauses, and checks the host."""
         self._suspicion = error
-
-    def trust(self) -> None:
-        """A job has ended without a host fault."""
-        self._faults = 0
 
     def wait_for_disk(self, stopping: threading.Event) -> None:
         """Return when the temporary folder can be used, or the worker is to stop."""
@@ -63,14 +58,14 @@ class Health:
     def _wait(
         self, stopping: threading.Event, suspicion: HostError | None, check: Callable[[], HostError | None]
     ) -> None:
-        began, logged = time.monotonic(), ""
+        began, logged, pause = time.monotonic(), "", _FIRST_PAUSE_SECONDS
         fault = suspicion or check()
         while fault and not stopping.is_set():
             if fault.failure.code != logged:
                 logged = fault.failure.code
                 _log.error("this worker takes no jobs until its host is well: %s: %s", logged, fault)
-            stopping.wait(min(_MAX_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2 ** min(self._faults, 10)))
-            self._faults += 1
+            stopping.wait(pause)
+            pause = min(_MAX_PAUSE_SECONDS, 2 * pause)
             fault = check()
         if logged and not fault:
             _log.info("the host is well again after %.0f s: this worker takes jobs", time.monotonic() - began)

@@ -43,6 +43,8 @@ _PAUSE_SECONDS = 2.0
 _SHORT_DELAY_SECONDS = 2
 _FIRST_DELAY_SECONDS = 10
 _MAX_DELAY_SECONDS = 900
+_HOSTS_AT_ONCE = 10
+"""Receives of a job up to which a host fault sends it to the next host at once."""
 CLIENT_CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=3, read_timeout=30)
 
 
@@ -201,7 +203,6 @@ class Worker:
             ending = self._finish(work)
             reporter.send(ending.action, msg=ending.msg, result=ending.result, error=ending.error)
             lease.delete_message()
-            self._health.trust()
             _log.info("job %s ended: %s", job.jobid, ending.action)
         except PermanentError as error:
             _log.info("job %s failed: %s: %s", job.jobid, error.failure.code, error)
@@ -211,7 +212,7 @@ class Worker:
             _log.warning("job %s returned for %s s: %s", job.jobid, delay, error)
             self._return_job(reporter, lease, delay, error)
         except HostError as error:
-            self._leave_to_another_host(job.jobid, reporter, lease, error)
+            self._leave_to_another_host(work, error, receives)
         except ClaimLost as lost:
             _log.info("job %s dropped: %s", job.jobid, lost)
         except ShuttingDown:
@@ -223,7 +224,7 @@ class Worker:
             raise
         except Exception as error:  # noqa: BLE001
             if host := host_error(error) or (self._health.disk_fault() if isinstance(error, OSError) else None):
-                self._leave_to_another_host(job.jobid, reporter, lease, host)
+                self._leave_to_another_host(work, host, receives)
                 return
             _log.exception("job %s returned for %s s", job.jobid, delay)
             message = f"The worker itself failed: {type(error).__name__}."
@@ -254,12 +255,16 @@ class Worker:
             reporter.send(Action.JOB_RETURNED, msg=str(error), error=error.failure, fault=error.fault)
         lease.return_after(delay)
 
-    def _leave_to_another_host(self, job_id: str, reporter: Reporter, lease: Lease, error: HostError) -> None:
-        """Return the job at once, for another host to claim it, and take no more until this host is well."""
-        _log.warning("job %s returned: %s", job_id, error)
+    def _leave_to_another_host(self, work: "_Work", error: HostError, receives: int) -> None:
+        """Return the job for another host to claim it, and take no more until this host is well.
+
+        It goes back at once; if that did not help several times, after growing delays.
+        """
+        _log.warning("job %s returned: %s", work.job.jobid, error)
         self._health.suspect(error)
-        if self._release(job_id, reporter, error.failure):
-            self._return_job(reporter, lease, 0, error)
+        delay = 0 if receives <= _HOSTS_AT_ONCE else delay_seconds(receives - _HOSTS_AT_ONCE)
+        if self._release(work.job.jobid, work.reporter, error.failure):
+            self._return_job(work.reporter, work.lease, delay, error)
 
     def _release(self, job_id: str, reporter: Reporter, failure: Failure | None = None) -> bool:
         """Let other workers claim the job at once. False when this worker had lost it, and must not report it."""

@@ -60,14 +60,15 @@ class Uploads:
     def present(self, uri: str) -> Present | None:
         """The object at a URI. None if there is none, or S3 does not show it.
 
-        To callers that may not list the bucket, S3 answers "forbidden" for a missing object.
+        To callers that may not list the bucket, S3 answers "forbidden" for a missing object. It answers 400 for expired
+        credentials, which the next call tells, and for objects encrypted with a key that it does not keep.
         """
         bucket, key = split(uri)
         with as_job_errors("output", uri):
             try:
                 head = self._storage.s3.head_object(Bucket=bucket, Key=key)
             except ClientError as error:
-                if error.response["Error"]["Code"] in ("403", "404", "NoSuchKey", "AccessDenied"):
+                if error.response["Error"]["Code"] in ("400", "403", "404", "NoSuchKey", "AccessDenied"):
                     return None
                 raise
         marks = head["Metadata"]

@@ -156,6 +156,23 @@ def test_a_program_that_the_kernel_kills_is_no_fault_of_the_job(tmp_path: Path, 
     assert host_fault(lambda: run(program, tmp_path))[0] == "memory-short"
 
 
+def test_an_encoder_that_gets_no_thread_is_no_fault_of_the_job(tmp_path: Path) -> None:
+    """A node's limit of processes, which root would pass: ffmpeg runs as a user with one."""
+    if os.getuid():
+        pytest.skip("only root may become another user")
+    for folder in (tmp_path, *tmp_path.parents[:3]):
+        folder.chmod(0o755)
+    ffmpeg = shutil.copy(SETTINGS.ffmpeg, tmp_path / "ffmpeg")
+    program = executable(
+        tmp_path / "limited",
+        f'#!/bin/sh\nexec prlimit --nproc=6 setpriv --reuid=54321 --clear-groups {ffmpeg} "$@"\n'.encode(),
+    )
+    source = ("-f", "lavfi", "-i", "testsrc2=size=64x64:duration=1", "-f", "null", "-")
+    runner = Runner(sandbox="off")
+    code, _ = host_fault(lambda: runner.run([program, *source], tmp_path, tmp_path / "log", seconds=30))
+    assert code == "memory-short"
+
+
 @pytest.mark.parametrize("number", ["SEGV", "ABRT", "SYS"])
 def test_a_program_that_crashes_is_the_jobs(tmp_path: Path, number: str) -> None:
     assert run(executable(tmp_path / "x", f"#!/bin/sh\nkill -{number} $$\n".encode()), tmp_path) < 0

@@ -123,6 +123,14 @@ def test_errors_of_writing_name_the_output(s3: S3, refusal: Refusal, code: str) 
     assert caught.value.failure.code == code
 
 
+@pytest.mark.parametrize("refusal", [Refusal(400, "ExpiredToken"), Refusal(400, "InvalidRequest", SSE_C)])
+def test_an_answer_to_head_that_names_no_cause_is_not_final_for_an_output(s3: S3, refusal: Refusal) -> None:
+    s3.refusal = refusal
+    assert Uploads(Storage(s3.client), "j", 1, Runner()).present(URI) is None
+    head = botocore.ClientError({"Error": {"Code": "400", "Message": "Bad Request"}}, "HeadObject")
+    assert isinstance(job_error(head, "output", URI), TransientError)
+
+
 @pytest.mark.parametrize("storage_class", ["GLACIER", "DEEP_ARCHIVE"])
 def test_an_archived_input_is_final_before_any_byte_is_read(s3: S3, tmp_path: Path, storage_class: str) -> None:
     s3.headers = {"x-amz-storage-class": storage_class}

@@ -37,6 +37,7 @@ _NO_LIBRARY = re.compile(
     r"|^Error (loading shared library|relocating) "
 )
 """The words of the dynamic loaders of glibc and musl, before the program itself begins."""
+_NO_THREAD = re.compile(r"^\[[^\]]+\] pthread_create\(\) failed: Resource temporarily unavailable$")
 _PROBE_BYTES = 1 << 16
 
 
@@ -235,8 +236,8 @@ def _raise_if_not_executed(program: str, ended: _Ended) -> None:
 
 
 def _raise_if_host_failed(program: str, ended: _Ended, lines: list[str]) -> None:
-    """Raise HostError if no limit explains the end of a program: the kernel killed it, or it lacks a library."""
-    if ended.status == -signal.SIGKILL:
+    """Raise HostError if no limit explains the end of a program: it was killed, or got no thread, or no library."""
+    if ended.status == -signal.SIGKILL or (ended.status and any(map(_NO_THREAD.search, lines))):
         raise memory_short(lines)
     if ended.status and (missing := next(filter(_NO_LIBRARY.search, lines), "")):
         raise program_missing(program, missing.partition(": ")[2])
