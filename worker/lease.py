@@ -20,6 +20,8 @@ _RENEWALS = 6
 """Renewals per lease. A cancelled job's encoder stops at the next one."""
 _CLOSE_SECONDS = 1.0
 """Time between renewals during an upload, which a cancel stops sooner than an encoder."""
+_LATE_SECONDS = 1.0
+"""How late a renewal may be before the worker reports nothing without one."""
 _MESSAGE_GONE = {
     "AWS.SimpleQueueService.MessageNotInflight",
     "InvalidParameterValue",
@@ -45,7 +47,8 @@ class Lease:
         self._runner = runner
         self._claim: tuple[Claims, str, int] | None = None
         self._has_message = True
-        self._expires = time.monotonic() + seconds
+        self._renewed = time.monotonic()
+        self._lost: ClaimLost | None = None
         self._exited = False
         self._changed = threading.Event()
         self._thread = threading.Thread(target=self._renew_until_exit, name="lease", daemon=True)
@@ -74,8 +77,22 @@ class Lease:
         finally:
             self._interval = interval
 
+    def check(self) -> None:
+        """Raise ClaimLost if this worker has lost the job. Renews first when that is late: it may have been frozen."""
+        if self._lost:
+            raise self._lost
+        if time.monotonic() > self._renewed + self._interval + _LATE_SECONDS:
+            self.renew()
+
     def renew(self) -> None:
         """Renew now. Raises ClaimLost if this worker does not hold the job any more, or cannot find out."""
+        try:
+            self._renew()
+        except ClaimLost as lost:
+            self._lost = lost
+            raise
+
+    def _renew(self) -> None:
         try:
             if self._claim:
                 claims, job_id, attempt = self._claim
@@ -83,9 +100,9 @@ class Lease:
                 if state:
                     raise ClaimLost(f"the claim is lost: the job is {state}")
             self._extend_visibility()
-            self._expires = time.monotonic() + self._seconds
+            self._renewed = time.monotonic()
         except (Unavailable, BotoCoreError, ClientError) as error:
-            if time.monotonic() > self._expires:
+            if time.monotonic() > self._renewed + self._seconds:
                 raise ClaimLost("the lease expired while AWS could not be reached") from error
             _log.warning("cannot renew the lease, trying again: %s", error)
 

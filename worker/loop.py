@@ -205,12 +205,14 @@ class Worker:
             lease.delete_message()
             _log.info("job %s ended: %s", job.jobid, ending.action)
         except PermanentError as error:
-            _log.info("job %s failed: %s: %s", job.jobid, error.failure.code, error)
-            reporter.send(Action.JOB_FAILED, msg=str(error), error=error.failure)
-            lease.delete_message()
+            if self._holds(work):
+                _log.info("job %s failed: %s: %s", job.jobid, error.failure.code, error)
+                reporter.send(Action.JOB_FAILED, msg=str(error), error=error.failure)
+                lease.delete_message()
         except TransientError as error:
-            _log.warning("job %s returned for %s s: %s", job.jobid, delay, error)
-            self._return_job(reporter, lease, delay, error)
+            if self._holds(work):
+                _log.warning("job %s returned for %s s: %s", job.jobid, delay, error)
+                self._return_job(reporter, lease, delay, error)
         except HostError as error:
             self._leave_to_another_host(work, error, receives)
         except ClaimLost as lost:
@@ -228,13 +230,24 @@ class Worker:
                 return
             _log.exception("job %s returned for %s s", job.jobid, delay)
             message = f"The worker itself failed: {type(error).__name__}."
-            self._return_job(reporter, lease, delay, WorkerError("worker-error", message))
+            if self._holds(work):
+                self._return_job(reporter, lease, delay, WorkerError("worker-error", message))
+
+    def _holds(self, work: "_Work") -> bool:
+        """Whether the job is still this worker's, which reports nothing of one that it has lost."""
+        try:
+            work.lease.check()
+        except ClaimLost as lost:
+            _log.info("job %s dropped: %s", work.job.jobid, lost)
+            return False
+        return True
 
     def _finish(self, work: "_Work") -> Ending:
         """Do the work of a job, or what is left of it. Returns how it ends."""
         job, claim = work.job, work.claim
 
         def report(progress: Progress) -> None:
+            work.lease.check()
             try:
                 work.reporter.send(Action.JOB_PROGRESS, progress=progress)
             except (BotoCoreError, ClientError) as error:

@@ -376,6 +376,9 @@ class FakeLeaseAndReporter:
     def renew(self) -> None:
         return
 
+    def check(self) -> None:
+        return
+
     watched_closely = nullcontext
 
 
