@@ -168,7 +168,7 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         int, _option("how long an `Idempotency-Key` is remembered, at most `retentionDays`", ge=1, le=365)
     ] = 7
     maxAttempts: Annotated[
-        int, _option("how often a job may be lost, or returned with an error, before it fails", ge=1, le=20)
+        int, _option("how often a job may be lost, or returned with an error of its own, before it fails", ge=1, le=20)
     ] = 3
     batchBuckets: Annotated[
         str,

@@ -40,7 +40,7 @@ _EVENTS_TIMEOUT_SECONDS = 20
 _MAX_RECEIVES = 50
 """Receives of a job's message, beyond the option maxAttempts, before it is a dead letter. Faults of AWS, after which a
 job waits longer each time, faults of hosts and returns on a scale-down are no strikes, and this is their bound: an
-outage of ten hours ends no job. A job that kills its workers fails by maxAttempts."""
+outage of eleven hours ends no job. A job that kills its workers fails by maxAttempts."""
 _MAX_EVENT_RECEIVES = 20
 
 

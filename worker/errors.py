@@ -9,7 +9,7 @@
     ├── ClaimLost               the job was cancelled, or another worker holds it
     └── ShuttingDown            this worker was asked to terminate
 
-`aws_faults` sorts the errors of AWS into these, `host_faults` those of the operating system. docs/reference/api.md
+`aws_faults` sorts the errors of AWS into these, `host_faults` those of the operating system. docs/reference/codes.md
 lists every code.
 """
 

@@ -4,6 +4,7 @@ import typing
 
 import pytest
 
+from elasticrecode.jobs.uris import SCORE_FILES
 from elasticrecode.media import codecs
 from elasticrecode.media.codecs import CODECS, PLATFORMS, PURPOSES, encoder_of
 from elasticrecode.media.profiles import SCHEMA, Ffmpeg, FfmpegProfile, resolve
@@ -36,6 +37,19 @@ def test_a_word_resolves_to_the_encoder_and_decoder_of_the_platform(word: str, p
     assert resolved
     assert resolved.codec == CODECS[word].encoders[platform].name
     assert resolved.originCodec == CODECS[word].decoders.get(platform, word)
+
+
+def test_every_output_has_a_content_type_whatever_the_host_knows() -> None:
+    assert {extension: codecs.content_type(f"a.{extension.upper()}") for extension in codecs.CONTAINERS} == {
+        "mp4": "video/mp4",
+        "m4v": "video/mp4",
+        "mov": "video/quicktime",
+        "mkv": "video/x-matroska",
+        "ts": "video/mp2t",
+        "mts": "video/mp2t",
+        "m2ts": "video/mp2t",
+    }
+    assert [codecs.content_type(f"a.mp4{suffix}") for suffix in SCORE_FILES] == ["application/json", "text/html"]
 
 
 def test_the_documented_table_of_codecs_is_this_one() -> None:

@@ -58,7 +58,7 @@ FaultOf = Literal["service", "host"]
 
 
 class Failure(Struct):
-    """Why a job failed: a code to act on, a sentence to read, the encoder's last lines."""
+    """Why a job failed or was returned: a code (docs/reference/codes.md), a sentence, the encoder's last lines."""
 
     code: str
     message: str
