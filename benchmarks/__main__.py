@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from benchmarks import batches, calls, events, imports, live, push, routing, score, transcode, webhooks
+from benchmarks import batches, calls, events, imports, lists, live, push, routing, score, transcode, webhooks
 
 
 class Row(NamedTuple):
@@ -23,6 +23,7 @@ _SECTIONS: dict[str, Callable[[], Iterator[tuple[str, str, str, float, float]]]]
     "calls": calls.rows,
     "batches": batches.rows,
     "events": events.rows,
+    "lists": lists.rows,
     "push": push.rows,
     "live": live.rows,
     "webhooks": webhooks.rows,

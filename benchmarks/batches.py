@@ -25,7 +25,7 @@ from benchmarks.prices import PRICES
 from elasticrecode.batches.counting import STRIP_SIZE, Change, Strip
 from elasticrecode.contract import tables
 from elasticrecode.jobs.items import SHARDS
-from elasticrecode.jobs.lifecycle import State
+from elasticrecode.jobs.lifecycle import State, state_shards
 from elasticrecode.workers import loads, registry
 from infra.batches import EXPAND_MIB, EXPANDING, TALLYING
 from tests.fakes.instant import Handler, handlers
@@ -149,8 +149,8 @@ def _scattered(plain: float) -> tuple[str, str, str, float, float]:
 def _binding(run: Run, survey_seconds: float) -> Rows:
     """Shares of limits that a million jobs in ten minutes take."""
     rate = _MILLION / (_ALLOWED_SECONDS - survey_seconds)
-    user, due = tables.USER_INDEX, tables.DUE_INDEX
-    units = run.units
+    user, state, due = tables.USER_INDEX, tables.STATE_INDEX, tables.DUE_INDEX
+    units, queued = run.units, len(state_shards("queued"))
     yield (
         "a million surveyed",
         f"{survey_seconds:.0f} s",
@@ -172,10 +172,11 @@ def _binding(run: Run, survey_seconds: float) -> Rows:
         ("expand, by CPU", 1, EXPANDING * run.rate("expand"), f"{EXPANDING} at once"),
         ("writes, table", units[TABLE], _NEW_TABLE, "a new table"),
         (f"writes, table, {LONGEST}", units[f"{TABLE}, {LONGEST}"], _NEW_TABLE, "a new table"),
-        ("writes, with indexes", units[TABLE] + units[user] + units[due], _QUOTA, "default quota"),
+        ("writes, with indexes", units[TABLE] + units[user] + units[state] + units[due], _QUOTA, "default quota"),
         ("index user, one user", units[user], min(SHARDS * _PARTITION, _NEW_TABLE), shards),
         (f"index user, {LONGEST}", units[f"{user}, {LONGEST}"], min(SHARDS * _PARTITION, _NEW_TABLE), shards),
         ("index user, shards placed badly", units[user], 2 * _PARTITION, shared),
+        ("index state, new jobs of one user", units[state], min(queued * _PARTITION, _NEW_TABLE), f"{queued} shards"),
         ("index due, one queue", units[due], min(SHARDS * _PARTITION, _NEW_TABLE), shards),
         ("batch's partition, pages", expanded, _PARTITION, "one partition"),
         ("dispatch, by CPU", 1, _SHARDS * run.rate("dispatch new"), f"{_SHARDS} shards"),

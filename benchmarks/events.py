@@ -87,7 +87,7 @@ _TEN, _HUNDRED, _WORST = (
     _Mix("100 jobs", 100),
     _Mix("no progress", 100, (Action.JOB_START, Action.JOB_FINISHED)),
 )
-_PROMISED = _Limits(calls=1.1, units=1.5, cpu=1.0)
+_PROMISED = _Limits(calls=1.1, units=1.7, cpu=1.0)
 
 
 def rows() -> Iterator[tuple[str, str, str, float, float]]:

@@ -1,7 +1,7 @@
 """AWS prices, and how many write units DynamoDB counts for a change of an item of the jobs table."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from elasticrecode.aws.dynamodb import Item
 from elasticrecode.contract import tables
@@ -26,13 +26,13 @@ INDEXES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 """Index of the jobs table → its keys, and the other attributes that it shows."""
 
 
-def written(old: Item, new: Item) -> int:
-    """Units of a write that makes one item of another: in the table, and in each index where that shows.
+def written(old: Item, new: Item, indexes: Iterable[str] = INDEXES) -> int:
+    """Units of a write that makes one item of another: in the table, and in each of the indexes where that shows.
 
     An entry whose keys change is deleted and put.
     """
     units = max(begun(old), begun(new))
-    for keys, projected in INDEXES.values():
+    for keys, projected in map(INDEXES.__getitem__, indexes):
         before, after = (entry(item, keys, projected) for item in (old, new))
         if before != after:
             moved = any(before.get(key) != after.get(key) for key in keys)

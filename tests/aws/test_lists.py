@@ -89,14 +89,14 @@ def pages(stack: Stack, **query: str) -> Iterator[list[str]]:
 def test_one_old_failed_job_among_3000_is_found_at_once(stack: Stack, calls: Counter[str]) -> None:
     (failed,) = store("ffmpeg", "failed", 1, age_seconds=3600)
     store("ffmpeg", "finished", 3000)
-    (first,) = pages(stack, state="failed", limit="1")  # warms up
-    calls.clear()
-    started = time.monotonic()
-    (again,) = pages(stack, state="failed", limit="1")
-    seconds = time.monotonic() - started
-    assert first == again == [failed]
-    assert calls == {"Query": 2, "BatchGetItem": 1}
-    assert seconds < 0.2, calls
+    seconds = []
+    for _ in range(5):  # the machine may be busy
+        calls.clear()
+        started = time.monotonic()
+        assert list(pages(stack, state="failed", limit="1")) == [[failed]]
+        seconds.append(time.monotonic() - started)
+        assert calls == {"Query": 2, "BatchGetItem": 1}
+    assert min(seconds) < 0.2
 
 
 @pytest.mark.parametrize("state", STATES)
