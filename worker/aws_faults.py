@@ -107,7 +107,8 @@ def as_job_errors(side: str, uri: str) -> Iterator[None]:
         sorted_error = job_error(error, side, uri)
         if sorted_error is None:
             raise
-        _log.warning("cannot access %s: %s", uri, error)
+        if not sorted_error.failure.code.endswith("-not-found"):  # nothing more to tell
+            _log.warning("cannot access %s: %s", uri, error)
         raise sorted_error from error
 
 
