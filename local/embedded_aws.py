@@ -19,7 +19,7 @@ from typing import Any
 from local.place import ACCOUNT, CLUSTER_NAME, REGION, ROOT, TOOLS
 
 _EKS_FORMAT = 3
-_OURS = {"PYTHONPATH", "K8S_PORT", "K8S_AUTHORITY"}
+_OURS = {"PYTHONPATH", "K8S_PORT", "K8S_AUTHORITY", "PATCHES"}
 
 
 def forget_stream_positions(state: Path) -> None:

@@ -192,6 +192,7 @@ def programs(place: Place, stack: Mapping[str, str] | None, *, deploying: bool =
             "LAMBDA_WARM_TTL_SECONDS": "3600",
             "K8S_PORT": str(place.k8s_port),
             "K8S_AUTHORITY": str(place.cluster_authority),
+            "PATCHES": _patches(),
         },
     )
     if stack is None:
@@ -265,3 +266,9 @@ def _alive(pid: int) -> bool:
 
 def _escaped(text: str) -> str:
     return text.replace("%", "%%")
+
+
+def _patches() -> str:
+    """A hash of the embedded AWS's patches: `make up` starts it anew when they have changed."""
+    files = (ROOT / "local" / f"{name}.py" for name in ("ministack_patched", "policy_patterns", "embedded_aws"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:32]
