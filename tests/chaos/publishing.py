@@ -166,12 +166,19 @@ class Shared(NamedTuple):
         updates = [write["Update"] for write in told["TransactItems"] if "Update" in write]
         allowed = [self._allows(update) for update in updates]
         if not all(allowed):
-            reasons = [{"Code": "None" if ok else "ConditionalCheckFailed"} for ok in allowed]
+            reasons = [
+                {"Code": "None"} if ok else self._refusal(each) for ok, each in zip(allowed, updates, strict=True)
+            ]
             return self, Answer({"CancellationReasons": reasons}, "TransactionCanceledException")
         world = self
         for update in updates:
             world = world._with(updated(self._item(update["Key"]) or update["Key"], update))
         return world, Answer()
+
+    def _refusal(self, told: dict[str, Any]) -> dict[str, Any]:
+        """Why a transaction is cancelled: the condition of one of its writes."""
+        item = self._item(told["Key"]) if "ReturnValuesOnConditionCheckFailure" in told else None
+        return {"Code": "ConditionalCheckFailed"} | ({"Item": item} if item else {})
 
     def _item(self, key: Item) -> Item | None:
         number = self.items.get((key["jobID"]["S"], key["item"]["S"]))
