@@ -309,7 +309,7 @@ def test_postponing_twice_moves_once(stack: Stack) -> None:
     table = JobsTable("jobs")
     table.postpone([job_id], 1)
     assert not table.move(job_id, Step.POSTPONE, None, 2)
-    assert [found.job.jobid for found in JobLists("jobs").unsent(10**15, 10)] == [job_id]
+    assert [found.job.jobid for found in JobLists("jobs").unsent(10**15, 10, bool)] == [job_id]
 
 
 def test_keys_that_aws_never_processes_end_in_unavailable_after_few_rounds(

@@ -10,6 +10,7 @@ from elasticrecode.contract import routes
 from elasticrecode.jobs.claims import Claim, Claims
 from elasticrecode.jobs.events import Event
 from elasticrecode.jobs.store import JobsTable
+from elasticrecode.workers import rescue
 from tests.aws.test_path import CLOCK, actions, event, pass_time, status, submitted
 from tests.conftest import contract
 from tests.fakes.stack import Stack
@@ -80,6 +81,15 @@ def test_a_worker_that_vanished_with_the_message_has_lost_the_job(
     stack.reconcile({}, None)
     stack.flow()
     assert len(stack.messages("ffmpeg_job")) == 1
+
+
+def test_jobs_that_live_workers_have_do_not_hide_a_lost_one(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rescue, "_JOBS_A_RUN", 2)
+    for lease_seconds in (10_000,) * 20 + (90,):
+        assert Claims("jobs", lease_seconds).claim(submitted(stack), "w") == Claim(1)
+    pass_time(monkeypatch, 91)
+    assert stack.reconcile({}, None)["JobsRescued"] == 1
+    assert len(stack.messages("control_plane")) == 1
 
 
 def test_a_first_generation_worker_silent_for_a_day_has_failed(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:

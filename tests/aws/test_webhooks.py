@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import boto3
 import msgspec
@@ -1040,3 +1041,18 @@ def test_a_user_named_like_a_webhook_stops_no_other(stack: WebhookStack, receive
     assert stack.publish(event("e1") | {"userID": stranger}, event("e2")) == []
     stack.deliver()
     assert len(receiver.posts) == 1
+
+
+def test_expired_failures_make_no_empty_page(stack: WebhookStack, receiver: Receiver) -> None:
+    webhook, table = stack.add(receiver.url), stores.WebhooksTable("webhooks")
+    bodies = [msgspec.json.encode(event(f"e{n}", at=n)) for n in range(9)]
+    for body in bodies:
+        table.give_up(webhook["webhookID"], body, "gone")
+    rows = stack.dynamodb.scan(TableName="webhooks")["Items"]
+    for row in sorted((row for row in rows if "failedMs" in row), key=lambda row: row["item"]["S"])[:6]:
+        stack.dynamodb.put_item(TableName="webhooks", Item=row | {tables.TTL: {"N": "1"}})
+    first = stack.failures(webhook, limit="2")
+    assert len(first.body) == 2
+    after = parse_qs(urlsplit(first.headers["Link"].split(">")[0].lstrip("<")).query)["after"][0]
+    last = stack.failures(webhook, limit="2", after=after)
+    assert (len(last.body), "Link" in last.headers) == (1, False)

@@ -155,24 +155,24 @@ class JobLists:
 
     # Jobs that wait
 
-    def unsent(self, before_ms: int, limit: int) -> list[Waiting]:
+    def unsent(self, before_ms: int, limit: int, matches: Callable[[Waiting], bool]) -> list[Waiting]:
         """Jobs without a message, due before `before_ms`, longest first in each shard."""
-        return self.waiting(NO_QUEUE, before_ms, limit)
+        return self.waiting(NO_QUEUE, before_ms, limit, matches)
 
-    def held(self, group: Group, before_ms: int, limit: int) -> list[Waiting]:
+    def held(self, group: Group, before_ms: int, limit: int, matches: Callable[[Waiting], bool]) -> list[Waiting]:
         """Held jobs of a group, due before `before_ms`."""
-        return self.waiting(held_queue(group), before_ms, limit)
+        return self.waiting(held_queue(group), before_ms, limit, matches)
 
-    def waiting(self, queue: str, before_ms: int, limit: int) -> list[Waiting]:
-        """Queued and running jobs of a queue, due before `before_ms`, longest first in each shard."""
-        ids: list[str] = []
+    def waiting(self, queue: str, before_ms: int, limit: int, matches: Callable[[Waiting], bool]) -> list[Waiting]:
+        """Up to `limit` matching jobs of a queue that have not ended, due before `before_ms`."""
+        chosen: list[Waiting] = []
         for query in _of_queue(queue, str(before_ms)):
-            ids += (row["jobID"]["S"] for row in self._query(query, limit - len(ids))[0])
-            if len(ids) >= limit:
-                break
-        return [
-            waiting_of(item) for item in self._table.get_all([record_key(job_id) for job_id in ids], "reading jobs")
-        ]
+            for rows in self._table.query_pages("reading", **query.arguments(), Limit=limit):
+                items = self._table.get_all([record_key(row["jobID"]["S"]) for row in rows], "reading jobs")
+                chosen += filter(matches, map(waiting_of, items))
+                if len(chosen) >= limit:
+                    return chosen[:limit]
+        return chosen
 
     def oldest(self, queue: str) -> int | None:
         """The time since which the oldest job of a queue waits for a worker, in milliseconds; None when no job waits.

@@ -28,6 +28,8 @@ _OWNER = "owner"
 _FAILURES = "strikes"
 """Attribute of a webhook: its failures in a row."""
 _KEPT_SECONDS = 14 * 86_400
+_EXPIRED_READ = 1000
+"""Failed deliveries read at a time behind expired ones."""
 _FAILURES_IN_A_ROW = 5
 """After so many failures in a row the whole webhook pauses; fewer may be one event's own fault."""
 
@@ -154,24 +156,32 @@ class WebhooksTable:
         self._table.put(item, "keeping a delivery")
 
     def failures(self, webhook_id: str, limit: int, after: str) -> Failures:
-        """Up to `limit` failed deliveries behind `after`, by their events' time; fewer when they are large."""
-        owner = f"#{webhook_id}"
-        page = self._table.query(
-            "reading deliveries",
-            KeyConditionExpression="#owner = :owner AND begins_with(#item, :failure)",
-            ExpressionAttributeNames=dict(zip(("#owner", "#item"), WEBHOOKS_KEYS, strict=True)),
-            ExpressionAttributeValues={":owner": text(owner), ":failure": text(_FAILURE)},
-            Limit=limit,
-            **({"ExclusiveStartKey": _key(owner, _FAILURE + after)} if after else {}),
-        )
+        """Up to `limit` failed deliveries behind `after`, by their events' time; fewer when they are large.
+
+        Where all have expired, which DynamoDB deletes later, it reads on, many at a time.
+        """
+        owner, count, last = f"#{webhook_id}", limit, _key(f"#{webhook_id}", _FAILURE + after) if after else None
+        while True:
+            page = self._table.query(
+                "reading deliveries",
+                KeyConditionExpression="#owner = :owner AND begins_with(#item, :failure)",
+                ExpressionAttributeNames=dict(zip(("#owner", "#item"), WEBHOOKS_KEYS, strict=True)),
+                ExpressionAttributeValues={":owner": text(owner), ":failure": text(_FAILURE)},
+                Limit=count,
+                **({"ExclusiveStartKey": last} if last else {}),
+            )
+            rows, last = list(filter(is_current, page["Items"])), page.get("LastEvaluatedKey")
+            if rows or not last:
+                break
+            count = max(limit, _EXPIRED_READ)
+        if len(rows) > limit:
+            rows, last = rows[:limit], rows[limit - 1]
         failures = {
             row[WEBHOOKS_KEYS[1]]["S"].removeprefix(_FAILURE): GivenUp(
                 event=Raw(row["event"]["S"].encode()), reason=row["reason"]["S"], failedMs=int(row["failedMs"]["N"])
             )
-            for row in page["Items"]
-            if is_current(row)
+            for row in rows
         }
-        last = page.get("LastEvaluatedKey")
         return Failures(failures, last[WEBHOOKS_KEYS[1]]["S"].removeprefix(_FAILURE) if last else "")
 
     def forget(self, webhook_id: str, positions: Sequence[str]) -> None:

@@ -62,7 +62,8 @@ class Rescue:
 
     def _rescue_from(self, effort: Effort, measured: tuple[str, Load]) -> int:
         (queue, load), now = measured, now_ms()
-        waiting = self._lists.waiting(queue, now if load.is_empty else now - _LONGEST_WAIT_MS, _JOBS_A_RUN)
+        before = now if load.is_empty else now - _LONGEST_WAIT_MS
+        waiting = self._lists.waiting(queue, before, _JOBS_A_RUN, partial(_waits_in_vain, now=now))
         return effort.each(lambda waiting_job: self.rescue(waiting_job, now), waiting)
 
     def rescue(self, waiting_job: Waiting, now: int) -> bool:
@@ -71,21 +72,21 @@ class Rescue:
             return self._resend(waiting_job.job, now)
         if waiting_job.state == "queued":
             return bool(self._table.postpone([waiting_job.job.jobid], now)) and self._resend(waiting_job.job, now)
-        if waiting_job.lease is None and waiting_job.since_ms < now - _LONGEST_WAIT_MS:
+        if not _waits_in_vain(waiting_job, now):
+            return False
+        if waiting_job.lease is None:
             failure = Failure("worker-silent", "Its worker, which claims no jobs, has not been heard of for a day.")
             return bury(self._table, waiting_job.job, failure, self._retention_seconds)
-        if waiting_job.lease is not None and waiting_job.lease < now:
-            return not self._sender.send([Message(waiting_job.job.jobid, self._control_queue, _lost(waiting_job, now))])
-        return False
+        return not self._sender.send([Message(waiting_job.job.jobid, self._control_queue, _lost(waiting_job, now))])
 
     def resend_all(self, effort: Effort) -> int:
         """Send jobs without a message, and held jobs of groups that take jobs again, some of each in turn; how many."""
         now, resent, until = now_ms(), 0, time.monotonic() + _RESEND_SECONDS
-        sources: deque[Callable[[int, int], list[Waiting]]] = deque([self._lists.unsent])
+        sources: deque[Callable[[int, int, Callable[[Waiting], bool]], list[Waiting]]] = deque([self._lists.unsent])
         sources += [partial(self._lists.held, group) for group in GROUPS if self._takes_jobs(group)]
         while sources and time.monotonic() < until:
             source = sources.popleft()
-            waiting = source(now, _JOBS_A_RUN)
+            waiting = source(now, _JOBS_A_RUN, partial(_waits_in_vain, now=now))
             resent += effort.each(lambda waiting_job: self.rescue(waiting_job, now), waiting)
             if len(waiting) == _JOBS_A_RUN:
                 sources.append(source)
@@ -107,6 +108,15 @@ class Rescue:
             return self._table.resume(job.jobid, choice, now)
         self._table.hold(job, choice, now)
         return False
+
+
+def _waits_in_vain(waiting_job: Waiting, now: int) -> bool:
+    """Whether no worker has a job at `now`, in milliseconds: none renews its lease, or has been heard of for a day."""
+    if waiting_job.state != "running":
+        return True
+    if waiting_job.lease is None:
+        return waiting_job.since_ms < now - _LONGEST_WAIT_MS
+    return waiting_job.lease < now
 
 
 def _lost(waiting_job: Waiting, now: int) -> str:
