@@ -16,7 +16,7 @@ from infra.options import Options
 LOGS_KEPT = logs.RetentionDays.ONE_MONTH
 _LOG_DAYS = 30
 _UNFINISHED_DAYS = 7
-_AT_ONCE = {"AWS::CloudWatch::Alarm": 3, "AWS::Logs::LogGroup": 5}
+_AT_ONCE = {"AWS::CloudWatch::Alarm": 3, "AWS::Lambda::Permission": 5, "AWS::Logs::LogGroup": 5}
 """Kind of resource → how many are created at once. CloudWatch takes 3 new alarms a second, and 10 log groups, of all
 that deploys in an account; functions wait for their log groups, and Lambda takes 15 calls a second."""
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from elasticrecode.contract.routes import ROUTES
 from infra import options
 from tests.infra.test_nag import NAGGED
-from tests.infra.test_stack import CONTEXT, GLOBAL, REGIONAL, faults, resources, synth, template
+from tests.infra.test_stack import CONTEXT, GLOBAL, REGIONAL, faults, function, resources, synth, template
 
 ELSEWHERE = "arn:aws:sqs:us-west-2:123456789012:theirs"
 EMBEDDED = {"executeApi": "http://localhost:4566/_aws/execute-api/{apiId}"}
@@ -115,6 +116,22 @@ def test_dead_letters_are_kept_longer_than_the_queues_that_they_come_from(mode: 
         letters = found[queue["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"][0]]["Properties"]
         assert queue["MessageRetentionPeriod"] < letters["MessageRetentionPeriod"]
         assert queue["RedrivePolicy"]["maxReceiveCount"] >= 5
+
+
+def test_functions_answer_before_api_gateway_gives_up_and_end_before_their_next_run() -> None:
+    """API Gateway waits for 29 s; a rule starts a function each minute, and two runs must not meet."""
+    discovering = {"discovery": True, "clusters": "prod"}
+    found = template(**discovering)["Resources"]
+
+    def seconds(name: str) -> int:
+        return int(found[function(name, **discovering)]["Properties"]["Timeout"])
+
+    assert max(map(seconds, ROUTES)) <= 29
+    (rule,) = [each["Properties"] for each in found.values() if each["Type"] == "AWS::Events::Rule"]
+    assert rule["ScheduleExpression"] == "rate(1 minute)"
+    assert 1 <= len(rule["Targets"]) <= 5
+    for target in rule["Targets"]:
+        assert found[target["Arn"]["Fn::GetAtt"][0]]["Properties"]["Timeout"] < 60
 
 
 @pytest.mark.parametrize("attempts", [1, 20])

@@ -22,6 +22,8 @@ OUTLIVING = {"AWS::Cognito::UserPool", "AWS::ApiGateway::Account", "AWS::IAM::Ro
 setting for API Gateway's logs with its role. None has a name that the next deployment needs."""
 AT_ONCE = {
     "AWS::CloudWatch::Alarm": 3,
+    "AWS::Lambda::Function": 8,
+    "AWS::Lambda::Permission": 5,
     "AWS::Logs::LogGroup": 6,
     "AWS::ApiGatewayV2::Route": 5,
     "AWS::ApiGatewayV2::Integration": 5,
