@@ -56,8 +56,8 @@ test: $(TOOLS)/dev $(TOOLS)/local ## all tests, bulk tests as a fixed sample (do
 test-all: $(TOOLS)/dev $(TOOLS)/local ## all tests in full, with random seeds (SEED)
 	@SIZE=full python -m pytest $(PARALLEL) $(ARGS)
 
-chaos: $(TOOLS)/dev $(TOOLS)/local ## faults in bulk: 100,000 jobs on an AWS that fails, workers and AWS killed (SEED)
-	@SIZE=bulk python -m pytest tests/chaos tests/e2e/test_chaos.py $(ARGS)
+chaos: $(TOOLS)/dev $(TOOLS)/local ## faults in bulk: 100,000 jobs on an AWS that fails, workers frozen and killed (SEED)
+	@SIZE=bulk python -m pytest tests/chaos tests/e2e/test_chaos.py tests/e2e/test_frozen.py $(ARGS)
 
 iam-proof: $(TOOLS)/dev $(TOOLS)/local ## remove each grant in turn and name the test that fails; docs/reference/grants.md
 	@python -m pytest tests/grants/prove.py $(ARGS)
