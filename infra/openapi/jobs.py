@@ -60,7 +60,7 @@ AREA = Area(
             "listJobs",
             "List jobs",
             "Lists the records of a user's jobs, or those of one batch, newest first. A "
-            "page may hold fewer than `limit` where a filter is given; follow the link.",
+            "page may hold fewer than `limit` where records are large; follow the link.",
             {200: list[JobRecord]},
             (503,),
             query=_FILTERS,

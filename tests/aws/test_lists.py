@@ -19,7 +19,8 @@ from elasticrecode.clock import now_ms
 from elasticrecode.contract import routes
 from elasticrecode.contract.tables import STATE_KEYS
 from elasticrecode.jobs.claims import Claims
-from elasticrecode.jobs.items import Accepted, record_item
+from elasticrecode.jobs.events import Action, control_event
+from elasticrecode.jobs.items import Accepted, Entry, record_item
 from elasticrecode.jobs.job import Job, Kind
 from elasticrecode.jobs.lifecycle import STATES, State, state_shards
 from elasticrecode.jobs.pages import Filter
@@ -143,6 +144,15 @@ def test_expired_jobs_are_not_listed_and_cost_no_record(stack: Stack, calls: Cou
     assert list(pages(stack, state="failed")) == [[failed]]
     assert calls["BatchGetItem"] == 1
     assert call(stack.jobs, routes.RETRY_FAILED, {"userID": USER}).body == {"retried": 1}
+
+
+def test_a_job_among_many_events_is_listed_in_few_calls(stack: Stack, calls: Counter[str]) -> None:
+    (job_id,) = store("ffmpeg", "finished", 1, age_seconds=3600)
+    told = [control_event(Action.JOB_RETRIED, USER, job_id, now_ms()) for _ in range(500)]
+    assert not JobsTable("jobs").log(map(Entry, told), DAY)
+    calls.clear()
+    assert list(pages(stack, limit="1")) == [[job_id]]
+    assert calls["Query"] <= 16
 
 
 def test_the_index_has_each_state_as_the_record_has_it(stack: Stack) -> None:

@@ -209,10 +209,11 @@ class JobLists:
         Fewer where an answer with all of them would exceed what a function may return.
         """
         rows: list[Item] = []
-        arguments = query.arguments()
+        arguments, size = query.arguments(), limit if query.records_only else 0
         now = time.time()
         while len(rows) <= limit and _fitting(rows) == len(rows):
-            answer = self._table.query("reading", **arguments, Limit=_page_size(query, limit + 1 - len(rows)))
+            size = min(1000, max(4 * size, limit + 1 - len(rows)))  # most of what was read may be events, or expired
+            answer = self._table.query("reading", **arguments, Limit=size)
             rows += (item for item in answer["Items"] if query.of == DUE_INDEX or is_current(item, now))
             if "LastEvaluatedKey" not in answer:
                 break
@@ -296,8 +297,3 @@ def _fitting(rows: Sequence[Item]) -> int:
         if size > _PAGE_BYTES:
             return n
     return len(rows)
-
-
-def _page_size(query: _Query, count: int) -> int:
-    """How many items to read for so many: with records among events, a few events go with each."""
-    return min(1000, 4 * count) if query.records_only else count
