@@ -331,6 +331,16 @@ class Life(RuleBasedStateMachine):
             assert record["state"] in STATES
             assert (record["state"], record["attempt"]) == (model.seen(now), model.attempt), job_id
         self.touched.clear()
+        self.agree_on_lists()
+
+    def agree_on_lists(self) -> None:
+        """A list by state has the jobs that the model has in it: one user and state a step, in turn."""
+        user, state = USERS[counts["steps"] % len(USERS)], STATES[counts["steps"] // len(USERS) % len(STATES)]
+        query, now = {"userID": user, "state": state, "limit": "1000"}, self.clock.ms()
+        listed = [record["jobID"] for record in call(self.stack.jobs, routes.JOBS, query=query).body]
+        expected = [job_id for job_id, model in self.jobs.items() if (model.user, model.seen(now)) == (user, state)]
+        assert sorted(listed) == sorted(expected), query
+        counts["jobs listed by state"] += len(listed)
 
 
 @pytest.mark.timeout(sized(300, 600, 7200))
