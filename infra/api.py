@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import cast
 
-from aws_cdk import Aws, RemovalPolicy, Stack
+from aws_cdk import Aws, CfnResource, RemovalPolicy, Stack
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
@@ -40,6 +40,8 @@ _USER = {
 _TLS = "SecurityPolicy_TLS13_1_2_2021_06"
 STAGE = "api"
 _SCHEMA_MIB = 512
+_PERMITTED_AT_ONCE = 5
+"""Permissions that are created at once. Lambda takes 15 calls a second."""
 
 
 class RestApi(Construct):
@@ -79,10 +81,13 @@ class RestApi(Construct):
             self.api.deployment_stage.node.add_dependency(kept.log_group(self, "ExecutionLog", name))
         api = cast(apigateway.CfnRestApi, self.api.node.default_child)
         api.security_policy, api.endpoint_access_mode = _TLS, "BASIC"
-        for name in ROUTES:
-            self._let_invoke(by_name[name], f"{STAGE}/*")
+        permissions = [self._let_invoke(by_name[name], f"{STAGE}/*") for name in ROUTES]
         if protection.checker:
-            self._let_invoke(protection.checker, "authorizers/*")
+            permissions.append(self._let_invoke(protection.checker, "authorizers/*"))
+        kept.a_few_at_a_time(permissions, _PERMITTED_AT_ONCE)
+        if self.api.latest_deployment:
+            # Without its permissions the API would answer 500.
+            self.api.latest_deployment.node.add_dependency(*permissions)
         self.url = stage_url(options, self.api.rest_api_id, STAGE)
         if acl := options.web_acl("regional"):
             waf.CfnWebACLAssociation(
@@ -106,10 +111,11 @@ class RestApi(Construct):
             data_trace_enabled=False,
         )
 
-    def _let_invoke(self, function: lambda_.IFunction, part: str) -> None:
-        """Let a part of the API invoke a function."""
+    def _let_invoke(self, function: lambda_.IFunction, part: str) -> CfnResource:
+        """The permission with which a part of the API may invoke a function."""
         arn = Stack.of(self).format_arn(service="execute-api", resource=self.api.rest_api_id, resource_name=part)
         function.add_permission("Rest", principal=iam.ServicePrincipal("apigateway.amazonaws.com"), source_arn=arn)
+        return cast(CfnResource, function.node.find_child("Rest"))
 
 
 def stage_url(options: Options, api_id: str, stage: str) -> str:

@@ -3,6 +3,7 @@
 Beside them, what becomes of resources with data when a stack ends, and how many resources are created at once.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from aws_cdk import CfnResource, Duration, RemovalPolicy, Stack
@@ -16,7 +17,7 @@ from infra.options import Options
 LOGS_KEPT = logs.RetentionDays.ONE_MONTH
 _LOG_DAYS = 30
 _UNFINISHED_DAYS = 7
-_AT_ONCE = {"AWS::CloudWatch::Alarm": 3, "AWS::Lambda::Permission": 5, "AWS::Logs::LogGroup": 5}
+_AT_ONCE = {"AWS::CloudWatch::Alarm": 3, "AWS::Logs::LogGroup": 5}
 """Kind of resource → how many are created at once. CloudWatch takes 3 new alarms a second, and 10 log groups, of all
 that deploys in an account; functions wait for their log groups, and Lambda takes 15 calls a second."""
 
@@ -77,15 +78,20 @@ def bound_helpers(stack: Stack) -> None:
 
 
 def pace(stack: Stack) -> None:
-    """Let CloudFormation create resources of limited kinds a few at a time: each waits for one before it."""
+    """Let CloudFormation create resources of limited kinds a few at a time."""
     for kind, at_once in _AT_ONCE.items():
         limited = [
             node
             for node in stack.node.find_all()
             if isinstance(node, CfnResource) and node.cfn_resource_type == kind and not _waits_already(node)
         ]
-        for earlier, later in zip(limited, limited[at_once:], strict=False):
-            later.add_resource_dependency(earlier)
+        a_few_at_a_time(limited, at_once)
+
+
+def a_few_at_a_time(resources: Sequence[CfnResource], at_once: int) -> None:
+    """Let CloudFormation create so many of the resources at once: each waits for one before it."""
+    for earlier, later in zip(resources, resources[at_once:], strict=False):
+        later.add_resource_dependency(earlier)
 
 
 def _waits_already(resource: CfnResource) -> bool:

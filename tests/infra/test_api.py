@@ -127,6 +127,20 @@ def test_the_rest_api_is_one_import_and_one_deployment() -> None:
     assert sorted(kinds) == [f"AWS::ApiGateway::{name}" for name in ("Account", "Deployment", "RestApi", "Stage")]
 
 
+@pytest.mark.parametrize("mode", NAGGED)
+def test_the_api_is_deployed_after_its_permissions(mode: str) -> None:
+    """Without them it would answer 500, for a moment, with every new deployment of authorizers."""
+    found = template(**NAGGED[mode])["Resources"]
+    (deployment,) = (each for each in found.values() if each["Type"] == "AWS::ApiGateway::Deployment")
+    needed = {
+        key
+        for key, each in found.items()
+        if each["Type"] == "AWS::Lambda::Permission"
+        and "ApiRest4DEC74FE" in json.dumps(each["Properties"]["SourceArn"])
+    }
+    assert needed == set(deployment["DependsOn"])
+
+
 def test_another_body_is_deployed() -> None:
     """A deployment is a copy of the API: one that stays would serve the old methods."""
 

@@ -23,7 +23,7 @@ setting for API Gateway's logs with its role. None has a name that the next depl
 AT_ONCE = {
     "AWS::CloudWatch::Alarm": 3,
     "AWS::Lambda::Function": 8,
-    "AWS::Lambda::Permission": 5,
+    "AWS::Lambda::Permission": 9,
     "AWS::Logs::LogGroup": 6,
     "AWS::ApiGatewayV2::Route": 5,
     "AWS::ApiGatewayV2::Integration": 5,
