@@ -9,7 +9,6 @@ AWS's own messages name accounts, roles and addresses. They appear in the log on
 """
 
 import logging
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,6 +18,7 @@ import urllib3.exceptions
 from botocore import exceptions as botocore
 from botocore.parsers import ResponseParserError
 
+from elasticrecode.service_faults import passes
 from worker.errors import HostError, JobError, PermanentError, TransientError
 from worker.host_faults import host_error, host_failed
 from worker.job_role import RoleNotAssumed
@@ -28,21 +28,6 @@ _log = logging.getLogger(__name__)
 ARCHIVES = ("GLACIER", "DEEP_ARCHIVE")
 """Storage classes whose objects cannot be read before they are restored."""
 
-_BUSY = re.compile(
-    r"throttl|slow.?down|toomanyrequests|limitexceeded|throughputexceeded|priorrequestnotcomplete|busy"
-    r"|timeout|internal|unavailable|aborted|conflict",
-    re.IGNORECASE,
-)
-"""Parts of AWS's codes for "not now", in the spellings of all its services."""
-_PASSING = {
-    "ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired",
-    "IDPCommunicationError", "IDPCommunicationErrorException",
-    # The bytes did not arrive as they were sent.
-    "BadDigest", "IncompleteBody", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "ClientDisconnected",
-    # The upload was aborted by another; the next attempt begins one of its own.
-    "NoSuchUpload",
-}  # fmt: skip
-_PASSING_STATUSES = {408, 409, 425, 429}
 _WITHOUT_CAUSE = "400"
 """Code of an answer to HEAD for expired credentials, among others. What is final shows in the next call."""
 _REPLACED = {"PreconditionFailed", "412"}
@@ -136,11 +121,6 @@ def job_error(error: Exception, side: str, uri: str) -> JobError | None:
     return host_error(cause)
 
 
-def passes(error: Exception) -> bool:
-    """Whether an error of any AWS service passes by itself."""
-    return isinstance(job_error(error, "input", ""), TransientError)
-
-
 def archived(side: str, uri: str, storage_class: str) -> PermanentError:
     """The error of an object in an archive, of which S3 gives the properties but not the bytes."""
     message = (
@@ -173,7 +153,7 @@ def _refused_by_s3(error: botocore.ClientError, side: str, uri: str) -> JobError
         return replaced(uri)
     if code in _CREDENTIALS:
         return _no_credentials(code)
-    if code == _WITHOUT_CAUSE or _is_passing(code, 400 if is_kms and status < 500 else status):
+    if code == _WITHOUT_CAUSE or passes(code, status) or (status == 409 and not is_kms):
         return TransientError("storage-unavailable", f"S3 did not serve {uri}: {code}.")
     if code in _ARCHIVED:
         return archived(side, uri, str(error.response.get("StorageClass") or "an archive"))
@@ -191,15 +171,11 @@ def _refused_by_s3(error: botocore.ClientError, side: str, uri: str) -> JobError
 
 
 def _refused_by_sts(code: str, status: int, side: str, uri: str) -> JobError:
-    if _is_passing(code, status):
+    if passes(code, status):
         return TransientError("storage-unavailable", f"STS gave no credentials for {uri}: {code}.")
     if code in _POLICY:
         return PermanentError(f"{side}-refused", f"STS refused a policy for the job's objects, such as {uri}: {code}.")
     return _no_credentials(code)
-
-
-def _is_passing(code: str, status: int) -> bool:
-    return status >= 500 or status in _PASSING_STATUSES or code in _PASSING or bool(_BUSY.search(code))
 
 
 def _no_credentials(code: str) -> HostError:

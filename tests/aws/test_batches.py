@@ -224,6 +224,29 @@ def test_a_prefix_is_listed_over_several_pages_of_s3(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize(
+    ("refused", "code"),
+    [
+        ("InvalidObjectState", "manifest-archived"),
+        ("KMS.DisabledException", "manifest-encrypted"),
+        ("InvalidArgument", "manifest-refused"),
+    ],
+)
+def test_a_manifest_that_s3_refuses_for_good_fails_the_batch_at_once(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, refused: str, code: str
+) -> None:
+    def refuse(operation: str, arguments: dict[str, Any]) -> Any:
+        if operation == "GetObject":
+            error = {"Error": {"Code": refused}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+            raise ClientError(error, operation)  # type: ignore[arg-type]
+
+    batch_id = taken(stack, manifest=manifest(stack, "\n".join(uris(2))))
+    with every_call(refuse, monkeypatch):
+        work(stack)
+    record = shown(stack, batch_id)
+    assert (record["state"], record["error"]["code"]) == ("failed", code)
+
+
+@pytest.mark.parametrize(
     ("text", "code"),
     [
         (None, "manifest-not-found"),

@@ -11,6 +11,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from elasticrecode.errors import Unavailable
+from elasticrecode.service_faults import passes
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -28,25 +29,6 @@ _CONFIG = Config(
     tcp_keepalive=True,
     parameter_validation=False,  # parameters are made here, and walking through a batch costs more than signing it
 )
-_PASSING = {
-    "InternalServerError",
-    "InternalFailure",
-    "InternalError",
-    "LimitExceededException",
-    "ProvisionedThroughputExceededException",
-    "RequestLimitExceeded",
-    "RequestThrottled",
-    "ServiceUnavailable",
-    "SlowDown",
-    "ThrottledException",
-    "Throttling",
-    "ThrottlingException",
-    "TooManyRequestsException",
-    "TransactionConflictException",
-    "TransactionInProgressException",
-}
-
-
 _session = botocore.session.get_session()
 _threads = ThreadPoolExecutor(PARALLEL)
 
@@ -66,7 +48,7 @@ def refusals(doing: str) -> Iterator[None]:
         yield
     except ClientError as error:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        if error.response["Error"]["Code"] in _PASSING or status >= 500:
+        if passes(error.response["Error"]["Code"], status):
             raise Unavailable(f"AWS could not take it while {doing}. Try again in a moment.") from error
         raise
     except BotoCoreError as error:

@@ -27,6 +27,8 @@ _MESSAGES = {
     "not-found": "{} does not exist.",
     "access-denied": "{} may not be read: name its bucket in the option batchBuckets, and let its policy allow it.",
     "archived": "{} is archived: restore it first.",
+    "encrypted": "{} is encrypted with a key that the functions may not use: store it with a key of S3.",
+    "refused": "S3 refuses {}.",
 }
 
 
@@ -91,10 +93,16 @@ def _readable(source: str, uri: str) -> Iterator[None]:
         with refusals(f"reading the {source}"):
             yield
     except ClientError as error:
-        cause = _CAUSES.get(error.response["Error"]["Code"])
-        if not cause:
-            raise
+        cause = _cause(error)
         raise Unreadable(f"{source}-{cause}", _MESSAGES[cause].format(uri)) from error
+
+
+def _cause(error: ClientError) -> str:
+    """Why S3 refuses an object for good."""
+    code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
+    if code.startswith("KMS.") or "kms:" in message or (code == "InvalidRequest" and "Encryption" in message):
+        return "encrypted"
+    return _CAUSES.get(code, "refused")
 
 
 def _line(number: int, raw: bytes) -> Line | None:
