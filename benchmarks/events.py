@@ -38,7 +38,7 @@ from moto import mock_aws
 from msgspec import Raw, structs
 from urllib3 import HTTPResponse
 
-from benchmarks.prices import PRICES, written
+from benchmarks.prices import PRICES, charged, puts
 from elasticrecode.aws.dynamodb import Item
 from elasticrecode.contract import tables
 from elasticrecode.jobs.claims import Claims
@@ -87,7 +87,7 @@ _TEN, _HUNDRED, _WORST = (
     _Mix("100 jobs", 100),
     _Mix("no progress", 100, (Action.JOB_START, Action.JOB_FINISHED)),
 )
-_PROMISED = _Limits(calls=1.1, units=1.7, cpu=1.0)
+_PROMISED = _Limits(calls=1.1, units=1.9, cpu=1.0)
 
 
 def rows() -> Iterator[tuple[str, str, str, float, float]]:
@@ -122,7 +122,12 @@ def _compare(mix: _Mix, size: int, limits: _Limits, watchers: int = 0) -> Iterat
 
 
 def _without_feed(spent: "_Spent") -> "_Spent":
-    return spent._replace(requests=[request for request in spent.requests if request[0] != "TransactWriteItems"])
+    return spent._replace(requests=[request for request in spent.requests if not _is_of_feed(*request)])
+
+
+def _is_of_feed(operation: str, body: Any) -> bool:
+    """Whether a request writes chunks of the feed, in a transaction with its head."""
+    return operation == "TransactWriteItems" and body["TransactItems"][0]["Update"]["TableName"] == "feed"
 
 
 def _cost(watchers: int) -> tuple[str, str, str, float, float]:
@@ -287,7 +292,7 @@ def _ours(network: _Network) -> Callable[[dict[str, Any]], float]:
             cpu += _cpu(handler, batch)
             wrote = network.requests[before:]
             items = [
-                item for operation, body in wrote for item in _put(operation, json.loads(body)) if "last" not in item
+                item for operation, body in wrote for item in puts(operation, json.loads(body)) if "last" not in item
             ]
             batch = {"Records": [{"eventName": "INSERT", "dynamodb": {"NewImage": item}} for item in items]}
             batch["Records"] += [_changed(network, json.loads(body)) for name, body in wrote if name == "UpdateItem"]
@@ -372,29 +377,17 @@ def _units(spent: _Spent) -> int:
                 JobsTable("jobs").show(read(_message(job, Action.JOB_START, -3600).encode()))
         for operation, body in spent.requests:
             in_transaction = operation == "TransactWriteItems"
-            units += sum(written({}, item) for item in _put(operation, body)) * (2 if in_transaction else 1)
-            units += 2 * in_transaction  # the feed's head
-            if operation == "UpdateItem":
-                record: Any = dynamodb.get_item(TableName="jobs", Key=body["Key"])["Item"]
-                attributes: Any = dynamodb.update_item(**body | {"ReturnValues": "ALL_NEW"})["Attributes"]
-                units += written(record, attributes)
+            units += sum(charged({}, item, transacted=in_transaction) for item in puts(operation, body))
+            if _is_of_feed(operation, body):
+                units += 2  # its head
+            elif operation == "UpdateItem" or in_transaction:
+                update = body["TransactItems"][0]["Update"] if in_transaction else body
+                record: Any = dynamodb.get_item(TableName="jobs", Key=update["Key"])["Item"]
+                attributes: Any = dynamodb.update_item(**update | {"ReturnValues": "ALL_NEW"})["Attributes"]
+                units += charged(record, attributes, transacted=in_transaction)
     return units
 
 
 def _starts(body: Any) -> bool:
     """Whether an update shows a JobStart."""
     return any(Action.JOB_START in value.get("S", "") for value in body["ExpressionAttributeValues"].values())
-
-
-def _put(operation: str, body: Any) -> list[Item]:
-    """The items that a request puts."""
-    match operation:
-        case "BatchWriteItem":
-            return [write["PutRequest"]["Item"] for write in body["RequestItems"]["jobs"]]
-        case "PutItem":
-            return [body["Item"]]
-        case "TransactWriteItems":
-            return [write["Put"]["Item"] for write in body["TransactItems"] if "Put" in write]
-        case "UpdateItem" | "Query" | "BatchGetItem" | "PostToConnection":
-            return []
-    raise ValueError(f"nobody counts what {operation} writes")

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from elasticrecode.aws.dynamodb import Item
 from elasticrecode.contract import tables
@@ -40,6 +41,11 @@ def written(old: Item, new: Item, indexes: Iterable[str] = INDEXES) -> int:
     return units
 
 
+def charged(old: Item, new: Item, *, transacted: bool) -> int:
+    """Units of a write; one in a transaction costs twice in the table, and in the indexes the same."""
+    return written(old, new) + (max(begun(old), begun(new)) if transacted else 0)
+
+
 def entry(item: Item, keys: Sequence[str], projected: Sequence[str]) -> Item:
     """What of an item shows in an index."""
     if not all(key in item for key in keys):
@@ -55,3 +61,17 @@ def begun(item: Item) -> int:
         text = len(value["S"].encode()) if "S" in value else len(value.get("B", "")) * 3 // 4
         size += len(name.encode()) + (text if number is None else (len(number) + 1) // 2 + 1)
     return math.ceil(size / 1024)
+
+
+def puts(operation: str, body: Any) -> list[Item]:
+    """The items that a request puts."""
+    match operation:
+        case "BatchWriteItem":
+            return [write["PutRequest"]["Item"] for write in body["RequestItems"]["jobs"]]
+        case "PutItem":
+            return [body["Item"]]
+        case "TransactWriteItems":
+            return [write["Put"]["Item"] for write in body["TransactItems"] if "Put" in write]
+        case "UpdateItem" | "Query" | "BatchGetItem" | "PostToConnection":
+            return []
+    raise ValueError(f"nobody counts what {operation} writes")

@@ -81,7 +81,7 @@ def _follow(socket: ClientConnection, job_id: str, supervisor: Supervisor, start
     """
     until = time.monotonic() + _SECONDS
     worker = next((name for name in started if name.startswith("worker")), AWS)
-    printed, latest = 0.0, 0.0
+    printed, latest = 0.0, (0, 0.0)
     while time.monotonic() < until:
         try:
             event: dict[str, Any] = json.loads(socket.recv(timeout=1))
@@ -91,8 +91,9 @@ def _follow(socket: ClientConnection, job_id: str, supervisor: Supervisor, start
         if event.get("jobID") != job_id:
             continue
         percent = (event.get("progress") or {}).get("percent", 0.0)
-        late = event["ts"] < latest
-        latest = max(latest, event["ts"])
+        place = event.get("attempt", 0), event["ts"]
+        late = place < latest
+        latest = max(latest, place)
         if event["action"] == "JobProgress" and (late or percent < printed):
             continue
         printed = 0.0 if event["action"] == "JobStart" and not late else max(printed, percent)

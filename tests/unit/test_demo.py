@@ -55,6 +55,14 @@ def test_a_new_attempt_starts_again_from_the_beginning(tmp_path: Path, capsys: p
     assert "5.0 %" in capsys.readouterr().out.splitlines()[-2]
 
 
+def test_a_new_attempt_starts_again_though_its_clock_is_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, after = {"attempt": 1, "ts": 60}, {"attempt": 2, "ts": 5}
+    follow(tmp_path, tick(60) | before, {"action": "JobStart"} | after, tick(5) | after, FINISHED | after)
+    assert "5.0 %" in capsys.readouterr().out.splitlines()[-2]
+
+
 def test_a_late_start_does_not_begin_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     late = {"action": "JobStart", "ts": 1}
     follow(tmp_path, tick(51) | {"ts": 5}, late, tick(0) | {"ts": 2}, tick(60) | {"ts": 6}, FINISHED | {"ts": 7})
