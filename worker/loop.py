@@ -40,6 +40,7 @@ _log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 20
 _PAUSE_SECONDS = 2.0
+_MAX_PAUSE_SECONDS = 30.0
 _SHORT_DELAY_SECONDS = 2
 _FIRST_DELAY_SECONDS = 10
 _MAX_DELAY_SECONDS = 900
@@ -114,13 +115,16 @@ class Worker:
                 _log.info("reading and writing files with the role %s, narrowed to each job", self._settings.job_role)
             else:
                 _log.warning("JOB_ROLE is not set: this worker's own credentials read and write the files of all users")
+            pause = _PAUSE_SECONDS
             while not self._stopping.is_set():
                 self._health.wait(self._stopping)
                 try:
                     self.poll()
+                    pause = _PAUSE_SECONDS
                 except (BotoCoreError, ClientError, Unavailable) as error:
-                    _log.warning("a request to AWS failed, trying again: %s", error)
-                    self._stopping.wait(_PAUSE_SECONDS)
+                    _log.warning("a request to AWS failed, trying again in %.0f s: %s", pause, error)
+                    self._stopping.wait(pause)
+                    pause = min(_MAX_PAUSE_SECONDS, 2 * pause)
         except Terminated:
             _log.info("asked to terminate while idle")
         _log.info("ended")

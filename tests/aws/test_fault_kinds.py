@@ -206,6 +206,14 @@ def test_a_job_goes_at_once_from_a_host_without_ffmpeg_to_another(stack: Stack, 
     assert actions(stack, job_id)[-1] == "JobFinished"
 
 
+def test_a_job_that_meets_sick_hosts_again_and_again_waits_longer(stack: Stack, delays: list[int]) -> None:
+    stack.s3.put_object(Bucket="media", Key=KEY, Body=b"film")
+    job_id = sent(stack)
+    poll(stack, times=13, FFPROBE="nowhere-to-be-found")
+    assert delays == [*[0] * 10, 10, 20, 40]
+    assert (status(stack, job_id)["state"], strikes(stack, job_id)) == ("queued", 0)
+
+
 @contextmanager
 def meanwhile(do: Callable[[], None], run: loop.Worker) -> Iterator[None]:
     """SIGTERM stops the worker in this thread when `do` has ended in another."""

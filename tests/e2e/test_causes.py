@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,6 +54,24 @@ def test_an_archived_origin_fails_a_score_at_the_first_attempt(deployed: Deploye
     assert status == 200, answer
     record = deployed.until(answer["jobid"], "failed", "finished")
     assert (record["state"], record["attempt"], record["error"]["code"]) == ("failed", 1, "origin-archived")
+
+
+def test_of_a_batch_only_the_archived_inputs_fail(deployed: Deployed, clips: Clips) -> None:
+    deployed.put(clips("film.mp4", *PICTURE, *SOUND), "causes/batch/a.mp4")
+    for name in ("b", "c"):
+        archived(deployed, f"causes/batch/{name}.mp4")
+    body = {name: contract("job")[name] for name in ("userid", "profile")}
+    places = {"prefix": f"s3://{deployed.bucket}/causes/batch/", "output": f"s3://{deployed.bucket}/causes/done/"}
+    status, answer, _ = deployed.call("POST", "/api/v1/batches", body | places)
+    assert status == 202, answer
+
+    def ended() -> dict[str, Any] | None:
+        batch: dict[str, Any] = deployed.call("GET", f"/api/v1/batches/{answer['batchID']}")[1]
+        return batch if batch["endedAt"] else None
+
+    batch = wait_for(ended, "the end of the batch")
+    assert (batch["finished"], batch["failed"]) == (1, 2)
+    assert batch["failures"] == {"input-archived": 2}
 
 
 def test_outputs_have_the_content_types_of_their_containers(deployed: Deployed, clips: Clips) -> None:
