@@ -201,6 +201,8 @@ class Worker:
 
     def _run(self, work: "_Work", receives: int) -> None:
         """Run a job and report its end. `receives` counts deliveries of its message; retries wait longer each time."""
+        if work.claim.attempt and not work.claim.commit:
+            receives = min(receives, work.claim.attempt)  # most were refused while another worker had the job
         job, lease, reporter = work.job, work.lease, work.reporter
         delay = delay_seconds(receives)
         try:

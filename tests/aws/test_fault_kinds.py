@@ -285,5 +285,16 @@ def test_a_worker_that_sits_out_ends_at_once(
     assert waiting(stack) == 1
 
 
+def test_a_message_that_was_refused_often_waits_for_the_faults_of_its_job_alone(
+    stack: Stack, s3: S3, delays: list[int]
+) -> None:
+    sent(stack)
+    for _ in range(6):  # as by workers to which another's claim refused the job
+        stack.sqs.receive_message(QueueUrl=stack.queue["ffmpeg_job"], VisibilityTimeout=0)
+    s3.refusal = Refusal(503, "SlowDown")
+    poll(stack, times=2)
+    assert delays == [10, 20]
+
+
 def test_delays_double_up_to_a_quarter_of_an_hour() -> None:
     assert [delay_seconds(n) for n in (1, 2, 3, 7, 8, 50, 1000)] == [10, 20, 40, 640, 900, 900, 900]

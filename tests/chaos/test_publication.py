@@ -6,10 +6,12 @@ object is there of a job that is cancelled.
 """
 
 import random
+import tempfile
 import threading
 import uuid
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -67,7 +69,7 @@ class Seconds:
 
 
 @pytest.fixture(autouse=True)
-def stepped(monkeypatch: pytest.MonkeyPatch, clock: object) -> Iterator[None]:
+def stepped(monkeypatch: pytest.MonkeyPatch, clock: object, tmp_path: Path) -> Iterator[None]:
     """Worker and control plane run in steps, without threads, waiting or chance."""
     known: dict[str, Any] = {}
     make = clients._session.create_client
@@ -79,6 +81,7 @@ def stepped(monkeypatch: pytest.MonkeyPatch, clock: object) -> Iterator[None]:
 
     monkeypatch.setattr(boto3, "client", cached)
     monkeypatch.setattr(clients._session, "create_client", cached)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(random, "randrange", lambda *_: 0)
     monkeypatch.setattr(random, "choice", lambda several: several[0])
     monkeypatch.setattr(uploads, "threading", SimpleNamespace(Thread=InTurn))
@@ -118,6 +121,7 @@ def worker(name: str, job: Job, polls: int, patch: pytest.MonkeyPatch) -> Progra
         patch.setattr(pipeline, "_produce", lambda job, *rest: produced(f"{name} {next(runs)}", job, rest[-1]))
         patch.setattr(uuid, "uuid4", lambda: f"{name}-{next(ids)}")
         patch.setattr(publication, "time", SimpleNamespace(sleep=lambda _: None, monotonic=Seconds(40).monotonic))
+        patch.setattr(lease, "time", Seconds(0))  # it never sees that it was frozen
         own = loop.Worker(settings)
         for _ in range(polls):
             try:

@@ -20,16 +20,18 @@ from tests.e2e.test_deployed import Clips, encoders
 from tests.fakes.proxy import Call, Proxy, at_random
 from tests.sizes import SEED, sized
 
-JOBS, BLOWS, WORKERS = sized((10, 5, 3), (200, 60, 4), (200, 60, 4))
+JOBS, BLOWS, WORKERS = sized((10, 5, 3), (200, 40, 4), (200, 60, 4))
 SKEWS = [-600.0, 600.0, -60.0, 75.0][:WORKERS]
 """Seconds by which the clocks of the workers are wrong."""
 RATES = {"s3": 0.12, "sqs": 0.08, "sts": 0.15, "dynamodb": 0.05}
 """The shares of the calls of each service that go wrong."""
-FREEZES = 0.12
+FREEZES = 0.08
 """The share of the calls that publish at which the worker freezes."""
 PUBLISHING = ("CreateMultipartUpload", "UploadPart", "TransactWriteItems", "CompleteMultipartUpload")
 LONGEST_FREEZE_SECONDS = 2.5 * LEASE_SECONDS
 _TOGETHER = 10
+_RARE, _RARELY = "aws restarts", 10
+"""Every tenth blow: it costs all workers their leases, so that more of them would leave no job enough attempts."""
 
 
 def asked_until_answered(deployed: Deployed, key: str, uris: list[str]) -> list[str]:
@@ -102,7 +104,8 @@ class Storm:
 
     def blow(self, n: int) -> None:
         """The nth blow, after a moment."""
-        name = list(self.blows)[n % len(self.blows)]
+        others = [name for name in self.blows if name != _RARE]
+        name = _RARE if n % _RARELY == 0 else others[n % len(others)]
         time.sleep(self.rng.uniform(0.2, 2.0))  # chance, not a condition: it decides what the workers are doing
         self.blows[name]()
         self.counts[name] += 1

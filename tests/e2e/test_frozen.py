@@ -18,7 +18,9 @@ from tests.e2e.test_deployed import Clips
 from tests.fakes.proxy import Call, Proxy, When
 from tests.sizes import SIZE
 
-FROZEN, OTHER = "worker-ffmpeg-0", "worker-ffmpeg-1"
+FROZEN = "worker-ffmpeg-0"
+FINISHED = rb"\"action\":\"JobFinished\""
+"""The action of an event, as JSON within the JSON of a request."""
 SUFFIXES = ("", ".vmaf.json", ".vmaf.html")
 
 
@@ -49,8 +51,8 @@ PLACES = {
     "between two outputs": Place("after", "CompleteMultipartUpload"),
     "before the last output is completed": Place("before", "CompleteMultipartUpload", nth=3),
     "after the last output is completed": Place("after", "CompleteMultipartUpload", nth=3),
-    "before JobFinished": Place("before", "SendMessage", names(b"JobFinished")),
-    "after JobFinished": Place("after", "SendMessage", names(b"JobFinished")),
+    "before JobFinished": Place("before", "SendMessage", names(FINISHED)),
+    "after JobFinished": Place("after", "SendMessage", names(FINISHED)),
     "before the message is deleted": Place("before", "DeleteMessage"),
 }
 SAMPLE = ("in the middle of a part", "before the commit", "between two outputs")

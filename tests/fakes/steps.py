@@ -75,7 +75,7 @@ class World(Protocol):
 class _Node:
     """Where a program is: what it calls next, None at its end, and what comes after each answer."""
 
-    def __init__(self, number: int, path: tuple[Answer, ...], request: Request | None) -> None:
+    def __init__(self, number: int, path: tuple[tuple[str, Answer], ...], request: Request | None) -> None:
         self.number, self.path, self.request = number, path, request
         self.children: dict[str, _Node] = {}
 
@@ -88,13 +88,13 @@ class Program:
     ) -> None:
         self.name, self._body, self._constant = name, body, constant
         self.nodes = 0
-        self._answers: tuple[Answer, ...] = ()
+        self._answers: tuple[tuple[str, Answer], ...] = ()
         self._given = 0
         self._next: Request | None = None
         self.begin = self._after(())
 
-    def _after(self, path: tuple[Answer, ...]) -> _Node:
-        """Run the code with these answers, up to the call after them."""
+    def _after(self, path: tuple[tuple[str, Answer], ...]) -> _Node:
+        """Run the code with these answers to calls of these operations, up to the call after them."""
         self._answers, self._given, self._next = path, 0, None
         running.append(self)
         try:
@@ -115,7 +115,8 @@ class Program:
             if self._given == len(self._answers):
                 self._next = request
                 raise Cut
-            answer = self._answers[self._given]
+            operation, answer = self._answers[self._given]
+            assert operation == request.operation, "the program is another in each run: a clock, or chance, is left"
             self._given += 1
         return answer.give(client, request.operation)
 
@@ -123,7 +124,8 @@ class Program:
         """Where the program is after an answer."""
         key = repr(answer)
         if key not in node.children:
-            node.children[key] = self._after((*node.path, answer))
+            assert node.request
+            node.children[key] = self._after((*node.path, (node.request.operation, answer)))
         return node.children[key]
 
 
