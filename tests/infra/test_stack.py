@@ -374,7 +374,7 @@ GRANTS = {
     "discover": {
         "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:Query", "eks:DescribeCluster", "sqs:GetQueueUrl",
     },
-    "consume": {"dynamodb:BatchWriteItem", "dynamodb:UpdateItem", "sqs:SendMessage"},
+    "consume": {"dynamodb:BatchWriteItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "sqs:SendMessage"},
     "sockets": {
         "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
         "execute-api:ManageConnections",
