@@ -59,9 +59,10 @@ class Storage:
         try:
             return self.s3.head_object(Bucket=bucket, Key=key)
         except ClientError as error:
-            if error.response["Error"]["Code"] in _WITHOUT_CAUSE:
-                self.s3.get_object(Bucket=bucket, Key=key, Range="bytes=0-0")["Body"].close()
-            raise
+            if error.response["Error"]["Code"] not in _WITHOUT_CAUSE:
+                raise
+        self.s3.get_object(Bucket=bucket, Key=key, Range="bytes=0-0")["Body"].close()
+        return self.s3.head_object(Bucket=bucket, Key=key)  # the cause has passed
 
 
 class _Source(BaseSubscriber):

@@ -131,6 +131,14 @@ def test_an_answer_to_head_that_names_no_cause_is_not_final_for_an_output(s3: S3
     assert isinstance(job_error(head, "output", URI), TransientError)
 
 
+def test_a_cause_that_passes_while_it_is_looked_for_ends_no_job(s3: S3, tmp_path: Path) -> None:
+    def pass_after_head(method: str) -> None:
+        s3.refusal = Refusal(403, "AccessDenied") if s3.requests == ["HEAD"] else None
+
+    s3.before = pass_after_head
+    assert download(s3, tmp_path) == b"film"
+
+
 @pytest.mark.parametrize("storage_class", ["GLACIER", "DEEP_ARCHIVE"])
 def test_an_archived_input_is_final_before_any_byte_is_read(s3: S3, tmp_path: Path, storage_class: str) -> None:
     s3.headers = {"x-amz-storage-class": storage_class}
