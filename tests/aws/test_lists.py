@@ -91,11 +91,11 @@ def test_one_old_failed_job_among_3000_is_found_at_once(stack: Stack, calls: Cou
     (failed,) = store("ffmpeg", "failed", 1, age_seconds=3600)
     store("ffmpeg", "finished", 3000)
     seconds = []
-    for _ in range(5):  # the machine may be busy
+    for _ in range(5):
         calls.clear()
-        started = time.monotonic()
+        started = time.process_time()  # nothing waits here, and the machine may be busy
         assert list(pages(stack, state="failed", limit="1")) == [[failed]]
-        seconds.append(time.monotonic() - started)
+        seconds.append(time.process_time() - started)
         assert calls == {"Query": 2, "BatchGetItem": 1}
     assert min(seconds) < 0.2
 
