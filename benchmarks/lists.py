@@ -1,9 +1,9 @@
 """Lists of jobs: AWS calls and milliseconds of a filtered list, and the write units that its index costs a job.
 
 3,000 jobs of one user have finished, but for the oldest, which failed. The functions run in this process, on moto,
-which looks at every item for each query: DynamoDB takes a few milliseconds. The time is that of the CPU, which nothing
-waits for here, so a busy machine measures the same. A job's write units are those of its record and its events, from the
-request to its end, with one `JobStart` and no tick; a write in a transaction counts as one outside.
+which looks at every item for each query: DynamoDB takes a few milliseconds. The time is the CPU's, as nothing waits here
+and the machine may be busy. A job's write units are those of its record and its events, from the request to its end,
+with one `JobStart` and no tick; a write in a transaction counts as one outside.
 """
 
 import json
