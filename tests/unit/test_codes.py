@@ -78,4 +78,4 @@ def test_the_bounds_in_the_documentation_are_those_of_the_code() -> None:
     host = sum(map(delay_seconds, range(1, most - _HOSTS_AT_ONCE + 1))) / 3600
     assert f"{receives} and `maxAttempts`, so {most} by default" in page
     assert f"after {service:.1f} hours of waits; host faults alone end it after {host:.1f} hours" in page
-    assert f"from the {_HOSTS_AT_ONCE + 1}th receive" in page
+    assert f"from the {_HOSTS_AT_ONCE + 1}th attempt" in page
