@@ -1,7 +1,7 @@
 """Lists of jobs: AWS calls and milliseconds of a filtered list, and the write units that its index costs a job.
 
 3,000 jobs of one user have finished, but for the oldest, which failed. The functions run in this process, on moto,
-which looks at every item for each query: DynamoDB takes a few milliseconds. The time is the CPU's, as nothing waits here
+which looks at every item for each query: DynamoDB takes a few milliseconds. The time is the CPU's, as nothing waits,
 and the machine may be busy. A job's write units are those of its record and its events, from the request to its end,
 with one `JobStart` and no tick; a write in a transaction counts as one outside.
 """
