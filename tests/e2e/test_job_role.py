@@ -215,8 +215,10 @@ def test_a_job_reads_its_input_writes_its_outputs_and_does_nothing_else(aws: Enf
     assert s3.get_object(Bucket=MEDIA, Key="users/ann/in.mp4")["Body"].read() == b"film"
     for made in ("in.mp4", "in.mp4.vmaf.json", "in.mp4.vmaf.html"):
         s3.put_object(Bucket=MEDIA, Key=f"users/ann/out/{made}", Body=b"less")
-        s3.delete_object(Bucket=MEDIA, Key=f"users/ann/out/{made}")
+        assert s3.head_object(Bucket=MEDIA, Key=f"users/ann/out/{made}")["ContentLength"] == len(b"less")
+        assert denied(s3.delete_object, f"users/ann/out/{made}")
     begun = s3.create_multipart_upload(Bucket=MEDIA, Key="users/ann/out/in.mp4")["UploadId"]
+    assert "Parts" not in s3.list_parts(Bucket=MEDIA, Key="users/ann/out/in.mp4", UploadId=begun)
     s3.abort_multipart_upload(Bucket=MEDIA, Key="users/ann/out/in.mp4", UploadId=begun)
     assert denied(s3.get_object, "users/bob/in.mp4")
     assert denied(s3.head_object, "users/bob/in.mp4")
@@ -226,7 +228,7 @@ def test_a_job_reads_its_input_writes_its_outputs_and_does_nothing_else(aws: Enf
     assert denied(s3.put_object, "users/ann/in.mp4", Body=b"")
     assert denied(s3.put_object, "users/ann/out/other.mp4", Body=b"")
     assert denied(s3.put_object, "users/bob/out/in.mp4", Body=b"")
-    assert denied(s3.get_object, "users/ann/out/in.mp4")
+    assert denied(s3.get_object, "users/ann/out/other.mp4")
     with pytest.raises(ClientError, match="AccessDenied"):
         s3.list_objects_v2(Bucket=MEDIA, Prefix="users/ann/")
 
