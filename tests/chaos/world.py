@@ -20,9 +20,10 @@ from elasticrecode.aws import clients as product
 from elasticrecode.contract import routes
 from elasticrecode.errors import Unavailable
 from elasticrecode.jobs import streams
-from elasticrecode.jobs.events import Output, Progress, Result
+from elasticrecode.jobs.commits import Ending
+from elasticrecode.jobs.events import Action, Output, Progress, Result
 from elasticrecode.jobs.job import Job
-from elasticrecode.jobs.lifecycle import ENDED, MOVES
+from elasticrecode.jobs.lifecycle import COMMIT, ENDED, MOVES
 from tests.conftest import contract
 from tests.fakes.clock import Clock
 from tests.fakes.faults import Faults
@@ -30,8 +31,9 @@ from tests.fakes.memory import Aws
 from tests.fakes.stack import Stack, selected
 from tests.fakes.turns import InTurn
 from tests.support import call
-from worker import loop
+from worker import loop, publication
 from worker.errors import PermanentError, ShuttingDown, TransientError
+from worker.publication import Publication
 from worker.sandbox.runner import Runner
 from worker.settings import Settings
 
@@ -75,6 +77,8 @@ class World:
         random.seed(rng.random())
         monkeypatch.setattr(loop, "_POLL_SECONDS", 0)
         monkeypatch.setattr(loop, "run_job", self.perform)
+        monkeypatch.setattr(publication, "_WAIT_SECONDS", 0)
+        monkeypatch.setattr(publication, "_PATIENCE_SECONDS", 0)
         self.worker_settings = Settings.read(
             {
                 "WORKER_TYPE": "ffmpeg",
@@ -170,7 +174,9 @@ class World:
             attempts = int(stored["NewImage"]["attempt"]["N"]) - int(stored["OldImage"]["attempt"]["N"])
             if old != new:
                 self.counts["moves"] += 1
-                if (old, new) not in LEGAL or attempts != (new == "running"):
+                adopted = new == "running" and COMMIT in stored["OldImage"]
+                self.counts["adopted"] += adopted
+                if (old, new) not in LEGAL or attempts != (new == "running" and not adopted):
                     self.wrong["moves"].append((job_id, old, new, attempts))
                 self.finished[job_id] += new == "finished"
 
@@ -215,10 +221,12 @@ class World:
         storage: object,
         runner: Runner,
         report: Callable[[Progress], None],
-        may_publish: Callable[[], None],
-    ) -> Result:
-        """What the encoder does: it takes a while, goes wrong or right, and publishes only with the claim in hand."""
+        publication: Publication,
+    ) -> Ending:
+        """What the encoder does: it takes a while, goes wrong or right, and commits to an output of no bytes."""
         self.busy += 1
+        assert publication._keys
+        publication._keys.reserve()
         report(Progress(percent=50.0))
         chance = self.rng.random()
         if chance < 0.02:
@@ -230,11 +238,12 @@ class World:
         if chance > 0.97:
             self.clock.ahead += LEASE_SECONDS + 5  # the machine slept
         runner.check()
-        may_publish()
+        result = Result(outputs=[_OUTPUT])
+        ending = publication.publish([], lambda _: Ending(Action.JOB_FINISHED, result=result))
         self.counts["published"] += 1
         if self.finished[job.jobid]:
             self.wrong["published"].append(job.jobid)
-        return Result(outputs=[_OUTPUT])
+        return ending
 
     def reconcile(self) -> None:
         """A minute is over."""
