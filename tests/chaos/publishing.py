@@ -322,6 +322,8 @@ class Shared(NamedTuple):
         """What does not fit: a finished record and its objects, or objects of a job that is cancelled."""
         if any("worker-error" in report for report in self.reports):
             return "a worker's own code failed"
+        if not self.reports and (stuck := self._stuck()):
+            return f"{stuck} waits without a message, and its outputs are committed"
         for (job_id, kind), number in self.items.items():
             if kind != "job":
                 continue
@@ -335,6 +337,12 @@ class Shared(NamedTuple):
             if state == "cancelled" and any(found.job_id == job_id for found in self.objects.values()):
                 return f"{job_id} is cancelled, and an object of it is there"
         return ""
+
+    def _stuck(self) -> str:
+        """A queued job that has committed and has no message, so that nobody adopts it until its queue is empty."""
+        records = [_items[number] for (_, kind), number in self.items.items() if kind == "job"]
+        waiting = (each["jobID"]["S"] for each in records if each["state"]["S"] == "queued" and "commit" in each)
+        return next((job_id for job_id in waiting if job_id not in self.messages), "")
 
     def outcome(self) -> str:
         """The states of the jobs."""

@@ -9,10 +9,17 @@ from elasticrecode.jobs.lifecycle import ENDED, MOVES, STATES, State, find
 from tests.conftest import ROOT
 
 
-def after(action: str, named: int | None, state: State, attempt: int, *, claimed: bool) -> State | None:
-    """The state an action leads to from a record's state, attempt and claim; None when it changes nothing."""
+def after(
+    action: str, named: int | None, state: State, attempt: int, *, claimed: bool, committed: bool = False
+) -> State | None:
+    """The state an action leads to from a record's state, attempt, claim and commit; None when it changes nothing."""
     for move in find(action, named):
-        holds = {"either": True, "claimed": claimed and named == attempt, "unclaimed": not claimed}
+        holds = {
+            "either": True,
+            "claimed": claimed and named == attempt,
+            "unclaimed": not claimed,
+            "committed": committed and named == attempt,
+        }
         if state in move.sources and holds[move.claim]:
             return move.target
     return None
@@ -40,6 +47,12 @@ def test_every_state_can_be_left_towards_an_end() -> None:
 def test_a_worker_that_lost_its_claim_changes_nothing(state: lifecycle.State, claimed: bool) -> None:
     for action in ("JobStart", "JobFinished", "JobFailed", "JobReturned", "JobLost"):
         assert after(action, 1, state, attempt=2, claimed=claimed) is None
+
+
+def test_an_attempt_that_has_published_ends_its_job_although_it_was_lost_meanwhile() -> None:
+    assert after("JobFinished", 1, "queued", attempt=1, claimed=False, committed=True) == "finished"
+    assert after("JobFailed", 1, "queued", attempt=1, claimed=False, committed=True) == "failed"
+    assert after("JobFinished", 1, "queued", attempt=1, claimed=False) is None
 
 
 def test_a_first_generation_worker_drives_a_job_from_start_to_end() -> None:

@@ -29,10 +29,10 @@ class Step(StrEnum):
     BURY = "bury"
 
 
-Claimed = Literal["claimed", "unclaimed", "either"]
+Claimed = Literal["claimed", "unclaimed", "either", "committed"]
 """The claim that a move requires on the record: one on the attempt that the action names, none (the job of a
-first-generation worker, which never claims and names no attempt), or either. It does not say who acts: another worker
-or `reconcile` sends JobLost."""
+first-generation worker, which never claims and names no attempt), or either. With `committed` the named attempt has
+committed its outputs, whoever holds it. It does not say who acts: another worker or `reconcile` sends JobLost."""
 
 
 class Move(NamedTuple):
@@ -61,7 +61,18 @@ MOVES = (
     Move(Action.JOB_START, ("queued",), "running", "unclaimed", "a first-generation worker begins"),
     Move(Action.JOB_FINISHED, ("running",), "finished", "claimed", "its output is published"),
     Move(Action.JOB_FINISHED, ("queued", "running"), "finished", "unclaimed", "its output is published"),
+    Move(
+        Action.JOB_FINISHED,
+        ("queued",),
+        "finished",
+        "committed",
+        "it was lost after its output was published",
+        commit=True,
+    ),
     Move(Action.JOB_FAILED, ("running",), "failed", "claimed", "it can never succeed"),
+    Move(
+        Action.JOB_FAILED, ("queued",), "failed", "committed", "it was lost after its output was published", commit=True
+    ),
     Move(Action.JOB_FAILED, ("queued", "running"), "failed", "unclaimed", "a first-generation worker gave up"),
     Move(Action.JOB_RETURNED, ("running",), "queued", "claimed", "its worker returned it"),
     Move(Action.JOB_LOST, ("running",), "queued", "claimed", "another worker or `reconcile` found its lease expired"),
@@ -96,7 +107,7 @@ NEEDS_MESSAGE: tuple[State, ...] = tuple(
 
 def find(action: str, attempt: int | None) -> tuple[Move, ...]:
     """The moves of an action that names `attempt`, or no attempt. Empty for actions that change no state."""
-    claims = ("either", "unclaimed" if attempt is None else "claimed")
+    claims = ("either", "unclaimed") if attempt is None else ("either", "claimed", "committed")
     return tuple(move for move in MOVES if move.action == action and move.claim in claims)
 
 
@@ -161,7 +172,11 @@ def _condition(
     further: Sequence[str],
 ) -> str:
     """The condition of one move, in parentheses. The arguments are those of `write`, and `further` terms."""
-    terms = [f"{words.name('state')} IN ({', '.join(words.value(source) for source in move.sources)})", *further]
+    terms = [f"{words.name('state')} IN ({', '.join(words.value(source) for source in move.sources)})"]
+    if move.claim == "committed":
+        terms.append(f"{words.name('attempt')} = {words.value(attempt or 0)}")
+    else:
+        terms += further
     if move.claim == "claimed":
         terms.append(
             f"attribute_exists({words.name('lease')}) AND {words.name('attempt')} = {words.value(attempt or 0)}"
@@ -336,6 +351,8 @@ def page() -> str:
 
 def _required(move: Move) -> str:
     """What a move requires besides the state, for the page."""
-    claim = {"either": "", "claimed": "a claim on this attempt", "unclaimed": "no claim"}[move.claim]
+    claim = {"either": "", "claimed": "a claim on this attempt", "unclaimed": "no claim", "committed": "this attempt"}[
+        move.claim
+    ]
     commit = {None: "", True: "a commit", False: "no commit"}[move.commit]
     return ", ".join(filter(None, (claim, commit))) or "–"
