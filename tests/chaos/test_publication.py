@@ -157,7 +157,6 @@ CASES = {
     "two attempts, an S3 that forgets": Case((A, B), Law(forgets=True)),
     "two attempts, cancelled and retried": Case((A, B), USER),
     "two attempts, a call that is lost or done twice": Case((A, B), faults=1),
-    "two attempts, another job on the key": Case((A, B, C)),
 }
 SAMPLE = ("two attempts", "a job with other sources on the key")
 """What `make test` runs of them."""
