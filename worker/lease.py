@@ -99,6 +99,7 @@ class Lease:
                 state = claims.renew(job_id, attempt)
                 if state:
                     raise ClaimLost(f"the claim is lost: the job is {state}")
+                self._renewed = time.monotonic()  # it holds, whatever SQS says of the message
             self._extend_visibility()
             self._renewed = time.monotonic()
         except (Unavailable, BotoCoreError, ClientError) as error:

@@ -88,12 +88,21 @@ def _event(message: Any) -> Any:
     return json.loads(message["Body"])
 
 
-def test_the_refusal_of_the_queue_itself_costs_the_job_when_the_lease_runs_out(
+def test_a_claim_outlasts_an_outage_of_sqs(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id, lease, runner = held(stack, "ServiceUnavailable")
+    monkeypatch.setattr(lease, "_renewed", 0.0)
+    lease.renew()
+    lease.check()
+    runner.check()
+    assert record(stack, job_id)["state"] == "running"
+
+
+def test_a_job_without_a_claim_is_lost_when_its_message_becomes_visible(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, lease, _ = held(stack, "AccessDenied")
-    lease.renew()
-    monkeypatch.setattr(lease, "_expires", 0.0)
+    _, lease, _ = held(stack, "ServiceUnavailable")
+    monkeypatch.setattr(lease, "_claim", None)
+    monkeypatch.setattr(lease, "_renewed", 0.0)
     with pytest.raises(ClaimLost, match="could not be reached"):
         lease.renew()
 

@@ -128,7 +128,7 @@ def test_incomparable_inputs_fail_with_a_code_and_both_values(
         "origin-not-found": (made, missing),
         "inputs-swapped": (origin, made),
     }
-    jobs = {code: ask(deployed, *pair, "traps/") for code, pair in pairs.items()}
+    jobs = {code: ask(deployed, *pair, f"traps/{code}/") for code, pair in pairs.items()}
     for code, job_id in jobs.items():
         record = deployed.until(job_id, "failed", "finished")
         assert record["error"]["code"] == code
