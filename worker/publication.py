@@ -11,7 +11,7 @@ or another that adopts the job, completes the same uploads.
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -69,20 +69,20 @@ class Publication:
         try:
             with self._watching():
                 outputs = [self._upload(file, output, uploads) for file, output in files]
-                ending = conclude(outputs)
-                self._commit(Commit(uploads, ending))
+                commit = Commit(uploads, conclude(outputs))
+                self._commit(commit)
         except Unavailable as error:  # it may be committed all the same: then another worker completes the uploads
             raise TransientError("storage-unavailable", "AWS could not be reached to commit the outputs.") from error
         except BaseException:
             for upload in uploads:
                 self._uploads.abort(upload)
             raise
-        self._complete(uploads)
-        return ending
+        self._complete(commit)
+        return commit.ending
 
     def resume(self, commit: Commit) -> Ending:
         """Complete the publication to which an earlier worker has committed the job."""
-        self._complete(commit.uploads)
+        self._complete(commit)
         return commit.ending
 
     def _upload(self, file: Path, output: Output, uploads: list[Upload]) -> Output:
@@ -110,27 +110,30 @@ class Publication:
         except OutputTaken as taken:
             raise _taken(taken) from None
 
-    def _complete(self, uploads: Sequence[Upload]) -> None:
+    def _complete(self, commit: Commit) -> None:
         """Complete all uploads. When one can't be completed any more, the commit is withdrawn."""
+        completed: set[str] = set()
         try:
-            for upload in uploads:
+            for upload in commit.uploads:
                 self._uploads.complete(upload, self._etags.get(upload.uri, ""))
+                completed.add(upload.uri)
         except UploadGone as gone:
             message = f"The upload of {gone} was aborted before it was complete, so the work is done again."
-            self._withdraw(uploads)
+            self._withdraw(commit, completed)
             raise TransientError("output-lost", message) from None
         except PermanentError as error:
             if self._keys and error.failure.code != "output-exists":
                 raise _passing(error) from error
-            self._withdraw(uploads)
+            self._withdraw(commit, completed)
             raise
 
-    def _withdraw(self, uploads: Sequence[Upload]) -> None:
-        for upload in uploads:
-            self._uploads.abort(upload)
+    def _withdraw(self, commit: Commit, completed: Collection[str]) -> None:
+        for upload in commit.uploads:
+            if upload.uri not in completed:
+                self._uploads.abort(upload)
         if self._keys:
             try:
-                self._keys.withdraw()
+                self._keys.withdraw(commit, completed)
             except NotRunning as lost:
                 raise ClaimLost(f"the claim is lost: {lost}") from None
 
@@ -141,5 +144,5 @@ def _passing(error: JobError) -> TransientError:
 
 
 def _taken(taken: OutputTaken) -> PermanentError:
-    owner = f"job {taken.job_id}, which has another input" if taken.job_id else "another user's job"
+    owner = f"job {taken.job_id}, which has another input or origin" if taken.job_id else "another user's job"
     return PermanentError("output-taken", f"{taken.uri} is the output of {owner}: choose another output prefix.")

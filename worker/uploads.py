@@ -23,7 +23,8 @@ from worker.storage import Storage
 
 _log = logging.getLogger(__name__)
 
-ATTEMPT_MARK = "elasticrecode-attempt"
+ATTEMPT_MARK, PLACE_MARK = "elasticrecode-attempt", "elasticrecode-output"
+"""The attempt that wrote an output, and the SHA-256 of the URI that it wrote. A copy elsewhere is not an output."""
 _PART_BYTES = 8 << 20
 _PARTS = 10_000
 """Parts that S3 accepts of one upload."""
@@ -73,14 +74,15 @@ class Uploads:
                 raise
         marks = head["Metadata"]
         mine = all(marks.get(name) == value for name, value in self._marks.items())
-        return Present(head["ETag"], head["ContentLength"], MARK in marks, mine)
+        is_here = marks.get(PLACE_MARK, _place(uri)) == _place(uri)
+        return Present(head["ETag"], head["ContentLength"], MARK in marks and is_here, mine and is_here)
 
     def begin(self, uri: str, size: int) -> Upload:
         """Begin an upload of `size` bytes."""
         bucket, key = split(uri)
         with as_job_errors("output", uri):
             answer = self._storage.s3.create_multipart_upload(
-                Bucket=bucket, Key=key, ContentType=content_type(key), Metadata=self._marks
+                Bucket=bucket, Key=key, ContentType=content_type(key), Metadata={**self._marks, PLACE_MARK: _place(uri)}
             )
         return Upload(uri, answer["UploadId"], size)
 
@@ -206,6 +208,11 @@ class _Stoppable(BytesIO):
         """The next bytes. Raises what `Runner.check` raises."""
         self._runner.check()
         return super().read(size)
+
+
+def _place(uri: str) -> str:
+    """The mark of the place of an output."""
+    return hashlib.sha256(uri.encode()).hexdigest()
 
 
 def _parts(file: Path, size: int) -> Iterator[bytes]:

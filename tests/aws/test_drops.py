@@ -204,7 +204,10 @@ def test_outputs_of_workers_are_ignored(dropped: Dropped, tmp_path: Path) -> Non
     for name in names_:
         publish(dropped, output, f"s3://{BUCKET}/in/{name}", "job-1")
     head = dropped.s3.head_object(Bucket=BUCKET, Key="in/made.mp4")
-    assert (head["Metadata"], head["ContentType"]) == ({MARK: "job-1", ATTEMPT_MARK: "1"}, "video/mp4")
+    assert (head["Metadata"], head["ContentType"]) == (
+        head["Metadata"] | {MARK: "job-1", ATTEMPT_MARK: "1"},
+        "video/mp4",
+    )
     bodies = [json.dumps(notification(f"in/{name}", bucket=BUCKET, size=4)) for name in names_]
     assert dropped.notify(*bodies) == []
     assert dropped.jobs() == []

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from elasticrecode.contract import routes
 from elasticrecode.jobs.claims import Claim, Claims
 from elasticrecode.jobs.commits import Ending, OutputKeys
-from elasticrecode.jobs.events import Output, Result
+from elasticrecode.jobs.events import Failure, Output, Result
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.uris import MARK
 from tests.conftest import contract
@@ -328,6 +328,81 @@ def test_a_second_run_replaces_the_output_and_both_records_tell(stack: Stack, tm
     assert record(stack, second.job_id)["replacedBy"] is None
 
 
+def test_an_adopted_job_still_says_which_it_replaced(stack: Stack, tmp_path: Path) -> None:
+    first = Attempt(stack, submitted(stack), tmp_path, b"first")
+    first.publication.prepare()
+    first.publish()
+    second = Attempt(stack, submitted(stack), tmp_path, b"second", lease_seconds=-1)
+    second.publication.prepare()
+    second.fail_after("CompleteMultipartUpload")
+    with pytest.raises(KeyboardInterrupt):
+        second.publish()
+    lose(second)
+    Attempt(stack, second.job_id, tmp_path, b"unused").resume()
+    assert record(stack, second.job_id)["replaces"] == [first.job_id]
+    assert record(stack, first.job_id)["replacedBy"] == second.job_id
+
+
+def test_a_withdrawn_commit_leaves_the_earlier_output_to_its_job(stack: Stack, tmp_path: Path) -> None:
+    first = Attempt(stack, submitted(stack), tmp_path, b"first")
+    first.publication.prepare()
+    first.publish()
+    second = Attempt(stack, submitted(stack), tmp_path, b"second")
+    second.publication.prepare()
+
+    def abort() -> None:
+        (upload,) = uploads(stack)
+        stack.s3.abort_multipart_upload(Bucket="media", Key=upload["Key"], UploadId=upload["UploadId"])
+
+    second.freeze_at("CompleteMultipartUpload", abort)
+    with pytest.raises(TransientError, match="aborted"):
+        second.publish()
+    second.say("JobReturned")
+    assert cancel(stack, second.job_id).status == 202
+    assert record(stack, first.job_id)["replacedBy"] is None
+    assert fits(stack, first.job_id)
+    bob = Attempt(stack, submitted(stack, "s3://media/b/x.mp4", user="bob"), tmp_path, b"bob's")
+    with pytest.raises(PermanentError, match="another user's job"):
+        bob.publication.prepare()
+
+
+def test_outputs_that_a_failed_job_kept_stay_its_own_after_a_retry_and_a_cancel(stack: Stack, tmp_path: Path) -> None:
+    kept = Attempt(stack, submitted(stack), tmp_path, b"kept")
+    kept.publication.prepare()
+    uri = f"{OUT}x.mp4"
+    error = Failure("quality-below-minimum", "too low")
+    files = [(kept.file, Output(uri, 4))]
+    ending = kept.publication.publish(files, lambda outputs: Ending("JobFailed", "", Result(outputs), error))
+    kept.say("JobFailed", error=msgspec.to_builtins(error), result=msgspec.to_builtins(ending.result))
+    assert call(stack.jobs, routes.RETRY, parameters={"jobID": kept.job_id}).status == 202
+    assert cancel(stack, kept.job_id).status == 202
+    other = Attempt(stack, submitted(stack, "s3://media/b/x.mp4"), tmp_path, b"other")
+    with pytest.raises(PermanentError, match="output of job"):
+        other.publication.prepare()
+    assert published(stack) == b"kept"
+
+
+def test_a_source_that_is_a_copy_of_an_output_is_not_overwritten(stack: Stack, tmp_path: Path) -> None:
+    first = Attempt(stack, submitted(stack), tmp_path, b"first")
+    first.publication.prepare()
+    first.publish()
+    stack.s3.copy_object(Bucket="media", Key="masters/x.mp4", CopySource={"Bucket": "media", "Key": "out/x.mp4"})
+    second = Attempt(stack, submitted(stack, "s3://media/b/x.mp4", output="s3://media/masters/"), tmp_path, b"second")
+    with pytest.raises(PermanentError, match="no job wrote it"):
+        second.publication.prepare()
+
+
+def test_a_key_is_kept_as_long_as_the_record_of_any_of_its_jobs(stack: Stack, tmp_path: Path) -> None:
+    newer = Attempt(stack, submitted(stack), tmp_path, b"newer")
+    newer.publication.prepare()
+    newer.publish()
+    older = Attempt(stack, submitted(stack), tmp_path, b"older")
+    older.keys._expires = older.claim.expires - 86_400
+    older.publication.prepare()
+    (key,) = (item for item in stack.items() if item["jobID"]["S"].startswith("output#"))
+    assert int(key["expires"]["N"]) >= newer.claim.expires
+
+
 def test_of_two_runs_at_once_the_last_to_commit_replaces_the_other(stack: Stack, tmp_path: Path) -> None:
     first = Attempt(stack, submitted(stack), tmp_path, b"first")
     second = Attempt(stack, submitted(stack), tmp_path, b"second")
@@ -387,7 +462,9 @@ def test_an_output_is_marked_with_its_job_and_attempt(stack: Stack, tmp_path: Pa
     attempt.publication.prepare()
     attempt.publish()
     head = stack.s3.head_object(Bucket="media", Key="out/x.mp4")
-    assert head["Metadata"] == {MARK: attempt.job_id, "elasticrecode-attempt": "1"}
+    place = hashlib.sha256(b"s3://media/out/x.mp4").hexdigest()
+    marks = {MARK: attempt.job_id, "elasticrecode-attempt": "1", "elasticrecode-output": place}
+    assert head["Metadata"] == marks
     assert head["ContentType"] == "video/mp4"
 
 

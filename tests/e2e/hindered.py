@@ -42,10 +42,12 @@ _NEXT = {
     "JobStart": {"JobFinished", "JobReturned", "JobLost"},
     "JobReturned": {"JobStart", "JobLost", "JobFinished"},
     "JobLost": {"JobStart", "JobLost", "JobReturned", "JobFailed", "JobFinished"},
-    "JobFinished": set(),
+    "JobFinished": {"JobLost"},  # another took it for lost while its end was on the way
     "JobFailed": set(),
 }
-"""What a log may show next. A worker that is killed between its claim and JobStart is lost without a start.
+"""What a log may show next, by the senders' clocks.
+
+A worker that is killed between its claim and JobStart is lost without a start.
 
 A worker that adopts a job whose outputs are committed starts no attempt: it ends the one that was lost or returned.
 """

@@ -56,7 +56,7 @@ def test_each_upload_into_a_drop_becomes_one_job(
     (stream,) = deployed.probe(output["uri"], tmp_path)["streams"]
     assert (stream["codec_name"], stream["height"]) == ("h264", 720)
     head = deployed.s3.head_object(Bucket=deployed.bucket, Key=f"{OUTPUT}films/one two+ü.mp4")
-    assert head["Metadata"] == {MARK: record["jobID"], ATTEMPT_MARK: "1"}
+    assert head["Metadata"] == head["Metadata"] | {MARK: record["jobID"], ATTEMPT_MARK: "1"}
     assert deployed.actions(record["jobID"]) == ["JobSummit", "JobStart", "JobFinished"]
 
     deployed.put(clip, f"{DROP}films/one two+ü.mp4")

@@ -15,22 +15,21 @@ in the transaction, and that of the other `replaces`. All others are refused.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from elasticrecode.aws.dynamodb import ConditionFailed, Conflict, Item, Table, is_current, key_of, number, text
-from elasticrecode.clock import now_ms
-from elasticrecode.contract.tables import JOBS_KEYS
+from elasticrecode.contract.tables import JOBS_KEYS, TTL
 from elasticrecode.jobs.events import Failure, Result
 from elasticrecode.jobs.items import record_key
 from elasticrecode.jobs.job import Job, products, sources
-from elasticrecode.jobs.lifecycle import COMMIT
+from elasticrecode.jobs.lifecycle import COMMIT, ENDED
 
 _OUTPUT = "output"
-_NOT_PUBLISHED = ("failed", "cancelled")
 
 
 class Ending(Struct, omit_defaults=True):
@@ -51,10 +50,14 @@ class Upload(Struct):
 
 
 class Commit(Struct):
-    """The uploads that a job publishes, and how it ends when they are completed."""
+    """The uploads that a job publishes, and how it ends when they are completed.
+
+    `publishers` are the jobs that published to the output keys before, by URI.
+    """
 
     uploads: list[Upload]
     ending: Ending
+    publishers: dict[str, str] = {}
 
 
 class OutputTaken(Exception):
@@ -103,7 +106,7 @@ class OutputKeys:
                 _output_key(uri),
                 "reserving an output key",
                 UpdateExpression="SET #owner = :job, userID = :user, #sources = :sources, uri = :uri, expires = :until",
-                ConditionExpression="attribute_not_exists(#owner) OR #owner IN (:job, :freed) OR expires < :now"
+                ConditionExpression="attribute_not_exists(#owner) OR #owner IN (:job, :freed)"
                 " OR (userID = :user AND #sources = :sources)",
                 ExpressionAttributeNames={"#owner": "owner", "#sources": "sources"},
                 ExpressionAttributeValues={
@@ -111,7 +114,6 @@ class OutputKeys:
                     ":uri": text(uri),
                     ":until": number(self._expires),
                     ":freed": text(freed),
-                    ":now": number(now_ms() // 1000),
                 },
                 ReturnValues="ALL_OLD",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
@@ -121,14 +123,30 @@ class OutputKeys:
             if holder is None:
                 return str(failed.item["owner"]["S"])
             raise OutputTaken(uri, holder if failed.item["userID"] == self._values[":user"] else "") from None
-        self._publishers[uri] = answer.get("Attributes", {}).get("publisher", {}).get("S", "")
+        before = answer.get("Attributes", {})
+        self._publishers[uri] = before.get("publisher", {}).get("S", "")
+        if int(before.get(TTL, number(0))["N"]) > self._expires:  # it is kept as long as the record of any of its jobs
+            self._keep_until(uri, before[TTL])
         return None
+
+    def _keep_until(self, uri: str, expires: Mapping[str, Any]) -> None:
+        self._table.update(
+            _output_key(uri),
+            "reserving an output key",
+            UpdateExpression="SET expires = :until",
+            ExpressionAttributeValues={":until": expires},
+        )
 
     def _holder(self, item: Item) -> str | None:
         """The job that needs an output key: one that has not ended, or the one that published the object."""
-        job_ids = sorted({item[role]["S"] for role in ("owner", "publisher") if role in item})
+        publisher = item.get("publisher", {}).get("S", "")
+        job_ids = sorted({item["owner"]["S"], publisher} - {""})
         records = self._table.get_all([record_key(job_id) for job_id in job_ids], "reading jobs")
-        holders = (record["jobID"]["S"] for record in records if is_current(record) and _needs_outputs(record))
+        holders = (
+            record["jobID"]["S"]
+            for record in records
+            if is_current(record) and (record["jobID"]["S"] == publisher or _needs_outputs(record))
+        )
         return next(holders, None)
 
     def commit(self, commit: Commit, wait: Callable[[], None]) -> None:
@@ -136,9 +154,10 @@ class OutputKeys:
 
         Calls `wait` before each new try, which may raise. Raises NotRunning, and OutputTaken when the job lost a key.
         """
-        document = msgspec.json.encode(commit).decode()
         replaced = set(self._publishers.values()) - {"", self._job.jobid}
         while True:
+            commit.publishers = {uri: job_id for uri, job_id in self._publishers.items() if job_id}
+            document = msgspec.json.encode(commit).decode()
             try:
                 self._table.transact(self._writes(document, replaced), "committing the outputs")
             except ConditionFailed:
@@ -159,7 +178,7 @@ class OutputKeys:
         change = "SET #commit = :commit"
         if replaced:
             change += ", replaces = :replaces"
-            values[":replaces"] = text(msgspec.json.encode(sorted(replaced)).decode())
+            values[":replaces"] = _names(replaced)
         record = {
             "UpdateExpression": f"{change} REMOVE replacedBy",
             "ConditionExpression": "#state = :running AND attempt = :attempt AND attribute_exists(lease)"
@@ -194,7 +213,7 @@ class OutputKeys:
         keys = [record_key(self._job.jobid), *map(_output_key, uris)]
         items = {item["jobID"]["S"]: item for item in self._table.get_all(keys, "reading the output keys")}
         record = items.get(self._job.jobid, {})
-        if record.get(COMMIT) == text(document):
+        if record.get(COMMIT) == text(document):  # the answer that said so got lost
             return None
         if record.get("state") != text("running") or record["attempt"] != number(self._attempt) or COMMIT in record:
             raise NotRunning(record.get("state", {}).get("S", "forgotten"))
@@ -208,20 +227,56 @@ class OutputKeys:
         records = self._table.get_all([record_key(job_id) for job_id in job_ids], "reading jobs")
         return {record["jobID"]["S"] for record in records if is_current(record)}
 
-    def withdraw(self) -> None:
-        """Take the commit back, since its uploads are gone: no worker can complete them any more."""
+    def withdraw(self, commit: Commit, completed: Collection[str]) -> None:
+        """Take a commit back whose uploads are gone: no worker can complete them any more.
+
+        The output keys go back to their publishers before, but for those in `completed`. Raises NotRunning.
+        """
+        published = {commit.publishers.get(uri, "") for uri in completed}
+        for job_id in sorted(set(commit.publishers.values()) - published - {self._job.jobid}):
+            with suppress(ConditionFailed):
+                self._table.update(
+                    record_key(job_id),
+                    "withdrawing the commit",
+                    UpdateExpression="REMOVE replacedBy",
+                    ConditionExpression="replacedBy = :job",
+                    ExpressionAttributeValues={":job": self._values[":job"]},
+                )
+        writes = [self._withdrawal(published - {"", self._job.jobid})]
+        writes += [
+            self._return(uri, commit.publishers.get(uri, "")) for uri in products(self._job) if uri not in completed
+        ]
         try:
-            self._table.update(
-                record_key(self._job.jobid),
-                "withdrawing the commit",
-                UpdateExpression="REMOVE #commit",
-                ConditionExpression="#state = :running AND attempt = :attempt AND attribute_exists(#commit)",
-                ExpressionAttributeNames={"#commit": COMMIT, "#state": "state"},
-                ExpressionAttributeValues={":running": text("running"), ":attempt": number(self._attempt)},
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-            )
-        except ConditionFailed as failed:
-            raise NotRunning(failed.item.get("state", {}).get("S", "forgotten")) from None
+            self._table.transact(writes, "withdrawing the commit")
+        except ConditionFailed:
+            record = self._table.get(record_key(self._job.jobid), "reading the job") or {}
+            raise NotRunning(record.get("state", {}).get("S", "forgotten")) from None
+
+    def _withdrawal(self, replaced: Collection[str]) -> dict[str, Any]:
+        """The write that removes the commit from the record. `replaced` jobs stay replaced."""
+        change = {
+            "UpdateExpression": f"{'SET replaces = :replaces ' if replaced else ''}REMOVE #commit"
+            + ("" if replaced else ", replaces"),
+            "ConditionExpression": "#state = :running AND attempt = :attempt AND attribute_exists(#commit)",
+            "ExpressionAttributeNames": {"#commit": COMMIT, "#state": "state"},
+            "ExpressionAttributeValues": {":running": text("running"), ":attempt": number(self._attempt)}
+            | ({":replaces": _names(replaced)} if replaced else {}),
+        }
+        return {"Update": {"TableName": self._table.name, "Key": record_key(self._job.jobid), **change}}
+
+    def _return(self, uri: str, publisher: str) -> dict[str, Any]:
+        """The write that gives an output key back to its publisher before, if any."""
+        change = {
+            "UpdateExpression": "SET publisher = :publisher" if publisher else "REMOVE publisher",
+            "ConditionExpression": "publisher = :job",
+            "ExpressionAttributeValues": {":job": self._values[":job"]}
+            | ({":publisher": text(publisher)} if publisher else {}),
+        }
+        return {"Update": {"TableName": self._table.name, "Key": _output_key(uri), **change}}
+
+
+def _names(job_ids: Collection[str]) -> dict[str, Any]:
+    return text(msgspec.json.encode(sorted(job_ids)).decode())
 
 
 def _output_key(uri: str) -> Item:
@@ -230,7 +285,5 @@ def _output_key(uri: str) -> Item:
 
 
 def _needs_outputs(record: Item) -> bool:
-    """Whether a job may still publish to its output keys, or its record says that it has."""
-    if "replacedBy" in record:
-        return False
-    return record["state"]["S"] not in _NOT_PUBLISHED or COMMIT in record or "outputs" in record
+    """Whether a job may still publish to its output keys."""
+    return record["state"]["S"] not in ENDED or COMMIT in record

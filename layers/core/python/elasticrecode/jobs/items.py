@@ -193,6 +193,7 @@ def record_of(item: Item, now: float) -> JobRecord:
     state: Any = item["state"]["S"]
     seen = lifecycle.as_seen(state, int(item["lease"]["N"]) if "lease" in item else None, int(now * 1000))
     is_lost = seen != state
+    published = item if "outputs" in item else {}
     seconds = {name: int(item[name]["N"]) / 1000 for name in ("queuedMs", "startedMs", "endedMs") if name in item}
     latest = None if is_lost else _latest_event(item)
     return JobRecord(
@@ -217,8 +218,10 @@ def record_of(item: Item, now: float) -> JobRecord:
         outputs=Raw(item["outputs"]["S"].encode()) if "outputs" in item else None,
         quality=Raw(item["quality"]["S"].encode()) if "quality" in item else None,
         error=msgspec.json.decode(item["failure"]["S"], type=Failure) if "failure" in item else None,
-        replaces=msgspec.json.decode(item["replaces"]["S"], type=list[str]) if "replaces" in item else None,
-        replacedBy=item["replacedBy"]["S"] if "replacedBy" in item else None,
+        replaces=msgspec.json.decode(item["replaces"]["S"], type=list[str])
+        if {"outputs", "replaces"} <= item.keys()
+        else None,
+        replacedBy=item["replacedBy"]["S"] if {"outputs", "replacedBy"} <= item.keys() else None,
     )
 
 

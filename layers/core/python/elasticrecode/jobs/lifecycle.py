@@ -145,6 +145,7 @@ def write(
         sets[LATEST_AT] = _NO_MORE
     assignments = [f"{words.name(name)} = {words.value(value)}" for name, value in sets.items()]
     left_behind = (*_LEFT_BEHIND[target], *((COMMIT,) if action in _PUBLISHED else ()))
+    left_behind += REPLACEMENTS if action == Step.CLAIM else ()
     removed = [words.name(name) for name in left_behind if name not in sets]
     counters = [f"{words.name('moves')} {words.value(1)}"]
     if target == "running" and action != Step.ADOPT:
@@ -272,6 +273,8 @@ LATEST, LATEST_AT = "latest", "latestAt"
 """Attributes of a record: the last JobStart or JobProgress of the running attempt, and its `Event.order`."""
 COMMIT = "commit"
 """Attribute of a record whose attempt has committed its outputs: what is left is to complete their uploads."""
+REPLACEMENTS = ("replaces", "replacedBy")
+"""Attributes of a record: whose outputs the job's outputs replaced, and whose replaced them."""
 _PUBLISHED = (Action.JOB_FINISHED, Action.JOB_FAILED)
 """Events that a worker sends when no upload that the job committed to can be completed any more."""
 _NO_MORE = 10**16
@@ -284,7 +287,7 @@ _FAILURE = ("failure", FAULT)
 _ATTEMPT = ("lease", "worker", LATEST, LATEST_AT)
 _LEFT_BEHIND: dict[State, tuple[str, ...]] = {
     "accepted": (),
-    "queued": (*_ATTEMPT, RELEASED, "startedMs", "endedMs", "outputs", "quality", "replaces", "replacedBy", *_FAILURE),
+    "queued": (*_ATTEMPT, RELEASED, "startedMs", "endedMs", "outputs", "quality", *_FAILURE),
     "running": (*_ATTEMPT, *_FAILURE),
     "finished": (*_ATTEMPT, "due", *_FAILURE),
     "failed": (*_ATTEMPT, "due", FAULT),
