@@ -218,10 +218,8 @@ def record_of(item: Item, now: float) -> JobRecord:
         outputs=Raw(item["outputs"]["S"].encode()) if "outputs" in item else None,
         quality=Raw(item["quality"]["S"].encode()) if "quality" in item else None,
         error=msgspec.json.decode(item["failure"]["S"], type=Failure) if "failure" in item else None,
-        replaces=msgspec.json.decode(item["replaces"]["S"], type=list[str])
-        if {"outputs", "replaces"} <= item.keys()
-        else None,
-        replacedBy=item["replacedBy"]["S"] if {"outputs", "replacedBy"} <= item.keys() else None,
+        replaces=msgspec.json.decode(published["replaces"]["S"], type=list[str]) if "replaces" in published else None,
+        replacedBy=published["replacedBy"]["S"] if "replacedBy" in published else None,
     )
 
 
