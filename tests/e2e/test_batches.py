@@ -90,8 +90,8 @@ def workers(deployed: Deployed, kind: str, count: int) -> Iterator[None]:
 def test_every_job_of_a_batch_finishes_once_though_its_expansion_is_killed(deployed: Deployed) -> None:
     lines = "".join(f"s3://{deployed.bucket}/many/{n}.mp4\r\n" for n in range(JOBS))
     deployed.s3.put_object(Bucket=deployed.bucket, Key="lists/many.txt", Body=lines)
-    warm = take(deployed, inputs=[f"s3://{deployed.bucket}/warm.mp4"])
     with workers(deployed, "debug", DEBUGGERS), deployed.watch("actions=BatchFinished") as socket:
+        warm = take(deployed, inputs=[f"s3://{deployed.bucket}/warm.mp4"])
         wait_for(lambda: shown(deployed, warm)["state"] == "finished", "the end of a batch of one")
         batch_id = take(deployed, manifest=f"s3://{deployed.bucket}/lists/many.txt")
         first = {"jobID": {"S": ids.job_id(batch_id, 0)}, "item": {"S": "job"}}
