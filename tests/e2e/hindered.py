@@ -149,7 +149,8 @@ class Judged:
             self.wrong["lost"].append((job_id, record["state"], record.get("error"), shown))
         if shown.count("JobFinished") + shown.count("JobFailed") != 1:
             self.wrong["doubled"].append((job_id, shown))
-        if any(after not in _NEXT[before] for before, after in pairwise(shown)):
+        behind_end = shown[shown.index("JobFinished") + 1 :] if "JobFinished" in shown else []
+        if any(after not in _NEXT[before] for before, after in pairwise(shown)) or set(behind_end) - {"JobLost"}:
             self.wrong["illegal"].append((job_id, shown))
         named = {output["uri"].split("/", 3)[3]: output for output in record["outputs"] or ()}
         if sorted(named) != (sorted(keys) if record["state"] == "finished" else []):

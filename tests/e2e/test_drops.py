@@ -1,5 +1,6 @@
 """Drops on the deployed stack: a file that is put becomes a job by itself, and what the product makes does not."""
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from elasticrecode.jobs.uris import MARK
 from local.processes import AWS
 from tests.conftest import contract
 from tests.e2e.conftest import Deployed, wait_for
-from worker.uploads import ATTEMPT_MARK
+from worker.uploads import ATTEMPT_MARK, PLACE_MARK
 
 USER = "local"
 DROP, OUTPUT = "drop/", "dropped/"
@@ -56,7 +57,8 @@ def test_each_upload_into_a_drop_becomes_one_job(
     (stream,) = deployed.probe(output["uri"], tmp_path)["streams"]
     assert (stream["codec_name"], stream["height"]) == ("h264", 720)
     head = deployed.s3.head_object(Bucket=deployed.bucket, Key=f"{OUTPUT}films/one two+ü.mp4")
-    assert head["Metadata"] == head["Metadata"] | {MARK: record["jobID"], ATTEMPT_MARK: "1"}
+    place = hashlib.sha256(output["uri"].encode()).hexdigest()
+    assert head["Metadata"] == {MARK: record["jobID"], ATTEMPT_MARK: "1", PLACE_MARK: place}
     assert deployed.actions(record["jobID"]) == ["JobSummit", "JobStart", "JobFinished"]
 
     deployed.put(clip, f"{DROP}films/one two+ü.mp4")
