@@ -14,8 +14,8 @@ from elasticrecode.jobs.events import Progress
 from elasticrecode.jobs.job import Job
 from elasticrecode.media.profiles import Ffmpeg, Profile
 from local.place import TOOLS
-from worker.media import plan
-from worker.media.probe import probe_video
+from worker.media.plan import arguments, make_plan
+from worker.media.probe import probe_source
 from worker.media.progress import ProgressReader
 from worker.media.video import Video
 from worker.pipeline import run_job
@@ -49,10 +49,9 @@ def rows() -> Iterator[tuple[str, str, str, float, float]]:
             output="s3://bench/out/",
             profile=Profile(ffmpeg=profile),
         )
-        video = probe_video(_FFPROBE, Runner(), clip)
-        raw = plan.encode_arguments(
-            profile, video.demuxer, video.stream, "mp4", str(clip), str(Path(folder, "raw.mp4"))
-        )
+        source = probe_source(_FFPROBE, Runner(), clip)
+        video = source.video
+        raw = arguments(make_plan(source, job.profile, profile, "mp4"), str(clip), str(Path(folder, "raw.mp4")))
 
         def run_worker() -> None:
             storage, runner = Storage(lambda: s3), Runner()
@@ -70,7 +69,7 @@ def rows() -> Iterator[tuple[str, str, str, float, float]]:
     yield "ETA after a quarter: relative error", f"{estimate:.1f} s estimated", f"{actual:.1f} s actual", error, 0.2
 
 
-def _eta(arguments: list[str], video: Video, folder: Path) -> tuple[float, float, float]:
+def _eta(command: list[str], video: Video, folder: Path) -> tuple[float, float, float]:
     """Estimated and actual seconds left after a quarter of the frames, and the relative error."""
     reader = ProgressReader(video.frames, video.duration)
     reports: list[tuple[float, Progress]] = []
@@ -80,7 +79,7 @@ def _eta(arguments: list[str], video: Video, folder: Path) -> tuple[float, float
         if progress:
             reports.append((elapsed, progress))
 
-    Runner().run([_FFMPEG, *arguments], folder, folder / "log", seconds=_SECONDS, on_line=read)
+    Runner().run([_FFMPEG, *command], folder, folder / "log", seconds=_SECONDS, on_line=read)
     at_quarter, quarter = next((at, progress) for at, progress in reports if (progress.percent or 0) >= _QUARTER)
     estimate, actual = quarter.etaSeconds or 0.0, reports[-1][0] - at_quarter
     return estimate, actual, abs(estimate - actual) / actual

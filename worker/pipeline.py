@@ -11,7 +11,7 @@ from typing import NamedTuple
 from msgspec import UNSET
 
 from elasticrecode.jobs.commits import Ending
-from elasticrecode.jobs.events import Action, Failure, Output, Progress, Quality, Result
+from elasticrecode.jobs.events import Action, Failure, Notice, Output, Progress, Quality, Result
 from elasticrecode.jobs.job import Job, flaws
 from elasticrecode.jobs.uris import SCORE_FILES, name, output_name
 from elasticrecode.media.codecs import CONTAINERS
@@ -31,6 +31,7 @@ class _Produced(NamedTuple):
 
     files: list[tuple[Path, Output]]
     quality: Quality | None
+    notices: list[Notice]
 
 
 def folder_prefix(settings: Settings) -> str:
@@ -59,12 +60,13 @@ def run_job(
     with tempfile.TemporaryDirectory(prefix=folder_prefix(settings)) as path:
         produced = _produce(job, settings, storage, runner, report, Path(path))
         runner.check()
-        return publication.publish(produced.files, partial(_ending, job, produced.quality))
+        return publication.publish(produced.files, partial(_ending, job, produced))
 
 
-def _ending(job: Job, quality: Quality | None, outputs: list[Output]) -> Ending:
+def _ending(job: Job, produced: _Produced, outputs: list[Output]) -> Ending:
     """How a job with these outputs ends: it fails if its quality is too low, and the outputs are kept."""
-    result, scoring = Result(outputs=outputs, quality=quality or UNSET), job.profile.vmaf
+    quality, scoring = produced.quality, job.profile.vmaf
+    result = Result(outputs=outputs, quality=quality or UNSET, warnings=produced.notices)
     if quality and scoring and quality.passed is False and scoring.onFail == "fail":
         message = f"VMAF is {quality.vmaf.mean:.2f}, below the minimum of {scoring.min:g}. The outputs are kept."
         error = Failure("quality-below-minimum", message)
@@ -91,14 +93,18 @@ def _produce(
     encoding, scoring = job.profile.ffmpeg, job.profile.vmaf
     source, origin, target = folder / "input", folder / "origin", folder / "output"
     files: list[tuple[Path, Output]] = []
+    notices: list[Notice] = []
     storage.download(job.input, source, runner)
     runner.check()
     if encoding:
         uri = job.output + output_name(job.input)
         muxer = CONTAINERS[uri.rpartition(".")[2].lower()]
         then_score = scoring is not UNSET
-        output = transcode(source, target, uri, muxer, encoding, settings, runner, report, then_score=then_score)
-        files.append((target, output))
+        encoded = transcode(
+            source, target, uri, muxer, job.profile, encoding, settings, runner, report, then_score=then_score
+        )
+        files.append((target, encoded.output))
+        notices += encoded.notices
         pair = Pair(source, target, job.input, uri, encoded_here=True)
     elif not job.origin:
         raise PermanentError("origin-not-found", "The job has no origin to score against.")
@@ -107,10 +113,10 @@ def _produce(
         runner.check()
         pair = Pair(origin, source, job.origin, job.input)
     if not scoring:
-        return _Produced(files, None)
+        return _Produced(files, None, notices)
     before = sum(output.frames or 0 for _, output in files)
     scored = score(pair, scoring, settings, runner, report, folder, before=before)
     for file, suffix in zip((scored.report, scored.html), SCORE_FILES, strict=True):
         uri = job.output + name(job.input) + suffix
-        files.append((file, Output(uri=uri, bytes=file.stat().st_size)))
-    return _Produced(files, scored.quality)
+        files.append((file, Output(uri=uri, bytes=file.stat().st_size, role="report")))
+    return _Produced(files, scored.quality, notices)

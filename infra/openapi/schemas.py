@@ -10,7 +10,7 @@ from msgspec import UNSET, structs
 from elasticrecode.api.answers import ProblemDetails
 from elasticrecode.batches import request as batches
 from elasticrecode.batches.request import SOURCES
-from elasticrecode.jobs.events import Event, Output, Quality
+from elasticrecode.jobs.events import Event, Notice, Output, Quality
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.record import JobRecord
 from elasticrecode.media.codecs import CODECS, PLATFORMS
@@ -21,7 +21,12 @@ from infra.openapi.operation import Json, Operation
 
 _REF = "#/components/schemas/{name}"
 _RAW_FIELDS: Mapping[type, Mapping[str, Any]] = {
-    JobRecord: {"profile": Profile, "outputs": list[Output] | None, "quality": Quality | None},
+    JobRecord: {
+        "profile": Profile,
+        "outputs": list[Output] | None,
+        "quality": Quality | None,
+        "warnings": list[Notice] | None,
+    },
     Event: {"job": Job, "batch": dict[str, Any]},
     GivenUp: {"event": Event},
 }
@@ -86,7 +91,10 @@ def _transcodes(components: Mapping[str, Json]) -> list[Json]:
     default, *others = PLATFORMS
     profiles = []
     for platform, named_by in ((default, ""), *((other, part) for other in others for part in ("ffmpeg", "ec2"))):
-        encoders = [*CODECS, *(codec.encoders[platform].name for codec in CODECS.values())]
+        encoders = [
+            *CODECS,
+            *(codec.encoders[platform].name for codec in CODECS.values() if platform in codec.encoders),
+        ]
         profile = _closed(components["FfmpegProfile"])
         profile["properties"] |= {
             "ffmpeg": _narrowed(components["Ffmpeg"], platform=[platform], codec=encoders),

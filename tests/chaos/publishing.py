@@ -366,4 +366,4 @@ def produced(pod: str, job: Job, folder: Path) -> _Produced:
         file = folder / f"output-{n}"
         file.write_bytes(f"{job.jobid} by {pod}".encode())
         files.append((file, Output(uri=uri, bytes=file.stat().st_size)))
-    return _Produced(files, None)
+    return _Produced(files, None, [])

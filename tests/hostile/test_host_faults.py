@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from elasticrecode.media.profiles import Ffmpeg
+from elasticrecode.media.profiles import Ffmpeg, Profile
 from tests.conftest import ROOT
 from tests.hostile.corpus import H264, SMALL, Maker
 from tests.hostile.test_limits import MIB, SETTINGS
@@ -53,8 +53,8 @@ def fill(disk: Path, left: int = 0) -> None:
 
 def encode(folder: Path, settings: Settings = SETTINGS, limits: JobLimits = JobLimits()) -> object:  # noqa: B008
     return transcode(
-        folder / "input", folder / "output", "s3://b/o.mp4", "mp4", PROFILE, settings, Runner(limits),
-        lambda _: None, then_score=False,
+        folder / "input", folder / "output", "s3://b/o.mp4", "mp4", Profile(ffmpeg=PROFILE), PROFILE, settings,
+        Runner(limits), lambda _: None, then_score=False,
     )  # fmt: skip
 
 

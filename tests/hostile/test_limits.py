@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from elasticrecode.media.profiles import Ffmpeg, Vmaf
+from elasticrecode.media.profiles import Ffmpeg, Profile, Vmaf
 from local.place import TOOLS
 from tests.fakes.s3 import S3
 from tests.hostile.corpus import FFMPEG, H264, Maker, many_samples, undecodable
@@ -43,8 +43,8 @@ def failure(tmp_path: Path, long: bytes) -> Encode:
         profile = Ffmpeg(codec="libx264", scale=scale, bitrate=bitrate, buffersize=bitrate, platform="cpu")
         with pytest.raises(PermanentError) as caught:
             transcode(
-                tmp_path / "input", tmp_path / "output", "s3://b/o.mp4", "mp4", profile, SETTINGS, Runner(limits),
-                lambda _: None, then_score=False,
+                tmp_path / "input", tmp_path / "output", "s3://b/o.mp4", "mp4", Profile(ffmpeg=profile), profile,
+                SETTINGS, Runner(limits), lambda _: None, then_score=False,
             )  # fmt: skip
         return caught.value
 

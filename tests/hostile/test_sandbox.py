@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from elasticrecode.media.codecs import CODECS, PURPOSES
-from elasticrecode.media.profiles import Ffmpeg, Vmaf
+from elasticrecode.media.profiles import Ffmpeg, Profile, Vmaf
 from tests.conftest import ROOT
 from tests.hostile.corpus import H264, SMALL, SOUND, Maker
 from tests.hostile.test_limits import SETTINGS
@@ -394,10 +394,19 @@ def test_isolated_encoders_and_scorers_work(tmp_path: Path, codec: str, purpose:
     source.write_bytes(Maker(tmp_path)("made.mp4", *SMALL, *SOUND, "-shortest", *H264))
     profile = Ffmpeg(codec=codec, scale="320:180", bitrate="200k", buffersize="200k", platform="cpu", profile=purpose)  # type: ignore[arg-type]
     runner = Runner(sandbox="required" if all(DETECTED) else "auto")
-    output = transcode(
-        source, target, "s3://b/o.mp4", "mp4", profile, SETTINGS, runner, lambda _: None, then_score=True
+    encoded = transcode(
+        source,
+        target,
+        "s3://b/o.mp4",
+        "mp4",
+        Profile(ffmpeg=profile),
+        profile,
+        SETTINGS,
+        runner,
+        lambda _: None,
+        then_score=True,
     )
-    assert (output.width, output.frames) == (320, 25)
+    assert (encoded.output.width, encoded.output.frames) == (320, 25)
     assert not re.search("denied|permitted", (tmp_path / "encode.log").read_text())
     pair = Pair(source, target, "s3://b/i", "s3://b/o.mp4", encoded_here=True)
     scored = score(pair, Vmaf(scale="320x180", model="v0.6.1"), SETTINGS, runner, lambda _: None, tmp_path)

@@ -49,7 +49,7 @@ def test_each_built_in_preset_is_valid_and_has_a_valid_name(name: str) -> None:
     resolved = read_preset(definition(BUILT_IN[name]))
     if resolved.ffmpeg:
         low, high = BITRATE_MBITS
-        assert low * 1e6 <= bits(resolved.ffmpeg.bitrate) <= high * 1e6
+        assert low * 1e6 <= bits(resolved.ffmpeg.bitrate or "") <= high * 1e6
         assert (resolved.ffmpeg.platform == "gpu") is name.endswith("-gpu")
 
 

@@ -1,17 +1,20 @@
 """One transcode, from a local file to a verified local file."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
-from elasticrecode.jobs.events import Output, Progress
+from elasticrecode.jobs.events import Notice, Output, Progress
 from elasticrecode.media.codecs import encoder_of
-from elasticrecode.media.profiles import Ffmpeg
+from elasticrecode.media.profiles import Ffmpeg, Profile
 from worker.errors import PermanentError
-from worker.media import plan
-from worker.media.ffmpeg_errors import encoder_error, limit_error
-from worker.media.probe import probe_video
+from worker.media import tally
+from worker.media.ffmpeg_errors import encoder_error, grave, limit_error
+from worker.media.plan import Plan, arguments, make_plan
+from worker.media.probe import probe_source, probe_video
 from worker.media.progress import Ticker
+from worker.media.tally import Decoded
 from worker.media.video import Video
 from worker.sandbox.runner import Runner, last_lines
 from worker.settings import Settings
@@ -19,40 +22,55 @@ from worker.settings import Settings
 _NOTHING_ENCODED = re.compile(r"nothing was encoded|received no packets")
 
 
+class Encoded(NamedTuple):
+    """A finished transcode: its output, and the plan by which it was made."""
+
+    output: Output
+    plan: Plan
+    notices: list[Notice]
+
+
 def transcode(
     source: Path,
     target: Path,
     uri: str,
     muxer: str,
-    profile: Ffmpeg,
+    profile: Profile,
+    encode: Ffmpeg,
     settings: Settings,
     runner: Runner,
     report: Callable[[Progress], None],
     *,
     then_score: bool,
-) -> Output:
-    """Encode `source` into `target`, both in the job's folder, and verify the result against the profile.
+) -> Encoded:
+    """Encode `source` into `target`, both in the job's folder, and verify the result against the plan.
 
-    `uri` is where the output will be published; `muxer` is ffmpeg's name of its container. With `then_score`, progress
-    counts as many frames again for the score that follows. Raises JobError or Interrupted.
+    `encode` is the profile's `ffmpeg`; `uri` is where the output will be published; `muxer` is ffmpeg's name of its
+    container. With `then_score`, progress counts as many frames again for the score that follows. Raises JobError or
+    Interrupted.
     """
-    if (profile.platform == "gpu") != (settings.core == "GPU"):
-        message = f"This worker has CORE {settings.core}; the job needs platform {profile.platform}."
+    if (encode.platform == "gpu") != (settings.core == "GPU"):
+        message = f"This worker has CORE {settings.core}; the job needs platform {encode.platform}."
         raise PermanentError("worker-cannot", message)
-    video = probe_video(settings.ffprobe, runner, source)
-    arguments = plan.encode_arguments(
-        profile, video.demuxer, video.stream, muxer, str(source), str(target), runner.limits
-    )
+    probed = probe_source(settings.ffprobe, runner, source)
+    video = probed.video
+    plan = make_plan(probed, profile, encode, muxer)
     log = target.with_name("encode.log")
     ticker = Ticker(video.frames, video.duration, report, after=(video.frames or 0) if then_score else 0)
     seconds = runner.limits.timeout_seconds(video.duration)
-    status = runner.run([settings.ffmpeg, *arguments], target.parent, log, seconds=seconds, on_line=ticker)
-    lines = last_lines(log, target.parent)
+    command = [settings.ffmpeg, *arguments(plan, str(source), str(target), runner.limits)]
+    status = runner.run(command, target.parent, log, seconds=seconds, on_line=ticker)
+    every_line = last_lines(log, target.parent)
+    lines = grave(every_line)
     if error := limit_error(runner.limits, "input", lines):
         raise error
     if status:
         raise encoder_error(lines, status)
-    output = _verified(settings, runner, target, video, profile, lines)
+    output, notices = _verified(settings, runner, target, plan, tally.decoded(every_line), lines)
+    return Encoded(_described(output, uri, target, plan), plan, [*plan.notices, *notices])
+
+
+def _described(output: Video, uri: str, target: Path, plan: Plan) -> Output:
     return Output(
         uri=uri,
         bytes=target.stat().st_size,
@@ -62,13 +80,21 @@ def transcode(
         videoCodec=output.codec,
         bitrate=output.bitrate,
         frames=output.frames,
+        role="file",
+        frameRate=round(output.rate, 3) or None,
+        dynamicRange=plan.picture.signal.dynamic_range,
     )
 
 
 def _verified(
-    settings: Settings, runner: Runner, target: Path, source: Video, profile: Ffmpeg, lines: list[str]
-) -> Video:
-    """The output's video. Raises PermanentError if it does not match the profile, or is shorter than the source."""
+    settings: Settings,
+    runner: Runner,
+    target: Path,
+    plan: Plan,
+    counts: Mapping[tuple[int, int], Decoded],
+    lines: list[str],
+) -> tuple[Video, list[Notice]]:
+    """The output's video, and warnings. Raises PermanentError if it does not match the plan, or lacks frames."""
     try:
         output = probe_video(settings.ffprobe, runner, target, "output", count=True)
     except PermanentError as error:
@@ -78,13 +104,15 @@ def _verified(
         if error.failure.code == "output-too-long":
             raise PermanentError("input-too-long", f"The input lasts too long: {error}", lines) from error
         raise PermanentError("output-invalid", f"The output cannot be read back: {error}", lines) from error
-    expected = f"{profile.scale.replace(':', 'x')} {encoder_of(profile.codec)[0].stream}"
+    picture = plan.picture
+    expected = f"{picture.size.width}x{picture.size.height} {encoder_of(picture.encode.codec)[0].stream}"
     actual = f"{output.width}x{output.height} {output.codec}"
     if actual != expected:
         raise PermanentError("output-invalid", f"The output is {actual}, not {expected}.", lines)
     if not output.frames:
         raise PermanentError("input-corrupt", "No frame of the input could be decoded.", lines)
-    if source.duration and output.duration and output.duration < source.duration - max(1.0, 0.05 * source.duration):
-        message = f"Only {output.duration:.1f} s of the input's {source.duration:.1f} s could be decoded."
-        raise PermanentError("input-corrupt", message, lines)
-    return output
+    pictures = counts.get((0, plan.source.video.stream))
+    if pictures and output.frames < pictures.frames:
+        message = f"The output has {output.frames} frames; {pictures.frames} were decoded."
+        raise PermanentError("output-invalid", message, lines)
+    return output, []

@@ -12,6 +12,14 @@ _NO_DECODER = re.compile(r"vist#([01]):.{,99}no decoder found for|Decoder .{,99}
 _TOO_MANY_PIXELS = re.compile(r"size ([1-9]\d*x[1-9]\d*) (?:exceeds specified max pixel count|is invalid)")
 
 
+_LEVEL = re.compile(r"\[(?:warning|error|fatal|panic)\] ")
+
+
+def grave(lines: Iterable[str]) -> list[str]:
+    """The warnings and errors in a log whose lines tell their level, without it."""
+    return [_LEVEL.sub("", line, count=1) for line in lines if _LEVEL.search(line)]
+
+
 def encoder_error(lines: list[str], status: int, sides: Sequence[str] = ("input",)) -> JobError:
     """The error of an ffmpeg run that failed, from its last log lines and its exit status.
 

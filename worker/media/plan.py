@@ -1,53 +1,105 @@
-"""Command lines of ffmpeg and ffprobe. Pure: nothing here starts a process."""
+"""The plan of a transcode: what ffmpeg does to a source, decided before it starts. Pure.
 
-from elasticrecode.media.codecs import encoder_of
-from elasticrecode.media.profiles import Ffmpeg
+    normalise → deinterlace → trim → pace → orient → fit → convert
+
+`Picture.filters` turn decoded pictures of the source into those that the encoder gets. A score applies the same filters
+to its reference, so whatever the encode did to geometry, time and colour is done to both.
+"""
+
+from typing import NamedTuple
+
+from elasticrecode.jobs.events import Notice
+from elasticrecode.media.profiles import Ffmpeg, Profile
+from worker.media import colour, encoders, geometry, scanning, timing
+from worker.media.colour import Signal
+from worker.media.demuxers import input_options
+from worker.media.geometry import Raster
+from worker.media.sound import SoundPlan, plan_sound
+from worker.media.source import Source
+from worker.media.steps import Step
+from worker.media.video import Video
 from worker.sandbox.limits import JobLimits
 
-DEMUXERS = ("mov", "mp4", "matroska", "webm", "mpegts", "mpeg", "avi", "flv", "ogg", "asf", "mxf")
-"""Accepted containers, as ffprobe names demuxers. None of them is a playlist, so none refers to another file or URL."""
+
+class Picture(NamedTuple):
+    """How the pictures are made. `rate` is the output's mean of frames per second, 0 where unknown."""
+
+    encode: Ffmpeg
+    size: Raster
+    signal: Signal
+    rate: float
+    steps: tuple[Step, ...]
+
+    @property
+    def filters(self) -> tuple[str, ...]:
+        """The filters from a decoded picture to one for the encoder."""
+        return tuple(name for step in self.steps for name in step.filters)
 
 
-def input_options(limits: JobLimits) -> tuple[str, ...]:
-    """Options for ffmpeg and ffprobe before an input: whatever is in the file, they open no other file or URL.
+class Plan(NamedTuple):
+    """What a transcode does."""
 
-    The decoder gets the limit on pixels too, because a stream can change its picture size after the first frame.
+    source: Source
+    profile: Profile
+    muxer: str
+    picture: Picture
+    sound: SoundPlan
+
+    @property
+    def notices(self) -> list[Notice]:
+        """What the output leaves out, changes or guesses."""
+        return [*(notice for step in self.picture.steps for notice in step.notices), *self.sound.notices]
+
+
+def make_plan(source: Source, profile: Profile, encode: Ffmpeg, muxer: str) -> Plan:
+    """The plan of a transcode. Raises PermanentError for a source that cannot come out right.
+
+    `encode` is the profile's `ffmpeg`; `muxer` is ffmpeg's name of the output container.
     """
-    return (
-        *("-protocol_whitelist", "file", "-format_whitelist", ",".join(DEMUXERS)),
-        *("-max_pixels", str(limits.pixels), "-max_streams", str(limits.streams + 1)),
+    return Plan(source, profile, muxer, _picture(source.video, encode), plan_sound(source, profile, muxer))
+
+
+def _picture(video: Video, encode: Ffmpeg) -> Picture:
+    size, signal = geometry.raster(video, encode), colour.signal(video, encode)
+    steps = (
+        geometry.normalise(video),
+        scanning.deinterlace(video, encode),
+        timing.trim(video, encode),
+        timing.pace(video, encode),
+        geometry.orient(video),
+        geometry.fit(video, encode, size),
+        colour.convert(video, signal),
     )
+    return Picture(encode, size, signal, timing.mean_rate(video, encode), steps)
 
 
-def encode_arguments(
-    profile: Ffmpeg,
-    demuxer: str,
-    stream: int,
-    muxer: str,
-    source: str,
-    target: str,
-    limits: JobLimits = JobLimits(),  # noqa: B008
-) -> list[str]:
-    """Arguments of ffmpeg for one transcode, without the program's name.
-
-    `demuxer` and `stream`, the index of the video stream, come from probing the source; `muxer` is ffmpeg's name of the
-    output container; `source` and `target` are local paths.
-    """
-    codec, encoder = encoder_of(profile.codec)
-    gpu = profile.platform == "gpu"
-    decoder = ["-c:v", profile.originCodec] if gpu and profile.originCodec else []
+def arguments(plan: Plan, source: str, target: str, limits: JobLimits = JobLimits()) -> list[str]:  # noqa: B008
+    """Arguments of ffmpeg for the transcode, without the program's name. `source` and `target` are local paths."""
+    encode, video = plan.picture.encode, plan.source.video
+    gpu = encode.platform == "gpu"
+    decoder = ["-c:v", encode.originCodec] if gpu and encode.originCodec else []
+    graph = [f"[0:{video.stream}]{','.join(plan.picture.filters)}[picture]"]
+    maps, options = ["-map", "[picture]"], []
+    for number, voice in enumerate(plan.sound.voices):
+        if voice.filters:
+            graph.append(f"[0:{voice.stream}]{','.join(voice.filters)}[sound{number}]")
+        maps += ["-map", f"[sound{number}]" if voice.filters else f"0:{voice.stream}"]
+        options += [f"-c:a:{number}", voice.codec]
+        for name, value in zip(voice.options[::2], voice.options[1::2], strict=True):
+            options += [f"-{name}:a:{number}", value]
+        options += [f"-metadata:s:a:{number}", f"language={voice.language}"] if voice.language else []
     return [
-        *("-hide_banner", "-nostdin", "-y", "-loglevel", "warning", "-nostats", "-progress", "pipe:1"),
+        *("-hide_banner", "-nostdin", "-y", "-loglevel", "level+verbose", "-nostats", "-progress", "pipe:1"),
         *(("-hwaccel", "cuda") if gpu else ()),
         *decoder,
         *input_options(limits),
-        *("-f", demuxer, "-i", f"file:{source}"),
-        *("-map", f"0:{stream}", "-map", "0:a:0?", "-sn", "-dn", "-map_chapters", "-1"),
-        *("-vf", f"scale={profile.scale}", "-pix_fmt", "yuv420p"),
-        *("-c:v", encoder.name, *encoder.options[profile.profile]),
-        *("-b:v", profile.bitrate, "-maxrate", profile.bitrate, "-bufsize", profile.buffersize or profile.bitrate),
-        *(("-tag:v", codec.tags[muxer]) if muxer in codec.tags else ()),
-        *("-c:a", "aac", "-b:a", "128k"),
-        *(("-movflags", "+faststart") if muxer in ("mp4", "mov") else ()),
-        *("-f", muxer, f"file:{target}"),
+        *("-noautorotate", "-reinit_filter", "0"),
+        *("-f", video.demuxer, "-i", f"file:{source}"),
+        *("-filter_complex", ";".join(graph), *maps),
+        *("-sn", "-dn", "-map_metadata", "-1", "-map_chapters", "-1"),
+        *encoders.encoder_options(encode, plan.picture.signal, plan.picture.rate, plan.muxer),
+        *("-fps_mode:v", "passthrough", "-enc_time_base:v", timing.TIME_BASE),
+        *options,
+        *(("-movflags", "+faststart", "-write_tmcd", "0") if plan.muxer in ("mp4", "mov") else ()),
+        *("-f", plan.muxer, f"file:{target}"),
     ]

@@ -8,10 +8,11 @@ import msgspec
 
 from elasticrecode import wire
 from worker.errors import PermanentError
+from worker.media.demuxers import DEMUXERS, input_options
 from worker.media.ffmpeg_errors import limit_error
-from worker.media.plan import DEMUXERS, input_options
+from worker.media.source import Source, parse_source
 from worker.media.timestamps import Packets
-from worker.media.video import ENTRIES, Video, number_of, parse_report
+from worker.media.video import ENTRIES, Video, number_of
 from worker.sandbox.runner import Runner, last_lines
 
 _SECONDS = 60
@@ -20,7 +21,12 @@ _MAX_REPORT_BYTES = 1 << 22
 
 
 def probe_video(ffprobe: str, runner: Runner, path: Path, side: str = "input", *, count: bool = False) -> Video:
-    """The video stream of a file in the job's folder; with `count`, ffprobe reads all packets to count frames.
+    """The video stream of a file in the job's folder. As `probe_source`."""
+    return probe_source(ffprobe, runner, path, side, count=count).video
+
+
+def probe_source(ffprobe: str, runner: Runner, path: Path, side: str = "input", *, count: bool = False) -> Source:
+    """What a file in the job's folder holds; with `count`, ffprobe reads all packets to count frames.
 
     Raises PermanentError, with a code that starts with `side`, if the file has no video or exceeds a limit; else as
     `Runner.run`.
@@ -29,15 +35,16 @@ def probe_video(ffprobe: str, runner: Runner, path: Path, side: str = "input", *
     report = path.with_name(f"{path.name}.probe")
     try:
         _run(ffprobe, runner, path, side, shown, _FULL_READ_SECONDS if count else _SECONDS, output=report)
-        video = parse_report(wire.decode(report.read_bytes(), object), side)
+        source = parse_source(wire.decode(report.read_bytes(), object), side)
     except msgspec.DecodeError as error:
         raise PermanentError(f"{side}-corrupt", f"ffprobe's report on the {side} is not JSON: {error}.") from error
     except PermanentError as error:
         raise limit_error(runner.limits, side, last_lines(_log(path), path.parent)) or error from None
+    video = source.video
     runner.limits.check_video(
         side, duration=video.duration, width=video.width, height=video.height, streams=video.streams
     )
-    return video
+    return source
 
 
 def frame_times(ffprobe: str, runner: Runner, path: Path, video: Video, side: str) -> "array[float]":

@@ -4,16 +4,20 @@ import math
 from typing import Any, NamedTuple
 
 from worker.errors import PermanentError
-from worker.media.plan import DEMUXERS
+from worker.media.demuxers import DEMUXERS
 
 _HDR = ("smpte2084", "arib-std-b67")
 _INTERLACED = ("tt", "bb", "tb", "bt")
 _FORMAT = "format_name,duration,bit_rate"
 _STREAM = (
     "index,codec_type,codec_name,width,height,duration,nb_frames,nb_read_packets,avg_frame_rate,bit_rate,pix_fmt,"
-    "bits_per_raw_sample,color_range,color_transfer,field_order,sample_aspect_ratio"
+    "bits_per_raw_sample,color_range,color_transfer,color_space,color_primaries,chroma_location,field_order,"
+    "sample_aspect_ratio,r_frame_rate,time_base,start_time,profile,channels,channel_layout,sample_rate"
 )
-ENTRIES = f"format={_FORMAT}:stream={_STREAM}:stream_disposition=attached_pic:stream_side_data=rotation,displaymatrix"
+ENTRIES = (
+    f"format={_FORMAT}:stream={_STREAM}:stream_disposition=attached_pic,default,forced,hearing_impaired"
+    ":stream_tags=language,title:stream_side_data:chapter=start_time,end_time"
+)
 """Value of ffprobe's `-show_entries`: only the fields read here, so that no other metadata enters the report."""
 _MAX_NUMBER = 2**53
 _ASPECTS = (0.01, 100.0)
@@ -45,6 +49,11 @@ class Video(NamedTuple):
     interlaced: bool = False
     pixel_aspect: float = 1.0
     streams: int = 1
+    pixel_format: str = ""
+    primaries: str = ""
+    transfer: str = ""
+    matrix: str = ""
+    field_order: str = ""
 
     @property
     def upright(self) -> tuple[int, int]:
@@ -94,6 +103,11 @@ def parse_report(report: object, side: str = "input") -> Video:
         interlaced=stream.get("field_order") in _INTERLACED,
         pixel_aspect=_aspect(stream.get("sample_aspect_ratio")),
         streams=len(streams),
+        pixel_format=_text(stream.get("pix_fmt")),
+        primaries=_text(stream.get("color_primaries")),
+        transfer=_text(stream.get("color_transfer")),
+        matrix=_text(stream.get("color_space")),
+        field_order=_text(stream.get("field_order")),
     )
 
 

@@ -8,7 +8,7 @@ folder, so the graph names files without a path.
 from collections.abc import Mapping, Sequence
 
 from elasticrecode.media.profiles import Vmaf, vmaf_model
-from worker.media.plan import input_options
+from worker.media.demuxers import input_options
 from worker.quality.alignment import THUMB, WINDOW, thumbnail_period
 from worker.quality.pairing import Film, Pairing
 from worker.sandbox.limits import JobLimits

@@ -65,8 +65,16 @@ class Failure(Struct):
     log: list[str] = []
 
 
+Role = Literal["file", "playlist", "rendition", "audio", "subtitles", "poster", "sprite", "report"]
+"""What an output is for."""
+
+
 class Output(Struct, omit_defaults=True):
-    """An output of a job: duration in seconds, bitrate in bits per second, SHA-256 of its bytes in hex."""
+    """An output of a job: duration in seconds, rates in bits per second, SHA-256 of its bytes in hex.
+
+    `peakBitrate` is the largest over one second, `frameRate` the mean in frames per second, and `dynamicRange` one of
+    `sdr`, `hdr10` and `hlg`. All are measured from the file.
+    """
 
     uri: str
     bytes: int
@@ -77,6 +85,10 @@ class Output(Struct, omit_defaults=True):
     bitrate: int | None = None
     frames: int | None = None
     sha256: str | None = None
+    role: Role | None = None
+    peakBitrate: int | None = None
+    frameRate: float | None = None
+    dynamicRange: str | None = None
 
 
 class VmafScore(Struct):
@@ -107,11 +119,19 @@ class Quality(Struct, omit_defaults=True):
     warnings: list[str] = []
 
 
+class Notice(Struct, frozen=True):
+    """A warning: what was left out, changed or guessed. docs/reference/codes.md lists the codes."""
+
+    code: str
+    message: str
+
+
 class Result(Struct, omit_defaults=True):
-    """The result of a job: its outputs, and its scores where it has any."""
+    """The result of a job: its outputs, its scores where it has any, and warnings."""
 
     outputs: list[Output] = []
     quality: Quality | UnsetType = UNSET
+    warnings: list[Notice] = []
 
 
 class _JobReference(Struct):

@@ -217,6 +217,7 @@ def record_of(item: Item, now: float) -> JobRecord:
         progress=_or_none(latest.progress) if latest else None,
         outputs=Raw(item["outputs"]["S"].encode()) if "outputs" in item else None,
         quality=Raw(item["quality"]["S"].encode()) if "quality" in item else None,
+        warnings=Raw(item["warnings"]["S"].encode()) if "warnings" in item else None,
         error=msgspec.json.decode(item["failure"]["S"], type=Failure) if "failure" in item else None,
         replaces=msgspec.json.decode(published["replaces"]["S"], type=list[str]) if "replaces" in published else None,
         replacedBy=published["replacedBy"]["S"] if "replacedBy" in published else None,

@@ -287,7 +287,7 @@ _FAILURE = ("failure", FAULT)
 _ATTEMPT = ("lease", "worker", LATEST, LATEST_AT)
 _LEFT_BEHIND: dict[State, tuple[str, ...]] = {
     "accepted": (),
-    "queued": (*_ATTEMPT, RELEASED, "startedMs", "endedMs", "outputs", "quality", *_FAILURE),
+    "queued": (*_ATTEMPT, RELEASED, "startedMs", "endedMs", "outputs", "quality", "warnings", *_FAILURE),
     "running": (*_ATTEMPT, *_FAILURE),
     "finished": (*_ATTEMPT, "due", *_FAILURE),
     "failed": (*_ATTEMPT, "due", FAULT),

@@ -33,6 +33,7 @@ class JobRecord(Struct, kw_only=True):
     progress: Progress | None = None
     outputs: Raw | None = None
     quality: Raw | None = None
+    warnings: Raw | None = None
     error: Failure | None = None
     replaces: list[str] | None = None
     replacedBy: str | None = None

@@ -229,6 +229,8 @@ def _details(report: Report) -> dict[str, str | int]:
         details["outputs"] = msgspec.json.encode(event.result.outputs).decode()
         if event.result.quality is not UNSET:
             details["quality"] = msgspec.json.encode(event.result.quality).decode()
+        if event.result.warnings:
+            details["warnings"] = msgspec.json.encode(event.result.warnings).decode()
     error = event.error
     if event.action == Action.JOB_FAILED and not error:
         error = Failure("worker-failed", event.msg or "Its worker gave no reason.")

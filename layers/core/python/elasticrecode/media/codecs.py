@@ -26,9 +26,9 @@ class Encoder(NamedTuple):
 class Codec(NamedTuple):
     """A video codec.
 
-    `encoders` has an encoder for every platform. `decoders` has ffmpeg's decoder for each platform that needs one
-    named; on the others ffmpeg chooses. `stream` is ffprobe's name of the codec. `tags` maps a muxer to the codec tag
-    that players expect in its files, where ffmpeg's default is another.
+    `encoders` has the encoder for each platform that has one. `decoders` has ffmpeg's decoder for each platform that
+    needs one named; on the others ffmpeg chooses. `stream` is ffprobe's name of the codec. `tags` maps a muxer to the
+    codec tag that players expect in its files, where ffmpeg's default is another.
     """
 
     encoders: Mapping[Platform, Encoder]
@@ -46,6 +46,11 @@ _NVENC: Mapping[Purpose, tuple[str, ...]] = {
     "latency": ("-preset", "p1", "-tune", "ll", "-zerolatency", "1"),
 }
 
+_SVT: Mapping[Purpose, tuple[str, ...]] = {
+    "quality": ("-preset", "8"),
+    "latency": ("-preset", "11"),
+}
+
 CODECS: Mapping[str, Codec] = {
     "h264": Codec(
         encoders={"cpu": Encoder("libx264", _X26X), "gpu": Encoder("h264_nvenc", _NVENC)},
@@ -57,6 +62,11 @@ CODECS: Mapping[str, Codec] = {
         decoders={"gpu": "hevc_cuvid"},
         stream="hevc",
         tags={"mp4": "hvc1", "mov": "hvc1"},
+    ),
+    "av1": Codec(
+        encoders={"cpu": Encoder("libsvtav1", _SVT)},
+        decoders={},
+        stream="av1",
     ),
 }
 """Word of a request → the codec."""
@@ -92,9 +102,7 @@ if TYPE_CHECKING:  # mypy reads no computed Literal
     CodecName = str
     DecoderName = str
 else:
-    CodecName = Literal[
-        (*CODECS, *(codec.encoders[platform].name for platform in PLATFORMS for codec in CODECS.values()))
-    ]
+    CodecName = Literal[(*CODECS, *(encoder.name for codec in CODECS.values() for encoder in codec.encoders.values()))]
     DecoderName = Literal[(*CODECS, *(name for codec in CODECS.values() for name in codec.decoders.values()))]
 
 

@@ -1,6 +1,7 @@
 """Profiles: the request types for an encode or a score, and their resolution into the values that workers use."""
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, Literal, get_args
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field, structs
@@ -10,17 +11,21 @@ from elasticrecode.media.codecs import CODECS, PLATFORMS, PURPOSES, CodecName, D
 PriceModel = Literal["normal", "spot"]
 """What an EC2 node costs."""
 PRICE_MODELS: tuple[PriceModel, ...] = get_args(PriceModel)
-SCALES = {"720p": (1280, 720), "480p": (800, 480), "360p": (640, 360), "240p": (480, 270), "1080p": (1920, 1080)}
+FIRST_SCALES = {"720p": (1280, 720), "480p": (800, 480), "360p": (640, 360), "240p": (480, 270), "1080p": (1920, 1080)}
+"""The scales of the first generation, which `GET /v1/schema` lists: word of a request → width and height in pixels."""
+SCALES = {**FIRST_SCALES, "2160p": (3840, 2160), "1440p": (2560, 1440), "540p": (960, 540)}
 """Word of a request → width and height in pixels."""
+SOURCE = "source"
+"""The scale that keeps the source's size."""
 BITRATE_MBITS = (1, 15)
 PRIORITIES = (0, 100)
 
 SCHEMA: dict[str, dict[str, tuple[object, ...]]] = {
     "ec2": {"platform": PLATFORMS, "priceModel": PRICE_MODELS},
     "ffmpeg": {
-        "codec": tuple(CODECS),
+        "codec": tuple(word for word, codec in CODECS.items() if codec.decoders),
         "originCodec": tuple(word for word, codec in CODECS.items() if codec.decoders),
-        "scale": tuple(SCALES),
+        "scale": tuple(FIRST_SCALES),
         "bitrate": BITRATE_MBITS,
         "profile": PURPOSES,
         "priority": PRIORITIES,
@@ -36,6 +41,10 @@ _SIZE = re.compile(r"(\d{2,5})[:x](\d{2,5})", re.ASCII)
 _ENCODE_SIDE = (16, 8192)
 _SCORE_SIDE = (32, 8192)
 _BUFFER_KBITS = (1, 500_000)
+AUDIO_KBITS = (16, 1024)
+_FRAME_RATE = re.compile(r"(\d{1,6})(?:/([1-9]\d{0,5}))?", re.ASCII)
+_MAX_FRAME_RATE = 240
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}", re.ASCII)
 _UHD_LINES = 2160
 
 
@@ -76,8 +85,18 @@ def _is_size(text: str, separator: str, side: tuple[int, int]) -> bool:
     )
 
 
-def _scale_rule(separator: str, side: tuple[int, int]) -> str:
-    return f"one of {', '.join(SCALES)}, or WIDTH{separator}HEIGHT with even sides from {side[0]} to {side[1]}"
+def _is_frame_rate(text: str) -> bool:
+    match = _FRAME_RATE.fullmatch(text)
+    return text == SOURCE or (match is not None and 1 <= int(match[1]) / int(match[2] or 1) <= _MAX_FRAME_RATE)
+
+
+def _is_audio_rate(text: str) -> bool:
+    low, high = AUDIO_KBITS
+    return _is_rate(text) and low * _UNITS["K"] <= bits(text) <= high * _UNITS["K"]
+
+
+def _scale_rule(separator: str, side: tuple[int, int], words: Iterable[str] = SCALES) -> str:
+    return f"one of {', '.join(words)}, or WIDTH{separator}HEIGHT with even sides from {side[0]} to {side[1]}"
 
 
 def fits_ms_ssim(scale: object) -> bool:
@@ -89,12 +108,31 @@ def fits_ms_ssim(scale: object) -> bool:
 FORMATS = {
     "bitrate": (_is_bitrate, "a number with K or M from {}M to {}M, like 1M or 2500K".format(*BITRATE_MBITS)),
     "buffer": (_is_buffer, "a number with K or M from {}K to {}K, like 2M or 40K".format(*_BUFFER_KBITS)),
-    "ffmpeg-scale": (lambda text: text in SCALES or _is_size(text, ":", _ENCODE_SIDE), _scale_rule(":", _ENCODE_SIDE)),
+    "ffmpeg-scale": (
+        lambda text: text in SCALES or text == SOURCE or _is_size(text, ":", _ENCODE_SIDE),
+        _scale_rule(":", _ENCODE_SIDE, (*SCALES, SOURCE)),
+    ),
+    "frame-rate": (
+        _is_frame_rate,
+        f"{SOURCE}, or a rate from 1 to {_MAX_FRAME_RATE} frames per second, like 30 or 30000/1001",
+    ),
+    "audio-bitrate": (_is_audio_rate, "a number with K or M from {}K to {}K, like 128K".format(*AUDIO_KBITS)),
+    "language": (
+        lambda text: _LANGUAGE.fullmatch(text) is not None,
+        "a language tag such as en, fra or pt-BR",
+    ),
     "vmaf-scale": (lambda text: text in SCALES or _is_size(text, "x", _SCORE_SIDE), _scale_rule("x", _SCORE_SIDE)),
 }
 """Named formats of profile fields; see `elasticrecode.validation`."""
 
 Switch = Literal["enable", "disable"]
+Fit = Literal["contain", "pad", "crop", "exact"]
+Speed = Literal["fast", "medium", "slow"]
+DynamicRange = Literal["auto", "sdr", "keep"]
+Deinterlace = Literal["auto", "off", "double"]
+
+
+Language = Annotated[str, Meta(extra_json_schema={"format": "language"})]
 
 
 class Ec2(Struct, forbid_unknown_fields=True):
@@ -104,16 +142,72 @@ class Ec2(Struct, forbid_unknown_fields=True):
     priceModel: PriceModel | UnsetType = UNSET
 
 
+class Target(Struct, forbid_unknown_fields=True):
+    """The quality to encode at, in place of a bitrate: a constant rate factor on the encoder's own scale."""
+
+    crf: Annotated[float, Meta(ge=0, le=63)]
+
+
 class Ffmpeg(Struct, forbid_unknown_fields=True):
-    """An encode, as requested or resolved: both forms have the same fields, and requests may use either."""
+    """An encode, as requested or resolved: both forms have the same fields, and requests may use either.
+
+    A resolved encode without `fit` has the size of a scale word, and fits the source into it (`contain`). `start` and
+    `end` are in seconds of the source.
+    """
 
     codec: CodecName
     scale: Annotated[str, Meta(extra_json_schema={"format": "ffmpeg-scale"})]
-    bitrate: Annotated[str, Meta(extra_json_schema={"format": "bitrate"})]
+    bitrate: Annotated[str, Meta(extra_json_schema={"format": "bitrate"})] | UnsetType = UNSET
     buffersize: Annotated[str, Meta(extra_json_schema={"format": "buffer"})] | UnsetType = UNSET
     profile: Purpose = "quality"
     platform: Platform | UnsetType = UNSET
     originCodec: DecoderName | UnsetType = UNSET
+    quality: Target | UnsetType = UNSET
+    maxBitrate: Annotated[str, Meta(extra_json_schema={"format": "bitrate"})] | UnsetType = UNSET
+    fit: Fit | UnsetType = UNSET
+    speed: Speed | UnsetType = UNSET
+    frameRate: Annotated[str, Meta(extra_json_schema={"format": "frame-rate"})] | UnsetType = UNSET
+    keyframeSeconds: Annotated[float, Meta(ge=0.1, le=60)] | UnsetType = UNSET
+    dynamicRange: DynamicRange | UnsetType = UNSET
+    bitDepth: Literal[8, 10] | UnsetType = UNSET
+    deinterlace: Deinterlace | UnsetType = UNSET
+    start: Annotated[float, Meta(ge=0, le=1_000_000)] | UnsetType = UNSET
+    end: Annotated[float, Meta(gt=0, le=1_000_000)] | UnsetType = UNSET
+
+
+class Audio(Struct, forbid_unknown_fields=True):
+    """The sound of an output. `loudness` is the integrated loudness to reach, in LUFS; `tracks` may list languages.
+
+    Absent values: AAC; 128 kbit/s for mono and stereo, 384 kbit/s for 5.1; the source's channels; no change of
+    loudness; the first track.
+    """
+
+    codec: Literal["aac", "opus", "copy", "none"] | UnsetType = UNSET
+    bitrate: Annotated[str, Meta(extra_json_schema={"format": "audio-bitrate"})] | UnsetType = UNSET
+    channels: Literal["source", "mono", "stereo", "5.1"] | UnsetType = UNSET
+    loudness: Annotated[float, Meta(ge=-40, le=-5)] | UnsetType = UNSET
+    tracks: Literal["first", "all"] | list[Language] | UnsetType = UNSET
+
+
+class Subtitles(Struct, forbid_unknown_fields=True):
+    """The subtitles of an output: which text tracks it gets, and the language of the one that is burnt in."""
+
+    tracks: Literal["all"] | list[Language] | UnsetType = UNSET
+    burn: Language | UnsetType = UNSET
+
+
+class Sprite(Struct, forbid_unknown_fields=True):
+    """Small pictures for scrubbing: one every so many seconds, each `width` pixels wide."""
+
+    everySeconds: Annotated[float, Meta(ge=1, le=3600)] = 5
+    width: Annotated[int, Meta(ge=32, le=640)] = 160
+
+
+class Images(Struct, forbid_unknown_fields=True):
+    """Pictures beside an output: a poster, and sprites with a WebVTT file that maps times to pictures."""
+
+    poster: bool | UnsetType = UNSET
+    sprite: Sprite | UnsetType = UNSET
 
 
 class Vmaf(Struct, forbid_unknown_fields=True):
@@ -143,9 +237,12 @@ class Vmaf(Struct, forbid_unknown_fields=True):
 
 
 class Profile(Struct, forbid_unknown_fields=True, kw_only=True):
-    """The `profile` of a job: an encode, a score or both."""
+    """The `profile` of a job: an encode, a score or both. Sound, subtitles and images go with an encode."""
 
     ffmpeg: Ffmpeg | UnsetType = UNSET
+    audio: Audio | UnsetType = UNSET
+    subtitles: Subtitles | UnsetType = UNSET
+    images: Images | UnsetType = UNSET
     vmaf: Vmaf | UnsetType = UNSET
     ec2: Ec2 | UnsetType = UNSET
 
@@ -177,22 +274,37 @@ def resolve(profile: Profile) -> Profile:
     """
     return Profile(
         ffmpeg=_resolve_ffmpeg(profile.ffmpeg, platform(profile)) if profile.ffmpeg else UNSET,
+        audio=profile.audio,
+        subtitles=profile.subtitles,
+        images=profile.images,
         vmaf=_resolve_vmaf(profile.vmaf) if profile.vmaf else UNSET,
         ec2=profile.ec2,
     )
 
 
 def _resolve_ffmpeg(encode: Ffmpeg, on: Platform) -> Ffmpeg:
-    bitrate = bits(encode.bitrate)
     origin = CODECS.get(encode.originCodec or "")
     return structs.replace(
         encode,
-        codec=CODECS[encode.codec].encoders[on].name if encode.codec in CODECS else encode.codec,
+        codec=_encoder(encode.codec, on),
         scale="{}:{}".format(*SCALES[encode.scale]) if encode.scale in SCALES else encode.scale,
-        buffersize=encode.buffersize or rate(bitrate * 2 if encode.profile == "quality" else bitrate / 25),
+        fit=encode.fit if encode.fit or encode.scale in (*SCALES, SOURCE) else "exact",
+        buffersize=encode.buffersize or _buffer(encode),
         platform=on,
         originCodec=origin.decoders.get(on, encode.originCodec) if origin else encode.originCodec,
     )
+
+
+def _encoder(codec: str, on: Platform) -> str:
+    """The encoder of a codec's word on a platform; other names, and a codec without one there, stay as they are."""
+    encoders = CODECS[codec].encoders if codec in CODECS else {}
+    return encoders[on].name if on in encoders else codec
+
+
+def _buffer(encode: Ffmpeg) -> str | UnsetType:
+    """The default size of the decoder's buffer: that of two seconds, or of a frame at 25 frames per second."""
+    peak = encode.bitrate or encode.maxBitrate
+    return rate(bits(peak) * 2 if encode.profile == "quality" else bits(peak) / 25) if peak else UNSET
 
 
 def _resolve_vmaf(score: Vmaf) -> Vmaf:

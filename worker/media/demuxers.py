@@ -1,0 +1,17 @@
+"""The containers that ffmpeg and ffprobe may open, and the options that hold them to that."""
+
+from worker.sandbox.limits import JobLimits
+
+DEMUXERS = ("mov", "mp4", "matroska", "webm", "mpegts", "mpeg", "avi", "flv", "ogg", "asf", "mxf")
+"""Accepted containers, as ffprobe names demuxers. None of them is a playlist, so none refers to another file or URL."""
+
+
+def input_options(limits: JobLimits) -> tuple[str, ...]:
+    """Options for ffmpeg and ffprobe before an input: whatever is in the file, they open no other file or URL.
+
+    The decoder gets the limit on pixels too, because a stream can change its picture size after the first frame.
+    """
+    return (
+        *("-protocol_whitelist", "file", "-format_whitelist", ",".join(DEMUXERS)),
+        *("-max_pixels", str(limits.pixels), "-max_streams", str(limits.streams + 1)),
+    )

@@ -1,0 +1,111 @@
+"""What a file holds, read from ffprobe's JSON report: its pictures, sound, subtitles and the rest.
+
+Values of the wrong type or outside a sane range count as unknown, because they come from the file.
+"""
+
+from typing import Any, NamedTuple
+
+from worker.media.video import Video, number_of, parse_report
+
+
+class Sound(NamedTuple):
+    """An audio track. `stream` is its index in the file; `channels`, `rate` in hertz and `bitrate` are 0 if unknown.
+
+    `layout` is ffmpeg's name, such as `5.1(side)`. Times are in seconds, None where unknown.
+    """
+
+    stream: int
+    codec: str
+    channels: int = 0
+    layout: str = ""
+    rate: int = 0
+    bitrate: int = 0
+    language: str = ""
+    title: str = ""
+    is_default: bool = False
+    start: float | None = None
+    duration: float | None = None
+    profile: str = ""
+
+
+class Text(NamedTuple):
+    """A subtitle track: text, or pictures such as those of Blu-ray discs."""
+
+    stream: int
+    codec: str
+    language: str = ""
+    title: str = ""
+    is_default: bool = False
+    is_forced: bool = False
+    is_for_deaf: bool = False
+
+
+class Other(NamedTuple):
+    """A track that outputs leave out: data, timecodes, attachments, covers, and pictures beside the film."""
+
+    stream: int
+    kind: str
+    codec: str
+
+
+class Source(NamedTuple):
+    """A file: its film, and the tracks beside it in their order. `chapters` counts chapters."""
+
+    video: Video
+    sounds: tuple[Sound, ...] = ()
+    texts: tuple[Text, ...] = ()
+    others: tuple[Other, ...] = ()
+    chapters: int = 0
+
+
+def parse_source(report: object, side: str = "input") -> Source:
+    """The source that ffprobe's decoded JSON report describes. Raises PermanentError as `parse_report`."""
+    video = parse_report(report, side)
+    fields: Any = report if isinstance(report, dict) else {}
+    sounds, texts, others = [], [], []
+    for stream in fields.get("streams", ()):
+        if not isinstance(stream, dict) or not isinstance(stream.get("index"), int):
+            continue
+        number, codec, kind = stream["index"], _text(stream, "codec_name"), _text(stream, "codec_type")
+        marks = stream.get("disposition")
+        marks = marks if isinstance(marks, dict) else {}
+        tags = stream.get("tags")
+        tags = tags if isinstance(tags, dict) else {}
+        language, title, default = _text(tags, "language"), _text(tags, "title"), bool(marks.get("default"))
+        if number == video.stream:
+            continue
+        if kind == "audio":
+            sounds.append(
+                Sound(
+                    number,
+                    codec,
+                    channels=_count(stream.get("channels")),
+                    layout=_text(stream, "channel_layout"),
+                    rate=_count(stream.get("sample_rate")),
+                    bitrate=_count(stream.get("bit_rate")),
+                    language=language,
+                    title=title,
+                    is_default=default,
+                    start=number_of(stream.get("start_time")),
+                    duration=number_of(stream.get("duration")),
+                    profile=_text(stream, "profile"),
+                )
+            )
+        elif kind == "subtitle":
+            forced, deaf = bool(marks.get("forced")), bool(marks.get("hearing_impaired"))
+            texts.append(Text(number, codec, language, title, default, forced, deaf))
+        else:
+            others.append(Other(number, kind, codec))
+    chapters = fields.get("chapters")
+    count = len(chapters) if isinstance(chapters, list) else 0
+    return Source(video, tuple(sounds), tuple(texts), tuple(others), count)
+
+
+def _text(fields: Any, name: str) -> str:
+    value = fields.get(name)
+    return value[:200] if isinstance(value, str) else ""
+
+
+def _count(value: object) -> int:
+    number = number_of(value)
+    return round(number) if number and 0 < number < 2**31 else 0

@@ -1,0 +1,28 @@
+"""What ffmpeg's log says that it read, decoded and encoded. Pure."""
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+_INPUT = re.compile(
+    r"Input stream #(\d+):(\d+) \(\w+\): (\d+) packets read \(\d+ bytes\); "
+    r"(\d+) frames decoded; (\d+) decode errors(?: \((\d+) samples\))?"
+)
+
+
+class Decoded(NamedTuple):
+    """What was decoded of one stream of an input. `samples` is 0 for pictures."""
+
+    packets: int
+    frames: int
+    errors: int
+    samples: int
+
+
+def decoded(lines: Iterable[str]) -> dict[tuple[int, int], Decoded]:
+    """(Number of the input, index of the stream) → what ffmpeg decoded, from its log at level verbose."""
+    matches = filter(None, map(_INPUT.search, lines))
+    return {
+        (int(match[1]), int(match[2])): Decoded(int(match[3]), int(match[4]), int(match[5]), int(match[6] or 0))
+        for match in matches
+    }
