@@ -11,10 +11,10 @@ from typing import NamedTuple
 from elasticrecode.jobs.events import Notice
 from elasticrecode.media.profiles import Ffmpeg, Profile
 from worker.media import colour, encoders, geometry, scanning, timing
+from worker.media.audio import AudioPlan, plan_audio
 from worker.media.colour import Signal
 from worker.media.demuxers import input_options
 from worker.media.geometry import Raster
-from worker.media.sound import SoundPlan, plan_sound
 from worker.media.source import Source
 from worker.media.steps import Step
 from worker.media.video import Video
@@ -43,12 +43,12 @@ class Plan(NamedTuple):
     profile: Profile
     muxer: str
     picture: Picture
-    sound: SoundPlan
+    audio: AudioPlan
 
     @property
     def notices(self) -> list[Notice]:
         """What the output leaves out, changes or guesses."""
-        return [*(notice for step in self.picture.steps for notice in step.notices), *self.sound.notices]
+        return [*(notice for step in self.picture.steps for notice in step.notices), *self.audio.notices]
 
 
 def make_plan(source: Source, profile: Profile, encode: Ffmpeg, muxer: str) -> Plan:
@@ -56,7 +56,7 @@ def make_plan(source: Source, profile: Profile, encode: Ffmpeg, muxer: str) -> P
 
     `encode` is the profile's `ffmpeg`; `muxer` is ffmpeg's name of the output container.
     """
-    return Plan(source, profile, muxer, _picture(source.video, encode), plan_sound(source, profile, muxer))
+    return Plan(source, profile, muxer, _picture(source.video, encode), plan_audio(source, profile, muxer))
 
 
 def _picture(video: Video, encode: Ffmpeg) -> Picture:
@@ -80,14 +80,14 @@ def arguments(plan: Plan, source: str, target: str, limits: JobLimits = JobLimit
     decoder = ["-c:v", encode.originCodec] if gpu and encode.originCodec else []
     graph = [f"[0:{video.stream}]{','.join(plan.picture.filters)}[picture]"]
     maps, options = ["-map", "[picture]"], []
-    for number, voice in enumerate(plan.sound.voices):
-        if voice.filters:
-            graph.append(f"[0:{voice.stream}]{','.join(voice.filters)}[sound{number}]")
-        maps += ["-map", f"[sound{number}]" if voice.filters else f"0:{voice.stream}"]
-        options += [f"-c:a:{number}", voice.codec]
-        for name, value in zip(voice.options[::2], voice.options[1::2], strict=True):
+    for number, track in enumerate(plan.audio.tracks):
+        if track.filters:
+            graph.append(f"[0:{track.stream}]{','.join(track.filters)}[audio{number}]")
+        maps += ["-map", f"[audio{number}]" if track.filters else f"0:{track.stream}"]
+        options += [f"-c:a:{number}", track.codec]
+        for name, value in zip(track.options[::2], track.options[1::2], strict=True):
             options += [f"-{name}:a:{number}", value]
-        options += [f"-metadata:s:a:{number}", f"language={voice.language}"] if voice.language else []
+        options += [f"-metadata:s:a:{number}", f"language={track.language}"] if track.language else []
     return [
         *("-hide_banner", "-nostdin", "-y", "-loglevel", "level+verbose", "-nostats", "-progress", "pipe:1"),
         *(("-hwaccel", "cuda") if gpu else ()),

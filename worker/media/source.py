@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from worker.media.video import Video, number_of, parse_report
 
 
-class Sound(NamedTuple):
+class AudioTrack(NamedTuple):
     """An audio track. `stream` is its index in the file; `channels`, `rate` in hertz and `bitrate` are 0 if unknown.
 
     `layout` is ffmpeg's name, such as `5.1(side)`. Times are in seconds, None where unknown.
@@ -28,7 +28,7 @@ class Sound(NamedTuple):
     profile: str = ""
 
 
-class Text(NamedTuple):
+class SubtitleTrack(NamedTuple):
     """A subtitle track: text, or pictures such as those of Blu-ray discs."""
 
     stream: int
@@ -40,7 +40,7 @@ class Text(NamedTuple):
     is_for_deaf: bool = False
 
 
-class Other(NamedTuple):
+class OtherTrack(NamedTuple):
     """A track that outputs leave out: data, timecodes, attachments, covers, and pictures beside the film."""
 
     stream: int
@@ -52,9 +52,9 @@ class Source(NamedTuple):
     """A file: its film, and the tracks beside it in their order. `chapters` counts chapters."""
 
     video: Video
-    sounds: tuple[Sound, ...] = ()
-    texts: tuple[Text, ...] = ()
-    others: tuple[Other, ...] = ()
+    audio: tuple[AudioTrack, ...] = ()
+    subtitles: tuple[SubtitleTrack, ...] = ()
+    others: tuple[OtherTrack, ...] = ()
     chapters: int = 0
 
 
@@ -62,7 +62,7 @@ def parse_source(report: object, side: str = "input") -> Source:
     """The source that ffprobe's decoded JSON report describes. Raises PermanentError as `parse_report`."""
     video = parse_report(report, side)
     fields: Any = report if isinstance(report, dict) else {}
-    sounds, texts, others = [], [], []
+    audio, subtitles, others = [], [], []
     for stream in fields.get("streams", ()):
         if not isinstance(stream, dict) or not isinstance(stream.get("index"), int):
             continue
@@ -75,8 +75,8 @@ def parse_source(report: object, side: str = "input") -> Source:
         if number == video.stream:
             continue
         if kind == "audio":
-            sounds.append(
-                Sound(
+            audio.append(
+                AudioTrack(
                     number,
                     codec,
                     channels=_count(stream.get("channels")),
@@ -93,12 +93,12 @@ def parse_source(report: object, side: str = "input") -> Source:
             )
         elif kind == "subtitle":
             forced, deaf = bool(marks.get("forced")), bool(marks.get("hearing_impaired"))
-            texts.append(Text(number, codec, language, title, default, forced, deaf))
+            subtitles.append(SubtitleTrack(number, codec, language, title, default, forced, deaf))
         else:
-            others.append(Other(number, kind, codec))
+            others.append(OtherTrack(number, kind, codec))
     chapters = fields.get("chapters")
     count = len(chapters) if isinstance(chapters, list) else 0
-    return Source(video, tuple(sounds), tuple(texts), tuple(others), count)
+    return Source(video, tuple(audio), tuple(subtitles), tuple(others), count)
 
 
 def _text(fields: Any, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Sound: which tracks the output gets, their layout, codec and loudness. Pure."""
+"""Audio: which tracks the output gets, their layout, codec and loudness. Pure."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from elasticrecode.media.profiles import Profile
 from worker.media.source import Source
 
 
-class Voice(NamedTuple):
+class AudioOutput(NamedTuple):
     """An audio track of the output: the source's stream, filters, and options of ffmpeg without the output's number."""
 
     stream: int
@@ -17,13 +17,13 @@ class Voice(NamedTuple):
     language: str = ""
 
 
-class SoundPlan(NamedTuple):
+class AudioPlan(NamedTuple):
     """The audio tracks of the output, and warnings."""
 
-    voices: tuple[Voice, ...] = ()
+    tracks: tuple[AudioOutput, ...] = ()
     notices: tuple[Notice, ...] = ()
 
 
-def plan_sound(source: Source, profile: Profile, muxer: str) -> SoundPlan:
+def plan_audio(source: Source, profile: Profile, muxer: str) -> AudioPlan:
     """The audio tracks of the output."""
-    return SoundPlan(tuple(Voice(sound.stream, (), "aac", ("b", "128k")) for sound in source.sounds[:1]))
+    return AudioPlan(tuple(AudioOutput(track.stream, (), "aac", ("b", "128k")) for track in source.audio[:1]))
