@@ -65,6 +65,9 @@ class Between(NamedTuple):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, int | float) and self.low <= other <= self.high
 
+    def __ne__(self, other: object) -> bool:  # that of a tuple would compare it with a tuple
+        return not self == other
+
     def __hash__(self) -> int:
         return hash((self.low, self.high))
 

@@ -1,4 +1,4 @@
-"""`python -m tests.media.peers [WORD…]`: the corpus through peers, where they are installed, measured like our own outputs.
+"""`python -m tests.media.peers [WORD…]`: the corpus through peers that are installed, measured as our own outputs.
 
 Peers are plain ffmpeg (PEER_FFMPEG, by default /usr/bin/ffmpeg) and HandBrakeCLI, each called as a careful user would:
 the size to fit into, the rate, the encoder. Prints one Markdown row for each case that a peer gets wrong, with its
