@@ -67,6 +67,13 @@ class Body:
         """The top-level fields; empty when the body is not an object."""
         return self.content if isinstance(self.content, dict) else {}
 
+    def part(self, *names: str) -> dict[str, Any] | None:
+        """The object at a path of fields; None where it is missing or anything else."""
+        place: Any = self.content
+        for name in names:
+            place = place.get(name) if isinstance(place, dict) else None
+        return place if isinstance(place, dict) else None
+
     def reported(self, fault: Fault) -> Fault | None:
         """A fault as the client sees it; None to leave it out."""
         return fault

@@ -18,7 +18,7 @@ from elasticrecode.jobs import formats
 from elasticrecode.jobs.formats import ObjectURI, PrefixURI, Priority, UserID
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.requests import output_faults, prefix_faults, profile_faults
-from elasticrecode.jobs.uris import output_suffixes, suffixes_overlap
+from elasticrecode.jobs.uris import Outputs, suffixes_overlap
 from elasticrecode.media.presets import BUILT_IN, ProfileBody, Profiles
 from elasticrecode.media.profiles import FfmpegProfile, Profile, resolve
 from elasticrecode.validation import Body, Reader
@@ -150,15 +150,16 @@ def _source_faults(body: Body) -> Iterator[Fault]:
     is_suffix = FORMATS["suffix"][0]
     listed = suffixes[:SUFFIXES_LIMIT] if isinstance(suffixes, list) else ()
     chosen = [text for text in listed if isinstance(text, str) and is_suffix(text)]
-    if isinstance(prefix, str) and isinstance(output, str) and outputs_become_inputs(prefix, chosen, output):
+    written = Outputs.of(body.part("profile") or {})
+    if isinstance(prefix, str) and isinstance(output, str) and outputs_become_inputs(prefix, chosen, output, written):
         yield Fault(
             "/output", "lies under prefix, where the outputs would be inputs of the next batch: choose another output"
         )
 
 
-def outputs_become_inputs(prefix: str, suffixes: Sequence[str], output: str) -> bool:
+def outputs_become_inputs(prefix: str, suffixes: Sequence[str], output: str, written: Outputs) -> bool:
     """Whether an output below `output` could be an input of a batch with this prefix and these suffixes."""
-    endings = [end.lower() for suffix in suffixes for end in output_suffixes(suffix)]
+    endings = [end.lower() for suffix in suffixes for end in written.suffixes(suffix)]
     return output.startswith(prefix) and (
         not suffixes or any(suffixes_overlap(end, suffix.lower()) for end in endings for suffix in suffixes)
     )

@@ -9,7 +9,7 @@ from elasticrecode.access.prefixes import Prefixes
 from elasticrecode.batches.request import Batch, output_folder
 from elasticrecode.errors import Unreadable
 from elasticrecode.jobs.formats import FORMATS
-from elasticrecode.jobs.uris import output_name, outputs_fit
+from elasticrecode.jobs.uris import Outputs
 
 JOBS_LIMIT = 1_000_000
 """Jobs in one batch."""
@@ -83,6 +83,7 @@ class Survey:
 
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
+        self._written = Outputs.of(batch.profile)
         self._outputs: dict[int, int] = {}
         self.result = SurveyResult()
 
@@ -130,18 +131,20 @@ class Survey:
         output = output_folder(self._batch.output, self._batch.prefix, uri)
         if not FORMATS["s3-prefix"][0](output):
             return f"its output would be {_quoted(output)}, which can't be a prefix"
-        target = output + output_name(uri)
-        if target == uri:
+        targets = [output + each for each in self._written.claims(uri)]
+        if uri in targets:
             return f"its output would overwrite it: {_quoted(uri)}"
-        if not outputs_fit(output, uri, scored=bool(self._batch.profile.vmaf)):
+        if not self._written.fit(output, uri):
             return f"an output of it would have a key that S3 does not take: {_quoted(uri)}"
         # Two hashes in one number take the least memory. Python salts them for each process, so nobody can aim at a
         # collision.
         own = number << _HASH_BITS | hash(uri) & _HASH_MASK
-        first = self._outputs.setdefault(hash(target), own)
-        if (first ^ own) & _HASH_MASK:
-            line = first >> _HASH_BITS
-            return f"its output would overwrite that of line {line}, which has the same name: {_quoted(uri)}"
+        first = own
+        for target in targets:
+            first = self._outputs.setdefault(hash(target), own)
+            if (first ^ own) & _HASH_MASK:
+                line = first >> _HASH_BITS
+                return f"its output would overwrite that of line {line}, which has the same name: {_quoted(uri)}"
         self.result.repeated += first != own
         return ""
 

@@ -19,7 +19,7 @@ from elasticrecode.jobs import formats
 from elasticrecode.jobs.formats import Priority, UserID
 from elasticrecode.jobs.job import Job, flaws
 from elasticrecode.jobs.requests import profile_faults
-from elasticrecode.jobs.uris import SCORE_FILES, output_suffixes, outputs_fit, suffixes_overlap
+from elasticrecode.jobs.uris import Outputs, suffixes_overlap
 from elasticrecode.media.profiles import FfmpegProfile, resolve
 from elasticrecode.validation import Body
 
@@ -99,7 +99,7 @@ class Drop(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, 
             profile=resolve(self.profile),
         )
         reasons = flaws(job)
-        if not reasons and not outputs_fit(job.output, put.uri, scored=bool(job.profile.vmaf)):
+        if not reasons and not Outputs.of(job.profile).fit(job.output, put.uri):
             reasons.append(f"an output below {job.output!r:.200} would have a key that S3 does not take")
         if reasons:
             raise ValueError("; ".join(reasons))
@@ -254,10 +254,9 @@ def _output(drop: Drop) -> tuple[str, str]:
 
 def _output_suffixes(drop: Drop) -> Iterator[str]:
     """Possible suffixes of the outputs of a drop's jobs."""
+    written = Outputs.of(drop.profile)
     for suffix in drop.ends:
-        yield from output_suffixes(suffix)
-        if drop.profile.vmaf:
-            yield from (suffix + score_file for score_file in SCORE_FILES)
+        yield from written.suffixes(suffix)
 
 
 def _prefixes_overlap(one: str, other: str) -> bool:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from elasticrecode.jobs.formats import FORMATS
-from elasticrecode.jobs.uris import SCORE_FILES, name, output_name
+from elasticrecode.jobs.uris import Outputs
 from elasticrecode.media.profiles import Profile
 
 Kind = Literal["ffmpeg", "vmaf"]
@@ -25,7 +25,7 @@ class Job(Struct, frozen=True, kw_only=True):
     @property
     def kind(self) -> Kind:
         """The kind of worker that runs it: `ffmpeg`, which may score afterwards, or `vmaf`."""
-        return "ffmpeg" if self.profile.ffmpeg else "vmaf"
+        return "ffmpeg" if self.profile.ffmpeg or self.profile.audio else "vmaf"
 
 
 def flaws(job: Job) -> list[str]:
@@ -49,7 +49,5 @@ def sources(job: Job) -> list[str]:
 
 
 def products(job: Job) -> list[str]:
-    """The URIs of the objects that a job writes."""
-    encoded = [job.output + output_name(job.input)] if job.profile.ffmpeg else []
-    scored = [job.output + name(job.input) + suffix for suffix in SCORE_FILES] if job.profile.vmaf else []
-    return encoded + scored
+    """The URIs of the objects that a job writes, without sprites and subtitles, whose number the source decides."""
+    return [job.output + each for each in Outputs.of(job.profile).names(job.input)]

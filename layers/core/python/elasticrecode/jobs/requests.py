@@ -15,7 +15,7 @@ from elasticrecode.access.prefixes import UNRESTRICTED, Prefixes
 from elasticrecode.errors import Fault
 from elasticrecode.jobs.formats import FORMATS, ObjectURI, PrefixURI, Priority, UserID
 from elasticrecode.jobs.job import Job
-from elasticrecode.jobs.uris import SCORE_FILES, TOO_LONG, is_object, is_prefix, name, output_name, outputs_fit
+from elasticrecode.jobs.uris import TOO_LONG, Outputs, is_object, is_prefix
 from elasticrecode.media import profiles
 from elasticrecode.media.codecs import CODECS
 from elasticrecode.media.presets import BUILT_IN, POINTER, ProfileBody, Profiles
@@ -161,10 +161,11 @@ def _scoring_faults(body: Body) -> Iterator[Fault]:
     """Faults between the fields of a request for a score."""
     uri, output = body.fields.get("input"), body.fields.get("output")
     if isinstance(uri, str) and is_object(uri) and isinstance(output, str) and is_prefix(output):
-        if not outputs_fit(output, uri, scored=True):
+        reports = Outputs(scores=True)
+        if not reports.fit(output, uri):
             yield Fault("/input", TOO_LONG)
         for field in ("input", "origin"):
-            if body.fields.get(field) in [output + name(uri) + suffix for suffix in SCORE_FILES]:
+            if body.fields.get(field) in [output + each for each in reports.names(uri)]:
                 yield Fault(f"/{field}", "a report would overwrite it: choose another output prefix")
     if _part(body, "ffmpeg") is not None:
         yield Fault("/profile/ffmpeg", "is not for a score alone: POST /v1/jobs transcodes and then scores")
@@ -221,15 +222,16 @@ def output_faults(body: Body, inputs: Iterable[tuple[str, object]]) -> Iterator[
     output = body.fields.get("output")
     if not (isinstance(output, str) and is_prefix(output)):
         return  # the schema reports it, and joining a huge one to every input would cost much
-    taken: dict[str, tuple[str, str]] = {}
+    written, taken = Outputs.of(body.part("profile") or {}), dict[str, tuple[str, str]]()
     for pointer, uri in inputs:
         if not (isinstance(uri, str) and is_object(uri)):
             continue
-        target = output + output_name(uri)
-        if target == uri:
+        targets = [output + each for each in written.claims(uri)]
+        if uri in targets:
             yield Fault(pointer, "its output would overwrite it: choose another output prefix")
-        if not outputs_fit(output, uri, scored=_part(body, "vmaf") is not None):
+        if not written.fit(output, uri):
             yield Fault(pointer, TOO_LONG)
-        first, other = taken.setdefault(target, (pointer, uri))
-        if other != uri:
+        earlier = [taken.setdefault(target, (pointer, uri)) for target in targets]
+        first = next((place for place, other in earlier if other != uri), "")
+        if first:
             yield Fault(pointer, f"its output would overwrite that of {first}, which has the same name")

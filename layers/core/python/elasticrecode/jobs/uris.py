@@ -1,15 +1,26 @@
 """S3 URIs of the objects that jobs read and write."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from posixpath import splitext
+from typing import NamedTuple
 
-from elasticrecode.media.codecs import CONTAINERS, container
+import msgspec
+
+from elasticrecode.media.codecs import AUDIO_EXTENSIONS, CONTAINERS, container
+from elasticrecode.media.profiles import Profile
 
 MARK = "elasticrecode-job"
 """The metadata field of every output: the id of the job that wrote it."""
 
 SCORE_FILES = (".vmaf.json", ".vmaf.html")
 """Suffixes that a score's JSON report and HTML report add to the input's file name."""
+
+POSTER, THUMBNAILS = ".jpg", ".thumbnails.vtt"
+"""Suffixes that a poster, and the WebVTT file of the sprites, add to the stem of the input's file name."""
+
+UNKNOWN_LANGUAGE = "und"
+"""The language of a track that names none."""
 
 _BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _OBJECT = re.compile(rf"s3://({_BUCKET})/(.+)", re.ASCII | re.DOTALL)
@@ -39,8 +50,108 @@ def output_name(uri: str) -> str:
     return file_name if container(file_name) else f"{file_name}.mp4"
 
 
-def output_suffixes(suffix: str) -> Iterator[str]:
-    """Possible suffixes of outputs for inputs that end in `suffix`: it may be an extension, or a part of one."""
+def stem(uri: str) -> str:
+    """The file name of an object without its extension."""
+    return splitext(name(uri))[0]
+
+
+def audio_name(uri: str, codec: str) -> str:
+    """The file name of a job's output that is sound alone, `aac` or `opus`."""
+    return f"{stem(uri)}.{AUDIO_EXTENSIONS[codec]}"
+
+
+def poster_name(uri: str) -> str:
+    """The file name of the poster."""
+    return stem(uri) + POSTER
+
+
+def thumbnails_name(uri: str) -> str:
+    """The file name of the WebVTT file that maps times to the pictures of sprites."""
+    return stem(uri) + THUMBNAILS
+
+
+def sprite_name(uri: str, number: int) -> str:
+    """The file name of a sprite; sprites are numbered from 0."""
+    return f"{stem(uri)}.sprite-{number}{POSTER}"
+
+
+def subtitles_name(uri: str, language: str, number: int = 1) -> str:
+    """The file name of a WebVTT file of subtitles; of several in one language, the second has the number 2."""
+    return f"{stem(uri)}.{language or UNKNOWN_LANGUAGE}{f'-{number}' if number > 1 else ''}.vtt"
+
+
+class Outputs(NamedTuple):
+    """The kinds of files that the jobs of a profile write.
+
+    `audio` is the codec of a job of sound alone, and empty for others. How many sprites and subtitles there are depends
+    on the source.
+    """
+
+    video: bool = False
+    audio: str = ""
+    poster: bool = False
+    sprites: bool = False
+    subtitles: bool = False
+    scores: bool = False
+
+    @classmethod
+    def of(cls, profile: Profile | Mapping[str, object]) -> "Outputs":
+        """The files of a profile, or of the profile in a request, which may have faults."""
+        parts = msgspec.to_builtins(profile) if isinstance(profile, Profile) else profile
+        audio, images, subtitles = (
+            part if isinstance(part := parts.get(name), dict) else {} for name in ("audio", "images", "subtitles")
+        )
+        codec = audio.get("codec", "aac") if "audio" in parts and "ffmpeg" not in parts else ""
+        return cls(
+            video="ffmpeg" in parts,
+            audio=codec if isinstance(codec, str) and codec in AUDIO_EXTENSIONS else "",
+            poster=images.get("poster") is True,
+            sprites="sprite" in images,
+            subtitles="tracks" in subtitles,
+            scores="vmaf" in parts,
+        )
+
+    def names(self, uri: str) -> list[str]:
+        """The names of an input's outputs, without sprites and subtitles, whose number the source decides."""
+        return [
+            *([output_name(uri)] if self.video else []),
+            *([audio_name(uri, self.audio)] if self.audio else []),
+            *([poster_name(uri)] if self.poster else []),
+            *([thumbnails_name(uri)] if self.sprites else []),
+            *(name(uri) + suffix for suffix in SCORE_FILES if self.scores),
+        ]
+
+    def claims(self, uri: str) -> list[str]:
+        """Names by which two inputs with one output prefix collide: equal stems collide in sprites and subtitles."""
+        return [*self.names(uri), *([subtitles_name(uri, UNKNOWN_LANGUAGE)] if self.subtitles else [])]
+
+    def fit(self, output: str, uri: str) -> bool:
+        """Whether the keys of all outputs of an input, below the prefix `output`, are valid in S3."""
+        longest = [
+            *([sprite_name(uri, _MANY)] if self.sprites else []),
+            *([subtitles_name(uri, _LONG_LANGUAGE, _MANY)] if self.subtitles else []),
+        ]
+        return all(is_object(output + each) for each in (*self.names(uri), *longest))
+
+    def suffixes(self, suffix: str) -> Iterator[str]:
+        """Possible suffixes of outputs for inputs that end in `suffix`: it may be an extension, or a part of one."""
+        if self.video:
+            yield from _encoded_suffixes(suffix)
+        if self.audio:
+            yield f".{AUDIO_EXTENSIONS[self.audio]}"
+        if self.poster or self.sprites:
+            yield POSTER
+        if self.sprites or self.subtitles:
+            yield ".vtt"
+        if self.scores:
+            yield from (suffix + score_file for score_file in SCORE_FILES)
+
+
+_MANY = 99_999
+_LONG_LANGUAGE = "und-" + "-".join(["x" * 8] * 3)
+
+
+def _encoded_suffixes(suffix: str) -> Iterator[str]:
     if "." in suffix:
         yield output_name(suffix)
     else:
@@ -62,9 +173,3 @@ def is_object(uri: str) -> bool:
 def is_prefix(uri: str) -> bool:
     """Whether a URI names a prefix that ends in `/`, or a whole bucket."""
     return not _UNUSABLE.search(uri) and _PREFIX.fullmatch(uri) is not None and len(uri.encode()) <= KEY_BYTES
-
-
-def outputs_fit(output: str, uri: str, *, scored: bool) -> bool:
-    """Whether the keys of all outputs of an input, below the prefix `output`, are valid in S3."""
-    outputs = [output_name(uri), *(name(uri) + suffix for suffix in SCORE_FILES if scored)]
-    return all(is_object(output + each) for each in outputs)

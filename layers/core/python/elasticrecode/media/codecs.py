@@ -85,6 +85,9 @@ CONTAINERS = {
 A codec that one of them cannot hold needs the codec as a parameter of `container` and `output_name`.
 """
 
+AUDIO_EXTENSIONS = {"aac": "m4a", "opus": "opus"}
+"""Audio codec → the file name extension of an output that is sound alone."""
+
 CONTENT_TYPES = {
     "mp4": "video/mp4",
     "m4v": "video/mp4",
@@ -93,6 +96,10 @@ CONTENT_TYPES = {
     "ts": "video/mp2t",
     "mts": "video/mp2t",
     "m2ts": "video/mp2t",
+    "m4a": "audio/mp4",
+    "opus": "audio/ogg",
+    "jpg": "image/jpeg",
+    "vtt": "text/vtt",
     "json": "application/json",
     "html": "text/html",
 }
