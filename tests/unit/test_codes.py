@@ -13,7 +13,7 @@ SOURCES = [
     *(ROOT / "layers" / "core" / "python" / "elasticrecode" / "jobs").glob("*.py"),
     *(ROOT / "layers" / "core" / "python" / "elasticrecode" / "workers").glob("*.py"),
 ]
-ERRORS = {"PermanentError", "TransientError", "HostError", "WorkerError", "Failure"}
+ERRORS = {"PermanentError", "TransientError", "HostError", "WorkerError", "Failure", "Notice"}
 CODE = re.compile(r"[a-z]+(-[a-z]+)+")
 SIDES_OF_AWS = {"not-found", "access-denied", "encrypted", "refused"}
 """Codes that an output can have as well."""

@@ -9,7 +9,7 @@ from elasticrecode.jobs.events import Notice, Output, Progress
 from elasticrecode.media.codecs import encoder_of
 from elasticrecode.media.profiles import Ffmpeg, Profile
 from worker.errors import PermanentError
-from worker.media import tally
+from worker.media import metadata, tally
 from worker.media.ffmpeg_errors import encoder_error, grave, limit_error
 from worker.media.plan import Plan, arguments, make_plan
 from worker.media.probe import probe_source, probe_video
@@ -56,6 +56,7 @@ def transcode(
     video = probed.video
     plan = make_plan(probed, profile, encode, muxer)
     log = target.with_name("encode.log")
+    target.with_name(metadata.TAGS).write_text(metadata.tags(probed, encode, muxer), encoding="utf-8")
     ticker = Ticker(video.frames, video.duration, report, after=(video.frames or 0) if then_score else 0)
     seconds = runner.limits.timeout_seconds(video.duration)
     command = [settings.ffmpeg, *arguments(plan, str(source), str(target), runner.limits)]

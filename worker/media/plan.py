@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from elasticrecode.jobs.events import Notice
 from elasticrecode.media.profiles import Ffmpeg, Profile
-from worker.media import colour, encoders, geometry, scanning, timing
+from worker.media import colour, encoders, geometry, metadata, scanning, timing
 from worker.media.audio import AudioPlan, plan_audio
 from worker.media.colour import Signal
 from worker.media.demuxers import input_options
@@ -48,7 +48,8 @@ class Plan(NamedTuple):
     @property
     def notices(self) -> list[Notice]:
         """What the output leaves out, changes or guesses."""
-        return [*(notice for step in self.picture.steps for notice in step.notices), *self.audio.notices]
+        left_out = metadata.left_out(self.source, self.muxer)
+        return [*(notice for step in self.picture.steps for notice in step.notices), *self.audio.notices, *left_out]
 
 
 def make_plan(source: Source, profile: Profile, encode: Ffmpeg, muxer: str) -> Plan:
@@ -95,8 +96,9 @@ def arguments(plan: Plan, source: str, target: str, limits: JobLimits = JobLimit
         *input_options(limits),
         *("-noautorotate", "-reinit_filter", "0"),
         *("-f", video.demuxer, "-i", f"file:{source}"),
+        *metadata.tag_input(plan.source, encode, plan.muxer),
         *("-filter_complex", ";".join(graph), *maps),
-        *("-sn", "-dn", "-map_metadata", "-1", "-map_chapters", "-1"),
+        *("-sn", "-dn", *metadata.tag_options(plan.source, encode, plan.muxer, 1)),
         *encoders.encoder_options(encode, plan.picture.signal, plan.picture.rate, plan.muxer),
         *("-fps_mode:v", "passthrough", "-enc_time_base:v", timing.TIME_BASE),
         *options,

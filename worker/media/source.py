@@ -48,14 +48,23 @@ class OtherTrack(NamedTuple):
     codec: str
 
 
+class Chapter(NamedTuple):
+    """A chapter. Times are in seconds from the start of the file's first track."""
+
+    start: float
+    end: float
+    title: str = ""
+
+
 class Source(NamedTuple):
-    """A file: its film, and the tracks beside it in their order. `chapters` counts chapters."""
+    """A file: its film, the tracks beside it in their order, its chapters and its title."""
 
     video: Video
     audio: tuple[AudioTrack, ...] = ()
     subtitles: tuple[SubtitleTrack, ...] = ()
     others: tuple[OtherTrack, ...] = ()
-    chapters: int = 0
+    chapters: tuple[Chapter, ...] = ()
+    title: str = ""
 
 
 def parse_source(report: object, side: str = "input") -> Source:
@@ -67,10 +76,7 @@ def parse_source(report: object, side: str = "input") -> Source:
         if not isinstance(stream, dict) or not isinstance(stream.get("index"), int):
             continue
         number, codec, kind = stream["index"], _text(stream, "codec_name"), _text(stream, "codec_type")
-        marks = stream.get("disposition")
-        marks = marks if isinstance(marks, dict) else {}
-        tags = stream.get("tags")
-        tags = tags if isinstance(tags, dict) else {}
+        marks, tags = _dict(stream.get("disposition")), _dict(stream.get("tags"))
         language, title, default = _text(tags, "language"), _text(tags, "title"), bool(marks.get("default"))
         if number == video.stream:
             continue
@@ -95,10 +101,27 @@ def parse_source(report: object, side: str = "input") -> Source:
             forced, deaf = bool(marks.get("forced")), bool(marks.get("hearing_impaired"))
             subtitles.append(SubtitleTrack(number, codec, language, title, default, forced, deaf))
         else:
-            others.append(OtherTrack(number, kind, codec))
-    chapters = fields.get("chapters")
-    count = len(chapters) if isinstance(chapters, list) else 0
-    return Source(video, tuple(audio), tuple(subtitles), tuple(others), count)
+            named = codec if codec not in ("", "unknown") else _text(stream, "codec_tag_string")
+            others.append(OtherTrack(number, kind, named))
+    whole = _dict(fields.get("format"))
+    chapters = _chapters(fields.get("chapters"), number_of(whole.get("start_time")) or 0.0)
+    title = _text(_dict(whole.get("tags")), "title")
+    return Source(video, tuple(audio), tuple(subtitles), tuple(others), chapters, title)
+
+
+def _chapters(chapters: object, origin: float) -> tuple[Chapter, ...]:
+    """The chapters with times that can be read. `origin` is the time at which the file starts."""
+    read = []
+    for chapter in chapters if isinstance(chapters, list) else ():
+        fields = _dict(chapter)
+        start, end = number_of(fields.get("start_time")), number_of(fields.get("end_time"))
+        if start is not None and end is not None and start < end:
+            read.append(Chapter(max(0.0, start - origin), end - origin, _text(_dict(fields.get("tags")), "title")))
+    return tuple(read)
+
+
+def _dict(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _text(fields: Any, name: str) -> str:
