@@ -9,7 +9,7 @@ from elasticrecode.jobs.events import Notice, Output, Progress
 from elasticrecode.media.codecs import encoder_of
 from elasticrecode.media.profiles import Ffmpeg, Profile
 from worker.errors import PermanentError
-from worker.media import metadata, tally
+from worker.media import colour, metadata, tally
 from worker.media.ffmpeg_errors import encoder_error, grave, limit_error
 from worker.media.plan import Plan, arguments, make_plan
 from worker.media.probe import probe_source, probe_video
@@ -59,6 +59,7 @@ def transcode(
     target.with_name(metadata.TAGS).write_text(metadata.tags(probed, encode, muxer), encoding="utf-8")
     ticker = Ticker(video.frames, video.duration, report, after=(video.frames or 0) if then_score else 0)
     seconds = runner.limits.timeout_seconds(video.duration)
+    plan.picture.write_files(target.parent)
     command = [settings.ffmpeg, *arguments(plan, str(source), str(target), runner.limits)]
     status = runner.run(command, target.parent, log, seconds=seconds, on_line=ticker)
     every_line = last_lines(log, target.parent)
@@ -116,4 +117,4 @@ def _verified(
     if pictures and output.frames < pictures.frames:
         message = f"The output has {output.frames} frames; {pictures.frames} were decoded."
         raise PermanentError("output-invalid", message, lines)
-    return output, []
+    return output, colour.verify(plan.source.video, output, picture.signal)

@@ -1,11 +1,12 @@
 """The plan of a transcode: what ffmpeg does to a source, decided before it starts. Pure.
 
-    normalise → deinterlace → trim → pace → orient → fit → convert
+    interpret → normalise → deinterlace → trim → pace → orient → fit → convert
 
 `Picture.filters` turn decoded pictures of the source into those that the encoder gets. A score applies the same filters
 to its reference, so whatever the encode did to geometry, time and colour is done to both.
 """
 
+from pathlib import Path
 from typing import NamedTuple
 
 from elasticrecode.jobs.events import Notice
@@ -35,6 +36,12 @@ class Picture(NamedTuple):
         """The filters from a decoded picture to one for the encoder."""
         return tuple(name for step in self.steps for name in step.filters)
 
+    def write_files(self, folder: Path) -> None:
+        """Write the files that the filters read into the folder in which ffmpeg runs."""
+        for step in self.steps:
+            for name, text in step.files.items():
+                (folder / name).write_text(text, encoding="ascii")
+
 
 class Plan(NamedTuple):
     """What a transcode does."""
@@ -63,13 +70,14 @@ def make_plan(source: Source, profile: Profile, encode: Ffmpeg, muxer: str) -> P
 def _picture(video: Video, encode: Ffmpeg) -> Picture:
     size, signal = geometry.raster(video, encode), colour.signal(video, encode)
     steps = (
+        colour.interpret(video),
         geometry.normalise(video),
         scanning.deinterlace(video, encode),
         timing.trim(video, encode),
         timing.pace(video, encode),
         geometry.orient(video),
         geometry.fit(video, encode, size),
-        colour.convert(video, signal),
+        colour.convert(video, signal, encode),
     )
     return Picture(encode, size, signal, timing.mean_rate(video, encode), steps)
 

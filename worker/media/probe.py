@@ -10,9 +10,10 @@ from elasticrecode import wire
 from worker.errors import PermanentError
 from worker.media.demuxers import DEMUXERS, input_options
 from worker.media.ffmpeg_errors import limit_error
+from worker.media.numbers import number_of
 from worker.media.source import Source, parse_source
 from worker.media.timestamps import Packets
-from worker.media.video import ENTRIES, Video, number_of
+from worker.media.video import ENTRIES, Video, shows_hdr, with_frame
 from worker.sandbox.runner import Runner, last_lines
 
 _SECONDS = 60
@@ -40,11 +41,22 @@ def probe_source(ffprobe: str, runner: Runner, path: Path, side: str = "input", 
         raise PermanentError(f"{side}-corrupt", f"ffprobe's report on the {side} is not JSON: {error}.") from error
     except PermanentError as error:
         raise limit_error(runner.limits, side, last_lines(_log(path), path.parent)) or error from None
+    if shows_hdr(source.video):
+        source = source._replace(video=_with_frame_metadata(ffprobe, runner, path, side, source.video))
     video = source.video
     runner.limits.check_video(
         side, duration=video.duration, width=video.width, height=video.height, streams=video.streams
     )
     return source
+
+
+def _with_frame_metadata(ffprobe: str, runner: Runner, path: Path, side: str, video: Video) -> Video:
+    """The video with the HDR metadata of its first frame, which the container may lack."""
+    shown = ["-select_streams", str(video.stream), "-read_intervals", "%+#1"]
+    shown += ["-show_entries", "frame=pix_fmt:frame_side_data", "-print_format", "json"]
+    report = path.with_name(f"{path.name}.frame")
+    _run(ffprobe, runner, path, side, shown, _SECONDS, output=report)
+    return with_frame(video, wire.decode(report.read_bytes(), object))
 
 
 def frame_times(ffprobe: str, runner: Runner, path: Path, video: Video, side: str) -> "array[float]":

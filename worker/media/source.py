@@ -5,7 +5,8 @@ Values of the wrong type or outside a sane range count as unknown, because they 
 
 from typing import Any, NamedTuple
 
-from worker.media.video import Video, number_of, parse_report
+from worker.media.numbers import number_of
+from worker.media.video import Video, parse_report
 
 
 class AudioTrack(NamedTuple):

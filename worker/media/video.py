@@ -1,12 +1,13 @@
 """The video stream of a file, read from ffprobe's JSON report."""
 
-import math
 from typing import Any, NamedTuple
 
 from worker.errors import PermanentError
 from worker.media.demuxers import DEMUXERS
+from worker.media.hdr import HdrMetadata, hdr_metadata
+from worker.media.numbers import number_of
 
-_HDR = ("smpte2084", "arib-std-b67")
+HDR_CURVES = ("smpte2084", "arib-std-b67")
 _INTERLACED = ("tt", "bb", "tb", "bt")
 _FORMAT = "format_name,duration,bit_rate,start_time"
 _STREAM = (
@@ -16,10 +17,9 @@ _STREAM = (
 )
 ENTRIES = (
     f"format={_FORMAT}:stream={_STREAM}:stream_disposition=attached_pic,default,forced,hearing_impaired"
-    ":stream_tags=language,title:stream_side_data:chapter=start_time,end_time:chapter_tags=title:format_tags=title"
+    ":stream_tags=language,title,alpha_mode:stream_side_data:chapter=start_time,end_time:chapter_tags=title:format_tags=title"
 )
 """Value of ffprobe's `-show_entries`: only the fields read here, so that no other metadata enters the report."""
-_MAX_NUMBER = 2**53
 _ASPECTS = (0.01, 100.0)
 
 
@@ -54,6 +54,8 @@ class Video(NamedTuple):
     transfer: str = ""
     matrix: str = ""
     field_order: str = ""
+    has_alpha: bool = False
+    metadata: HdrMetadata = HdrMetadata()
 
     @property
     def upright(self) -> tuple[int, int]:
@@ -99,7 +101,7 @@ def parse_report(report: object, side: str = "input") -> Video:
         mirrored=any(_is_mirror(_text(data.get("displaymatrix"))) for data in side_data),
         bits=_bits(stream),
         full_range=stream.get("color_range") == "pc" or _text(stream.get("pix_fmt")).startswith("yuvj"),
-        hdr=stream.get("color_transfer") in _HDR,
+        hdr=stream.get("color_transfer") in HDR_CURVES,
         interlaced=stream.get("field_order") in _INTERLACED,
         pixel_aspect=_aspect(stream.get("sample_aspect_ratio")),
         streams=len(streams),
@@ -108,7 +110,21 @@ def parse_report(report: object, side: str = "input") -> Video:
         transfer=_text(stream.get("color_transfer")),
         matrix=_text(stream.get("color_space")),
         field_order=_text(stream.get("field_order")),
+        has_alpha=_member(stream.get("tags"), "alpha_mode") == "1",
+        metadata=hdr_metadata(side_data),
     )
+
+
+def shows_hdr(video: Video) -> bool:
+    """Whether frames may hold metadata of HDR: those of PQ or HLG, and of 10-bit HEVC without tags."""
+    return video.transfer in HDR_CURVES or (video.codec == "hevc" and video.bits > 8 and not video.transfer)
+
+
+def with_frame(video: Video, report: object) -> Video:
+    """The video with the metadata of a frame, from ffprobe's decoded JSON report on it."""
+    frames = [frame for frame in _list(_member(report, "frames")) if isinstance(frame, dict)]
+    side_data = [data for frame in frames for data in _list(frame.get("side_data_list")) if isinstance(data, dict)]
+    return video._replace(metadata=video.metadata.joined(hdr_metadata(side_data)))
 
 
 def _member(value: object, name: str) -> Any:
@@ -160,14 +176,3 @@ def _whole(value: object) -> int | None:
     """A whole number of at least 0; None for anything else."""
     number = number_of(value)
     return round(number) if number is not None and number >= 0 else None
-
-
-def number_of(value: object) -> float | None:
-    """A number, or the number in a text; None for anything else, and for one beyond ±2^53, which loses its units."""
-    if not isinstance(value, str | int | float) or isinstance(value, bool):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) and abs(number) <= _MAX_NUMBER else None
