@@ -105,7 +105,7 @@ def _produce(
         )
         files.append((target, encoded.output))
         notices += encoded.notices
-        pair = Pair(source, target, job.input, uri, encoded_here=True)
+        pair = Pair(source, target, job.input, uri, encoded.plan)
     elif not job.origin:
         raise PermanentError("origin-not-found", "The job has no origin to score against.")
     else:

@@ -12,10 +12,10 @@ from local.place import TOOLS
 from tests.fakes.s3 import S3
 from tests.hostile.corpus import FFMPEG, H264, Maker, many_samples, undecodable
 from worker.errors import HostError, Interrupted, PermanentError
-from worker.media import timestamps
 from worker.media.encode import transcode
 from worker.media.ffmpeg_errors import encoder_error
 from worker.media.probe import probe_video
+from worker.quality import results
 from worker.quality.score import Pair, score
 from worker.sandbox.limits import JobLimits
 from worker.sandbox.runner import Runner, last_lines
@@ -138,10 +138,10 @@ def test_frames_of_a_scored_video_are_limited(tmp_path: Path) -> None:
         assert code == "corrupt" or "more than 3000 frames" in str(caught.value)
 
 
-def test_a_packet_takes_less_than_64_bytes() -> None:
+def test_the_time_of_a_frame_takes_less_than_64_bytes() -> None:
     count = 200_000
     tracemalloc.start()
-    times = timestamps.presentation_times(((n / 25, "K_" if n % 25 == 0 else "__") for n in range(count)), 25.0)
+    times = results.frame_times((f"frame:{n}    pts:{n * 40_000} pts_time:0" for n in range(count)), 25.0)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(times) == count

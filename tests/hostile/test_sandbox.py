@@ -408,6 +408,6 @@ def test_isolated_encoders_and_scorers_work(tmp_path: Path, codec: str, purpose:
     )
     assert (encoded.output.width, encoded.output.frames) == (320, 25)
     assert not re.search("denied|permitted", (tmp_path / "encode.log").read_text())
-    pair = Pair(source, target, "s3://b/i", "s3://b/o.mp4", encoded_here=True)
+    pair = Pair(source, target, "s3://b/i", "s3://b/o.mp4", encoded.plan)
     scored = score(pair, Vmaf(scale="320x180", model="v0.6.1"), SETTINGS, runner, lambda _: None, tmp_path)
     assert scored.quality.vmaf.frames == 25

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from worker.errors import PermanentError
-from worker.media import timestamps
 from worker.media.video import Video
 from worker.quality import alignment
 from worker.quality.alignment import THUMB, WINDOW
@@ -90,7 +89,9 @@ def test_stills_and_streams_without_frames_have_their_own_codes() -> None:
 
 
 def test_a_missing_frame_is_a_warning() -> None:
-    assert pair(film(100), film(99), nearest=False).warnings == ("The input has 1 frame less.",)
+    assert pair(film(100), film(99), nearest=False).warnings == (
+        "The origin has 100 frames, the input 99: 99 of them are compared.",
+    )
 
 
 def test_a_rotation_flag_of_one_side_is_ignored_with_a_warning() -> None:
@@ -230,16 +231,3 @@ def test_a_wrong_180_degree_flag_is_ignored_with_a_warning() -> None:
 
 def test_slightly_more_detail_is_a_warning() -> None:
     assert "swapped" in alignment.check_swapped(0.802, 0.8, nearest=False)
-
-
-def test_presentation_times_leave_out_hidden_and_undecodable_frames() -> None:
-    whole: list[tuple[float | None, str]] = [(0.0, "K_"), (0.08, "__"), (0.04, "__")]
-    assert list(timestamps.presentation_times(whole, 25.0)) == [0.0, 0.04, 0.08]
-    assert list(timestamps.presentation_times([(0.0, "KD"), *whole[1:]], 25.0)) == [0.04, 0.08]
-    assert list(
-        timestamps.presentation_times([(5.0, "__"), (5.04, "__"), (5.12, "K_"), (5.08, "__"), (5.16, "__")], 25.0)
-    ) == [
-        5.12,
-        5.16,
-    ]
-    assert list(timestamps.presentation_times([(None, "K_"), (0.04, "__"), (None, "__")], 25.0)) == [0.0, 0.04, 0.08]

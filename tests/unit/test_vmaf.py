@@ -1,40 +1,63 @@
 """The filter graph of a measurement, and the figures from its logs."""
 
 import json
+from typing import get_args
 
 import pytest
 
 from elasticrecode.jobs.events import MeanScore
-from elasticrecode.media.profiles import Profile, Vmaf, resolve, vmaf_model
+from elasticrecode.media.profiles import Profile, Vmaf, VmafModel, libvmaf_model, resolve, vmaf_model
+from worker.media.video import Video
 from worker.quality import filters, results
+from worker.quality.filters import Sampling, Side
 from worker.quality.pairing import Pairing
+from worker.sandbox.limits import JobLimits
 
+VIDEO = Video("mov", 0, "h264", 1280, 720, 4.0, 1_000_000, 100, 25.0)
+SIDES = {
+    "input": Side(VIDEO._replace(stream=2), "encoded.mp4", ("scale=1280:720",), (1280, 720)),
+    "origin": Side(VIDEO, "film.mp4", ("transpose=clock",), (1280, 720)),
+}
 PROFILE = Vmaf(scale="1280x720", psnr="enable", ssim="enable", ms_ssim="enable")
 
 
 def test_each_side_is_decoded_once_and_every_pad_is_connected() -> None:
-    graph = filters.filter_graph(PROFILE, Pairing(100), 2)
-    assert graph.count("[0:v]") == graph.count("[1:v]") == 1
-    pads = [pad.split("]")[0] for pad in graph.split("[")[1:]]
-    outputs = {"scored", "reversed", "dthumbs", "rthumbs"}
-    assert {pad for pad in pads if pads.count(pad) == 1} == outputs | {"0:v", "1:v"}
-    assert all(pads.count(pad) == 2 for pad in set(pads) - outputs - {"0:v", "1:v"})
+    for both_ways, detail in ((True, {"forward", "reversed"}), (False, set[str]())):
+        chosen = Sampling(both_ways=both_ways)
+        graph = filters.filter_graph(PROFILE, Pairing(100), SIDES, chosen, 2)
+        pads = [pad.split("]")[0] for pad in graph.split("[")[1:]]
+        ends = {"scored", "dthumbs", "rthumbs", "0:2", "1:0"} | detail
+        assert {pad for pad in pads if pads.count(pad) == 1} == ends
+        assert all(pads.count(pad) == 2 for pad in set(pads) - ends)
+        arguments = filters.score_arguments(graph, SIDES, chosen, JobLimits())
+        assert {word.strip("[]") for word in arguments if word.startswith("[") and ":" not in word} <= ends
+
+
+def test_the_graph_is_not_rebuilt_and_pictures_are_turned_by_it_alone() -> None:
+    graph = filters.filter_graph(PROFILE, Pairing(100), SIDES, Sampling(), 2)
+    assert "[0:2]scale=1280:720," in graph
+    assert "[1:0]transpose=clock," in graph
+    arguments = filters.score_arguments(graph, SIDES, Sampling(), JobLimits())
+    assert arguments.count("-noautorotate") == arguments.count("-reinit_filter") == 2
+    stills = filters.still_arguments(PROFILE, SIDES, {"input": [3], "origin": [4]}, JobLimits())
+    assert "[1:0]transpose=clock,select='eq(n,4)'" in stills[stills.index("-filter_complex") + 1]
 
 
 def test_only_enabled_metrics_are_measured() -> None:
-    bare = filters.filter_graph(Vmaf(scale="480x270", psnr="disable"), Pairing(100), 2)
+    bare = filters.filter_graph(Vmaf(scale="480x270", psnr="disable"), Pairing(100), SIDES, Sampling(), 2)
     assert not any(word in bare for word in ("psnr", "ssim="))
-    full = filters.filter_graph(PROFILE, Pairing(100), 3)
+    full = filters.filter_graph(PROFILE, Pairing(100), SIDES, Sampling(), 3)
     for word in ("psnr=", "ssim=", "float_ms_ssim", "n_threads=3", "scale=1280:720:flags=bicubic", "n_subsample=1"):
         assert word in full
 
 
 def test_frames_are_paired_by_count_or_by_time() -> None:
-    assert "setpts=N" in filters.filter_graph(PROFILE, Pairing(100), 2)
-    by_time = filters.filter_graph(PROFILE, Pairing(100, by_time=True), 2)
+    assert "setpts=N" in filters.filter_graph(PROFILE, Pairing(100), SIDES, Sampling(), 2)
+    by_time = filters.filter_graph(PROFILE, Pairing(100, by_time=True), SIDES, Sampling(), 2)
     assert "ts_sync_mode=nearest" in by_time
     assert "setpts=N" not in by_time
-    assert "[1:v]trim=start_frame=2," in filters.filter_graph(PROFILE, Pairing(100, skip_origin=2), 2)
+    late = filters.filter_graph(PROFILE, Pairing(100, skip_origin=2), SIDES, Sampling(), 2)
+    assert "file=origin.times,trim=start_frame=2," in late
 
 
 def test_the_model_follows_the_scale_unless_the_profile_names_one() -> None:
@@ -62,7 +85,7 @@ def test_an_undefined_metric_of_a_frame_is_left_out() -> None:
     scores = results.parse_logs(json.dumps(document).encode(), None, None)
     assert "float_ms_ssim" not in scores.frames[0][1]
     assert scores.mean("float_ms_ssim") == MeanScore(0.5)
-    assert results.detail_both_ways(scores, json.dumps(document).encode(), 2)[1] == pytest.approx(0.9)
+    assert results.detail_both_ways(log(90, 80), json.dumps(document).encode())[1] == pytest.approx(0.9)
 
 
 def test_the_logs_of_a_run_are_joined_by_frame() -> None:
@@ -96,6 +119,33 @@ def test_the_worst_frames_are_a_second_apart_and_ordered() -> None:
 
 
 def test_detail_is_compared_on_frames_scored_both_ways() -> None:
-    forward = results.parse_logs(log(*[90] * 64), None, None)
-    assert results.detail_both_ways(forward, log(*[80] * 8, detail=0.7), 64) == pytest.approx((0.9, 0.7))
-    assert results.detail_both_ways(results.parse_logs(log(), None, None), log(1.0), 64) == (0.0, 0.0)
+    assert results.detail_both_ways(log(*[90] * 8), log(*[80] * 7, detail=0.7)) == pytest.approx((0.9, 0.7))
+    assert results.detail_both_ways(log(), log(1.0)) == (0.0, 0.0)
+
+
+def test_frame_times_are_read_as_printed() -> None:
+    printed = ["frame:0    pts:-40000  pts_time:-0.04\n", "e=1\n", "frame:1    pts:0       pts_time:0\n", "e=1\n"]
+    assert list(results.frame_times(printed, 25.0)) == [-0.04, 0.0]
+    untimed = ["frame:0    pts:NOPTS   pts_time:NOPTS\n", "e=1\n"] * 3
+    assert list(results.frame_times(untimed, 10.0)) == pytest.approx([0.0, 0.1, 0.2])
+    assert list(results.frame_times(untimed, 0.0))[1] == pytest.approx(0.04)
+
+
+def test_upright_pictures_are_compared_upright() -> None:
+    assert filters.raster(PROFILE, (1280, 720)) == (1280, 720)
+    assert filters.raster(PROFILE, (406, 720)) == (720, 1280)
+    assert filters.raster(Vmaf(scale="360x640"), (1280, 720)) == (360, 640)
+
+
+def test_models_of_version_1_know_the_encode_and_compare_10_bits() -> None:
+    graph = filters.filter_graph(Vmaf(scale="1280x720", model="v1"), Pairing(100), SIDES, Sampling(), 2)
+    assert "yuv420p10le" in graph
+    assert "version=vmaf_v1.0.16_3d0h" in graph
+    assert "cambi.enc_width=1280" in graph
+    tiny = SIDES | {"input": SIDES["input"]._replace(size=(160, 90))}
+    assert "cambi" not in filters.filter_graph(Vmaf(scale="1280x720", model="v1"), Pairing(100), tiny, Sampling(), 2)
+
+
+def test_every_model_has_a_name_in_libvmaf() -> None:
+    names = {libvmaf_model(Vmaf(scale="1280x720", model=model)) for model in get_args(VmafModel)}
+    assert names <= set(get_args(VmafModel))

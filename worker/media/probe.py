@@ -1,6 +1,5 @@
 """Runs ffprobe on the files of a job."""
 
-from array import array
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,9 +9,7 @@ from elasticrecode import wire
 from worker.errors import PermanentError
 from worker.media.demuxers import DEMUXERS, input_options
 from worker.media.ffmpeg_errors import limit_error
-from worker.media.numbers import number_of
 from worker.media.source import Source, parse_source
-from worker.media.timestamps import Packets
 from worker.media.video import ENTRIES, Video, shows_hdr, with_frame
 from worker.sandbox.runner import Runner, last_lines
 
@@ -57,25 +54,6 @@ def _with_frame_metadata(ffprobe: str, runner: Runner, path: Path, side: str, vi
     report = path.with_name(f"{path.name}.frame")
     _run(ffprobe, runner, path, side, shown, _SECONDS, output=report)
     return with_frame(video, wire.decode(report.read_bytes(), object))
-
-
-def frame_times(ffprobe: str, runner: Runner, path: Path, video: Video, side: str) -> "array[float]":
-    """Seconds at which the frames of a file's video stream are shown, ascending.
-
-    Leaves out what the container's edit list leaves out, and what precedes the first key frame. Raises PermanentError
-    if there are more frames than may be scored; else as `Runner.run`.
-    """
-    shown = ["-select_streams", str(video.stream), "-show_entries", "packet=pts_time,flags", "-print_format", "csv=p=0"]
-    packets = Packets()
-
-    def take(line: str, _: float) -> None:
-        time, comma, flags = line.strip().partition(",")
-        if comma:
-            packets.add(number_of(time), flags)
-            runner.limits.check_frames(side, len(packets.times))
-
-    _run(ffprobe, runner, path, side, shown, _FULL_READ_SECONDS, on_line=take)
-    return packets.presentation_times(video.rate)
 
 
 def _run(

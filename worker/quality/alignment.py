@@ -45,15 +45,17 @@ def thumbnail_period(frames: int) -> int:
     return WINDOW * max(1, math.ceil(frames / _MAX_THUMBS))
 
 
-def confirm(pairing: Pairing, films: Mapping[str, Film], origin: bytes, encoded: bytes, *, nearest: bool) -> Pairing:
+def confirm(
+    pairing: Pairing, films: Mapping[str, Film], origin: bytes, encoded: bytes, *, nearest: bool, step: int = WINDOW
+) -> Pairing:
     """The pairing that the thumbnails support: the same, or another that skips frames at the start of one side.
 
-    `origin` and `encoded` hold the thumbnails of both sides in paired order. Raises PermanentError if frames do not
-    match and `nearest` is false.
+    `origin` and `encoded` hold the thumbnails of both sides in paired order, a window every `step` frames. Raises
+    PermanentError if frames do not match and `nearest` is false.
     """
     if pairing.by_time:
         return pairing
-    runs = _runs(pairing.frames, origin, encoded)
+    runs = _runs(step, origin, encoded)
     upside_down = _upside_down(pairing, films, runs)
     if upside_down:
         return upside_down
@@ -77,6 +79,15 @@ def confirm(pairing: Pairing, films: Mapping[str, Film], origin: bytes, encoded:
     side, count = ("input", shift) if shift > 0 else ("origin", -shift)
     late = f"The {side} lacks the first {'frame' if count == 1 else f'{count} frames'}; frames are paired from there."
     return pairing._replace(skip_origin=max(0, shift), skip_input=max(0, -shift)).with_warning(late)
+
+
+def check_numbers(pairing: Pairing, origin: bytes, encoded: bytes, *, step: int = WINDOW) -> Pairing:
+    """The same pairing by frame numbers, with a warning where the thumbnails contradict it."""
+    tables = [(start, _table(*both)) for start, *both in _runs(step, origin, encoded)]
+    frame = _first_mismatch(tables, 0, _LONG, _CERTAIN)
+    if frame is None:
+        return pairing
+    return pairing.with_warning(f"Near frame {frame} the pictures show different moments than those they were made of.")
 
 
 def check_swapped(detail: float, reversed_detail: float, *, nearest: bool) -> str:
@@ -105,8 +116,8 @@ def _mismatch(tables: Sequence[tuple[int, list[Row]]], shift: int) -> str:
     return ""
 
 
-def _runs(frames: int, origin: bytes, encoded: bytes) -> list[Run]:
-    size, step = THUMB[0] * THUMB[1], thumbnail_period(frames)
+def _runs(step: int, origin: bytes, encoded: bytes) -> list[Run]:
+    size = THUMB[0] * THUMB[1]
     sides = [[thumbs[at : at + size] for at in range(0, len(thumbs) - size + 1, size)] for thumbs in (origin, encoded)]
     length = min(map(len, sides))
     if step == WINDOW:

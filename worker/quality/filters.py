@@ -1,24 +1,59 @@
 """ffmpeg's filter graph and arguments for a quality score. Pure: nothing here starts a process.
 
-ffmpeg decodes both files once, side by side. One graph scales them alike, measures VMAF, PSNR and SSIM, writes
-thumbnails of some frames (see `alignment`), and scores a few frames with the sides swapped. ffmpeg runs in the job's
-folder, so the graph names files without a path.
+ffmpeg decodes both files once, side by side. One graph brings the pictures of each side to those that are compared,
+prints when each frame is shown, scales both sides alike, measures VMAF, PSNR and SSIM, writes thumbnails of some frames
+(see `alignment`), and scores a few frames in both directions. ffmpeg runs in the job's folder, so the graph names files
+without a path.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from elasticrecode.media.profiles import Vmaf, vmaf_model
+from elasticrecode.media.profiles import BANDING_SIDE, Vmaf, finds_banding, libvmaf_model, vmaf_model
 from worker.media.demuxers import input_options
+from worker.media.video import Video
 from worker.quality.alignment import THUMB, WINDOW, thumbnail_period
-from worker.quality.pairing import Film, Pairing
+from worker.quality.pairing import Pairing
 from worker.sandbox.limits import JobLimits
 
-VMAF_LOG, PSNR_LOG, SSIM_LOG, REVERSED_LOG = "vmaf.log", "psnr.log", "ssim.log", "reversed.log"
+VMAF_LOG, PSNR_LOG, SSIM_LOG = "vmaf.log", "psnr.log", "ssim.log"
+FORWARD_LOG, REVERSED_LOG = "forward.log", "reversed.log"
 THUMBS = {"input": "input.thumbs", "origin": "origin.thumbs"}
-MODELS = {"v0.6.1": "vmaf_v0.6.1", "v0.6.1neg": "vmaf_v0.6.1neg", "4k": "vmaf_4k_v0.6.1"}
-"""Word of a profile → libvmaf's name of the model."""
-_REVERSED_FRAMES = 8
+TIMES = {"input": "input.times", "origin": "origin.times"}
+"""Files of the times at which the frames of each side are shown. See `results.frame_times`."""
+TICKS = 1_000_000
+"""Ticks of a second in them."""
+_EVERY_FRAME = ("-fps_mode", "passthrough", "-enc_time_base", "filter")
+_FEW_FRAMES = 8
 _STILL_WIDTH = 960
+
+
+class Side(NamedTuple):
+    """One of the two videos of a score: its file, and the filters from a decoded picture to one that is compared.
+
+    `size` is the width and height of the compared pictures in square pixels, before they are scaled.
+    """
+
+    video: Video
+    path: str
+    filters: tuple[str, ...]
+    size: tuple[int, int]
+
+
+class Sampling(NamedTuple):
+    """How many frames there are from one window of thumbnails to the next, and to the next frame scored both ways.
+
+    `both_ways` is false where no frame is.
+    """
+
+    step: int = WINDOW
+    few: int = 1
+    both_ways: bool = True
+
+
+def sampling(frames: int, *, both_ways: bool) -> Sampling:
+    """The sampling of about so many frames."""
+    return Sampling(thumbnail_period(frames), max(1, frames // _FEW_FRAMES), both_ways)
 
 
 def is_on(switch: object) -> bool:
@@ -26,108 +61,126 @@ def is_on(switch: object) -> bool:
     return switch == "enable"
 
 
-def reversed_period(frames: int) -> int:
-    """Frames from one that is also scored with the sides swapped to the next."""
-    return max(1, frames // _REVERSED_FRAMES)
-
-
-def filter_graph(profile: Vmaf, pairing: Pairing, threads: int) -> str:
-    """The filter graph over `[0]`, the input, and `[1]`, the origin. `score_arguments` maps its outputs.
-
-    `threads` is libvmaf's number of threads.
-    """
+def raster(profile: Vmaf, size: tuple[int, int]) -> tuple[int, int]:
+    """Width and height at which pictures of a size are compared: the profile's scale, turned for upright pictures."""
     width, height = profile.size
-    depth = "10le" if pairing.bits > 8 else ""
+    return (height, width) if size[0] < size[1] and width > height else (width, height)
+
+
+def filter_graph(profile: Vmaf, pairing: Pairing, sides: Mapping[str, Side], chosen: Sampling, threads: int) -> str:
+    """The filter graph over both sides. `score_arguments` maps its outputs. `threads` are those of libvmaf."""
+    width, height = raster(profile, sides["origin"].size)
+    depth = "10le" if pairing.bits > 8 or finds_banding(vmaf_model(profile)) else ""
     scaled = f"scale={width}:{height}:flags=bicubic:out_range=limited,format=yuv420p{depth}"
     clock = "setpts=PTS-STARTPTS" if pairing.by_time else "settb=1/1000,setpts=N"
     sync = "shortest=1:ts_sync_mode=nearest" if pairing.by_time else "shortest=1"
-    libvmaf = f"libvmaf=model=version={MODELS[vmaf_model(profile)]}:n_threads={threads}"
-    metrics = _metrics(profile, libvmaf, sync)
-    windows, few = thumbnail_period(pairing.frames), reversed_period(pairing.frames)
-    thumbs = (
-        f"select='lt(mod(n,{windows}),{WINDOW})',extractplanes=y,scale={THUMB[0]}:{THUMB[1]}:flags=area,format=gray"
-    )
+    metrics = _metrics(profile, _model(profile, sides["input"]), sync, threads)
+    thumbs = f"select='lt(mod(n,{chosen.step}),{WINDOW})',extractplanes=y,"
+    thumbs += f"scale={THUMB[0]}:{THUMB[1]}:flags=area,format=gray"
     chains = []
-    for side, number, skip in (("d", "0", pairing.skip_input), ("r", "1", pairing.skip_origin)):
-        skipped = f"trim=start_frame={skip}," if skip else ""
-        count = len(metrics) if side == "r" else 1
-        pads = "".join(f"[{side}{n}]" for n in range(count))
-        chains.append(f"[{number}:v]{skipped}{clock},{scaled},split={count + 2}{pads}[{side}t][{side}x]")
-        chains.append(f"[{side}t]{thumbs}[{side}thumbs]")
-        chains.append(f"[{side}x]select='not(mod(n,{few}))'[{side}few]")
+    for letter, number, side, skip in (
+        ("d", 0, "input", pairing.skip_input),
+        ("r", 1, "origin", pairing.skip_origin),
+    ):
+        steps = [*sides[side].filters, f"settb=1/{TICKS}", "metadata=add:key=e:value=1"]
+        steps += [f"metadata=print:key=e:file={TIMES[side]}", *([f"trim=start_frame={skip}"] if skip else ())]
+        pads = [f"[{letter}{n}]" for n in range(len(metrics) if letter == "r" else 1)]
+        pads += [f"[{letter}t]", *([f"[{letter}x]"] if chosen.both_ways else ())]
+        stream = f"[{number}:{sides[side].video.stream}]"
+        chains.append(f"{stream}{','.join(steps)},{clock},{scaled},split={len(pads)}{''.join(pads)}")
+        chains.append(f"[{letter}t]{thumbs}[{letter}thumbs]")
+        if chosen.both_ways:
+            chains.append(f"[{letter}x]select='not(mod(n,{chosen.few}))',split[{letter}f][{letter}b]")
     source = "[d0]"
     for n, metric in enumerate(metrics):
         target = f"[m{n}]" if n < len(metrics) - 1 else "[scored]"
         chains.append(f"{source}[r{n}]{metric}{target}")
         source = target
-    chains.append(f"[rfew][dfew]{libvmaf}:log_fmt=json:log_path={REVERSED_LOG}:{sync}[reversed]")
+    if chosen.both_ways:
+        detail = f"libvmaf=n_threads={threads}:log_fmt=json:{sync}:log_path="
+        chains += [f"[df][rf]{detail}{FORWARD_LOG}[forward]", f"[rb][db]{detail}{REVERSED_LOG}[reversed]"]
     return ";".join(chains)
 
 
-def score_arguments(
-    graph: str, pairing: Pairing, films: Mapping[str, Film], paths: Mapping[str, str], limits: JobLimits
-) -> list[str]:
-    """Arguments of ffmpeg for a measurement, without the program's name. `films` and `paths` have the two sides."""
+def score_arguments(graph: str, sides: Mapping[str, Side], chosen: Sampling, limits: JobLimits) -> list[str]:
+    """Arguments of ffmpeg for a measurement, without the program's name."""
+    measured = ["scored", *(("forward", "reversed") if chosen.both_ways else ())]
+    thumbs = {"dthumbs": THUMBS["input"], "rthumbs": THUMBS["origin"]}
     return [
-        *("-hide_banner", "-nostdin", "-y", "-loglevel", "warning", "-nostats", "-progress", "pipe:1"),
-        *_inputs(films, paths, limits, as_coded=pairing.as_coded),
-        *("-filter_complex", _with_streams(graph, films)),
-        *("-map", "[scored]", "-fps_mode", "passthrough", "-f", "null", "-"),
-        *("-map", "[reversed]", "-fps_mode", "passthrough", "-f", "null", "-"),
-        *("-map", "[dthumbs]", "-fps_mode", "passthrough", "-f", "rawvideo", f"file:{THUMBS['input']}"),
-        *("-map", "[rthumbs]", "-fps_mode", "passthrough", "-f", "rawvideo", f"file:{THUMBS['origin']}"),
+        *("-hide_banner", "-nostdin", "-y", "-loglevel", "level+verbose", "-nostats", "-progress", "pipe:1"),
+        *_inputs(sides, limits),
+        *("-filter_complex", graph),
+        *(word for pad in measured for word in ("-map", f"[{pad}]", *_EVERY_FRAME, "-f", "null", "-")),
+        *(
+            word
+            for pad, name in thumbs.items()
+            for word in ("-map", f"[{pad}]", *_EVERY_FRAME, "-f", "rawvideo", f"file:{name}")
+        ),
     ]
 
 
 def still_arguments(
-    profile: Vmaf,
-    pairing: Pairing,
-    films: Mapping[str, Film],
-    paths: Mapping[str, str],
-    frames: Mapping[str, Sequence[int]],
-    limits: JobLimits,
+    profile: Vmaf, sides: Mapping[str, Side], frames: Mapping[str, Sequence[int]], limits: JobLimits
 ) -> list[str]:
     """Arguments of ffmpeg that write frames of each side as JPEG, in one decode of each.
 
     `frames` has the frame numbers of each side. They are written in ascending order, each once, as `<side>-1.jpg`
     and so on, up to 960 pixels wide.
     """
-    width = min(_STILL_WIDTH, profile.size[0])
-    height = round(width * profile.size[1] / profile.size[0] / 2) * 2
+    size = raster(profile, sides["origin"].size)
+    width = min(_STILL_WIDTH, size[0])
+    height = round(width * size[1] / size[0] / 2) * 2
     chains, outputs = [], []
-    for number, side in enumerate(("input", "origin")):
+    for number, (side, of_side) in enumerate(_both(sides)):
         chosen = "+".join(f"eq(n,{frame})" for frame in sorted(set(frames[side])))
-        chains.append(f"[{number}:v]select='{chosen}',scale={width}:{height}:flags=bicubic,format=yuvj420p[{side}]")
+        steps = [*of_side.filters, f"select='{chosen}'", f"scale={width}:{height}:flags=bicubic", "format=yuvj420p"]
+        chains.append(f"[{number}:{of_side.video.stream}]{','.join(steps)}[{side}]")
         count = ["-frames:v", str(len(set(frames[side])))]
-        outputs += ["-map", f"[{side}]", "-fps_mode", "passthrough", *count, "-q:v", "4", f"{side}-%d.jpg"]
+        outputs += ["-map", f"[{side}]", *_EVERY_FRAME, *count, "-q:v", "4", f"{side}-%d.jpg"]
     return [
-        *("-hide_banner", "-nostdin", "-y", "-loglevel", "warning"),
-        *_inputs(films, paths, limits, as_coded=pairing.as_coded),
-        *("-filter_complex", _with_streams(";".join(chains), films)),
+        *("-hide_banner", "-nostdin", "-y", "-loglevel", "level+warning"),
+        *_inputs(sides, limits),
+        *("-filter_complex", ";".join(chains)),
         *outputs,
     ]
 
 
-def _metrics(profile: Vmaf, libvmaf: str, sync: str) -> list[str]:
+def _model(profile: Vmaf, encoded: Side) -> str:
+    """The option of libvmaf for its model. Those of version 1 look for banding at the size and depth of the encode."""
+    model = f"model=version={libvmaf_model(profile)}"
+    if not finds_banding(vmaf_model(profile)) or max(encoded.size) < BANDING_SIDE:
+        return model
+    video, bits = encoded.video, min(10, encoded.video.bits)
+    lies = (video.width < video.height) != (encoded.size[0] < encoded.size[1])
+    width, height = (video.height, video.width) if lies else (video.width, video.height)
+    options = f"enc_width={width}", f"enc_height={height}", f"enc_bitdepth={bits}"
+    return model + "".join(rf"\\:cambi.{option}" for option in options)
+
+
+def _metrics(profile: Vmaf, model: str, sync: str, threads: int) -> list[str]:
     """The filters that measure, in the order in which the input passes through them."""
     more = ":feature=name=float_ms_ssim" if is_on(profile.ms_ssim) else ""
+    sample = f"n_subsample={profile.subsample or 1}:n_threads={threads}"
     return [
         *([f"psnr=stats_file={PSNR_LOG}:{sync}"] if is_on(profile.psnr) else ()),
         *([f"ssim=stats_file={SSIM_LOG}:{sync}"] if is_on(profile.ssim) else ()),
-        f"{libvmaf}{more}:n_subsample={profile.subsample or 1}:log_fmt=json:log_path={VMAF_LOG}:{sync}",
+        f"libvmaf={model}{more}:{sample}:log_fmt=json:log_path={VMAF_LOG}:{sync}",
     ]
 
 
-def _inputs(films: Mapping[str, Film], paths: Mapping[str, str], limits: JobLimits, *, as_coded: bool) -> list[str]:
-    arguments: list[str] = []
-    for side in ("input", "origin"):
-        arguments += ["-noautorotate"] if as_coded else []
-        arguments += [*input_options(limits), "-f", films[side].video.demuxer, "-i", f"file:{paths[side]}"]
-    return arguments
+def _both(sides: Mapping[str, Side]) -> list[tuple[str, Side]]:
+    """Both sides in the order in which ffmpeg reads them."""
+    return [(side, sides[side]) for side in ("input", "origin")]
 
 
-def _with_streams(graph: str, films: Mapping[str, Film]) -> str:
-    """The graph with the indexes of the video streams that probing found."""
-    for number, side in enumerate(("input", "origin")):
-        graph = graph.replace(f"[{number}:v]", f"[{number}:{films[side].video.stream}]")
-    return graph
+def _inputs(sides: Mapping[str, Side], limits: JobLimits) -> list[str]:
+    """The inputs. As in a transcode, pictures are turned by the graph alone, which is not rebuilt on the way."""
+    return [
+        word
+        for _, side in _both(sides)
+        for word in (
+            *input_options(limits),
+            *("-noautorotate", "-reinit_filter", "0"),
+            *("-f", side.video.demuxer, "-i", f"file:{side.path}"),
+        )
+    ]

@@ -1,7 +1,8 @@
 """The figures of a quality score: reading ffmpeg's logs, summaries, and the JSON report. Pure."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean, quantiles
 from typing import NamedTuple
 
@@ -10,13 +11,14 @@ from msgspec import Raw, Struct
 
 from elasticrecode import wire
 from elasticrecode.jobs.events import MeanScore, Quality, VmafScore
-from elasticrecode.media.profiles import Vmaf, vmaf_model
-from worker.quality.filters import MODELS, reversed_period
+from elasticrecode.media.profiles import Vmaf, libvmaf_model
+from worker.quality.filters import TICKS
 
 MOMENTS = 5
 """Worst moments that a report shows."""
 _DETAIL = ("integer_adm2", "integer_vif_scale")
-"""Prefixes of the features that measure how much of the reference's detail is left; a model may append to the names."""
+"""Prefixes of v0.6.1's features that measure how much of the reference's detail is left."""
+_DEFAULT_RATE = 25.0
 _IDENTICAL_DB = 100.0
 """PSNR of identical pictures, which is infinite."""
 
@@ -62,8 +64,22 @@ def parse_logs(vmaf: bytes, psnr: str | None, ssim: str | None) -> Scores:
     return Scores(log.version, sorted(frames.items()))
 
 
-def summarize(scores: Scores, profile: Vmaf, warnings: Sequence[str]) -> Quality:
-    """The summary for the job's record. `passed` is None if the profile sets no minimum."""
+def frame_times(lines: Iterable[str], rate: float) -> "array[float]":
+    """Seconds at which frames are shown, as a side's chain of filters printed them, in the order of the frames.
+
+    Frames without a time are spaced by `rate` frames per second; 0 means unknown.
+    """
+    times = array("d")
+    for line in lines:
+        if line.startswith("frame:"):
+            ticks = line.partition(" pts:")[2].partition(" ")[0]
+            after = times[-1] + 1 / (rate or _DEFAULT_RATE) if times else 0.0
+            times.append(int(ticks) / TICKS if ticks.lstrip("-").isdecimal() else after)
+    return times
+
+
+def summarize(scores: Scores, profile: Vmaf, warnings: Sequence[str], pairs: int | None = None) -> Quality:
+    """The summary for the job's record, of so many pairs of frames. `passed` is None if the profile sets no minimum."""
     values = [metrics["vmaf"] for _, metrics in scores.frames]
     mean = fmean(values)
     return Quality(
@@ -72,8 +88,10 @@ def summarize(scores: Scores, profile: Vmaf, warnings: Sequence[str]) -> Quality
             harmonicMean=round(len(values) / sum(1 / (value + 1) for value in values) - 1, 6),
             min=round(min(values), 6),
             p5=round(quantiles(values, n=20, method="inclusive")[0] if len(values) > 1 else values[0], 6),
-            model=MODELS[vmaf_model(profile)],
+            model=libvmaf_model(profile),
             frames=len(values),
+            pairedFrames=pairs,
+            subsample=profile.subsample or 1,
         ),
         psnr=scores.mean("psnr"),
         ssim=scores.mean("ssim"),
@@ -106,15 +124,15 @@ def worst_frames(scores: Scores, rate: float) -> list[int]:
     return chosen
 
 
-def detail_both_ways(forward: Scores, reversed_log: bytes, frames: int) -> tuple[float, float]:
-    """Mean share of detail, of the same frames, as scored and with the sides swapped, each 0 to about 1.
+def detail_both_ways(forward: bytes, backward: bytes) -> tuple[float, float]:
+    """Mean share of detail of the same frames, the input scored against the origin and the reverse, each 0 to about 1.
 
-    `reversed_log` is libvmaf's log of the swapped run; `frames` is the number of pairs. Both are 0 if no frame was
-    scored both ways.
+    Takes libvmaf's logs of both runs. Both are 0 if no frame was scored both ways.
     """
-    period = reversed_period(frames)
-    ahead = {number: _detail(metrics) for number, metrics in forward.frames}
-    back = {frame.frameNum * period: _detail(frame.defined) for frame in wire.decode(reversed_log, _Log).frames}
+    ahead, back = (
+        {frame.frameNum: _detail(frame.defined) for frame in wire.decode(log, _Log).frames}
+        for log in (forward, backward)
+    )
     both = ahead.keys() & back.keys()
     return (fmean(ahead[n] for n in both), fmean(back[n] for n in both)) if both else (0.0, 0.0)
 

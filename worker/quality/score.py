@@ -13,12 +13,16 @@ from msgspec import UNSET
 from elasticrecode.jobs.events import Progress, Quality
 from elasticrecode.media.profiles import Vmaf
 from worker.errors import PermanentError
-from worker.media.ffmpeg_errors import encoder_error, limit_error
-from worker.media.probe import frame_times, probe_video
+from worker.media import geometry
+from worker.media.ffmpeg_errors import encoder_error, grave, limit_error
+from worker.media.plan import Plan
+from worker.media.probe import probe_video
 from worker.media.progress import Ticker
+from worker.media.video import Video
 from worker.quality import alignment, filters, html_report, results
+from worker.quality.filters import Sampling, Side
 from worker.quality.html_report import Moment
-from worker.quality.pairing import Film, Pairing, pair
+from worker.quality.pairing import HDR_WARNING, Film, Pairing, compare, pair_frames
 from worker.quality.results import Scores
 from worker.sandbox.machine import cores
 from worker.sandbox.runner import Runner, last_lines
@@ -41,18 +45,25 @@ class Scored(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """The two local files and their URIs. `encoded_here` is true if this job has encoded the input from the origin."""
+    """The two local files and their URIs. `plan` is that of the transcode if this job made the input of the origin."""
 
     origin: Path
     input: Path
     origin_uri: str
     input_uri: str
-    encoded_here: bool = False
+    plan: Plan | None = None
 
     @property
-    def paths(self) -> dict[str, str]:
+    def paths(self) -> dict[str, Path]:
         """Side → path."""
-        return {"origin": str(self.origin), "input": str(self.input)}
+        return {"origin": self.origin, "input": self.input}
+
+
+class _Run(NamedTuple):
+    """A measurement: its scores, and both sides as they were decoded."""
+
+    scores: Scores
+    films: dict[str, Film]
 
 
 def score(
@@ -69,19 +80,22 @@ def score(
     `before` is the number of frames that the job has processed already, for its progress. Raises PermanentError if the
     two cannot be compared; else as `Runner.run`.
     """
-    with ThreadPoolExecutor(len(files.paths)) as threads:
-        films = threads.map(lambda side: _film(settings, runner, Path(files.paths[side]), side), files.paths)
-        sides = dict(zip(files.paths, films, strict=True))
-    return _Scorer(files, profile, settings, runner, report, folder, before, sides).score()
-
-
-def _film(settings: Settings, runner: Runner, path: Path, side: str) -> Film:
-    video = probe_video(settings.ffprobe, runner, path, side)
-    return Film(video, frame_times(settings.ffprobe, runner, path, video, side))
+    unknown = {side: path for side, path in files.paths.items() if side == "input" or not files.plan}
+    with ThreadPoolExecutor(len(unknown)) as threads:
+        probing = {
+            side: threads.submit(probe_video, settings.ffprobe, runner, path, side, count=True)
+            for side, path in unknown.items()
+        }
+        videos = {side: probed.result() for side, probed in probing.items()}
+    for side, video in videos.items():
+        runner.limits.check_frames(side, video.frames or 0)
+    if files.plan:
+        videos["origin"] = files.plan.source.video
+    return _Scorer(files, profile, settings, runner, report, folder, before, videos).score()
 
 
 class _Scorer(NamedTuple):
-    """Two films, and all that is needed to score them."""
+    """Two videos, and all that is needed to score them."""
 
     files: Pair
     profile: Vmaf
@@ -90,38 +104,80 @@ class _Scorer(NamedTuple):
     report: Callable[[Progress], None]
     folder: Path
     before: int
-    films: dict[str, Film]
+    videos: dict[str, Video]
 
     @property
     def nearest(self) -> bool:
         """Whether differences become warnings: by default only if this job has encoded the input itself."""
-        return self.profile.align == "nearest" or (self.files.encoded_here and self.profile.align is UNSET)
+        return self.profile.align == "nearest" or (self.files.plan is not None and self.profile.align is UNSET)
 
     @property
-    def threads(self) -> int:
-        """Threads of libvmaf."""
-        return self.profile.threads or cores()
+    def sampling(self) -> Sampling:
+        """The frames that get thumbnails, and those that are scored both ways."""
+        return filters.sampling(self.videos["input"].frames or 0, both_ways=self.files.plan is None)
 
     def score(self) -> Scored:
-        """Measure, measure again if the thumbnails support another pairing, and write the reports."""
-        pairing = pair(self.films["origin"], self.films["input"], nearest=self.nearest)
-        scores, confirmed, lines = self._measure(pairing)
-        if confirmed._replace(warnings=()) != pairing._replace(warnings=()):
-            scores, _, lines = self._measure(confirmed)
-        if not confirmed.by_time and not self.files.encoded_here:
-            both = results.detail_both_ways(scores, self._read(filters.REVERSED_LOG), pairing.frames)
+        """Measure, measure again if the frames support another pairing, and write the reports."""
+        pairing = self._expected()
+        run, lines = self._measure(pairing)
+        confirmed = self._pair(pairing, run.films)
+        if confirmed.order != pairing.order:
+            run, lines = self._measure(confirmed, again=True)
+        confirmed = self._complete(confirmed, run)
+        if not confirmed.by_time and self.sampling.both_ways:
+            both = results.detail_both_ways(self._read(filters.FORWARD_LOG), self._read(filters.REVERSED_LOG))
             swapped = alignment.check_swapped(*both, nearest=self.nearest)
             confirmed = confirmed.with_warning(swapped) if swapped else confirmed
         damage = next((line for line in lines if _DAMAGE.search(line)), None)
         confirmed = confirmed.with_warning(f"One of the two files is damaged: {damage}") if damage else confirmed
-        return self._write(scores, confirmed)
+        return self._write(run, confirmed)
 
-    def _measure(self, pairing: Pairing) -> tuple[Scores, Pairing, list[str]]:
-        """The scores, the pairing that the thumbnails support, and ffmpeg's last log lines."""
-        graph = filters.filter_graph(self.profile, pairing, self.threads)
-        ticker = Ticker(pairing.frames, self.films["input"].video.duration, self.report, before=self.before)
-        arguments = filters.score_arguments(graph, pairing, self.films, self.files.paths, self.runner.limits)
-        lines = self._run(arguments, ticker)
+    def _expected(self) -> Pairing:
+        """How the two are compared, before a frame is decoded."""
+        origin, encoded = self.videos["origin"], self.videos["input"]
+        if self.files.plan is None:
+            return compare(origin, encoded, nearest=self.nearest)
+        pairing = Pairing(0, bits=10 if encoded.bits > 8 else 8)
+        return pairing.with_warning(HDR_WARNING) if encoded.hdr else pairing
+
+    def _sides(self, pairing: Pairing) -> dict[str, Side]:
+        """Both sides as they are compared: the origin by the steps that made the input of it, where this job did."""
+        sides = {side: _side(self.videos[side], path, pairing) for side, path in self.files.paths.items()}
+        if self.files.plan:
+            picture = self.files.plan.picture
+            sides["origin"] = sides["origin"]._replace(filters=picture.filters, size=picture.size)
+        return sides
+
+    def _pair(self, pairing: Pairing, films: dict[str, Film]) -> Pairing:
+        """The pairing of the decoded frames, as numbers, times and thumbnails support it."""
+        same_clock, step = self.files.plan is not None, self.sampling.step
+        origin, encoded = (self._read(filters.THUMBS[side]) for side in ("origin", "input"))
+        paired = pair_frames(pairing, films["origin"], films["input"], nearest=self.nearest, same_clock=same_clock)
+        if same_clock and len(films["origin"].times) == len(films["input"].times):
+            return alignment.check_numbers(paired, origin, encoded, step=step)
+        return alignment.confirm(paired, films, origin, encoded, nearest=self.nearest, step=step)
+
+    def _complete(self, pairing: Pairing, run: _Run) -> Pairing:
+        """The pairing with the frames that were compared. Raises PermanentError if not all of them were scored."""
+        origin, encoded = (len(run.films[side].times) for side in ("origin", "input"))
+        scored, every = len(run.scores.frames), self.profile.subsample or 1
+        if pairing.by_time:
+            if scored < math.ceil(encoded / every):
+                pairing = pairing.with_warning(f"{scored * every} of the input's {encoded} frames have one to compare.")
+            return pairing._replace(frames=min(encoded, scored * every))
+        pairs = min(origin - pairing.skip_origin, encoded - pairing.skip_input)
+        if scored != math.ceil(pairs / every):
+            message = f"{scored} frames were scored, not {math.ceil(pairs / every)} of {pairs} pairs."
+            raise PermanentError("score-incomplete", message)
+        return pairing._replace(frames=pairs)
+
+    def _measure(self, pairing: Pairing, *, again: bool = False) -> tuple[_Run, list[str]]:
+        """The measurement, and ffmpeg's warnings. The progress of a repeated one is unknown."""
+        sides, chosen, encoded = self._sides(pairing), self.sampling, self.videos["input"]
+        graph = filters.filter_graph(self.profile, pairing, sides, chosen, self.profile.threads or cores())
+        frames = None if again else encoded.frames
+        ticker = Ticker(frames, encoded.duration, self.report, before=self.before)
+        lines = self._run(filters.score_arguments(graph, sides, chosen, self.runner.limits), ticker)
         scores = results.parse_logs(
             self._read(filters.VMAF_LOG),
             self._read(filters.PSNR_LOG).decode() if filters.is_on(self.profile.psnr) else None,
@@ -129,14 +185,19 @@ class _Scorer(NamedTuple):
         )
         if not scores.frames:
             raise PermanentError("input-corrupt", "No frame of the two files could be decoded.", lines)
-        origin, encoded = (self._read(filters.THUMBS[side]) for side in ("origin", "input"))
-        return scores, alignment.confirm(pairing, self.films, origin, encoded, nearest=self.nearest), lines
+        films = {}
+        for side, video in self.videos.items():
+            with (self.folder / filters.TIMES[side]).open(encoding="utf-8") as printed:
+                films[side] = Film(video, results.frame_times(printed, video.rate))
+        return _Run(scores, films), lines
 
-    def _write(self, scores: Scores, pairing: Pairing) -> Scored:
+    def _write(self, run: _Run, pairing: Pairing) -> Scored:
         """Write both reports."""
-        quality = results.summarize(scores, self.profile, pairing.warnings)
-        graph = filters.filter_graph(self.profile, pairing, self.threads)
+        scores, sides = run.scores, self._sides(pairing)
+        quality = results.summarize(scores, self.profile, pairing.warnings, pairing.frames)
+        graph = filters.filter_graph(self.profile, pairing, sides, self.sampling, self.profile.threads or cores())
         scored = Scored(quality, self.folder / "report.json", self.folder / "report.html")
+        size = filters.raster(self.profile, sides["origin"].size)
         measurement = {
             "input": self.files.input_uri,
             "origin": self.files.origin_uri,
@@ -148,28 +209,28 @@ class _Scorer(NamedTuple):
             input=self.files.input_uri,
             origin=self.files.origin_uri,
             figures=_figures(quality),
-            points=_points(scores, self.films["input"].times),
-            moments=self._moments(pairing, scores),
-            measured=_measured(quality, self.profile, scores.version, graph),
+            points=_points(scores, run.films["input"].times, pairing),
+            moments=self._moments(pairing, run),
+            measured=_measured(quality, self.profile, size, scores.version, graph),
             warnings=quality.warnings,
             passed=quality.passed,
         )
         scored.html.write_text(html, encoding="utf-8")
         return scored
 
-    def _moments(self, pairing: Pairing, scores: Scores) -> list[Moment]:
+    def _moments(self, pairing: Pairing, run: _Run) -> list[Moment]:
         """The worst frames with their pictures, the worst first."""
-        metrics = dict(scores.frames)
-        times = self.films["input"].times
+        metrics = dict(run.scores.frames)
+        times = run.films["input"].times
         last = len(times) - pairing.skip_input
-        chosen = [number for number in results.worst_frames(scores, self.films["input"].video.rate) if number < last]
+        rate = len(times) / (times[-1] - times[0]) if times[-1] > times[0] else 1.0
+        chosen = [number for number in results.worst_frames(run.scores, rate) if number < last]
         of_input = [number + pairing.skip_input for number in chosen]
-        of_origin = [_partner(number, self.films, pairing) for number in chosen]
+        of_origin = [_partner(number, run.films, pairing) for number in chosen]
         frames = {"input": of_input, "origin": of_origin}
-        arguments = filters.still_arguments(
-            self.profile, pairing, self.films, self.files.paths, frames, self.runner.limits
+        self._run(
+            filters.still_arguments(self.profile, self._sides(pairing), frames, self.runner.limits), lambda *_: None
         )
-        self._run(arguments, lambda *_: None)
         moments = []
         for number, frame, partner in zip(chosen, of_input, of_origin, strict=True):
             stills = _still(self.folder, "origin", of_origin, partner), _still(self.folder, "input", of_input, frame)
@@ -181,7 +242,7 @@ class _Scorer(NamedTuple):
     def _run(self, arguments: Sequence[str], on_line: Callable[[str, float], None]) -> list[str]:
         """Run ffmpeg in the job's folder and return its last log lines. Raises JobError if it fails."""
         log = self.folder / "score.log"
-        longest = max(film.video.duration or math.inf for film in self.films.values())
+        longest = max(video.duration or math.inf for video in self.videos.values())
         status = self.runner.run(
             [self.settings.ffmpeg, *arguments],
             self.folder,
@@ -190,7 +251,7 @@ class _Scorer(NamedTuple):
             file_bytes=_MAX_FILE_BYTES,
             on_line=on_line,
         )
-        lines = last_lines(log, self.folder)
+        lines = grave(last_lines(log, self.folder))
         if error := limit_error(self.runner.limits, "input", lines):
             raise error
         if status:
@@ -199,6 +260,13 @@ class _Scorer(NamedTuple):
 
     def _read(self, name: str) -> bytes:
         return (self.folder / name).read_bytes()
+
+
+def _side(video: Video, path: Path, pairing: Pairing) -> Side:
+    """One side as players show it, or as coded."""
+    turned = () if pairing.as_coded else geometry.orient(video).filters
+    size = video._replace(rotation=0).upright if pairing.as_coded else video.upright
+    return Side(video, str(path), (*geometry.normalise(video).filters, *turned), size)
 
 
 def _partner(number: int, films: dict[str, Film], pairing: Pairing) -> int:
@@ -216,9 +284,10 @@ def _still(folder: Path, side: str, frames: Sequence[int], frame: int) -> Path:
     return folder / f"{side}-{sorted(set(frames)).index(frame) + 1}.jpg"
 
 
-def _points(scores: Scores, times: Sequence[float]) -> list[tuple[float, float]]:
+def _points(scores: Scores, times: Sequence[float], pairing: Pairing) -> list[tuple[float, float]]:
     """Seconds from the start and VMAF of each scored frame."""
-    return [(times[number] - times[0], metrics["vmaf"]) for number, metrics in scores.frames if number < len(times)]
+    numbered = [(number + pairing.skip_input, metrics["vmaf"]) for number, metrics in scores.frames]
+    return [(times[number] - times[0], value) for number, value in numbered if number < len(times)]
 
 
 def _figures(quality: Quality) -> dict[str, float | None]:
@@ -233,12 +302,14 @@ def _figures(quality: Quality) -> dict[str, float | None]:
     return figures | {name: value.mean for name, value in others.items() if value}
 
 
-def _measured(quality: Quality, profile: Vmaf, version: str, graph: str) -> dict[str, str]:
+def _measured(quality: Quality, profile: Vmaf, size: tuple[int, int], version: str, graph: str) -> dict[str, str]:
     """The measurement as the HTML report describes it, by labels."""
+    vmaf = quality.vmaf
+    sample = f", one in {vmaf.subsample}" if vmaf.subsample > 1 else ""
     return {
-        "Model": quality.vmaf.model,
-        "Frames scored": str(quality.vmaf.frames),
-        "Scale": f"both at {profile.scale}",
+        "Model": vmaf.model,
+        "Frames scored": f"{vmaf.frames} of {vmaf.pairedFrames}{sample}",
+        "Scale": "both at {}x{}".format(*size),
         "Required minimum": f"VMAF mean {profile.min:g}" if profile.min is not UNSET else "none",
         "libvmaf": version,
         "Filter graph": graph,

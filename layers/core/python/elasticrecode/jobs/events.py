@@ -91,8 +91,11 @@ class Output(Struct, omit_defaults=True):
     dynamicRange: str | None = None
 
 
-class VmafScore(Struct):
-    """VMAF over the frames that were scored, 0 to 100; `p5` is the 5th percentile."""
+class VmafScore(Struct, omit_defaults=True):
+    """VMAF over the frames that were scored, 0 to 100; `p5` is the 5th percentile.
+
+    `frames` counts the scored frames: one in `subsample` of the `pairedFrames`.
+    """
 
     mean: float
     harmonicMean: float
@@ -100,6 +103,8 @@ class VmafScore(Struct):
     p5: float
     model: str
     frames: int
+    pairedFrames: int | None = None
+    subsample: int = 1
 
 
 class MeanScore(Struct):

@@ -180,6 +180,8 @@ def _minimum_faults(body: Body) -> Iterator[Fault]:
         yield Fault(
             "/profile/vmaf/ms-ssim", f"needs a scale of at least {profiles.MS_SSIM_SIDE}x{profiles.MS_SSIM_SIDE}"
         )
+    if vmaf is not None and profiles.finds_banding(vmaf.get("model")) and not profiles.fits_banding(vmaf.get("scale")):
+        yield Fault("/profile/vmaf/model", f"needs a scale with a side of at least {profiles.BANDING_SIDE}")
 
 
 def profile_faults(body: Body) -> Iterator[Fault]:

@@ -35,6 +35,26 @@ SCHEMA: dict[str, dict[str, tuple[object, ...]]] = {
 
 MS_SSIM_SIDE = 176
 """The shortest side, in pixels, that MS-SSIM can measure: it halves the picture four times and needs 11 pixels."""
+BANDING_SIDE = 216
+"""The longest side, in pixels, that pictures need for a VMAF v1 model, which looks for banding."""
+FirstModel = Literal["v0.6.1", "v0.6.1neg", "4k"]
+"""The VMAF models of the first generation."""
+VmafModel = Literal[
+    FirstModel, "v1", "v1-phone", "v1-4k", "v1-4k-3h", "vmaf_v0.6.1", "vmaf_v0.6.1neg", "vmaf_4k_v0.6.1",
+    "vmaf_4k_v0.6.1neg", "vmaf_v1.0.16_3d0h", "vmaf_v1.0.16_5d0h", "vmaf_v1.0.16_1d5h_2160", "vmaf_v1.0.16_3d0h_2160",
+    "vmaf_v1.0.16_hfr_3d0h", "vmaf_v1.0.16_hfr_5d0h", "vmaf_v1.0.16_hfr_1d5h_2160", "vmaf_v1.0.16_hfr_3d0h_2160",
+]  # fmt: skip
+"""A VMAF model: a word of `VMAF_MODELS`, or libvmaf's own name."""
+VMAF_MODELS = {
+    "v0.6.1": "vmaf_v0.6.1",
+    "v0.6.1neg": "vmaf_v0.6.1neg",
+    "4k": "vmaf_4k_v0.6.1",
+    "v1": "vmaf_v1.0.16_3d0h",
+    "v1-phone": "vmaf_v1.0.16_5d0h",
+    "v1-4k": "vmaf_v1.0.16_1d5h_2160",
+    "v1-4k-3h": "vmaf_v1.0.16_3d0h_2160",
+}
+"""Word of a request → libvmaf's name of the model."""
 _UNITS = {"K": 1_000, "M": 1_000_000}
 _RATE = re.compile(r"(\d{1,8}(?:\.\d{1,3})?)([KM])", re.ASCII)
 _SIZE = re.compile(r"(\d{2,5})[:x](\d{2,5})", re.ASCII)
@@ -103,6 +123,12 @@ def fits_ms_ssim(scale: object) -> bool:
     """Whether both sides of a scale are at least MS_SSIM_SIDE; True for a value that is no scale at all."""
     match = _SIZE.fullmatch(scale) if isinstance(scale, str) else None
     return match is None or min(int(side) for side in match.groups()) >= MS_SSIM_SIDE
+
+
+def fits_banding(scale: object) -> bool:
+    """Whether the longer side of a scale is at least BANDING_SIDE; True for a value that is no scale at all."""
+    match = _SIZE.fullmatch(scale) if isinstance(scale, str) else None
+    return match is None or max(int(side) for side in match.groups()) >= BANDING_SIDE
 
 
 FORMATS = {
@@ -222,7 +248,7 @@ class Vmaf(Struct, forbid_unknown_fields=True):
     ssim: Switch | UnsetType = UNSET
     psnr: Switch | UnsetType = UNSET
     ms_ssim: Switch | UnsetType = field(name="ms-ssim", default=UNSET)
-    model: Literal["v0.6.1", "v0.6.1neg", "4k", "auto"] | UnsetType = UNSET
+    model: VmafModel | Literal["auto"] | UnsetType = UNSET
     subsample: Annotated[int, Meta(ge=1, le=100)] | UnsetType = UNSET
     threads: Annotated[int, Meta(ge=1, le=64)] | UnsetType = UNSET
     align: Literal["exact", "nearest"] | UnsetType = UNSET
@@ -314,8 +340,18 @@ def _resolve_vmaf(score: Vmaf) -> Vmaf:
     return structs.replace(scaled, model=vmaf_model(scaled)) if score.model == "auto" else scaled
 
 
-def vmaf_model(score: Vmaf) -> Literal["v0.6.1", "v0.6.1neg", "4k"]:
+def vmaf_model(score: Vmaf) -> VmafModel:
     """The VMAF model of a resolved score: the requested one, else by scale, as each fits one viewing distance."""
     if score.model is UNSET or score.model == "auto":
         return "4k" if score.size[1] >= _UHD_LINES else "v0.6.1"
     return score.model
+
+
+def libvmaf_model(score: Vmaf) -> str:
+    """The model of a resolved score by its name in libvmaf."""
+    return VMAF_MODELS.get(vmaf_model(score), vmaf_model(score))
+
+
+def finds_banding(model: object) -> bool:
+    """Whether a VMAF model is one of version 1."""
+    return isinstance(model, str) and VMAF_MODELS.get(model, model).startswith("vmaf_v1")
