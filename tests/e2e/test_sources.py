@@ -20,7 +20,7 @@ CHOSEN = list(CASES) if SIZE != "sample" else list(CASES)[::EVERY]
 
 
 @pytest.mark.parametrize("name", CHOSEN)
-def test_an_odd_source_comes_out_right_on_the_deployed_stack(deployed: Deployed, tmp_path: Path, name: str) -> None:
+def test_an_odd_source_comes_out_right_on_the_stack(deployed: Deployed, tmp_path: Path, name: str) -> None:
     case, place = CASES[name], f"sources/{list(CASES).index(name)}"
     (tmp_path / "source").mkdir()
     source = case.make(tmp_path / "source")
