@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from elasticrecode.jobs.events import Notice
 from elasticrecode.media.profiles import Ffmpeg, Profile
-from worker.media import colour, encoders, geometry, metadata, scanning, timing
+from worker.media import audio, colour, encoders, geometry, metadata, scanning, timing
 from worker.media.audio import AudioPlan, plan_audio
 from worker.media.colour import Signal
 from worker.media.demuxers import input_options
@@ -64,7 +64,8 @@ def make_plan(source: Source, profile: Profile, encode: Ffmpeg, muxer: str) -> P
 
     `encode` is the profile's `ffmpeg`; `muxer` is ffmpeg's name of the output container.
     """
-    return Plan(source, profile, muxer, _picture(source.video, encode), plan_audio(source, profile, muxer))
+    sound = plan_audio(source.audio, source.video.demuxer, profile, muxer)
+    return Plan(source, profile, muxer, _picture(source.video, encode), sound)
 
 
 def _picture(video: Video, encode: Ffmpeg) -> Picture:
@@ -87,29 +88,21 @@ def arguments(plan: Plan, source: str, target: str, limits: JobLimits = JobLimit
     encode, video = plan.picture.encode, plan.source.video
     gpu = encode.platform == "gpu"
     decoder = ["-c:v", encode.originCodec] if gpu and encode.originCodec else []
-    graph = [f"[0:{video.stream}]{','.join(plan.picture.filters)}[picture]"]
-    maps, options = ["-map", "[picture]"], []
-    for number, track in enumerate(plan.audio.tracks):
-        if track.filters:
-            graph.append(f"[0:{track.stream}]{','.join(track.filters)}[audio{number}]")
-        maps += ["-map", f"[audio{number}]" if track.filters else f"0:{track.stream}"]
-        options += [f"-c:a:{number}", track.codec]
-        for name, value in zip(track.options[::2], track.options[1::2], strict=True):
-            options += [f"-{name}:a:{number}", value]
-        options += [f"-metadata:s:a:{number}", f"language={track.language}"] if track.language else []
+    graph = f"[0:{video.stream}]{','.join(plan.picture.filters)}[picture]"
+    sound = [argument for chain in audio.graphs(plan.audio) for argument in ("-filter_complex", chain)]
     return [
         *("-hide_banner", "-nostdin", "-y", "-loglevel", "level+verbose", "-nostats", "-progress", "pipe:1"),
         *(("-hwaccel", "cuda") if gpu else ()),
         *decoder,
         *input_options(limits),
-        *("-noautorotate", "-reinit_filter", "0"),
+        *("-noautorotate", "-reinit_filter:v", "0"),
         *("-f", video.demuxer, "-i", f"file:{source}"),
         *metadata.tag_input(plan.source, encode, plan.muxer),
-        *("-filter_complex", ";".join(graph), *maps),
+        *("-filter_complex", graph, *sound, "-map", "[picture]"),
         *("-sn", "-dn", *metadata.tag_options(plan.source, encode, plan.muxer, 1)),
         *encoders.encoder_options(encode, plan.picture.signal, plan.picture.rate, plan.muxer),
         *("-fps_mode:v", "passthrough", "-enc_time_base:v", timing.TIME_BASE),
-        *options,
+        *audio.output_options(plan.audio),
         *(("-movflags", "+faststart", "-write_tmcd", "0") if plan.muxer in ("mp4", "mov") else ()),
         *("-f", plan.muxer, f"file:{target}"),
     ]

@@ -3,16 +3,21 @@
 Values of the wrong type or outside a sane range count as unknown, because they come from the file.
 """
 
-from typing import Any, NamedTuple
+import re
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Self
 
 from worker.media.numbers import number_of
 from worker.media.video import Video, parse_report
+
+_CLOCK = re.compile(r"(\d{1,6}):(\d\d):(\d\d(?:\.\d{1,9})?)", re.ASCII)
 
 
 class AudioTrack(NamedTuple):
     """An audio track. `stream` is its index in the file; `channels`, `rate` in hertz and `bitrate` are 0 if unknown.
 
-    `layout` is ffmpeg's name, such as `5.1(side)`. Times are in seconds, None where unknown.
+    `layout` is ffmpeg's name, such as `5.1(side)`. Times are in seconds, None where unknown. `is_decodable` says that
+    there is a decoder. `is_empty` says that the file announces the track, but the part that was read had none of it.
     """
 
     stream: int
@@ -27,6 +32,13 @@ class AudioTrack(NamedTuple):
     start: float | None = None
     duration: float | None = None
     profile: str = ""
+    is_decodable: bool = True
+    is_empty: bool = False
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the track can be encoded."""
+        return self.is_decodable and not self.is_empty
 
 
 class SubtitleTrack(NamedTuple):
@@ -67,6 +79,13 @@ class Source(NamedTuple):
     chapters: tuple[Chapter, ...] = ()
     title: str = ""
 
+    def without_sound(self, streams: Iterable[int]) -> Self:
+        """The source with these audio tracks marked as empty."""
+        silent = set(streams)
+        return self._replace(
+            audio=tuple(track._replace(is_empty=track.is_empty or track.stream in silent) for track in self.audio)
+        )
+
 
 def parse_source(report: object, side: str = "input") -> Source:
     """The source that ffprobe's decoded JSON report describes. Raises PermanentError as `parse_report`."""
@@ -94,8 +113,10 @@ def parse_source(report: object, side: str = "input") -> Source:
                     title=title,
                     is_default=default,
                     start=number_of(stream.get("start_time")),
-                    duration=number_of(stream.get("duration")),
+                    duration=number_of(stream.get("duration")) or _clock(_text(tags, "DURATION")),
                     profile=_text(stream, "profile"),
+                    is_decodable=codec not in _NO_CODEC and _text(stream, "sample_fmt") not in _NO_CODEC,
+                    is_empty=_is_empty(stream, tags),
                 )
             )
         elif kind == "subtitle":
@@ -123,6 +144,24 @@ def _chapters(chapters: object, origin: float) -> tuple[Chapter, ...]:
 
 def _dict(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+_NO_CODEC = ("", "unknown", "none")
+
+
+def _is_empty(stream: Any, tags: Any) -> bool:
+    """Whether ffprobe saw nothing of an audio track: no frame was decoded, or Matroska says that it has none."""
+    if _count(stream.get("nb_frames")) or _text(stream, "codec_name") in _NO_CODEC:
+        return False
+    undecoded = stream.get("codec_name") == "aac" and _text(stream, "profile") in _NO_CODEC
+    shape = _count(stream.get("channels")) and _count(stream.get("sample_rate"))
+    return undecoded or not shape or _clock(_text(tags, "DURATION")) == 0
+
+
+def _clock(text: str) -> float | None:
+    """The seconds of a time such as 00:00:05.312; None for any other text."""
+    match = _CLOCK.fullmatch(text)
+    return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3]) if match else None
 
 
 def _text(fields: Any, name: str) -> str:

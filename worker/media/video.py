@@ -11,13 +11,14 @@ HDR_CURVES = ("smpte2084", "arib-std-b67")
 _INTERLACED = ("tt", "bb", "tb", "bt")
 _FORMAT = "format_name,duration,bit_rate,start_time"
 _STREAM = (
-    "index,codec_type,codec_name,codec_tag_string,width,height,duration,nb_frames,nb_read_packets,avg_frame_rate,bit_rate,pix_fmt,"
-    "bits_per_raw_sample,color_range,color_transfer,color_space,color_primaries,chroma_location,field_order,"
-    "sample_aspect_ratio,r_frame_rate,time_base,start_time,profile,channels,channel_layout,sample_rate"
+    "index,codec_type,codec_name,codec_tag_string,width,height,duration,nb_frames,nb_read_packets,avg_frame_rate,bit_rate,"
+    "pix_fmt,bits_per_raw_sample,color_range,color_transfer,color_space,color_primaries,chroma_location,field_order,"
+    "sample_aspect_ratio,r_frame_rate,time_base,start_time,profile,channels,channel_layout,sample_rate,sample_fmt"
 )
 ENTRIES = (
     f"format={_FORMAT}:stream={_STREAM}:stream_disposition=attached_pic,default,forced,hearing_impaired"
-    ":stream_tags=language,title,alpha_mode:stream_side_data:chapter=start_time,end_time:chapter_tags=title:format_tags=title"
+    ":stream_tags=language,title,alpha_mode,DURATION:stream_side_data:chapter=start_time,end_time"
+    ":chapter_tags=title:format_tags=title"
 )
 """Value of ffprobe's `-show_entries`: only the fields read here, so that no other metadata enters the report."""
 _ASPECTS = (0.01, 100.0)
