@@ -25,7 +25,7 @@ from botocore.session import get_session
 
 from elasticrecode.access.prefixes import READ_ACTIONS, TAG, WRITE_ACTIONS, is_tag
 from elasticrecode.jobs.job import Job, products, sources
-from elasticrecode.jobs.uris import split
+from elasticrecode.jobs.uris import Outputs, split
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +51,16 @@ def _policy(job: Job, partition: str, key_length: int) -> str:
     """The policy with keys cut to `key_length` characters."""
     statements = [
         _allow(READ_ACTIONS, [_objects(uri, partition, key_length) for uri in sources(job)]),
-        _allow(WRITE_ACTIONS, [_objects(uri, partition, key_length) for uri in products(job)]),
+        _allow(
+            WRITE_ACTIONS,
+            [
+                *(_objects(uri, partition, key_length) for uri in products(job)),
+                *(
+                    _objects(job.output + start, partition, key_length, below=True)
+                    for start in Outputs.of(job.profile).families(job.input)
+                ),
+            ],
+        ),
         # Has no effect unless the role may use a KMS key; then S3 may use the key that encrypts these objects' bucket.
         _allow(("kms:Decrypt", "kms:GenerateDataKey"), ["*"])
         | {"Condition": {"StringLike": {"kms:ViaService": "s3.*"}}},
@@ -63,11 +72,14 @@ def _allow(actions: Iterable[str], resources: Iterable[str]) -> dict[str, Any]:
     return {"Effect": "Allow", "Action": list(actions), "Resource": list(dict.fromkeys(resources))}
 
 
-def _objects(uri: str, partition: str, key_length: int) -> str:
-    """The ARN of an object, or of all objects with its cut key as a prefix. Escapes the wildcards of IAM."""
+def _objects(uri: str, partition: str, key_length: int, *, below: bool = False) -> str:
+    """The ARN of an object, or of all objects with its cut key as a prefix. Escapes the wildcards of IAM.
+
+    With `below`, that of all objects whose keys begin with its key.
+    """
     bucket, key = split(uri)
     cut = key[:key_length]
-    return f"arn:{partition}:s3:::{bucket}/{cut.translate(_LITERAL)}{'' if cut == key else '*'}"
+    return f"arn:{partition}:s3:::{bucket}/{cut.translate(_LITERAL)}{'' if cut == key and not below else '*'}"
 
 
 class RoleNotAssumed(CredentialRetrievalError):

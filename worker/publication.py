@@ -51,23 +51,28 @@ class Publication:
         self._etags: dict[str, str] = {}
 
     def prepare(self) -> None:
-        """Own the output keys. Raises PermanentError `output-taken` or `output-exists`, before any work is done."""
+        """Own the output keys that the profile tells. Raises PermanentError `output-taken` or `output-exists`."""
+        self._own(products(self._job))
+
+    def _own(self, uris: Sequence[str]) -> None:
         if self._keys:
             try:
-                self._keys.reserve()
+                self._keys.reserve(uris)
             except OutputTaken as taken:
                 raise _taken(taken) from None
-        for uri in products(self._job):
+        for uri in uris:
             self._etags[uri] = self._uploads.replaceable(uri, self._uploads.present(uri))
 
     def publish(self, files: Sequence[tuple[Path, Output]], conclude: Callable[[list[Output]], Ending]) -> Ending:
         """Publish local files as outputs. `conclude` returns the job's ending, given the outputs with their checksums.
 
+        Owns first the keys that `prepare` could not know: the source decides how many sprites and subtitles there are.
         Raises JobError or Interrupted; before the commit, then nothing is published.
         """
         uploads: list[Upload] = []
         try:
             with self._watching():
+                self._own([output.uri for _, output in files if output.uri not in self._etags])
                 outputs = [self._upload(file, output, uploads) for file, output in files]
                 commit = Commit(uploads, conclude(outputs))
                 self._commit(commit)

@@ -22,7 +22,7 @@ from elasticrecode.errors import Unavailable
 from elasticrecode.jobs import streams
 from elasticrecode.jobs.commits import Ending
 from elasticrecode.jobs.events import Action, Output, Progress, Result
-from elasticrecode.jobs.job import Job
+from elasticrecode.jobs.job import Job, products
 from elasticrecode.jobs.lifecycle import COMMIT, ENDED, MOVES
 from tests.conftest import contract
 from tests.fakes.clock import Clock
@@ -226,7 +226,7 @@ class World:
         """What the encoder does: it takes a while, goes wrong or right, and commits to an output of no bytes."""
         self.busy += 1
         assert publication._keys
-        publication._keys.reserve()
+        publication._keys.reserve(products(publication._job))
         report(Progress(percent=50.0))
         chance = self.rng.random()
         if chance < 0.02:

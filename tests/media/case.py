@@ -19,6 +19,7 @@ from elasticrecode.media.profiles import Profile, resolve
 from local.place import TOOLS
 from worker.errors import JobError
 from worker.media.encode import transcode
+from worker.media.images import Stills
 from worker.sandbox.runner import Runner
 from worker.settings import Settings
 
@@ -37,6 +38,7 @@ class Made(NamedTuple):
     notices: list[Notice]
     progress: list[Progress]
     failure: str
+    stills: Stills | None = None
 
 
 Measure = Callable[[Made], object]
@@ -103,4 +105,4 @@ def make(folder: Path, source: Path, profile: Mapping[str, Any]) -> Made:
         )  # fmt: skip
     except JobError as error:
         return Made(local, target, None, [], progress, error.failure.code)
-    return Made(local, target, encoded.output, encoded.notices, progress, "")
+    return Made(local, target, encoded.output, encoded.notices, progress, "", encoded.stills)

@@ -1,7 +1,12 @@
 """Measures of tags, chapters, subtitles and pictures, from the files."""
 
-from tests.media.case import Made
-from tests.media.measures import report
+import re
+import subprocess
+from pathlib import Path
+
+from tests.media.case import FFMPEG, Made
+from tests.media.measures import report, streams
+from worker.media.images import webvtt
 
 _CONTAINERS_OWN = {"major_brand", "minor_version", "compatible_brands", "encoder", "ENCODER", "DURATION"}
 _TRACKS_OWN = {"handler_name", "vendor_id", "language"}
@@ -31,3 +36,51 @@ def chapters(made: Made) -> object:
         f"{float(one['start_time']):g}-{float(one['end_time']):g} {one.get('tags', {}).get('title', '')}".strip()
         for one in report(made.target)["chapters"]
     ]
+
+
+def _pixels(path: Path, filters: str) -> list[bytes]:
+    """The mean RGB of parts of a picture, as `filters` leaves them: one pixel a part."""
+    command = [FFMPEG, "-v", "error", "-i", str(path), "-vf", filters, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    raw = subprocess.run(command, check=True, capture_output=True).stdout
+    return [raw[n : n + 3] for n in range(0, len(raw), 3)]
+
+
+def _poster(made: Made) -> Path:
+    assert made.stills
+    assert made.stills.poster
+    return made.stills.poster
+
+
+def poster_size(made: Made) -> object:
+    """Width and height of the poster."""
+    picture = streams(_poster(made), "video")[0]
+    return f"{picture['width']}x{picture['height']}"
+
+
+def poster_is_black(made: Made) -> object:
+    """Whether the poster's mean is darker than a tenth."""
+    return max(_pixels(_poster(made), "scale=1:1:flags=area")[0]) < 26
+
+
+def poster_colours(made: Made) -> object:
+    """RGB in the middle of the poster's four quarters, as browsers read JPEG."""
+    crops = [f"crop=8:8:iw*{x}/4:ih*{y}/4,scale=1:1:flags=area" for y in (1, 3) for x in (1, 3)]
+    return [list(_pixels(_poster(made), crop)[0]) for crop in crops]
+
+
+def sheets(made: Made) -> object:
+    """Width and height of the sprites."""
+    assert made.stills
+    sizes = [streams(path, "video")[0] for path in made.stills.sprites]
+    return ", ".join(f"{size['width']}x{size['height']}" for size in sizes)
+
+
+def thumbnail_times(made: Made) -> object:
+    """The second that each picture of the sprites shows, by its luma: that of second n is 16 + 20n."""
+    assert made.stills
+    cues = re.findall(r"sprite-(\d+)\.jpg#xywh=(\d+),(\d+),(\d+),(\d+)", webvtt(made.stills, "s3://b/x.mp4"))
+    greys = [
+        _pixels(made.stills.sprites[int(sheet)], f"crop={w}:{h}:{x}:{y},scale=1:1:flags=area")[0][0]
+        for sheet, x, y, w, h in cues
+    ]
+    return [round(grey * 219 / 255 / 20) for grey in greys]

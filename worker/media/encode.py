@@ -9,8 +9,9 @@ from elasticrecode.jobs.events import Notice, Output, Progress
 from elasticrecode.media.codecs import encoder_of
 from elasticrecode.media.profiles import Ffmpeg, Profile
 from worker.errors import PermanentError
-from worker.media import colour, metadata, tally
+from worker.media import colour, images, metadata, tally
 from worker.media.ffmpeg_errors import encoder_error, grave, limit_error
+from worker.media.images import Stills
 from worker.media.plan import Plan, arguments, make_plan
 from worker.media.probe import probe_source, probe_video
 from worker.media.progress import Ticker
@@ -23,11 +24,12 @@ _NOTHING_ENCODED = re.compile(r"nothing was encoded|received no packets")
 
 
 class Encoded(NamedTuple):
-    """A finished transcode: its output, and the plan by which it was made."""
+    """A finished transcode: its output, the plan by which it was made, and the pictures beside it."""
 
     output: Output
     plan: Plan
     notices: list[Notice]
+    stills: Stills
 
 
 def transcode(
@@ -69,7 +71,9 @@ def transcode(
     if status:
         raise encoder_error(lines, status)
     output, notices = _verified(settings, runner, target, plan, tally.decoded(every_line), lines)
-    return Encoded(_described(output, uri, target, plan), plan, [*plan.notices, *notices])
+    length, size = output.duration or 0.0, plan.picture.size
+    stills = images.finish(plan.images, size, length, target.parent, settings.ffmpeg, runner)
+    return Encoded(_described(output, uri, target, plan), plan, [*plan.notices, *notices], stills)
 
 
 def _described(output: Video, uri: str, target: Path, plan: Plan) -> Output:

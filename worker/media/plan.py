@@ -1,6 +1,7 @@
 """The plan of a transcode: what ffmpeg does to a source, decided before it starts. Pure.
 
     interpret → normalise → deinterlace → trim → pace → orient → fit → convert
+                                                                     ↘ poster, sprites
 
 `Picture.filters` turn decoded pictures of the source into those that the encoder gets. A score applies the same filters
 to its reference, so whatever the encode did to geometry, time and colour is done to both.
@@ -9,13 +10,16 @@ to its reference, so whatever the encode did to geometry, time and colour is don
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec import structs
+
 from elasticrecode.jobs.events import Notice
 from elasticrecode.media.profiles import Ffmpeg, Profile
-from worker.media import audio, colour, encoders, geometry, metadata, scanning, timing
+from worker.media import audio, colour, encoders, geometry, images, metadata, scanning, timing
 from worker.media.audio import AudioPlan, plan_audio
 from worker.media.colour import Signal
 from worker.media.demuxers import input_options
 from worker.media.geometry import Raster
+from worker.media.images import ImagePlan, plan_images
 from worker.media.source import Source
 from worker.media.steps import Step
 from worker.media.video import Video
@@ -23,22 +27,34 @@ from worker.sandbox.limits import JobLimits
 
 
 class Picture(NamedTuple):
-    """How the pictures are made. `rate` is the output's mean of frames per second, 0 where unknown."""
+    """How the pictures are made. `rate` is the output's mean of frames per second, 0 where unknown.
+
+    `steps` bring pictures to the output's size and clock, `conversion` to its signal. Posters and sprites branch off
+    between the two, and get their own conversion, `still`.
+    """
 
     encode: Ffmpeg
     size: Raster
     signal: Signal
     rate: float
     steps: tuple[Step, ...]
+    conversion: tuple[Step, ...]
+    still: Step
+    still_signal: Signal
 
     @property
     def filters(self) -> tuple[str, ...]:
         """The filters from a decoded picture to one for the encoder."""
-        return tuple(name for step in self.steps for name in step.filters)
+        return _filters((*self.steps, *self.conversion))
+
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        """What the steps change or guess."""
+        return tuple(notice for step in (*self.steps, *self.conversion) for notice in step.notices)
 
     def write_files(self, folder: Path) -> None:
         """Write the files that the filters read into the folder in which ffmpeg runs."""
-        for step in self.steps:
+        for step in (*self.steps, *self.conversion, self.still):
             for name, text in step.files.items():
                 (folder / name).write_text(text, encoding="ascii")
 
@@ -51,12 +67,13 @@ class Plan(NamedTuple):
     muxer: str
     picture: Picture
     audio: AudioPlan
+    images: ImagePlan
 
     @property
     def notices(self) -> list[Notice]:
         """What the output leaves out, changes or guesses."""
         left_out = metadata.left_out(self.source, self.muxer)
-        return [*(notice for step in self.picture.steps for notice in step.notices), *self.audio.notices, *left_out]
+        return [*self.picture.notices, *self.audio.notices, *self.images.notices, *left_out]
 
 
 def make_plan(source: Source, profile: Profile, encode: Ffmpeg, muxer: str) -> Plan:
@@ -65,10 +82,12 @@ def make_plan(source: Source, profile: Profile, encode: Ffmpeg, muxer: str) -> P
     `encode` is the profile's `ffmpeg`; `muxer` is ffmpeg's name of the output container.
     """
     sound = plan_audio(source.audio, source.video.demuxer, profile, muxer)
-    return Plan(source, profile, muxer, _picture(source.video, encode), sound)
+    picture = _picture(source.video, encode, with_images=bool(profile.images))
+    pictures = plan_images(profile.images or None, picture.size, timing.length(source.video, encode))
+    return Plan(source, profile, muxer, picture, sound, pictures)
 
 
-def _picture(video: Video, encode: Ffmpeg) -> Picture:
+def _picture(video: Video, encode: Ffmpeg, *, with_images: bool) -> Picture:
     size, signal = geometry.raster(video, encode), colour.signal(video, encode)
     steps = (
         colour.interpret(video),
@@ -78,9 +97,29 @@ def _picture(video: Video, encode: Ffmpeg) -> Picture:
         timing.pace(video, encode),
         geometry.orient(video),
         geometry.fit(video, encode, size),
-        colour.convert(video, signal, encode),
     )
-    return Picture(encode, size, signal, timing.mean_rate(video, encode), steps)
+    conversion = (colour.convert(video, signal, encode),)
+    sdr = structs.replace(encode, dynamicRange="sdr", bitDepth=8)
+    still_signal = colour.signal(video, sdr)
+    still = colour.convert(video, still_signal, sdr) if with_images else Step()
+    return Picture(encode, size, signal, timing.mean_rate(video, encode), steps, conversion, still, still_signal)
+
+
+def _filters(steps: tuple[Step, ...]) -> tuple[str, ...]:
+    return tuple(name for step in steps for name in step.filters)
+
+
+def _picture_graph(plan: Plan) -> list[str]:
+    """The filter graph from the source's pictures to [picture], and to those of posters and sprites."""
+    picture, count = plan.picture, plan.images.branches
+    source = f"[0:{plan.source.video.stream}]"
+    if not count:
+        return [f"{source}{','.join(picture.filters)}[picture]"]
+    pads = [f"[still{number}]" for number in range(count)]
+    shared = ",".join((*_filters(picture.steps), f"split={count + 1}"))
+    film = ",".join(_filters(picture.conversion)) or "null"
+    stills = images.graph(plan.images, pads, picture.still.filters, picture.still_signal)
+    return [f"{source}{shared}[film]{''.join(pads)}", f"[film]{film}[picture]", *stills]
 
 
 def arguments(plan: Plan, source: str, target: str, limits: JobLimits = JobLimits()) -> list[str]:  # noqa: B008
@@ -88,7 +127,7 @@ def arguments(plan: Plan, source: str, target: str, limits: JobLimits = JobLimit
     encode, video = plan.picture.encode, plan.source.video
     gpu = encode.platform == "gpu"
     decoder = ["-c:v", encode.originCodec] if gpu and encode.originCodec else []
-    graph = f"[0:{video.stream}]{','.join(plan.picture.filters)}[picture]"
+    graph = ";".join(_picture_graph(plan))
     sound = [argument for chain in audio.graphs(plan.audio) for argument in ("-filter_complex", chain)]
     return [
         *("-hide_banner", "-nostdin", "-y", "-loglevel", "level+verbose", "-nostats", "-progress", "pipe:1"),
@@ -105,4 +144,5 @@ def arguments(plan: Plan, source: str, target: str, limits: JobLimits = JobLimit
         *audio.output_options(plan.audio),
         *(("-movflags", "+faststart", "-write_tmcd", "0") if plan.muxer in ("mp4", "mov") else ()),
         *("-f", plan.muxer, f"file:{target}"),
+        *images.outputs(plan.images),
     ]

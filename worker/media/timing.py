@@ -21,3 +21,11 @@ def pace(video: Video, encode: Ffmpeg) -> Step:
 def mean_rate(video: Video, encode: Ffmpeg) -> float:
     """Mean frames per second of the output, which the encoder spreads its bits by; 0 where unknown."""
     return video.rate
+
+
+def length(video: Video, encode: Ffmpeg) -> float | None:
+    """Seconds of the output; None where unknown."""
+    if video.duration is None and not encode.end:
+        return None
+    end = min(encode.end or float("inf"), video.duration or float("inf"))
+    return max(0.0, end - (encode.start or 0.0)) or None

@@ -15,7 +15,7 @@ in the transaction, and that of the other `replaces`. All others are refused.
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -26,7 +26,7 @@ from elasticrecode.aws.dynamodb import ConditionFailed, Conflict, Item, Table, i
 from elasticrecode.contract.tables import JOBS_KEYS, TTL
 from elasticrecode.jobs.events import Failure, Result
 from elasticrecode.jobs.items import record_key
-from elasticrecode.jobs.job import Job, products, sources
+from elasticrecode.jobs.job import Job, sources
 from elasticrecode.jobs.lifecycle import COMMIT, ENDED
 
 _OUTPUT = "output"
@@ -92,9 +92,9 @@ class OutputKeys:
             ":sources": text(msgspec.json.encode(sources(job)).decode()),
         }
 
-    def reserve(self) -> None:
-        """Become the owner of the job's output keys. Raises OutputTaken; one call a key."""
-        for uri in products(self._job):
+    def reserve(self, uris: Iterable[str]) -> None:
+        """Become the owner of output keys. Raises OutputTaken; one call a key."""
+        for uri in uris:
             freed: str | None = ""
             while freed is not None:
                 freed = self._reserve(uri, freed)
@@ -154,14 +154,15 @@ class OutputKeys:
 
         Calls `wait` before each new try, which may raise. Raises NotRunning, and OutputTaken when the job lost a key.
         """
-        replaced = set(self._publishers.values()) - {"", self._job.jobid}
+        uris = [upload.uri for upload in commit.uploads]
+        replaced = self._replaced(uris)
         while True:
-            commit.publishers = {uri: job_id for uri, job_id in self._publishers.items() if job_id}
+            commit.publishers = {uri: self._publishers[uri] for uri in uris if self._publishers.get(uri)}
             document = msgspec.json.encode(commit).decode()
             try:
-                self._table.transact(self._writes(document, replaced), "committing the outputs")
+                self._table.transact(self._writes(document, uris, replaced), "committing the outputs")
             except ConditionFailed:
-                rivals = self._read_again(document)
+                rivals = self._read_again(document, uris)
                 if rivals is None:
                     return
                 replaced = rivals
@@ -171,7 +172,11 @@ class OutputKeys:
                 return
             wait()
 
-    def _writes(self, document: str, replaced: set[str]) -> list[dict[str, Any]]:
+    def _replaced(self, uris: Iterable[str]) -> set[str]:
+        """The other jobs that published to the keys before."""
+        return {self._publishers.get(uri, "") for uri in uris} - {"", self._job.jobid}
+
+    def _writes(self, document: str, uris: Iterable[str], replaced: set[str]) -> list[dict[str, Any]]:
         """The writes of the transaction: the record, the keys, and the records of the jobs that are replaced."""
         names = {"#state": "state", "#commit": COMMIT}
         values = {":running": text("running"), ":attempt": number(self._attempt), ":commit": text(document)}
@@ -187,7 +192,7 @@ class OutputKeys:
             "ExpressionAttributeValues": values,
         }
         updates: list[tuple[Item, dict[str, Any]]] = [(record_key(self._job.jobid), record)]
-        for uri in products(self._job):
+        for uri in uris:
             publisher = self._publishers.get(uri, "")
             key = {
                 "UpdateExpression": "SET publisher = :job",
@@ -207,9 +212,8 @@ class OutputKeys:
             updates.append((record_key(job_id), other))
         return [{"Update": {"TableName": self._table.name, "Key": key, **update}} for key, update in updates]
 
-    def _read_again(self, document: str) -> set[str] | None:
+    def _read_again(self, document: str, uris: Sequence[str]) -> set[str] | None:
         """The jobs to replace, as records and keys are now; None when the commit is stored after all."""
-        uris = products(self._job)
         keys = [record_key(self._job.jobid), *map(_output_key, uris)]
         items = {item["jobID"]["S"]: item for item in self._table.get_all(keys, "reading the output keys")}
         record = items.get(self._job.jobid, {})
@@ -223,7 +227,7 @@ class OutputKeys:
                 is_own = item.get("userID") == self._values[":user"]
                 raise OutputTaken(uri, item["owner"]["S"] if is_own else "")
             self._publishers[uri] = item.get("publisher", {}).get("S", "")
-        job_ids = sorted(set(self._publishers.values()) - {"", self._job.jobid})
+        job_ids = sorted(self._replaced(uris))
         records = self._table.get_all([record_key(job_id) for job_id in job_ids], "reading jobs")
         return {record["jobID"]["S"] for record in records if is_current(record)}
 
@@ -244,7 +248,9 @@ class OutputKeys:
                 )
         writes = [self._withdrawal(published - {"", self._job.jobid})]
         writes += [
-            self._return(uri, commit.publishers.get(uri, "")) for uri in products(self._job) if uri not in completed
+            self._return(upload.uri, commit.publishers.get(upload.uri, ""))
+            for upload in commit.uploads
+            if upload.uri not in completed
         ]
         try:
             self._table.transact(writes, "withdrawing the commit")
