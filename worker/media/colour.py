@@ -22,6 +22,8 @@ _MATRICES = {
     *("bt709", "fcc", "bt470bg", "smpte170m", "smpte240m", "ycgco", "bt2020nc", "bt2020c", "ictcp"),
     *("chroma-derived-nc", "chroma-derived-c"),
 }
+_UNSCALABLE = {"ycgco", "bt2020c", "ictcp", "chroma-derived-nc", "chroma-derived-c"}
+"""Those that ffmpeg's scaler refuses to touch, and `zscale` converts."""
 _PRIMARIES = {
     *("bt709", "bt470m", "bt470bg", "smpte170m", "smpte240m", "film", "bt2020", "smpte431", "smpte432"),
     *("jedec-p22", "ebu3213"),
@@ -130,13 +132,17 @@ def signal(video: Video, encode: Ffmpeg) -> Signal:
     return Signal(deep if encode.bitDepth == 10 else "yuv420p", "bt709", transfer, "bt709")
 
 
+def decoder(video: Video) -> list[str]:
+    """Ffmpeg's options for the decoder: its own ones for VP8 and VP9 leave the alpha channel out."""
+    names = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+    return ["-c:v", names[video.codec]] if video.has_alpha and video.codec in names else []
+
+
 def interpret(video: Video) -> Step:
     """Tell the filters behind what the samples mean, so that none guesses, and none follows tags that change."""
     source = source_signal(video)
-    tags = (
-        f"range={source.range}:color_primaries={source.primaries}"
-        f":color_trc={source.transfer}:colorspace={source.matrix}"
-    )
+    matrix = "unknown" if source.matrix in _UNSCALABLE else source.matrix
+    tags = f"range={source.range}:color_primaries={source.primaries}:color_trc={source.transfer}:colorspace={matrix}"
     return Step((f"setparams={tags}",))
 
 
@@ -152,6 +158,8 @@ def convert(video: Video, target: Signal, encode: Ffmpeg) -> Step:
         filters += _without_metadata(target)
         notices += _hdr_notices(source, target, encode)
     notices += _dropped(video)
+    if source.matrix in _UNSCALABLE:
+        filters.append(f"setparams=colorspace={source.matrix}")
     if target.dynamic_range == "sdr" != source.dynamic_range:
         filters += _tone_mapped(source)
         source = Signal("gbrp16le", "bt709", "bt709", "gbr", "pc")

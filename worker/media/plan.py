@@ -126,7 +126,7 @@ def arguments(plan: Plan, source: str, target: str, limits: JobLimits = JobLimit
     """Arguments of ffmpeg for the transcode, without the program's name. `source` and `target` are local paths."""
     encode, video = plan.picture.encode, plan.source.video
     gpu = encode.platform == "gpu"
-    decoder = ["-c:v", encode.originCodec] if gpu and encode.originCodec else []
+    decoder = ["-c:v", encode.originCodec] if gpu and encode.originCodec else colour.decoder(video)
     graph = ";".join(_picture_graph(plan))
     sound = [argument for chain in audio.graphs(plan.audio) for argument in ("-filter_complex", chain)]
     return [

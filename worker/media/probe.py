@@ -10,7 +10,7 @@ from worker.errors import PermanentError
 from worker.media.demuxers import DEMUXERS, input_options
 from worker.media.ffmpeg_errors import limit_error
 from worker.media.source import Source, parse_source
-from worker.media.video import ENTRIES, Video, shows_hdr, with_frame
+from worker.media.video import ENTRIES, FRAME_ENTRIES, Video, needs_frame, with_frame
 from worker.sandbox.runner import Runner, last_lines
 
 _SECONDS = 60
@@ -38,8 +38,8 @@ def probe_source(ffprobe: str, runner: Runner, path: Path, side: str = "input", 
         raise PermanentError(f"{side}-corrupt", f"ffprobe's report on the {side} is not JSON: {error}.") from error
     except PermanentError as error:
         raise limit_error(runner.limits, side, last_lines(_log(path), path.parent)) or error from None
-    if shows_hdr(source.video):
-        source = source._replace(video=_with_frame_metadata(ffprobe, runner, path, side, source.video))
+    if needs_frame(source.video):
+        source = source._replace(video=_with_frame(ffprobe, runner, path, side, source.video))
     video = source.video
     runner.limits.check_video(
         side, duration=video.duration, width=video.width, height=video.height, streams=video.streams
@@ -47,13 +47,16 @@ def probe_source(ffprobe: str, runner: Runner, path: Path, side: str = "input", 
     return source
 
 
-def _with_frame_metadata(ffprobe: str, runner: Runner, path: Path, side: str, video: Video) -> Video:
-    """The video with the HDR metadata of its first frame, which the container may lack."""
+def _with_frame(ffprobe: str, runner: Runner, path: Path, side: str, video: Video) -> Video:
+    """The video with the tags and the HDR metadata of its first frame, if ffprobe can decode that."""
     shown = ["-select_streams", str(video.stream), "-read_intervals", "%+#1"]
-    shown += ["-show_entries", "frame=pix_fmt:frame_side_data", "-print_format", "json"]
+    shown += ["-show_entries", FRAME_ENTRIES, "-print_format", "json"]
     report = path.with_name(f"{path.name}.frame")
-    _run(ffprobe, runner, path, side, shown, _SECONDS, output=report)
-    return with_frame(video, wire.decode(report.read_bytes(), object))
+    try:
+        _run(ffprobe, runner, path, side, shown, _SECONDS, output=report)
+        return with_frame(video, wire.decode(report.read_bytes(), object))
+    except (PermanentError, msgspec.DecodeError):
+        return video
 
 
 def _run(

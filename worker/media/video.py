@@ -21,6 +21,10 @@ ENTRIES = (
     ":chapter_tags=title:format_tags=title"
 )
 """Value of ffprobe's `-show_entries`: only the fields read here, so that no other metadata enters the report."""
+FRAME_ENTRIES = "frame=color_range,color_space,color_primaries,color_transfer:frame_side_data"
+"""The same for the first frame."""
+_TELLING_DEMUXERS = ("mov", "matroska")
+"""Containers with tags of their own for colour."""
 _ASPECTS = (0.01, 100.0)
 
 
@@ -116,16 +120,30 @@ def parse_report(report: object, side: str = "input") -> Video:
     )
 
 
-def shows_hdr(video: Video) -> bool:
-    """Whether frames may hold metadata of HDR: those of PQ or HLG, and of 10-bit HEVC without tags."""
-    return video.transfer in HDR_CURVES or (video.codec == "hevc" and video.bits > 8 and not video.transfer)
+def needs_frame(video: Video) -> bool:
+    """Whether the first frame may tell more than the stream: another colour than the container, or metadata of HDR."""
+    untold = video.codec == "hevc" and video.bits > 8 and not video.transfer
+    return video.transfer in HDR_CURVES or untold or bool(video.matrix and video.demuxer in _TELLING_DEMUXERS)
 
 
 def with_frame(video: Video, report: object) -> Video:
-    """The video with the metadata of a frame, from ffprobe's decoded JSON report on it."""
+    """The video with the colour and metadata of a frame, from ffprobe's decoded JSON report on it.
+
+    The frame's colour is that of the bitstream, which decoders follow where the container contradicts it.
+    """
     frames = [frame for frame in _list(_member(report, "frames")) if isinstance(frame, dict)]
-    side_data = [data for frame in frames for data in _list(frame.get("side_data_list")) if isinstance(data, dict)]
-    return video._replace(metadata=video.metadata.joined(hdr_metadata(side_data)))
+    if not frames:
+        return video
+    frame = frames[0]
+    side_data = [data for data in _list(frame.get("side_data_list")) if isinstance(data, dict)]
+    range_ = _text(frame.get("color_range"))
+    return video._replace(
+        primaries=_text(frame.get("color_primaries")) or video.primaries,
+        transfer=_text(frame.get("color_transfer")) or video.transfer,
+        matrix=_text(frame.get("color_space")) or video.matrix,
+        full_range=range_ == "pc" if range_ in ("tv", "pc") else video.full_range,
+        metadata=video.metadata.joined(hdr_metadata(side_data)),
+    )
 
 
 def _member(value: object, name: str) -> Any:
