@@ -1,4 +1,4 @@
-"""The corpus of odd sources on the deployed stack: by request over HTTPS, by a real worker, measured from the object."""
+"""The corpus of odd sources on the deployed stack: sent over HTTPS, made by a real worker, measured from the object."""
 
 import json
 from pathlib import Path
