@@ -4,7 +4,8 @@
                                                                      ↘ poster, sprites
 
 `Picture.filters` turn decoded pictures of the source into those that the encoder gets. A score applies the same filters
-to its reference, so whatever the encode did to geometry, time and colour is done to both.
+to its reference, but for the loss of size (`Picture.with_fit`), so whatever the encode did to framing, time and colour
+is done to both.
 """
 
 from pathlib import Path
@@ -41,6 +42,11 @@ class Picture(NamedTuple):
     conversion: tuple[Step, ...]
     still: Step
     still_signal: Signal
+    fit: Step
+
+    def with_fit(self, fit: Step) -> "Picture":
+        """This picture with another step in place of `fit`, the one that brings pictures to the output's size."""
+        return self._replace(steps=tuple(fit if step is self.fit else step for step in self.steps), fit=fit)
 
     @property
     def filters(self) -> tuple[str, ...]:
@@ -89,6 +95,7 @@ def make_plan(source: Source, profile: Profile, encode: Ffmpeg, muxer: str) -> P
 
 def _picture(video: Video, encode: Ffmpeg, *, with_images: bool) -> Picture:
     size, signal = geometry.raster(video, encode), colour.signal(video, encode)
+    fit = geometry.fit(video, encode, size)
     steps = (
         colour.interpret(video),
         geometry.normalise(video),
@@ -96,13 +103,13 @@ def _picture(video: Video, encode: Ffmpeg, *, with_images: bool) -> Picture:
         timing.trim(video, encode),
         timing.pace(video, encode),
         geometry.orient(video),
-        geometry.fit(video, encode, size),
+        fit,
     )
     conversion = (colour.convert(video, signal, encode),)
     sdr = structs.replace(encode, dynamicRange="sdr", bitDepth=8)
     still_signal = colour.signal(video, sdr)
     still = colour.convert(video, still_signal, sdr) if with_images else Step()
-    return Picture(encode, size, signal, timing.mean_rate(video, encode), steps, conversion, still, still_signal)
+    return Picture(encode, size, signal, timing.mean_rate(video, encode), steps, conversion, still, still_signal, fit)
 
 
 def _filters(steps: tuple[Step, ...]) -> tuple[str, ...]:

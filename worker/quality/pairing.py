@@ -22,6 +22,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from operator import sub
+from statistics import median
 from typing import NamedTuple
 
 from worker.errors import PermanentError
@@ -36,6 +37,7 @@ _ASPECT_TOLERANCE = 0.005
 """Share by which an encode may change the aspect ratio, as `worker.media.geometry` does at most."""
 _TRUE_RATE = 0.01
 """A declared rate is believed if the frames' times confirm it to this share."""
+_LEAP_SECONDS = 10.0
 _CLOCK_SECONDS = 0.0021
 """Rounding of two clocks of a millisecond."""
 _TRANSFERS = {"smpte2084": "PQ", "arib-std-b67": "HLG"}
@@ -102,6 +104,7 @@ def pair_frames(pairing: Pairing, origin: Film, encoded: Film, *, nearest: bool,
     PermanentError if frames cannot be paired exactly and `nearest` is false, or not at all.
     """
     _refuse_stills(origin, encoded)
+    origin, encoded = (Film(film.video, _unwound(film.times)) for film in (origin, encoded))
     counts = len(origin.times), len(encoded.times)
     pairing = pairing._replace(frames=min(counts))
     if same_clock and counts[0] == counts[1]:
@@ -194,6 +197,18 @@ def _timing_difference(origin: Film, encoded: Film) -> tuple[str, str] | None:
     if counts[0] == counts[1] and not regular and not _same_times(origin, encoded):
         return "frame-rate-mismatch", "The frame rate varies, and the input shows frames at other times."
     return None
+
+
+def _unwound(times: Sequence[float]) -> Sequence[float]:
+    """The times with a usual step where the clock goes back or leaps, as ffmpeg takes such leaps out of some files."""
+    steps = array("d", map(sub, islice(times, 1, None), times))
+    if not steps or (min(steps) >= 0 and max(steps) < _LEAP_SECONDS):
+        return times
+    usual = median(steps)
+    unwound = array("d", times[:1])
+    for step in steps:
+        unwound.append(unwound[-1] + (step if 0 <= step < _LEAP_SECONDS else max(0.0, usual)))
+    return unwound
 
 
 def _counts(origin: int, encoded: int) -> str:

@@ -11,13 +11,15 @@ from typing import NamedTuple
 from msgspec import UNSET
 
 from elasticrecode.jobs.events import Progress, Quality
-from elasticrecode.media.profiles import Vmaf
+from elasticrecode.media.profiles import SOURCE, Vmaf
 from worker.errors import PermanentError
-from worker.media import geometry
+from worker.media import colour, geometry
 from worker.media.ffmpeg_errors import encoder_error, grave, limit_error
+from worker.media.geometry import Raster
 from worker.media.plan import Plan
 from worker.media.probe import probe_video
 from worker.media.progress import Ticker
+from worker.media.steps import Step
 from worker.media.video import Video
 from worker.quality import alignment, filters, html_report, results
 from worker.quality.filters import Sampling, Side
@@ -29,9 +31,11 @@ from worker.sandbox.runner import Runner, last_lines
 from worker.settings import Settings
 
 _DAMAGE = re.compile(
-    r"error while decoding|conceal|corrupt|invalid data|missing picture|error submitting", re.IGNORECASE
+    r"error while decoding|conceal|(?<!packet )corrupt(?! input)|invalid data|missing picture|error submitting",
+    re.IGNORECASE,
 )
-"""ffmpeg's words where it decodes on after damaged data."""
+"""ffmpeg's words where it decodes on after damaged data; not a demuxer's guess, which is wrong wherever files join."""
+_SENDER = re.compile(r"^(\[[^\]]* @ 0x[0-9a-f]+\] ?)+")
 _MAX_FILE_BYTES = 1 << 29
 """Limit of each file that a measurement writes, because they are read whole: enough for a million frames."""
 
@@ -91,6 +95,7 @@ def score(
         runner.limits.check_frames(side, video.frames or 0)
     if files.plan:
         videos["origin"] = files.plan.source.video
+    videos["input"] = _tagged_alike(videos["origin"], videos["input"])
     return _Scorer(files, profile, settings, runner, report, folder, before, videos).score()
 
 
@@ -129,7 +134,8 @@ class _Scorer(NamedTuple):
             swapped = alignment.check_swapped(*both, nearest=self.nearest)
             confirmed = confirmed.with_warning(swapped) if swapped else confirmed
         damage = next((line for line in lines if _DAMAGE.search(line)), None)
-        confirmed = confirmed.with_warning(f"One of the two files is damaged: {damage}") if damage else confirmed
+        if damage:
+            confirmed = confirmed.with_warning(f"One of the two files is damaged: {_SENDER.sub('', damage)}")
         return self._write(run, confirmed)
 
     def _expected(self) -> Pairing:
@@ -144,7 +150,7 @@ class _Scorer(NamedTuple):
         """Both sides as they are compared: the origin by the steps that made the input of it, where this job did."""
         sides = {side: _side(self.videos[side], path, pairing) for side, path in self.files.paths.items()}
         if self.files.plan:
-            picture = self.files.plan.picture
+            picture = self.files.plan.picture.with_fit(_reference_fit(self.profile, self.files.plan))
             sides["origin"] = sides["origin"]._replace(filters=picture.filters, size=picture.size)
         return sides
 
@@ -266,7 +272,28 @@ def _side(video: Video, path: Path, pairing: Pairing) -> Side:
     """One side as players show it, or as coded."""
     turned = () if pairing.as_coded else geometry.orient(video).filters
     size = video._replace(rotation=0).upright if pairing.as_coded else video.upright
-    return Side(video, str(path), (*geometry.normalise(video).filters, *turned), size)
+    steps = (*colour.interpret(video).filters, *geometry.normalise(video).filters, *turned)
+    return Side(video, str(path), steps, size)
+
+
+def _tagged_alike(origin: Video, encoded: Video) -> Video:
+    """The input with the origin's matrix where neither has a tag: the guess by size differs between two sizes."""
+    guess = colour.source_signal(origin)
+    untagged = not {origin.matrix, encoded.matrix} - {"", "unknown"} and not {guess.matrix} & {"gbr"}
+    return encoded._replace(matrix=guess.matrix, primaries=guess.primaries) if untagged else encoded
+
+
+def _reference_fit(profile: Vmaf, plan: Plan) -> Step:
+    """The step that frames the reference of a transcode as its output, but not smaller than it is compared.
+
+    The detail that a smaller output lacks counts against it.
+    """
+    size, encode = plan.picture.size, plan.picture.encode
+    width, height = filters.raster(profile, size)
+    if encode.scale == SOURCE or encode.fit not in ("pad", "crop"):
+        return Step((f"scale={width}:{height}:flags=bicubic", "setsar=1"))
+    times = math.ceil(max(1.0, width / size.width, height / size.height))
+    return geometry.fit(plan.source.video, encode, Raster(size.width * times, size.height * times))
 
 
 def _partner(number: int, films: dict[str, Film], pairing: Pairing) -> int:
