@@ -23,15 +23,13 @@ from elasticrecode.jobs.events import Failure, Progress
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.uris import output_name
 from elasticrecode.media.codecs import container
-from elasticrecode.media.profiles import Ffmpeg, Profile
 from tests.conftest import ROOT
 from worker import loop, pipeline
 from worker.errors import JobError, PermanentError, TransientError
 from worker.lease import Lease
 from worker.log_format import LineFormatter, printable
-from worker.media import plan, video
+from worker.media import video
 from worker.media.progress import ProgressReader
-from worker.media.source import Source
 from worker.reporter import Reporter
 from worker.sandbox import isolation
 from worker.sandbox.limits import JobLimits
@@ -40,44 +38,6 @@ from worker.sandbox.runner import Runner, last_lines
 from worker.settings import ConfigurationError, Settings
 from worker.storage import Storage
 from worker.uploads import Uploads
-
-
-def profile(
-    codec: str = "libx264", purpose: str = "quality", platform: str = "cpu", origin: str | None = None
-) -> Ffmpeg:
-    ffmpeg = Ffmpeg(codec=codec, scale="1280:720", bitrate="1M", buffersize="2M", profile=purpose, platform=platform)  # type: ignore[arg-type]
-    if origin:
-        ffmpeg.originCodec = origin
-    return ffmpeg
-
-
-def arguments(profile: Ffmpeg, muxer: str = "mp4") -> list[str]:
-    source = Source(video.Video("mov", 0, "h264", 1280, 720, 10.0, 1_000_000, 250, 25.0))
-    return plan.arguments(plan.make_plan(source, Profile(ffmpeg=profile), profile, muxer), "/tmp/x/in", "/tmp/x/out")
-
-
-def pair(vector: list[str], option: str) -> str:
-    return vector[vector.index(option) + 1]
-
-
-@pytest.mark.parametrize("purpose", ["quality", "latency"])
-@pytest.mark.parametrize("codec", ["libx264", "libx265", "h264_nvenc", "hevc_nvenc"])
-def test_every_encoder_has_options_for_both_purposes(codec: str, purpose: str) -> None:
-    gpu = codec.endswith("nvenc")
-    vector = arguments(profile(codec, purpose, "gpu" if gpu else "cpu"))
-    assert pair(vector, "-c:v") == codec
-    assert ("-hwaccel" in vector) is gpu
-    assert ("zerolatency" in " ".join(vector)) is (purpose == "latency")
-
-
-def test_the_gpu_decoder_comes_before_the_input() -> None:
-    vector = arguments(profile("h264_nvenc", "quality", "gpu", "hevc_cuvid"))
-    assert vector.index("hevc_cuvid") < vector.index("-i")
-
-
-def test_hevc_in_mp4_has_the_tag_that_players_need() -> None:
-    assert pair(arguments(profile("libx265")), "-tag:v") == "hvc1"
-    assert "-tag:v" not in arguments(profile("libx265"), "matroska")
 
 
 @pytest.mark.parametrize(

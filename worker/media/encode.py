@@ -17,9 +17,12 @@ from worker.media.probe import probe_source, probe_video
 from worker.media.progress import Ticker
 from worker.media.tally import Decoded
 from worker.media.video import Video
+from worker.sandbox.machine import cores
 from worker.sandbox.runner import Runner, last_lines
 from worker.settings import Settings
 
+_CODED = {"p010le": "yuv420p10le"}
+"""Pixel format that an encoder takes → the one that decoders show of its output, where it is another."""
 _NOTHING_ENCODED = re.compile(r"nothing was encoded|received no packets")
 
 
@@ -62,7 +65,7 @@ def transcode(
     ticker = Ticker(video.frames, video.duration, report, after=(video.frames or 0) if then_score else 0)
     seconds = runner.limits.timeout_seconds(video.duration)
     plan.picture.write_files(target.parent)
-    command = [settings.ffmpeg, *arguments(plan, str(source), str(target), runner.limits)]
+    command = [settings.ffmpeg, *arguments(plan, str(source), str(target), runner.limits, cores())]
     status = runner.run(command, target.parent, log, seconds=seconds, on_line=ticker)
     every_line = last_lines(log, target.parent)
     lines = grave(every_line)
@@ -111,8 +114,9 @@ def _verified(
             raise PermanentError("input-too-long", f"The input lasts too long: {error}", lines) from error
         raise PermanentError("output-invalid", f"The output cannot be read back: {error}", lines) from error
     picture = plan.picture
-    expected = f"{picture.size.width}x{picture.size.height} {encoder_of(picture.encode.codec)[0].stream}"
-    actual = f"{output.width}x{output.height} {output.codec}"
+    stream, format_ = encoder_of(picture.encode.codec)[0].stream, picture.signal.pixel_format
+    expected = f"{picture.size.width}x{picture.size.height} {stream} {_CODED.get(format_, format_)}"
+    actual = f"{output.width}x{output.height} {output.codec} {output.pixel_format}"
     if actual != expected:
         raise PermanentError("output-invalid", f"The output is {actual}, not {expected}.", lines)
     if not output.frames:

@@ -1,18 +1,108 @@
 """Options of the video encoders: rate, quality, keyframes, and the signal they tell. Pure."""
 
-from elasticrecode.media.codecs import encoder_of
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Literal
+
+from elasticrecode.media.codecs import Encoder, encoder_of
 from elasticrecode.media.profiles import Ffmpeg
 from worker.media.colour import Signal
 
+KEYFRAME_SECONDS = 2.0
+"""The default interval: players seek to any two seconds, and packagers cut there."""
+_NEVER = 30_000
+"""Frames between the keyframes that an encoder places itself: more than 60 s at 240 frames per second."""
+_UNKNOWN_RATE = 30.0
+_RATES = (1.0, 240.0)
+"""What encoders may be told: SVT-AV1 accepts no higher rate."""
+_EARLY = "0.000006"
+"""Seconds that a keyframe may come early: half a tick of the encoder's clock, for rounding."""
+_SPARE = 1.02
+"""SVT-AV1 spreads bits over the interval it expects. This much longer, jitter in the frame times adds no keyframe."""
+_SVT_LEVELS = ((1, 1), (3, 2), (5, 3), (11, 4), (23, 5))
+"""Most cores, and SVT-AV1's level of parallelism for them; above, its highest."""
 
-def encoder_options(encode: Ffmpeg, signal: Signal, rate: float, muxer: str) -> list[str]:
-    """Options of ffmpeg for the video encoder. `rate` is the mean of frames per second, 0 where unknown."""
+Family = Literal["x264", "x265", "svtav1", "nvenc"]
+
+
+def encoder_options(encode: Ffmpeg, signal: Signal, rate: float, muxer: str, threads: int = 0) -> list[str]:
+    """Options of ffmpeg for the video encoder.
+
+    `rate` is the mean of frames per second, 0 where unknown; `threads` is the number of cores to use, 0 for all.
+    """
     codec, encoder = encoder_of(encode.codec)
-    bitrate = encode.bitrate or "5M"
+    family = _family(encoder)
+    mean = min(max(rate or _UNKNOWN_RATE, _RATES[0]), _RATES[1])
+    params = _params(family, encode, mean, threads)
     return [
-        *("-c:v", encoder.name, *encoder.options[encode.profile]),
-        *("-b:v", bitrate, "-maxrate", bitrate, "-bufsize", encode.buffersize or bitrate),
+        *("-c:v", encoder.name, "-preset", encoder.preset(encode.profile, encode.speed or None)),
+        *encoder.tunings[encode.profile],
+        *_rate_control(family, encode),
+        *_keyframes(family, encode, mean),
+        *((f"-{family}-params", ":".join(f"{name}={value}" for name, value in params.items())) if params else ()),
         *("-color_primaries", signal.primaries, "-color_trc", signal.transfer),
         *("-colorspace", signal.matrix, "-color_range", signal.range),
         *(("-tag:v", codec.tags[muxer]) if muxer in codec.tags else ()),
     ]
+
+
+def _family(encoder: Encoder) -> Family:
+    families: Mapping[str, Family] = {"libx264": "x264", "libx265": "x265", "libsvtav1": "svtav1"}
+    return families.get(encoder.name, "nvenc")
+
+
+def _rate_control(family: Family, encode: Ffmpeg) -> list[str]:
+    """A mean bitrate, or a constant quality; and the decoder's buffer, which bounds peaks.
+
+    SVT-AV1 has such a buffer only with constant quality or low delay: at a mean bitrate, its peaks are not bounded.
+    """
+    quality = encode.quality.crf if encode.quality else None
+    bitrate = encode.bitrate or ""
+    peak = encode.maxBitrate or (bitrate if quality is None else "")
+    buffer = ["-maxrate", peak, "-bufsize", encode.buffersize or peak] if peak else []
+    if quality is None:
+        unbounded = family == "svtav1" and encode.profile == "quality"
+        return ["-b:v", bitrate, *([] if unbounded else buffer)]
+    constant = {
+        "x264": ["-crf", f"{quality:g}"],
+        "x265": ["-crf", f"{quality:g}"],
+        "svtav1": [],  # its option takes whole numbers only, and its parameter fractions
+        "nvenc": ["-rc", "vbr", "-cq", f"{quality:g}", "-b:v", "0"],
+    }
+    return [*constant[family], *buffer]
+
+
+def _keyframes(family: Family, encode: Ffmpeg, rate: float) -> list[str]:
+    """A keyframe at the first picture at or after each multiple of the interval, counted from the first, and no other.
+
+    The encoders close each group of pictures there. At cuts of the film, they may code pictures without reference to
+    others, which are no keyframes.
+    """
+    seconds = encode.keyframeSeconds or KEYFRAME_SECONDS
+    following = f"(floor(prev_forced_t/{seconds:g}+{_EARLY})+1)*{seconds:g}"
+    force = ["-force_key_frames", f"expr:if(isnan(prev_forced_t),1,gte(t+{_EARLY},{following}))"]
+    if family == "svtav1":
+        is_paced = not encode.quality and encode.profile == "quality"
+        return [*force, "-g", str(int(seconds * rate * _SPARE) + 2 if is_paced else _NEVER)]
+    return [*force, "-forced-idr", "1", "-g", str(_NEVER), "-keyint_min", str(_NEVER // 2)]
+
+
+def _params(family: Family, encode: Ffmpeg, rate: float, threads: int) -> dict[str, str]:
+    """The encoder's own parameters, among them the rate, which ffmpeg would take from the container's guess."""
+    exact = Fraction(rate).limit_denominator(1001)
+    if family == "x264":
+        return {"fps": f"{exact}", **({"threads": f"{threads + threads // 2}"} if threads else {})}
+    if family == "x265":
+        return {"fps": f"{exact}", "open-gop": "0", **({"pools": f"{threads}"} if threads else {})}
+    if family == "svtav1":
+        capped = bool(encode.quality and encode.maxBitrate)
+        low_delay = encode.profile == "latency" and not capped  # it ignores the cap with low delay
+        level = next((level for most, level in _SVT_LEVELS if threads <= most), 6)
+        return {
+            **({"crf": f"{encode.quality.crf:g}"} if encode.quality else {}),
+            **({"pred-struct": "1"} if low_delay else {}),
+            "fps-num": f"{exact.numerator}",
+            "fps-denom": f"{exact.denominator}",
+            **({"lp": f"{level}"} if threads else {}),
+        }
+    return {}

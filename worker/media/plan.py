@@ -129,8 +129,17 @@ def _picture_graph(plan: Plan) -> list[str]:
     return [f"{source}{shared}[film]{''.join(pads)}", f"[film]{film}[picture]", *stills]
 
 
-def arguments(plan: Plan, source: str, target: str, limits: JobLimits = JobLimits()) -> list[str]:  # noqa: B008
-    """Arguments of ffmpeg for the transcode, without the program's name. `source` and `target` are local paths."""
+def arguments(
+    plan: Plan,
+    source: str,
+    target: str,
+    limits: JobLimits = JobLimits(),  # noqa: B008
+    threads: int = 0,
+) -> list[str]:
+    """Arguments of ffmpeg for the transcode, without the program's name.
+
+    `source` and `target` are local paths; `threads` is the number of cores for the encoder, 0 for all.
+    """
     encode, video = plan.picture.encode, plan.source.video
     gpu = encode.platform == "gpu"
     decoder = ["-c:v", encode.originCodec] if gpu and encode.originCodec else colour.decoder(video)
@@ -146,7 +155,7 @@ def arguments(plan: Plan, source: str, target: str, limits: JobLimits = JobLimit
         *metadata.tag_input(plan.source, encode, plan.muxer),
         *("-filter_complex", graph, *sound, "-map", "[picture]"),
         *("-sn", "-dn", *metadata.tag_options(plan.source, encode, plan.muxer, 1)),
-        *encoders.encoder_options(encode, plan.picture.signal, plan.picture.rate, plan.muxer),
+        *encoders.encoder_options(encode, plan.picture.signal, plan.picture.rate, plan.muxer, threads),
         *("-fps_mode:v", "passthrough", "-enc_time_base:v", timing.TIME_BASE),
         *audio.output_options(plan.audio),
         *(("-movflags", "+faststart", "-write_tmcd", "0") if plan.muxer in ("mp4", "mov") else ()),

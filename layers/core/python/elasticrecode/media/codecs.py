@@ -16,11 +16,25 @@ Purpose = Literal["quality", "latency"]
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 
 
+Speed = Literal["fast", "medium", "slow"]
+"""How much CPU time an encode may take: slower ones look better at the same bitrate."""
+SPEEDS: tuple[Speed, ...] = get_args(Speed)
+
+
 class Encoder(NamedTuple):
-    """An encoder of ffmpeg: its name for `-c:v`, and the options that tune it for each purpose."""
+    """An encoder of ffmpeg: its name for `-c:v`, its preset for each speed, and the options that tune it for a purpose.
+
+    `max_crf` is the highest constant rate factor, which is the lowest quality.
+    """
 
     name: str
-    options: Mapping[Purpose, tuple[str, ...]]
+    presets: Mapping[Speed, str]
+    tunings: Mapping[Purpose, tuple[str, ...]]
+    max_crf: int = 51
+
+    def preset(self, purpose: Purpose, speed: Speed | None) -> str:
+        """The preset for a speed; without one, `medium` for quality and `fast` for latency."""
+        return self.presets[speed or ("medium" if purpose == "quality" else "fast")]
 
 
 class Codec(NamedTuple):
@@ -37,34 +51,37 @@ class Codec(NamedTuple):
     tags: Mapping[str, str] = {}
 
 
-_X26X: Mapping[Purpose, tuple[str, ...]] = {
-    "quality": ("-preset", "medium"),
-    "latency": ("-preset", "veryfast", "-tune", "zerolatency"),
+_X26X: Mapping[Speed, str] = {"fast": "veryfast", "medium": "medium", "slow": "slow"}
+_X26X_TUNINGS: Mapping[Purpose, tuple[str, ...]] = {"quality": (), "latency": ("-tune", "zerolatency")}
+_NVENC: Mapping[Speed, str] = {"fast": "p1", "medium": "p5", "slow": "p7"}
+_NVENC_TUNINGS: Mapping[Purpose, tuple[str, ...]] = {
+    "quality": ("-tune", "hq"),
+    "latency": ("-tune", "ll", "-zerolatency", "1"),
 }
-_NVENC: Mapping[Purpose, tuple[str, ...]] = {
-    "quality": ("-preset", "p5", "-tune", "hq"),
-    "latency": ("-preset", "p1", "-tune", "ll", "-zerolatency", "1"),
-}
-
-_SVT: Mapping[Purpose, tuple[str, ...]] = {
-    "quality": ("-preset", "8"),
-    "latency": ("-preset", "11"),
-}
+_SVT: Mapping[Speed, str] = {"fast": "9", "medium": "6", "slow": "4"}
+"""Each takes about as long as libx265 at the same speed. SVT-AV1 itself warns of artifacts from preset 10 on."""
+_SVT_TUNINGS: Mapping[Purpose, tuple[str, ...]] = {"quality": (), "latency": ()}
 
 CODECS: Mapping[str, Codec] = {
     "h264": Codec(
-        encoders={"cpu": Encoder("libx264", _X26X), "gpu": Encoder("h264_nvenc", _NVENC)},
+        encoders={
+            "cpu": Encoder("libx264", _X26X, _X26X_TUNINGS),
+            "gpu": Encoder("h264_nvenc", _NVENC, _NVENC_TUNINGS),
+        },
         decoders={"gpu": "h264_cuvid"},
         stream="h264",
     ),
     "h265": Codec(
-        encoders={"cpu": Encoder("libx265", _X26X), "gpu": Encoder("hevc_nvenc", _NVENC)},
+        encoders={
+            "cpu": Encoder("libx265", _X26X, _X26X_TUNINGS),
+            "gpu": Encoder("hevc_nvenc", _NVENC, _NVENC_TUNINGS),
+        },
         decoders={"gpu": "hevc_cuvid"},
         stream="hevc",
         tags={"mp4": "hvc1", "mov": "hvc1"},
     ),
     "av1": Codec(
-        encoders={"cpu": Encoder("libsvtav1", _SVT)},
+        encoders={"cpu": Encoder("libsvtav1", _SVT, _SVT_TUNINGS, max_crf=63)},
         decoders={},
         stream="av1",
     ),

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, get_args
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field, structs
 
-from elasticrecode.media.codecs import CODECS, PLATFORMS, PURPOSES, CodecName, DecoderName, Platform, Purpose
+from elasticrecode.media.codecs import CODECS, PLATFORMS, PURPOSES, CodecName, DecoderName, Platform, Purpose, Speed
 
 PriceModel = Literal["normal", "spot"]
 """What an EC2 node costs."""
@@ -153,7 +153,6 @@ FORMATS = {
 
 Switch = Literal["enable", "disable"]
 Fit = Literal["contain", "pad", "crop", "exact"]
-Speed = Literal["fast", "medium", "slow"]
 DynamicRange = Literal["auto", "sdr", "keep"]
 Deinterlace = Literal["auto", "off", "double"]
 
