@@ -41,9 +41,11 @@ _COPIED = {
 }  # fmt: skip
 """Muxer → the codecs that its files take, and that players expect there."""
 _NO_OPUS = ("mov", "ipod")
-_LIMITER = "alimiter=level=disabled:latency=1:limit"
+_LIMITER = "alimiter=level=disabled:latency=1:attack=1:release=20:limit"
 _DOWNMIX_PEAK = 0.794
 """-2 dBFS: encoders at low bitrates put 1 to 1.5 dB on top."""
+_TRUE_PEAK_RATE = 192_000
+"""Hertz at which a limiter sees the peaks between the samples."""
 _PAIRING = ("mxf", "mov")
 """Containers whose mono tracks are channels of one programme, as broadcasters write them."""
 
@@ -78,6 +80,13 @@ class AudioOutput(NamedTuple):
             return links
         layout = "5.1" if len(self.streams) == _CHANNELS["5.1"] else "stereo"
         return f"{links}join=inputs={len(self.streams)}:channel_layout={layout},"
+
+    def at_level(self, gain: float, limit: float | None = None) -> "AudioOutput":
+        """The track with a gain in decibels, and true peaks limited to `limit` dBTP."""
+        level = [f"volume={gain:.2f}dB"]
+        if limit is not None:
+            level += [f"aresample={_TRUE_PEAK_RATE}", f"{_LIMITER}={10 ** (limit / 20):.4f}"]
+        return self._replace(filters=(*self.filters[:-1], *level, self.filters[-1]))
 
 
 class AudioPlan(NamedTuple):

@@ -5,13 +5,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec import UNSET
+
 from elasticrecode.jobs.events import Notice, Output, Progress
 from elasticrecode.media.codecs import encoder_of
 from elasticrecode.media.profiles import Ffmpeg, Profile
 from worker.errors import PermanentError
 from worker.media import colour, images, metadata, tally
+from worker.media.demuxers import input_options
 from worker.media.ffmpeg_errors import encoder_error, grave, limit_error
 from worker.media.images import Stills
+from worker.media.loudness import Meter, levelled
 from worker.media.plan import Plan, arguments, make_plan
 from worker.media.probe import probe_source, probe_video
 from worker.media.progress import Ticker
@@ -59,7 +63,7 @@ def transcode(
         raise PermanentError("worker-cannot", message)
     probed = probe_source(settings.ffprobe, runner, source)
     video = probed.video
-    plan = make_plan(probed, profile, encode, muxer)
+    plan = _levelled(make_plan(probed, profile, encode, muxer), source, settings, runner)
     log = target.with_name("encode.log")
     target.with_name(metadata.TAGS).write_text(metadata.tags(probed, encode, muxer), encoding="utf-8")
     ticker = Ticker(video.frames, video.duration, report, after=(video.frames or 0) if then_score else 0)
@@ -77,6 +81,16 @@ def transcode(
     length, size = output.duration or 0.0, plan.picture.size
     stills = images.finish(plan.images, size, length, target.parent, settings.ffmpeg, runner)
     return Encoded(_described(output, uri, target, plan), plan, [*plan.notices, *notices], stills)
+
+
+def _levelled(plan: Plan, source: Path, settings: Settings, runner: Runner) -> Plan:
+    """The plan with the loudness of the profile, which other passes measure. Raises as `Runner.run`."""
+    audio, video = plan.profile.audio, plan.source.video
+    if not audio or audio.loudness is UNSET:
+        return plan
+    options = (*input_options(runner.limits), "-f", video.demuxer, "-i", f"file:{source}")
+    meter = Meter(settings.ffmpeg, runner, source.parent, options, runner.limits.timeout_seconds(video.duration))
+    return plan._replace(audio=levelled(plan.audio, audio.loudness, meter))
 
 
 def _described(output: Video, uri: str, target: Path, plan: Plan) -> Output:

@@ -12,6 +12,7 @@ from tests.media.measures_audio import (
     languages,
     layouts,
     level,
+    loudness,
     sample_rates,
     sound_codecs,
     sound_rate,
@@ -23,6 +24,14 @@ from tests.media.measures_audio import (
 SMALL = {"ffmpeg": {"codec": "h264", "scale": "240p", "bitrate": "1M", "speed": "fast"}}
 _PICTURE = ("-f", "lavfi", "-i", "testsrc2=s=320x180:r=25:d=2")
 _FADES = "afade=d=0.3,afade=t=out:st=1.6:d=0.3"
+_BURSTS = (
+    *(
+        "-f",
+        "lavfi",
+        "-i",
+        "anoisesrc=d=4:c=pink:r=48000:a=0.3:seed=1,volume='if(lt(mod(t,2),0.3),1,0.03)':eval=frame",
+    ),
+)
 _H264 = ("-map", "0:v", "-c:v", "libx264", "-preset", "ultrafast")
 
 
@@ -271,6 +280,42 @@ CASES = (
         _film("copy.avi", _tones("stereo", 0.1, 0.1), "-c:a", "wmav2"),
         _with(codec="copy"),
         {failure: "", warnings: ["audio-encoded"], sound_codecs: ["aac"]},
+    ),
+    Case(
+        "Quiet 5.1, to -23 LUFS",
+        _film("quiet.mkv", _tones("5.1", *[0.01] * 6), "-c:a", "flac"),
+        _with(loudness=-23),
+        {**_FINE, layouts: ["5.1"], loudness: about(-23, 0.5), true_peak: Between(-30, -1)},
+    ),
+    Case(
+        "Loud 5.1, to -23 LUFS in stereo",
+        _film("loud5.mkv", _tones("5.1", *[0.9] * 6), "-c:a", "flac", "-af", _FADES),
+        _with(loudness=-23, channels="stereo"),
+        {**_FINE, layouts: ["stereo"], loudness: about(-23, 0.5), true_peak: Between(-30, -1)},
+    ),
+    Case(
+        "Bursts over a quiet ground, to -16 LUFS",
+        _film("bursts.mkv", _BURSTS, "-c:a", "flac"),
+        _with(loudness=-16),
+        {**_FINE, loudness: about(-16, 0.5), true_peak: Between(-6, -1)},
+    ),
+    Case(
+        "Bursts over a quiet ground, to a loudness that their peaks forbid",
+        _film("bursts.mp4", _BURSTS, "-c:a", "aac", "-b:a", "256k"),
+        _with(loudness=-6),
+        {failure: "", warnings: ["audio-loudness-missed"], true_peak: Between(-6, -1)},
+    ),
+    Case(
+        "Half a second of noise, to -16 LUFS as Opus",
+        _film("short.mkv", ("-f", "lavfi", "-i", "anoisesrc=d=0.5:a=0.1:c=pink:r=48000:seed=1"), "-c:a", "flac"),
+        _with(loudness=-16, codec="opus"),
+        {**_FINE, layouts: ["mono"], loudness: about(-16, 0.5), true_peak: Between(-6, -1)},
+    ),
+    Case(
+        "Silence, to -23 LUFS",
+        _film("silence.mkv", ("-f", "lavfi", "-i", "anullsrc=cl=stereo:d=2:r=48000"), "-c:a", "flac"),
+        _with(loudness=-23),
+        {failure: "", warnings: ["audio-silent"], layouts: ["stereo"], loudness: -70.0},
     ),
     Case(
         "TS whose sound is announced and never comes",
