@@ -11,7 +11,7 @@ from elasticrecode.jobs.events import Notice, Output, Progress
 from elasticrecode.media.codecs import encoder_of
 from elasticrecode.media.profiles import Ffmpeg, Profile
 from worker.errors import PermanentError
-from worker.media import colour, images, metadata, tally
+from worker.media import colour, geometry, images, metadata, tally
 from worker.media.demuxers import input_options
 from worker.media.ffmpeg_errors import encoder_error, grave, limit_error
 from worker.media.images import Stills
@@ -78,6 +78,7 @@ def transcode(
     if status:
         raise encoder_error(lines, status)
     output, notices = _verified(settings, runner, target, plan, tally.decoded(every_line), lines)
+    notices += geometry.changed(plan.source.video, tally.sizes(every_line))
     length, size = output.duration or 0.0, plan.picture.size
     stills = images.finish(plan.images, size, length, target.parent, settings.ffmpeg, runner)
     return Encoded(_described(output, uri, target, plan), plan, [*plan.notices, *notices], stills)
@@ -139,4 +140,8 @@ def _verified(
     if pictures and output.frames < pictures.frames:
         message = f"The output has {output.frames} frames; {pictures.frames} were decoded."
         raise PermanentError("output-invalid", message, lines)
-    return output, colour.verify(plan.source.video, output, picture.signal)
+    notices = list(colour.verify(plan.source.video, output, picture.signal))
+    if pictures and pictures.frames == 1:
+        message = "The input has one picture, where a film is meant: the output shows it, and no more."
+        notices.append(Notice("still-picture", message))
+    return output, notices

@@ -8,6 +8,7 @@ _INPUT = re.compile(
     r"Input stream #(\d+):(\d+) \(\w+\): (\d+) packets read \(\d+ bytes\); "
     r"(\d+) frames decoded; (\d+) decode errors(?: \((\d+) samples\))?"
 )
+_SIZE = re.compile(r"incoming frame - w: (\d+) h: (\d+) .*pts_time: ?(-?[\d.]+)")
 
 
 class Decoded(NamedTuple):
@@ -26,3 +27,11 @@ def decoded(lines: Iterable[str]) -> dict[tuple[int, int], Decoded]:
         (int(match[1]), int(match[2])): Decoded(int(match[3]), int(match[4]), int(match[5]), int(match[6] or 0))
         for match in matches
     }
+
+
+def sizes(lines: Iterable[str]) -> dict[tuple[int, int], float]:
+    """Width and height of pictures that differ from those before → seconds of the first one, in their order."""
+    changed: dict[tuple[int, int], float] = {}
+    for match in filter(None, map(_SIZE.search, lines)):
+        changed.setdefault((int(match[1]), int(match[2])), float(match[3]))
+    return changed

@@ -1,5 +1,7 @@
 """The video stream of a file, read from ffprobe's JSON report."""
 
+import math
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from worker.errors import PermanentError
@@ -25,16 +27,26 @@ FRAME_ENTRIES = "frame=color_range,color_space,color_primaries,color_transfer:fr
 """The same for the first frame."""
 _TELLING_DEMUXERS = ("mov", "matroska")
 """Containers with tags of their own for colour."""
-_ASPECTS = (0.01, 100.0)
+_ASPECTS = (0.1, 10.0)
+_UPRIGHT = (1, 0, 0, 1)
+_TILT_DEGREES = 1.0
+_STILLS = ("mjpeg", "png", "bmp", "gif", "webp", "tiff", "jpeg2000", "jpegls", "ppm", "pcx", "sgi", "targa", "psd")
+"""Codecs of covers, beside which any other video track is the film."""
+_UNDECODABLE = ("", "none", "unknown", "daala", "dnxuc", "evc", "jpegxs", "lcevc")
+"""Codecs that ffmpeg has no decoder for."""
 
 
 class Video(NamedTuple):
-    """The first video stream of a file that is not cover art.
+    """The film of a file: of its video streams the one that `film` chooses.
 
     `stream` is its index in the file, `duration` is in seconds, `bitrate` in bits per second; None where unknown.
     `frames` is counted if all packets were read, else declared by the container or estimated from duration and rate.
-    `rate` is the average in frames per second, 0 where unknown. `rotation` is in degrees counter-clockwise, as a player
-    applies it. `pixel_aspect` is a pixel's width divided by its height. `streams` counts all streams of the file.
+    `rate` is the average in frames per second, 0 where unknown. `width` and `height` are those of the picture that the
+    decoder gives: cropped, and not yet turned. `orientation` turns and mirrors it as a player does: of its numbers
+    a, b, c, d, each -1, 0 or 1, a and c are the weights of x and y in the new x, b and d those in the new y; y points
+    down. `tilt` is the angle in degrees that no such turn covers. `rotation` is the angle of the turn in degrees
+    counter-clockwise. `pixel_aspect` is a pixel's width divided by its height; `stated_aspect` is the text where it is
+    beyond belief. `streams` counts all streams of the file.
     """
 
     demuxer: str
@@ -61,6 +73,9 @@ class Video(NamedTuple):
     field_order: str = ""
     has_alpha: bool = False
     metadata: HdrMetadata = HdrMetadata()
+    orientation: tuple[int, int, int, int] = _UPRIGHT
+    tilt: float = 0.0
+    stated_aspect: str = ""
 
     @property
     def upright(self) -> tuple[int, int]:
@@ -79,44 +94,48 @@ def parse_report(report: object, side: str = "input") -> Video:
     format_ = _member(report, "format")
     demuxer = _text(_member(format_, "format_name")).split(",")[0]
     pictures = [stream for stream in streams if stream.get("codec_type") == "video"]
-    moving = [stream for stream in pictures if not _member(stream.get("disposition"), "attached_pic")]
-    sizes = [_whole(moving[0].get(name)) for name in ("index", "width", "height")] if moving else [None]
+    stream = film(pictures) or {}
+    sizes = [_whole(stream.get(name)) for name in ("index", "width", "height")]
     number, width, height = sizes if all(size is not None for size in sizes) else (None, None, None)
     if number is None or not width or not height:
         raise PermanentError(f"{side}-no-video", f"The {side} has no video stream that can be decoded.")
     if demuxer not in DEMUXERS:
         raise PermanentError(f"{side}-not-video", f"The {side} is not a video in an accepted container.")
-    stream = moving[0]
     duration = _positive(stream.get("duration")) or _positive(_member(format_, "duration"))
     frames = _positive(stream.get("nb_read_packets")) or _positive(stream.get("nb_frames"))
     rate = _ratio(stream.get("avg_frame_rate"), "/")
     side_data = [data for data in _list(stream.get("side_data_list")) if isinstance(data, dict)]
-    rotations = [number_of(data.get("rotation")) or 0.0 for data in side_data if "rotation" in data]
+    orientation, angle, tilt = _orientation(side_data)
+    pixels = _text(stream.get("pix_fmt"))
+    stated = _text(stream.get("sample_aspect_ratio"))
     return Video(
         demuxer=demuxer,
         stream=number,
         codec=_text(stream.get("codec_name")),
-        width=width,
-        height=height,
+        width=_cropped(width, side_data, ("crop_left", "crop_right"), even="420" in pixels or "422" in pixels),
+        height=_cropped(height, side_data, ("crop_top", "crop_bottom"), even="420" in pixels),
         duration=duration,
         bitrate=_whole(stream.get("bit_rate")) or _whole(_member(format_, "bit_rate")) or None,
         frames=_whole(frames or (duration or 0.0) * rate) or None,
         rate=rate,
-        rotation=round(rotations[0]) % 360 if rotations else 0,
-        mirrored=any(_is_mirror(_text(data.get("displaymatrix"))) for data in side_data),
+        rotation=angle,
+        mirrored=orientation[0] * orientation[3] - orientation[1] * orientation[2] < 0,
         bits=_bits(stream),
         full_range=stream.get("color_range") == "pc" or _text(stream.get("pix_fmt")).startswith("yuvj"),
         hdr=stream.get("color_transfer") in HDR_CURVES,
         interlaced=stream.get("field_order") in _INTERLACED,
-        pixel_aspect=_aspect(stream.get("sample_aspect_ratio")),
+        pixel_aspect=_aspect(stated) or 1.0,
         streams=len(streams),
-        pixel_format=_text(stream.get("pix_fmt")),
+        pixel_format=pixels,
         primaries=_text(stream.get("color_primaries")),
         transfer=_text(stream.get("color_transfer")),
         matrix=_text(stream.get("color_space")),
         field_order=_text(stream.get("field_order")),
         has_alpha=_member(stream.get("tags"), "alpha_mode") == "1",
         metadata=hdr_metadata(side_data),
+        orientation=orientation,
+        tilt=tilt,
+        stated_aspect="" if _aspect(stated) or not _ratio(stated, ":") else stated[:40],
     )
 
 
@@ -146,6 +165,22 @@ def with_frame(video: Video, report: object) -> Video:
     )
 
 
+def film(pictures: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
+    """The film among ffprobe's video streams: the default one, else the largest, as ffmpeg chooses; None without any.
+
+    Covers are no film. A track that nobody decodes, or a still picture, is the film only where no other is.
+    """
+    moving = [stream for stream in pictures if not _member(stream.get("disposition"), "attached_pic")]
+
+    def rank(stream: dict[str, Any]) -> tuple[bool, bool, bool, int]:
+        codec, frames = _text(stream.get("codec_name")), number_of(stream.get("nb_frames"))
+        area = (_whole(stream.get("width")) or 0) * (_whole(stream.get("height")) or 0)
+        decodes = codec not in _UNDECODABLE and area > 0
+        return decodes, codec not in _STILLS and frames != 1, bool(_member(stream.get("disposition"), "default")), area
+
+    return max(moving, key=rank, default=None)
+
+
 def _member(value: object, name: str) -> Any:
     return value.get(name) if isinstance(value, dict) else None
 
@@ -158,13 +193,29 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _is_mirror(matrix: str) -> bool:
-    """Whether a display matrix, printed by ffprobe as three rows of three numbers, mirrors the picture."""
+def _cropped(side: int, side_data: list[dict[str, Any]], names: tuple[str, str], *, even: bool) -> int:
+    """A side of the picture without what the container crops. ffmpeg cuts no sample of colour in two: `even`."""
+    crop = next((data for data in side_data if names[0] in data), {})
+    cut = sum(_whole(crop.get(name)) or 0 for name in names)
+    rest = side - cut
+    return side if not cut or rest < 2 else rest // 2 * 2 if even else rest
+
+
+def _orientation(side_data: list[dict[str, Any]]) -> tuple[tuple[int, int, int, int], int, float]:
+    """The nearest turn and mirroring by whole right angles, its angle as `rotation`, and the degrees it leaves."""
+    matrix = next((_text(data["displaymatrix"]) for data in side_data if "displaymatrix" in data), "")
     rows = [[number_of(number) for number in row.split(":")[-1].split()] for row in matrix.strip().splitlines()]
     if len(rows) != 3 or any(len(row) != 3 or None in row for row in rows):
-        return False
+        return _UPRIGHT, 0, 0.0
     (a, b, _), (c, d, _), _ = ([number or 0.0 for number in row] for row in rows)
-    return a * d - b * c < 0
+    if not a * d - b * c:
+        return _UPRIGHT, 0, 0.0
+    angle = math.degrees(math.atan2(b, a))
+    turn = round(angle / 90) % 4
+    x, y = ((1, 0), (0, 1), (-1, 0), (0, -1))[turn]
+    sign = 1 if a * d - b * c > 0 else -1
+    tilt = (angle + 45) % 90 - 45
+    return (x, y, -y * sign, x * sign), -turn % 4 * 90, tilt if abs(tilt) > _TILT_DEGREES else 0.0
 
 
 def _bits(stream: dict[str, Any]) -> int:
@@ -174,9 +225,9 @@ def _bits(stream: dict[str, Any]) -> int:
 
 
 def _aspect(text: object) -> float:
-    """A pixel's width divided by its height; 1 where unknown or outside 0.01 to 100."""
+    """A pixel's width divided by its height; 0 where unknown or beyond belief."""
     aspect = _ratio(text, ":")
-    return aspect if _ASPECTS[0] <= aspect <= _ASPECTS[1] else 1.0
+    return aspect if _ASPECTS[0] <= aspect <= _ASPECTS[1] else 0.0
 
 
 def _ratio(text: object, sign: str) -> float:
