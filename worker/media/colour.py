@@ -4,7 +4,9 @@ SDR becomes BT.709 of limited range, whatever it was. HDR stays HDR where the co
 `tone_map` maps it to BT.709.
 """
 
+import math
 import re
+from functools import partial
 from typing import Literal, NamedTuple
 
 from elasticrecode.jobs.events import Notice
@@ -35,7 +37,8 @@ _ABSENT = {"", "unknown", "unspecified"}
 _RGB = re.compile(r"^(?!y)\w*(rgb|bgr|gbr)|^pal8|^bayer|^xyz", re.ASCII)
 _GRAY = re.compile(r"^(gray|mono|ya\d)", re.ASCII)
 _ALPHA = re.compile(r"^(rgba|bgra|argb|abgr|gbrap|yuva|ya\d|ayuv|vuya|uyva)", re.ASCII)
-_8_BIT_420 = {"yuv420p", "yuvj420p"}
+_CHROMA_LOCATIONS = {"center", "topleft", "top", "bottomleft", "bottom"}
+"""Those that differ from MPEG's usual `left`, to which ffmpeg's scaler renames them all."""
 _HD_WIDTH, _SD_HEIGHT = 1280, 576
 _NTSC_HEIGHTS = (480, 486, 488)
 _STATIC, _DYNAMIC = (
@@ -158,6 +161,8 @@ def convert(video: Video, target: Signal, encode: Ffmpeg) -> Step:
         filters += _without_metadata(target)
         notices += _hdr_notices(source, target, encode)
     notices += _dropped(video)
+    if video.chroma_location in _CHROMA_LOCATIONS:
+        filters.append(f"setparams=chroma_location={video.chroma_location}")
     if source.matrix in _UNSCALABLE:
         filters.append(f"setparams=colorspace={source.matrix}")
     if target.dynamic_range == "sdr" != source.dynamic_range:
@@ -231,9 +236,14 @@ def verify(video: Video, output: Video, target: Signal) -> list[Notice]:
             ("mastering display", video.metadata.mastering, output.metadata.mastering),
             ("content light level", video.metadata.light, output.metadata.light),
         )
-        if target.dynamic_range != "sdr" and before and before != after
+        if target.dynamic_range != "sdr" and before and not _are_close(before, after or ())
     ]
     return [Notice("hdr-metadata-lost", f"The output lacks the input's {' and '.join(lost)}.")] if lost else []
+
+
+def _are_close(before: tuple[float, ...], after: tuple[float, ...]) -> bool:
+    """Whether the numbers are the same, but for the rounding of the codec that stores them."""
+    return len(before) == len(after) and all(map(partial(math.isclose, rel_tol=0.01, abs_tol=0.0002), before, after))
 
 
 def _words(values: tuple[object, ...]) -> str:

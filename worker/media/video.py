@@ -71,6 +71,7 @@ class Video(NamedTuple):
     transfer: str = ""
     matrix: str = ""
     field_order: str = ""
+    chroma_location: str = ""
     has_alpha: bool = False
     metadata: HdrMetadata = HdrMetadata()
     orientation: tuple[int, int, int, int] = _UPRIGHT
@@ -131,6 +132,7 @@ def parse_report(report: object, side: str = "input") -> Video:
         transfer=_text(stream.get("color_transfer")),
         matrix=_text(stream.get("color_space")),
         field_order=_text(stream.get("field_order")),
+        chroma_location=_text(stream.get("chroma_location")),
         has_alpha=_member(stream.get("tags"), "alpha_mode") == "1",
         metadata=hdr_metadata(side_data),
         orientation=orientation,
@@ -155,10 +157,11 @@ def with_frame(video: Video, report: object) -> Video:
         return video
     frame = frames[0]
     side_data = [data for data in _list(frame.get("side_data_list")) if isinstance(data, dict)]
-    range_ = _text(frame.get("color_range"))
+    range_, transfer = _text(frame.get("color_range")), _text(frame.get("color_transfer")) or video.transfer
     return video._replace(
+        hdr=transfer in HDR_CURVES,
         primaries=_text(frame.get("color_primaries")) or video.primaries,
-        transfer=_text(frame.get("color_transfer")) or video.transfer,
+        transfer=transfer,
         matrix=_text(frame.get("color_space")) or video.matrix,
         full_range=range_ == "pc" if range_ in ("tv", "pc") else video.full_range,
         metadata=video.metadata.joined(hdr_metadata(side_data)),

@@ -19,7 +19,15 @@ from tests.media.charts import (
     xyz,
 )
 from tests.media.measures import failure, frames, warnings
-from tests.media.measures_colour import content_light, luma, mastering_nits, metadata_in_bitstream
+from tests.media.measures_colour import (
+    chroma_location,
+    content_light,
+    luma,
+    mastering_nits,
+    metadata_in_bitstream,
+    signal_in_bitstream,
+    signal_in_container,
+)
 
 RATE = {"scale": "source", "bitrate": "6M", "speed": "fast"}
 H264: Mapping[str, Any] = {"ffmpeg": {"codec": "h264", **RATE}}
@@ -151,7 +159,10 @@ def _grey_card(form: Form, *options: object) -> Callable[[Path], Path]:
 
 
 SDR_CASES = (
-    _sdr("SDR as it should be", SDR_FORM, "x.mp4", *X264),
+    _sdr("SDR as it should be", SDR_FORM, "x.mp4", *X264,
+         right={signal_in_bitstream: "bt709 bt709 bt709 tv", signal_in_container: [1, 1, 1, 0]}),
+    _sdr("chroma in the middle of its pixels", SDR_FORM, "x.mp4", "-c:v", "libx264", "-qp", 4, "-x264-params",
+         "chromaloc=1", right={chroma_location: "center"}),
     _sdr("H.264 of full range", Form(range="pc"), "x.mp4", *X264),
     _sdr("motion JPEG", Form("yuvj420p", "bt470bg", "bt709", "bt709", "pc"), "x.avi", "-c:v", "mjpeg", "-q:v", 1),
     _sdr("RGB in FFV1", Form("gbrp", "gbr"), "x.mkv", *FFV1),
@@ -201,10 +212,15 @@ HDR_CASES = (
     _hdr("HDR10 for H.265", PQ, "x.mp4", *_x265(MASTERING), profile=H265, right={
         signal: "yuv420p10le bt2020 smpte2084 bt2020nc tv", KEPT_LIGHT: Between(0, 2), warnings: [],
         mastering_nits: [0.0001, 1000.0], content_light: [1000, 400],
+        signal_in_bitstream: "bt2020 smpte2084 bt2020nc tv", signal_in_container: [9, 16, 9, 0],
         metadata_in_bitstream: "Content light level metadata, Mastering display metadata"}),
     _hdr("HDR10 in a transport stream for H.265", PQ, "x.ts", *_x265(MASTERING), profile=H265, right={
         signal: "yuv420p10le bt2020 smpte2084 bt2020nc tv", warnings: [],
         metadata_in_bitstream: "Content light level metadata, Mastering display metadata"}),
+    _hdr("HDR10 whose chroma lies at the top left", PQ, "x.mp4", *_x265("chromaloc=2"), profile=H265, right={
+        chroma_location: "topleft", KEPT_LIGHT: Between(0, 2)}),
+    _hdr("HDR10 whose chroma lies at the top left, for H.264", PQ, "x.mp4", *_x265("chromaloc=2"), right={
+        chroma_location: "left", **TONE_MAPPED}),
     _hdr("HLG for H.265", HLG, "x.mkv", *_x265(), profile=H265, right={
         signal: "yuv420p10le bt2020 arib-std-b67 bt2020nc tv", KEPT_LIGHT: Between(0, 2), warnings: []}),
     _hdr("HDR10 for H.265 of 8 bits", PQ, "x.mp4", *_x265(MASTERING), profile=_with(H265, bitDepth=8),
