@@ -98,7 +98,7 @@ def _produce(
     storage.download(job.input, source, runner)
     runner.check()
     if encoding:
-        uri = job.output + output_name(job.input)
+        uri = job.output + output_name(job.input, encoding.codec)
         muxer = CONTAINERS[uri.rpartition(".")[2].lower()]
         then_score = scoring is not UNSET
         encoded = transcode(

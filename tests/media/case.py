@@ -94,7 +94,7 @@ def make(folder: Path, source: Path, profile: Mapping[str, Any]) -> Made:
     """Transcode a source as a worker does, without AWS. `folder` is empty, and gets the files of the job."""
     request = resolve(msgspec.convert(profile, Profile))
     assert request.ffmpeg
-    name = output_name(f"s3://b/{source.name}")
+    name = output_name(f"s3://b/{source.name}", request.ffmpeg.codec)
     local, target, progress = folder / "input", folder / "output", list[Progress]()
     shutil.copy(source, local)
     muxer = CONTAINERS[name.rpartition(".")[2].lower()]

@@ -21,7 +21,7 @@ from botocore.stub import Stubber
 
 from elasticrecode.jobs.events import Failure, Progress
 from elasticrecode.jobs.job import Job
-from elasticrecode.jobs.uris import output_name
+from elasticrecode.jobs.uris import Outputs, output_name
 from elasticrecode.media.codecs import container
 from tests.conftest import ROOT
 from worker import loop, pipeline
@@ -55,6 +55,16 @@ from worker.uploads import Uploads
 def test_the_output_is_named_after_the_input(name: str, muxer: str | None, output: str) -> None:
     assert container(name) == muxer
     assert output_name(f"s3://b/x/{name}") == output
+
+
+@pytest.mark.parametrize(
+    ("name", "output"), [("a.mov", "a.mov.mp4"), ("a.ts", "a.ts.mp4"), ("a.mkv", "a.mkv"), ("a.m4v", "a.m4v")]
+)
+@pytest.mark.parametrize("codec", ["av1", "libsvtav1"])
+def test_av1_goes_to_mp4_where_the_input_s_container_cannot_hold_it(name: str, output: str, codec: str) -> None:
+    assert output_name(f"s3://b/x/{name}", codec) == output
+    assert Outputs.of({"ffmpeg": {"codec": codec}}).names(f"s3://b/x/{name}") == [output]
+    assert output_name(f"s3://b/x/{name}", "h265") == name
 
 
 def report(reader: ProgressReader, frame: int, elapsed: float) -> Progress:

@@ -44,10 +44,10 @@ def name(uri: str) -> str:
     return uri.rsplit("/", 1)[-1]
 
 
-def output_name(uri: str) -> str:
-    """The file name of a transcode: the input's, with `.mp4` appended unless its extension is in CONTAINERS."""
+def output_name(uri: str, codec: str = "") -> str:
+    """The file name of a transcode: the input's, with `.mp4` appended unless `codec` can be in files of that name."""
     file_name = name(uri)
-    return file_name if container(file_name) else f"{file_name}.mp4"
+    return file_name if container(file_name, codec) else f"{file_name}.mp4"
 
 
 def stem(uri: str) -> str:
@@ -83,11 +83,11 @@ def subtitles_name(uri: str, language: str, number: int = 1) -> str:
 class Outputs(NamedTuple):
     """The kinds of files that the jobs of a profile write.
 
-    `audio` is the codec of a job of sound alone, and empty for others. How many sprites and subtitles there are depends
-    on the source.
+    `video` is the video codec; `audio` is the codec of a job of sound alone; each is empty for other jobs. How many
+    sprites and subtitles there are depends on the source.
     """
 
-    video: bool = False
+    video: str = ""
     audio: str = ""
     poster: bool = False
     sprites: bool = False
@@ -98,12 +98,13 @@ class Outputs(NamedTuple):
     def of(cls, profile: Profile | Mapping[str, object]) -> "Outputs":
         """The files of a profile, or of the profile in a request, which may have faults."""
         parts = msgspec.to_builtins(profile) if isinstance(profile, Profile) else profile
-        audio, images, subtitles = (
-            part if isinstance(part := parts.get(name), dict) else {} for name in ("audio", "images", "subtitles")
+        video, audio, images, subtitles = (
+            part if isinstance(part := parts.get(name), dict) else {}
+            for name in ("ffmpeg", "audio", "images", "subtitles")
         )
         codec = audio.get("codec", "aac") if "audio" in parts and "ffmpeg" not in parts else ""
         return cls(
-            video="ffmpeg" in parts,
+            video=str(video.get("codec")) if "ffmpeg" in parts else "",
             audio=codec if isinstance(codec, str) and codec in AUDIO_EXTENSIONS else "",
             poster=images.get("poster") is True,
             sprites="sprite" in images,
@@ -114,7 +115,7 @@ class Outputs(NamedTuple):
     def names(self, uri: str) -> list[str]:
         """The names of an input's outputs, without sprites and subtitles, whose number the source decides."""
         return [
-            *([output_name(uri)] if self.video else []),
+            *([output_name(uri, self.video)] if self.video else []),
             *([audio_name(uri, self.audio)] if self.audio else []),
             *([poster_name(uri)] if self.poster else []),
             *([thumbnails_name(uri)] if self.sprites else []),
@@ -140,7 +141,7 @@ class Outputs(NamedTuple):
     def suffixes(self, suffix: str) -> Iterator[str]:
         """Possible suffixes of outputs for inputs that end in `suffix`: it may be an extension, or a part of one."""
         if self.video:
-            yield from _encoded_suffixes(suffix)
+            yield from _encoded_suffixes(suffix, self.video)
         if self.audio:
             yield f".{AUDIO_EXTENSIONS[self.audio]}"
         if self.poster or self.sprites:
@@ -155,12 +156,13 @@ _MANY = 99_999
 _LONG_LANGUAGE = "und-" + "-".join(["x" * 8] * 3)
 
 
-def _encoded_suffixes(suffix: str) -> Iterator[str]:
+def _encoded_suffixes(suffix: str, codec: str) -> Iterator[str]:
     if "." in suffix:
-        yield output_name(suffix)
+        yield output_name(suffix, codec)
     else:
         yield f"{suffix}.mp4"
-        yield from (extension for extension in CONTAINERS if extension.endswith(suffix.lower()))
+        kept = (extension for extension in CONTAINERS if container(f"x.{extension}", codec))
+        yield from (extension for extension in kept if extension.endswith(suffix.lower()))
 
 
 def suffixes_overlap(one: str, other: str) -> bool:

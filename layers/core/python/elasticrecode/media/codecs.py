@@ -42,13 +42,15 @@ class Codec(NamedTuple):
 
     `encoders` has the encoder for each platform that has one. `decoders` has ffmpeg's decoder for each platform that
     needs one named; on the others ffmpeg chooses. `stream` is ffprobe's name of the codec. `tags` maps a muxer to the
-    codec tag that players expect in its files, where ffmpeg's default is another.
+    codec tag that players expect in its files, where ffmpeg's default is another. `outside` has the muxers whose files
+    cannot hold the codec.
     """
 
     encoders: Mapping[Platform, Encoder]
     decoders: Mapping[Platform, str]
     stream: str
     tags: Mapping[str, str] = {}
+    outside: frozenset[str] = frozenset()
 
 
 _X26X: Mapping[Speed, str] = {"fast": "veryfast", "medium": "medium", "slow": "slow"}
@@ -84,6 +86,7 @@ CODECS: Mapping[str, Codec] = {
         encoders={"cpu": Encoder("libsvtav1", _SVT, _SVT_TUNINGS, max_crf=63)},
         decoders={},
         stream="av1",
+        outside=frozenset({"mov", "mpegts"}),
     ),
 }
 """Word of a request → the codec."""
@@ -97,10 +100,7 @@ CONTAINERS = {
     "mts": "mpegts",
     "m2ts": "mpegts",
 }
-"""File name extension → ffmpeg's muxer. Outputs keep these extensions, so each muxer holds every codec of CODECS.
-
-A codec that one of them cannot hold needs the codec as a parameter of `container` and `output_name`.
-"""
+"""File name extension → ffmpeg's muxer. Outputs keep these extensions where the muxer holds the codec."""
 
 AUDIO_EXTENSIONS = {"aac": "m4a", "opus": "opus"}
 """Audio codec → the file name extension of an output that is sound alone."""
@@ -130,9 +130,14 @@ else:
     DecoderName = Literal[(*CODECS, *(name for codec in CODECS.values() for name in codec.decoders.values()))]
 
 
-def container(file_name: str) -> str | None:
-    """The muxer that writes a file of this name; None when the extension is not in CONTAINERS."""
-    return CONTAINERS.get(file_name.rpartition(".")[2].lower())
+def container(file_name: str, codec: str = "") -> str | None:
+    """The muxer that writes a file of this name; None when the extension is not in CONTAINERS.
+
+    Also None when its files cannot hold `codec`, the word of a codec or an encoder's name; other names are ignored.
+    """
+    muxer = CONTAINERS.get(file_name.rpartition(".")[2].lower())
+    held = CODECS.get(codec) or (encoder_of(codec)[0] if codec in _ENCODERS else None)
+    return None if held and muxer in held.outside else muxer
 
 
 def content_type(file_name: str) -> str:
