@@ -12,7 +12,7 @@ from msgspec import UNSET
 from elasticrecode.jobs.events import Notice
 from elasticrecode.media.profiles import Audio, Profile, bits
 from elasticrecode.media.profiles import rate as rate_text
-from worker.media import languages
+from worker.media import languages, timing
 from worker.media.source import AudioTrack
 
 _CHANNELS = {"mono": 1, "stereo": 2, "5.1": 6}
@@ -242,7 +242,7 @@ def _output(group: _Group, audio: Audio, muxer: str, trim: Sequence[str], notice
     return AudioOutput(
         group.streams,
         encoder,
-        ("aresample=async=1", *trim, *filters, end),
+        (timing.SYNC, *trim, *filters, end),
         ("b", rate_text(bitrate)),
         channels=_CHANNELS[layout],
         rate=rate,

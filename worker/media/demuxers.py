@@ -6,7 +6,11 @@ DEMUXERS = ("mov", "mp4", "matroska", "webm", "mpegts", "mpeg", "avi", "flv", "o
 """Accepted containers, as ffprobe names demuxers. None of them is a playlist, so none refers to another file or URL."""
 
 
-def input_options(limits: JobLimits) -> tuple[str, ...]:
+LATE_OPTIONS = ("-analyzeduration", "300M", "-probesize", "256M")
+"""Options for a file whose tracks begin after the 5 s or 5 MB that ffmpeg looks at: 300 s, 256 MB."""
+
+
+def input_options(limits: JobLimits, *, is_late: bool = False) -> tuple[str, ...]:
     """Options for ffmpeg and ffprobe before an input: whatever is in the file, they open no other file or URL.
 
     The decoder gets the limit on pixels too, because a stream can change its picture size after the first frame.
@@ -14,4 +18,5 @@ def input_options(limits: JobLimits) -> tuple[str, ...]:
     return (
         *("-protocol_whitelist", "file", "-format_whitelist", ",".join(DEMUXERS)),
         *("-max_pixels", str(limits.pixels), "-max_streams", str(limits.streams + 1)),
+        *(LATE_OPTIONS if is_late else ()),
     )

@@ -87,7 +87,7 @@ def make_plan(source: Source, profile: Profile, encode: Ffmpeg, muxer: str) -> P
 
     `encode` is the profile's `ffmpeg`; `muxer` is ffmpeg's name of the output container.
     """
-    sound = plan_audio(source.audio, source.video.demuxer, profile, muxer)
+    sound = plan_audio(source.audio, source.video.demuxer, profile, muxer, timing.sound_trim(encode))
     picture = _picture(source.video, encode, with_images=bool(profile.images))
     pictures = plan_images(profile.images or None, picture.size, timing.length(source.video, encode))
     return Plan(source, profile, muxer, picture, sound, pictures)
@@ -149,14 +149,16 @@ def arguments(
         *("-hide_banner", "-nostdin", "-y", "-loglevel", "level+verbose", "-nostats", "-progress", "pipe:1"),
         *(("-hwaccel", "cuda") if gpu else ()),
         *decoder,
-        *input_options(limits),
+        *input_options(limits, is_late=video.is_late),
+        *timing.seek_options(encode),
         *("-noautorotate", "-reinit_filter:v", "0"),
         *("-f", video.demuxer, "-i", f"file:{source}"),
         *metadata.tag_input(plan.source, encode, plan.muxer),
         *("-filter_complex", graph, *sound, "-map", "[picture]"),
         *("-sn", "-dn", *metadata.tag_options(plan.source, encode, plan.muxer, 1)),
         *encoders.encoder_options(encode, plan.picture.signal, plan.picture.rate, plan.muxer, threads),
-        *("-fps_mode:v", "passthrough", "-enc_time_base:v", timing.TIME_BASE),
+        *("-fps_mode:v", "passthrough", "-enc_time_base:v", f"1/{timing.ticks(video, encode)}"),
+        *timing.last_frame_options(video, encode),
         *audio.output_options(plan.audio),
         *(("-movflags", "+faststart", "-write_tmcd", "0") if plan.muxer in ("mp4", "mov") else ()),
         *("-f", plan.muxer, f"file:{target}"),

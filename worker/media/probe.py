@@ -7,15 +7,19 @@ import msgspec
 
 from elasticrecode import wire
 from worker.errors import PermanentError
+from worker.media.clock import is_doubtful
 from worker.media.demuxers import DEMUXERS, input_options
 from worker.media.ffmpeg_errors import limit_error
+from worker.media.packets import FileMeter, PacketHead
 from worker.media.source import Source, parse_source
 from worker.media.video import ENTRIES, FRAME_ENTRIES, Video, needs_frame, with_frame
 from worker.sandbox.runner import Runner, last_lines
 
 _SECONDS = 60
 _FULL_READ_SECONDS = 600
+_FIRST_PACKETS = 1500
 _MAX_REPORT_BYTES = 1 << 22
+_PACKETS = ["-show_entries", "packet=stream_index,pts_time,dts_time,duration_time,size", "-print_format", "csv=p=0"]
 
 
 def probe_video(ffprobe: str, runner: Runner, path: Path, side: str = "input", *, count: bool = False) -> Video:
@@ -26,21 +30,26 @@ def probe_video(ffprobe: str, runner: Runner, path: Path, side: str = "input", *
 def probe_source(ffprobe: str, runner: Runner, path: Path, side: str = "input", *, count: bool = False) -> Source:
     """What a file in the job's folder holds; with `count`, ffprobe reads all packets to count frames.
 
-    Raises PermanentError, with a code that starts with `side`, if the file has no video or exceeds a limit; else as
-    `Runner.run`.
+    A file whose tracks seem to lack a size or channels is read again further; one whose rate or length is doubtful
+    has them measured from its first packets. Raises PermanentError, with a code that starts with `side`, if the file
+    has no video or exceeds a limit; else as `Runner.run`.
     """
-    shown = ["-show_entries", ENTRIES, "-print_format", "json", *(("-count_packets",) if count else ())]
-    report = path.with_name(f"{path.name}.probe")
     try:
-        _run(ffprobe, runner, path, side, shown, _FULL_READ_SECONDS if count else _SECONDS, output=report)
-        source = parse_source(wire.decode(report.read_bytes(), object), side)
-    except msgspec.DecodeError as error:
-        raise PermanentError(f"{side}-corrupt", f"ffprobe's report on the {side} is not JSON: {error}.") from error
+        source = _probed(ffprobe, runner, path, side, count=count)
+        is_whole = all(track.channels and track.rate for track in source.audio)
     except PermanentError as error:
-        raise limit_error(runner.limits, side, last_lines(_log(path), path.parent)) or error from None
+        if error.failure.code != f"{side}-no-video":
+            raise
+        source, is_whole = None, False
+    if source is None or not is_whole:
+        source = _probed(ffprobe, runner, path, side, count=count, is_late=True)
+        source = source._replace(video=source.video._replace(is_late=True))
     if needs_frame(source.video):
         source = source._replace(video=_with_frame(ffprobe, runner, path, side, source.video))
     video = source.video
+    if not count and is_doubtful(video.clock, video.demuxer, video.width * video.height, video.file_bytes):
+        video = _measured(ffprobe, runner, path, video, side)
+        source = source._replace(video=video)
     runner.limits.check_video(
         side, duration=video.duration, width=video.width, height=video.height, streams=video.streams
     )
@@ -59,6 +68,36 @@ def _with_frame(ffprobe: str, runner: Runner, path: Path, side: str, video: Vide
         return video
 
 
+def _probed(ffprobe: str, runner: Runner, path: Path, side: str, *, count: bool, is_late: bool = False) -> Source:
+    """What ffprobe reports of a file."""
+    shown = ["-show_entries", ENTRIES, "-print_format", "json", *(("-count_packets",) if count else ())]
+    report = path.with_name(f"{path.name}.probe")
+    seconds = _FULL_READ_SECONDS if count or is_late else _SECONDS
+    try:
+        _run(ffprobe, runner, path, side, shown, seconds, output=report, is_late=is_late)
+        return parse_source(wire.decode(report.read_bytes(), object), side)
+    except msgspec.DecodeError as error:
+        raise PermanentError(f"{side}-corrupt", f"ffprobe's report on the {side} is not JSON: {error}.") from error
+    except PermanentError as error:
+        raise limit_error(runner.limits, side, last_lines(_log(path), path.parent)) or error from None
+
+
+def meter(ffprobe: str, runner: Runner, path: Path, side: str = "output") -> FileMeter:
+    """Reads all packets of a file and measures its tracks. Raises as `probe_source`."""
+    measured = FileMeter()
+    _run(ffprobe, runner, path, side, _PACKETS, _FULL_READ_SECONDS, on_line=measured.take)
+    return measured
+
+
+def _measured(ffprobe: str, runner: Runner, path: Path, video: Video, side: str) -> Video:
+    """The video with the rate and the length that the packets of its first seconds have."""
+    shown = [*_PACKETS, "-read_intervals", f"%+#{_FIRST_PACKETS}"]
+    head = PacketHead(video.stream)
+    _run(ffprobe, runner, path, side, shown, _SECONDS, on_line=head.take, is_late=video.is_late)
+    clock = video.clock.measured(head.rate, head.bits_per_second, video.file_bytes)
+    return video._replace(clock=clock, rate=clock.rate, frames=clock.frames, duration=clock.duration)
+
+
 def _run(
     ffprobe: str,
     runner: Runner,
@@ -69,10 +108,11 @@ def _run(
     *,
     output: Path | None = None,
     on_line: Callable[[str, float], None] = lambda *_: None,
+    is_late: bool = False,
 ) -> None:
     """Run ffprobe; its report goes to a file or line by line to `on_line`. Raises PermanentError if it fails."""
     log = _log(path)
-    arguments = [ffprobe, "-v", "error", *input_options(runner.limits), *shown, "-i", f"file:{path}"]
+    arguments = [ffprobe, "-v", "error", *input_options(runner.limits, is_late=is_late), *shown, "-i", f"file:{path}"]
     status = runner.run(
         arguments, path.parent, log, seconds=seconds, file_bytes=_MAX_REPORT_BYTES, output=output, on_line=on_line
     )

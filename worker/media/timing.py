@@ -1,31 +1,140 @@
-"""The clock of the output: which frames it gets, at which times, and the rate the encoder is told. Pure."""
+"""The clock of the output: which frames it gets, at which times, and the rate the encoder is told. Pure.
 
-from elasticrecode.media.profiles import Ffmpeg
+A second of the source is a second after its earliest track begins, as ffmpeg and players count: where the sound begins
+at 0.0 and the picture at 0.7, the first frame is at 0.7, whatever the clock of the file shows there.
+"""
+
+from fractions import Fraction
+
+from elasticrecode.jobs.events import Notice
+from elasticrecode.media.profiles import SOURCE, Ffmpeg
 from worker.media.steps import Step
 from worker.media.video import Video
 
-TIME_BASE = "1/90000"
-"""The encoder's clock: fine enough for every frame to keep its time."""
+_TICKS = 90_000
+_MAX_TICKS = 1_000_000
+_GUARD_SECONDS = 20.0
+"""A seek ends this long before `start`: a container without an index is entered where no key frame is."""
+SYNC = "aresample=async=1000:min_comp=0.002:min_hard_comp=0.018"
+"""The filter that keeps an audio track where it was beside the picture, to its end.
+
+A gap of 18 ms or more is filled with silence, an overlap cut; the tempo changes by at most 2 % while smaller errors are
+drawn to 0.
+"""
+
+
+def ticks(video: Video, encode: Ffmpeg) -> int:
+    """Ticks a second of the encoder's clock: so many that every frame keeps its time, or the wanted rate is exact."""
+    if rate := _rate(encode):
+        return rate.numerator if _TICKS % rate.numerator else _TICKS
+    if _TICKS // 9 <= video.clock.ticks <= _MAX_TICKS:
+        return video.clock.ticks
+    return (
+        _TICKS
+        if video.clock.ticks > _MAX_TICKS or video.clock.ticks <= 0
+        else video.clock.ticks * -(-_TICKS // video.clock.ticks)
+    )
+
+
+def seek(encode: Ffmpeg) -> float:
+    """Where ffmpeg enters the source, in seconds of the source: a while before `start`."""
+    return max(0.0, _start(encode) - _GUARD_SECONDS)
+
+
+def seek_options(encode: Ffmpeg) -> tuple[str, ...]:
+    """Options of ffmpeg before the source. The filters of `trim` and `sound_trim` count from there."""
+    return ("-ss", f"{seek(encode):.6f}") if seek(encode) else ()
+
+
+def cut_options(encode: Ffmpeg) -> tuple[str, ...]:
+    """Options of ffmpeg before the source for tracks without filters, such as subtitles: they read only the cut."""
+    end = _end(encode)
+    start = ("-ss", f"{_start(encode):.6f}") if _start(encode) else ()
+    return (*start, *(("-t", f"{end - _start(encode):.6f}") if end is not None else ()))
 
 
 def trim(video: Video, encode: Ffmpeg) -> Step:
-    """The filters that leave out what lies outside `start` and `end`."""
-    return Step()
+    """The filters that leave out what lies outside `start` and `end`, and give every frame a time of its own.
+
+    Kept are the frames whose time is at least `start` and below `end`; `start` becomes 0.
+    """
+    clock = [f"settb=1/{ticks(video, encode)}"]
+    length = video.clock.file_duration
+    notices: tuple[Notice, ...] = ()
+    if is_cut(encode):
+        clock.append(f"trim={_range(encode)}")
+        clock.append(f"setpts=PTS-round({_start(encode) - seek(encode):.6f}/TB)")
+    end = _end(encode)
+    if end is not None and length and end > length + 1:
+        message = f"The profile's end is {end:g} s, but the source ends at {length:.3f} s: the output ends there."
+        notices = (Notice("end-beyond-source", message),)
+    later = round(ticks(video, encode) / 1000)
+    clock.append(f"setpts='if(isnan(PREV_OUTPTS)+gt(PTS,PREV_OUTPTS),PTS,PREV_OUTPTS+{later})'")
+    return Step(tuple(clock), notices)
 
 
 def pace(video: Video, encode: Ffmpeg) -> Step:
     """The filters that bring the frames to the rate that the encode wants. By default every frame keeps its time."""
-    return Step()
+    rate = _rate(encode)
+    return Step((f"fps={rate.numerator}/{rate.denominator}",)) if rate else Step()
+
+
+def last_frame_options(video: Video, encode: Ffmpeg) -> tuple[str, ...]:
+    """Options of ffmpeg that give the last frame the mean duration where the container tells a false one."""
+    if not video.rate or not video.clock.is_rate_guessed or _rate(encode):
+        return ()
+    period = round(ticks(video, encode) / video.rate)
+    return ("-bsf:v", f"setts=duration='if(eq(NEXT_PTS,NOPTS),{period},DURATION)'")
+
+
+def sound_trim(encode: Ffmpeg) -> tuple[str, ...]:
+    """The filters that keep the part of an audio track between `start` and `end`, after `SYNC`."""
+    if not is_cut(encode):
+        return ()
+    return (f"atrim={_range(encode)}", f"asetpts=PTS-round({_start(encode) - seek(encode):.6f}/TB)")
+
+
+def is_cut(encode: Ffmpeg) -> bool:
+    """Whether the output is a part of the source."""
+    return bool(_start(encode)) or _end(encode) is not None
 
 
 def mean_rate(video: Video, encode: Ffmpeg) -> float:
     """Mean frames per second of the output, which the encoder spreads its bits by; 0 where unknown."""
-    return video.rate
+    rate = _rate(encode)
+    return float(rate) if rate else video.rate
 
 
 def length(video: Video, encode: Ffmpeg) -> float | None:
-    """Seconds of the output; None where unknown."""
-    if video.duration is None and not encode.end:
-        return None
-    end = min(encode.end or float("inf"), video.duration or float("inf"))
-    return max(0.0, end - (encode.start or 0.0)) or None
+    """Seconds of the source that the output shows; None where unknown."""
+    end, whole = _end(encode), video.duration
+    if whole is None:
+        return None if end is None else end - _start(encode)
+    return max(0.0, min(whole, whole if end is None else end) - _start(encode))
+
+
+def expected_frames(video: Video, encode: Ffmpeg) -> int | None:
+    """Frames of the output, as far as the source tells; None where unknown."""
+    if not is_cut(encode) and not _rate(encode):
+        return video.frames
+    seconds, rate = length(video, encode), mean_rate(video, encode)
+    return round(seconds * rate) if seconds and rate else None
+
+
+def _rate(encode: Ffmpeg) -> Fraction | None:
+    wanted = encode.frameRate
+    return Fraction(wanted) if wanted and wanted != SOURCE else None
+
+
+def _start(encode: Ffmpeg) -> float:
+    return encode.start or 0.0
+
+
+def _end(encode: Ffmpeg) -> float | None:
+    return encode.end or None
+
+
+def _range(encode: Ffmpeg) -> str:
+    end = _end(encode)
+    start = f"start={_start(encode) - seek(encode):.6f}"
+    return start if end is None else f"{start}:end={end - seek(encode):.6f}"

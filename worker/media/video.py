@@ -5,13 +5,14 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from worker.errors import PermanentError
+from worker.media.clock import Clock, read_clock
 from worker.media.demuxers import DEMUXERS
 from worker.media.hdr import HdrMetadata, hdr_metadata
 from worker.media.numbers import number_of
 
 HDR_CURVES = ("smpte2084", "arib-std-b67")
 _INTERLACED = ("tt", "bb", "tb", "bt")
-_FORMAT = "format_name,duration,bit_rate,start_time"
+_FORMAT = "format_name,duration,bit_rate,start_time,size"
 _STREAM = (
     "index,codec_type,codec_name,codec_tag_string,width,height,duration,nb_frames,nb_read_packets,avg_frame_rate,bit_rate,"
     "pix_fmt,bits_per_raw_sample,color_range,color_transfer,color_space,color_primaries,chroma_location,field_order,"
@@ -47,6 +48,8 @@ class Video(NamedTuple):
     down. `tilt` is the angle in degrees that no such turn covers. `rotation` is the angle of the turn in degrees
     counter-clockwise. `pixel_aspect` is a pixel's width divided by its height; `stated_aspect` is the text where it is
     beyond belief. `streams` counts all streams of the file.
+    `clock` is what the container tells of time, `file_bytes` the file's size; `is_late` marks a file whose tracks are
+    found only with `demuxers.LATE_OPTIONS`.
     """
 
     demuxer: str
@@ -77,6 +80,9 @@ class Video(NamedTuple):
     orientation: tuple[int, int, int, int] = _UPRIGHT
     tilt: float = 0.0
     stated_aspect: str = ""
+    clock: Clock = Clock()
+    file_bytes: int | None = None
+    is_late: bool = False
 
     @property
     def upright(self) -> tuple[int, int]:
@@ -102,9 +108,18 @@ def parse_report(report: object, side: str = "input") -> Video:
         raise PermanentError(f"{side}-no-video", f"The {side} has no video stream that can be decoded.")
     if demuxer not in DEMUXERS:
         raise PermanentError(f"{side}-not-video", f"The {side} is not a video in an accepted container.")
-    duration = _positive(stream.get("duration")) or _positive(_member(format_, "duration"))
-    frames = _positive(stream.get("nb_read_packets")) or _positive(stream.get("nb_frames"))
-    rate = _ratio(stream.get("avg_frame_rate"), "/")
+    size = _whole(_member(format_, "size")) or None
+    clock = read_clock(
+        demuxer,
+        duration=_positive(stream.get("duration")),
+        file_duration=_positive(_member(format_, "duration")),
+        size=size,
+        counted=_whole(stream.get("nb_read_packets")),
+        declared=_whole(stream.get("nb_frames")),
+        average=_ratio(stream.get("avg_frame_rate"), "/"),
+        nominal=_ratio(stream.get("r_frame_rate"), "/"),
+        ticks=1 / (_ratio(stream.get("time_base"), "/") or math.inf),
+    )
     side_data = [data for data in _list(stream.get("side_data_list")) if isinstance(data, dict)]
     orientation, angle, tilt = _orientation(side_data)
     pixels = _text(stream.get("pix_fmt"))
@@ -115,10 +130,10 @@ def parse_report(report: object, side: str = "input") -> Video:
         codec=_text(stream.get("codec_name")),
         width=_cropped(width, side_data, ("crop_left", "crop_right"), even="420" in pixels or "422" in pixels),
         height=_cropped(height, side_data, ("crop_top", "crop_bottom"), even="420" in pixels),
-        duration=duration,
+        duration=clock.duration,
         bitrate=_whole(stream.get("bit_rate")) or _whole(_member(format_, "bit_rate")) or None,
-        frames=_whole(frames or (duration or 0.0) * rate) or None,
-        rate=rate,
+        frames=clock.frames,
+        rate=clock.rate,
         rotation=angle,
         mirrored=orientation[0] * orientation[3] - orientation[1] * orientation[2] < 0,
         bits=_bits(stream),
@@ -138,6 +153,8 @@ def parse_report(report: object, side: str = "input") -> Video:
         orientation=orientation,
         tilt=tilt,
         stated_aspect="" if _aspect(stated) or not _ratio(stated, ":") else stated[:40],
+        clock=clock,
+        file_bytes=size,
     )
 
 

@@ -31,13 +31,15 @@ _STILL_WIDTH = 960
 class Side(NamedTuple):
     """One of the two videos of a score: its file, and the filters from a decoded picture to one that is compared.
 
-    `size` is the width and height of the compared pictures in square pixels, before they are scaled.
+    `size` is the width and height of the compared pictures in square pixels, before they are scaled. `options` are
+    ffmpeg's before the file.
     """
 
     video: Video
     path: str
     filters: tuple[str, ...]
     size: tuple[int, int]
+    options: tuple[str, ...] = ()
 
 
 class Sampling(NamedTuple):
@@ -179,7 +181,8 @@ def _inputs(sides: Mapping[str, Side], limits: JobLimits) -> list[str]:
         word
         for _, side in _both(sides)
         for word in (
-            *input_options(limits),
+            *input_options(limits, is_late=side.video.is_late),
+            *side.options,
             *("-noautorotate", "-reinit_filter", "0"),
             *("-f", side.video.demuxer, "-i", f"file:{side.path}"),
         )

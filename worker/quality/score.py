@@ -13,7 +13,7 @@ from msgspec import UNSET
 from elasticrecode.jobs.events import Progress, Quality
 from elasticrecode.media.profiles import SOURCE, Vmaf
 from worker.errors import PermanentError
-from worker.media import colour, geometry
+from worker.media import colour, geometry, timing
 from worker.media.ffmpeg_errors import encoder_error, grave, limit_error
 from worker.media.geometry import Raster
 from worker.media.plan import Plan
@@ -151,7 +151,9 @@ class _Scorer(NamedTuple):
         sides = {side: _side(self.videos[side], path, pairing) for side, path in self.files.paths.items()}
         if self.files.plan:
             picture = self.files.plan.picture.with_fit(_reference_fit(self.profile, self.files.plan))
-            sides["origin"] = sides["origin"]._replace(filters=picture.filters, size=picture.size)
+            sides["origin"] = sides["origin"]._replace(
+                filters=picture.filters, size=picture.size, options=timing.seek_options(picture.encode)
+            )
         return sides
 
     def _pair(self, pairing: Pairing, films: dict[str, Film]) -> Pairing:

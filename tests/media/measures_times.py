@@ -1,0 +1,63 @@
+"""Measures of time, from decoded pictures and sound: when each frame is shown, and when flashes and beeps come."""
+
+import re
+import subprocess
+from array import array
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+from tests.media.case import FFMPEG, Made
+
+_PICTURE = re.compile(r"pts: *(-?\d+) .*mean:\[(\d+)")
+_SOUND = re.compile(r"pts:(-?\d+) .*nb_samples:(\d+)")
+_RATE = 48000
+_TICKS = 360000
+_QUIET_SECONDS = 0.2
+
+
+def _decoded(path: Path, *options: str) -> "subprocess.CompletedProcess[bytes]":
+    command = [FFMPEG, "-nostdin", "-nostats", "-copyts", "-i", str(path), *options, "pipe:1"]
+    return subprocess.run(command, capture_output=True, check=False)
+
+
+@cache
+def _pictures(path: Path, _changed: int) -> list[tuple[float, int]]:
+    filters = f"settb=1/{_TICKS},scale=2:2:flags=area,format=gray,showinfo"
+    text = _decoded(path, "-map", "0:v:0", "-vf", filters, "-fps_mode", "passthrough", "-f", "null").stderr.decode()
+    return [(int(match[1]) / _TICKS, int(match[2])) for match in _PICTURE.finditer(text)]
+
+
+def frame_seconds(path: Path) -> list[float]:
+    """When each picture of a file is shown, in seconds of its own clock."""
+    return [time for time, _ in _pictures(path, path.stat().st_mtime_ns)]
+
+
+def flashes(path: Path) -> list[float]:
+    """When the picture turns from dark to bright, in seconds of the file's clock."""
+    pictures = _pictures(path, path.stat().st_mtime_ns)
+    return [time for (_, before), (time, now) in pairwise([(0.0, 0), *pictures]) if before < 90 <= now]
+
+
+def beeps(path: Path) -> list[float]:
+    """When a sound begins after silence, in seconds of the file's clock."""
+    options = ["-map", "0:a:0", "-af", f"aresample={_RATE},aformat=s16:channel_layouts=mono,ashowinfo", "-f", "s16le"]
+    decoded = _decoded(path, *options)
+    samples = array("h", decoded.stdout)
+    onsets, last, position = list[float](), -1.0, 0
+    for match in _SOUND.finditer(decoded.stderr.decode()):
+        start, count = int(match[1]) / _RATE, int(match[2])
+        for index in range(position, min(position + count, len(samples))):
+            if abs(samples[index]) > 3000:
+                time = start + (index - position) / _RATE
+                if time - last > _QUIET_SECONDS:
+                    onsets.append(time)
+                last = time
+        position += count
+    return onsets
+
+
+def beeps_after_flashes(made: Made) -> object:
+    """Milliseconds from each flash of the output to the nearest beep, the worst; None where there is no beep."""
+    seen, heard = flashes(made.target), beeps(made.target)
+    return max((min((beep - flash for beep in heard), key=abs) for flash in seen), key=abs) * 1000 if heard else None

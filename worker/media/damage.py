@@ -1,0 +1,111 @@
+"""How much of a source an output lacks: what the container promises against what was decoded. Pure."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from elasticrecode.jobs.events import Notice
+from worker.errors import PermanentError
+from worker.media import timing
+from worker.media.packets import TrackMeter
+from worker.media.plan import Plan
+from worker.media.tally import Decoded
+
+_SIGN = re.compile(
+    r"partial file|ended prematurely|acket corrupt|corrupt input packet|corrupt decoded frame|while decoding|"
+    r"submitting packet|ecoding error|acket mismatch|EBML|containing master|runcat|Invalid NAL|moov atom"
+)
+_CORRUPT_FRAME = re.compile(r"vist#.*corrupt decoded frame")
+_SOUND = "[aist#"
+TOLERANCE = 0.05
+"""The share of a film's frames that may be lost or damaged. More is an error."""
+_SHORT_SECONDS = 1.0
+_FEW_GAPS = 3
+_SHORT_SHARE = 0.01
+
+
+def signs(lines: Sequence[str]) -> list[str]:
+    """The lines of ffmpeg's log that show damage of the container or of the picture."""
+    return [line for line in lines if _SIGN.search(line) and _SOUND not in line]
+
+
+class Damage:
+    """The frames that a film lacks. `lost` never came out, `marred` came out incomplete."""
+
+    def __init__(self, plan: Plan, pictures: Decoded, film: TrackMeter, end: float, lines: Sequence[str]) -> None:
+        """`end` is the second at which the longest track of the output ends, `lines` the grave ones of ffmpeg's log."""
+        clock, encode = plan.source.video.clock, plan.picture.encode
+        self.decoded = pictures.frames
+        self.marred = sum(1 for line in lines if _CORRUPT_FRAME.search(line))
+        self.second: float | None = None
+        self.lost = pictures.errors
+        if timing.is_cut(encode) or not (pictures.errors or signs(lines)):
+            return
+        rate = plan.source.video.rate or film.rate
+        gaps = film.gaps()
+        if len(gaps) > max(_FEW_GAPS, 2 * len(signs(lines))):  # the rate varies
+            gaps = []
+        holes = sum(length for _, length in gaps)
+        missing = max(0.0, (clock.file_duration or 0.0) - end)
+        short = missing if missing > _SHORT_SECONDS or missing > TOLERANCE * end else 0.0
+        lost = round(rate * (holes + short))
+        if clock.is_counted and clock.frames:
+            lost = clock.frames - pictures.frames if short or pictures.errors else 0
+        self.lost = max(self.lost, lost)
+        if gaps:
+            self.second = gaps[0][0]
+        elif short:
+            self.second = film.seconds
+
+    @property
+    def share(self) -> float:
+        """The share of the film's frames that are lost or marred."""
+        return (self.lost + self.marred) / max(1, self.decoded + self.lost)
+
+    def notice(self, second: float | None) -> Notice | None:
+        """The warning of it; None for a film without damage. `second` is where it begins, if that is known."""
+        return Notice("picture-damaged", self.message(second)) if self.lost or self.marred else None
+
+    def message(self, second: float | None) -> str:
+        """The numbers, and the second."""
+        where = "" if second is None else f", the first at {second:.1f} s"
+        total = self.decoded + self.lost
+        counts = f"{self.lost} of {total} frames could not be decoded"
+        return f"The input is damaged: {counts} and {self.marred} are incomplete{where}."
+
+
+def shorter(plan: Plan, film: TrackMeter, end: float) -> list[Notice]:
+    """The warning of an output that ends before the source does by its container; none without one."""
+    video, encode = plan.source.video, plan.picture.encode
+    declared = video.clock.file_duration if video.duration == video.clock.file_duration else video.duration
+    if timing.is_cut(encode):
+        declared = timing.length(video, encode)
+    actual = end if declared == video.clock.file_duration else film.end
+    if not declared or declared - actual <= max(_SHORT_SECONDS / 2, _SHORT_SHARE * declared):
+        return []
+    message = f"The output lasts {actual:.3f} s; the input declares {declared:.3f} s. Check that the input is whole."
+    return [Notice("shorter-than-declared", message)]
+
+
+def sound(plan: Plan, counts: Mapping[tuple[int, int], Decoded], tracks: Sequence[TrackMeter]) -> list[Notice]:
+    """The warnings of sound that could not be decoded, or is shorter in the output than it was decoded."""
+    notices = []
+    rates = {track.stream: track.rate for track in plan.source.audio}
+    for number, track in enumerate(plan.audio.tracks):
+        heard = counts.get((0, track.streams[0]))
+        if heard and heard.errors:
+            message = f"{heard.errors} of {heard.packets} packets of audio track {number + 1} could not be decoded."
+            notices.append(Notice("sound-damaged", f"{message} Silence stands in their place."))
+        rate = rates.get(track.streams[0])
+        if not heard or not rate or number >= len(tracks) or timing.is_cut(plan.picture.encode):
+            continue
+        decoded, actual = heard.samples / rate, tracks[number].end
+        if decoded - actual > _SHORT_SECONDS / 2:
+            message = f"Audio track {number + 1} lasts {actual:.3f} s in the output; {decoded:.3f} s were decoded."
+            notices.append(Notice("sound-shorter", message))
+    return notices
+
+
+def check(damage: Damage, second: float | None, lines: list[str]) -> None:
+    """Raise PermanentError `input-corrupt` for more damage than TOLERANCE."""
+    if damage.share > TOLERANCE:
+        raise PermanentError("input-corrupt", damage.message(second), lines)

@@ -1,0 +1,139 @@
+"""What the packets of a file show of its frames, times and rates, from ffprobe's lists. Pure."""
+
+import math
+from array import array
+from collections import deque
+from itertools import pairwise
+from typing import NamedTuple
+
+from worker.media.numbers import number_of
+
+_FIELDS = 5
+_JUMP_SECONDS = 10.0
+
+
+class Packet(NamedTuple):
+    """A packet as ffprobe lists it. Times in seconds, None where unknown; `size` in bytes."""
+
+    stream: int
+    time: float | None
+    decoded: float | None
+    duration: float
+    size: int
+
+
+def parse_packet(line: str) -> Packet | None:
+    """The packet in a line of ffprobe's csv: stream_index, pts_time, dts_time, duration_time and size; None if none."""
+    fields = line.strip().split(",")
+    if len(fields) < _FIELDS or not fields[0].isdigit():
+        return None
+    time, decoded, duration, size = map(number_of, fields[1:_FIELDS])
+    return Packet(int(fields[0]), time, decoded, duration or 0.0, round(size or 0))
+
+
+class PacketHead:
+    """Collects the packets at a file's beginning."""
+
+    def __init__(self, stream: int) -> None:
+        self._stream = stream
+        self._times = array("d")
+        self._first: float | None = None
+        self._last = 0.0
+        self._bytes = 0
+
+    def take(self, line: str, _: float = 0.0) -> None:
+        """Take the next line of ffprobe's csv. Counts no packet without data, as AVI has them."""
+        packet = parse_packet(line)
+        if not packet or not packet.size:
+            return
+        time = packet.decoded if packet.decoded is not None else packet.time
+        if time is None:
+            return
+        if packet.stream == self._stream:
+            self._times.append(time)
+        if self._first is None:
+            self._first = self._last = time
+        if abs(time - self._last) < _JUMP_SECONDS:
+            self._last = max(self._last, time)
+            self._bytes += packet.size
+
+    @property
+    def rate(self) -> float:
+        """Mean frames per second of the pictures; 0 where unknown."""
+        steps = [b - a for a, b in pairwise(self._times) if 0 <= b - a < _JUMP_SECONDS]
+        total = sum(steps)
+        return len(steps) / total if total > 0 else 0.0
+
+    @property
+    def bits_per_second(self) -> float:
+        """Mean of all tracks up to the first jump of the clock; 0 where less than a second of them is known."""
+        span = self._last - (self._first or 0.0)
+        return 8 * self._bytes / span if span >= 1 else 0.0
+
+
+class TrackMeter:
+    """Measures a track of an output by its packets."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.bytes = 0
+        self.peak_bits = 0
+        self.start = math.inf
+        self.end = -math.inf
+        self._times = array("d")
+        self._second = deque[tuple[float, int]]()
+        self._second_bytes = 0
+
+    def add(self, packet: Packet) -> None:
+        """Take the next packet in the order of the file."""
+        self.frames += 1
+        self.bytes += packet.size
+        time = packet.time if packet.time is not None else packet.decoded
+        if time is None:
+            return
+        self._times.append(time)
+        self.start, self.end = min(self.start, time), max(self.end, time + packet.duration)
+        decoded = packet.decoded if packet.decoded is not None else time
+        self._second.append((decoded, packet.size))
+        self._second_bytes += packet.size
+        while self._second[0][0] <= decoded - 1:
+            self._second_bytes -= self._second.popleft()[1]
+        self.peak_bits = max(self.peak_bits, 8 * self._second_bytes)
+
+    @property
+    def seconds(self) -> float:
+        """From the begin of the first frame to the end of the last."""
+        return max(0.0, self.end - self.start) if self.frames else 0.0
+
+    @property
+    def rate(self) -> float:
+        """Mean frames per second; 0 where unknown."""
+        return self.frames / self.seconds if self.seconds else 0.0
+
+    def gaps(self) -> list[tuple[float, float]]:
+        """Where frames are missing: the second at which each gap begins, counted from the first frame, and its length.
+
+        A gap is a step of more than 2.5 usual ones.
+        """
+        times = sorted(self._times)
+        steps = [b - a for a, b in pairwise(times)]
+        if not steps:
+            return []
+        usual = sorted(steps)[len(steps) // 2]
+        return [
+            (time + usual - times[0], step - usual)
+            for time, step in zip(times, steps, strict=False)
+            if step > 2.5 * usual
+        ]
+
+
+class FileMeter:
+    """Measures each track of an output, by ffprobe's csv."""
+
+    def __init__(self) -> None:
+        self.tracks = dict[int, TrackMeter]()
+
+    def take(self, line: str, _: float = 0.0) -> None:
+        """Take the next line."""
+        if packet := parse_packet(line):
+            self.tracks.setdefault(packet.stream, TrackMeter()).add(packet)
