@@ -25,7 +25,7 @@ from botocore.session import get_session
 
 from elasticrecode.access.prefixes import READ_ACTIONS, TAG, WRITE_ACTIONS, is_tag
 from elasticrecode.jobs.job import Job, products, sources
-from elasticrecode.jobs.uris import Outputs, split
+from elasticrecode.jobs.uris import Outputs, split, stem
 
 _log = logging.getLogger(__name__)
 
@@ -55,10 +55,7 @@ def _policy(job: Job, partition: str, key_length: int) -> str:
             WRITE_ACTIONS,
             [
                 *(_objects(uri, partition, key_length) for uri in products(job)),
-                *(
-                    _objects(job.output + start, partition, key_length, below=True)
-                    for start in Outputs.of(job.profile).families(job.input)
-                ),
+                *(_objects(start, partition, key_length, below=True) for start in _starts(job)),
             ],
         ),
         # Has no effect unless the role may use a KMS key; then S3 may use the key that encrypts these objects' bucket.
@@ -66,6 +63,12 @@ def _policy(job: Job, partition: str, key_length: int) -> str:
         | {"Condition": {"StringLike": {"kms:ViaService": "s3.*"}}},
     ]
     return json.dumps({"Version": "2012-10-17", "Statement": statements}, separators=(",", ":"))
+
+
+def _starts(job: Job) -> list[str]:
+    """The starts of the URIs of sprites and subtitles, whose number the source decides."""
+    written, start = Outputs.of(job.profile), job.output + stem(job.input)
+    return [f"{start}."] if written.subtitles else [f"{start}.sprite-"] if written.sprites else []
 
 
 def _allow(actions: Iterable[str], resources: Iterable[str]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from elasticrecode.jobs.job import Job, flaws
 from elasticrecode.jobs.uris import SCORE_FILES, name, output_name
 from elasticrecode.media.codecs import CONTAINERS
 from worker.errors import PermanentError
-from worker.media import images
+from worker.media import images, subtitles
 from worker.media.encode import transcode
 from worker.publication import Publication
 from worker.quality.score import Pair, score
@@ -104,7 +104,9 @@ def _produce(
         encoded = transcode(
             source, target, uri, muxer, job.profile, encoding, settings, runner, report, then_score=then_score
         )
-        files += [(target, encoded.output), *images.published(encoded.stills, job.input, job.output, folder)]
+        files.append((target, encoded.output))
+        files += images.published(encoded.stills, job.input, job.output, folder)
+        files += subtitles.published(encoded.plan.subtitles, job.input, job.output, folder)
         notices += encoded.notices
         pair = Pair(source, target, job.input, uri, encoded.plan)
     elif not job.origin:

@@ -1,10 +1,11 @@
 """Measures of tags, chapters, subtitles and pictures, from the files."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
 
-from tests.media.case import FFMPEG, Made
+from tests.media.case import FFMPEG, FFPROBE, Made
 from tests.media.measures import report, streams
 from worker.media.images import webvtt
 
@@ -84,3 +85,46 @@ def thumbnail_times(made: Made) -> object:
         for sheet, x, y, w, h in cues
     ]
     return [round(grey * 219 / 255 / 20) for grey in greys]
+
+
+def text_tracks(made: Made) -> object:
+    """The output's text tracks: codec, language and marks."""
+    return [
+        " ".join(
+            (
+                stream["codec_name"],
+                stream.get("tags", {}).get("language", "und"),
+                *(mark for mark in ("forced", "hearing_impaired") if stream["disposition"][mark]),
+            )
+        )
+        for stream in streams(made.target, "subtitle")
+    ]
+
+
+def cues(made: Made) -> object:
+    """The cues of the WebVTT file of the first text track: start, end and text."""
+    text = (made.target.parent / "text-0.vtt").read_text()
+    found = re.findall(r"([\d:.]+) --> ([\d:.]+)\n(.*)", text)
+    return [f"{_of_clock(start):g}-{_of_clock(end):g} {words}" for start, end, words in found]
+
+
+def _of_clock(clock: str) -> float:
+    return sum(float(part) * 60.0**power for power, part in enumerate(reversed(clock.split(":"))))
+
+
+def cues_inside(made: Made) -> object:
+    """The times of the cues of the output's first text track."""
+    shown = ["-select_streams", "s:0", "-show_entries", "packet=pts_time,duration_time,size", "-of", "json"]
+    run = subprocess.run([FFPROBE, "-v", "error", *shown, str(made.target)], capture_output=True, check=True)
+    packets = [one for one in json.loads(run.stdout)["packets"] if int(one["size"]) > 2]
+    return [f"{float(one['pts_time']):g}-{float(one['pts_time']) + float(one['duration_time']):g}" for one in packets]
+
+
+def lit_seconds(made: Made) -> object:
+    """Seconds from the first to the last frame in which something white stands on the black picture."""
+    picture = streams(made.target, "video")[0]
+    area = picture["width"] * picture["height"]
+    command = [FFMPEG, "-v", "error", "-i", str(made.target), "-map", "0:v"]
+    raw = subprocess.run([*command, "-f", "rawvideo", "-pix_fmt", "gray", "-"], capture_output=True, check=True).stdout
+    lit = [n / 25 for n in range(len(raw) // area) if max(raw[n * area : n * area + area]) > 120]
+    return [lit[0], lit[-1]] if lit else []

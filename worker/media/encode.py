@@ -17,6 +17,7 @@ from worker.media.loudness import Meter, levelled
 from worker.media.plan import Plan, arguments, make_plan
 from worker.media.probe import probe_source
 from worker.media.progress import Ticker
+from worker.media.subtitles import read_subtitles
 from worker.media.verify import Verified, verify
 from worker.sandbox.machine import cores
 from worker.sandbox.runner import Runner, last_lines
@@ -56,7 +57,8 @@ def transcode(
         raise PermanentError("worker-cannot", message)
     probed = probe_source(settings.ffprobe, runner, source)
     video = probed.video
-    plan = _levelled(make_plan(probed, profile, encode, muxer), source, settings, runner)
+    texts = read_subtitles(source, probed, profile, encode, settings.ffmpeg, runner)
+    plan = _levelled(make_plan(probed, profile, encode, muxer, texts), source, settings, runner)
     log = target.with_name("encode.log")
     target.with_name(metadata.TAGS).write_text(metadata.tags(probed, encode, muxer), encoding="utf-8")
     ticker = Ticker(video.frames, video.duration, report, after=(video.frames or 0) if then_score else 0)

@@ -3,6 +3,8 @@
 Files and users write one language in several ways: `fr`, `fra` and `fre` are French, by ISO 639-1 and 639-2.
 """
 
+import re
+
 _TWO_LETTERS = (
     "aaaar ababk aeave afafr akaka amamh anarg arara asasm avava ayaym azaze babak bebel bgbul bhbih bibis bmbam "
     "bnben bobod brbre bsbos cacat ceche chcha cocos crcre csces cuchu cvchv cycym dadan dedeu dvdiv dzdzo eeewe "
@@ -22,6 +24,8 @@ _BIBLIOGRAPHIC = (
 )
 _THREE_LETTERS = {pair[:-3]: pair[-3:] for pair in (*_TWO_LETTERS.split(), *_BIBLIOGRAPHIC.split())}
 """Code of two letters, or bibliographic code of three → the terminological code of three letters."""
+_SHORT = {pair[2:]: pair[:2] for pair in _TWO_LETTERS.split()}
+_REGION = re.compile(r"[A-Za-z0-9]{2,8}(-[A-Za-z0-9]{2,8}){0,2}")
 UNKNOWN = "und"
 
 
@@ -30,6 +34,13 @@ def three_letters(tag: str) -> str:
     language = tag.replace("_", "-").partition("-")[0].lower()
     code = _THREE_LETTERS.get(language, language)
     return code if len(code) == 3 and code.isascii() and code.isalpha() else UNKNOWN
+
+
+def short(tag: str) -> str:
+    """The shortest form of a language tag, as on the web: `en` for `eng`, with its region if it names one."""
+    code, region = three_letters(tag), tag.replace("_", "-").partition("-")[2]
+    base = _SHORT.get(code, code)
+    return f"{base}-{region}" if _REGION.fullmatch(region) and code != UNKNOWN else base
 
 
 def matches(wanted: str, tag: str) -> bool:

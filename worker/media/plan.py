@@ -1,6 +1,6 @@
 """The plan of a transcode: what ffmpeg does to a source, decided before it starts. Pure.
 
-    interpret → normalise → deinterlace → trim → pace → orient → fit → convert
+    interpret → normalise → deinterlace → trim → pace → orient → fit → convert → burn in
                                                                      ↘ poster, sprites
 
 `Picture.filters` turn decoded pictures of the source into those that the encoder gets. A score applies the same filters
@@ -15,7 +15,7 @@ from msgspec import structs
 
 from elasticrecode.jobs.events import Notice
 from elasticrecode.media.profiles import Ffmpeg, Profile
-from worker.media import audio, colour, encoders, geometry, images, metadata, scanning, timing
+from worker.media import audio, colour, encoders, geometry, images, metadata, scanning, subtitles, timing
 from worker.media.audio import AudioPlan, plan_audio
 from worker.media.colour import Signal
 from worker.media.demuxers import input_options
@@ -23,8 +23,11 @@ from worker.media.geometry import Raster
 from worker.media.images import ImagePlan, plan_images
 from worker.media.source import Source
 from worker.media.steps import Step
+from worker.media.subtitles import SubtitlePlan
 from worker.media.video import Video
 from worker.sandbox.limits import JobLimits
+
+_NO_SUBTITLES = SubtitlePlan()
 
 
 class Picture(NamedTuple):
@@ -74,26 +77,29 @@ class Plan(NamedTuple):
     picture: Picture
     audio: AudioPlan
     images: ImagePlan
+    subtitles: SubtitlePlan
 
     @property
     def notices(self) -> list[Notice]:
         """What the output leaves out, changes or guesses."""
         left_out = metadata.left_out(self.source, self.muxer)
-        return [*self.picture.notices, *self.audio.notices, *self.images.notices, *left_out]
+        return [*self.picture.notices, *self.audio.notices, *self.images.notices, *self.subtitles.notices, *left_out]
 
 
-def make_plan(source: Source, profile: Profile, encode: Ffmpeg, muxer: str) -> Plan:
+def make_plan(
+    source: Source, profile: Profile, encode: Ffmpeg, muxer: str, texts: SubtitlePlan = _NO_SUBTITLES
+) -> Plan:
     """The plan of a transcode. Raises PermanentError for a source that cannot come out right.
 
     `encode` is the profile's `ffmpeg`; `muxer` is ffmpeg's name of the output container.
     """
     sound = plan_audio(source.audio, source.video.demuxer, profile, muxer, timing.sound_trim(encode))
-    picture = _picture(source.video, encode, with_images=bool(profile.images))
+    picture = _picture(source.video, encode, texts, with_images=bool(profile.images))
     pictures = plan_images(profile.images or None, picture.size, timing.length(source.video, encode))
-    return Plan(source, profile, muxer, picture, sound, pictures)
+    return Plan(source, profile, muxer, picture, sound, pictures, texts)
 
 
-def _picture(video: Video, encode: Ffmpeg, *, with_images: bool) -> Picture:
+def _picture(video: Video, encode: Ffmpeg, texts: SubtitlePlan, *, with_images: bool) -> Picture:
     size, signal = geometry.raster(video, encode), colour.signal(video, encode)
     fit = geometry.fit(video, encode, size)
     steps = (
@@ -105,7 +111,7 @@ def _picture(video: Video, encode: Ffmpeg, *, with_images: bool) -> Picture:
         geometry.orient(video),
         fit,
     )
-    conversion = (colour.convert(video, signal, encode),)
+    conversion = (colour.convert(video, signal, encode), subtitles.burn_in(texts, signal.dynamic_range))
     sdr = structs.replace(encode, dynamicRange="sdr", bitDepth=8)
     still_signal = colour.signal(video, sdr)
     still = colour.convert(video, still_signal, sdr) if with_images else Step()
@@ -144,6 +150,8 @@ def arguments(
     gpu = encode.platform == "gpu"
     decoder = ["-c:v", encode.originCodec] if gpu and encode.originCodec else colour.decoder(video)
     graph = ";".join(_picture_graph(plan))
+    tags = metadata.tag_input(plan.source, encode, plan.muxer)
+    texts = 2 if tags else 1
     sound = [argument for chain in audio.graphs(plan.audio) for argument in ("-filter_complex", chain)]
     return [
         *("-hide_banner", "-nostdin", "-y", "-loglevel", "level+verbose", "-nostats", "-progress", "pipe:1"),
@@ -153,14 +161,17 @@ def arguments(
         *timing.seek_options(encode),
         *("-noautorotate", "-reinit_filter:v", "0"),
         *("-f", video.demuxer, "-i", f"file:{source}"),
-        *metadata.tag_input(plan.source, encode, plan.muxer),
+        *tags,
+        *subtitles.inputs(plan.subtitles),
         *("-filter_complex", graph, *sound, "-map", "[picture]"),
-        *("-sn", "-dn", *metadata.tag_options(plan.source, encode, plan.muxer, 1)),
+        *("-dn", *metadata.tag_options(plan.source, encode, plan.muxer, 1)),
         *encoders.encoder_options(encode, plan.picture.signal, plan.picture.rate, plan.muxer, threads),
         *("-fps_mode:v", "passthrough", "-enc_time_base:v", f"1/{timing.ticks(video, encode)}"),
         *timing.last_frame_options(video, encode),
         *audio.output_options(plan.audio),
+        *subtitles.output_options(plan.subtitles, plan.muxer, texts),
         *(("-movflags", "+faststart", "-write_tmcd", "0") if plan.muxer in ("mp4", "mov") else ()),
         *("-f", plan.muxer, f"file:{target}"),
         *images.outputs(plan.images),
+        *subtitles.side_outputs(plan.subtitles, texts),
     ]

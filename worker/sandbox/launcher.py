@@ -183,6 +183,7 @@ _SINCE = {2: _REFER, 3: _TRUNCATE, 5: _IOCTL}
 _SYSTEM = ("/usr", "/lib", "/lib32", "/lib64")
 _SYSTEM_INFO = (
     "/etc/ld.so.cache",
+    "/etc/fonts",
     "/proc/cpuinfo",
     "/proc/meminfo",
     "/proc/self",

@@ -122,10 +122,6 @@ class Outputs(NamedTuple):
             *(name(uri) + suffix for suffix in SCORE_FILES if self.scores),
         ]
 
-    def families(self, uri: str) -> list[str]:
-        """Starts of the names of sprites and subtitles, whose number the source decides."""
-        return [f"{stem(uri)}."] if self.subtitles else [f"{stem(uri)}.sprite-"] if self.sprites else []
-
     def claims(self, uri: str) -> list[str]:
         """Names by which two inputs with one output prefix collide: equal stems collide in sprites and subtitles."""
         return [*self.names(uri), *([subtitles_name(uri, UNKNOWN_LANGUAGE)] if self.subtitles else [])]

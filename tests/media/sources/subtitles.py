@@ -1,0 +1,183 @@
+"""Sources with subtitles."""
+
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.media.case import Case, about, ffmpeg
+from tests.media.measures import failure, frames, tracks, warnings
+from tests.media.measures_subtitles import cues, cues_inside, lit_seconds, text_tracks
+
+_ENCODE = {"codec": "h264", "scale": "240p", "bitrate": "1M", "speed": "fast"}
+SMALL = {"ffmpeg": _ENCODE}
+_SRT = "1\n00:00:00,500 --> 00:00:02,000\nHello\n\n2\n00:00:03,000 --> 00:00:04,500\nBye\n\n"
+_ALL = ["0.5-2 Hello", "3-4.5 Bye"]
+_BLACK = ("-f", "lavfi", "-i", "color=black:s=320x180:r=25:d=5")
+_X264 = ("-c:v", "libx264", "-preset", "ultrafast")
+
+
+def profile(*, burn: str = "", kept: object = "all", **encode: object) -> Mapping[str, Any]:
+    """A small encode with these subtitles."""
+    subtitles = {**({"tracks": kept} if kept else {}), **({"burn": burn} if burn else {})}
+    return {"ffmpeg": {**_ENCODE, **encode}, "subtitles": subtitles}
+
+
+def _with(name: str, codec: str, *options: object) -> Callable[[Path], Path]:
+    """Black pictures with an English and a forced French track, and Spanish for those who cannot hear."""
+
+    def write(folder: Path) -> Path:
+        (folder / "s.srt").write_text(_SRT)
+        inputs = [*_BLACK, *(part for _ in range(3) for part in ("-i", "s.srt"))]
+        maps = [part for n in range(4) for part in ("-map", n)]
+        marks = ("-metadata:s:s:0", "language=eng", "-metadata:s:s:1", "language=fra", "-disposition:s:1", "forced")
+        more = ("-metadata:s:s:2", "language=spa", "-disposition:s:2", "hearing_impaired")
+        return ffmpeg(folder, name, *inputs, *maps, *_X264, "-c:s", codec, *marks, *more, *options)
+
+    return write
+
+
+def _unread(folder: Path) -> Path:
+    """Matroska with a text track of a codec that nobody decodes."""
+    whole = _with("whole.mkv", "subrip")(folder)
+    target = folder / "x.mkv"
+    target.write_bytes(whole.read_bytes().replace(b"S_TEXT/UTF8", b"S_TEXT/XYZ8", 1))
+    return target
+
+
+def _empty(folder: Path) -> Path:
+    (folder / "s.srt").write_text("1\n00:00:04,000 --> 00:00:04,500\nLate\n\n")
+    return ffmpeg(folder, "x.mkv", *_BLACK, "-i", "s.srt", "-map", 0, "-map", 1, *_X264, "-c:s", "subrip")
+
+
+def _late(folder: Path) -> Path:
+    """A file whose tracks all begin at 10 s."""
+    return ffmpeg(
+        folder, "x.mkv", "-i", _with("whole.mkv", "subrip")(folder), "-map", 0, "-c", "copy", "-output_ts_offset", 10
+    )
+
+
+def _segment(seconds: float, kind: int, body: bytes) -> bytes:
+    return b"PG" + struct.pack(">IIBH", round(seconds * 90000), 0, kind, len(body)) + body
+
+
+def _pgs(spans: Sequence[tuple[float, float]], width: int, height: int) -> bytes:
+    """Blu-ray subtitles: a white bar in the middle of the lower half, from the first to the second of each time."""
+    across, down = width // 2, height // 8
+    left, top = width // 4, height * 3 // 4
+    row = bytes((0, 0xC0 | across >> 8, across & 255, 1, 0, 0))
+    window = struct.pack(">BBHHHH", 1, 0, left, top, across, down)
+    stream = b""
+    for number, (start, end) in enumerate(spans):
+        head = struct.pack(">HHBHBBBB", width, height, 0x10, 2 * number, 0x80, 0, 0, 1)
+        stream += _segment(start, 0x16, head + struct.pack(">HBBHH", 0, 0, 0, left, top))
+        stream += _segment(start, 0x17, window)
+        stream += _segment(start, 0x14, bytes((0, 0, 1, 235, 128, 128, 255)))
+        data = row * down
+        size = (len(data) + 4).to_bytes(3, "big")
+        stream += _segment(
+            start, 0x15, struct.pack(">HBB", 0, 0, 0xC0) + size + struct.pack(">HH", across, down) + data
+        )
+        stream += _segment(start, 0x80, b"")
+        stream += _segment(end, 0x16, struct.pack(">HHBHBBBB", width, height, 0x10, 2 * number + 1, 0, 0, 0, 0))
+        stream += _segment(end, 0x17, window) + _segment(end, 0x80, b"")
+    return stream
+
+
+def _pictures(folder: Path, *, width: int = 320, height: int = 180) -> Path:
+    """Black pictures with English subtitles as on Blu-ray discs, of a size that may be another than the film's."""
+    (folder / "s.sup").write_bytes(_pgs([(0.52, 2.0), (3.0, 4.48)], width, height))
+    marks = ("-c:s", "copy", "-metadata:s:s:0", "language=eng")
+    return ffmpeg(folder, "x.mkv", *_BLACK, "-i", "s.sup", "-map", 0, "-map", 1, *_X264, *marks)
+
+
+_TEXTS = ["eng", "fra forced", "spa hearing_impaired"]
+_IN_MKV, _IN_MP4 = [f"subrip {text}" for text in _TEXTS], [f"mov_text {text}" for text in _TEXTS]
+
+CASES = (
+    Case(
+        "Matroska with SubRip in three languages, one forced, one for the deaf",
+        _with("x.mkv", "subrip"),
+        profile(),
+        {failure: "", text_tracks: _IN_MKV, cues: _ALL, cues_inside: ["0.5-2", "3-4.5"], warnings: []},
+    ),
+    Case(
+        "MP4 with text tracks in three languages, one forced, one for the deaf",
+        _with("x.mp4", "mov_text"),
+        profile(),
+        {failure: "", text_tracks: _IN_MP4, cues: _ALL, cues_inside: ["0.5-2", "3-4.5"], warnings: []},
+    ),
+    Case(
+        "Matroska with ASS",
+        _with("x.mkv", "ass"),
+        profile(),
+        {failure: "", text_tracks: [f"ass {text}" for text in _TEXTS], cues: _ALL, warnings: []},
+    ),
+    Case(
+        "WebM with WebVTT",
+        _with("x.webm", "webvtt", "-c:v", "libvpx", "-b:v", "500k", "-deadline", "realtime", "-cpu-used", 8),
+        profile(kept=["fr"]),
+        {failure: "", text_tracks: ["mov_text fra forced"], cues: _ALL, warnings: []},
+    ),
+    Case(
+        "Matroska with subtitles, where the profile wants none",
+        _with("x.mkv", "subrip"),
+        SMALL,
+        {failure: "", tracks: "video", warnings: ["subtitles-left-out"]},
+    ),
+    Case(
+        "Matroska with subtitles, of which one language is wanted, and one that is not there",
+        _with("x.mkv", "subrip"),
+        profile(kept=["es", "de"]),
+        {failure: "", text_tracks: ["subrip spa hearing_impaired"], warnings: ["subtitles-language-missing"]},
+    ),
+    Case(
+        "Subtitles of a part of a film",
+        _with("cut.mkv", "subrip"),
+        profile(start=1.0, end=4.0),
+        {failure: "", cues: ["0-1 Hello", "2-3 Bye"], cues_inside: ["0-1", "2-3"]},
+    ),
+    Case(
+        "ASS of a part of a film",
+        _with("cut.mkv", "ass"),
+        profile(start=1.0, end=4.0),
+        {failure: "", cues: ["0-1 Hello", "2-3 Bye"]},
+    ),
+    Case(
+        "A text track without a cue in the part that is wanted",
+        _empty,
+        profile(end=2.0),
+        {failure: "", text_tracks: [], warnings: ["subtitles-empty"]},
+    ),
+    Case(
+        "A text track of a codec that nobody decodes",
+        _unread,
+        profile(),
+        {failure: "", text_tracks: _IN_MKV[1:], warnings: ["subtitles-undecodable"]},
+    ),
+    Case("A file whose clock begins at 10 s", _late, profile(), {failure: "", frames: 125, cues: _ALL}),
+    Case(
+        "Blu-ray subtitles, which are pictures",
+        _pictures,
+        profile(),
+        {failure: "", tracks: "video", warnings: ["subtitles-are-pictures"]},
+    ),
+    Case(
+        "Subtitles that are burnt in",
+        _with("x.mp4", "mov_text"),
+        profile(burn="en", kept=None),
+        {failure: "", tracks: "video", frames: 125, lit_seconds: [about(0.5, 0.04), about(4.46, 0.04)], warnings: []},
+    ),
+    Case(
+        "ASS that is burnt in and kept",
+        _with("x.mkv", "ass"),
+        profile(burn="fr", kept=["fr"]),
+        {failure: "", text_tracks: ["ass fra forced"], lit_seconds: [about(0.5, 0.04), about(4.46, 0.04)]},
+    ),
+    Case(
+        "A language to burn in that is not there",
+        _with("x.mkv", "subrip"),
+        profile(burn="de", kept=None),
+        {failure: "", lit_seconds: [], warnings: ["subtitles-language-missing"]},
+    ),
+)

@@ -1,0 +1,298 @@
+"""Subtitles: which tracks the output gets as text, and which one is burnt in.
+
+ffmpeg's filters cannot cut text. Where the profile has `subtitles`, a run of its own reads the source's text tracks
+into small files first. They are cut as the film is, and are inputs of the transcode: a track that cannot be read, or is
+empty, is found before it can spoil the encode.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from elasticrecode.jobs.events import Notice, Output
+from elasticrecode.jobs.uris import subtitles_name
+from elasticrecode.media.profiles import Ffmpeg, Profile, Subtitles
+from worker.errors import PermanentError
+from worker.media import languages
+from worker.media.demuxers import input_options
+from worker.media.source import Source, SubtitleTrack
+from worker.media.steps import Step
+from worker.sandbox.runner import Runner
+
+TEXT = {
+    *("subrip", "srt", "ass", "ssa", "mov_text", "webvtt", "text", "microdvd", "subviewer", "subviewer1", "mpl2"),
+    *("jacosub", "sami", "realtext", "stl", "pjs", "vplayer"),
+}
+"""Codecs of text that ffmpeg decodes."""
+_PICTURES = {"hdmv_pgs_subtitle", "dvd_subtitle", "dvb_subtitle", "xsub"}
+_MOST = 20
+"""Tracks of one output."""
+_FILE_BYTES = 32 << 20
+_ENCODERS = {"mp4": "mov_text", "mov": "mov_text", "matroska": ""}
+_SRT_CUE = re.compile(
+    r"(\d+:\d\d:\d\d,\d{3}) --> (\d+:\d\d:\d\d,\d{3})[^\n]*\n(.*?)(?=\n\n\d+\n\d+:\d\d:\d\d,\d{3} --> |\s*\Z)",
+    re.DOTALL,
+)
+_ASS_CUE = re.compile(r"(Dialogue: [^,]*,)(\d+:\d\d:\d\d\.\d\d),(\d+:\d\d:\d\d\.\d\d),(.*)")
+_FONTS = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"))
+_FONT_FILES = ("*.ttf", "*.otf", "*.ttc")
+_FONT = "DejaVuSans.ttf"
+_WHITE = {"sdr": "", "hdr10": "949494", "hlg": "BFBFBF"}
+"""Colour of text in HDR: BT.2408's white of 203 nit, not the signal's peak."""
+
+
+class TextTrack(NamedTuple):
+    """A text track in a file of the job's folder, on the output's clock. `format` is `srt` or `ass`."""
+
+    file: str
+    format: str
+    language: str
+    title: str = ""
+    is_default: bool = False
+    is_forced: bool = False
+    is_for_deaf: bool = False
+
+
+class SubtitlePlan(NamedTuple):
+    """The text tracks of the output, the one that is burnt in, and warnings."""
+
+    tracks: tuple[TextTrack, ...] = ()
+    burn: TextTrack | None = None
+    notices: tuple[Notice, ...] = ()
+
+
+def untouched(source: Source) -> SubtitlePlan:
+    """The plan of a profile without `subtitles`: the output gets none."""
+    if not source.subtitles:
+        return SubtitlePlan()
+    message = f"The output has no subtitles; the source has {_listed(source.subtitles)}. `subtitles` keeps text tracks."
+    return SubtitlePlan(notices=(Notice("subtitles-left-out", message),))
+
+
+def read_subtitles(
+    path: Path, source: Source, profile: Profile, encode: Ffmpeg, ffmpeg: str, runner: Runner
+) -> SubtitlePlan:
+    """The subtitles of an output, read from the source `path` into files beside it. Raises as `Runner.run`."""
+    if not profile.subtitles:
+        return untouched(source)
+    wanted, notices = profile.subtitles, list[Notice]()
+    chosen = [track for track in source.subtitles if track.codec in TEXT and _is_wanted(track.language, wanted)]
+    notices += _unusable(source.subtitles, wanted)
+    if len(chosen) > _MOST:
+        notices.append(Notice("subtitles-left-out", f"The output has {_MOST} of {len(chosen)} text tracks."))
+        chosen = chosen[:_MOST]
+    tracks = [
+        TextTrack(
+            f"text-{number}.{'ass' if track.codec in ('ass', 'ssa') else 'srt'}",
+            "ass" if track.codec in ("ass", "ssa") else "srt",
+            languages.short(track.language),
+            track.title,
+            track.is_default,
+            track.is_forced,
+            track.is_for_deaf,
+        )
+        for number, track in enumerate(chosen)
+    ]
+    if chosen:
+        _extract(path, source.video.demuxer, list(zip(chosen, tracks, strict=True)), ffmpeg, runner)
+    return _planned([track for track in tracks if _has_cues(path.parent, track, encode, notices)], wanted, notices)
+
+
+def _planned(tracks: Sequence[TextTrack], wanted: Subtitles, notices: list[Notice]) -> SubtitlePlan:
+    kept = tuple(track for track in tracks if _is_listed(track.language, wanted))
+    notices += [
+        Notice("subtitles-language-missing", f"No text track is in the language {tag}.")
+        for tag in (wanted.tracks if isinstance(wanted.tracks, list) else ())
+        if not any(languages.matches(tag, track.language) for track in tracks)
+    ]
+    burn = None
+    if wanted.burn:
+        tag = wanted.burn
+        in_language = [track for track in tracks if languages.matches(tag, track.language)]
+        burn = min(in_language, key=lambda track: (track.is_forced, track.is_for_deaf), default=None)
+        if not burn:
+            message = f"No text track is in the language {tag}; nothing is burnt in."
+            notices.append(Notice("subtitles-language-missing", message))
+        elif not any(next(folder.rglob(kind), None) for folder in _FONTS if folder.is_dir() for kind in _FONT_FILES):
+            message = "This worker has no fonts to burn subtitles in: install fonts-dejavu-core and fontconfig-config."
+            raise PermanentError("worker-cannot", message)
+    return SubtitlePlan(kept, burn, tuple(notices))
+
+
+def _is_listed(language: str, wanted: Subtitles) -> bool:
+    """Whether the output gets tracks of a language."""
+    if isinstance(wanted.tracks, list):
+        return any(languages.matches(tag, language) for tag in wanted.tracks)
+    return wanted.tracks == "all"
+
+
+def _is_wanted(language: str, wanted: Subtitles) -> bool:
+    return _is_listed(language, wanted) or bool(wanted.burn and languages.matches(wanted.burn, language))
+
+
+def _unusable(tracks: Sequence[SubtitleTrack], wanted: Subtitles) -> Iterator[Notice]:
+    """A warning for each kind of wanted track that cannot be text."""
+    others = [track for track in tracks if track.codec not in TEXT and _is_wanted(track.language, wanted)]
+    if pictures := [track for track in others if track.codec in _PICTURES]:
+        message = f"The output leaves out {_listed(pictures)}: subtitles that are pictures cannot become text."
+        yield Notice("subtitles-are-pictures", message)
+    if unknown := [track for track in others if track.codec not in _PICTURES]:
+        yield Notice("subtitles-undecodable", f"The output leaves out {_listed(unknown)}: the worker has no decoder.")
+
+
+def _listed(tracks: Sequence[SubtitleTrack]) -> str:
+    counts = Counter(f"{track.codec[:30] or 'unknown'} {languages.short(track.language)}" for track in tracks)
+    names = ", ".join(f"{name} ({count})" if count > 1 else name for name, count in counts.most_common(8))
+    return f"{len(tracks)} subtitle track{'' if len(tracks) == 1 else 's'} ({names})"
+
+
+def _extract(
+    path: Path, demuxer: str, tracks: Sequence[tuple[SubtitleTrack, TextTrack]], ffmpeg: str, runner: Runner
+) -> None:
+    """Write text tracks of a file into files beside it. What cannot be read leaves its file empty, or not there."""
+    outputs = [
+        argument
+        for track, text in tracks
+        for argument in (
+            *("-map", f"0:{track.stream}", "-map_metadata", "-1", "-c:s", text.format),
+            *("-f", text.format, f"file:{text.file}"),
+        )
+    ]
+    command = [
+        *(ffmpeg, "-hide_banner", "-nostdin", "-y", "-loglevel", "warning", *input_options(runner.limits)),
+        *("-f", demuxer, "-i", f"file:{path.name}", *outputs),
+    ]
+    runner.run(
+        command, path.parent, path.with_name("subtitles.log"), seconds=runner.limits.job_seconds, file_bytes=_FILE_BYTES
+    )
+
+
+def _has_cues(folder: Path, track: TextTrack, encode: Ffmpeg, notices: list[Notice]) -> bool:
+    """Cut the file of a track as the film is cut. Appends a warning, and returns False, if no cue is left."""
+    file = folder / track.file
+    text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+    start, end = encode.start or 0.0, encode.end or float("inf")
+    cut, count = (cut_ass if track.format == "ass" else cut_srt)(text, start, end)
+    file.write_text(cut, encoding="utf-8")
+    if not count:
+        message = f"A text track ({track.language}) has no cue that can be read within the output's time."
+        notices.append(Notice("subtitles-empty", message))
+    return count > 0
+
+
+def cut_srt(text: str, start: float, end: float) -> tuple[str, int]:
+    """A SubRip text with the cues from `start` to `end` in seconds, on a clock that begins at `start`; their number."""
+    cues = list[str]()
+    for cue in _SRT_CUE.finditer(text.replace("\r\n", "\n")):
+        span = _within(cue[1], cue[2], start, end)
+        if span and cue[3].strip():
+            first, last = (_clock(seconds, ",", 3) for seconds in span)
+            cues.append(f"{len(cues) + 1}\n{first} --> {last}\n{cue[3].strip()}\n")
+    return "\n".join(cues), len(cues)
+
+
+def cut_ass(text: str, start: float, end: float) -> tuple[str, int]:
+    """As `cut_srt`, of an ASS script."""
+    lines, count = [], 0
+    for line in text.splitlines():
+        if cue := _ASS_CUE.fullmatch(line):
+            span = _within(cue[2], cue[3], start, end)
+            if not span:
+                continue
+            count += 1
+            first, last = (_clock(seconds, ".", 2)[1:] for seconds in span)
+            line = f"{cue[1]}{first},{last},{cue[4]}"
+        lines.append(line)
+    return "\n".join((*lines, "")), count
+
+
+def _within(first: str, last: str, start: float, end: float) -> tuple[float, float] | None:
+    begins, ends = max(_seconds(first), start) - start, min(_seconds(last), end) - start
+    return (begins, ends) if begins < ends else None
+
+
+def _seconds(clock: str) -> float:
+    hours, minutes, seconds = clock.replace(",", ".").split(":")
+    return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+
+
+def _clock(seconds: float, point: str, digits: int) -> str:
+    units = round(seconds * 10**digits)
+    whole, part = divmod(units, 10**digits)
+    return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}{point}{part:0{digits}d}"
+
+
+def burn_in(plan: SubtitlePlan, dynamic_range: str) -> Step:
+    """The filters that draw subtitles on pictures of the output's size and signal."""
+    if not plan.burn:
+        return Step()
+    styles = []
+    if plan.burn.format == "srt" and any(next(folder.rglob(_FONT), None) for folder in _FONTS if folder.is_dir()):
+        styles.append("FontName=DejaVu Sans")
+    if white := _WHITE[dynamic_range]:
+        styles.append(f"PrimaryColour=&H{white}")
+    style = f":force_style='{','.join(styles)}'" if styles else ""
+    return Step((f"subtitles=filename={plan.burn.file}{style}",))
+
+
+def inputs(plan: SubtitlePlan) -> list[str]:
+    """Options of ffmpeg that open the text tracks."""
+    return [
+        argument
+        for track in plan.tracks
+        for argument in (
+            *("-protocol_whitelist", "file", "-format_whitelist", track.format),
+            *("-f", track.format, "-i", f"file:{track.file}"),
+        )
+    ]
+
+
+def output_options(plan: SubtitlePlan, muxer: str, first: int) -> list[str]:
+    """Options of ffmpeg for the text tracks in the output. `first` is the number of the first one's input."""
+    if muxer not in _ENCODERS:
+        return []
+    options = []
+    for number, track in enumerate(plan.tracks):
+        encoder = _ENCODERS[muxer] or {"srt": "subrip", "ass": "ass"}[track.format]
+        marks = [
+            name
+            for name, is_set in (
+                ("default", track.is_default),
+                ("forced", track.is_forced),
+                ("hearing_impaired", track.is_for_deaf),
+            )
+            if is_set
+        ]
+        options += ["-map", f"{first + number}:0", f"-c:s:{number}", encoder]
+        options += [f"-metadata:s:s:{number}", f"language={languages.three_letters(track.language)}"]
+        options += [f"-disposition:s:{number}", "+".join(marks) or "0"]
+        if title := "".join(filter(str.isprintable, track.title)):
+            options += [f"-metadata:s:s:{number}", f"title={title}"]
+    return options
+
+
+def side_outputs(plan: SubtitlePlan, first: int) -> list[str]:
+    """Options of ffmpeg for a WebVTT file of each text track."""
+    return [
+        argument
+        for number in range(len(plan.tracks))
+        for argument in (
+            *("-map", f"{first + number}:0", "-map_metadata", "-1", "-c:s", "webvtt"),
+            *("-f", "webvtt", f"file:text-{number}.vtt"),
+        )
+    ]
+
+
+def published(plan: SubtitlePlan, source: str, prefix: str, folder: Path) -> list[tuple[Path, Output]]:
+    """The WebVTT files of a job with the input `source`, as outputs below `prefix`."""
+    files, counts = [], Counter[str]()
+    for number, track in enumerate(plan.tracks):
+        counts[track.language] += 1
+        path, uri = (
+            folder / f"text-{number}.vtt",
+            prefix + subtitles_name(source, track.language, counts[track.language]),
+        )
+        files.append((path, Output(uri=uri, bytes=path.stat().st_size, role="subtitles")))
+    return files
