@@ -49,6 +49,7 @@ def _preset_faults(given: Mapping[str, Any]) -> Iterator[Fault]:
     size = len(json.dumps(named, separators=(",", ":")))
     queues = {entry.rsplit(":", 1)[-1] for option in _QUEUE_LISTS for entry in listed(str(given.get(option, "")))}
     room = _ENVIRONMENT_BYTES - len(str(given.get("cors", ""))) - _prefix_bytes(given)
+    room -= len(str(given.get("firstGenerationQueues", "")))
     room -= sum(_QUEUE_BYTES + 2 * len(queue) for queue in queues)
     if named and size > room:
         detail = f"are {size} bytes, and Lambda's environment has room for {room} beside the queues and userPrefixes"
@@ -108,6 +109,9 @@ def _faults(given: Mapping[str, Any]) -> list[Fault]:
             other = taken.setdefault(name, option)
             if other != option:
                 faults.append(Fault(f"/{option}", f"must not name {name}, which is {other}'s already"))
+    for name in listed(str(given.get("firstGenerationQueues", ""))):
+        if taken.get(name, "controlQueue") == "controlQueue":
+            faults.append(Fault("/firstGenerationQueues", f"names {name}, which {', '.join(_QUEUE_LISTS)} do not"))
     faults += [
         Fault(f"/userPrefixes{fault.pointer}", fault.detail) for fault in prefixes.faults(given.get("userPrefixes"))
     ]

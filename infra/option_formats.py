@@ -59,6 +59,10 @@ FORMATS = {
         _is_queue_list,
         "different SQS queue names (of new queues) or ARNs (of existing queues), comma-separated",
     ),
+    "queue-names": (
+        lambda text: all(_QUEUE_NAME.fullmatch(entry) for entry in listed(text)),
+        "SQS queue names, comma-separated",
+    ),
     "queue-patterns": (
         lambda text: all(re.fullmatch(r"[\w-][\w*-]{0,79}", entry, re.ASCII) for entry in listed(text)),
         "patterns of SQS queue names that begin with a letter, digit, - or _, * standing for any characters",

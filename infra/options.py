@@ -56,6 +56,14 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     vmafQueues: Annotated[
         str, _option("queues of vmaf workers, in the same form", format_="queue-list", before="`-vmafQ`")
     ] = "vmaf_job"
+    firstGenerationQueues: Annotated[
+        str,
+        _option(
+            "names of those of these queues, comma-separated, whose workers are of the first generation: they get only "
+            "jobs that these can do ([generations](../explanation/routing.md#generations))",
+            format_="queue-names",
+        ),
+    ] = ""
     discovery: Annotated[
         bool,
         _option(
@@ -280,6 +288,7 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "user_prefixes": [msgspec.to_builtins(each.with_bucket(media_bucket)) for each in self.userPrefixes],
             "drops": [msgspec.to_builtins(drop.with_bucket(media_bucket)) for drop in self.drops],
             "job_logs": self.jobLogs,
+            "first_generation": listed(self.firstGenerationQueues),
             "discovery": self.discovery,
             "clusters": listed(self.clusters),
             "allowed": listed(self.discoveredQueues),

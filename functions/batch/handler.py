@@ -34,7 +34,10 @@ class Batches:
     def __init__(self, settings: BatchSettings) -> None:
         self._settings = settings
         self._table = BatchesTable(settings.batches_table, settings.retention_days * 86_400)
-        self._registry, self._sender = Registry(settings.registry_table, settings.queues), Sender()
+        self._registry, self._sender = (
+            Registry(settings.registry_table, settings.queues, settings.first_generation),
+            Sender(),
+        )
         self._intake = Intake(settings)
         self._steps = Steps[Submission](
             lambda submission: (submission.batch.userID, submission.batch.profile), _with_identity, self._begin

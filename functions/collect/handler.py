@@ -60,7 +60,7 @@ class Collector:
         self._drops = msgspec.convert(settings.drops, list[Drop])
         self._retention_seconds = settings.retention_days * _DAY_SECONDS
         self._table, self._objects = JobsTable(settings.jobs_table), Objects()
-        self._registry = Registry(settings.registry_table, settings.queues)
+        self._registry = Registry(settings.registry_table, settings.queues, settings.first_generation)
         self._metrics = Metrics(namespace=METRICS, service="collect")
 
     def handle(self, event: dict[str, Any], context: Any) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class Discovery:
 
     def __init__(self, settings: DiscoverSettings) -> None:
         self._settings = settings
-        self._registry = Registry(settings.registry_table, settings.queues)
+        self._registry = Registry(settings.registry_table, settings.queues, settings.first_generation)
         self._clusters, self._receiver = Clusters(settings.control_queue_name), Receiver()
         self._metrics = Metrics(namespace=METRICS, service="discover")
         self._configured = {name: url for members in settings.queues.values() for name, url in members.items()}

@@ -11,17 +11,22 @@ and every few seconds how many wait. Routing uses these figures.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from elasticrecode import wire
 from elasticrecode.aws.dynamodb import Item
 from elasticrecode.aws.sqs import Message, Sender
 from elasticrecode.batches.counting import change_of
 from elasticrecode.batches.messages import TallyMessage
 from elasticrecode.clock import now_ms
 from elasticrecode.contract.settings import DispatchSettings
-from elasticrecode.errors import Unavailable
+from elasticrecode.errors import Refused, Unavailable
 from elasticrecode.jobs import streams
+from elasticrecode.jobs.job import Job
+from elasticrecode.jobs.placement import wanted
 from elasticrecode.jobs.store import JobsTable
 from elasticrecode.log import logger
+from elasticrecode.media.generations import first_generation_message
 from elasticrecode.runtime import compose
+from elasticrecode.workers.fleet import Queue
 from elasticrecode.workers.loads import LoadMeter
 from elasticrecode.workers.registry import Registry
 
@@ -31,7 +36,7 @@ class Dispatcher:
 
     def __init__(self, settings: DispatchSettings) -> None:
         self._table, self._sender = JobsTable(settings.jobs_table), Sender()
-        self._registry = Registry(settings.registry_table, settings.queues)
+        self._registry = Registry(settings.registry_table, settings.queues, settings.first_generation)
         self._meter = LoadMeter(self._registry)
         self._tally_queue = settings.tally_queue
 
@@ -56,11 +61,13 @@ class Dispatcher:
         """Send the messages of jobs, given their records. A job that its queue does not take waits for `reconcile`."""
         if not images:
             return
-        urls = self._registry.urls(image["queue"]["S"] for image in images)
-        messages = [_message(image, urls[image["queue"]["S"]]) for image in images if image["queue"]["S"] in urls]
-        sendable = {message.key for message in messages}
-        job_ids = (image["jobID"]["S"] for image in images)
-        failed = {job_id: "its queue is not one of this deployment" for job_id in job_ids if job_id not in sendable}
+        queues = self._registry.by_name(image["queue"]["S"] for image in images)
+        messages, failed = list[Message](), dict[str, str]()
+        for image in images:
+            try:
+                messages.append(_message(image, queues.get(image["queue"]["S"])))
+            except Refused as refusal:
+                failed[image["jobID"]["S"]] = refusal.detail
         failed |= self._sender.send(messages)
         for image in images:
             if image["jobID"]["S"] not in failed:
@@ -84,9 +91,20 @@ def _tallies(changes: Iterable[Mapping[str, Any]]) -> list[TallyMessage]:
     return list(tallies.values())
 
 
-def _message(image: Item, url: str) -> Message:
-    """The message of a job, in its user's group: fair queues keep one user's jobs from delaying another's."""
-    return Message(image["jobID"]["S"], url, image["job"]["S"], group=image["userID"]["S"])
+def _message(image: Item, queue: Queue | None) -> Message:
+    """The message of a job, in its user's group: fair queues keep one user's jobs from delaying another's.
+
+    Raises Refused where the queue is not known, or has workers that cannot do the job: their generation may have
+    changed since the queue was chosen.
+    """
+    if queue is None:
+        raise Refused("its queue is not one of this deployment")
+    body = image["job"]["S"]
+    if queue.generation == 1:
+        if beyond := wanted(wire.decode(body, Job)).beyond:
+            raise Refused(f"the workers of its queue do not know {beyond}")
+        body = first_generation_message(body)
+    return Message(image["jobID"]["S"], queue.url, body, group=image["userID"]["S"])
 
 
 def build(settings: DispatchSettings) -> Callable[[dict[str, Any], Any], None]:

@@ -36,7 +36,10 @@ class Expander:
     def __init__(self, settings: ExpandSettings) -> None:
         self._settings = settings
         self._jobs, self._batches = JobsTable(settings.jobs_table), BatchesTable(settings.batches_table)
-        self._registry, self._sender = Registry(settings.registry_table, settings.queues), Sender()
+        self._registry, self._sender = (
+            Registry(settings.registry_table, settings.queues, settings.first_generation),
+            Sender(),
+        )
 
     def handle(self, event: dict[str, Any], context: Any) -> None:
         """Work on one PageMessage, and have `tally` check whether the batch has ended."""

@@ -55,7 +55,7 @@ class JobHandler:
         self._jobs, self._lists = JobsTable(settings.jobs_table), JobLists(settings.jobs_table)
         self._retention_seconds = settings.retention_days * 86_400
         self._batches = BatchesTable(settings.batches_table, self._retention_seconds)
-        self._registry = Registry(settings.registry_table, settings.queues)
+        self._registry = Registry(settings.registry_table, settings.queues, settings.first_generation)
 
     def status(self, request: http.Request) -> http.Response:
         """A job's record."""

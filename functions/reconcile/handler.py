@@ -38,7 +38,7 @@ class Reconciler:
 
     def __init__(self, settings: ReconcileSettings) -> None:
         table = JobsTable(settings.jobs_table)
-        registry = Registry(settings.registry_table, settings.queues)
+        registry = Registry(settings.registry_table, settings.queues, settings.first_generation)
         retention_seconds = settings.event_retention_seconds
         self._metrics = Metrics(namespace=METRICS, service="reconcile")
         rescue = Rescue(table, JobLists(settings.jobs_table), registry, settings.control_queue, retention_seconds)

@@ -22,7 +22,7 @@ class Workers:
 
     def __init__(self, settings: WorkersSettings) -> None:
         self._discovery = settings.discovery
-        self._registry = Registry(settings.registry_table, settings.queues)
+        self._registry = Registry(settings.registry_table, settings.queues, settings.first_generation)
         self._meter = LoadMeter(self._registry)
 
     def queues(self, _: http.Request) -> http.Response:

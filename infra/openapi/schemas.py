@@ -13,7 +13,7 @@ from elasticrecode.batches.request import SOURCES
 from elasticrecode.jobs.events import Event, Notice, Output, Quality
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.record import JobRecord
-from elasticrecode.media.codecs import CODECS, PLATFORMS
+from elasticrecode.media.codecs import AUDIO_EXTENSIONS, CODECS, PLATFORMS
 from elasticrecode.media.profiles import Profile
 from elasticrecode.webhooks import request as webhooks
 from elasticrecode.webhooks.answers import GivenUp
@@ -31,6 +31,9 @@ _RAW_FIELDS: Mapping[type, Mapping[str, Any]] = {
     GivenUp: {"event": Event},
 }
 """Types of the fields that functions pass on as stored, without reading them."""
+
+_RATES = {"bitrate": ("quality", "maxBitrate"), "quality": ("bitrate", "buffersize")}
+"""Field that decides the rate of an encode → the fields that do not go with it."""
 
 _FORMAT_RULES = {
     name: f"{rule[0].upper()}{rule[1:]}." for name, (_, rule) in {**batches.FORMATS, **webhooks.FORMATS}.items()
@@ -65,7 +68,9 @@ def schemas(operations: Iterable[Operation]) -> dict[str, Json]:
         for name, raw in _RAW_FIELDS.get(kind, {}).items():
             components[kind.__name__]["properties"][name] = schema(raw)
     components["Vmaf"]["dependentRequired"] = {"onFail": ["min"]}
-    transcodes = _transcodes(components)
+    _split_audio(components)
+    transcodes = [*_transcodes(components), _sound(components)]
+    del components["AudioTracks"]
     score = _closed(components["VmafProfile"], ("vmaf", "ec2"))
     for name, choices in (
         ("FfmpegProfile", [*transcodes, _preset("transcode-preset")]),
@@ -87,25 +92,44 @@ def _struct(kind: Any) -> Any:
 
 
 def _transcodes(components: Mapping[str, Json]) -> list[Json]:
-    """The profiles of transcodes, one for each way to name a platform: encoder and platforms must agree."""
+    """The profiles of transcodes: by each way to name a platform, with which its encoder must agree, and by rate."""
     default, *others = PLATFORMS
     profiles = []
     for platform, named_by in ((default, ""), *((other, part) for other in others for part in ("ffmpeg", "ec2"))):
-        encoders = [
-            *CODECS,
-            *(codec.encoders[platform].name for codec in CODECS.values() if platform in codec.encoders),
-        ]
-        profile = _closed(components["FfmpegProfile"])
-        profile["properties"] |= {
-            "ffmpeg": _narrowed(components["Ffmpeg"], platform=[platform], codec=encoders),
-            "ec2": _narrowed(components["Ec2"], platform=[platform]),
-        }
-        if named_by:
-            part = profile["properties"][named_by]
-            part["required"] = [*part.get("required", ()), "platform"]
-            profile["required"] = sorted({*profile["required"], named_by})
-        profiles.append({"title": f"Transcode on {platform}" + (f", by {named_by}" if named_by else ""), **profile})
+        codecs = [word for word, codec in CODECS.items() if platform in codec.encoders]
+        encoders = [*codecs, *(CODECS[word].encoders[platform].name for word in codecs)]
+        for rate, absent in _RATES.items():
+            profile = _closed(components["FfmpegProfile"])
+            encode = _narrowed(components["Ffmpeg"], platform=[platform], codec=encoders)
+            encode = _closed(encode, [name for name in encode["properties"] if name not in absent])
+            encode["required"] = [*encode["required"], rate]
+            profile["properties"] |= {"ffmpeg": encode, "ec2": _narrowed(components["Ec2"], platform=[platform])}
+            profile["required"] = ["ffmpeg"]
+            if named_by:
+                part = profile["properties"][named_by]
+                part["required"] = [*part.get("required", ()), "platform"]
+                profile["required"] = sorted({"ffmpeg", named_by})
+            title = f"Transcode on {platform}" + (f", by {named_by}" if named_by else "") + f", with a {rate}"
+            profiles.append({"title": title, **profile})
     return profiles
+
+
+def _sound(components: Mapping[str, Json]) -> Json:
+    """The profile of sound alone."""
+    profile = _closed(components["FfmpegProfile"], ("audio", "ec2"))
+    profile["properties"]["audio"] = _narrowed(components["AudioTracks"], codec=sorted(AUDIO_EXTENSIONS))
+    return {"title": "Sound alone", **profile, "required": ["audio"]}
+
+
+def _split_audio(components: dict[str, Json]) -> None:
+    """Describe what `copy` and `none` leave out beside them."""
+    audio = components["AudioTracks"] = {**components["Audio"], "title": "AudioTracks"}
+    encoded = _narrowed(_closed(audio), codec=sorted(AUDIO_EXTENSIONS))
+    kinds = [{"title": "Encoded audio", **encoded}]
+    for codec, fields in (("copy", ("codec", "tracks")), ("none", ("codec",))):
+        kind = _narrowed(_closed(audio, fields), codec=[codec])
+        kinds.append({"title": f"Audio {codec}", **kind, "required": ["codec"]})
+    components["Audio"] = {"description": audio["description"], "anyOf": kinds}
 
 
 def _batch_requests(request: Json) -> Json:

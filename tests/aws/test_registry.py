@@ -60,7 +60,7 @@ def discovered(stack: Stack, *workers: tuple[str, int], served: float | None = N
     """Register workers, each as (queue, ready replicas)."""
     now = time.time()
     deployments = [
-        Worker(cluster="c", namespace="n", name=queue, queue=queue, kind="ffmpeg", ready=ready, desired=1)
+        Worker(cluster="c", namespace="n", name=queue, queue=queue, kind="ffmpeg", ready=ready, desired=1, generation=2)
         for queue, ready in workers
     ]
     stack.registry.save_cluster(ClusterView(name="c", seen=now, workers=deployments))

@@ -4,6 +4,7 @@ import base64
 import re
 import string
 from collections import Counter
+from collections.abc import Callable
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -19,8 +20,9 @@ from schemathesis.schemas import BaseSchema
 from elasticrecode import ids
 from elasticrecode.api.http import CURSOR
 from elasticrecode.jobs.requests import IDEMPOTENCY_KEY, REQUEST_JOBS
+from elasticrecode.media import rules
 from elasticrecode.media.presets import BUILT_IN
-from elasticrecode.media.profiles import MS_SSIM_SIDE, SCALES
+from elasticrecode.media.profiles import CRF_LIMIT, FORMATS, MS_SSIM_SIDE, SCALES, SOURCE
 
 _KEPT = ("showJob", "listJobEvents", "showBatch")
 """Operations that still answer 200 after DELETE, which cancels and removes nothing."""
@@ -104,6 +106,9 @@ def before_call(context: HookContext, case: Case[Any], kwargs: Any) -> None:
     key = case.headers.get("Idempotency-Key")
     if isinstance(key, str) and IDEMPOTENCY_KEY.fullmatch(key):
         case.headers["Idempotency-Key"] = f"{next(_numbers)}{key}"[:255]
+    profile = case.body.get("profile") if isinstance(case.body, dict) else None
+    if isinstance(profile, dict):
+        _settle(profile)
     listed = case.body.get("batchInputs", case.body.get("inputs")) if isinstance(case.body, dict) else None
     if isinstance(listed, list) and _LONG < len(listed) <= REQUEST_JOBS and next(_lists) >= _LONG_ONES:
         del listed[_LONG:]  # the longest lists are tried only twice: moto takes seconds for 1,000 jobs
@@ -113,6 +118,40 @@ def before_call(context: HookContext, case: Case[Any], kwargs: Any) -> None:
             case.query["after"] = ids.job_id(ids.new(), 7)
         elif not of_batch and ids.JOB.fullmatch(after):
             case.query["after"] = "job"
+
+
+def _settle(profile: dict[str, Any]) -> None:
+    """Take valid values out of a profile that contradict others; values that are no valid ones stay."""
+    repaired: dict[str, Callable[[Any], bool]] = {
+        "/profile/ffmpeg/end": lambda value: 0 < value <= _SECONDS,
+        "/profile/ffmpeg/bitDepth": lambda value: value == 10,
+        "/profile/ffmpeg/dynamicRange": lambda value: value == "keep",
+        "/profile/ffmpeg/fit": lambda value: True,
+        "/profile/ffmpeg/quality": lambda value: value.keys() == {"crf"} and 0 <= value["crf"] <= CRF_LIMIT,
+        "/profile/audio/bitrate": FORMATS["audio-bitrate"][0],
+        "/profile/audio/tracks": _are_languages,
+        "/profile/subtitles/tracks": _are_languages,
+    }
+    for fault in list(rules.faults(profile)):
+        _, _, part, name, *_ = [*fault.pointer.split("/"), ""]
+        place = f"/profile/{part}/{name}"
+        fields = profile[part] if place in repaired else {}
+        if name in fields and repaired[place](fields[name]):
+            if name == "quality":
+                fields[name]["crf"] = 23
+            else:
+                del fields[name]
+
+
+_SECONDS = 1_000_000
+
+
+def _are_languages(tracks: object) -> bool:
+    return tracks == "all" or (isinstance(tracks, list) and all(map(_is_language, tracks)))
+
+
+def _is_language(value: object) -> bool:
+    return isinstance(value, str) and FORMATS["language"][0](value)
 
 
 def _register() -> None:
@@ -133,7 +172,15 @@ def _register() -> None:
         "suffix": st.text(printable, min_size=1, max_size=64),
         "bitrate": st.one_of(st.integers(1, 15).map("{}M".format), st.integers(1000, 15_000).map("{}K".format)),
         "buffer": st.one_of(st.integers(1, 500).map("{}M".format), st.integers(1, 500_000).map("{}K".format)),
-        "ffmpeg-scale": st.one_of(st.sampled_from(sorted(SCALES)), _sizes(16, ":")),
+        "cap": st.one_of(st.integers(1, 200).map("{}M".format), st.integers(50, 200_000).map("{}K".format)),
+        "frame-rate": st.one_of(
+            st.just(SOURCE),
+            st.integers(1, 240).map(str),
+            st.sampled_from(["24000/1001", "30000/1001", "60000/1001", "12/5"]),
+        ),
+        "audio-bitrate": st.one_of(st.just("1M"), st.integers(16, 1024).map("{}K".format)),
+        "language": st.from_regex(r"\A[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}\Z"),
+        "ffmpeg-scale": st.one_of(st.sampled_from(sorted([*SCALES, SOURCE])), _sizes(16, ":")),
         # At least the sides that MS-SSIM needs, which a profile may enable.
         "vmaf-scale": st.one_of(st.sampled_from(sorted(SCALES)), _sizes(MS_SSIM_SIDE, "x")),
         "webhook-url": st.builds(
@@ -145,8 +192,10 @@ def _register() -> None:
         "webhook-secret": st.one_of(
             st.just(""), st.binary(min_size=24, max_size=64).map(lambda key: f"whsec_{base64.b64encode(key).decode()}")
         ),
-        "transcode-preset": st.sampled_from([name for name, profile in BUILT_IN.items() if "ffmpeg" in profile]),
-        "score-preset": st.sampled_from([name for name, profile in BUILT_IN.items() if "ffmpeg" not in profile]),
+        "transcode-preset": st.sampled_from(
+            [name for name, profile in BUILT_IN.items() if {"ffmpeg", "audio"} & profile.keys()]
+        ),
+        "score-preset": st.sampled_from([name for name, profile in BUILT_IN.items() if set(profile) == {"vmaf"}]),
     }
     for format_name, values in formats.items():
         schemathesis.openapi.format(format_name, values)

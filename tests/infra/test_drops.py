@@ -71,7 +71,7 @@ def test_a_drop_names_a_preset_and_an_unknown_name_is_refused() -> None:
     ours = {"ours": PROFILE}
     (first, second) = options.read(CONTEXT | {"drops": as_text(*named), "presets": ours}).drops
     assert msgspec.to_builtins(first.profile) == PROFILE | msgspec.to_builtins(first.profile)
-    assert second.profile.ffmpeg.scale == "360p"
+    assert msgspec.to_builtins(second.profile)["ffmpeg"]["scale"] == "360p"
     found = faults(drops=as_text(*named))
     assert list(found) == ["drops/0/profile/preset"]
     assert "must be one of" in found["drops/0/profile/preset"]

@@ -32,19 +32,20 @@ def test_requests_may_use_words_and_the_names_of_encoders_and_decoders() -> None
     encoders = {encoder.name for codec in CODECS.values() for encoder in codec.encoders.values()}
     decoders = {decoder for codec in CODECS.values() for decoder in codec.decoders.values()}
     assert set(typing.get_args(codecs.CodecName)) == {*CODECS, *encoders}
-    assert set(typing.get_args(codecs.DecoderName)) == {*CODECS, *decoders}
-    assert SCHEMA["ffmpeg"]["codec"] == ("h264", "h265"), "what workers of the first generation encode"
+    assert set(typing.get_args(codecs.DecoderName)) == {"h264", "h265", *decoders}
+    assert SCHEMA["ffmpeg"]["codec"] == ("h264", "h265")
 
 
 @pytest.mark.parametrize(
-    ("word", "platform"), [(word, platform) for word in CODECS for platform in CODECS[word].encoders]
+    ("word", "platform"), [(word, platform) for word, codec in CODECS.items() for platform in codec.encoders]
 )
 def test_a_word_resolves_to_the_encoder_and_decoder_of_the_platform(word: str, platform: codecs.Platform) -> None:
-    encode = Ffmpeg(codec=word, scale="720p", bitrate="1M", platform=platform, originCodec=word)
+    origin = word if CODECS[word].decoders else "h264"
+    encode = Ffmpeg(codec=word, scale="720p", bitrate="1M", platform=platform, originCodec=origin)
     resolved = resolve(FfmpegProfile(ffmpeg=encode)).ffmpeg
     assert resolved
     assert resolved.codec == CODECS[word].encoders[platform].name
-    assert resolved.originCodec == CODECS[word].decoders.get(platform, word)
+    assert resolved.originCodec == CODECS[origin].decoders.get(platform, origin)
 
 
 def test_every_output_has_a_content_type_whatever_the_host_knows() -> None:
@@ -57,6 +58,8 @@ def test_every_output_has_a_content_type_whatever_the_host_knows() -> None:
         "mts": "video/mp2t",
         "m2ts": "video/mp2t",
     }
+    others = {"poster.jpg": "image/jpeg", "en.vtt": "text/vtt", "song.m4a": "audio/mp4", "song.opus": "audio/ogg"}
+    assert {name: codecs.content_type(name) for name in others} == others
     assert [codecs.content_type(f"a.mp4{suffix}") for suffix in SCORE_FILES] == ["application/json", "text/html"]
 
 

@@ -74,15 +74,8 @@ def test_the_documented_worker_event_is_read() -> None:
     )
 
 
-def test_the_schema_has_the_documented_shape_and_its_choices_first() -> None:
-    """A codec that is added later comes behind the documented ones; everything else stays to the byte."""
-    documented = contract("schema.response")
-    answered = json.loads(msgspec.json.encode(profiles.SCHEMA))
-    for part, words in documented.items():
-        for name, choices in words.items():
-            assert answered[part][name][: len(choices)] == choices, name
-            answered[part][name] = choices
-    assert json.dumps(answered) == json.dumps(documented)
+def test_the_schema_is_the_documented_one() -> None:
+    assert json.dumps(json.loads(msgspec.json.encode(profiles.SCHEMA))) == json.dumps(contract("schema.response"))
 
 
 def test_input_takes_precedence_over_batch_inputs() -> None:
@@ -130,6 +123,8 @@ def test_buffer_size_follows_bitrate_and_purpose(bitrate: str, purpose: str, buf
     assert resolved(bitrate=bitrate, profile=purpose)["buffersize"] == buffersize
 
 
-def test_resolved_values_are_accepted_as_they_are() -> None:
+def test_resolved_values_are_accepted_as_they_are_and_a_size_in_pixels_is_exact() -> None:
     once = resolved(scale="360p", codec="h265")
-    assert resolved(**once) == once
+    assert "fit" not in once
+    assert resolved(**once) == once | {"fit": "exact"}
+    assert resolved(**resolved(**once)) == once | {"fit": "exact"}

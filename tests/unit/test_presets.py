@@ -12,14 +12,17 @@ from elasticrecode.errors import Invalid
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.requests import read_jobs, read_preset, read_vmaf
 from elasticrecode.media import presets
+from elasticrecode.media.generations import beyond_first
 from elasticrecode.media.presets import BUILT_IN, Profiles
-from elasticrecode.media.profiles import BITRATE_MBITS, bits
+from elasticrecode.media.profiles import BITRATE_MBITS, Profile, bits, resolve
 from elasticrecode.validation import Body
 from tests.conftest import ROOT, contract
 
 Read = Callable[..., list[Job]]
 TRANSCODES = [name for name, profile in BUILT_IN.items() if "ffmpeg" in profile]
-SCORES = [name for name, profile in BUILT_IN.items() if "ffmpeg" not in profile]
+SCORES = [name for name, profile in BUILT_IN.items() if not {"ffmpeg", "audio"} & profile.keys()]
+FIRST = [name for name, profile in BUILT_IN.items() if not beyond_first(resolve(msgspec.convert(profile, Profile)))]
+"""Presets that workers of the first generation can do."""
 
 
 def request_body(request: str, profile: Any, **changes: Any) -> bytes:
@@ -47,7 +50,7 @@ def definition_faults(profile: Any, **more: Any) -> dict[str, str]:
 def test_each_built_in_preset_is_valid_and_has_a_valid_name(name: str) -> None:
     assert presets.NAME.fullmatch(name)
     resolved = read_preset(definition(BUILT_IN[name]))
-    if resolved.ffmpeg:
+    if resolved.ffmpeg and name in FIRST:
         low, high = BITRATE_MBITS
         assert low * 1e6 <= bits(resolved.ffmpeg.bitrate or "") <= high * 1e6
         assert (resolved.ffmpeg.platform == "gpu") is name.endswith("-gpu")
@@ -62,14 +65,15 @@ def test_the_documented_presets_and_bitrates_are_the_built_in_ones() -> None:
     for listed, text in rows:
         names = re.findall(r"`([^`]+)`", listed)
         rates = re.findall(r"\b\d+[KM]\b", text)
-        if rates and set(names) <= set(BUILT_IN):
+        if rates and set(names) <= set(FIRST):
             assert rates == [BUILT_IN[name]["ffmpeg"]["bitrate"] for name in names]
     for name in ("h264-1080p", "h264-720p"):
         assert BUILT_IN[f"{name}-vmaf"]["ffmpeg"] == BUILT_IN[name]["ffmpeg"]
 
 
 def test_a_presets_name_agrees_with_its_profile() -> None:
-    for name, profile in BUILT_IN.items():
+    for name in FIRST:
+        profile = BUILT_IN[name]
         word, scale, *_ = name.split("-")
         assert {part["scale"] for part in profile.values()} == {scale}
         assert ("vmaf" in profile) is ("vmaf" in name)
@@ -79,7 +83,7 @@ def test_a_presets_name_agrees_with_its_profile() -> None:
 @pytest.mark.parametrize(
     ("read", "request_", "name"),
     [
-        *((read_jobs, request, name) for request in ("job", "job_batch") for name in TRANSCODES),
+        *((read_jobs, request, name) for request in ("job", "job_batch") for name in (*TRANSCODES, "audio-only")),
         *((read_vmaf, "vmaf", name) for name in SCORES),
     ],
 )
@@ -140,9 +144,14 @@ def test_a_repeated_preset_is_a_fault() -> None:
 def test_a_preset_that_transcodes_cannot_be_used_for_a_score(name: str) -> None:
     result = faults(read_vmaf, request_body("vmaf", {"preset": name}))
     assert {pointer for pointer, _ in result} == {"/profile/preset"}
-    details = [text for _, text in result]
-    assert f"is {name}, which cannot be used here: ffmpeg is not for a score alone" in details[0]
-    assert "POST /v1/jobs" in details[0]
+    (detail,) = [text for _, text in result if "ffmpeg" in text]
+    assert f"is {name}, which cannot be used here: ffmpeg is not for a score alone" in detail
+    assert "POST /v1/jobs" in detail
+
+
+def test_the_presets_for_what_people_do_most_need_the_second_generation_and_older_ones_do_not() -> None:
+    new = {"web-1080p", "web-720p", "archive", "small", "social-portrait", "audio-only"}
+    assert set(BUILT_IN) - set(FIRST) == new
 
 
 @pytest.mark.parametrize("name", SCORES)
@@ -188,7 +197,7 @@ def test_the_definition_of_a_preset_may_not_name_a_preset() -> None:
 
 @pytest.mark.parametrize("profile", [{}, {"ec2": {"priceModel": "spot"}}])
 def test_a_preset_needs_an_encode_or_a_score(profile: dict[str, Any]) -> None:
-    assert definition_faults(profile) == {"/profile": "must hold ffmpeg, vmaf or both"}
+    assert definition_faults(profile) == {"/profile": "must hold ffmpeg, vmaf or both, or audio alone"}
 
 
 def test_all_faults_of_a_definition_are_reported_at_once() -> None:

@@ -350,7 +350,7 @@ def test_a_want_has_platform_price_and_priority_of_its_job() -> None:
     job: Job = msgspec.convert(contract("queue_message"), Job)
     assert wanted(job).group == "cpu"
     spot = structs.replace(job, priority=7, profile=structs.replace(job.profile, ec2=Ec2(priceModel="spot")))
-    assert wanted(spot)[1:] == ("spot", 7)
+    assert wanted(spot) == Want("cpu", "spot", 7)
 
 
 def test_the_reason_has_the_expected_time_or_that_there_was_no_choice() -> None:

@@ -5,7 +5,7 @@ are named formats: a predicate, and the words that complete the sentence "must b
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any, Generic, TypeVar
 
@@ -148,10 +148,16 @@ class Reader(Generic[T]):
                 yield Fault(pointer, f"must be {types}, not {_show(value)}")
             case jsonschema_rs.ValidationErrorKind.Enum():
                 yield Fault(pointer, f"must be one of {', '.join(map(str, kind.options))}, not {_show(value)}")
+            case jsonschema_rs.ValidationErrorKind.Constant():
+                yield Fault(pointer, f"must be {_show(kind.expected_value)}, not {_show(value)}")
+            case jsonschema_rs.ValidationErrorKind.AnyOf():
+                yield from self._explain_choice(error, kind.context)
             case jsonschema_rs.ValidationErrorKind.Format():
                 yield Fault(pointer, f"must be {self._formats[kind.format][1]}, not {_show(value)}")
             case jsonschema_rs.ValidationErrorKind.Minimum():
                 yield Fault(pointer, f"must be at least {kind.limit}, not {_show(value)}")
+            case jsonschema_rs.ValidationErrorKind.ExclusiveMinimum():
+                yield Fault(pointer, f"must be more than {kind.limit}, not {_show(value)}")
             case jsonschema_rs.ValidationErrorKind.Maximum():
                 yield Fault(pointer, f"must be at most {kind.limit}, not {_show(value)}")
             case jsonschema_rs.ValidationErrorKind.MinItems():
@@ -160,6 +166,26 @@ class Reader(Generic[T]):
                 yield Fault(pointer, f"must hold at most {kind.limit}, not {_count(value)}")
             case _:
                 yield Fault(pointer, error.message[:_SHOWN])
+
+    def _explain_choice(
+        self, choice: jsonschema_rs.ValidationError, branches: Sequence[Sequence[jsonschema_rs.ValidationError]]
+    ) -> Iterable[Fault]:
+        """The faults of a value that fits none of several schemas: those of the one whose type it has, else one."""
+        depth = len(choice.instance_path)
+        of_type = [branch for branch in branches if not any(_refuses(error, depth) for error in branch)]
+        if len(of_type) == 1:
+            for error in of_type[0]:
+                yield from self._explain(error)
+            return
+        rules = [fault.detail.partition(", not ")[0] for branch in branches for fault in self._explain(branch[0])]
+        rule = " or ".join(rules).replace(" or must be", " or")
+        yield Fault(_pointer(choice.instance_path), f"{rule}, not {_show(choice.instance)}")
+
+
+def _refuses(error: jsonschema_rs.ValidationError, depth: int) -> bool:
+    """Whether an error refuses the value at a depth as a whole: for its type, or as none of the words."""
+    refusals = jsonschema_rs.ValidationErrorKind.Type | jsonschema_rs.ValidationErrorKind.Enum
+    return len(error.instance_path) == depth and isinstance(error.kind, refusals)
 
 
 def _pointer(path: Iterable[str | int]) -> str:

@@ -113,7 +113,7 @@ class JobsIntake:
 
     def __init__(self, settings: SubmitSettings) -> None:
         self._intake = Intake(settings)
-        self._registry = Registry(settings.registry_table, settings.queues)
+        self._registry = Registry(settings.registry_table, settings.queues, settings.first_generation)
         self._retention_seconds = settings.retention_days * _DAY_SECONDS
         self._table = JobsTable(settings.jobs_table)
         self._steps = Steps[list[Job]](lambda jobs: (jobs[0].userid, jobs[0].profile), with_key, self._store)

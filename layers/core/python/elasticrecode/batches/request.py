@@ -17,7 +17,7 @@ from elasticrecode.errors import Fault
 from elasticrecode.jobs import formats
 from elasticrecode.jobs.formats import ObjectURI, PrefixURI, Priority, UserID
 from elasticrecode.jobs.job import Job
-from elasticrecode.jobs.requests import output_faults, prefix_faults, profile_faults
+from elasticrecode.jobs.requests import output_faults, prefix_faults, transcode_faults
 from elasticrecode.jobs.uris import Outputs, suffixes_overlap
 from elasticrecode.media.presets import BUILT_IN, ProfileBody, Profiles
 from elasticrecode.media.profiles import FfmpegProfile, Profile, resolve
@@ -106,8 +106,10 @@ def read_batch(
     """
     limits = {"inputs": INPUTS_LIMIT, "batchInputs": INPUTS_LIMIT}
     body = ProfileBody(text, presets, limits, "; list more in a manifest")
-    places = prefix_faults(body, _input_places(body), prefixes)
-    request = _reader().read(body, [*profile_faults(body), *_source_faults(body), *places])
+    places = list(_input_places(body))
+    listed_inputs = [place for place in places if place[0].startswith(("/inputs/", "/batchInputs/"))]
+    also = [*transcode_faults(body, listed_inputs), *_source_faults(body), *prefix_faults(body, places, prefixes)]
+    request = _reader().read(body, also)
     listed = request.inputs or request.batchInputs or []
     batch = Batch(
         batchID=batch_id,

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+import msgspec
 from msgspec import Struct
 
 from elasticrecode.access.prefixes import Prefixes
@@ -10,6 +11,7 @@ from elasticrecode.batches.request import Batch, output_folder
 from elasticrecode.errors import Unreadable
 from elasticrecode.jobs.formats import FORMATS
 from elasticrecode.jobs.uris import Outputs
+from elasticrecode.media.rules import container_fault
 
 JOBS_LIMIT = 1_000_000
 """Jobs in one batch."""
@@ -83,6 +85,7 @@ class Survey:
 
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
+        self._profile = msgspec.to_builtins(batch.profile)
         self._written = Outputs.of(batch.profile)
         self._outputs: dict[int, int] = {}
         self.result = SurveyResult()
@@ -131,6 +134,8 @@ class Survey:
         output = output_folder(self._batch.output, self._batch.prefix, uri)
         if not FORMATS["s3-prefix"][0](output):
             return f"its output would be {_quoted(output)}, which can't be a prefix"
+        if fault := container_fault(self._profile, uri):
+            return f"{fault}: {_quoted(uri)}"
         targets = [output + each for each in self._written.claims(uri)]
         if uri in targets:
             return f"its output would overwrite it: {_quoted(uri)}"

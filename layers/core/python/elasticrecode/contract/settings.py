@@ -18,6 +18,8 @@ EVENT_SOURCE = "elasticrecode"
 Queues = dict[str, dict[str, str]]
 """Group (`cpu`, `gpu`, `vmaf`) → name of a queue → its URL."""
 
+# Beside `queues`, `first_generation` names those with workers of the first generation.
+
 Presets = dict[str, Any]
 """Name of a preset of the deployment → its profile."""
 
@@ -79,6 +81,7 @@ class SubmitSettings(ChangingSettings, frozen=True, kw_only=True):
     jobs_table: str
     registry_table: str
     queues: Queues
+    first_generation: list[str]
     presets: Presets
     user_prefixes: UserPrefixes
     retention_days: int
@@ -92,6 +95,7 @@ class JobsSettings(ChangingSettings, frozen=True, kw_only=True):
     batches_table: str
     registry_table: str
     queues: Queues
+    first_generation: list[str]
     retention_days: int
 
 
@@ -121,6 +125,7 @@ class ExpandSettings(Settings, frozen=True, kw_only=True):
     batches_table: str
     registry_table: str
     queues: Queues
+    first_generation: list[str]
     pages_queue: str
     tally_queue: str
     retention_days: int
@@ -149,6 +154,7 @@ class WorkersSettings(ApiSettings, frozen=True, kw_only=True):
 
     registry_table: str
     queues: Queues
+    first_generation: list[str]
     discovery: bool
 
 
@@ -158,6 +164,7 @@ class DispatchSettings(Settings, frozen=True, kw_only=True):
     jobs_table: str
     registry_table: str
     queues: Queues
+    first_generation: list[str]
     tally_queue: str
 
 
@@ -170,6 +177,7 @@ class DiscoverSettings(Settings, frozen=True, kw_only=True):
 
     registry_table: str
     queues: Queues
+    first_generation: list[str]
     control_queue_name: str
     clusters: list[str]
     allowed: list[str]
@@ -191,6 +199,7 @@ class ReconcileSettings(Settings, frozen=True, kw_only=True):
     jobs_table: str
     registry_table: str
     queues: Queues
+    first_generation: list[str]
     control_queue: str
     dead_letter_queue: str
     events_dead_letter_queue: str
@@ -290,5 +299,6 @@ class CollectSettings(Settings, frozen=True, kw_only=True):
     jobs_table: str
     registry_table: str
     queues: Queues
+    first_generation: list[str]
     retention_days: int
     drops: list[dict[str, Any]]

@@ -86,6 +86,7 @@ class Wiring(Struct, frozen=True, kw_only=True):
     user_prefixes: UserPrefixes
     drops: list[dict[str, Any]]
     job_logs: bool
+    first_generation: list[str]
     discovery: bool
     clusters: list[str]
     allowed: list[str]

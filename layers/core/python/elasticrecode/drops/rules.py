@@ -18,9 +18,10 @@ from elasticrecode.errors import Fault, Malformed
 from elasticrecode.jobs import formats
 from elasticrecode.jobs.formats import Priority, UserID
 from elasticrecode.jobs.job import Job, flaws
-from elasticrecode.jobs.requests import profile_faults
+from elasticrecode.jobs.requests import transcode_faults
 from elasticrecode.jobs.uris import Outputs, suffixes_overlap
 from elasticrecode.media.profiles import FfmpegProfile, resolve
+from elasticrecode.media.rules import container_fault
 from elasticrecode.validation import Body
 
 NOTIFICATIONS_LIMIT = 100
@@ -98,7 +99,10 @@ class Drop(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, 
             priority=self.priority,
             profile=resolve(self.profile),
         )
-        reasons = flaws(job)
+        reasons = [
+            *flaws(job),
+            *filter(None, [container_fault(msgspec.to_builtins(job.profile), put.uri)]),
+        ]
         if not reasons and not Outputs.of(job.profile).fit(job.output, put.uri):
             reasons.append(f"an output below {job.output!r:.200} would have a key that S3 does not take")
         if reasons:
@@ -203,8 +207,14 @@ _ADVICE = "choose an output outside of it, or suffixes that outputs do not end i
 
 
 def _profile_faults(entry: object) -> Iterator[Fault]:
+    suffixes = entry.get("suffixes") if isinstance(entry, dict) else None
+    listed = [
+        (f"/suffixes/{n}", suffix)
+        for n, suffix in enumerate(suffixes if isinstance(suffixes, list) else ())
+        if "." in str(suffix)
+    ]
     try:
-        yield from profile_faults(Body(msgspec.json.encode(entry)))
+        yield from transcode_faults(Body(msgspec.json.encode(entry)), listed)
     except Malformed as error:
         yield Fault("", f"cannot be read: {error}")
 

@@ -3,6 +3,7 @@
 from typing import Literal, NamedTuple, get_args
 
 from elasticrecode.jobs.job import Job
+from elasticrecode.media.generations import beyond_first
 from elasticrecode.media.profiles import PriceModel, platform
 
 Group = Literal["cpu", "gpu", "vmaf"]
@@ -12,11 +13,16 @@ GROUPS: tuple[Group, ...] = get_args(Group)
 
 
 class Want(NamedTuple):
-    """What a job requires of a worker queue; `priority` is 0 to 100."""
+    """What a job requires of a worker queue; `priority` is 0 to 100.
+
+    `beyond` names a field of the profile that only workers of the second generation know, and is empty where the first
+    can do the job.
+    """
 
     group: Group
     price: PriceModel
     priority: int
+    beyond: str = ""
 
 
 class Choice(NamedTuple):
@@ -33,4 +39,5 @@ def wanted(job: Job) -> Want:
         group="vmaf" if job.kind == "vmaf" else platform(job.profile),
         price=(ec2.priceModel if ec2 else None) or "normal",
         priority=job.priority or 0,
+        beyond=beyond_first(job.profile),
     )

@@ -16,8 +16,7 @@ from elasticrecode.errors import Fault
 from elasticrecode.jobs.formats import FORMATS, ObjectURI, PrefixURI, Priority, UserID
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.uris import TOO_LONG, Outputs, is_object, is_prefix
-from elasticrecode.media import profiles
-from elasticrecode.media.codecs import CODECS
+from elasticrecode.media import rules
 from elasticrecode.media.presets import BUILT_IN, POINTER, ProfileBody, Profiles
 from elasticrecode.media.profiles import FfmpegProfile, Profile, VmafProfile, resolve
 from elasticrecode.validation import Body, Reader
@@ -138,23 +137,16 @@ def read_preset(body: Body) -> Profile:
         parts = {part: value for part, value in profile.items() if f"/profile/{part}" != POINTER}
         if len(parts) < len(profile):
             body.faults.append(Fault(POINTER, "is not allowed in the definition of a preset: write out its profile"))
-        elif not {"ffmpeg", "vmaf"} & parts.keys():
-            body.faults.append(Fault("/profile", "must hold ffmpeg, vmaf or both"))
+        elif not {"ffmpeg", "vmaf", "audio"} & parts.keys():
+            body.faults.append(Fault("/profile", "must hold ffmpeg, vmaf or both, or audio alone"))
         body.content = {**body.fields, "profile": parts}
-    return resolve(_preset().read(body, profile_faults(body)).profile)
+    return resolve(_preset().read(body, rules.faults(body.part("profile") or {})).profile)
 
 
 @cache
 def _preset() -> Reader[PresetRequest]:
     """The reader, made at its first use: few functions read presets."""
     return Reader(PresetRequest, FORMATS)
-
-
-def _part(body: Body, name: str) -> dict[str, Any] | None:
-    """A part of the body's profile; None where it is missing or no object."""
-    profile = body.fields.get("profile")
-    part = profile.get(name) if isinstance(profile, dict) else None
-    return part if isinstance(part, dict) else None
 
 
 def _scoring_faults(body: Body) -> Iterator[Fault]:
@@ -167,43 +159,30 @@ def _scoring_faults(body: Body) -> Iterator[Fault]:
         for field in ("input", "origin"):
             if body.fields.get(field) in [output + each for each in reports.names(uri)]:
                 yield Fault(f"/{field}", "a report would overwrite it: choose another output prefix")
-    if _part(body, "ffmpeg") is not None:
+    profile = body.part("profile") or {}
+    if "ffmpeg" in profile:
         yield Fault("/profile/ffmpeg", "is not for a score alone: POST /v1/jobs transcodes and then scores")
-    yield from _minimum_faults(body)
+    for name in sorted({"audio", "subtitles", "images"} & profile.keys()):
+        yield Fault(f"/profile/{name}", "is not for a score alone")
+    yield from rules.faults({name: part for name, part in profile.items() if name in ("vmaf", "ec2")})
 
 
-def _minimum_faults(body: Body) -> Iterator[Fault]:
-    vmaf = _part(body, "vmaf")
-    if vmaf is not None and "onFail" in vmaf and "min" not in vmaf:
-        yield Fault("/profile/vmaf/min", "is required beside onFail")
-    if vmaf is not None and vmaf.get("ms-ssim") == "enable" and not profiles.fits_ms_ssim(vmaf.get("scale")):
-        yield Fault(
-            "/profile/vmaf/ms-ssim", f"needs a scale of at least {profiles.MS_SSIM_SIDE}x{profiles.MS_SSIM_SIDE}"
-        )
-    if vmaf is not None and profiles.finds_banding(vmaf.get("model")) and not profiles.fits_banding(vmaf.get("scale")):
-        yield Fault("/profile/vmaf/model", f"needs a scale with a side of at least {profiles.BANDING_SIDE}")
+def transcode_faults(body: Body, inputs: Iterable[tuple[str, object]] = ()) -> Iterator[Fault]:
+    """Faults between the fields of the profile of a transcode, and of the containers that `inputs` would become.
 
-
-def profile_faults(body: Body) -> Iterator[Fault]:
-    """Faults between the fields of a profile: an encoder of another platform, two different platforms."""
-    yield from _minimum_faults(body)
-    encode, ec2 = _part(body, "ffmpeg"), _part(body, "ec2")
-    if encode is None:
+    `inputs` are pointers with their URIs.
+    """
+    profile = body.part("profile")
+    if profile is None:
         return
-    of_ec2 = ec2.get("platform") if ec2 else None
-    requested = encode.get("platform", of_ec2 or "cpu")
-    if of_ec2 not in (None, requested):
-        yield Fault("/profile/ec2/platform", f"must agree with /profile/ffmpeg/platform, which is {requested}")
-    for word, codec in CODECS.items():
-        for platform, encoder in codec.encoders.items():
-            if encode.get("codec") == encoder.name and requested != platform:
-                detail = f"{encoder.name} runs on {platform}, and the platform is {requested}: use {word} instead"
-                yield Fault("/profile/ffmpeg/codec", detail)
+    if not {"ffmpeg", "audio"} & profile.keys():
+        yield Fault("/profile/ffmpeg", "is required")
+    yield from rules.faults(profile, inputs)
 
 
 def _faults(body: Body, inputs: list[tuple[str, object]], prefixes: Prefixes) -> list[Fault]:
     """Faults between the fields of a request for transcodes; `inputs` are pointers with their URIs."""
-    return [*profile_faults(body), *output_faults(body, inputs), *prefix_faults(body, inputs, prefixes)]
+    return [*transcode_faults(body, inputs), *output_faults(body, inputs), *prefix_faults(body, inputs, prefixes)]
 
 
 def prefix_faults(body: Body, inputs: Iterable[tuple[str, object]], prefixes: Prefixes) -> Iterator[Fault]:

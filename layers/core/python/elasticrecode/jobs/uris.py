@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from elasticrecode.media.codecs import AUDIO_EXTENSIONS, CONTAINERS, container
+from elasticrecode.media.codecs import AUDIO_EXTENSIONS, CONTAINERS, DEFAULT_CONTAINER, container
 from elasticrecode.media.profiles import Profile
 
 MARK = "elasticrecode-job"
@@ -47,7 +47,7 @@ def name(uri: str) -> str:
 def output_name(uri: str, codec: str = "") -> str:
     """The file name of a transcode: the input's, with `.mp4` appended unless `codec` can be in files of that name."""
     file_name = name(uri)
-    return file_name if container(file_name, codec) else f"{file_name}.mp4"
+    return file_name if container(file_name, codec) else f"{file_name}.{DEFAULT_CONTAINER}"
 
 
 def stem(uri: str) -> str:
@@ -156,7 +156,7 @@ def _encoded_suffixes(suffix: str, codec: str) -> Iterator[str]:
     if "." in suffix:
         yield output_name(suffix, codec)
     else:
-        yield f"{suffix}.mp4"
+        yield f"{suffix}.{DEFAULT_CONTAINER}"
         kept = (extension for extension in CONTAINERS if container(f"x.{extension}", codec))
         yield from (extension for extension in kept if extension.endswith(suffix.lower()))
 

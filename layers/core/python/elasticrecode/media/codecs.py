@@ -43,7 +43,7 @@ class Codec(NamedTuple):
     `encoders` has the encoder for each platform that has one. `decoders` has ffmpeg's decoder for each platform that
     needs one named; on the others ffmpeg chooses. `stream` is ffprobe's name of the codec. `tags` maps a muxer to the
     codec tag that players expect in its files, where ffmpeg's default is another. `outside` has the muxers whose files
-    cannot hold the codec.
+    cannot hold the codec. `depths` are the bits per sample that players decode.
     """
 
     encoders: Mapping[Platform, Encoder]
@@ -51,6 +51,7 @@ class Codec(NamedTuple):
     stream: str
     tags: Mapping[str, str] = {}
     outside: frozenset[str] = frozenset()
+    depths: tuple[int, ...] = (8, 10)
 
 
 _X26X: Mapping[Speed, str] = {"fast": "veryfast", "medium": "medium", "slow": "slow"}
@@ -72,6 +73,7 @@ CODECS: Mapping[str, Codec] = {
         },
         decoders={"gpu": "h264_cuvid"},
         stream="h264",
+        depths=(8,),
     ),
     "h265": Codec(
         encoders={
@@ -102,6 +104,12 @@ CONTAINERS = {
 }
 """File name extension → ffmpeg's muxer. Outputs keep these extensions where the muxer holds the codec."""
 
+DEFAULT_CONTAINER = "mp4"
+"""The muxer, and extension, of outputs of inputs with any other extension."""
+
+AUDIO_OUTSIDE = {"opus": frozenset({"mov"})}
+"""Audio codec → the muxers whose files cannot hold it."""
+
 AUDIO_EXTENSIONS = {"aac": "m4a", "opus": "opus"}
 """Audio codec → the file name extension of an output that is sound alone."""
 
@@ -127,7 +135,12 @@ if TYPE_CHECKING:  # mypy reads no computed Literal
     DecoderName = str
 else:
     CodecName = Literal[(*CODECS, *(encoder.name for codec in CODECS.values() for encoder in codec.encoders.values()))]
-    DecoderName = Literal[(*CODECS, *(name for codec in CODECS.values() for name in codec.decoders.values()))]
+    DecoderName = Literal[
+        (
+            *(word for word, codec in CODECS.items() if codec.decoders),
+            *(name for codec in CODECS.values() for name in codec.decoders.values()),
+        )
+    ]
 
 
 def container(file_name: str, codec: str = "") -> str | None:

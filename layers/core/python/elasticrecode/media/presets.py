@@ -32,6 +32,12 @@ def _encode(codec: str, scale: str, bitrate: str, platform: str = "cpu") -> dict
     return {"codec": codec, "scale": scale, "bitrate": bitrate, "profile": "quality", "platform": platform}
 
 
+def _web(scale: str, crf: int, cap: str) -> dict[str, Any]:
+    """A picture that every browser plays, with a keyframe each two seconds, and stereo."""
+    encode = {"codec": "h264", "scale": scale, "quality": {"crf": crf}, "maxBitrate": cap, "keyframeSeconds": 2}
+    return {"ffmpeg": encode, "audio": {"codec": "aac", "channels": "stereo"}}
+
+
 def _score(scale: str) -> dict[str, str]:
     return {"scale": scale, "psnr": "enable", "ssim": "enable"}
 
@@ -52,6 +58,32 @@ BUILT_IN: Profiles = {
     "h264-720p-vmaf": {"ffmpeg": _encode("h264", "720p", "3M"), "vmaf": _score("720p")},
     "vmaf-1080p": {"vmaf": _score("1080p")},
     "vmaf-720p": {"vmaf": _score("720p")},
+    "web-1080p": _web("1080p", 21, "8M"),
+    "web-720p": _web("720p", 22, "4M"),
+    "archive": {
+        "ffmpeg": {"codec": "h265", "scale": "source", "quality": {"crf": 18}, "bitDepth": 10, "speed": "slow"},
+        "audio": {"codec": "copy", "tracks": "all"},
+        "subtitles": {"tracks": "all"},
+    },
+    "small": {
+        "ffmpeg": {"codec": "av1", "scale": "720p", "quality": {"crf": 35}, "maxBitrate": "2M", "bitDepth": 10},
+        "audio": {"codec": "aac", "bitrate": "96K", "channels": "stereo"},
+    },
+    # The loudness that social networks play at, so that they change nothing.
+    "social-portrait": {
+        "ffmpeg": {
+            "codec": "h264",
+            "scale": "1080:1920",
+            "fit": "crop",
+            "quality": {"crf": 20},
+            "maxBitrate": "10M",
+            "frameRate": "30",
+            "keyframeSeconds": 2,
+            "dynamicRange": "sdr",
+        },
+        "audio": {"codec": "aac", "channels": "stereo", "loudness": -14},
+    },
+    "audio-only": {"audio": {"codec": "aac", "bitrate": "128K", "channels": "stereo"}},
 }
 """The presets of every deployment."""
 

@@ -18,6 +18,11 @@ SCALES = {**FIRST_SCALES, "2160p": (3840, 2160), "1440p": (2560, 1440), "540p": 
 SOURCE = "source"
 """The scale that keeps the source's size."""
 BITRATE_MBITS = (1, 15)
+"""Bitrates that a profile may have whose other fields the first generation knows, in Mbit/s."""
+_WIDE_KBITS = (50, 200_000)
+CRF_LIMIT = 63
+LANGUAGES_LIMIT = 32
+"""Languages that a list may name."""
 PRIORITIES = (0, 100)
 
 SCHEMA: dict[str, dict[str, tuple[object, ...]]] = {
@@ -92,8 +97,8 @@ def _is_buffer(text: str) -> bool:
 
 
 def _is_bitrate(text: str) -> bool:
-    low, high = BITRATE_MBITS
-    return _is_rate(text) and low * _UNITS["M"] <= bits(text) <= high * _UNITS["M"]
+    low, high = _WIDE_KBITS
+    return _is_rate(text) and low * _UNITS["K"] <= bits(text) <= high * _UNITS["K"]
 
 
 def _is_size(text: str, separator: str, side: tuple[int, int]) -> bool:
@@ -132,7 +137,12 @@ def fits_banding(scale: object) -> bool:
 
 
 FORMATS = {
-    "bitrate": (_is_bitrate, "a number with K or M from {}M to {}M, like 1M or 2500K".format(*BITRATE_MBITS)),
+    "bitrate": (
+        _is_bitrate,
+        "a number with K or M from {}M to {}M, like 1M or 2500K; from {}K to {}K beside a field of the second "
+        "generation".format(*BITRATE_MBITS, *_WIDE_KBITS),
+    ),
+    "cap": (_is_bitrate, "a number with K or M from {}K to {}K, like 8M".format(*_WIDE_KBITS)),
     "buffer": (_is_buffer, "a number with K or M from {}K to {}K, like 2M or 40K".format(*_BUFFER_KBITS)),
     "ffmpeg-scale": (
         lambda text: text in SCALES or text == SOURCE or _is_size(text, ":", _ENCODE_SIDE),
@@ -158,6 +168,7 @@ Deinterlace = Literal["auto", "off", "double"]
 
 
 Language = Annotated[str, Meta(extra_json_schema={"format": "language"})]
+Languages = Annotated[list[Language], Meta(min_length=1, max_length=LANGUAGES_LIMIT)]
 
 
 class Ec2(Struct, forbid_unknown_fields=True):
@@ -170,7 +181,7 @@ class Ec2(Struct, forbid_unknown_fields=True):
 class Target(Struct, forbid_unknown_fields=True):
     """The quality to encode at, in place of a bitrate: a constant rate factor on the encoder's own scale."""
 
-    crf: Annotated[float, Meta(ge=0, le=63)]
+    crf: Annotated[float, Meta(ge=0, le=CRF_LIMIT)]
 
 
 class Ffmpeg(Struct, forbid_unknown_fields=True):
@@ -188,7 +199,7 @@ class Ffmpeg(Struct, forbid_unknown_fields=True):
     platform: Platform | UnsetType = UNSET
     originCodec: DecoderName | UnsetType = UNSET
     quality: Target | UnsetType = UNSET
-    maxBitrate: Annotated[str, Meta(extra_json_schema={"format": "bitrate"})] | UnsetType = UNSET
+    maxBitrate: Annotated[str, Meta(extra_json_schema={"format": "cap"})] | UnsetType = UNSET
     fit: Fit | UnsetType = UNSET
     speed: Speed | UnsetType = UNSET
     frameRate: Annotated[str, Meta(extra_json_schema={"format": "frame-rate"})] | UnsetType = UNSET
@@ -211,13 +222,13 @@ class Audio(Struct, forbid_unknown_fields=True):
     bitrate: Annotated[str, Meta(extra_json_schema={"format": "audio-bitrate"})] | UnsetType = UNSET
     channels: Literal["source", "mono", "stereo", "5.1"] | UnsetType = UNSET
     loudness: Annotated[float, Meta(ge=-40, le=-5)] | UnsetType = UNSET
-    tracks: Literal["first", "all"] | list[Language] | UnsetType = UNSET
+    tracks: Literal["first", "all"] | Languages | UnsetType = UNSET
 
 
 class Subtitles(Struct, forbid_unknown_fields=True):
     """The subtitles of an output: which text tracks it gets, and the language of the one that is burnt in."""
 
-    tracks: Literal["all"] | list[Language] | UnsetType = UNSET
+    tracks: Literal["all"] | Languages | UnsetType = UNSET
     burn: Language | UnsetType = UNSET
 
 
@@ -262,7 +273,7 @@ class Vmaf(Struct, forbid_unknown_fields=True):
 
 
 class Profile(Struct, forbid_unknown_fields=True, kw_only=True):
-    """The `profile` of a job: an encode, a score or both. Sound, subtitles and images go with an encode."""
+    """The `profile` of a job: an encode, a score, both, or sound alone. Subtitles and images go with an encode."""
 
     ffmpeg: Ffmpeg | UnsetType = UNSET
     audio: Audio | UnsetType = UNSET
@@ -273,9 +284,7 @@ class Profile(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class FfmpegProfile(Profile, forbid_unknown_fields=True, kw_only=True):
-    """The `profile` of a request for a transcode, which may be scored afterwards."""
-
-    ffmpeg: Ffmpeg
+    """The `profile` of a request for a transcode, which may be scored afterwards, or for sound alone."""
 
 
 class VmafProfile(Profile, forbid_unknown_fields=True, kw_only=True):

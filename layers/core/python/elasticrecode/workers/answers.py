@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 
 from elasticrecode.media.codecs import Platform
+from elasticrecode.media.generations import Generation
 from elasticrecode.media.profiles import PriceModel
 from elasticrecode.workers.fleet import ClusterView, Queue, Worker, WorkerType
 
@@ -34,6 +35,7 @@ class DeploymentRecord(Struct, kw_only=True):
     priority: tuple[int, int]
     weight: float
     draining: bool
+    generation: Generation
     stale: bool
     seenAt: float
 
@@ -54,6 +56,7 @@ class QueueBacklog(Struct, kw_only=True):
     weight: float
     priority: tuple[int, int]
     priceModel: PriceModel
+    generation: Generation
     secondsPerJob: float | None
     paused: bool
     lookedAt: float | None
@@ -103,6 +106,7 @@ def _deployment_record(cluster: ClusterView, worker: Worker, now: float) -> Depl
         priority=worker.priority,
         weight=worker.weight,
         draining=worker.draining,
+        generation=worker.generation,
         stale=cluster.is_stale(now),
         seenAt=cluster.seen,
     )
@@ -122,6 +126,7 @@ def queue_backlog(queue: Queue) -> QueueBacklog:
         weight=queue.weight,
         priority=queue.priority,
         priceModel=queue.price,
+        generation=queue.generation,
         secondsPerJob=load.seconds,
         paused=queue.paused,
         lookedAt=load.at or None,

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import DecodeError, Raw, Struct, field
 
 from elasticrecode.media.codecs import PLATFORMS
+from elasticrecode.media.generations import Generation
 from elasticrecode.media.profiles import PRICE_MODELS, PriceModel
 from elasticrecode.workers.fleet import ALL_PRIORITIES, Worker, WorkerType
 
@@ -30,6 +31,7 @@ class Annotations(Struct, rename=lambda name: ANNOTATION_PREFIX + name.replace("
     price_model: str | None = None
     weight: str | None = None
     drain: str | None = None
+    generation: str | None = None
 
 
 class Metadata(Struct):
@@ -226,6 +228,7 @@ def read_worker(
         priority=preferences.priority,
         weight=preferences.weight,
         draining=preferences.draining,
+        generation=preferences.generation,
     )
     return WorkerDeployment(cluster, namespace, name, worker, preferences.faults)
 
@@ -282,6 +285,7 @@ class _Preferences(NamedTuple):
     price: PriceModel
     weight: float
     draining: bool
+    generation: Generation
     faults: list[str]
 
 
@@ -311,7 +315,10 @@ def _preferences(annotations: Annotations) -> _Preferences:
     drain = _normalised(annotations.drain)
     if drain not in ("", "enable", "disable"):
         faults.append(_annotation_fault("drain", annotations.drain, "enable or disable"))
-    return _Preferences(priority, price, weight, drain == "enable", faults)
+    generation = _normalised(annotations.generation)
+    if generation not in ("", "1", "2"):
+        faults.append(_annotation_fault("generation", annotations.generation, "1 or 2"))
+    return _Preferences(priority, price, weight, drain == "enable", 2 if generation == "2" else 1, faults)
 
 
 def _normalised(value: str | None) -> str:

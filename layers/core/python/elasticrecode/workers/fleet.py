@@ -2,13 +2,14 @@
 
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Literal
 
 from msgspec import Struct, structs
 
 from elasticrecode.jobs.placement import GROUPS, Group
+from elasticrecode.media.generations import Generation
 from elasticrecode.media.profiles import PriceModel
 
 WorkerType = Literal["ffmpeg", "vmaf", "debug"]
@@ -56,6 +57,7 @@ class Worker(Struct, frozen=True, kw_only=True, array_like=True):
     priority: tuple[int, int] = ALL_PRIORITIES
     weight: float = 1.0
     draining: bool = False
+    generation: Generation = 1
 
     @property
     def group(self) -> Group | None:
@@ -174,7 +176,8 @@ class Queue(Struct, frozen=True, kw_only=True):
     `ready` counts the ready workers, and is None where discovery knows none of its workers. `fault` says why nothing
     can be sent to it, and is empty where it can. `served` is when a ready worker was last there, in Unix seconds. An
     orphaned queue is only known from workers that are gone. `outage` tells of clusters out of reach where no other
-    cluster has workers of the queue; until the workers seen last no longer count, it may have jobs.
+    cluster has workers of the queue; until the workers seen last no longer count, it may have jobs. `generation` is the
+    oldest that a worker of the queue may be of.
     """
 
     name: str
@@ -189,6 +192,7 @@ class Queue(Struct, frozen=True, kw_only=True):
     is_orphaned: bool = False
     served: float = 0.0
     outage: str = ""
+    generation: Generation = 2
     load: Load = Load()
 
     @property
@@ -256,10 +260,13 @@ def least_recently_measured(queues: Sequence[Queue]) -> list[Queue]:
     return sorted(by_name.values(), key=lambda queue: queue.load.at)[:_MEASURED_AT_ONCE]
 
 
-def merge_queues(configured: Mapping[str, Mapping[str, str]], snapshot: Snapshot, now: float) -> list[Queue]:
+def merge_queues(
+    configured: Mapping[str, Mapping[str, str]], snapshot: Snapshot, now: float, first: Collection[str] = ()
+) -> list[Queue]:
     """All queues, by group and name: those that the deployment configures, and those that discovery knows.
 
-    `configured` is group → name → URL. Orphaned queues are included, with a fault, so that their jobs are rescued.
+    `configured` is group → name → URL; `first` names those of them with workers of the first generation. Orphaned
+    queues are included, with a fault, so that their jobs are rescued.
     """
     serving: dict[tuple[Group, str], list[Worker]] = {}
     for worker in snapshot.workers(now):
@@ -287,6 +294,7 @@ def merge_queues(configured: Mapping[str, Mapping[str, str]], snapshot: Snapshot
             snapshot,
             conflict(group, name),
             outages.of(group, name, is_configured=(group, name) in by_hand),
+            _generation((group, name) in by_hand, name in first, serving.get((group, name), [])),
         )
         for group, name in sorted({*by_hand, *serving, *registered})
     ]
@@ -324,8 +332,24 @@ def _groups_by_name(keys: Iterable[tuple[Group, str]]) -> dict[str, list[Group]]
     return groups
 
 
+def _generation(is_configured: bool, is_first: bool, workers: Sequence[Worker]) -> Generation:
+    """The generation of a queue: that of the deployment's word for its own queues, else that of its oldest worker.
+
+    A Deployment that drains, or has no pod now, counts: its workers may still take from the queue.
+    """
+    if is_configured:
+        return 1 if is_first else 2
+    return 2 if workers and all(worker.generation == 2 for worker in workers) else 1
+
+
 def _queue(
-    key: tuple[Group, str], url: str, workers: list[Worker], snapshot: Snapshot, conflict: str, outage: str
+    key: tuple[Group, str],
+    url: str,
+    workers: list[Worker],
+    snapshot: Snapshot,
+    conflict: str,
+    outage: str,
+    generation: Generation,
 ) -> Queue:
     """A queue of a group. `url` is empty unless the deployment configures it."""
     group, name = key
@@ -356,6 +380,7 @@ def _queue(
         fault=fault,
         served=registered.served if registered else 0.0,
         outage=outage,
+        generation=generation,
         load=load,
     )
 

@@ -15,7 +15,7 @@ large. The module `jobs.preset_store` reads and writes the partition `preset`.
 import logging
 import time
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -48,9 +48,10 @@ _CLUSTER, _PAUSE, _QUEUES, _LOADS = "cluster#", "pause#", "queues", "loads"
 class Registry:
     """The registry, together with the queues that the deployment configures. Raises Unavailable when AWS refuses."""
 
-    def __init__(self, table: str, configured: Queues) -> None:
+    def __init__(self, table: str, configured: Queues, first_generation: Collection[str] = ()) -> None:
+        """`first_generation` names the configured queues with workers of the first generation."""
         self._table = Table(table)
-        self._configured = configured
+        self._configured, self._first_generation = configured, first_generation
         self._queues: list[Queue] = []
         self._read_at = 0.0
         self._router: Router | None = None
@@ -81,7 +82,7 @@ class Registry:
         now = time.time()
         if fresh or self._read_at < now - REFRESH_SECONDS:
             try:
-                self._queues = fleet.merge_queues(self._configured, self.read(), now)
+                self._queues = fleet.merge_queues(self._configured, self.read(), now, self._first_generation)
             except Unavailable:
                 if not self._read_at:
                     raise
@@ -89,12 +90,10 @@ class Registry:
             self._read_at = now
         return self._queues
 
-    def urls(self, names: Iterable[str]) -> dict[str, str]:
-        """The URLs of all queues that have one, by name. The registry is read anew where one of `names` has none."""
-        urls = {queue.name: queue.url for queue in self.queues() if queue.url}
-        if set(names) <= urls.keys():
-            return urls
-        return {queue.name: queue.url for queue in self.queues(fresh=True) if queue.url}
+    def by_name(self, names: Iterable[str]) -> dict[str, Queue]:
+        """The queues that have a URL, by name. The registry is read anew where one of `names` is not among them."""
+        queues = _by_name(self.queues())
+        return queues if set(names) <= queues.keys() else _by_name(self.queues(fresh=True))
 
     def choose(self, wants: Sequence[Want]) -> list[Choice]:
         """The queue for each want, in order. Raises Refused when no queue serves the group of one of them."""
@@ -142,6 +141,12 @@ class Registry:
 
     def _delete(self, name: str) -> None:
         self._table.delete(_key(name), "writing the registry")
+
+
+def _by_name(queues: Iterable[Queue]) -> dict[str, Queue]:
+    """Queues with a URL; of one that several groups use, the one of the lowest generation."""
+    ordered = sorted(queues, key=lambda queue: -queue.generation)
+    return {queue.name: queue for queue in ordered if queue.url}
 
 
 def _key(name: str) -> Item:

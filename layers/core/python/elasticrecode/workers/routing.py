@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from elasticrecode.errors import Refused
 from elasticrecode.jobs.placement import Choice, Group, Want
+from elasticrecode.media.generations import Generation
 from elasticrecode.media.profiles import PriceModel
 from elasticrecode.workers.fleet import Queue
 
@@ -150,11 +151,11 @@ class Router:
 
         All jobs of a deserted queue, once another queue has ready workers. Of other queues as many as make all queues
         of the same group and price, whose priorities include theirs, finish at the same time, if they finish clearly
-        later than that.
+        later than that. Queues of the first generation take none from those of the second, where each job may need it.
         """
-        alike: dict[tuple[Group, PriceModel, tuple[int, int]], list[Queue]] = {}
+        alike: dict[tuple[Group, PriceModel, tuple[int, int], Generation], list[Queue]] = {}
         for queue in self._queues:
-            alike.setdefault((queue.group, queue.price, queue.priority), []).append(queue)
+            alike.setdefault((queue.group, queue.price, queue.priority, queue.generation), []).append(queue)
         counts: dict[str, int] = {}
         for queues in alike.values():
             for queue, count in zip(queues, self._surplus_of(queues, now), strict=True):
@@ -162,9 +163,10 @@ class Router:
         return {name: count for name, count in counts.items() if count}
 
     def _surplus_of(self, queues: Sequence[Queue], now: float) -> list[int]:
-        """The surplus of each of some queues with the same group, price and priorities."""
+        """The surplus of each of some queues with the same group, price, priorities and generation."""
         group, price, band = queues[0].group, queues[0].price, queues[0].priority
-        working = [queue for queue in self._queues if queue.group == group and _is_open(queue) and queue.ready != 0]
+        able = [q for q in self._queues if q.group == group and q.generation >= queues[0].generation]
+        working = [queue for queue in able if _is_open(queue) and queue.ready != 0]
         takers = [queue for queue in working if queue.price == price and _covers(queue.priority, band)]
         givers = [queue for queue in queues if queue.ready != 0 and queue.weight > 0 and not queue.fault]
         giving, taking = ([self._backlog(queue, now) for queue in some] for some in (givers, takers))
@@ -198,6 +200,13 @@ class Router:
         if not group:
             others = ", ".join(dict.fromkeys(queue.group for queue in self._queues)) or "nothing"
             raise Refused(f"No queue serves {want.group} jobs; there are queues for {others}.")
+        if want.beyond:
+            group = [queue for queue in group if queue.generation == 2]
+            if not group:
+                raise Refused(
+                    f"No queue serves {want.group} jobs with {want.beyond}: it needs workers of the second generation, "
+                    f"and {_names(queue for queue in self._queues if queue.group == want.group)} have older ones."
+                )
         usable = [queue for queue in group if not queue.fault]
         if not usable:
             raise Refused(f"No queue can take {want.group} jobs: {_names(group)}.")

@@ -1,0 +1,207 @@
+"""Rules between the fields of a profile, which no schema expresses.
+
+They read the words of a request, whose fields may have faults of their own: a rule that needs such a field is silent.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from elasticrecode.errors import Fault
+from elasticrecode.media import profiles
+from elasticrecode.media.codecs import AUDIO_OUTSIDE, CODECS, Codec, container, encoder_of
+from elasticrecode.media.generations import field_beyond_first, is_first_rate
+from elasticrecode.media.profiles import BITRATE_MBITS, FORMATS, SOURCE, bits
+
+Fields = Mapping[str, Any]
+
+_OPUS_BITS = 256_000
+"""Bits per second that libopus takes for each channel."""
+_CHANNELS = {"mono": 1, "stereo": 2}
+
+
+def faults(profile: Fields, inputs: Iterable[tuple[str, object]] = ()) -> Iterator[Fault]:
+    """Faults of a profile, with pointers from its request; `inputs` are pointers with URIs or names of files."""
+    parts = RequestProfile.of(profile)
+    yield from _score_faults(parts)
+    yield from _audio_faults(parts)
+    yield from _subtitle_faults(parts)
+    if "ffmpeg" in profile:
+        yield from _platform_faults(parts)
+        yield from _rate_faults(parts)
+        yield from _picture_faults(parts)
+        for pointer, uri in inputs:
+            if isinstance(uri, str) and (fault := container_fault(profile, uri)):
+                yield Fault(pointer, fault)
+    else:
+        yield from _faults_without_encode(parts)
+
+
+class RequestProfile(NamedTuple):
+    """The parts of a profile; a part that is missing or no object is empty."""
+
+    present: frozenset[str]
+    ffmpeg: Fields
+    audio: Fields
+    subtitles: Fields
+    vmaf: Fields
+    ec2: Fields
+
+    @classmethod
+    def of(cls, profile: Fields) -> "RequestProfile":
+        """The parts of the profile in a request."""
+        names = cls._fields[1:]
+        return cls(frozenset(profile), *(part if isinstance(part := profile.get(n), dict) else {} for n in names))
+
+    @property
+    def platform(self) -> object:
+        """The platform that the profile names, else cpu."""
+        return self.ffmpeg.get("platform", self.ec2.get("platform") or "cpu")
+
+
+def container_fault(profile: Fields, uri: str) -> str:
+    """Why the output of an input cannot hold the sound of a profile; empty where it can."""
+    parts = RequestProfile.of(profile)
+    codec, audio = parts.ffmpeg.get("codec"), parts.audio.get("codec")
+    refused = AUDIO_OUTSIDE.get(audio, ()) if isinstance(audio, str) and parts.ffmpeg else ()
+    muxer = container(uri, codec if isinstance(codec, str) else "") if refused else None
+    if muxer not in refused:
+        return ""
+    return f"its output keeps its extension, and {muxer} holds no {audio}: choose aac, or name it .mp4 or .mkv"
+
+
+def _score_faults(parts: RequestProfile) -> Iterator[Fault]:
+    vmaf = parts.vmaf
+    if "onFail" in vmaf and "min" not in vmaf:
+        yield Fault("/profile/vmaf/min", "is required beside onFail")
+    if vmaf.get("ms-ssim") == "enable" and not profiles.fits_ms_ssim(vmaf.get("scale")):
+        yield Fault(
+            "/profile/vmaf/ms-ssim", f"needs a scale of at least {profiles.MS_SSIM_SIDE}x{profiles.MS_SSIM_SIDE}"
+        )
+    if profiles.finds_banding(vmaf.get("model")) and not profiles.fits_banding(vmaf.get("scale")):
+        yield Fault("/profile/vmaf/model", f"needs a scale with a side of at least {profiles.BANDING_SIDE}")
+
+
+def _faults_without_encode(parts: RequestProfile) -> Iterator[Fault]:
+    """Faults of a profile without `ffmpeg`: a score alone, or sound alone."""
+    for name in sorted({"subtitles", "images"} & parts.present):
+        yield Fault(f"/profile/{name}", "needs ffmpeg beside it")
+    if "audio" not in parts.present:
+        return
+    if "vmaf" in parts.present:
+        yield Fault("/profile/audio", "needs ffmpeg beside it: a score alone has no sound")
+        return
+    codec, tracks = parts.audio.get("codec"), parts.audio.get("tracks")
+    if codec in ("copy", "none"):
+        yield Fault("/profile/audio/codec", f"must be aac or opus where there is no ffmpeg, not {codec}")
+    if codec == "opus" and (tracks == "all" or (isinstance(tracks, list) and len(tracks) > 1)):
+        yield Fault("/profile/audio/tracks", "must be first or one language: a file of Opus alone holds one track")
+
+
+def _platform_faults(parts: RequestProfile) -> Iterator[Fault]:
+    """Two different platforms, and encoders that the platform lacks."""
+    requested, of_ec2, word = parts.platform, parts.ec2.get("platform"), parts.ffmpeg.get("codec")
+    if of_ec2 not in (None, requested):
+        yield Fault("/profile/ec2/platform", f"must agree with /profile/ffmpeg/platform, which is {requested}")
+    for name, codec in CODECS.items():
+        for platform, encoder in codec.encoders.items():
+            if word == encoder.name and requested != platform:
+                detail = f"{encoder.name} runs on {platform}, and the platform is {requested}: use {name} instead"
+                yield Fault("/profile/ffmpeg/codec", detail)
+        if word == name and requested == "gpu" and "gpu" not in codec.encoders:
+            yield Fault("/profile/ffmpeg/codec", f"{name} is encoded on cpu, and the platform is gpu")
+
+
+def _rate_faults(parts: RequestProfile) -> Iterator[Fault]:
+    """Neither or both of bitrate and quality, and values that go with only one of them."""
+    encode = parts.ffmpeg
+    if not encode:
+        return
+    if "quality" not in encode and "bitrate" not in encode:
+        yield Fault("/profile/ffmpeg/bitrate", "is required, or quality in its place")
+    if "quality" in encode and "bitrate" in encode:
+        yield Fault("/profile/ffmpeg/bitrate", "must not be given beside quality: maxBitrate is the cap of a quality")
+    if "quality" not in encode and "maxBitrate" in encode:
+        yield Fault("/profile/ffmpeg/maxBitrate", "goes with quality: a bitrate is its own cap")
+    if "quality" in encode and "buffersize" in encode and "maxBitrate" not in encode:
+        yield Fault("/profile/ffmpeg/buffersize", "needs maxBitrate beside quality")
+    given = encode.get("bitrate")
+    if isinstance(given, str) and FORMATS["bitrate"][0](given) and not is_first_rate(given):
+        known = not field_beyond_first(encode) and not parts.present & {"audio", "subtitles", "images"}
+        if known:
+            detail = f"must be from {{}}M to {{}}M, not {given}, without a field of the second generation such as fit"
+            yield Fault("/profile/ffmpeg/bitrate", detail.format(*BITRATE_MBITS))
+    codec, crf = _codec(encode.get("codec")), _number(encode.get("quality"), "crf")
+    limit = max(encoder.max_crf for encoder in codec.encoders.values()) if codec else profiles.CRF_LIMIT
+    if crf is not None and limit < crf <= profiles.CRF_LIMIT:
+        yield Fault("/profile/ffmpeg/quality/crf", f"must be at most {limit} for {encode['codec']}, not {crf:g}")
+    if crf == 0 and parts.platform == "gpu":
+        yield Fault("/profile/ffmpeg/quality/crf", "must be more than 0 on gpu, where 0 leaves the rate to the encoder")
+
+
+def _picture_faults(parts: RequestProfile) -> Iterator[Fault]:
+    """Values of the picture that contradict each other."""
+    encode = parts.ffmpeg
+    codec = _codec(encode.get("codec"))
+    start, end = _number(encode, "start"), _number(encode, "end")
+    if start is not None and end is not None and end <= start:
+        yield Fault("/profile/ffmpeg/end", f"must be after start, {start:g}, not {end:g}")
+    depth = encode.get("bitDepth")
+    if codec and depth == 10 and depth not in codec.depths:
+        detail = f"must be 8 for {encode['codec']}, as few players decode it with 10 bits: use h265 or av1 for 10"
+        yield Fault("/profile/ffmpeg/bitDepth", detail)
+    if encode.get("dynamicRange") == "keep":
+        if codec and 10 not in codec.depths:
+            detail = f"must be auto or sdr for {encode['codec']}, which cannot carry HDR: use h265 or av1 to keep it"
+            yield Fault("/profile/ffmpeg/dynamicRange", detail)
+        elif depth == 8:
+            yield Fault("/profile/ffmpeg/dynamicRange", "must be auto or sdr beside a bitDepth of 8: HDR needs 10 bits")
+    if encode.get("scale") == SOURCE and encode.get("fit") in ("pad", "crop", "exact"):
+        yield Fault("/profile/ffmpeg/fit", f"has no box to fill: the scale is {SOURCE}")
+
+
+def _audio_faults(parts: RequestProfile) -> Iterator[Fault]:
+    audio = parts.audio
+    codec, rate = audio.get("codec"), audio.get("bitrate")
+    if codec == "none":
+        for name in sorted({"bitrate", "channels", "loudness", "tracks"} & audio.keys()):
+            yield Fault(f"/profile/audio/{name}", "must not be given beside codec none, which leaves sound out")
+    if codec == "copy":
+        for name in sorted({"bitrate", "channels", "loudness"} & audio.keys()):
+            if audio[name] != SOURCE:
+                yield Fault(f"/profile/audio/{name}", "must not be given beside codec copy, which changes nothing")
+    channels = _CHANNELS.get(str(audio.get("channels")))
+    if codec == "opus" and channels and isinstance(rate, str) and FORMATS["audio-bitrate"][0](rate):
+        limit = _OPUS_BITS * channels
+        if bits(rate) > limit:
+            detail = f"must be at most {profiles.rate(limit)} for {audio['channels']} in opus, not {rate}"
+            yield Fault("/profile/audio/bitrate", detail)
+    yield from _repeated("audio", audio)
+
+
+def _subtitle_faults(parts: RequestProfile) -> Iterator[Fault]:
+    yield from _repeated("subtitles", parts.subtitles)
+
+
+def _repeated(part: str, fields: Fields) -> Iterator[Fault]:
+    """Languages that a list names more than once, in any case."""
+    tracks = fields.get("tracks")
+    seen: dict[str, int] = {}
+    for n, language in enumerate(tracks[: profiles.LANGUAGES_LIMIT] if isinstance(tracks, list) else ()):
+        first = seen.setdefault(language.lower(), n) if isinstance(language, str) else n
+        if first != n:
+            yield Fault(f"/profile/{part}/tracks/{n}", f"repeats /profile/{part}/tracks/{first}, {language:.40}")
+
+
+def _codec(word: object) -> Codec | None:
+    """The codec of a request's word or of an encoder's name; None for anything else."""
+    if not isinstance(word, str):
+        return None
+    try:
+        return CODECS.get(word) or encoder_of(word)[0]
+    except KeyError:
+        return None
+
+
+def _number(fields: object, name: str) -> float | None:
+    value = fields.get(name) if isinstance(fields, Mapping) else None
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
