@@ -157,8 +157,9 @@ def convert(video: Video, target: Signal, encode: Ffmpeg) -> Step:
         filters.append("premultiply=inplace=1")
         message = f"The input has an alpha channel ({source.pixel_format}); the output shows it on black."
         notices.append(Notice("alpha-blended", message))
-    if source.dynamic_range != "sdr":
+    if source.dynamic_range != "sdr" or video.metadata.is_dynamic:
         filters += _without_metadata(target)
+    if source.dynamic_range != "sdr":
         notices += _hdr_notices(source, target, encode)
     notices += _dropped(video)
     if video.chroma_location in _CHROMA_LOCATIONS:

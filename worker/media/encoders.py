@@ -42,6 +42,7 @@ def encoder_options(encode: Ffmpeg, signal: Signal, rate: float, muxer: str, thr
         *((f"-{family}-params", ":".join(f"{name}={value}" for name, value in params.items())) if params else ()),
         *("-color_primaries", signal.primaries, "-color_trc", signal.transfer),
         *("-colorspace", signal.matrix, "-color_range", signal.range),
+        *(("-dolbyvision", "0") if family in ("x265", "svtav1") else ()),
         *(("-tag:v", codec.tags[muxer]) if muxer in codec.tags else ()),
     ]
 

@@ -32,6 +32,7 @@ from tests.media.measures_colour import (
 RATE = {"scale": "source", "bitrate": "6M", "speed": "fast"}
 H264: Mapping[str, Any] = {"ffmpeg": {"codec": "h264", **RATE}}
 H265: Mapping[str, Any] = {"ffmpeg": {"codec": "h265", **RATE}}
+AV1: Mapping[str, Any] = {"ffmpeg": {"codec": "av1", **RATE}}
 SDR_SIGNAL = "yuv420p bt709 bt709 bt709 tv"
 MPEG4 = ("-c:v", "mpeg4", "-q:v", 1)
 PRORES_4444 = ("-c:v", "prores_ks", "-pix_fmt", "yuva444p10le")
@@ -222,6 +223,12 @@ HDR_CASES = (
     _hdr("HDR10 whose chroma lies at the top left, for H.264", PQ, "x.mp4", *_x265("chromaloc=2"), right={
         chroma_location: "left", **TONE_MAPPED}),
     _hdr("HLG for H.265", HLG, "x.mkv", *_x265(), profile=H265, right={
+        signal: "yuv420p10le bt2020 arib-std-b67 bt2020nc tv", KEPT_LIGHT: Between(0, 2), warnings: []}),
+    _hdr("HDR10 for AV1", PQ, "x.mp4", *_x265(MASTERING), profile=AV1, right={
+        signal: "yuv420p10le bt2020 smpte2084 bt2020nc tv", KEPT_LIGHT: Between(0, 2), warnings: [],
+        mastering_nits: [0.0001, 1000.0], content_light: [1000, 400],
+        signal_in_bitstream: "bt2020 smpte2084 bt2020nc tv", signal_in_container: [9, 16, 9, 0]}),
+    _hdr("HLG for AV1", HLG, "x.mkv", *_x265(), profile=AV1, right={
         signal: "yuv420p10le bt2020 arib-std-b67 bt2020nc tv", KEPT_LIGHT: Between(0, 2), warnings: []}),
     _hdr("HDR10 for H.265 of 8 bits", PQ, "x.mp4", *_x265(MASTERING), profile=_with(H265, bitDepth=8),
          right=TONE_MAPPED),
