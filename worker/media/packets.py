@@ -79,7 +79,7 @@ class TrackMeter:
         self.bytes = 0
         self.peak_bits = 0
         self.start = math.inf
-        self.end = -math.inf
+        self.end = self._last = -math.inf
         self._times = array("d")
         self._second = deque[tuple[float, int]]()
         self._second_bytes = 0
@@ -92,7 +92,9 @@ class TrackMeter:
         if time is None:
             return
         self._times.append(time)
-        self.start, self.end = min(self.start, time), max(self.end, time + packet.duration)
+        self.start = min(self.start, time)
+        if time >= self._last:  # MP4 tells the step to the next packet in the file, which may be shown before a gap
+            self._last, self.end = time, time + packet.duration
         decoded = packet.decoded if packet.decoded is not None else time
         self._second.append((decoded, packet.size))
         self._second_bytes += packet.size

@@ -102,4 +102,13 @@ CASES = (
             ],
         },
     ),
+    Case(
+        "A part of a film, with a picture every 2 s",
+        _seconds(name="x.mkv"),
+        profile(2, start=3.0, end=9.0),
+        {failure: "", frames: 150, thumbnail_times: [3, 5, 7], warnings: []},
+    ),
+    Case(
+        "A portrait film", _portrait, profile(1, poster=True), {failure: "", poster_size: "360x640", sheets: "128x114"}
+    ),
 )
