@@ -13,11 +13,12 @@ from msgspec import UNSET
 from elasticrecode.jobs.commits import Ending
 from elasticrecode.jobs.events import Action, Failure, Notice, Output, Progress, Quality, Result
 from elasticrecode.jobs.job import Job, flaws
-from elasticrecode.jobs.uris import SCORE_FILES, name, output_name
-from elasticrecode.media.codecs import CONTAINERS
+from elasticrecode.jobs.uris import SCORE_FILES, audio_name, name, output_name
+from elasticrecode.media.codecs import AUDIO_MUXERS, CONTAINERS
 from worker.errors import PermanentError
 from worker.media import images, subtitles
 from worker.media.encode import transcode
+from worker.media.recording import extract
 from worker.publication import Publication
 from worker.quality.score import Pair, score
 from worker.sandbox.runner import Runner
@@ -83,8 +84,8 @@ def _check_runnable(job: Job, settings: Settings) -> None:
     faults = flaws(job)
     if faults:
         raise PermanentError("worker-cannot", f"The job did not come from the API: {'; '.join(faults)}.")
-    if not job.profile.ffmpeg and not job.profile.vmaf:
-        raise PermanentError("worker-cannot", "The job's profile has neither ffmpeg nor vmaf.")
+    if not job.profile.ffmpeg and not job.profile.vmaf and not job.profile.audio:
+        raise PermanentError("worker-cannot", "The job's profile has neither ffmpeg nor vmaf nor audio.")
 
 
 def _produce(
@@ -109,6 +110,11 @@ def _produce(
         files += subtitles.published(encoded.plan.subtitles, job.input, job.output, folder)
         notices += encoded.notices
         pair = Pair(source, target, job.input, uri, encoded.plan)
+    elif (sound := job.profile.audio) and not scoring:
+        uri = job.output + audio_name(job.input, sound.codec or "aac")
+        muxer = AUDIO_MUXERS[uri.rpartition(".")[2]]
+        output, warnings = extract(source, target, uri, muxer, job.profile, settings, runner, report)
+        return _Produced([(target, output)], None, warnings)
     elif not job.origin:
         raise PermanentError("origin-not-found", "The job has no origin to score against.")
     else:

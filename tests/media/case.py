@@ -13,13 +13,14 @@ from typing import Any, NamedTuple
 import msgspec
 
 from elasticrecode.jobs.events import Notice, Output, Progress
-from elasticrecode.jobs.uris import output_name
-from elasticrecode.media.codecs import CONTAINERS
+from elasticrecode.jobs.uris import audio_name, output_name
+from elasticrecode.media.codecs import AUDIO_MUXERS, CONTAINERS
 from elasticrecode.media.profiles import Profile, resolve
 from local.place import TOOLS
 from worker.errors import JobError
 from worker.media.encode import transcode
 from worker.media.images import Stills
+from worker.media.recording import extract
 from worker.sandbox.runner import Runner
 from worker.settings import Settings
 
@@ -93,10 +94,11 @@ def ffmpeg(folder: Path, name: str, *arguments: object) -> Path:
 def make(folder: Path, source: Path, profile: Mapping[str, Any]) -> Made:
     """Transcode a source as a worker does, without AWS. `folder` is empty, and gets the files of the job."""
     request = resolve(msgspec.convert(profile, Profile))
-    assert request.ffmpeg
-    name = output_name(f"s3://b/{source.name}", request.ffmpeg.codec)
     local, target, progress = folder / "input", folder / "output", list[Progress]()
     shutil.copy(source, local)
+    if not request.ffmpeg:
+        return _sound(local, target, source.name, request)
+    name = output_name(f"s3://b/{source.name}", request.ffmpeg.codec)
     muxer = CONTAINERS[name.rpartition(".")[2].lower()]
     try:
         encoded = transcode(
@@ -106,3 +108,17 @@ def make(folder: Path, source: Path, profile: Mapping[str, Any]) -> Made:
     except JobError as error:
         return Made(local, target, None, [], progress, error.failure.code)
     return Made(local, target, encoded.output, encoded.notices, progress, "", encoded.stills)
+
+
+def _sound(local: Path, target: Path, name: str, request: Profile) -> Made:
+    """A job for sound alone."""
+    progress = list[Progress]()
+    named = audio_name(f"s3://b/{name}", (request.audio and request.audio.codec) or "aac")
+    muxer = AUDIO_MUXERS[named.rpartition(".")[2]]
+    try:
+        output, notices = extract(
+            local, target, f"s3://b/out/{named}", muxer, request, SETTINGS, Runner(), progress.append
+        )
+    except JobError as error:
+        return Made(local, target, None, [], progress, error.failure.code)
+    return Made(local, target, output, notices, progress, "")

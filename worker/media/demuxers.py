@@ -5,6 +5,8 @@ from worker.sandbox.limits import JobLimits
 DEMUXERS = ("mov", "mp4", "matroska", "webm", "mpegts", "mpeg", "avi", "flv", "ogg", "asf", "mxf")
 """Accepted containers, as ffprobe names demuxers. None of them is a playlist, so none refers to another file or URL."""
 
+SOUND_DEMUXERS = (*DEMUXERS, "wav", "mp3", "flac", "aac")
+"""Accepted containers of jobs for sound alone: those of films, and files that hold nothing but sound."""
 
 LATE_OPTIONS = ("-analyzeduration", "300M", "-probesize", "256M")
 """Options for a file whose tracks begin after the 5 s or 5 MB that ffmpeg looks at: 300 s, 256 MB."""
@@ -20,3 +22,8 @@ def input_options(limits: JobLimits, *, is_late: bool = False) -> tuple[str, ...
         *("-max_pixels", str(limits.pixels), "-max_streams", str(limits.streams + 1)),
         *(LATE_OPTIONS if is_late else ()),
     )
+
+
+def sound_options(limits: JobLimits) -> tuple[str, ...]:
+    """Options as `input_options` gives, for jobs for sound alone: they accept SOUND_DEMUXERS."""
+    return (*input_options(limits, is_late=True), "-format_whitelist", ",".join(SOUND_DEMUXERS))

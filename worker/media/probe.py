@@ -8,10 +8,10 @@ import msgspec
 from elasticrecode import wire
 from worker.errors import PermanentError
 from worker.media.clock import is_doubtful
-from worker.media.demuxers import DEMUXERS, input_options
+from worker.media.demuxers import DEMUXERS, SOUND_DEMUXERS, input_options, sound_options
 from worker.media.ffmpeg_errors import limit_error
 from worker.media.packets import FileMeter, PacketHead
-from worker.media.source import Source, parse_source
+from worker.media.source import Recording, Source, parse_recording, parse_source
 from worker.media.video import ENTRIES, FRAME_ENTRIES, Video, needs_frame, with_frame
 from worker.sandbox.runner import Runner, last_lines
 
@@ -54,6 +54,30 @@ def probe_source(ffprobe: str, runner: Runner, path: Path, side: str = "input", 
         side, duration=video.duration, width=video.width, height=video.height, streams=video.streams
     )
     return source
+
+
+def probe_recording(ffprobe: str, runner: Runner, path: Path, side: str = "input") -> Recording:
+    """The sound of a file in the job's folder, which may have pictures or not.
+
+    Raises PermanentError, with a code that starts with `side`, if the file has no audio track or exceeds a limit; else
+    as `Runner.run`.
+    """
+    shown = [*sound_options(runner.limits), "-show_entries", ENTRIES, "-print_format", "json"]
+    report = path.with_name(f"{path.name}.probe")
+    try:
+        _run(ffprobe, runner, path, side, shown, _FULL_READ_SECONDS, output=report)
+        recording = parse_recording(wire.decode(report.read_bytes(), object), side)
+    except msgspec.DecodeError as error:
+        raise PermanentError(f"{side}-corrupt", f"ffprobe's report on the {side} is not JSON: {error}.") from error
+    except PermanentError as error:
+        if limited := limit_error(runner.limits, side, last_lines(_log(path), path.parent)):
+            raise limited from None
+        if error.failure.code != f"{side}-not-video":
+            raise
+        message = f"The {side} is in no accepted container ({', '.join(SOUND_DEMUXERS)})."
+        raise PermanentError(f"{side}-no-audio", message, error.failure.log) from error
+    runner.limits.check_video(side, duration=recording.duration, width=0, height=0, streams=recording.streams)
+    return recording
 
 
 def _with_frame(ffprobe: str, runner: Runner, path: Path, side: str, video: Video) -> Video:

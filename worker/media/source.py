@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple, Self
 
+from worker.errors import PermanentError
+from worker.media.demuxers import SOUND_DEMUXERS
 from worker.media.numbers import number_of
 from worker.media.video import Video, parse_report
 
@@ -101,24 +103,7 @@ def parse_source(report: object, side: str = "input") -> Source:
         if number == video.stream:
             continue
         if kind == "audio":
-            audio.append(
-                AudioTrack(
-                    number,
-                    codec,
-                    channels=_count(stream.get("channels")),
-                    layout=_text(stream, "channel_layout"),
-                    rate=_count(stream.get("sample_rate")),
-                    bitrate=_count(stream.get("bit_rate")),
-                    language=language,
-                    title=title,
-                    is_default=default,
-                    start=number_of(stream.get("start_time")),
-                    duration=number_of(stream.get("duration")) or _clock(_text(tags, "DURATION")),
-                    profile=_text(stream, "profile"),
-                    is_decodable=codec not in _NO_CODEC and _text(stream, "sample_fmt") not in _NO_CODEC,
-                    is_empty=_is_empty(stream, tags),
-                )
-            )
+            audio.append(_audio_track(stream))
         elif kind == "subtitle":
             forced, deaf = bool(marks.get("forced")), bool(marks.get("hearing_impaired"))
             subtitles.append(SubtitleTrack(number, codec, language, title, default, forced, deaf))
@@ -129,6 +114,55 @@ def parse_source(report: object, side: str = "input") -> Source:
     chapters = _chapters(fields.get("chapters"), number_of(whole.get("start_time")) or 0.0)
     title = _text(_dict(whole.get("tags")), "title")
     return Source(video, tuple(audio), tuple(subtitles), tuple(others), chapters, title)
+
+
+class Recording(NamedTuple):
+    """The sound of a file, with or without pictures. `duration` is in seconds, None where unknown."""
+
+    demuxer: str
+    audio: tuple[AudioTrack, ...]
+    duration: float | None = None
+    streams: int = 1
+
+
+def parse_recording(report: object, side: str = "input") -> Recording:
+    """The sound that ffprobe's decoded JSON report describes.
+
+    Raises PermanentError, with a code that starts with `side`, if there is none or the container is not accepted.
+    """
+    fields = _dict(report)
+    whole, streams = _dict(fields.get("format")), fields.get("streams")
+    present = [stream for stream in streams if isinstance(stream, dict)] if isinstance(streams, list) else []
+    demuxer = _text(whole, "format_name").split(",")[0]
+    audio = tuple(
+        _audio_track(stream)
+        for stream in present
+        if stream.get("codec_type") == "audio" and isinstance(stream.get("index"), int)
+    )
+    if demuxer not in SOUND_DEMUXERS or not audio:
+        raise PermanentError(f"{side}-no-audio", f"The {side} has no audio track in an accepted container.")
+    return Recording(demuxer, audio, number_of(whole.get("duration")), len(present))
+
+
+def _audio_track(stream: Any) -> AudioTrack:
+    """The audio track that a stream of ffprobe's report describes; its index is a whole number."""
+    codec, tags = _text(stream, "codec_name"), _dict(stream.get("tags"))
+    return AudioTrack(
+        stream["index"],
+        codec,
+        channels=_count(stream.get("channels")),
+        layout=_text(stream, "channel_layout"),
+        rate=_count(stream.get("sample_rate")),
+        bitrate=_count(stream.get("bit_rate")),
+        language=_text(tags, "language"),
+        title=_text(tags, "title"),
+        is_default=bool(_dict(stream.get("disposition")).get("default")),
+        start=number_of(stream.get("start_time")),
+        duration=number_of(stream.get("duration")) or _clock(_text(tags, "DURATION")),
+        profile=_text(stream, "profile"),
+        is_decodable=codec not in _NO_CODEC and _text(stream, "sample_fmt") not in _NO_CODEC,
+        is_empty=_is_empty(stream, tags),
+    )
 
 
 def _chapters(chapters: object, origin: float) -> tuple[Chapter, ...]:

@@ -112,6 +112,8 @@ AUDIO_OUTSIDE = {"opus": frozenset({"mov"})}
 
 AUDIO_EXTENSIONS = {"aac": "m4a", "opus": "opus"}
 """Audio codec → the file name extension of an output that is sound alone."""
+AUDIO_MUXERS = {"m4a": "ipod", "opus": "opus"}
+"""File name extension of an output that is sound alone → ffmpeg's muxer."""
 
 CONTENT_TYPES = {
     "mp4": "video/mp4",
