@@ -84,7 +84,7 @@ def last_frame_options(video: Video, encode: Ffmpeg) -> tuple[str, ...]:
     if not video.rate or not video.clock.is_rate_guessed or _rate(encode):
         return ()
     period = round(ticks(video, encode) / video.rate)
-    return ("-bsf:v", f"setts=duration='if(eq(NEXT_PTS,NOPTS),{period},DURATION)'")
+    return ("-bsf:v", f"setts=pts=PTS:dts=DTS:duration='if(eq(NEXT_PTS,NOPTS),{period},DURATION)'")
 
 
 def sound_trim(encode: Ffmpeg) -> tuple[str, ...]:
