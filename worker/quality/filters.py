@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from elasticrecode.media.profiles import BANDING_SIDE, Vmaf, finds_banding, libvmaf_model, vmaf_model
+from worker.media import colour
 from worker.media.demuxers import input_options
 from worker.media.video import Video
 from worker.quality.alignment import THUMB, WINDOW, thumbnail_period
@@ -181,6 +182,7 @@ def _inputs(sides: Mapping[str, Side], limits: JobLimits) -> list[str]:
         word
         for _, side in _both(sides)
         for word in (
+            *colour.decoder(side.video),
             *input_options(limits, is_late=side.video.is_late),
             *side.options,
             *("-noautorotate", "-reinit_filter", "0"),
