@@ -9,7 +9,7 @@ from msgspec import UNSET
 from elasticrecode.jobs.events import Notice, Output, Progress
 from elasticrecode.media.profiles import Ffmpeg, Profile
 from worker.errors import PermanentError
-from worker.media import geometry, images, metadata, tally, timing
+from worker.media import geometry, images, metadata, silence, tally, timing
 from worker.media.demuxers import input_options
 from worker.media.ffmpeg_errors import encoder_error, grave, limit_error
 from worker.media.images import Stills
@@ -58,25 +58,36 @@ def transcode(
     probed = probe_source(settings.ffprobe, runner, source)
     video = probed.video
     texts = read_subtitles(source, probed, profile, encode, settings.ffmpeg, runner)
-    plan = _levelled(make_plan(probed, profile, encode, muxer, texts), source, settings, runner)
-    log = target.with_name("encode.log")
     target.with_name(metadata.TAGS).write_text(metadata.tags(probed, encode, muxer), encoding="utf-8")
     ticker = Ticker(video.frames, video.duration, report, after=(video.frames or 0) if then_score else 0)
-    seconds = runner.limits.timeout_seconds(video.duration)
-    plan.picture.write_files(target.parent)
-    command = [settings.ffmpeg, *arguments(plan, str(source), str(target), runner.limits, cores())]
-    status = runner.run(command, target.parent, log, seconds=seconds, on_line=ticker)
-    every_line = last_lines(log, target.parent)
-    lines = grave(every_line)
-    if error := limit_error(runner.limits, "input", lines):
-        raise error
-    if status:
-        raise encoder_error(lines, status)
+    plan = _levelled(make_plan(probed, profile, encode, muxer, texts), source, settings, runner)
+    status, every_line = _run(plan, source, target, settings, runner, ticker)
+    if streams := silence.mute(probed, plan.audio, muxer, status, tally.decoded(every_line), every_line):
+        heard = probed.without_sound(streams)
+        plan = _levelled(make_plan(heard, profile, encode, muxer, texts), source, settings, runner)
+        status, every_line = _run(plan, source, target, settings, runner, ticker)
+    if status and not silence.excusable(status, tally.decoded(every_line).get((0, video.stream))):
+        raise encoder_error(grave(every_line), status)
     output = verify(settings, runner, source, target, plan, every_line)
     notices = geometry.changed(video, tally.sizes(every_line))
     size = plan.picture.size
     stills = images.finish(plan.images, size, output.film.seconds, target.parent, settings.ffmpeg, runner)
     return Encoded(_described(output, uri, target, plan), plan, [*plan.notices, *output.notices, *notices], stills)
+
+
+def _run(
+    plan: Plan, source: Path, target: Path, settings: Settings, runner: Runner, ticker: Ticker
+) -> tuple[int, list[str]]:
+    """The exit status of ffmpeg for a plan, and the lines of its log. Raises PermanentError for a limit."""
+    log = target.with_name("encode.log")
+    plan.picture.write_files(target.parent)
+    command = [settings.ffmpeg, *arguments(plan, str(source), str(target), runner.limits, cores())]
+    seconds = runner.limits.timeout_seconds(plan.source.video.duration)
+    status = runner.run(command, target.parent, log, seconds=seconds, on_line=ticker)
+    every_line = last_lines(log, target.parent)
+    if error := limit_error(runner.limits, "input", grave(every_line)):
+        raise error
+    return status, every_line
 
 
 def _levelled(plan: Plan, source: Path, settings: Settings, runner: Runner) -> Plan:

@@ -36,7 +36,7 @@ def probe_source(ffprobe: str, runner: Runner, path: Path, side: str = "input", 
     """
     try:
         source = _probed(ffprobe, runner, path, side, count=count)
-        is_whole = all(track.channels and track.rate for track in source.audio)
+        is_whole = not any(track.is_empty for track in source.audio)
     except PermanentError as error:
         if error.failure.code != f"{side}-no-video":
             raise

@@ -8,14 +8,15 @@ from typing import NamedTuple
 from elasticrecode.jobs.events import Notice
 from elasticrecode.media.codecs import encoder_of
 from worker.errors import PermanentError
-from worker.media import colour, damage, tally, timing
+from worker.media import colour, damage, silence, tally, timing
 from worker.media.damage import Damage
 from worker.media.demuxers import input_options
 from worker.media.ffmpeg_errors import grave
 from worker.media.numbers import number_of
 from worker.media.packets import FileMeter, TrackMeter
 from worker.media.plan import Plan
-from worker.media.probe import meter, probe_video
+from worker.media.probe import meter, probe_source
+from worker.media.source import Source
 from worker.media.tally import Decoded
 from worker.media.video import Video
 from worker.sandbox.runner import Runner
@@ -46,7 +47,8 @@ def verify(
     beyond `damage.TOLERANCE`. Less damage is a warning, with the second at which it begins.
     """
     lines, counts = grave(every_line), tally.decoded(every_line)
-    output, measured = _read_back(settings, runner, target, plan, lines)
+    read, measured = _read_back(settings, runner, target, plan, lines)
+    output, silent = read.video, silence.check(plan.audio, read.audio, counts)
     film = measured.tracks.get(output.stream, TrackMeter())
     pictures = counts.get((0, plan.source.video.stream))
     if not film.frames:
@@ -55,7 +57,7 @@ def verify(
         message = f"The output has {film.frames} frames; {pictures.frames} were decoded."
         raise PermanentError("output-invalid", message, lines)
     sounds = [track for stream, track in sorted(measured.tracks.items()) if stream != output.stream]
-    notices = _damage(settings, runner, source, plan, film, sounds, counts, lines)
+    notices = [*silent, *_damage(settings, runner, source, plan, film, sounds, counts, lines)]
     if pictures and pictures.frames == 1:
         message = "The input has one picture, where a film is meant: the output shows it, and no more."
         notices.append(Notice("still-picture", message))
@@ -89,9 +91,9 @@ def _damage(
 
 def _read_back(
     settings: Settings, runner: Runner, target: Path, plan: Plan, lines: list[str]
-) -> tuple[Video, FileMeter]:
+) -> tuple[Source, FileMeter]:
     try:
-        output = probe_video(settings.ffprobe, runner, target, "output")
+        read = probe_source(settings.ffprobe, runner, target, "output")
     except PermanentError as error:
         nothing = any(map(_NOTHING_ENCODED.search, lines))
         if not target.exists() or error.failure.code == "output-no-video" or nothing:
@@ -99,13 +101,13 @@ def _read_back(
         if error.failure.code == "output-too-long":
             raise PermanentError("input-too-long", f"The input lasts too long: {error}", lines) from error
         raise PermanentError("output-invalid", f"The output cannot be read back: {error}", lines) from error
-    picture = plan.picture
+    picture, output = plan.picture, read.video
     stream, format_ = encoder_of(picture.encode.codec)[0].stream, picture.signal.pixel_format
     expected = f"{picture.size.width}x{picture.size.height} {stream} {_CODED.get(format_, format_)}"
     actual = f"{output.width}x{output.height} {output.codec} {output.pixel_format}"
     if actual != expected:
         raise PermanentError("output-invalid", f"The output is {actual}, not {expected}.", lines)
-    return output, meter(settings.ffprobe, runner, target)
+    return read, meter(settings.ffprobe, runner, target)
 
 
 def _nothing(plan: Plan, pictures: Decoded | None, lines: list[str]) -> PermanentError:
