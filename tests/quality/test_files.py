@@ -8,7 +8,17 @@ import pytest
 
 from tests.media.case import ffmpeg
 from tests.quality.conftest import scored
-from tests.quality.test_follow import CLIP, X264, _clip, _grows_smaller, _six_hundred_a_second
+from tests.quality.test_follow import (
+    CLIP,
+    X264,
+    _clip,
+    _grows_smaller,
+    _six_hundred_a_second,
+    followed,
+    hdr,
+    interlaced,
+)
+from worker.errors import PermanentError
 
 SELF = {"psnr": "enable", "scale": "640x360"}
 
@@ -90,3 +100,24 @@ def test_models_of_version_1_score_and_find_the_sides_in_order(tmp_path: Path, m
     report = json.loads(scores.report.read_bytes())
     assert report["quality"]["vmaf"]["model"].startswith("vmaf_v1.0.16_")
     assert '<th scope="row">Frames scored</th><td>25 of 25</td>' in scores.html.read_text()
+
+
+def test_an_hdr_origin_is_tone_mapped_for_an_sdr_input_where_nearest_allows_it(tmp_path: Path) -> None:
+    made = followed(tmp_path, hdr("smpte2084")(tmp_path))
+    files = made.folder / "input", made.folder / "output"
+    with pytest.raises(PermanentError, match="brightness cannot be compared"):
+        scored(*files, tmp_path, scale="640x360")
+    quality = scored(*files, tmp_path, scale="640x360", align="nearest").quality
+    assert quality.vmaf.mean == pytest.approx(made.quality.vmaf.mean, abs=1)
+    assert len(quality.warnings) == 1
+
+
+def test_an_interlaced_origin_is_deinterlaced_for_a_progressive_input_where_nearest_allows_it(tmp_path: Path) -> None:
+    origin = interlaced("tff")(tmp_path)
+    for mode, frames in (("send_frame", 25), ("send_field", 50)):
+        encoded = ffmpeg(tmp_path, f"{mode}.mp4", "-i", origin, "-vf", f"bwdif={mode}", "-c:v", "libx264", "-crf", 12)
+        with pytest.raises(PermanentError, match="different moments"):
+            scored(origin, encoded, tmp_path, scale="640x360")
+        quality = scored(origin, encoded, tmp_path, scale="640x360", align="nearest").quality
+        assert quality.vmaf.mean > 95
+        assert quality.vmaf.frames == frames

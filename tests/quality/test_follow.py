@@ -105,7 +105,19 @@ def _on_its_side(folder: Path) -> Path:
     return ffmpeg(folder, "x.mp4", "-display_rotation", 90, "-i", _clip(folder), "-c", "copy")
 
 
-def _hdr(transfer: str) -> Callable[[Path], Path]:
+def interlaced(order: str) -> Callable[[Path], Path]:
+    name = {"tff": "top", "bff": "bottom"}[order]
+
+    def make(folder: Path) -> Path:
+        fields = f"scale=640:360,tinterlace=interleave_{name},setfield={order}"
+        flags = ("-flags", "+ildct+ilme", "-x264-params", f"{order}=1")
+        film = ("-f", "lavfi", "-i", "testsrc2=s=640x360:r=50:d=1")
+        return ffmpeg(folder, "x.ts", *film, "-vf", fields, "-r", 25, *X264, *flags)
+
+    return make
+
+
+def hdr(transfer: str) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         tags = f"colorprim=bt2020:transfer={transfer}:colormatrix=bt2020nc:log-level=error"
         x265 = ("-c:v", "libx265", "-preset", "ultrafast", "-crf", 12, "-x265-params", tags, "-tag:v", "hvc1")
@@ -161,7 +173,7 @@ def test_the_reference_goes_through_what_the_encode_did(tmp_path: Path, name: st
 
 
 def test_hdr_is_scored_as_hdr_and_says_that_vmaf_is_made_for_sdr(tmp_path: Path) -> None:
-    made = followed(tmp_path, _hdr("smpte2084")(tmp_path), {**SMALL, "codec": "h265"})
+    made = followed(tmp_path, hdr("smpte2084")(tmp_path), {**SMALL, "codec": "h265"})
     assert [warning for warning in made.quality.warnings if "made for SDR" not in warning] == []
     assert len(made.quality.warnings) == 1
     assert made.quality.vmaf.mean > 90
@@ -169,7 +181,7 @@ def test_hdr_is_scored_as_hdr_and_says_that_vmaf_is_made_for_sdr(tmp_path: Path)
 
 
 def test_a_tone_mapped_output_is_scored_against_the_tone_mapped_source(tmp_path: Path) -> None:
-    made = followed(tmp_path, _hdr("arib-std-b67")(tmp_path))
+    made = followed(tmp_path, hdr("arib-std-b67")(tmp_path))
     assert made.quality.warnings == []
     assert made.quality.vmaf.mean > 90
 

@@ -93,7 +93,8 @@ def compare(origin: Video, encoded: Video, *, nearest: bool) -> Pairing:
     pairing = _with_framing(pairing, origin, encoded)
     for code, problem, of_origin, of_input in _picture_differences(origin, encoded):
         require(nearest, code, f"The origin is {of_origin}, the input {of_input}: {problem}.")
-        pairing = pairing.with_warning(f"{problem} (origin {of_origin}, input {of_input})")
+        likened = ": the origin is brought to the input's" if of_origin in ("HDR", "interlaced") else ""
+        pairing = pairing.with_warning(f"{problem} (origin {of_origin}, input {of_input}){likened}")
     return pairing.with_warning(HDR_WARNING) if origin.hdr and encoded.hdr else pairing
 
 

@@ -11,9 +11,10 @@ from typing import NamedTuple
 from msgspec import UNSET
 
 from elasticrecode.jobs.events import Progress, Quality
-from elasticrecode.media.profiles import SOURCE, Vmaf
+from elasticrecode.media.profiles import SOURCE, Ffmpeg, Vmaf
 from worker.errors import PermanentError
 from worker.media import colour, geometry, timing
+from worker.media.colour import Signal
 from worker.media.ffmpeg_errors import encoder_error, grave, limit_error
 from worker.media.geometry import Raster
 from worker.media.plan import Plan
@@ -35,6 +36,7 @@ _DAMAGE = re.compile(
     re.IGNORECASE,
 )
 """ffmpeg's words where it decodes on after damaged data; not a demuxer's guess, which is wrong wherever files join."""
+_SDR = Signal("yuv420p", "bt709", "bt709", "bt709")
 _SENDER = re.compile(r"^(\[[^\]]* @ 0x[0-9a-f]+\] ?)+")
 _MAX_FILE_BYTES = 1 << 29
 """Limit of each file that a measurement writes, because they are read whole: enough for a million frames."""
@@ -149,7 +151,12 @@ class _Scorer(NamedTuple):
     def _sides(self, pairing: Pairing) -> dict[str, Side]:
         """Both sides as they are compared: the origin by the steps that made the input of it, where this job did."""
         sides = {side: _side(self.videos[side], path, pairing) for side, path in self.files.paths.items()}
-        if self.files.plan:
+        if not self.files.plan:
+            step = _likened(self.videos["origin"], self.videos["input"])
+            sides["origin"] = sides["origin"]._replace(filters=(*sides["origin"].filters, *step.filters))
+            for name, text in step.files.items():
+                (self.folder / name).write_text(text, encoding="ascii")
+        else:
             picture = self.files.plan.picture.with_fit(_reference_fit(self.profile, self.files.plan))
             sides["origin"] = sides["origin"]._replace(
                 filters=picture.filters, size=picture.size, options=timing.seek_options(picture.encode)
@@ -276,6 +283,17 @@ def _side(video: Video, path: Path, pairing: Pairing) -> Side:
     size = video._replace(rotation=0).upright if pairing.as_coded else video.upright
     steps = (*colour.interpret(video).filters, *geometry.normalise(video).filters, *turned)
     return Side(video, str(path), steps, size)
+
+
+def _likened(origin: Video, encoded: Video) -> Step:
+    """The step that gives an origin the nature of an input that is not interlaced, or not HDR, as the origin is."""
+    tone = Step()
+    if origin.hdr and not encoded.hdr:
+        tone = colour.convert(origin, _SDR, Ffmpeg(codec="libx264", scale=SOURCE))
+    if not origin.interlaced or encoded.interlaced:
+        return tone
+    fields = "send_field" if encoded.rate > 1.5 * origin.rate else "send_frame"
+    return tone._replace(filters=(f"bwdif=mode={fields}:deint=interlaced", *tone.filters))
 
 
 def _tagged_alike(origin: Video, encoded: Video) -> Video:
