@@ -49,8 +49,15 @@ def session_policy(job: Job, partition: str, limit: int = LIMITS[0]) -> str:
 
 def _policy(job: Job, partition: str, key_length: int) -> str:
     """The policy with keys cut to `key_length` characters."""
+    side = side_prefix(job)
     statements = [
-        _allow(READ_ACTIONS, [_objects(uri, partition, key_length) for uri in sources(job)]),
+        _allow(
+            READ_ACTIONS,
+            [
+                *(_objects(uri, partition, key_length) for uri in sources(job)),
+                *([_objects(side, partition, key_length, below=True)] if side else []),
+            ],
+        ),
         _allow(
             WRITE_ACTIONS,
             [
@@ -69,6 +76,13 @@ def _starts(job: Job) -> list[str]:
     """The starts of the URIs of sprites and subtitles, whose number the source decides."""
     written, start = Outputs.of(job.profile), job.output + stem(job.input)
     return [f"{start}."] if written.subtitles else [f"{start}.sprite-"] if written.sprites else []
+
+
+def side_prefix(job: Job) -> str:
+    """The start of the URIs of a job's side files, which are beside the input; empty where none are looked for."""
+    subtitles = job.profile.subtitles
+    is_looked_for = subtitles and (isinstance(subtitles.tracks, list) or subtitles.burn)
+    return f"{job.input.rpartition('/')[0]}/{stem(job.input)}." if is_looked_for else ""
 
 
 def _allow(actions: Iterable[str], resources: Iterable[str]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from worker.publication import Publication
 from worker.quality.score import Pair, score
 from worker.sandbox.runner import Runner
 from worker.settings import DEBUG, Settings
+from worker.side_files import find_side_files
 from worker.storage import Storage
 
 _Report = Callable[[Progress], None]
@@ -102,8 +103,11 @@ def _produce(
         uri = job.output + output_name(job.input, encoding.codec)
         muxer = CONTAINERS[uri.rpartition(".")[2].lower()]
         then_score = scoring is not UNSET
+        sides, notices = find_side_files(job, storage, folder, runner)
         encoded = transcode(
-            source, target, uri, muxer, job.profile, encoding, settings, runner, report, then_score=then_score
+            *(source, target, uri, muxer, job.profile, encoding, settings, runner, report),
+            then_score=then_score,
+            sides=sides,
         )
         files.append((target, encoded.output))
         files += images.published(encoded.stills, job.input, job.output, folder)

@@ -54,6 +54,27 @@ class Storage:
             if target.stat().st_size != size:
                 raise replaced(uri)
 
+    def read_small(self, uri: str, most_bytes: int, unless: str) -> tuple[int, bytes]:
+        """Size and content of an object that may be there; content is empty beyond `most_bytes`.
+
+        (0, empty) if it is not there, not shown, or has the metadata field `unless`. Raises TransientError if S3 cannot
+        serve it now.
+        """
+        bucket, key = split(uri)
+        with as_job_errors("input", uri):
+            try:
+                head = self.s3.head_object(Bucket=bucket, Key=key)
+                if unless in head["Metadata"]:
+                    return 0, b""
+                size = head["ContentLength"]
+                if size > most_bytes:
+                    return size, b""
+                return size, self.s3.get_object(Bucket=bucket, Key=key, IfMatch=head["ETag"])["Body"].read()
+            except ClientError as error:
+                if error.response["ResponseMetadata"]["HTTPStatusCode"] in (400, 403, 404):
+                    return 0, b""
+                raise
+
     def _head(self, bucket: str, key: str) -> Any:
         """The properties of an object. Where HEAD's answer does not name the cause, a GET of one byte does."""
         try:

@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 
 from elasticrecode.contract import routes
+from elasticrecode.jobs.uris import MARK
 from tests.aws.test_publication import OUT, Attempt, record, s3_as_it_is
 from tests.conftest import contract
 from tests.fakes.stack import Stack
 from tests.media.case import BUNNY, SETTINGS, ffmpeg
+from tests.media.measures import streams
 from tests.support import call
 from worker.errors import PermanentError
 from worker.pipeline import run_job
@@ -95,3 +97,69 @@ def test_a_job_that_replaces_another_with_more_sprites_says_so(stack: Stack, tmp
     second = submitted(stack, "s3://media/in/film.mp4")
     assert run(stack, second, tmp_path)["replaces"] == [first]
     assert record(stack, first)["replacedBy"] == second
+
+
+SRT = "1\n00:00:00,500 --> 00:00:02,000\nGrüße\n"
+
+
+def beside(stack: Stack, film: Path, tmp_path: Path, files: dict[str, bytes], **subtitles: object) -> dict[str, Any]:
+    """Run a job on the film with these objects beside it; its record."""
+    stack.s3.upload_file(str(film), "media", "in/film.mp4")
+    for name, body in files.items():
+        stack.s3.put_object(Bucket="media", Key=f"in/{name}", Body=body)
+    return run(stack, submitted(stack, "s3://media/in/film.mp4", subtitles=subtitles), tmp_path)
+
+
+def texts(stack: Stack, ended: dict[str, Any]) -> dict[str, str]:
+    """The published subtitles: name → the first cue."""
+    names = [output["uri"].removeprefix(OUT) for output in ended["outputs"] if output["role"] == "subtitles"]
+    bodies = {name: stack.s3.get_object(Bucket="media", Key=f"out/{name}")["Body"].read().decode() for name in names}
+    return {name: " ".join(body.splitlines()[2:4]) for name, body in bodies.items()}
+
+
+CUE = "00:00.500 --> 00:02.000 Grüße"
+
+
+def test_side_files_in_the_wanted_languages_become_tracks_and_webvtt(stack: Stack, tmp_path: Path, film: Path) -> None:
+    files = {
+        "film.de.srt": SRT.encode(),
+        "film.fra.vtt": "WEBVTT\n\n00:00.500 --> 00:02.000\nGrüße\n".encode(),
+        "film.fr.forced.srt": SRT.encode("utf-16"),
+        "film.es.srt": SRT.encode(),
+        "film.de.sdh.srt": b"\xef\xbb\xbf" + SRT.replace("\n", "\r\n").encode(),
+    }
+    ended = beside(stack, film, tmp_path, files, tracks=["de", "fr"])
+    expected = {"film.de.vtt", "film.de-2.vtt", "film.fr.vtt", "film.fr-2.vtt"}
+    assert texts(stack, ended) == dict.fromkeys(expected, CUE)
+    assert not ended["warnings"]
+    stack.s3.download_file("media", "out/film.mp4", str(tmp_path / "out.mp4"))
+    marks = [
+        (track["tags"]["language"], track["disposition"]["forced"], track["disposition"]["hearing_impaired"])
+        for track in streams(tmp_path / "out.mp4", "subtitle")
+    ]
+    assert sorted(marks) == [("deu", 0, 0), ("deu", 0, 1), ("fra", 0, 0), ("fra", 1, 0)]
+
+
+def test_bad_side_files_are_a_warning(stack: Stack, tmp_path: Path, film: Path) -> None:
+    files = {
+        "film.de.srt": SRT.encode("latin-1"),
+        "film.de.vtt": b"\x00\x01 not subtitles",
+        "film.de.ass": b"#EXTM3U\nfile:///etc/passwd\n",
+        "film.de.sdh.srt": b"1" * ((8 << 20) + 1),
+    }
+    ended = beside(stack, film, tmp_path, files, tracks=["de"])
+    assert ended["state"] == "finished"
+    assert texts(stack, ended) == {"film.de.vtt": CUE}
+    codes = sorted(warning["code"] for warning in ended["warnings"])
+    assert codes == ["subtitles-charset-guessed", "subtitles-empty", "subtitles-empty", "subtitles-left-out"]
+
+
+def test_subtitles_that_a_job_published_are_no_side_files(stack: Stack, tmp_path: Path, film: Path) -> None:
+    stack.s3.put_object(Bucket="media", Key="in/film.de.vtt", Body=SRT.encode(), Metadata={MARK: "a job"})
+    ended = beside(stack, film, tmp_path, {}, tracks=["de"])
+    assert texts(stack, ended) == {}
+
+
+def test_a_side_file_is_burnt_in(stack: Stack, tmp_path: Path, film: Path) -> None:
+    ended = beside(stack, film, tmp_path, {"film.en.srt": SRT.encode()}, burn="en")
+    assert (ended["state"], texts(stack, ended), ended["warnings"]) == ("finished", {}, None)

@@ -18,7 +18,7 @@ from elasticrecode.jobs.formats import FORMATS
 from elasticrecode.jobs.job import Job, products, sources
 from elasticrecode.jobs.requests import read_jobs, read_vmaf
 from elasticrecode.jobs.uris import output_name
-from elasticrecode.media.profiles import Ffmpeg, Profile, Vmaf
+from elasticrecode.media.profiles import Ffmpeg, Images, Profile, Sprite, Subtitles, Vmaf
 from local.policy_patterns import matches
 from tests.conftest import contract
 from worker.job_role import LIMITS, session_policy
@@ -245,6 +245,27 @@ def test_a_session_policy_allows_the_jobs_object_and_no_other_for_any_key(key: s
     assert may(policy, "s3:GetObject", f"arn:aws:s3:::media/{key}")
     assert may(policy, "s3:PutObject", f"arn:aws:s3:::media/out/{output_name(key)}")
     assert may(policy, "s3:GetObject", f"arn:aws:s3:::media/{other}") == (key == other)
+
+
+def test_a_session_policy_allows_side_files_sprites_and_subtitles_where_the_profile_has_them() -> None:
+    plain, wanted = job_with(Profile(ffmpeg=ENCODE), "in/a.mp4"), Subtitles(tracks=["en"])
+    images = Images(sprite=Sprite())
+    for profile, read, write in (
+        (plain.profile, set(), set()),
+        (Profile(ffmpeg=ENCODE, images=images), set(), {"a.sprite-7.jpg", "a.thumbnails.vtt"}),
+        (Profile(ffmpeg=ENCODE, subtitles=wanted), {"a.en.srt"}, {"a.en.vtt"}),
+        (Profile(ffmpeg=ENCODE, subtitles=Subtitles(burn="en")), {"a.en.srt"}, set()),
+    ):
+        policy = session_policy(job_with(profile, "in/a.mp4"), "aws")
+        names = {"a.en.srt", "b.en.srt", "a.sprite-7.jpg", "a.thumbnails.vtt", "a.en.vtt", "b.en.vtt"}
+        assert {each for each in names if may(policy, "s3:GetObject", f"arn:aws:s3:::media/in/{each}")} & {
+            "a.en.srt",
+            "b.en.srt",
+        } == read
+        assert {each for each in names if may(policy, "s3:PutObject", f"arn:aws:s3:::media/out/{each}")} & {
+            *write,
+            "b.en.vtt",
+        } == write
 
 
 PARTS = st.lists(st.sampled_from(["ab*", "é", "電", "🎬", '"\n']), min_size=3, max_size=9)

@@ -1,6 +1,6 @@
 """One transcode, from a local file to a verified local file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from worker.media.loudness import Meter, levelled
 from worker.media.plan import Plan, arguments, make_plan
 from worker.media.probe import probe_source
 from worker.media.progress import Ticker
-from worker.media.subtitles import read_subtitles
+from worker.media.subtitles import SideFile, read_subtitles
 from worker.media.verify import Verified, verify
 from worker.sandbox.machine import cores
 from worker.sandbox.runner import Runner, last_lines
@@ -45,19 +45,20 @@ def transcode(
     report: Callable[[Progress], None],
     *,
     then_score: bool,
+    sides: Sequence[SideFile] = (),
 ) -> Encoded:
     """Encode `source` into `target`, both in the job's folder, and verify the result against the plan.
 
     `encode` is the profile's `ffmpeg`; `uri` is where the output will be published; `muxer` is ffmpeg's name of its
-    container. With `then_score`, progress counts as many frames again for the score that follows. Raises JobError or
-    Interrupted.
+    container. With `then_score`, progress counts as many frames again for the score that follows. `sides` are
+    subtitles beside the input. Raises JobError or Interrupted.
     """
     if (encode.platform == "gpu") != (settings.core == "GPU"):
         message = f"This worker has CORE {settings.core}; the job needs platform {encode.platform}."
         raise PermanentError("worker-cannot", message)
     probed = probe_source(settings.ffprobe, runner, source)
     video = probed.video
-    texts = read_subtitles(source, probed, profile, encode, settings.ffmpeg, runner)
+    texts = read_subtitles(source, probed, profile, encode, settings.ffmpeg, runner, sides)
     target.with_name(metadata.TAGS).write_text(metadata.tags(probed, encode, muxer), encoding="utf-8")
     ticker = Ticker(video.frames, video.duration, report, after=(video.frames or 0) if then_score else 0)
     plan = _levelled(make_plan(probed, profile, encode, muxer, texts), source, settings, runner)

@@ -30,6 +30,7 @@ _PICTURES = {"hdmv_pgs_subtitle", "dvd_subtitle", "dvb_subtitle", "xsub"}
 _MOST = 20
 """Tracks of one output."""
 _FILE_BYTES = 32 << 20
+_SIDE_SECONDS = 60
 _ENCODERS = {"mp4": "mov_text", "mov": "mov_text", "matroska": ""}
 _SRT_CUE = re.compile(
     r"(\d+:\d\d:\d\d,\d{3}) --> (\d+:\d\d:\d\d,\d{3})[^\n]*\n(.*?)(?=\n\n\d+\n\d+:\d\d:\d\d,\d{3} --> |\s*\Z)",
@@ -44,13 +45,28 @@ _WHITE = {"sdr": "", "hdr10": "949494", "hlg": "BFBFBF"}
 
 
 class TextTrack(NamedTuple):
-    """A text track in a file of the job's folder, on the output's clock. `format` is `srt` or `ass`."""
+    """A text track in a file of the job's folder, on the output's clock. `format` is `srt` or `ass`.
+
+    `origin` is the URI of its side file, empty for a track of the source.
+    """
 
     file: str
     format: str
     language: str
     title: str = ""
     is_default: bool = False
+    is_forced: bool = False
+    is_for_deaf: bool = False
+    origin: str = ""
+
+
+class SideFile(NamedTuple):
+    """Subtitles in UTF-8 from an object beside the input. `format` is ffmpeg's demuxer."""
+
+    file: str
+    format: str
+    language: str
+    uri: str
     is_forced: bool = False
     is_for_deaf: bool = False
 
@@ -72,9 +88,18 @@ def untouched(source: Source) -> SubtitlePlan:
 
 
 def read_subtitles(
-    path: Path, source: Source, profile: Profile, encode: Ffmpeg, ffmpeg: str, runner: Runner
+    path: Path,
+    source: Source,
+    profile: Profile,
+    encode: Ffmpeg,
+    ffmpeg: str,
+    runner: Runner,
+    sides: Sequence[SideFile] = (),
 ) -> SubtitlePlan:
-    """The subtitles of an output, read from the source `path` into files beside it. Raises as `Runner.run`."""
+    """The subtitles of an output, read from the source `path` and its side files into files beside it.
+
+    Raises as `Runner.run`.
+    """
     if not profile.subtitles:
         return untouched(source)
     wanted, notices = profile.subtitles, list[Notice]()
@@ -97,7 +122,30 @@ def read_subtitles(
     ]
     if chosen:
         _extract(path, source.video.demuxer, list(zip(chosen, tracks, strict=True)), ffmpeg, runner)
+    tracks += _read_sides(sides[: _MOST - len(tracks)], len(tracks), path, ffmpeg, runner)
     return _planned([track for track in tracks if _has_cues(path.parent, track, encode, notices)], wanted, notices)
+
+
+def _read_sides(sides: Sequence[SideFile], first: int, path: Path, ffmpeg: str, runner: Runner) -> Iterator[TextTrack]:
+    """The tracks of side files, numbered from `first`. What cannot be read leaves its file empty, or not there."""
+    for number, side in enumerate(sides, first):
+        kind = "ass" if side.format == "ass" else "srt"
+        text = TextTrack(
+            f"text-{number}.{kind}",
+            kind,
+            side.language,
+            is_forced=side.is_forced,
+            is_for_deaf=side.is_for_deaf,
+            origin=side.uri,
+        )
+        whitelists = ("-protocol_whitelist", "file", "-format_whitelist", side.format)
+        command = [
+            *(ffmpeg, "-hide_banner", "-nostdin", "-y", "-loglevel", "warning", *whitelists),
+            *("-f", side.format, "-i", f"file:{side.file}", "-map", "0:s:0", "-map_metadata", "-1"),
+            *("-c:s", kind, "-f", kind, f"file:{text.file}"),
+        ]
+        runner.run(command, path.parent, path.with_name("subtitles.log"), seconds=_SIDE_SECONDS, file_bytes=_FILE_BYTES)
+        yield text
 
 
 def _planned(tracks: Sequence[TextTrack], wanted: Subtitles, notices: list[Notice]) -> SubtitlePlan:
@@ -177,7 +225,9 @@ def _has_cues(folder: Path, track: TextTrack, encode: Ffmpeg, notices: list[Noti
     cut, count = (cut_ass if track.format == "ass" else cut_srt)(text, start, end)
     file.write_text(cut, encoding="utf-8")
     if not count:
-        message = f"A text track ({track.language}) has no cue that can be read within the output's time."
+        message = (
+            f"{track.origin or 'A text track'} ({track.language}) has no cue that can be read within the output's time."
+        )
         notices.append(Notice("subtitles-empty", message))
     return count > 0
 
