@@ -109,17 +109,7 @@ def parse_report(report: object, side: str = "input") -> Video:
     if demuxer not in DEMUXERS:
         raise PermanentError(f"{side}-not-video", f"The {side} is not a video in an accepted container.")
     size = _whole(_member(format_, "size")) or None
-    clock = read_clock(
-        demuxer,
-        duration=_positive(stream.get("duration")),
-        file_duration=_positive(_member(format_, "duration")),
-        size=size,
-        counted=_whole(stream.get("nb_read_packets")),
-        declared=_whole(stream.get("nb_frames")),
-        average=_ratio(stream.get("avg_frame_rate"), "/"),
-        nominal=_ratio(stream.get("r_frame_rate"), "/"),
-        ticks=1 / (_ratio(stream.get("time_base"), "/") or math.inf),
-    )
+    clock = _clock(stream, format_, demuxer, size)
     side_data = [data for data in _list(stream.get("side_data_list")) if isinstance(data, dict)]
     orientation, angle, tilt = _orientation(side_data)
     pixels = _text(stream.get("pix_fmt"))
@@ -199,6 +189,20 @@ def film(pictures: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
         return decodes, codec not in _STILLS and frames != 1, bool(_member(stream.get("disposition"), "default")), area
 
     return max(moving, key=rank, default=None)
+
+
+def _clock(stream: dict[str, Any], format_: object, demuxer: str, size: int | None) -> Clock:
+    return read_clock(
+        demuxer,
+        duration=_positive(stream.get("duration")),
+        file_duration=_positive(_member(format_, "duration")),
+        size=size,
+        counted=_whole(stream.get("nb_read_packets")),
+        declared=_whole(stream.get("nb_frames")),
+        average=_ratio(stream.get("avg_frame_rate"), "/"),
+        nominal=_ratio(stream.get("r_frame_rate"), "/"),
+        ticks=1 / (_ratio(stream.get("time_base"), "/") or math.inf),
+    )
 
 
 def _member(value: object, name: str) -> Any:
