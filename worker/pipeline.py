@@ -18,6 +18,7 @@ from elasticrecode.media.codecs import AUDIO_MUXERS, CONTAINERS
 from worker.errors import PermanentError
 from worker.media import images, subtitles
 from worker.media.encode import transcode
+from worker.media.progress import JobProgress
 from worker.media.recording import extract
 from worker.publication import Publication
 from worker.quality.score import Pair, score
@@ -61,7 +62,7 @@ def run_job(
     _check_runnable(job, settings)
     publication.prepare()
     with tempfile.TemporaryDirectory(prefix=folder_prefix(settings)) as path:
-        produced = _produce(job, settings, storage, runner, report, Path(path))
+        produced = _produce(job, settings, storage, runner, JobProgress(report), Path(path))
         runner.check()
         return publication.publish(produced.files, partial(_ending, job, produced))
 

@@ -57,7 +57,54 @@ def beeps(path: Path) -> list[float]:
     return onsets
 
 
-def beeps_after_flashes(made: Made) -> object:
-    """Milliseconds from each flash of the output to the nearest beep, the worst; None where there is no beep."""
-    seen, heard = flashes(made.target), beeps(made.target)
-    return max((min((beep - flash for beep in heard), key=abs) for flash in seen), key=abs) * 1000 if heard else None
+def heard_after_seen(made: Made) -> object:
+    """Milliseconds from each flash of the output to the nearest beep, the one that differs most."""
+    return _offset(made.target)
+
+
+def sync_error(made: Made) -> object:
+    """Milliseconds by which sound and picture of the output are further apart than those of the source, the worst."""
+    before, after = _offsets(made.source), _offsets(made.target)
+    usual = before[0] if before else 0.0
+    return max((offset - usual for offset in after), key=abs, default=None)
+
+
+def frames_lost(made: Made) -> object:
+    """Frames that a decoder gives of the source and not of the output."""
+    return len(frame_seconds(made.source)) - len(frame_seconds(made.target))
+
+
+def time_error(made: Made) -> object:
+    """Milliseconds by which the time of a frame differs from the source's, counted from the first, the worst."""
+    source, target = frame_seconds(made.source), frame_seconds(made.target)
+    pairs = zip(source, target, strict=True)
+    return max((abs((b - target[0]) - (a - source[0])) * 1000 for a, b in pairs), default=None)
+
+
+def equal_times(made: Made) -> object:
+    """Frames of the output that are not later than the one before."""
+    return sum(b <= a for a, b in pairwise(frame_seconds(made.target)))
+
+
+def longest_step(made: Made) -> object:
+    """Milliseconds from a frame of the output to the next, at most."""
+    return max(b - a for a, b in pairwise(frame_seconds(made.target))) * 1000
+
+
+def told_rate(made: Made) -> object:
+    """Frames per second in the record of the output."""
+    return made.output.frameRate if made.output else None
+
+
+def last_percent(made: Made) -> object:
+    """The last percentage that was reported."""
+    return next((progress.percent for progress in reversed(made.progress) if progress.percent is not None), None)
+
+
+def _offsets(path: Path) -> list[float]:
+    heard = beeps(path)
+    return [min((beep - flash for beep in heard), key=abs) * 1000 for flash in flashes(path)] if heard else []
+
+
+def _offset(path: Path) -> float | None:
+    return max(_offsets(path), key=abs, default=None)

@@ -60,8 +60,9 @@ def transcode(
     video = probed.video
     texts = read_subtitles(source, probed, profile, encode, settings.ffmpeg, runner, sides)
     target.with_name(metadata.TAGS).write_text(metadata.tags(probed, encode, muxer), encoding="utf-8")
-    ticker = Ticker(video.frames, video.duration, report, after=(video.frames or 0) if then_score else 0)
     plan = _levelled(make_plan(probed, profile, encode, muxer, texts), source, settings, runner)
+    frames = timing.expected_frames(video, encode, plan.picture.rate)
+    ticker = Ticker(frames, timing.length(video, encode), report, after=(frames or 0) if then_score else 0)
     status, every_line = _run(plan, source, target, settings, runner, ticker)
     if streams := silence.mute(probed, plan.audio, muxer, status, tally.decoded(every_line), every_line):
         heard = probed.without_sound(streams)

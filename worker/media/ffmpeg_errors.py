@@ -9,6 +9,9 @@ from worker.sandbox.limits import JobLimits
 
 _NO_DECODER = re.compile(r"vist#([01]):.{,99}no decoder found for|Decoder .{,99} not found for input stream #([01]):")
 """The wording of current ffmpeg, and of versions up to 6."""
+_SOUND_FAILED = re.compile(
+    r"aist#(\d+):.{,99}(?:no decoder found for|Decode error rate)|aost#\d+:.{,99}Could not open encoder before EOF"
+)
 _TOO_MANY_PIXELS = re.compile(r"size ([1-9]\d*x[1-9]\d*) (?:exceeds specified max pixel count|is invalid)")
 
 
@@ -33,6 +36,10 @@ def encoder_error(lines: list[str], status: int, sides: Sequence[str] = ("input"
     if match := _NO_DECODER.search(text):
         side = sides[int(match[1] or match[2])]
         return PermanentError(f"{side}-no-video", f"This worker has no decoder for the {side}'s video codec.", lines)
+    if match := _SOUND_FAILED.search(text):
+        side = sides[int(match[1] or 0)]
+        message = f"The {side}'s sound cannot be decoded or encoded. Ask for audio.codec none to leave it out."
+        return PermanentError(f"{side}-sound-corrupt", message, lines)
     if "Invalid data found" in text or "moov atom not found" in text:
         return PermanentError("input-corrupt", "The input is damaged: its data cannot be decoded.", lines)
     if "Could not open encoder before EOF" in text:

@@ -79,7 +79,7 @@ class TrackMeter:
         self.bytes = 0
         self.peak_bits = 0
         self.start = math.inf
-        self.end = self._last = -math.inf
+        self._last = (-math.inf, 0.0)
         self._times = array("d")
         self._second = deque[tuple[float, int]]()
         self._second_bytes = 0
@@ -93,14 +93,20 @@ class TrackMeter:
             return
         self._times.append(time)
         self.start = min(self.start, time)
-        if time >= self._last:  # MP4 tells the step to the next packet in the file, which may be shown before a gap
-            self._last, self.end = time, time + packet.duration
+        # MP4 tells the step to the next packet in the file, which may be shown before a gap: only the last counts.
+        self._last = max(self._last, (time, packet.duration))
         decoded = packet.decoded if packet.decoded is not None else time
         self._second.append((decoded, packet.size))
         self._second_bytes += packet.size
         while self._second[0][0] <= decoded - 1:
             self._second_bytes -= self._second.popleft()[1]
         self.peak_bits = max(self.peak_bits, 8 * self._second_bytes)
+
+    @property
+    def end(self) -> float:
+        """When the last frame ends; one without a duration lasts as long as the mean."""
+        time, duration = self._last
+        return time + (duration or (time - self.start) / max(1, self.frames - 1))
 
     @property
     def seconds(self) -> float:

@@ -155,6 +155,7 @@ def arguments(
     sound = [argument for chain in audio.graphs(plan.audio) for argument in ("-filter_complex", chain)]
     return [
         *("-hide_banner", "-nostdin", "-y", "-loglevel", "level+verbose", "-nostats", "-progress", "pipe:1"),
+        *("-max_error_rate", "1"),
         *(("-hwaccel", "cuda") if gpu else ()),
         *decoder,
         *input_options(limits, is_late=video.is_late),

@@ -113,11 +113,11 @@ def length(video: Video, encode: Ffmpeg) -> float | None:
     return max(0.0, min(whole, whole if end is None else end) - _start(encode))
 
 
-def expected_frames(video: Video, encode: Ffmpeg) -> int | None:
-    """Frames of the output, as far as the source tells; None where unknown."""
-    if not is_cut(encode) and not _rate(encode):
+def expected_frames(video: Video, encode: Ffmpeg, rate: float) -> int | None:
+    """Frames of an output of that mean rate, as far as the source tells; None where unknown."""
+    if not is_cut(encode) and rate == video.rate:
         return video.frames
-    seconds, rate = length(video, encode), mean_rate(video, encode)
+    seconds = length(video, encode)
     return round(seconds * rate) if seconds and rate else None
 
 

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Raw, Struct, UnsetType, structs
 
 from elasticrecode.aws.dynamodb import Item, document, key_of, number, text
 from elasticrecode.contract.tables import DUE_KEYS, JOBS_KEYS, STATE_KEYS, TTL, USER_KEYS
@@ -214,7 +214,7 @@ def record_of(item: Item, now: float) -> JobRecord:
         queuedAt=seconds.get("queuedMs"),
         startedAt=None if is_lost else seconds.get("startedMs"),
         endedAt=seconds.get("endedMs"),
-        progress=_or_none(latest.progress) if latest else None,
+        progress=_progress(latest, seen) if latest else None,
         outputs=Raw(item["outputs"]["S"].encode()) if "outputs" in item else None,
         quality=Raw(item["quality"]["S"].encode()) if "quality" in item else None,
         warnings=Raw(item["warnings"]["S"].encode()) if "warnings" in item else None,
@@ -236,6 +236,14 @@ def waiting_of(item: Item) -> Waiting:
 def unknown_job(event: Event) -> Raw:
     """The job of an event that a worker reports about a job without a record."""
     return Raw(msgspec.json.encode({"userid": event.userID, "jobid": event.jobID}))
+
+
+def _progress(latest: Event, state: str) -> Progress | None:
+    """The latest progress of a job; 100 percent once it has finished, if its percentage was known."""
+    progress = _or_none(latest.progress)
+    if progress and progress.percent is not None and state == "finished":
+        return structs.replace(progress, percent=100.0, etaSeconds=0.0)
+    return progress
 
 
 def _latest_event(item: Item) -> Event | None:
