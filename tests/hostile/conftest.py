@@ -99,17 +99,17 @@ class Stage:
         """The files outside that something has read."""
         return [path for path in self.outside.rglob("*") if path.is_file() and path.stat().st_atime_ns != 1_000_000_000]
 
-    def job(self, content: bytes, key: str = "in/film.mp4", output: str = "out/", **more: str) -> dict[str, Any]:
+    def job(self, content: bytes, key: str = "in/film.mp4", output: str = "out/", **more: object) -> dict[str, Any]:
         """Upload an object with this content, run a job on it, and return the job's last event."""
         self.s3.put_object(Bucket="media", Key=key, Body=content)
         return self.run(f"s3://media/{key}", output, **more)
 
-    def run(self, uri: str, output: str = "out/", **more: str) -> dict[str, Any]:
+    def run(self, uri: str, output: str = "out/", **more: object) -> dict[str, Any]:
         """Run a job and return its last event."""
         profile = {"codec": "libx264", "scale": "160:90", "bitrate": "200k", "buffersize": "200k", "platform": "cpu"}
         job_id = str(uuid.uuid4())
-        job = {"userid": "u", "jobid": job_id, "input": uri, "output": f"s3://media/{output}", "priority": 1} | more
-        job["profile"] = {"ffmpeg": profile | {"profile": "latency"}}
+        job = {"userid": "u", "jobid": job_id, "input": uri, "output": f"s3://media/{output}", "priority": 1}
+        job |= {"profile": {"ffmpeg": profile | {"profile": "latency"}}} | more
         self._sqs.send_message(QueueUrl=self._jobs, MessageBody=json.dumps(job))
         deadline = time.monotonic() + _LONGEST
         while time.monotonic() < deadline and self.worker.poll() is None:

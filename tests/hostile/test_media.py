@@ -53,6 +53,23 @@ def test_playlists_with_a_video_extension_are_rejected(stage: Stage) -> None:
     assert codes(stage, files) == dict.fromkeys(files, "input-not-video") | {"gab2.avi": "finished"}
 
 
+def test_jobs_for_sound_alone_open_no_other_file(stage: Stage) -> None:
+    files = corpus.playlists(stage.traps) | corpus.references(stage.make, stage.traps)
+    outcomes = set()
+    for name, content in files.items():
+        event = stage.job(content, f"in/{name}", profile={"audio": {"codec": "aac"}})
+        outcomes.add(event["error"]["code"] if event["action"] == "JobFailed" else "finished")
+    assert outcomes <= {"input-no-audio", "input-corrupt", "finished"}
+
+
+def test_sound_alone_is_encoded(stage: Stage) -> None:
+    wav = stage.make("sound.wav", *corpus.SOUND)
+    event = stage.job(wav, "in/sound.wav", profile={"audio": {"codec": "opus"}})
+    assert event["action"] == "JobFinished", event
+    assert event["result"]["outputs"][0]["uri"] == "s3://media/out/sound.opus"
+    assert stage.output(event)[:4] == b"OggS"
+
+
 def test_references_to_other_files_are_not_followed(stage: Stage) -> None:
     outcomes = codes(stage, corpus.references(stage.make, stage.traps))
     # ffmpeg ignores a URL and reads the film's own data; with an alias it finds no data.

@@ -57,7 +57,12 @@ def extract(
         raise error
     if status:
         raise encoder_error(lines, status)
-    output = probe_recording(settings.ffprobe, runner, target, "output")
+    try:
+        output = probe_recording(settings.ffprobe, runner, target, "output")
+    except PermanentError as error:
+        if error.failure.code != "output-no-audio":
+            raise
+        raise PermanentError("input-corrupt", "No sound of the input could be decoded.", lines) from error
     notices = _checked(recording, plan, output, tally.decoded(every_line), lines)
     size = target.stat().st_size
     bitrate = round(8 * size / output.duration) if output.duration else None
