@@ -18,6 +18,8 @@ EMBEDDED = {"executeApi": "http://localhost:4566/_aws/execute-api/{apiId}"}
     ("changes", "option", "words"),
     [
         ({"retentionDays": 3}, "idempotencyDays", "is 7, more than retentionDays, 3"),
+        ({"firstGenerationQueues": "old"}, "firstGenerationQueues", "names old, which cpuQueues"),
+        ({"firstGenerationQueues": "control_plane"}, "firstGenerationQueues", "names control_plane"),
         ({"frontDoor": "none", "webAcls": GLOBAL}, "webAcls", "it protects nothing"),
         ({"auth": "iam", "jwtUserClaim": "email"}, "jwtUserClaim", "is for auth=jwt, and auth is iam"),
         ({"jwtGroupsClaim": "roles"}, "jwtGroupsClaim", "is for auth=jwt, and auth is cognito"),
@@ -62,6 +64,7 @@ def test_options_that_contradict_each_other_are_refused(changes: dict[str, Any],
     "changes",
     [
         {"retentionDays": 3, "idempotencyDays": 3},
+        {"firstGenerationQueues": "ffmpeg_job, vmaf_job"},
         {"stackName": "ffmpeg", "discovery": True, "clusters": "prod", "discoveredQueues": "ffmpeg_*"},
         {"discovery": True, "clusters": "a", "discoveredQueues": ""},
         {"webAcls": f"{GLOBAL},{REGIONAL}", "userPool": "eu-west-1_abc"},

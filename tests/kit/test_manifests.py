@@ -190,6 +190,11 @@ def test_the_environment_is_complete_and_readable_by_discovery(kind: str) -> Non
 
 
 @every
+def test_its_workers_are_of_the_second_generation(kind: str) -> None:
+    assert worker(kind)["metadata"]["annotations"]["elastirecord.kubernetes.io/generation"] == "2"
+
+
+@every
 def test_the_grace_period_is_between_stop_time_and_lease(kind: str) -> None:
     pod = worker(kind)["spec"]["template"]["spec"]
     environ = {entry["name"]: entry.get("value", "") for entry in pod["containers"][0]["env"]}

@@ -302,6 +302,7 @@ def test_every_fault_is_listed() -> None:
     [
         *(("priority", value, "like 67-100") for value in ("50", "100-67", "0-101", "-5-10", "a-b", "1-2-3", "٣-٤")),
         *(("price-model", value, "spot or normal") for value in ("on-demand", "cheap", "spot,normal")),
+        *(("generation", value, "1 or 2") for value in ("3", "0", "two", "v2")),
         *(("weight", value, "from 0") for value in ("-1", "nan", "inf", "1e3", "1_0", "heavy", "٣", "9999999", "1.")),
         *(("drain", value, "enable or disable") for value in ("true", "yes", "now")),
     ],
@@ -320,6 +321,11 @@ def test_a_faulty_optional_annotation_is_reported_and_has_its_default(annotation
 )
 def test_priorities_are_two_bounds(value: str, bounds: tuple[int, int]) -> None:
     assert used(deployment(priority=value)).priority == bounds
+
+
+@pytest.mark.parametrize(("value", "generation"), [(None, 1), ("", 1), ("1", 1), ("2", 2), (" 2 ", 2)])
+def test_a_worker_is_of_the_first_generation_unless_it_says_otherwise(value: str | None, generation: int) -> None:
+    assert used(deployment(generation=value)).generation == generation
 
 
 @pytest.mark.parametrize(("value", "weight"), [("0", 0.0), ("1", 1.0), (" 0.25 ", 0.25), ("999999", 999999.0)])

@@ -142,6 +142,26 @@ def test_a_stalled_queue_is_avoided() -> None:
     assert sent([late, queue("other")], 200)["late"] == pytest.approx(97, abs=20)
 
 
+def test_a_job_beyond_the_first_generation_goes_only_to_queues_of_the_second() -> None:
+    new, old = queue("new"), queue("old", generation=1)
+    want = WANT._replace(beyond="ffmpeg.fit")
+    assert set(sent([new, old], 50, want)) == {"new"}
+    assert set(sent([new, old], 50)) == {"new", "old"}
+    assert chosen([structs.replace(new, paused=True), old], want).queue == ""
+    assert chosen([new, old], want, leaving="new").queue == ""
+    with pytest.raises(Refused, match=r"No queue serves cpu jobs with ffmpeg\.fit: .* and old have older ones\."):
+        chosen([old, queue("gpu", group="gpu")], want)
+
+
+def test_a_queue_of_the_second_generation_gives_no_surplus_to_one_of_the_first() -> None:
+    load = {"visible": 1000}
+    new, old = queue("new", load=load), queue("old", generation=1, load=load)
+    assert surplus(new, queue("idle", generation=1)) == {}
+    assert surplus(old, queue("idle")) == {"old": 500}
+    assert surplus(structs.replace(new, ready=0, served=NOW - 301), queue("idle", generation=1)) == {}
+    assert surplus(structs.replace(old, ready=0, served=NOW - 301), queue("idle")) == {"old": 1000}
+
+
 def test_a_group_without_queues_is_refused_with_the_groups_that_have_some() -> None:
     with pytest.raises(Refused, match=r"No queue serves vmaf jobs; there are queues for cpu, gpu\."):
         chosen([queue("a"), queue("b", group="gpu"), queue("c")], Want("vmaf", "normal", 0))
