@@ -111,7 +111,7 @@ def _picture(video: Video, encode: Ffmpeg, texts: SubtitlePlan, *, with_images: 
         geometry.orient(video),
         fit,
     )
-    conversion = (colour.convert(video, signal, encode), subtitles.burn_in(texts, signal.dynamic_range))
+    conversion = (colour.convert(video, signal, encode), subtitles.burn_in(texts, signal))
     sdr = structs.replace(encode, dynamicRange="sdr", bitDepth=8)
     still_signal = colour.signal(video, sdr)
     still = colour.convert(video, still_signal, sdr) if with_images else Step()

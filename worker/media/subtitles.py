@@ -16,6 +16,7 @@ from elasticrecode.jobs.uris import subtitles_name
 from elasticrecode.media.profiles import Ffmpeg, Profile, Subtitles
 from worker.errors import PermanentError
 from worker.media import languages
+from worker.media.colour import Signal
 from worker.media.demuxers import input_options
 from worker.media.source import Source, SubtitleTrack
 from worker.media.steps import Step
@@ -27,6 +28,8 @@ TEXT = {
 }
 """Codecs of text that ffmpeg decodes."""
 _PICTURES = {"hdmv_pgs_subtitle", "dvd_subtitle", "dvb_subtitle", "xsub"}
+_CLEARED = {"hdmv_pgs_subtitle"}
+_DRAWN = "drawn.mkv"
 _MOST = 20
 """Tracks of one output."""
 _FILE_BYTES = 32 << 20
@@ -40,6 +43,11 @@ _ASS_CUE = re.compile(r"(Dialogue: [^,]*,)(\d+:\d\d:\d\d\.\d\d),(\d+:\d\d:\d\d\.
 _FONTS = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"))
 _FONT_FILES = ("*.ttf", "*.otf", "*.ttc")
 _FONT = "DejaVuSans.ttf"
+_LEVEL = {
+    "sdr": "",
+    "hdr10": ",colorchannelmixer=.58:0:0:0:0:.58:0:0:0:0:.58",
+    "hlg": ",colorchannelmixer=.75:0:0:0:0:.75:0:0:0:0:.75",
+}
 _WHITE = {"sdr": "", "hdr10": "949494", "hlg": "BFBFBF"}
 """Colour of text in HDR: BT.2408's white of 203 nit, not the signal's peak."""
 
@@ -72,10 +80,14 @@ class SideFile(NamedTuple):
 
 
 class SubtitlePlan(NamedTuple):
-    """The text tracks of the output, the one that is burnt in, and warnings."""
+    """The text tracks of the output, the one that is burnt in, and warnings.
+
+    `drawn_from` is the second of the source at which the output begins, where _DRAWN is burnt in; else None.
+    """
 
     tracks: tuple[TextTrack, ...] = ()
     burn: TextTrack | None = None
+    drawn_from: float | None = None
     notices: tuple[Notice, ...] = ()
 
 
@@ -123,7 +135,10 @@ def read_subtitles(
     if chosen:
         _extract(path, source.video.demuxer, list(zip(chosen, tracks, strict=True)), ffmpeg, runner)
     tracks += _read_sides(sides[: _MOST - len(tracks)], len(tracks), path, ffmpeg, runner)
-    return _planned([track for track in tracks if _has_cues(path.parent, track, encode, notices)], wanted, notices)
+    plan = _planned([track for track in tracks if _has_cues(path.parent, track, encode, notices)], wanted, notices)
+    if wanted.burn and not plan.burn:
+        return _drawn(plan, path, source, wanted.burn, encode, ffmpeg, runner)
+    return plan
 
 
 def _read_sides(sides: Sequence[SideFile], first: int, path: Path, ffmpeg: str, runner: Runner) -> Iterator[TextTrack]:
@@ -160,13 +175,44 @@ def _planned(tracks: Sequence[TextTrack], wanted: Subtitles, notices: list[Notic
         tag = wanted.burn
         in_language = [track for track in tracks if languages.matches(tag, track.language)]
         burn = min(in_language, key=lambda track: (track.is_forced, track.is_for_deaf), default=None)
-        if not burn:
-            message = f"No text track is in the language {tag}; nothing is burnt in."
-            notices.append(Notice("subtitles-language-missing", message))
-        elif not any(next(folder.rglob(kind), None) for folder in _FONTS if folder.is_dir() for kind in _FONT_FILES):
+        if burn and not any(
+            next(folder.rglob(kind), None) for folder in _FONTS if folder.is_dir() for kind in _FONT_FILES
+        ):
             message = "This worker has no fonts to burn subtitles in: install fonts-dejavu-core and fontconfig-config."
             raise PermanentError("worker-cannot", message)
-    return SubtitlePlan(kept, burn, tuple(notices))
+    return SubtitlePlan(kept, burn, notices=tuple(notices))
+
+
+def _drawn(
+    plan: SubtitlePlan, path: Path, source: Source, tag: str, encode: Ffmpeg, ffmpeg: str, runner: Runner
+) -> SubtitlePlan:
+    """The plan with the subtitles of a language that are pictures, as a video in _DRAWN. Raises as `Runner.run`."""
+    pictures = [
+        track for track in source.subtitles if track.codec in _PICTURES and languages.matches(tag, track.language)
+    ]
+    track = min(pictures, key=lambda track: (track.is_forced, track.is_for_deaf), default=None)
+    if track:
+        # Where the end of a picture is not told by another packet, the film's packets tell the time.
+        clock = () if track.codec in _CLEARED else ("-map", f"0:{source.video.stream}", "-c", "copy", "-f", "null", "-")
+        command = [
+            *(ffmpeg, "-hide_banner", "-nostdin", "-y", "-loglevel", "warning", *input_options(runner.limits)),
+            *(
+                "-f",
+                source.video.demuxer,
+                "-i",
+                f"file:{path.name}",
+                "-filter_complex",
+                f"[0:{track.stream}]null[drawn]",
+            ),
+            *("-map", "[drawn]", "-fps_mode", "passthrough", "-c:v", "png", "-f", "matroska", f"file:{_DRAWN}", *clock),
+        ]
+        log = path.with_name("subtitles.log")
+        if not runner.run(command, path.parent, log, seconds=runner.limits.job_seconds):
+            return plan._replace(drawn_from=encode.start or 0.0)
+        message = f"The {track.codec} subtitles in the language {tag} cannot be decoded; nothing is burnt in."
+        return plan._replace(notices=(*plan.notices, Notice("subtitles-undecodable", message)))
+    message = f"No subtitles are in the language {tag}; nothing is burnt in."
+    return plan._replace(notices=(*plan.notices, Notice("subtitles-language-missing", message)))
 
 
 def _is_listed(language: str, wanted: Subtitles) -> bool:
@@ -182,7 +228,7 @@ def _is_wanted(language: str, wanted: Subtitles) -> bool:
 
 def _unusable(tracks: Sequence[SubtitleTrack], wanted: Subtitles) -> Iterator[Notice]:
     """A warning for each kind of wanted track that cannot be text."""
-    others = [track for track in tracks if track.codec not in TEXT and _is_wanted(track.language, wanted)]
+    others = [track for track in tracks if track.codec not in TEXT and _is_listed(track.language, wanted)]
     if pictures := [track for track in others if track.codec in _PICTURES]:
         message = f"The output leaves out {_listed(pictures)}: subtitles that are pictures cannot become text."
         yield Notice("subtitles-are-pictures", message)
@@ -274,14 +320,25 @@ def _clock(seconds: float, point: str, digits: int) -> str:
     return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}{point}{part:0{digits}d}"
 
 
-def burn_in(plan: SubtitlePlan, dynamic_range: str) -> Step:
-    """The filters that draw subtitles on pictures of the output's size and signal."""
+def burn_in(plan: SubtitlePlan, signal: Signal) -> Step:
+    """The filters that draw subtitles on pictures of a signal, whatever their size."""
+    if plan.drawn_from is not None:
+        depth = "p10" if "10" in signal.pixel_format else ""
+        matrix = f"out_color_matrix={signal.matrix.removesuffix('nc')}:out_range={signal.range}"
+        movie = f"movie=filename={_DRAWN}:format_name=matroska,setpts=PTS-{plan.drawn_from:.6f}/TB"
+        return Step(
+            (
+                f"split[drawn_on][drawn_size];{movie},format=rgba{_LEVEL[signal.dynamic_range]}[drawn_raw]"
+                f";[drawn_raw][drawn_size]scale=w=rw:h=rh:{matrix},format=yuva420p{depth and '10le'}[drawn]"
+                f";[drawn_on][drawn]overlay=eof_action=pass:format=yuv420{depth}",
+            )
+        )
     if not plan.burn:
         return Step()
     styles = []
     if plan.burn.format == "srt" and any(next(folder.rglob(_FONT), None) for folder in _FONTS if folder.is_dir()):
         styles.append("FontName=DejaVu Sans")
-    if white := _WHITE[dynamic_range]:
+    if white := _WHITE[signal.dynamic_range]:
         styles.append(f"PrimaryColour=&H{white}")
     style = f":force_style='{','.join(styles)}'" if styles else ""
     return Step((f"subtitles=filename={plan.burn.file}{style}",))

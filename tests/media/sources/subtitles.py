@@ -88,7 +88,11 @@ def _pictures(folder: Path, *, width: int = 320, height: int = 180) -> Path:
     """Black pictures with English subtitles as on Blu-ray discs, of a size that may be another than the film's."""
     (folder / "s.sup").write_bytes(_pgs([(0.52, 2.0), (3.0, 4.48)], width, height))
     marks = ("-c:s", "copy", "-metadata:s:s:0", "language=eng")
-    return ffmpeg(folder, "x.mkv", *_BLACK, "-i", "s.sup", "-map", 0, "-map", 1, *_X264, *marks)
+    return ffmpeg(folder, "x.mkv", *_BLACK, "-itsoffset", 0.52, "-i", "s.sup", "-map", 0, "-map", 1, *_X264, *marks)
+
+
+def _wide_pictures(folder: Path) -> Path:
+    return _pictures(folder, width=1920, height=1080)
 
 
 _TEXTS = ["eng", "fra forced", "spa hearing_impaired"]
@@ -179,5 +183,17 @@ CASES = (
         _with("x.mkv", "subrip"),
         profile(burn="de", kept=None),
         {failure: "", lit_seconds: [], warnings: ["subtitles-language-missing"]},
+    ),
+    Case(
+        "Blu-ray subtitles that are burnt in",
+        _pictures,
+        profile(burn="en", kept=None),
+        {failure: "", tracks: "video", frames: 125, lit_seconds: [about(0.52, 0.04), about(4.46, 0.04)], warnings: []},
+    ),
+    Case(
+        "Blu-ray subtitles of another size than the film, burnt into a part of it",
+        _wide_pictures,
+        profile(burn="en", kept=None, start=1.0, end=4.0),
+        {failure: "", frames: 75, lit_seconds: [about(0.0, 0.04), about(2.96, 0.04)], warnings: []},
     ),
 )
