@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from elasticrecode.jobs.events import Progress
 from elasticrecode.media.profiles import Vmaf
 from local.place import TOOLS
 from worker.quality.score import Pair, Scored, score
@@ -48,14 +49,16 @@ def encoded(make: Make, source: Path) -> Path:
     return make("encoded.mp4", "-i", source, *ENCODE)
 
 
-def scored(origin: Path, encoded: Path, folder: Path, **profile: Any) -> Scored:
+def scored(
+    origin: Path, encoded: Path, folder: Path, report: Callable[[Progress], None] = lambda _: None, **profile: Any
+) -> Scored:
     """The product's score of two files, copied to a job's folder because the sandbox can read nothing else."""
     files = {
         side: Path(shutil.copyfile(path, folder / side)) for side, path in (("origin", origin), ("input", encoded))
     }
     pair = Pair(files["origin"], files["input"], f"s3://films/{origin.name}", f"s3://films/{encoded.name}")
     options = Vmaf(**({"scale": "480x270"} | {name.replace("-", "_"): value for name, value in profile.items()}))
-    return score(pair, options, SETTINGS, Runner(), lambda _: None, folder)
+    return score(pair, options, SETTINGS, Runner(), report, folder)
 
 
 def plain(origin: Path, encoded: Path, folder: Path, size: str = "480:270") -> float:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import pytest
 from ffmpeg_quality_metrics import FfmpegQualityMetrics, VmafOptions
@@ -18,7 +19,7 @@ CASES = [
     for clip in ("film", "pattern")
     for word in SCALES
 ]
-ALL = {"psnr": "enable", "ssim": "enable", "ms-ssim": "enable"}
+ALL: dict[str, Any] = {"psnr": "enable", "ssim": "enable", "ms-ssim": "enable"}
 
 
 def reference(origin: Path, encoded: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:

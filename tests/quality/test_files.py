@@ -3,9 +3,11 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from elasticrecode.jobs.events import Progress
 from tests.media.case import ffmpeg
 from tests.quality.conftest import scored
 from tests.quality.test_follow import (
@@ -20,7 +22,7 @@ from tests.quality.test_follow import (
 )
 from worker.errors import PermanentError
 
-SELF = {"psnr": "enable", "scale": "640x360"}
+SELF: dict[str, Any] = {"psnr": "enable", "scale": "640x360"}
 
 
 def _hidden_frames(folder: Path) -> Path:
@@ -121,3 +123,16 @@ def test_an_interlaced_origin_is_deinterlaced_for_a_progressive_input_where_near
         quality = scored(origin, encoded, tmp_path, scale="640x360", align="nearest").quality
         assert quality.vmaf.mean > 95
         assert quality.vmaf.frames == frames
+
+
+def test_a_first_frame_that_is_missing_is_found_before_the_measurement(tmp_path: Path) -> None:
+    clip = _clip(tmp_path)
+    late = ffmpeg(tmp_path, "late.mp4", "-i", clip, "-vf", "trim=start_frame=1,setpts=PTS-STARTPTS", *X264)
+    ticks: list[Progress] = []
+    quality = scored(clip, late, tmp_path, report=ticks.append, scale="640x360").quality
+    assert quality.vmaf.mean > 90
+    assert quality.vmaf.frames == quality.vmaf.pairedFrames == 24
+    assert [warning for warning in quality.warnings if "lacks the first frame" in warning]
+    percents = [-1.0 if tick.percent is None else tick.percent for tick in ticks]
+    assert percents == sorted(percents)
+    assert -1.0 not in percents, "measured twice"

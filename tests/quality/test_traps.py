@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -132,7 +132,7 @@ TRAPS: dict[str, Callable[[Films], Trap]] = {
 _SAMPLE = ("one frame dropped at the start", "a 90° rotation flag on the input", "HDR against SDR", "the two swapped")
 
 
-def outcome(trap: Trap, folder: Path, **options: str) -> tuple[str, float | None, list[str]]:
+def outcome(trap: Trap, folder: Path, **options: Any) -> tuple[str, float | None, list[str]]:
     """The product's answer: a code, or a score with its warnings."""
     try:
         quality = scored(trap.origin, trap.encoded, folder, **options).quality

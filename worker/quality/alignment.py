@@ -78,7 +78,8 @@ def confirm(
         return pairing
     side, count = ("input", shift) if shift > 0 else ("origin", -shift)
     late = f"The {side} lacks the first {'frame' if count == 1 else f'{count} frames'}; frames are paired from there."
-    return pairing._replace(skip_origin=max(0, shift), skip_input=max(0, -shift)).with_warning(late)
+    total = pairing.skip_origin - pairing.skip_input + shift
+    return pairing._replace(skip_origin=max(0, total), skip_input=max(0, -total)).with_warning(late)
 
 
 def check_numbers(pairing: Pairing, origin: bytes, encoded: bytes, *, step: int = WINDOW) -> Pairing:

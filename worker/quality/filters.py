@@ -26,6 +26,7 @@ TICKS = 1_000_000
 """Ticks of a second in them."""
 _EVERY_FRAME = ("-fps_mode", "passthrough", "-enc_time_base", "filter")
 _FEW_FRAMES = 8
+_GLANCE_FRAMES = 2 * WINDOW
 _STILL_WIDTH = 960
 
 
@@ -119,6 +120,22 @@ def score_arguments(graph: str, sides: Mapping[str, Side], chosen: Sampling, lim
             for pad, name in thumbs.items()
             for word in ("-map", f"[{pad}]", *_EVERY_FRAME, "-f", "rawvideo", f"file:{name}")
         ),
+    ]
+
+
+def glance_arguments(sides: Mapping[str, Side], limits: JobLimits) -> list[str]:
+    """Arguments of ffmpeg that write thumbnails of the first frames of both sides alone."""
+    chains, outputs = [], []
+    for number, (side, of_side) in enumerate(_both(sides)):
+        thumbs = f"extractplanes=y,scale={THUMB[0]}:{THUMB[1]}:flags=area,format=gray"
+        steps = (f"trim=end_frame={_GLANCE_FRAMES}", *of_side.filters, "format=yuv420p", thumbs)
+        chains.append(f"[{number}:{of_side.video.stream}]{','.join(steps)}[{side}]")
+        outputs += ["-map", f"[{side}]", *_EVERY_FRAME, "-f", "rawvideo", f"file:{THUMBS[side]}"]
+    return [
+        *("-hide_banner", "-nostdin", "-y", "-loglevel", "level+warning"),
+        *_inputs(sides, limits),
+        *("-filter_complex", ";".join(chains)),
+        *outputs,
     ]
 
 

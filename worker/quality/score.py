@@ -125,7 +125,7 @@ class _Scorer(NamedTuple):
 
     def score(self) -> Scored:
         """Measure, measure again if the frames support another pairing, and write the reports."""
-        pairing = self._expected()
+        pairing = self._glance(self._expected())
         run, lines = self._measure(pairing)
         confirmed = self._pair(pairing, run.films)
         if confirmed.order != pairing.order:
@@ -148,6 +148,16 @@ class _Scorer(NamedTuple):
         pairing = Pairing(0, bits=10 if encoded.bits > 8 else 8)
         return pairing.with_warning(HDR_WARNING) if encoded.hdr else pairing
 
+    def _glance(self, pairing: Pairing) -> Pairing:
+        """The pairing that the first frames support, which spares files that start apart a second measurement."""
+        if self.files.plan:
+            return pairing
+        self._run(filters.glance_arguments(self._sides(pairing), self.runner.limits), lambda *_: None)
+        films = {side: Film(video, ()) for side, video in self.videos.items()}
+        origin, encoded = (self._read(filters.THUMBS[side]) for side in ("origin", "input"))
+        seen = alignment.confirm(pairing, films, origin, encoded, nearest=True)
+        return pairing if seen.by_time or seen.order == pairing.order else seen
+
     def _sides(self, pairing: Pairing) -> dict[str, Side]:
         """Both sides as they are compared: the origin by the steps that made the input of it, where this job did."""
         sides = {side: _side(self.videos[side], path, pairing) for side, path in self.files.paths.items()}
@@ -168,6 +178,8 @@ class _Scorer(NamedTuple):
         same_clock, step = self.files.plan is not None, self.sampling.step
         origin, encoded = (self._read(filters.THUMBS[side]) for side in ("origin", "input"))
         paired = pair_frames(pairing, films["origin"], films["input"], nearest=self.nearest, same_clock=same_clock)
+        if paired.by_time:
+            return pair_frames(self._expected(), films["origin"], films["input"], nearest=self.nearest)
         if same_clock and len(films["origin"].times) == len(films["input"].times):
             return alignment.check_numbers(paired, origin, encoded, step=step)
         return alignment.confirm(paired, films, origin, encoded, nearest=self.nearest, step=step)
