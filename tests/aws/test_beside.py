@@ -12,6 +12,7 @@ from tests.conftest import contract
 from tests.fakes.stack import Stack
 from tests.media.case import BUNNY, SETTINGS, ffmpeg
 from tests.media.measures import streams
+from tests.media.sources.subtitles import pgs
 from tests.support import call
 from worker.errors import PermanentError
 from worker.pipeline import run_job
@@ -163,3 +164,16 @@ def test_subtitles_that_a_job_published_are_no_side_files(stack: Stack, tmp_path
 def test_a_side_file_is_burnt_in(stack: Stack, tmp_path: Path, film: Path) -> None:
     ended = beside(stack, film, tmp_path, {"film.en.srt": SRT.encode()}, burn="en")
     assert (ended["state"], texts(stack, ended), ended["warnings"]) == ("finished", {}, None)
+
+
+def test_a_burnt_in_film_is_scored_against_one_with_the_same_subtitles(
+    stack: Stack, tmp_path: Path, film: Path
+) -> None:
+    (tmp_path / "s.sup").write_bytes(pgs([(0.52, 2.0)], 1920, 1080))
+    inputs = ("-i", film, "-itsoffset", 0.52, "-i", "s.sup", "-map", 0, "-map", 1, "-c", "copy")
+    whole = ffmpeg(tmp_path, "discs.mkv", *inputs, "-metadata:s:s:0", "language=eng")
+    stack.s3.upload_file(str(whole), "media", "in/discs.mkv")
+    job = submitted(stack, "s3://media/in/discs.mkv", subtitles={"burn": "en"}, vmaf={"scale": "360p", "subsample": 5})
+    ended = run(stack, job, tmp_path)
+    assert ended["state"] == "finished"
+    assert ended["quality"]["vmaf"]["min"] > 60

@@ -61,7 +61,7 @@ def _segment(seconds: float, kind: int, body: bytes) -> bytes:
     return b"PG" + struct.pack(">IIBH", round(seconds * 90000), 0, kind, len(body)) + body
 
 
-def _pgs(spans: Sequence[tuple[float, float]], width: int, height: int) -> bytes:
+def pgs(spans: Sequence[tuple[float, float]], width: int, height: int) -> bytes:
     """Blu-ray subtitles: a white bar in the middle of the lower half, from the first to the second of each time."""
     across, down = width // 2, height // 8
     left, top = width // 4, height * 3 // 4
@@ -86,7 +86,7 @@ def _pgs(spans: Sequence[tuple[float, float]], width: int, height: int) -> bytes
 
 def _pictures(folder: Path, *, width: int = 320, height: int = 180) -> Path:
     """Black pictures with English subtitles as on Blu-ray discs, of a size that may be another than the film's."""
-    (folder / "s.sup").write_bytes(_pgs([(0.52, 2.0), (3.0, 4.48)], width, height))
+    (folder / "s.sup").write_bytes(pgs([(0.52, 2.0), (3.0, 4.48)], width, height))
     marks = ("-c:s", "copy", "-metadata:s:s:0", "language=eng")
     return ffmpeg(folder, "x.mkv", *_BLACK, "-itsoffset", 0.52, "-i", "s.sup", "-map", 0, "-map", 1, *_X264, *marks)
 
