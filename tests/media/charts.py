@@ -54,7 +54,7 @@ class Form(NamedTuple):
     @property
     def steps(self) -> tuple[int, int]:
         """Pixels for each sample of chroma, across and down."""
-        for mark, steps in {"420": (2, 2), "422": (2, 1), "411": (4, 1)}.items():
+        for mark, steps in {"420": (2, 2), "422": (2, 1), "411": (4, 1), "410": (4, 4)}.items():
             if mark in self.pixel_format:
                 return steps
         return 1, 1

@@ -39,6 +39,8 @@ _GRAY = re.compile(r"^(gray|mono|ya\d)", re.ASCII)
 _ALPHA = re.compile(r"^(rgba|bgra|argb|abgr|gbrap|yuva|ya\d|ayuv|vuya|uyva)", re.ASCII)
 _CHROMA_LOCATIONS = {"center", "topleft", "top", "bottomleft", "bottom"}
 """Those that differ from MPEG's usual `left`, to which ffmpeg's scaler renames them all."""
+_BETWEEN = ((("yuv410", "yuv411", "yuvj411", "uyyvyy411"), "yuv444p"), (("xyz",), "gbrp12le"))
+"""Formats that `zscale` cannot take at any size, or at all, and those to which ffmpeg's scaler brings them before."""
 _HD_WIDTH, _SD_HEIGHT = 1280, 576
 _NTSC_HEIGHTS = (480, 486, 488)
 _STATIC, _DYNAMIC = (
@@ -88,13 +90,20 @@ def _is_sd(video: Video) -> bool:
 
 
 def _matrix(video: Video, dynamic_range: str) -> str:
-    if video.matrix in _MATRICES and not (video.matrix == "ictcp" and dynamic_range == "sdr"):
+    if video.matrix in _MATRICES and _is_possible(video, dynamic_range):
         return video.matrix
     if dynamic_range != "sdr" or video.primaries == "bt2020":
         return "bt2020nc"
     if video.primaries in ("smpte170m", "bt470bg"):
         return video.primaries
     return "smpte170m" if _is_sd(video) and video.primaries != "bt709" else "bt709"
+
+
+def _is_possible(video: Video, dynamic_range: str) -> bool:
+    """Whether the rest of a signal is such that its matrix means anything."""
+    if video.matrix == "ictcp":
+        return dynamic_range != "sdr" and video.primaries not in _PRIMARIES - {"bt2020"}
+    return video.matrix != "bt2020c" or _transfer(video) == "bt709"
 
 
 def _primaries(video: Video, dynamic_range: str, matrix: str) -> str:
@@ -142,11 +151,13 @@ def decoder(video: Video) -> list[str]:
 
 
 def interpret(video: Video) -> Step:
-    """Tell the filters behind what the samples mean, so that none guesses, and none follows tags that change."""
+    """Tell the filters behind how the samples are coded, so that none guesses, and none follows tags that change.
+
+    They need no primaries and no transfer, and ffmpeg's scaler refuses some.
+    """
     source = source_signal(video)
     matrix = "unknown" if source.matrix in _UNSCALABLE else source.matrix
-    tags = f"range={source.range}:color_primaries={source.primaries}:color_trc={source.transfer}:colorspace={matrix}"
-    return Step((f"setparams={tags}",))
+    return Step((f"setparams=range={source.range}:color_primaries=unknown:color_trc=unknown:colorspace={matrix}",))
 
 
 def convert(video: Video, target: Signal, encode: Ffmpeg) -> Step:
@@ -162,10 +173,9 @@ def convert(video: Video, target: Signal, encode: Ffmpeg) -> Step:
     if source.dynamic_range != "sdr":
         notices += _hdr_notices(source, target, encode)
     notices += _dropped(video)
-    if video.chroma_location in _CHROMA_LOCATIONS:
-        filters.append(f"setparams=chroma_location={video.chroma_location}")
-    if source.matrix in _UNSCALABLE:
-        filters.append(f"setparams=colorspace={source.matrix}")
+    if middle := next((name for marks, name in _BETWEEN if source.pixel_format.startswith(marks)), None):
+        filters.append(f"format={middle}")
+    filters.append(_tags(video, source))
     if target.dynamic_range == "sdr" != source.dynamic_range:
         filters += _tone_mapped(source)
         source = Signal("gbrp16le", "bt709", "bt709", "gbr", "pc")
@@ -173,6 +183,13 @@ def convert(video: Video, target: Signal, encode: Ffmpeg) -> Step:
         tags = f"p={target.primaries}:t={target.transfer}:m={target.matrix}:r={target.range}"
         filters.append(f"zscale={tags}" + (":c=left" if target.dynamic_range == "sdr" else ""))
     return Step((*filters, f"format={target.pixel_format}"), tuple(notices), _files(video, target))
+
+
+def _tags(video: Video, source: Signal) -> str:
+    """The filter that tells all of a signal."""
+    place = f":chroma_location={video.chroma_location}" if video.chroma_location in _CHROMA_LOCATIONS else ""
+    tags = f"color_primaries={source.primaries}:color_trc={source.transfer}:colorspace={source.matrix}"
+    return f"setparams={tags}{place}"
 
 
 def _tone_mapped(source: Signal) -> list[str]:

@@ -196,6 +196,12 @@ ODD_CASES = (
          {failure: "", signal: SDR_SIGNAL}),
     Case("a film that goes on in another matrix and range", _midway, H264,
          {failure: "", signal: SDR_SIGNAL, frames: 10}),
+    Case("4:1:0 at a width that four does not divide", lambda folder: chart(
+        folder, "x.mkv", SDR_PATCHES, Form("yuv410p", "smpte170m"), *FFV1), _with(H264, scale="426:240", fit="exact"),
+         {failure: "", signal: SDR_SIGNAL, worst_of([xyz(one, "bt709") for one in SDR_PATCHES]): Between(0, 2)}),
+    Case("a transfer that ffmpeg's scaler refuses", lambda folder: chart(
+        folder, "x.mp4", SDR_PATCHES, Form(transfer="log100"), *X264), _with(H264, scale="240p"),
+         {failure: "", signal: SDR_SIGNAL}),
     Case("a palette", _palette, H264,
          {failure: "", signal: SDR_SIGNAL, worst_of([xyz(one, "bt709") for one in SDR_PATCHES]): Between(0, 2)}),
     Case("half transparent, in QuickTime Animation", _half_white("x.mov", "-c:v", "qtrle"), H264,
