@@ -10,7 +10,7 @@ from elasticrecode.batches.request import read_batch
 from elasticrecode.batches.survey import Line, Survey
 from elasticrecode.drops import rules as drops
 from elasticrecode.errors import Invalid
-from elasticrecode.jobs.job import products
+from elasticrecode.jobs.job import Job, flaws, products
 from elasticrecode.jobs.requests import read_jobs, read_preset, read_vmaf
 from elasticrecode.media.generations import beyond_first, first_generation_message
 from elasticrecode.validation import Body
@@ -227,6 +227,27 @@ def test_opus_in_a_mov_is_refused_by_every_door() -> None:
 def test_a_job_needs_the_second_generation_for_what_the_first_does_not_know(profile: Any, field: str) -> None:
     (job,) = read_jobs(request(profile))
     assert beyond_first(job.profile) == field
+
+
+@pytest.mark.parametrize(
+    ("part", "field", "value"),
+    [
+        ("ffmpeg", "bitrate", "2M -f null"),
+        ("ffmpeg", "maxBitrate", "fast"),
+        ("ffmpeg", "buffersize", "-1M"),
+        ("ffmpeg", "frameRate", "30,movie=x"),
+        ("audio", "bitrate", "x"),
+        ("audio", "tracks", ["en:title=x"]),
+        ("subtitles", "tracks", ["../x"]),
+        ("subtitles", "burn", "en'"),
+    ],
+)
+def test_a_message_that_bypassed_the_doors_is_checked_before_ffmpeg_reads_it(part: str, field: str, value: Any) -> None:
+    (job,) = read_jobs(request({"ffmpeg": QUALITY, "audio": {}, "subtitles": {}}))
+    assert flaws(job) == []
+    message = msgspec.to_builtins(job)
+    message["profile"][part][field] = value
+    assert len(flaws(msgspec.convert(message, Job))) == 1
 
 
 def test_the_message_for_the_first_generation_has_no_fit_and_is_else_the_same() -> None:

@@ -6,7 +6,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from elasticrecode.jobs.formats import FORMATS
 from elasticrecode.jobs.uris import Outputs
-from elasticrecode.media.profiles import Profile
+from elasticrecode.media.profiles import Audio, Profile, Subtitles
 
 Kind = Literal["ffmpeg", "vmaf"]
 
@@ -33,14 +33,29 @@ def flaws(job: Job) -> list[str]:
     checked: dict[str, list[object]] = {"s3-object": [job.input, job.origin], "s3-prefix": [job.output]}
     if job.profile.vmaf:
         checked["vmaf-scale"] = [job.profile.vmaf.scale]
-    if job.profile.ffmpeg:
-        checked["ffmpeg-scale"] = [job.profile.ffmpeg.scale]
+    if encode := job.profile.ffmpeg:
+        checked |= {
+            "ffmpeg-scale": [encode.scale],
+            "bitrate": [encode.bitrate],
+            "cap": [encode.maxBitrate],
+            "buffer": [encode.buffersize],
+            "frame-rate": [encode.frameRate],
+        }
+    if audio := job.profile.audio:
+        checked["audio-bitrate"] = [audio.bitrate]
+    checked["language"] = [*_languages(job.profile.audio), *_languages(job.profile.subtitles)]
     return [
         f"{text!r:.200} must be {FORMATS[format_name][1]}"
         for format_name, texts in checked.items()
         for text in texts
         if isinstance(text, str) and not FORMATS[format_name][0](text)
     ]
+
+
+def _languages(part: Audio | Subtitles | UnsetType) -> list[object]:
+    """The languages that a part of a profile names."""
+    listed = part.tracks if part and isinstance(part.tracks, list) else []
+    return [*listed, *([part.burn] if isinstance(part, Subtitles) else [])]
 
 
 def sources(job: Job) -> list[str]:
