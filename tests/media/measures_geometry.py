@@ -1,8 +1,10 @@
 """Measures of the picture's shape: where things are in it, and what has become of its corners."""
 
+import re
 import subprocess
+from itertools import pairwise
 
-from tests.media.case import FFMPEG, Made
+from tests.media.case import FFMPEG, FFPROBE, Made
 from tests.media.measures import film
 
 _NAMES = {
@@ -84,3 +86,77 @@ def roundness(made: Made) -> object:
     down = sum(rgb[3 * (y * width + width // 2) + 1] > 127 for y in range(height))
     above, _, below = stream.get("sample_aspect_ratio", "1:1").partition(":")
     return across / down * int(above) / int(below)
+
+
+def combed_frames(made: Made) -> object:
+    """Frames of the output that idet takes for two fields of different moments.
+
+    At its default threshold it takes some of testsrc2's whole pictures for those, too.
+    """
+    command = [
+        FFMPEG,
+        "-v",
+        "info",
+        "-nostats",
+        "-i",
+        str(made.target),
+        "-vf",
+        "idet=intl_thres=1.2",
+        "-f",
+        "null",
+        "-",
+    ]
+    log = subprocess.run(command, capture_output=True, check=True, text=True).stderr
+    counts = re.findall(r"Single frame detection: TFF: *(\d+) BFF: *(\d+)", log)[-1]
+    return sum(map(int, counts))
+
+
+def field_order(made: Made) -> object:
+    """The order of fields that the output's flags tell."""
+    return film(made).get("field_order", "unknown")
+
+
+def _similarity(made: Made, filters: str) -> float:
+    """SSIM of the output to its source behind these filters, frame by frame."""
+    stream = film(made)
+    size = f"{stream['width']}:{stream['height']}"
+    clock = "settb=AVTB,setpts=N"
+    first = f"[0:v]{filters},scale={size},setsar=1,format=yuv420p,{clock}[a]"
+    graph = f"{first};[1:v]format=yuv420p,setsar=1,{clock}[b];[a][b]ssim"
+    inputs = ("-i", str(made.source), "-i", str(made.target))
+    command = [FFMPEG, "-v", "info", "-nostats", *inputs, "-filter_complex", graph, "-f", "null", "-"]
+    log = subprocess.run(command, capture_output=True, check=True, text=True).stderr
+    return float(re.findall(r"All:([\d.]+)", log)[-1])
+
+
+def similarity_to_bwdif(made: Made) -> object:
+    """SSIM of the output to its source after `bwdif=send_frame`."""
+    return _similarity(made, "bwdif=mode=send_frame:deint=all")
+
+
+def similarity_to_fields(made: Made) -> object:
+    """SSIM of the output to its source after `bwdif=send_field`."""
+    return _similarity(made, "bwdif=mode=send_field:deint=all")
+
+
+def similarity(made: Made) -> object:
+    """SSIM of the output to its source as it is."""
+    return _similarity(made, "null")
+
+
+def longest_step(made: Made) -> object:
+    """The longest time between two frames of the output, in milliseconds."""
+    times = _times(made)
+    return max(after - before for before, after in pairwise(times)) * 1000
+
+
+def shortest_step(made: Made) -> object:
+    """The shortest time between two frames of the output, in milliseconds."""
+    times = _times(made)
+    return min(after - before for before, after in pairwise(times)) * 1000
+
+
+def _times(made: Made) -> list[float]:
+    shown = ("-select_streams", "v", "-show_entries", "packet=pts_time", "-of", "csv=p=0")
+    lines = subprocess.run([FFPROBE, "-v", "error", *shown, str(made.target)], capture_output=True, text=True).stdout
+    return sorted(float(line.strip(",")) for line in lines.split())

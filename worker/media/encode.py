@@ -9,13 +9,13 @@ from msgspec import UNSET
 from elasticrecode.jobs.events import Notice, Output, Progress
 from elasticrecode.media.profiles import Ffmpeg, Profile
 from worker.errors import PermanentError
-from worker.media import geometry, images, metadata, silence, tally, timing
+from worker.media import geometry, images, metadata, scanning, silence, tally, timing
 from worker.media.demuxers import input_options
 from worker.media.ffmpeg_errors import encoder_error, grave, limit_error
 from worker.media.images import Stills
 from worker.media.loudness import Meter, levelled
 from worker.media.plan import Plan, arguments, make_plan
-from worker.media.probe import probe_source
+from worker.media.probe import probe_source, scan_fields
 from worker.media.progress import Ticker
 from worker.media.subtitles import SideFile, read_subtitles
 from worker.media.verify import Verified, verify
@@ -58,6 +58,9 @@ def transcode(
         raise PermanentError("worker-cannot", message)
     probed = probe_source(settings.ffprobe, runner, source)
     video = probed.video
+    if scanning.is_suspect(video):
+        video = scan_fields(settings.ffmpeg, runner, source, video)
+        probed = probed._replace(video=video)
     texts = read_subtitles(source, probed, profile, encode, settings.ffmpeg, runner, sides)
     target.with_name(metadata.TAGS).write_text(metadata.tags(probed, encode, muxer), encoding="utf-8")
     plan = _levelled(make_plan(probed, profile, encode, muxer, texts), source, settings, runner)

@@ -8,6 +8,7 @@ to its reference, but for the loss of size (`Picture.with_fit`), so whatever the
 is done to both.
 """
 
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,6 +51,11 @@ class Picture(NamedTuple):
     def with_fit(self, fit: Step) -> "Picture":
         """This picture with another step in place of `fit`, the one that brings pictures to the output's size."""
         return self._replace(steps=tuple(fit if step is self.fit else step for step in self.steps), fit=fit)
+
+    @property
+    def factor(self) -> float:
+        """Frames that the filters make of one, as long as the rate of the source stays."""
+        return math.prod(step.factor for step in self.steps)
 
     @property
     def filters(self) -> tuple[str, ...]:
@@ -101,13 +107,14 @@ def make_plan(
 
 def _picture(video: Video, encode: Ffmpeg, texts: SubtitlePlan, *, with_images: bool) -> Picture:
     size, signal = geometry.raster(video, encode), colour.signal(video, encode)
-    fit = geometry.fit(video, encode, size)
+    fit, deinterlace = geometry.fit(video, encode, size), scanning.deinterlace(video, encode)
+    whole = scanning.whole(video, deinterlace)
     steps = (
         colour.interpret(video),
         geometry.normalise(video),
-        scanning.deinterlace(video, encode),
-        timing.trim(video, encode),
-        timing.pace(video, encode),
+        deinterlace,
+        timing.trim(whole, encode),
+        timing.pace(whole, encode),
         geometry.orient(video),
         fit,
     )
@@ -115,7 +122,7 @@ def _picture(video: Video, encode: Ffmpeg, texts: SubtitlePlan, *, with_images: 
     sdr = structs.replace(encode, dynamicRange="sdr", bitDepth=8)
     still_signal = colour.signal(video, sdr)
     still = colour.convert(video, still_signal, sdr) if with_images else Step()
-    return Picture(encode, size, signal, timing.mean_rate(video, encode), steps, conversion, still, still_signal, fit)
+    return Picture(encode, size, signal, timing.mean_rate(whole, encode), steps, conversion, still, still_signal, fit)
 
 
 def _filters(steps: tuple[Step, ...]) -> tuple[str, ...]:

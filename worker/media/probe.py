@@ -7,9 +7,11 @@ import msgspec
 
 from elasticrecode import wire
 from worker.errors import PermanentError
+from worker.media import scanning
 from worker.media.clock import is_doubtful
 from worker.media.demuxers import DEMUXERS, SOUND_DEMUXERS, input_options, sound_options
 from worker.media.ffmpeg_errors import limit_error
+from worker.media.fields import IDET, Scan, scan
 from worker.media.packets import FileMeter, PacketHead
 from worker.media.source import Recording, Source, parse_recording, parse_source
 from worker.media.video import ENTRIES, FRAME_ENTRIES, Video, needs_frame, with_frame
@@ -120,6 +122,38 @@ def _measured(ffprobe: str, runner: Runner, path: Path, video: Video, side: str)
     _run(ffprobe, runner, path, side, shown, _SECONDS, on_line=head.take, is_late=video.is_late)
     clock = video.clock.measured(head.rate, head.bits_per_second, video.file_bytes)
     return video._replace(clock=clock, rate=clock.rate, frames=clock.frames, duration=clock.duration)
+
+
+def scan_fields(ffmpeg: str, runner: Runner, path: Path, video: Video) -> Video:
+    """The video with what idet sees at a few places of it: at one place of an ordinary file. Raises Interrupted."""
+    seen = Scan()
+    for start, count in scanning.places(video):
+        seen = seen.joined(_seen(ffmpeg, runner, path, video, start, count))
+        if scanning.is_settled(video._replace(scan=seen)):
+            break
+    is_surprise = seen.combed and not (video.interlaced or video.scan.combed)
+    scanned = video._replace(scan=seen)
+    return scan_fields(ffmpeg, runner, path, scanned) if is_surprise else scanned
+
+
+def _seen(ffmpeg: str, runner: Runner, path: Path, video: Video, start: float, count: int) -> Scan:
+    """What idet sees in so many pictures, from a time of the file on; nothing where ffmpeg fails."""
+    lines: list[str] = []
+    seek = ("-ss", f"{start:.3f}", "-noaccurate_seek") if start else ()
+    source = ("-f", video.demuxer, "-i", f"file:{path}", "-map", f"0:{video.stream}")
+    printed = ("-vf", f"{IDET},metadata=mode=print:file=-", "-frames:v", str(count), "-f", "null", "-")
+    command = [ffmpeg, "-v", "error", "-nostdin", *input_options(runner.limits, is_late=video.is_late), *seek]
+    try:
+        runner.run(
+            [*command, *source, *printed],
+            path.parent,
+            path.with_name(f"{path.name}.fields"),
+            seconds=_SECONDS,
+            on_line=lambda line, _: lines.append(line),
+        )
+    except PermanentError:
+        return Scan()
+    return scan(lines)
 
 
 def _run(

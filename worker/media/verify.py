@@ -23,7 +23,7 @@ from worker.sandbox.runner import Runner
 from worker.settings import Settings
 
 _NOTHING_ENCODED = re.compile(r"nothing was encoded|received no packets")
-_CHANGES_COUNT = re.compile(r"(fps|trim|decimate|bwdif=mode=send_field|separatefields|framestep|select)\b")
+_CHANGES_COUNT = re.compile(r"(fps|trim|framestep|select)\b")
 """Filters after which there are more frames, or fewer, than were decoded."""
 _CODED = {"p010le": "yuv420p10le"}
 """Pixel format that an encoder takes → the one that decoders show of its output, where it is another."""
@@ -53,8 +53,8 @@ def verify(
     pictures = counts.get((0, plan.source.video.stream))
     if not film.frames:
         raise _nothing(plan, pictures, lines)
-    if pictures and film.frames < pictures.frames and not any(map(_CHANGES_COUNT.match, plan.picture.filters)):
-        message = f"The output has {film.frames} frames; {pictures.frames} were decoded."
+    if pictures and film.frames < _least(plan, pictures) and not any(map(_CHANGES_COUNT.match, plan.picture.filters)):
+        message = f"The output has {film.frames} frames of {_least(plan, pictures)}; {pictures.frames} were decoded."
         raise PermanentError("output-invalid", message, lines)
     sounds = [track for stream, track in sorted(measured.tracks.items()) if stream != output.stream]
     notices = [*silent, *_damage(settings, runner, source, plan, film, sounds, counts, lines)]
@@ -62,6 +62,12 @@ def verify(
         message = "The input has one picture, where a film is meant: the output shows it, and no more."
         notices.append(Notice("still-picture", message))
     return Verified(output, film, [*notices, *colour.verify(plan.source.video, output, plan.picture.signal)])
+
+
+def _least(plan: Plan, pictures: Decoded) -> int:
+    """Frames that the output has at least: of the last group of five that was stretched by pulldown, any may lack."""
+    factor = plan.picture.factor
+    return max(1, int(pictures.frames * factor) - (4 if factor < 1 else 0))
 
 
 def _damage(

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from worker.errors import PermanentError
 from worker.media.clock import Clock, read_clock
 from worker.media.demuxers import DEMUXERS
+from worker.media.fields import Scan
 from worker.media.hdr import HdrMetadata, hdr_metadata
 from worker.media.numbers import number_of
 
@@ -83,6 +84,7 @@ class Video(NamedTuple):
     clock: Clock = Clock()
     file_bytes: int | None = None
     is_late: bool = False
+    scan: Scan = Scan()
 
     @property
     def upright(self) -> tuple[int, int]:
