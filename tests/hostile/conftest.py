@@ -106,7 +106,7 @@ class Stage:
 
     def run(self, uri: str, output: str = "out/", **more: object) -> dict[str, Any]:
         """Run a job and return its last event."""
-        profile = {"codec": "libx264", "scale": "160:90", "bitrate": "200k", "buffersize": "200k", "platform": "cpu"}
+        profile = {"codec": "libx264", "scale": "160:90", "bitrate": "1M", "buffersize": "1M", "platform": "cpu"}
         job_id = str(uuid.uuid4())
         job = {"userid": "u", "jobid": job_id, "input": uri, "output": f"s3://media/{output}", "priority": 1}
         job |= {"profile": {"ffmpeg": profile | {"profile": "latency"}}} | more

@@ -104,7 +104,7 @@ def test_decompression_bombs_are_rejected(stage: Stage) -> None:
         "zip.mp4": "input-not-video",
         "gzip.mp4": "input-not-video",
         "gzip.mkv": "input-not-video",
-        "cmov.mov": "memory-limit",
+        "cmov.mov": "input-not-video",  # ffprobe is built without zlib, and reads no compressed header
     }
 
 
