@@ -11,6 +11,7 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -392,7 +393,8 @@ SOFTWARE = [(codec.encoders["cpu"].name, purpose) for codec in CODECS.values() f
 def test_isolated_encoders_and_scorers_work(tmp_path: Path, codec: str, purpose: str) -> None:
     source, target = tmp_path / "input", tmp_path / "output"
     source.write_bytes(Maker(tmp_path)("made.mp4", *SMALL, *SOUND, "-shortest", *H264))
-    profile = Ffmpeg(codec=codec, scale="320:180", bitrate="200k", buffersize="200k", platform="cpu", profile=purpose)  # type: ignore[arg-type]
+    rate: dict[str, Any] = {"bitrate": "200k", "buffersize": "200k", "platform": "cpu", "profile": purpose}
+    profile = Ffmpeg(codec=codec, scale="320:180", fit="exact", **rate)
     runner = Runner(sandbox="required" if all(DETECTED) else "auto")
     encoded = transcode(
         source,
