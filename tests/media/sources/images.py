@@ -53,6 +53,15 @@ def _patches(folder: Path) -> Path:
     return ffmpeg(folder, "x.mp4", "-f", "lavfi", "-i", graph, *_X264, *tags)
 
 
+def _hdr(folder: Path) -> Path:
+    """HDR10 whose pictures are of reference white, 203 nit."""
+    white = "color=s=320x180:r=25:d=1,format=yuv420p10le,geq=lum='64+876*0.5806':cb=512:cr=512"
+    x265 = "colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc:hdr10=1:log-level=error"
+    tags = ("-color_primaries", "bt2020", "-color_trc", "smpte2084", "-colorspace", "bt2020nc", "-color_range", "tv")
+    encode = ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", x265, *tags)
+    return ffmpeg(folder, "x.mp4", "-f", "lavfi", "-i", white, *encode)
+
+
 def _portrait(folder: Path) -> Path:
     return ffmpeg(folder, "x.mp4", "-f", "lavfi", "-i", "testsrc2=s=360x640:r=25:d=2", *_X264)
 
@@ -110,5 +119,11 @@ CASES = (
     ),
     Case(
         "A portrait film", _portrait, profile(1, poster=True), {failure: "", poster_size: "360x640", sheets: "128x114"}
+    ),
+    Case(
+        "HDR10 that the output keeps: its poster is SDR, with reference white where SDR has it",
+        _hdr,
+        profile(1, poster=True, codec="h265"),
+        {failure: "", poster_colours: [[about(228, 6)] * 3] * 4, warnings: []},
     ),
 )
