@@ -36,9 +36,9 @@ class Followed(NamedTuple):
     progress: list[Progress]
 
 
-def followed(folder: Path, source: Path, encode: Mapping[str, Any] = SMALL, **vmaf: Any) -> Followed:
+def followed(folder: Path, source: Path, encode: Mapping[str, Any] = SMALL, burn: str = "", **vmaf: Any) -> Followed:
     """Transcode and score a source as a worker does, without AWS."""
-    asked = {"ffmpeg": encode, "vmaf": {"scale": "360p", **vmaf}}
+    asked = {"ffmpeg": encode, "vmaf": {"scale": "360p", **vmaf}, **({"subtitles": {"burn": burn}} if burn else {})}
     profile, runner, progress = resolve(msgspec.convert(asked, Profile)), Runner(), list[Progress]()
     assert profile.ffmpeg
     assert profile.vmaf
@@ -154,6 +154,9 @@ CASES = {
     "a rotation flag": Case(_on_its_side, 25, size="360:640"),
     "an edit list": Case(_edit_list, 12),
     "full range": Case(_full_range, 25, by_hand="scale=out_range=limited"),
+    "top field first": Case(interlaced("tff"), 25, by_hand="bwdif=send_frame"),
+    "bottom field first": Case(interlaced("bff"), 25, by_hand="bwdif=send_frame"),
+    "a frame of each field": Case(interlaced("tff"), 50, {"deinterlace": "double"}, "bwdif=send_field"),
     "a cut": Case(_clip, 15, {"start": 0.2, "end": 0.8}, "trim=start=0.1999:end=0.7999"),
     "another rate": Case(_clip, 30, {"frameRate": "30"}, "fps=30"),
     "bars": Case(_clip, 25, {"scale": "320:320", "fit": "pad"}, "scale=640:360,pad=640:640:0:140"),
@@ -184,6 +187,16 @@ def test_a_tone_mapped_output_is_scored_against_the_tone_mapped_source(tmp_path:
     made = followed(tmp_path, hdr("arib-std-b67")(tmp_path))
     assert made.quality.warnings == []
     assert made.quality.vmaf.mean > 90
+
+
+def test_burnt_in_subtitles_are_in_the_reference_too(tmp_path: Path) -> None:
+    lines = tmp_path / "lines.srt"
+    lines.write_text("1\n00:00:00,000 --> 00:00:01,000\nA line that covers\nmuch of the picture\n")
+    tracks = ("-map", 0, "-map", 1, "-c", "copy", "-metadata:s:s:0", "language=eng")
+    source = ffmpeg(tmp_path, "x.mkv", "-i", _clip(tmp_path), "-i", lines, *tracks)
+    made = followed(tmp_path, source, burn="en")
+    assert made.quality.vmaf.mean > 90
+    assert made.quality.vmaf.mean > by_hand(made) + 5
 
 
 def test_subsampling_is_told_with_both_numbers(tmp_path: Path) -> None:
