@@ -20,6 +20,7 @@ from worker.media.cues import cut_ass, cut_srt
 from worker.media.demuxers import input_options
 from worker.media.source import Source, SubtitleTrack
 from worker.media.steps import Step
+from worker.media.video import Video
 from worker.sandbox.runner import Runner
 
 TEXT = {
@@ -34,6 +35,8 @@ _MOST = 20
 """Tracks of one output."""
 _FILE_BYTES = 32 << 20
 _SIDE_SECONDS = 60
+_LATE_SECONDS = 1.0
+"""How long cues may outlast the film: containers tell lengths roughly."""
 _ENCODERS = {"mp4": "mov_text", "mov": "mov_text", "matroska": ""}
 _FONTS = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"))
 _FONT_FILES = ("*.ttf", "*.otf", "*.ttc")
@@ -128,9 +131,11 @@ def read_subtitles(
         for number, track in enumerate(chosen)
     ]
     if chosen:
-        _extract(path, source.video.demuxer, list(zip(chosen, tracks, strict=True)), ffmpeg, runner)
+        _extract(path, source.video, list(zip(chosen, tracks, strict=True)), ffmpeg, runner)
     tracks += _read_sides(sides[: _MOST - len(tracks)], len(tracks), path, ffmpeg, runner)
-    plan = _planned([track for track in tracks if _has_cues(path.parent, track, encode, notices)], wanted, notices)
+    end = max((source.video.duration or float("inf"), *(track.duration or 0.0 for track in source.audio)))
+    read = [track for track in tracks if _has_cues(path.parent, track, encode, end + _LATE_SECONDS, notices)]
+    plan = _planned(read, wanted, notices)
     if wanted.burn and not plan.burn:
         return _drawn(plan, path, source, wanted.burn, encode, ffmpeg, runner)
     return plan
@@ -238,7 +243,7 @@ def _listed(tracks: Sequence[SubtitleTrack]) -> str:
 
 
 def _extract(
-    path: Path, demuxer: str, tracks: Sequence[tuple[SubtitleTrack, TextTrack]], ffmpeg: str, runner: Runner
+    path: Path, video: Video, tracks: Sequence[tuple[SubtitleTrack, TextTrack]], ffmpeg: str, runner: Runner
 ) -> None:
     """Write text tracks of a file into files beside it. What cannot be read leaves its file empty, or not there."""
     outputs = [
@@ -250,21 +255,36 @@ def _extract(
         )
     ]
     command = [
-        *(ffmpeg, "-hide_banner", "-nostdin", "-y", "-loglevel", "warning", *input_options(runner.limits)),
-        *("-f", demuxer, "-i", f"file:{path.name}", *outputs),
+        *(
+            ffmpeg,
+            "-hide_banner",
+            "-nostdin",
+            "-y",
+            "-loglevel",
+            "warning",
+            *input_options(runner.limits, is_late=video.is_late),
+        ),
+        *("-f", video.demuxer, "-i", f"file:{path.name}", *outputs),
     ]
     runner.run(
         command, path.parent, path.with_name("subtitles.log"), seconds=runner.limits.job_seconds, file_bytes=_FILE_BYTES
     )
 
 
-def _has_cues(folder: Path, track: TextTrack, encode: Ffmpeg, notices: list[Notice]) -> bool:
-    """Cut the file of a track as the film is cut. Appends a warning, and returns False, if no cue is left."""
+def _has_cues(folder: Path, track: TextTrack, encode: Ffmpeg, film_end: float, notices: list[Notice]) -> bool:
+    """Cut the file of a track as the film is cut. Appends a warning, and returns False, if no cue is left.
+
+    `film_end` is the second of the source at which the last of its pictures and sound ends, infinite if unknown.
+    """
     file = folder / track.file
     text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
     start, end = encode.start or 0.0, encode.end or float("inf")
-    cut, count = (cut_ass if track.format == "ass" else cut_srt)(text, start, end)
+    cut_text = cut_ass if track.format == "ass" else cut_srt
+    cut, count = cut_text(text, start, min(end, film_end))
     file.write_text(cut, encoding="utf-8")
+    if late := cut_text(text, max(start, film_end), end)[1] if film_end < end else 0:
+        message = f"{late} cues of a text track ({track.language}) last beyond the film's end, {film_end:.1f} s."
+        notices.append(Notice("subtitles-beyond-film", message))
     if not count:
         message = (
             f"{track.origin or 'A text track'} ({track.language}) has no cue that can be read within the output's time."

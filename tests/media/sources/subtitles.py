@@ -50,6 +50,15 @@ def _empty(folder: Path) -> Path:
     return ffmpeg(folder, "x.mkv", *_BLACK, "-i", "s.srt", "-map", 0, "-map", 1, *_X264, "-c:s", "subrip")
 
 
+_LONG = "3\n00:00:04,800 --> 00:00:20,000\nLong\n\n4\n00:01:00,000 --> 00:01:01,000\nNo\n\n"
+
+
+def _beyond(folder: Path) -> Path:
+    """Cues that last, and begin, long after the film's end."""
+    (folder / "s.srt").write_text(_SRT + _LONG)
+    return ffmpeg(folder, "x.mp4", *_BLACK, "-i", "s.srt", "-map", 0, "-map", 1, *_X264, "-c:s", "mov_text")
+
+
 def _late(folder: Path) -> Path:
     """A file whose tracks all begin at 10 s."""
     return ffmpeg(
@@ -195,5 +204,11 @@ CASES = (
         _wide_pictures,
         profile(burn="en", kept=None, start=1.0, end=4.0),
         {failure: "", frames: 75, lit_seconds: [about(0.0, 0.04), about(2.96, 0.04)], warnings: []},
+    ),
+    Case(
+        "Cues that last beyond the end of the film",
+        _beyond,
+        profile(),
+        {failure: "", frames: 125, cues: [*_ALL, "4.8-6 Long"], warnings: ["subtitles-beyond-film"]},
     ),
 )
