@@ -18,7 +18,7 @@ def test_hostile_files_end_with_their_codes_and_the_worker_goes_on(deployed: Dep
         "input-not-video": corpus.playlists(traps)["hls.mp4"],
         "input-corrupt": corpus.references(make, traps)["alias.mov"],
         "input-too-many-pixels": corpus.huge(make)["square.mkv"],
-        "input-too-long": corpus.endless(make)["length.avi"],
+        "input-too-long": corpus.endless(make)["stts.mp4"],
         "input-too-many-streams": corpus.many_streams(make)["many.mkv"],
     }
     pids = deployed.supervisor.pids()
