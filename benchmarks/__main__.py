@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from benchmarks import batches, calls, events, imports, lists, live, push, routing, score, transcode, webhooks
+from benchmarks import batches, calls, events, imports, lists, live, media, push, routing, score, transcode, webhooks
 
 
 class Row(NamedTuple):
@@ -29,6 +29,7 @@ _SECTIONS: dict[str, Callable[[], Iterator[tuple[str, str, str, float, float]]]]
     "webhooks": webhooks.rows,
     "routing": routing.rows,
     "transcode": transcode.rows,
+    "media": media.rows,
     "score": score.rows,
 }
 
