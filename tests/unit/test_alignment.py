@@ -80,6 +80,32 @@ def test_frames_at_other_times_are_a_frame_rate_mismatch() -> None:
     assert pair(*same, nearest=False) == Pairing(100)
 
 
+def test_a_clock_that_is_joined_elsewhere_does_not_part_frames() -> None:
+    joined = film()
+    later = [time + 0.032 * (n >= 50) for n, time in enumerate(joined.times)]
+    assert pair(film(), Film(joined.video, later), nearest=False) == Pairing(100)
+    leaping = [time + 36_000 * (n >= 50) for n, time in enumerate(joined.times)]
+    assert pair(Film(joined.video, leaping), film(), nearest=False) == Pairing(100)
+    restarted = [time - 2 * (n >= 50) for n, time in enumerate(joined.times)]
+    assert pair(Film(joined.video, restarted), film(), nearest=False) == Pairing(100)
+
+
+def test_a_declared_rate_that_no_frame_confirms_is_not_believed() -> None:
+    assert pair(Film(film().video._replace(rate=600.0), film().times), film(), nearest=False) == Pairing(100)
+
+
+def test_hdr_of_two_curves_is_a_mismatch_and_of_one_a_warning() -> None:
+    pq, hlg = film(hdr=True, transfer="smpte2084", bits=10), film(hdr=True, transfer="arib-std-b67", bits=10)
+    with pytest.raises(PermanentError, match="The origin is PQ, the input HLG"):
+        pair(pq, hlg, nearest=False)
+    assert "made for SDR" in pair(pq, pq, nearest=False).warnings[0]
+
+
+def test_an_aspect_that_is_wrong_by_more_than_rounding_is_a_warning() -> None:
+    assert pair(film(), film(width=854, height=480), nearest=False) == Pairing(100)
+    assert "framing" in pair(film(), film(width=1296), nearest=False).warnings[0]
+
+
 def test_stills_and_streams_without_frames_have_their_own_codes() -> None:
     one, none, many = film(1), Film(film().video, []), film()
     assert refused(many, one) == "input-still"

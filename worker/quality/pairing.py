@@ -20,7 +20,7 @@ These end the job in any case:
 
 from array import array
 from collections.abc import Iterable, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 from operator import sub
 from statistics import median
 from typing import NamedTuple
@@ -227,12 +227,19 @@ def _rate(film: Film) -> float:
 
 
 def _same_times(origin: Film, encoded: Film) -> bool:
-    """Whether equally many frames are shown at the same times, apart from the start time and clock rounding."""
+    """Whether equally many frames are shown at the same times, apart from the start time and clock rounding.
+
+    Where files were joined, players and encoders continue the clock a little earlier or later: a few steps may differ.
+    """
     if len(origin.times) != len(encoded.times):
         return False
     gaps: array[float] = array("d", map(sub, encoded.times, origin.times))
     step = (origin.times[-1] - origin.times[0]) / max(1, len(origin.times) - 1)
-    return max(gaps) - min(gaps) <= max(_CLOCK_SECONDS, 0.45 * step)
+    tolerance = max(_CLOCK_SECONDS, 0.45 * step)
+    if max(gaps) - min(gaps) <= tolerance:
+        return True
+    joins = sum(abs(after - before) > min(tolerance, _CLOCK_SECONDS) for before, after in pairwise(gaps))
+    return joins <= max(MAX_MISSING, len(gaps) // _MAX_MISSING_SHARE)
 
 
 def _is_regular(times: Sequence[float]) -> bool:
