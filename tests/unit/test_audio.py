@@ -115,3 +115,9 @@ def test_a_title_from_a_file_has_no_control_characters() -> None:
 def test_a_layout_from_a_file_never_enters_a_filter() -> None:
     planned = plan(AudioTrack(1, "flac", 2, "stereo[x];movie=/etc/passwd", 48000))
     assert "movie" not in str(graphs(planned)) + str(output_options(planned))
+
+
+def test_the_length_of_aac_whose_rate_the_decoder_may_double_is_unknown() -> None:
+    assert STEREO.seconds(96000) == 2
+    assert STEREO._replace(rate=24000).seconds(96000) == 0
+    assert STEREO._replace(rate=24000, codec="mp3").seconds(96000) == 4

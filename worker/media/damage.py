@@ -89,16 +89,16 @@ def shorter(plan: Plan, film: TrackMeter, end: float) -> list[Notice]:
 def sound(plan: Plan, counts: Mapping[tuple[int, int], Decoded], tracks: Sequence[TrackMeter]) -> list[Notice]:
     """The warnings of sound that could not be decoded, or is shorter in the output than it was decoded."""
     notices = []
-    rates = {track.stream: track.rate for track in plan.source.audio}
+    sources = {track.stream: track for track in plan.source.audio}
     for number, track in enumerate(plan.audio.tracks):
         heard = counts.get((0, track.streams[0]))
         if heard and heard.errors:
             message = f"{heard.errors} of {heard.packets} packets of audio track {number + 1} could not be decoded."
             notices.append(Notice("sound-damaged", f"{message} Silence stands in their place."))
-        rate = rates.get(track.streams[0])
-        if not heard or not rate or number >= len(tracks) or timing.is_cut(plan.picture.encode):
+        source = sources.get(track.streams[0])
+        if not heard or not source or number >= len(tracks) or timing.is_cut(plan.picture.encode):
             continue
-        decoded, actual = heard.samples / rate, tracks[number].end
+        decoded, actual = source.seconds(heard.samples), tracks[number].end
         if decoded - actual > _SHORT_SECONDS / 2:
             message = f"Audio track {number + 1} lasts {actual:.3f} s in the output; {decoded:.3f} s were decoded."
             notices.append(Notice("sound-shorter", message))

@@ -112,7 +112,7 @@ def _checked(
             continue
         if not heard.samples:
             raise PermanentError("input-corrupt", "No sound of the input could be decoded.", lines)
-        decoded = heard.samples / max(1, sources[track.streams[0]].rate)
+        decoded = sources[track.streams[0]].seconds(heard.samples)
         if decoded - (result.duration or output.duration or 0.0) > _SHORT_SECONDS:
             message = f"Audio track {number + 1} lasts {result.duration or 0:.3f} s; {decoded:.3f} s were decoded."
             notices.append(Notice("sound-shorter", message))

@@ -14,6 +14,9 @@ from worker.media.video import Video, parse_report
 
 _CLOCK = re.compile(r"(\d{1,6}):(\d\d):(\d\d(?:\.\d{1,9})?)", re.ASCII)
 
+_MOST_HALVED = 24_000
+"""Hertz. AAC with spectral band replication may declare half of its rate, up to this."""
+
 
 class AudioTrack(NamedTuple):
     """An audio track. `stream` is its index in the file; `channels`, `rate` in hertz and `bitrate` are 0 if unknown.
@@ -41,6 +44,11 @@ class AudioTrack(NamedTuple):
     def is_usable(self) -> bool:
         """Whether the track can be encoded."""
         return self.is_decodable and not self.is_empty
+
+    def seconds(self, samples: int) -> float:
+        """The length of decoded samples; 0 where the decoder's rate is unknown: it may double that of AAC to 24 kHz."""
+        is_known = self.rate > 0 and (self.codec != "aac" or self.rate > _MOST_HALVED)
+        return samples / self.rate if is_known else 0.0
 
 
 class SubtitleTrack(NamedTuple):

@@ -22,7 +22,7 @@ from tests.media.measures_audio import (
 )
 
 SMALL = {"ffmpeg": {"codec": "h264", "scale": "240p", "bitrate": "1M", "speed": "fast"}}
-_PICTURE = ("-f", "lavfi", "-i", "testsrc2=s=320x180:r=25:d=2")
+_PICTURE = ("-t", 2, "-i", BUNNY)
 _FADES = "afade=d=0.3,afade=t=out:st=1.6:d=0.3"
 _BURSTS = (
     *(
@@ -32,7 +32,7 @@ _BURSTS = (
         "anoisesrc=d=4:c=pink:r=48000:a=0.3:seed=1,volume='if(lt(mod(t,2),0.3),1,0.03)':eval=frame",
     ),
 )
-_H264 = ("-map", "0:v", "-c:v", "libx264", "-preset", "ultrafast")
+_H264 = ("-map", "0:v", "-vf", "scale=320:180", "-c:v", "libx264", "-preset", "ultrafast")
 
 
 def _with(**audio: Any) -> dict[str, Any]:
@@ -406,7 +406,7 @@ CASES = (
             "-f",
             "lavfi",
             "-i",
-            "testsrc2=s=320x180:r=5:d=15",
+            "testsrc=s=320x180:r=5:d=15",
             "-itsoffset",
             12,
             *_tones("stereo", 0.1, 0.1),
