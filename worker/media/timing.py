@@ -4,6 +4,7 @@ A second of the source is a second after its earliest track begins, as ffmpeg an
 at 0.0 and the picture at 0.7, the first frame is at 0.7, whatever the clock of the file shows there.
 """
 
+from collections.abc import Iterable
 from fractions import Fraction
 
 from elasticrecode.jobs.events import Notice
@@ -13,6 +14,7 @@ from worker.media.video import Video
 
 _TICKS = 90_000
 _MAX_TICKS = 1_000_000
+FREE_CLOCKS = ("mpegts", "mpeg")
 _GUARD_SECONDS = 20.0
 """A seek ends this long before `start`: a container without an index is entered where no key frame is."""
 SYNC = "aresample=async=1000:min_comp=0.002:min_hard_comp=0.018"
@@ -44,6 +46,19 @@ def seek(encode: Ffmpeg) -> float:
 def seek_options(encode: Ffmpeg) -> tuple[str, ...]:
     """Options of ffmpeg before the source. The filters of `trim` and `sound_trim` count from there."""
     return ("-ss", f"{seek(encode):.6f}") if seek(encode) else ()
+
+
+def reference_options(video: Video, sounds: Iterable[float | None], encode: Ffmpeg) -> tuple[str, ...]:
+    """Options of ffmpeg before the source where it reads the picture alone, so that second 0 is that of the transcode.
+
+    `sounds` are the starts of the audio tracks that the transcode reads, by the clock of the file. In streams with a
+    free clock ffmpeg counts from the earliest track that it reads.
+    """
+    starts = [start for start in (*sounds, video.start) if start is not None]
+    if seek(encode) or video.start is None or video.demuxer not in FREE_CLOCKS:
+        return seek_options(encode)
+    offset = video.start - min(starts)
+    return ("-itsoffset", f"{offset:.6f}") if 0 < offset < _GUARD_SECONDS else ()
 
 
 def cut_options(encode: Ffmpeg) -> tuple[str, ...]:

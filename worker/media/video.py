@@ -50,7 +50,7 @@ class Video(NamedTuple):
     counter-clockwise. `pixel_aspect` is a pixel's width divided by its height; `stated_aspect` is the text where it is
     beyond belief. `streams` counts all streams of the file.
     `clock` is what the container tells of time, `file_bytes` the file's size; `is_late` marks a file whose tracks are
-    found only with `demuxers.LATE_OPTIONS`.
+    found only with `demuxers.LATE_OPTIONS`. `start` is the second of the file's clock at which the picture begins.
     """
 
     demuxer: str
@@ -84,6 +84,7 @@ class Video(NamedTuple):
     clock: Clock = Clock()
     file_bytes: int | None = None
     is_late: bool = False
+    start: float | None = None
     scan: Scan = Scan()
 
     @property
@@ -147,6 +148,7 @@ def parse_report(report: object, side: str = "input") -> Video:
         stated_aspect="" if _aspect(stated) or not _ratio(stated, ":") else stated[:40],
         clock=clock,
         file_bytes=size,
+        start=number_of(stream.get("start_time")),
     )
 
 

@@ -168,9 +168,11 @@ class _Scorer(NamedTuple):
                 (self.folder / name).write_text(text, encoding="ascii")
         else:
             picture = self.files.plan.picture.with_fit(_reference_fit(self.profile, self.files.plan))
-            sides["origin"] = sides["origin"]._replace(
-                filters=picture.filters, size=picture.size, options=timing.seek_options(picture.encode)
-            )
+            plan = self.files.plan
+            used = {stream for track in plan.audio.tracks for stream in track.streams}
+            starts = [track.start for track in plan.source.audio if track.stream in used]
+            options = timing.reference_options(plan.source.video, starts, picture.encode)
+            sides["origin"] = sides["origin"]._replace(filters=picture.filters, size=picture.size, options=options)
         return sides
 
     def _pair(self, pairing: Pairing, films: dict[str, Film]) -> Pairing:
