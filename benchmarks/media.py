@@ -81,7 +81,8 @@ def _compared(kind: Kind, folder: Path) -> Iterator[tuple[str, str, str, float, 
     plan = make_plan(probe_source(_FFPROBE, Runner(), clip), profile, encode, "mp4")
     plan.picture.write_files(folder)
     filters = ["-filter_complex", f"[0:v]{','.join(plan.picture.filters)}[v]", "-map", "[v]", "-map", "0:a"]
-    sound = ["-c:a", "aac", "-b:a", "384k"]
+    (track,) = plan.audio.tracks
+    sound = ["-af", ",".join(track.filters), "-c:a", "aac", "-b:a", "384k"]
     by_hand = [_FFMPEG, "-v", "error", "-y", "-i", str(clip), *filters, *kind.by_hand, *sound, "raw.mp4"]
 
     def worker() -> None:
