@@ -227,6 +227,8 @@ CASES = (
     Case("16x16", _plain(16, 16), encode("720p"), square({size: "16x16", quarters: UPRIGHT})),
     Case("16x16 as H.265", _plain(16, 16), encode("720p", "h265"),
          square({size: "34x34", quarters: UPRIGHT, warnings: ["picture-padded"]})),
+    Case("16x16 as AV1", _plain(16, 16), encode("720p", "av1"),
+         square({size: "64x64", quarters: UPRIGHT, warnings: ["picture-padded"]})),
     Case("high film in a padded square", _plain(180, 320), encode("360:360", fit="pad"),
          square({size: "360x360", quarters: UPRIGHT, bars: "78 80 0 0"})),
     Case("high film padded to 360p, which is not turned", _plain(180, 320), encode("360p", fit="pad"),
