@@ -8,19 +8,22 @@ from worker.media.video import Video
 
 _FASTEST = 31.0
 """Pictures per second above which a source without flags is progressive."""
+_HEIGHTS = {480, 486, 512, 576, 608, 1080, 1088}
+"""Lines of interlaced systems. At any other height fields were scaled, and no filter separates them again."""
 _PULLDOWN_RATES = (29.0, 30.5)
 _PICTURES = 12
 _PICTURES_OF_FILM = 40
+_LEAST_HEIGHT = 100
 _LEAST_COMBED = 3
 _COMBED_SHARE = 0.2
 _PLACES = (0.35, 0.1, 0.7, 0.0)
-"""Where idet looks, as shares of the length: at the first place only, unless it sees fields there, or too little."""
+"""Where idet looks, as shares of the length: at the first place only, if it sees there what the flags say."""
 
 
 def is_suspect(video: Video) -> bool:
     """Whether idet should look at the source: flags can be wrong, and interlaced pictures coded as progressive."""
-    slow = 0 < video.rate <= _FASTEST
-    return (video.interlaced or slow) and video.height > 100 and video.frames != 1
+    may_be = 0 < video.rate <= _FASTEST and video.height in _HEIGHTS
+    return (may_be or (video.interlaced and video.height > _LEAST_HEIGHT)) and video.frames != 1
 
 
 def places(video: Video) -> list[tuple[float, int]]:
@@ -31,9 +34,9 @@ def places(video: Video) -> list[tuple[float, int]]:
 
 
 def is_settled(video: Video) -> bool:
-    """Whether what idet has seen so far is enough: the pictures move, and are as the flags say."""
+    """Whether idet has seen enough: no fields where the flags say progressive, or fields where they say interlaced."""
     seen = video.scan
-    return not seen.is_telecined and (seen.combed if video.interlaced else seen.progressive and not seen.combed) > 2
+    return seen.combed > 2 and not seen.is_telecined if video.interlaced else not seen.combed
 
 
 def deinterlace(video: Video, encode: Ffmpeg) -> Step:

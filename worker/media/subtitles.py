@@ -163,6 +163,11 @@ def _read_sides(sides: Sequence[SideFile], first: int, path: Path, ffmpeg: str, 
         yield text
 
 
+def has_fonts() -> bool:
+    """Whether this machine has fonts to burn text in with."""
+    return any(next(folder.rglob(kind), None) for folder in _FONTS if folder.is_dir() for kind in _FONT_FILES)
+
+
 def _planned(tracks: Sequence[TextTrack], wanted: Subtitles, notices: list[Notice]) -> SubtitlePlan:
     kept = tuple(track for track in tracks if _is_listed(track.language, wanted))
     notices += [
@@ -175,9 +180,7 @@ def _planned(tracks: Sequence[TextTrack], wanted: Subtitles, notices: list[Notic
         tag = wanted.burn
         in_language = [track for track in tracks if languages.matches(tag, track.language)]
         burn = min(in_language, key=lambda track: (track.is_forced, track.is_for_deaf), default=None)
-        if burn and not any(
-            next(folder.rglob(kind), None) for folder in _FONTS if folder.is_dir() for kind in _FONT_FILES
-        ):
+        if burn and not has_fonts():
             message = "This worker has no fonts to burn subtitles in: install fonts-dejavu-core and fontconfig-config."
             raise PermanentError("worker-cannot", message)
     return SubtitlePlan(kept, burn, notices=tuple(notices))
