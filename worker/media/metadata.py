@@ -67,7 +67,8 @@ def left_out(source: Source, muxer: str) -> tuple[Notice, ...]:
         tracks = [track for track in source.others if track.kind == kind and not _is_chapter_track(source, track.codec)]
         if tracks:
             names, plural = _listed(track.codec for track in tracks), "" if len(tracks) == 1 else "s"
-            notices.append(Notice(code, f"The output leaves out {len(tracks)} {noun}{plural}: {names}."))
+            of = " of programs that the film is not in" if kind == "program" else ""
+            notices.append(Notice(code, f"The output leaves out {len(tracks)} {noun}{plural}{of}: {names}."))
     count = len(source.chapters)
     if count and muxer not in _CHAPTER_MUXERS:
         message = f"The output leaves out {count} chapters, which its container cannot hold: choose mp4, mov or mkv."
@@ -88,6 +89,7 @@ def _kinds() -> Iterator[tuple[str, str, str]]:
     yield "data-left-out", "data", "data track"
     yield "attachments-left-out", "attachment", "attachment"
     yield "pictures-left-out", "video", "picture track"
+    yield "programs-left-out", "program", "track"
 
 
 def _listed(names: Iterable[str]) -> str:

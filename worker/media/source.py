@@ -64,7 +64,10 @@ class SubtitleTrack(NamedTuple):
 
 
 class OtherTrack(NamedTuple):
-    """A track that outputs leave out: data, timecodes, attachments, covers, and pictures beside the film."""
+    """A track that outputs leave out: data, timecodes, attachments, covers, and pictures beside the film.
+
+    The `kind` is ffprobe's, or `program` for the tracks of another program of a transport stream.
+    """
 
     stream: int
     kind: str
@@ -102,6 +105,7 @@ def parse_source(report: object, side: str = "input") -> Source:
     video = parse_report(report, side)
     fields: Any = report if isinstance(report, dict) else {}
     audio, subtitles, others = [], [], []
+    foreign = _of_other_programs(fields.get("programs"), video.stream)
     for stream in fields.get("streams", ()):
         if not isinstance(stream, dict) or not isinstance(stream.get("index"), int):
             continue
@@ -110,7 +114,9 @@ def parse_source(report: object, side: str = "input") -> Source:
         language, title, default = _text(tags, "language"), _text(tags, "title"), bool(marks.get("default"))
         if number == video.stream:
             continue
-        if kind == "audio":
+        if number in foreign:
+            others.append(OtherTrack(number, "program", codec))
+        elif kind == "audio":
             audio.append(_audio_track(stream))
         elif kind == "subtitle":
             forced, deaf = bool(marks.get("forced")), bool(marks.get("hearing_impaired"))
@@ -150,6 +156,17 @@ def parse_recording(report: object, side: str = "input") -> Recording:
     if demuxer not in SOUND_DEMUXERS or not audio:
         raise PermanentError(f"{side}-no-audio", f"The {side} has no audio track in an accepted container.")
     return Recording(demuxer, audio, number_of(whole.get("duration")), len(present))
+
+
+def _of_other_programs(programs: object, film: int) -> set[Any]:
+    """The streams of those programs of a transport stream that the film is not in."""
+    members = [
+        {stream.get("index") for stream in listed if isinstance(stream, dict)}
+        for program in (programs if isinstance(programs, list) else ())
+        if isinstance(listed := _dict(program).get("streams"), list)
+    ]
+    own = set[Any]().union(*(streams for streams in members if film in streams))
+    return set[Any]().union(*members) - own if own else set[Any]()
 
 
 def _audio_track(stream: Any) -> AudioTrack:

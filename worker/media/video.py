@@ -22,7 +22,7 @@ _STREAM = (
 ENTRIES = (
     f"format={_FORMAT}:stream={_STREAM}:stream_disposition=attached_pic,default,forced,hearing_impaired"
     ":stream_tags=language,title,alpha_mode,DURATION:stream_side_data:chapter=start_time,end_time"
-    ":chapter_tags=title:format_tags=title"
+    ":chapter_tags=title:format_tags=title:program=program_id:program_stream=index"
 )
 """Value of ffprobe's `-show_entries`: only the fields read here, so that no other metadata enters the report."""
 FRAME_ENTRIES = "frame=color_range,color_space,color_primaries,color_transfer:frame_side_data"
