@@ -6,7 +6,7 @@ from elasticrecode.jobs.events import Progress
 from elasticrecode.media.profiles import Ffmpeg
 from worker.media import timing
 from worker.media.clock import Clock, is_doubtful, read_clock
-from worker.media.packets import FileMeter, PacketHead
+from worker.media.packets import FileMeter, PacketHead, PictureClock
 from worker.media.progress import JobProgress, ProgressReader
 from worker.media.video import Video
 
@@ -101,15 +101,32 @@ def test_the_encoder_s_clock_holds_every_time_of_the_source(ticks: int, rate: st
 
 def test_a_part_far_into_a_film_is_reached_by_seeking_and_cut_by_filters() -> None:
     part = encode(start=62.5, end=70.0)
-    assert timing.seek_options(part) == ("-ss", "42.500000")
+    assert timing.seek_options(film(), part) == ("-ss", "42.500000")
     assert "trim=start=20.000000:end=27.500000" in timing.trim(film(duration=90.0), part).filters
-    assert timing.sound_trim(part) == ("atrim=start=20.000000:end=27.500000", "asetpts=PTS-round(20.000000/TB)")
+    assert timing.sound_trim(film(), part) == ("atrim=start=20.000000:end=27.500000", "asetpts=PTS-round(20.000000/TB)")
     assert timing.cut_options(part) == ("-ss", "62.500000", "-t", "7.500000")
 
 
+def test_a_part_without_a_key_frame_nearby_is_entered_further_back() -> None:
+    part = encode(start=62.5, end=70.0)
+    assert timing.seek_options(film(entry=28.0), part) == ("-ss", "28.000000")
+    assert "trim=start=34.500000:end=42.000000" in timing.trim(film(entry=28.0, duration=90.0), part).filters
+    assert timing.seek_options(film(entry=0.0), part) == ()
+
+
+def test_the_clock_of_pictures_is_joined_where_it_jumps_and_shows_key_frames() -> None:
+    seen = PictureClock()
+    for first in (0.0, 36_000.0, 36_000.0):
+        for n in range(50):
+            seen.take(f"0,{first + n / 25},{first + n / 25},0.04,900,{'K__' if n % 25 == 0 else '___'}\n")
+    assert (seen.jumps, seen.frames) == (2, 150)
+    assert seen.length == pytest.approx(6.0)
+    assert [seen.key_before(time) for time in (-1.0, 0.9, 1.5)] == [None, 0.0, 1.0]
+
+
 def test_a_part_near_the_beginning_needs_no_seek() -> None:
-    assert timing.seek_options(encode(start=3.0)) == ()
-    assert timing.seek_options(encode()) == ()
+    assert timing.seek_options(film(), encode(start=3.0)) == ()
+    assert timing.seek_options(film(), encode()) == ()
 
 
 def test_an_end_beyond_the_source_is_a_warning_with_both_numbers() -> None:

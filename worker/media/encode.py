@@ -11,6 +11,7 @@ from elasticrecode.media.profiles import Ffmpeg, Profile
 from worker.errors import PermanentError
 from worker.media import geometry, images, metadata, scanning, silence, tally, timing
 from worker.media.demuxers import input_options
+from worker.media.entry import enter
 from worker.media.ffmpeg_errors import encoder_error, grave, limit_error
 from worker.media.images import Stills
 from worker.media.loudness import Meter, levelled
@@ -60,7 +61,8 @@ def transcode(
     video = probed.video
     if scanning.is_suspect(video):
         video = scan_fields(settings.ffmpeg, runner, source, video)
-        probed = probed._replace(video=video)
+    video = enter(settings.ffprobe, runner, source, probed._replace(video=video), encode)
+    probed = probed._replace(video=video)
     texts = read_subtitles(source, probed, profile, encode, settings.ffmpeg, runner, sides)
     target.with_name(metadata.TAGS).write_text(metadata.tags(probed, encode, muxer), encoding="utf-8")
     plan = _levelled(make_plan(probed, profile, encode, muxer, texts), source, settings, runner)
@@ -100,7 +102,7 @@ def _levelled(plan: Plan, source: Path, settings: Settings, runner: Runner) -> P
     audio, video = plan.profile.audio, plan.source.video
     if not audio or audio.loudness is UNSET:
         return plan
-    seek = timing.seek_options(plan.picture.encode)
+    seek = timing.seek_options(video, plan.picture.encode)
     opened = (*input_options(runner.limits, is_late=video.is_late), *seek)
     options = (*opened, "-f", video.demuxer, "-i", f"file:{source}")
     meter = Meter(settings.ffmpeg, runner, source.parent, options, runner.limits.timeout_seconds(video.duration))

@@ -10,25 +10,34 @@ from worker.media.numbers import number_of
 
 _FIELDS = 5
 _JUMP_SECONDS = 10.0
+_BACK_SECONDS = 0.1
 
 
 class Packet(NamedTuple):
-    """A packet as ffprobe lists it. Times in seconds, None where unknown; `size` in bytes."""
+    """A packet as ffprobe lists it. Times in seconds, None where unknown; `size` in bytes.
+
+    `is_key` says that it holds a key frame, where ffprobe shows flags.
+    """
 
     stream: int
     time: float | None
     decoded: float | None
     duration: float
     size: int
+    is_key: bool = False
 
 
 def parse_packet(line: str) -> Packet | None:
-    """The packet in a line of ffprobe's csv: stream_index, pts_time, dts_time, duration_time and size; None if none."""
+    """The packet in a line of ffprobe's csv; None if none.
+
+    Fields are stream_index, pts_time, dts_time, duration_time, size and, optional, flags.
+    """
     fields = line.strip().split(",")
     if len(fields) < _FIELDS or not fields[0].isdigit():
         return None
     time, decoded, duration, size = map(number_of, fields[1:_FIELDS])
-    return Packet(int(fields[0]), time, decoded, duration or 0.0, round(size or 0))
+    is_key = len(fields) > _FIELDS and fields[_FIELDS].startswith("K")
+    return Packet(int(fields[0]), time, decoded, duration or 0.0, round(size or 0), is_key)
 
 
 class PacketHead:
@@ -69,6 +78,51 @@ class PacketHead:
         """Mean of all tracks up to the first jump of the clock; 0 where less than a second of them is known."""
         span = self._last - (self._first or 0.0)
         return 8 * self._bytes / span if span >= 1 else 0.0
+
+
+class PictureClock:
+    """What the packets of the pictures show of the clock of a file: key frames, length, and where it jumps.
+
+    A clock jumps where ffmpeg joins it: by more than 10 s, or backward by more than 0.1 s.
+    """
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.jumps = 0
+        self.keys = array("d")
+        self.seconds = 0.0
+        self._last: float | None = None
+        self._step = 0.0
+
+    def take(self, line: str, _: float = 0.0) -> None:
+        """Take the next line of ffprobe's csv of the picture's packets."""
+        packet = parse_packet(line)
+        if not packet or not packet.size:
+            return
+        self.frames += 1
+        shown = packet.time if packet.time is not None else packet.decoded
+        if packet.is_key and shown is not None:
+            self.keys.append(shown)
+        time = packet.decoded if packet.decoded is not None else packet.time
+        if time is None:
+            return
+        step = 0.0 if self._last is None else time - self._last
+        if -_BACK_SECONDS <= step <= _JUMP_SECONDS:
+            self.seconds += step
+            self._step = step if step > 0 else self._step
+        else:
+            self.jumps += 1
+            self.seconds += self._step
+        self._last = time
+
+    @property
+    def length(self) -> float:
+        """Seconds of the pictures, joined where the clock jumps."""
+        return self.seconds + self._step
+
+    def key_before(self, time: float) -> float | None:
+        """The time of the last key frame at or before a time of the file's clock; None without one."""
+        return max((key for key in self.keys if key <= time), default=None)
 
 
 class TrackMeter:

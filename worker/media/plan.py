@@ -99,7 +99,7 @@ def make_plan(
 
     `encode` is the profile's `ffmpeg`; `muxer` is ffmpeg's name of the output container.
     """
-    sound = plan_audio(source.audio, source.video.demuxer, profile, muxer, timing.sound_trim(encode))
+    sound = plan_audio(source.audio, source.video.demuxer, profile, muxer, timing.sound_trim(source.video, encode))
     picture = _picture(source.video, encode, texts, with_images=bool(profile.images))
     pictures = plan_images(profile.images or None, picture.size, timing.length(source.video, encode))
     return Plan(source, profile, muxer, picture, sound, pictures, texts)
@@ -166,7 +166,7 @@ def arguments(
         *(("-hwaccel", "cuda") if gpu else ()),
         *decoder,
         *input_options(limits, is_late=video.is_late),
-        *timing.seek_options(encode),
+        *timing.seek_options(video, encode),
         *("-noautorotate", "-reinit_filter:v", "0"),
         *("-f", video.demuxer, "-i", f"file:{source}"),
         *tags,

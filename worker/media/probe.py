@@ -12,7 +12,7 @@ from worker.media.clock import is_doubtful
 from worker.media.demuxers import DEMUXERS, SOUND_DEMUXERS, input_options, sound_options
 from worker.media.ffmpeg_errors import limit_error
 from worker.media.fields import IDET, Scan, scan
-from worker.media.packets import FileMeter, PacketHead
+from worker.media.packets import FileMeter, PacketHead, PictureClock
 from worker.media.source import Recording, Source, parse_recording, parse_source
 from worker.media.video import ENTRIES, FRAME_ENTRIES, Video, needs_frame, with_frame
 from worker.sandbox.runner import Runner, last_lines
@@ -21,7 +21,8 @@ _SECONDS = 60
 _FULL_READ_SECONDS = 600
 _FIRST_PACKETS = 1500
 _MAX_REPORT_BYTES = 1 << 22
-_PACKETS = ["-show_entries", "packet=stream_index,pts_time,dts_time,duration_time,size", "-print_format", "csv=p=0"]
+_FIELDS = "packet=stream_index,pts_time,dts_time,duration_time,size"
+_PACKETS = ["-show_entries", _FIELDS, "-print_format", "csv=p=0"]
 
 
 def probe_video(ffprobe: str, runner: Runner, path: Path, side: str = "input", *, count: bool = False) -> Video:
@@ -113,6 +114,21 @@ def meter(ffprobe: str, runner: Runner, path: Path, side: str = "output") -> Fil
     measured = FileMeter()
     _run(ffprobe, runner, path, side, _PACKETS, _FULL_READ_SECONDS, on_line=measured.take)
     return measured
+
+
+def picture_clock(
+    ffprobe: str, runner: Runner, path: Path, video: Video, interval: str = "", *, seconds: int = _FULL_READ_SECONDS
+) -> PictureClock:
+    """What the packets of the pictures show; `interval` is one of ffprobe's, by default the whole file. No decoding.
+
+    Raises as `probe_source`.
+    """
+    shown = ["-select_streams", str(video.stream), "-show_entries", f"{_FIELDS},flags", "-print_format", "csv=p=0"]
+    if interval:
+        shown += ["-read_intervals", interval]
+    seen = PictureClock()
+    _run(ffprobe, runner, path, "input", shown, seconds, on_line=seen.take, is_late=video.is_late)
+    return seen
 
 
 def _measured(ffprobe: str, runner: Runner, path: Path, video: Video, side: str) -> Video:

@@ -15,8 +15,10 @@ from worker.media.video import Video
 _TICKS = 90_000
 _MAX_TICKS = 1_000_000
 FREE_CLOCKS = ("mpegts", "mpeg")
-_GUARD_SECONDS = 20.0
-"""A seek ends this long before `start`: a container without an index is entered where no key frame is."""
+GUARD_SECONDS = 20.0
+"""A seek ends this long before `start`, or further where no key frame is between."""
+_NEAR_SECONDS = 0.05
+"""An `end` at most this far behind the source, or one frame and a half, is its end."""
 SYNC = "aresample=async=1000:min_comp=0.002:min_hard_comp=0.018"
 """The filter that keeps an audio track where it was beside the picture, to its end.
 
@@ -38,14 +40,15 @@ def ticks(video: Video, encode: Ffmpeg) -> int:
     )
 
 
-def seek(encode: Ffmpeg) -> float:
+def seek(video: Video, encode: Ffmpeg) -> float:
     """Where ffmpeg enters the source, in seconds of the source: a while before `start`."""
-    return max(0.0, _start(encode) - _GUARD_SECONDS)
+    return max(0.0, _start(encode) - GUARD_SECONDS if video.entry is None else video.entry)
 
 
-def seek_options(encode: Ffmpeg) -> tuple[str, ...]:
+def seek_options(video: Video, encode: Ffmpeg) -> tuple[str, ...]:
     """Options of ffmpeg before the source. The filters of `trim` and `sound_trim` count from there."""
-    return ("-ss", f"{seek(encode):.6f}") if seek(encode) else ()
+    entry = seek(video, encode)
+    return ("-ss", f"{entry:.6f}") if entry else ()
 
 
 def reference_options(video: Video, sounds: Iterable[float | None], encode: Ffmpeg) -> tuple[str, ...]:
@@ -55,10 +58,10 @@ def reference_options(video: Video, sounds: Iterable[float | None], encode: Ffmp
     free clock ffmpeg counts from the earliest track that it reads.
     """
     starts = [start for start in (*sounds, video.start) if start is not None]
-    if seek(encode) or video.start is None or video.demuxer not in FREE_CLOCKS:
-        return seek_options(encode)
+    if seek(video, encode) or video.start is None or video.demuxer not in FREE_CLOCKS:
+        return seek_options(video, encode)
     offset = video.start - min(starts)
-    return ("-itsoffset", f"{offset:.6f}") if 0 < offset < _GUARD_SECONDS else ()
+    return ("-itsoffset", f"{offset:.6f}") if 0 < offset < GUARD_SECONDS else ()
 
 
 def cut_options(encode: Ffmpeg) -> tuple[str, ...]:
@@ -77,15 +80,22 @@ def trim(video: Video, encode: Ffmpeg) -> Step:
     length = video.clock.file_duration
     notices: tuple[Notice, ...] = ()
     if is_cut(encode):
-        clock.append(f"trim={_range(encode)}")
-        clock.append(f"setpts=PTS-round({_start(encode) - seek(encode):.6f}/TB)")
-    end = _end(encode)
-    if end is not None and length and end > length + 1:
-        message = f"The profile's end is {end:g} s, but the source ends at {length:.3f} s: the output ends there."
-        notices = (Notice("end-beyond-source", message),)
+        clock.append(f"trim={_range(video, encode)}")
+        clock.append(f"setpts=PTS-round({_start(encode) - seek(video, encode):.6f}/TB)")
+    if length:
+        notices = end_beyond(encode, length, video.rate)
     later = round(ticks(video, encode) / 1000)
     clock.append(f"setpts='if(isnan(PREV_OUTPTS)+gt(PTS,PREV_OUTPTS),PTS,PREV_OUTPTS+{later})'")
     return Step(tuple(clock), notices)
+
+
+def end_beyond(encode: Ffmpeg, length: float, rate: float) -> tuple[Notice, ...]:
+    """The warning of an `end` behind a source of this length in seconds; `rate` is its frames per second."""
+    end = _end(encode)
+    if end is None or end - length <= max(_NEAR_SECONDS, 1.5 / rate if rate else 0.0):
+        return ()
+    message = f"The profile's end is {end:g} s, but the source ends at {length:.3f} s: the output ends there."
+    return (Notice("end-beyond-source", message),)
 
 
 def pace(video: Video, encode: Ffmpeg) -> Step:
@@ -102,11 +112,11 @@ def last_frame_options(video: Video, encode: Ffmpeg) -> tuple[str, ...]:
     return ("-bsf:v", f"setts=pts=PTS:dts=DTS:duration='if(eq(NEXT_PTS,NOPTS),{period},DURATION)'")
 
 
-def sound_trim(encode: Ffmpeg) -> tuple[str, ...]:
+def sound_trim(video: Video, encode: Ffmpeg) -> tuple[str, ...]:
     """The filters that keep the part of an audio track between `start` and `end`, after `SYNC`."""
     if not is_cut(encode):
         return ()
-    return (f"atrim={_range(encode)}", f"asetpts=PTS-round({_start(encode) - seek(encode):.6f}/TB)")
+    return (f"atrim={_range(video, encode)}", f"asetpts=PTS-round({_start(encode) - seek(video, encode):.6f}/TB)")
 
 
 def is_cut(encode: Ffmpeg) -> bool:
@@ -149,7 +159,7 @@ def _end(encode: Ffmpeg) -> float | None:
     return encode.end or None
 
 
-def _range(encode: Ffmpeg) -> str:
-    end = _end(encode)
-    start = f"start={_start(encode) - seek(encode):.6f}"
-    return start if end is None else f"{start}:end={end - seek(encode):.6f}"
+def _range(video: Video, encode: Ffmpeg) -> str:
+    end, entry = _end(encode), seek(video, encode)
+    start = f"start={_start(encode) - entry:.6f}"
+    return start if end is None else f"{start}:end={end - entry:.6f}"

@@ -50,7 +50,8 @@ class Video(NamedTuple):
     counter-clockwise. `pixel_aspect` is a pixel's width divided by its height; `stated_aspect` is the text where it is
     beyond belief. `streams` counts all streams of the file.
     `clock` is what the container tells of time, `file_bytes` the file's size; `is_late` marks a file whose tracks are
-    found only with `demuxers.LATE_OPTIONS`. `start` is the second of the file's clock at which the picture begins.
+    found only with `demuxers.LATE_OPTIONS`. `start` is the second of the file's clock at which the picture begins,
+    `entry` the second of the source at which ffmpeg enters it for a part; None where a while before the part will do.
     """
 
     demuxer: str
@@ -85,6 +86,7 @@ class Video(NamedTuple):
     file_bytes: int | None = None
     is_late: bool = False
     start: float | None = None
+    entry: float | None = None
     scan: Scan = Scan()
 
     @property
