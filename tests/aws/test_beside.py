@@ -118,7 +118,7 @@ def texts(stack: Stack, ended: dict[str, Any]) -> dict[str, str]:
     return {name: " ".join(body.splitlines()[2:4]) for name, body in bodies.items()}
 
 
-CUE = "00:00.500 --> 00:02.000 Grüße"
+CUE = "00:00:00.500 --> 00:00:02.000 Grüße"
 
 
 def test_side_files_in_the_wanted_languages_become_tracks_and_webvtt(stack: Stack, tmp_path: Path, film: Path) -> None:

@@ -108,6 +108,27 @@ def cues(made: Made) -> object:
     return [f"{_of_clock(start):g}-{_of_clock(end):g} {words}" for start, end, words in found]
 
 
+def vtt_words(made: Made) -> object:
+    """The text of each cue of the WebVTT file of the first text track, as the file has it; none without a file."""
+    file = made.target.parent / "text-0.vtt"
+    blocks = file.read_text().split("\n\n")[1:] if file.exists() else []
+    return [" | ".join(block.strip().splitlines()[1:]) for block in blocks]
+
+
+def words_inside(made: Made) -> object:
+    """The text of each cue of the first track of mov_text in the output: what players show."""
+    command = [FFMPEG, "-v", "error", "-i", str(made.target), "-map", "0:s:0?", "-c", "copy", "-f", "data", "-"]
+    raw, texts, place = subprocess.run(command, check=True, capture_output=True).stdout, list[str](), 0
+    while place < len(raw):
+        if raw[place + 4 : place + 8] == b"styl":
+            place += int.from_bytes(raw[place : place + 4])
+            continue
+        end = place + 2 + int.from_bytes(raw[place : place + 2])
+        texts.append(raw[place + 2 : end].decode().replace("\n", " | "))
+        place = end
+    return [text for text in texts if text]
+
+
 def _of_clock(clock: str) -> float:
     return sum(float(part) * 60.0**power for power, part in enumerate(reversed(clock.split(":"))))
 

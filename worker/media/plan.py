@@ -170,7 +170,7 @@ def arguments(
         *("-noautorotate", "-reinit_filter:v", "0"),
         *("-f", video.demuxer, "-i", f"file:{source}"),
         *tags,
-        *subtitles.inputs(plan.subtitles),
+        *subtitles.inputs(plan.subtitles, plan.muxer),
         *("-filter_complex", graph, *sound, "-map", "[picture]"),
         *("-dn", *metadata.tag_options(plan.source, encode, plan.muxer, 1)),
         *encoders.encoder_options(encode, plan.picture.signal, plan.picture.rate, plan.muxer, threads),
@@ -181,5 +181,4 @@ def arguments(
         *(("-movflags", "+faststart", "-write_tmcd", "0") if plan.muxer in ("mp4", "mov") else ()),
         *("-f", plan.muxer, f"file:{target}"),
         *images.outputs(plan.images),
-        *subtitles.side_outputs(plan.subtitles, texts),
     ]

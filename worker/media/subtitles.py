@@ -16,7 +16,7 @@ from elasticrecode.media.profiles import Ffmpeg, Profile, Subtitles
 from worker.errors import PermanentError
 from worker.media import languages
 from worker.media.colour import Signal
-from worker.media.cues import cut_ass, cut_srt
+from worker.media.cues import cut_ass, cut_srt, webvtt_of_ass, webvtt_of_srt, without_drawings
 from worker.media.demuxers import input_options
 from worker.media.source import Source, SubtitleTrack
 from worker.media.steps import Step
@@ -53,7 +53,8 @@ _WHITE = {"sdr": "", "hdr10": "949494", "hlg": "BFBFBF"}
 class TextTrack(NamedTuple):
     """A text track in a file of the job's folder, on the output's clock. `format` is `srt` or `ass`.
 
-    `origin` is the URI of its side file, empty for a track of the source.
+    `origin` is the URI of its side file, empty for a track of the source. `drawings` counts the cues of ASS that draw;
+    `has_words` says that some do not only draw.
     """
 
     file: str
@@ -64,6 +65,18 @@ class TextTrack(NamedTuple):
     is_forced: bool = False
     is_for_deaf: bool = False
     origin: str = ""
+    drawings: int = 0
+    has_words: bool = True
+
+    @property
+    def plain_file(self) -> str:
+        """The file with what formats of text can hold."""
+        return f"plain-{self.file}" if self.format == "ass" else self.file
+
+    @property
+    def vtt_file(self) -> str:
+        """The file that is published beside the output."""
+        return str(Path(self.file).with_suffix(".vtt"))
 
 
 class SideFile(NamedTuple):
@@ -134,7 +147,8 @@ def read_subtitles(
         _extract(path, source.video, list(zip(chosen, tracks, strict=True)), ffmpeg, runner)
     tracks += _read_sides(sides[: _MOST - len(tracks)], len(tracks), path, ffmpeg, runner)
     end = max((source.video.duration or float("inf"), *(track.duration or 0.0 for track in source.audio)))
-    read = [track for track in tracks if _has_cues(path.parent, track, encode, end + _LATE_SECONDS, notices)]
+    cut = (_cut(path.parent, track, encode, end + _LATE_SECONDS, notices) for track in tracks)
+    read = [track for track in cut if track]
     plan = _planned(read, wanted, notices)
     if wanted.burn and not plan.burn:
         return _drawn(plan, path, source, wanted.burn, encode, ffmpeg, runner)
@@ -175,6 +189,7 @@ def _planned(tracks: Sequence[TextTrack], wanted: Subtitles, notices: list[Notic
         for tag in (wanted.tracks if isinstance(wanted.tracks, list) else ())
         if not any(languages.matches(tag, track.language) for track in tracks)
     ]
+    notices += [Notice("subtitles-drawings-left-out", _undrawn(track)) for track in kept if track.drawings]
     burn = None
     if wanted.burn:
         tag = wanted.burn
@@ -184,6 +199,13 @@ def _planned(tracks: Sequence[TextTrack], wanted: Subtitles, notices: list[Notic
             message = "This worker has no fonts to burn subtitles in: install fonts-dejavu-core and fontconfig-config."
             raise PermanentError("worker-cannot", message)
     return SubtitlePlan(kept, burn, notices=tuple(notices))
+
+
+def _undrawn(track: TextTrack) -> str:
+    """What becomes of the drawings of an ASS track."""
+    where = "mp4, mov and WebVTT leave them out; mkv keeps them, and `burn` draws them"
+    message = f"{track.drawings} cues of a text track ({track.language}) have drawings: {where}."
+    return message if track.has_words else f"{message} The track has nothing else, so it has no WebVTT file."
 
 
 def _drawn(
@@ -199,14 +221,8 @@ def _drawn(
         clock = () if track.codec in _CLEARED else ("-map", f"0:{source.video.stream}", "-c", "copy", "-f", "null", "-")
         command = [
             *(ffmpeg, "-hide_banner", "-nostdin", "-y", "-loglevel", "warning", *input_options(runner.limits)),
-            *(
-                "-f",
-                source.video.demuxer,
-                "-i",
-                f"file:{path.name}",
-                "-filter_complex",
-                f"[0:{track.stream}]null[drawn]",
-            ),
+            *("-f", source.video.demuxer, "-i", f"file:{path.name}"),
+            *("-filter_complex", f"[0:{track.stream}]null[drawn]"),
             *("-map", "[drawn]", "-fps_mode", "passthrough", "-c:v", "png", "-f", "matroska", f"file:{_DRAWN}", *clock),
         ]
         log = path.with_name("subtitles.log")
@@ -258,15 +274,8 @@ def _extract(
         )
     ]
     command = [
-        *(
-            ffmpeg,
-            "-hide_banner",
-            "-nostdin",
-            "-y",
-            "-loglevel",
-            "warning",
-            *input_options(runner.limits, is_late=video.is_late),
-        ),
+        *(ffmpeg, "-hide_banner", "-nostdin", "-y", "-loglevel", "warning"),
+        *input_options(runner.limits, is_late=video.is_late),
         *("-f", video.demuxer, "-i", f"file:{path.name}", *outputs),
     ]
     runner.run(
@@ -274,8 +283,8 @@ def _extract(
     )
 
 
-def _has_cues(folder: Path, track: TextTrack, encode: Ffmpeg, film_end: float, notices: list[Notice]) -> bool:
-    """Cut the file of a track as the film is cut. Appends a warning, and returns False, if no cue is left.
+def _cut(folder: Path, track: TextTrack, encode: Ffmpeg, film_end: float, notices: list[Notice]) -> TextTrack | None:
+    """Cut the file of a track as the film is cut, and write its other files. Appends a warning if no cue is left.
 
     `film_end` is the second of the source at which the last of its pictures and sound ends, infinite if unknown.
     """
@@ -293,7 +302,16 @@ def _has_cues(folder: Path, track: TextTrack, encode: Ffmpeg, film_end: float, n
             f"{track.origin or 'A text track'} ({track.language}) has no cue that can be read within the output's time."
         )
         notices.append(Notice("subtitles-empty", message))
-    return count > 0
+        return None
+    if track.format == "ass":
+        plain, count, drawings = without_drawings(cut)
+        (folder / track.plain_file).write_text(plain, encoding="utf-8")
+        track = track._replace(drawings=drawings, has_words=count > 0)
+    else:
+        plain = cut
+    vtt = webvtt_of_ass(plain) if track.format == "ass" else webvtt_of_srt(plain)
+    (folder / track.vtt_file).write_text(vtt, encoding="utf-8")
+    return track
 
 
 def burn_in(plan: SubtitlePlan, signal: Signal) -> Step:
@@ -320,24 +338,31 @@ def burn_in(plan: SubtitlePlan, signal: Signal) -> Step:
     return Step((f"subtitles=filename={plan.burn.file}{style}",))
 
 
-def inputs(plan: SubtitlePlan) -> list[str]:
+def _inside(plan: SubtitlePlan, muxer: str) -> list[tuple[TextTrack, str]]:
+    """The text tracks that the output itself holds, each with the file that it is made of."""
+    if muxer not in _ENCODERS:
+        return []
+    if not _ENCODERS[muxer]:
+        return [(track, track.file) for track in plan.tracks]
+    return [(track, track.plain_file) for track in plan.tracks if track.has_words]
+
+
+def inputs(plan: SubtitlePlan, muxer: str) -> list[str]:
     """Options of ffmpeg that open the text tracks."""
     return [
         argument
-        for track in plan.tracks
+        for track, file in _inside(plan, muxer)
         for argument in (
             *("-protocol_whitelist", "file", "-format_whitelist", track.format),
-            *("-f", track.format, "-i", f"file:{track.file}"),
+            *("-f", track.format, "-i", f"file:{file}"),
         )
     ]
 
 
 def output_options(plan: SubtitlePlan, muxer: str, first: int) -> list[str]:
     """Options of ffmpeg for the text tracks in the output. `first` is the number of the first one's input."""
-    if muxer not in _ENCODERS:
-        return []
     options = []
-    for number, track in enumerate(plan.tracks):
+    for number, (track, _) in enumerate(_inside(plan, muxer)):
         encoder = _ENCODERS[muxer] or {"srt": "subrip", "ass": "ass"}[track.format]
         marks = [
             name
@@ -356,26 +381,13 @@ def output_options(plan: SubtitlePlan, muxer: str, first: int) -> list[str]:
     return options
 
 
-def side_outputs(plan: SubtitlePlan, first: int) -> list[str]:
-    """Options of ffmpeg for a WebVTT file of each text track."""
-    return [
-        argument
-        for number in range(len(plan.tracks))
-        for argument in (
-            *("-map", f"{first + number}:0", "-map_metadata", "-1", "-c:s", "webvtt"),
-            *("-f", "webvtt", f"file:text-{number}.vtt"),
-        )
-    ]
-
-
 def published(plan: SubtitlePlan, source: str, prefix: str, folder: Path) -> list[tuple[Path, Output]]:
     """The WebVTT files of a job with the input `source`, as outputs below `prefix`."""
     files, counts = [], Counter[str]()
-    for number, track in enumerate(plan.tracks):
+    for track in plan.tracks:
+        if not track.has_words:
+            continue
         counts[track.language] += 1
-        path, uri = (
-            folder / f"text-{number}.vtt",
-            prefix + subtitles_name(source, track.language, counts[track.language]),
-        )
+        path, uri = folder / track.vtt_file, prefix + subtitles_name(source, track.language, counts[track.language])
         files.append((path, Output(uri=uri, bytes=path.stat().st_size, role="subtitles")))
     return files

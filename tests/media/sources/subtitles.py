@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.media.case import Case, about, ffmpeg
 from tests.media.measures import failure, frames, tracks, warnings
-from tests.media.measures_subtitles import cues, cues_inside, lit_seconds, text_tracks
+from tests.media.measures_subtitles import cues, cues_inside, lit_seconds, text_tracks, vtt_words, words_inside
 
 _ENCODE = {"codec": "h264", "scale": "240p", "bitrate": "1M", "speed": "fast"}
 SMALL = {"ffmpeg": _ENCODE}
@@ -103,6 +103,53 @@ def _pictures(folder: Path, *, width: int = 320, height: int = 180) -> Path:
 def _wide_pictures(folder: Path) -> Path:
     return _pictures(folder, width=1920, height=1080)
 
+
+def _of_script(kind: str, text: str, name: str = "x.mkv") -> Callable[[Path], Path]:
+    """Black pictures with one English text track, in Matroska for every name but MP4's."""
+
+    def write(folder: Path) -> Path:
+        (folder / f"s.{kind}").write_text(text)
+        marks = ("-metadata:s:s:0", "language=eng")
+        kept = ("-c:s", "mov_text") if name.endswith("mp4") else ("-c:s", "copy", "-f", "matroska")
+        return ffmpeg(folder, name, *_BLACK, "-i", f"s.{kind}", "-map", 0, "-map", 1, *_X264, *kept, *marks)
+
+    return write
+
+
+_SPECIAL = r"""1
+00:00:00,500 --> 00:00:01,000
+A & B < C, I <3 <B>you</B>
+
+2
+00:00:01,000 --> 00:00:02,000
+foo --> bar
+{\an8}<font color="red">red</font>\hand <i>two
+lines</i>
+
+"""
+_SCRIPT = r"""[Script Info]
+ScriptType: v4.00+
+PlayResX: 320
+PlayResY: 180
+
+[V4+ Styles]
+Format: Name, Fontname, Fontsize, PrimaryColour, Bold, Italic, Underline, BorderStyle, Outline, Alignment
+Style: Default,Arial,20,&H00FFFFFF,0,0,0,1,1,2
+Style: Sign,Arial,20,&H00FFFFFF,0,-1,0,1,1,2
+
+[Events]
+Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
+"""
+_DRAWING = r"Dialogue: 0,0:00:00.50,0:00:01.00,Default,,0,0,0,,{\an7\p1}m 0 0 l 320 0 320 180 0 180{\p0}" + "\n"
+_SIGNS = (
+    _SCRIPT
+    + _DRAWING
+    + r"""Dialogue: 0,0:00:01.00,0:00:02.00,Default,,0,0,0,,A\hB & {a note}{\b1}C{\b0} <i>\N{\pos(9,9)\bord2}D
+Dialogue: 0,0:00:02.00,0:00:03.00,Sign,,0,0,0,,{\p1}m 0 0 l 9 9{\p0}{\k20}ka{\k30}ra{\i0}\nok{\r} --> up
+"""
+)
+_AS_VTT = ["A B &amp; <b>C</b> &lt;i&gt; | D", "<i>kara</i> ok<i> --&gt; up</i>"]
+_AS_TEXT = ["A B & C <i> | D", "kara ok --> up"]
 
 _TEXTS = ["eng", "fra forced", "spa hearing_impaired"]
 _IN_MKV, _IN_MP4 = [f"subrip {text}" for text in _TEXTS], [f"mov_text {text}" for text in _TEXTS]
@@ -210,5 +257,56 @@ CASES = (
         _beyond,
         profile(),
         {failure: "", frames: 125, cues: [*_ALL, "4.8-6 Long"], warnings: ["subtitles-beyond-film"]},
+    ),
+    Case(
+        "SubRip with the signs of WebVTT's own syntax",
+        _of_script("srt", _SPECIAL),
+        profile(),
+        {
+            failure: "",
+            vtt_words: ["A &amp; B &lt; C, I &lt;3 <b>you</b>", "foo --&gt; bar | red and <i>two | lines</i>"],
+            warnings: [],
+        },
+    ),
+    Case(
+        "SubRip with the signs of WebVTT's own syntax, in MP4",
+        _of_script("srt", _SPECIAL, "x.mp4"),
+        profile(),
+        {
+            failure: "",
+            vtt_words: ["A &amp; B &lt; C, I &lt;3 <b>you</b>", "foo --&gt; bar | red and <i>two | lines</i>"],
+            words_inside: ["A & B < C, I <3 you", "foo --> bar | red and two | lines"],
+            warnings: [],
+        },
+    ),
+    Case(
+        "ASS with drawings, notes, karaoke and hard spaces",
+        _of_script("ass", _SIGNS),
+        profile(),
+        {failure: "", text_tracks: ["ass eng"], vtt_words: _AS_VTT, warnings: ["subtitles-drawings-left-out"]},
+    ),
+    Case(
+        "ASS with drawings, notes, karaoke and hard spaces, into MP4",
+        _of_script("ass", _SIGNS, "x.webm"),
+        profile(),
+        {
+            failure: "",
+            text_tracks: ["mov_text eng"],
+            vtt_words: _AS_VTT,
+            words_inside: _AS_TEXT,
+            warnings: ["subtitles-drawings-left-out"],
+        },
+    ),
+    Case(
+        "ASS that only draws",
+        _of_script("ass", _SCRIPT + _DRAWING),
+        profile(),
+        {failure: "", text_tracks: ["ass eng"], vtt_words: [], warnings: ["subtitles-drawings-left-out"]},
+    ),
+    Case(
+        "ASS that only draws, into MP4",
+        _of_script("ass", _SCRIPT + _DRAWING, "x.webm"),
+        profile(),
+        {failure: "", text_tracks: [], vtt_words: [], warnings: ["subtitles-drawings-left-out"]},
     ),
 )
