@@ -193,8 +193,12 @@ def _run(
     if status < 0:
         raise PermanentError(f"{side}-corrupt", f"The {side} crashed ffprobe with signal {-status}.")
     if status:
+        lines = last_lines(log, path.parent)
+        if any("moov atom not found" in line for line in lines):
+            message = f"The {side} has no index (moov), as an MP4 or MOV that was cut off: provide the whole file."
+            raise PermanentError(f"{side}-corrupt", message, lines)
         message = f"The {side} is not a video in an accepted container ({', '.join(DEMUXERS)})."
-        raise PermanentError(f"{side}-not-video", message, last_lines(log, path.parent))
+        raise PermanentError(f"{side}-not-video", message, lines)
 
 
 def _log(path: Path) -> Path:

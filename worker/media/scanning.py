@@ -16,6 +16,8 @@ _PICTURES_OF_FILM = 40
 _LEAST_HEIGHT = 100
 _LEAST_COMBED = 3
 _COMBED_SHARE = 0.2
+_LOOK = ("copy", IDET)
+"""idet judges pictures whose memory `pad` has handed on differently from run to run; it judges copies alike."""
 _PLACES = (0.35, 0.1, 0.7, 0.0)
 """Where idet looks, as shares of the length: at the first place only, if it sees there what the flags say."""
 
@@ -48,7 +50,10 @@ def deinterlace(video: Video, encode: Ffmpeg) -> Step:
         problem = f"`deinterlace` is double, and the input is progressive: {looks}. Its frame rate stays."
         return Step((), (Notice("not-interlaced", problem),) if wish == "double" else ())
     if wish == "off":
-        problem = f"The input is interlaced, and `deinterlace` is off: its fields are scaled and coded as one. {looks}."
+        seems = "is" if video.interlaced else "looks"
+        problem = (
+            f"The input {seems} interlaced, and `deinterlace` is off: its fields are scaled and coded as one. {looks}."
+        )
         return Step((), (Notice("interlacing-kept", problem),))
     flags = f"its flags say {video.field_order or 'progressive'}" if video.interlaced else "its flags say progressive"
     if seen.is_telecined and wish == "auto":
@@ -59,7 +64,7 @@ def deinterlace(video: Video, encode: Ffmpeg) -> Step:
     notice = Notice("interlacing-removed", message) if as_flagged else Notice("interlacing-guessed", message)
     if wish == "double":
         return _doubled(video, notice)
-    return Step((IDET, "bwdif=mode=send_frame:deint=interlaced"), (notice,))
+    return Step((*_LOOK, "bwdif=mode=send_frame:deint=interlaced"), (notice,))
 
 
 def whole(video: Video, step: Step) -> Video:
@@ -84,7 +89,7 @@ def _doubled(video: Video, notice: Notice) -> Step:
     """A frame for each field. Where idet saw whole pictures as well, those stay one frame each."""
     seen = video.scan
     if seen.progressive and video.interlaced and not seen.combed:
-        return Step((IDET, "bwdif=mode=send_field:deint=interlaced"), (notice,))
+        return Step((*_LOOK, "bwdif=mode=send_field:deint=interlaced"), (notice,))
     parity = "auto"
     if seen.combed >= _LEAST_COMBED:
         parity = "tff" if seen.top_first > seen.bottom_first else "bff"

@@ -32,6 +32,13 @@ def _cut(name: str, share: float) -> Callable[[Path], Path]:
     return make
 
 
+def _without_index(folder: Path) -> Path:
+    """An MP4 whose index would stand at its end, which is missing."""
+    data = ffmpeg(folder, "x.mp4", "-i", BUNNY, "-c", "copy").read_bytes()
+    (folder / "x.mp4").write_bytes(data[: len(data) // 2])
+    return folder / "x.mp4"
+
+
 def _overwritten(name: str, begin: float, end: float) -> Callable[[Path], Path]:
     """The film with noise between these shares of its bytes."""
 
@@ -64,6 +71,7 @@ def _middle(folder: Path) -> Path:
 
 
 CASES = (
+    Case("MP4 cut before its index", _without_index, SMALL, {failure: "input-corrupt"}),
     Case("MP4 cut in its middle", _cut("x.mp4", 0.5), SMALL, {failure: "input-corrupt"}),
     Case("Matroska cut in its middle", _cut("x.mkv", 0.5), SMALL, {failure: "input-corrupt"}),
     Case("FLV cut in its middle", _cut("x.flv", 0.5), SMALL, {failure: "input-corrupt"}),
