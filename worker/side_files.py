@@ -54,11 +54,14 @@ def _tags(job: Job) -> list[str]:
 
 def _names(job: Job) -> Iterator[tuple[str, str, str, str]]:
     """What the names of side files add to the input's stem, with their language, mark and extension."""
+    spellings = dict[str, str]()
     for tag in _tags(job):
-        for language in dict.fromkeys((tag, languages.short(tag), languages.three_letters(tag))):
-            for mark in _MARKS:
-                for extension in _FORMATS:
-                    yield f"{language}{mark}.{extension}", tag, mark, extension
+        for language in (tag, languages.short(tag), languages.three_letters(tag)):
+            spellings.setdefault(language, tag)
+    for language, tag in spellings.items():
+        for mark in _MARKS:
+            for extension in _FORMATS:
+                yield f"{language}{mark}.{extension}", tag, mark, extension
 
 
 def decoded(body: bytes) -> tuple[str, str]:

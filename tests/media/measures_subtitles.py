@@ -39,6 +39,11 @@ def chapters(made: Made) -> object:
     ]
 
 
+def chapter_count(made: Made) -> object:
+    """Number of the output's chapters."""
+    return len(report(made.target)["chapters"])
+
+
 def _pixels(path: Path, filters: str) -> list[bytes]:
     """The mean RGB of parts of a picture, as `filters` leaves them: one pixel a part."""
     command = [FFMPEG, "-v", "error", "-i", str(path), "-vf", filters, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]

@@ -286,7 +286,7 @@ def _layout(group: _Group, audio: Audio, notices: list[Notice]) -> tuple[str, li
     if keeps and layout != _SAME.get(source, source):
         message = f"{_named(track)} has the layout {source}; the output has {layout}, which players take."
         notices.append(Notice("audio-layout-changed", message))
-    elif _CHANNELS[layout] > _CHANNELS[natural]:
+    elif _CHANNELS[layout] > _CHANNELS[natural] and (natural, layout) != ("mono", "stereo"):
         message = f"{_named(track)} has the layout {source}; the other channels of {layout} are silent."
         notices.append(Notice("audio-layout-changed", message))
     if (source, layout) == ("mono", "stereo"):

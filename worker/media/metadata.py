@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from elasticrecode.jobs.events import Notice
 from elasticrecode.media.profiles import Ffmpeg
-from worker.media.source import Chapter, Source
+from worker.media.source import MOST_READ, Chapter, Source
 
 TAGS = "tags.ffmetadata"
 """The file with the output's title and chapters, in the job's folder."""
@@ -29,11 +29,15 @@ _WORDS = {
 
 
 def chapters(source: Source, encode: Ffmpeg) -> list[Chapter]:
-    """The chapters of the output, on its clock: shifted and cut as `start` and `end` cut the film."""
+    """The chapters of the output, on its clock: shifted and cut as `start` and `end` cut the film; the first 1000."""
+    return _cut(source, encode)[:_MAX_CHAPTERS]
+
+
+def _cut(source: Source, encode: Ffmpeg) -> list[Chapter]:
     start, end = encode.start or 0.0, encode.end or float("inf")
     cut = (
         Chapter(max(0.0, one.start - start), min(one.end, end) - start, one.title)
-        for one in source.chapters[:_MAX_CHAPTERS]
+        for one in source.chapters[:MOST_READ]
     )
     return [one for one in cut if one.end > one.start]
 
@@ -60,7 +64,7 @@ def tag_options(source: Source, encode: Ffmpeg, muxer: str, number: int) -> list
     return ["-map_metadata:g", str(number), "-map_metadata:s", "-1", "-map_chapters", str(number)]
 
 
-def left_out(source: Source, muxer: str) -> tuple[Notice, ...]:
+def left_out(source: Source, encode: Ffmpeg, muxer: str) -> tuple[Notice, ...]:
     """What the source holds that the output does not get, one warning for each kind."""
     notices = []
     for code, kind, noun in _kinds():
@@ -69,13 +73,16 @@ def left_out(source: Source, muxer: str) -> tuple[Notice, ...]:
             names, plural = _listed(track.codec for track in tracks), "" if len(tracks) == 1 else "s"
             of = " of programs that the film is not in" if kind == "program" else ""
             notices.append(Notice(code, f"The output leaves out {len(tracks)} {noun}{plural}{of}: {names}."))
-    count = len(source.chapters)
+    count = len(_cut(source, encode))
     if count and muxer not in _CHAPTER_MUXERS:
         message = f"The output leaves out {count} chapters, which its container cannot hold: choose mp4, mov or mkv."
         notices.append(Notice("chapters-left-out", message))
-    elif count > _MAX_CHAPTERS:
-        message = f"The output has the first {_MAX_CHAPTERS} of {count} chapters."
-        notices.append(Notice("chapters-left-out", message))
+    elif count > _MAX_CHAPTERS or len(source.chapters) > MOST_READ:
+        kept = min(count, _MAX_CHAPTERS)
+        total = f"{count} chapters within its time"
+        if len(source.chapters) > MOST_READ:
+            total += f"; of the input's chapters the first {MOST_READ} were read"
+        notices.append(Notice("chapters-left-out", f"The output has the first {kept} of {total}."))
     return tuple(notices)
 
 

@@ -88,7 +88,7 @@ class Plan(NamedTuple):
     @property
     def notices(self) -> list[Notice]:
         """What the output leaves out, changes or guesses."""
-        left_out = metadata.left_out(self.source, self.muxer)
+        left_out = metadata.left_out(self.source, self.picture.encode, self.muxer)
         return [*self.picture.notices, *self.audio.notices, *self.images.notices, *self.subtitles.notices, *left_out]
 
 

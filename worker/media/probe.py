@@ -13,14 +13,16 @@ from worker.media.demuxers import DEMUXERS, SOUND_DEMUXERS, input_options, sound
 from worker.media.ffmpeg_errors import limit_error
 from worker.media.fields import IDET, Scan, scan
 from worker.media.packets import FileMeter, PacketHead, PictureClock
-from worker.media.source import Recording, Source, parse_recording, parse_source
-from worker.media.video import ENTRIES, FRAME_ENTRIES, Video, needs_frame, with_frame
+from worker.media.source import CHAPTER_LINES, ChapterList, Recording, Source, parse_recording, parse_source
+from worker.media.video import BARE_ENTRIES, ENTRIES, FRAME_ENTRIES, Video, needs_frame, with_frame
 from worker.sandbox.runner import Runner, last_lines
 
 _SECONDS = 60
 _FULL_READ_SECONDS = 600
 _FIRST_PACKETS = 1500
 _MAX_REPORT_BYTES = 1 << 22
+_MAX_LONG_REPORT_BYTES = 1 << 26
+"""Of a file whose chapters, or whose titles, make its report long."""
 _FIELDS = "packet=stream_index,pts_time,dts_time,duration_time,size"
 _PACKETS = ["-show_entries", _FIELDS, "-print_format", "csv=p=0"]
 
@@ -65,7 +67,7 @@ def probe_recording(ffprobe: str, runner: Runner, path: Path, side: str = "input
     Raises PermanentError, with a code that starts with `side`, if the file has no audio track or exceeds a limit; else
     as `Runner.run`.
     """
-    shown = [*sound_options(runner.limits), "-show_entries", ENTRIES, "-print_format", "json"]
+    shown = [*sound_options(runner.limits), "-show_entries", BARE_ENTRIES, "-print_format", "json"]
     report = path.with_name(f"{path.name}.probe")
     try:
         _run(ffprobe, runner, path, side, shown, _FULL_READ_SECONDS, output=report)
@@ -97,12 +99,24 @@ def _with_frame(ffprobe: str, runner: Runner, path: Path, side: str, video: Vide
 
 def _probed(ffprobe: str, runner: Runner, path: Path, side: str, *, count: bool, is_late: bool = False) -> Source:
     """What ffprobe reports of a file."""
-    shown = ["-show_entries", ENTRIES, "-print_format", "json", *(("-count_packets",) if count else ())]
-    report = path.with_name(f"{path.name}.probe")
-    seconds = _FULL_READ_SECONDS if count or is_late else _SECONDS
+    counted, seconds = ("-count_packets",) if count else (), _FULL_READ_SECONDS if count or is_late else _SECONDS
+    report, listed = path.with_name(f"{path.name}.probe"), ChapterList()
+
+    def read(entries: str, most_bytes: int) -> None:
+        shown = ["-show_entries", entries, "-print_format", "json", *counted]
+        _run(ffprobe, runner, path, side, shown, seconds, output=report, is_late=is_late, most_bytes=most_bytes)
+
     try:
-        _run(ffprobe, runner, path, side, shown, seconds, output=report, is_late=is_late)
-        return parse_source(wire.decode(report.read_bytes(), object), side)
+        try:
+            read(ENTRIES, _MAX_REPORT_BYTES)
+        except PermanentError as error:
+            if error.failure.code != "disk-limit":
+                raise
+            read(BARE_ENTRIES, _MAX_LONG_REPORT_BYTES)
+            _run(ffprobe, runner, path, side, [*CHAPTER_LINES], seconds, on_line=listed.take, is_late=is_late)
+        fields = wire.decode(report.read_bytes(), object)
+        whole = {**fields, "chapters": listed.chapters} if listed.chapters and isinstance(fields, dict) else fields
+        return parse_source(whole, side)
     except msgspec.DecodeError as error:
         raise PermanentError(f"{side}-corrupt", f"ffprobe's report on the {side} is not JSON: {error}.") from error
     except PermanentError as error:
@@ -183,12 +197,13 @@ def _run(
     output: Path | None = None,
     on_line: Callable[[str, float], None] = lambda *_: None,
     is_late: bool = False,
+    most_bytes: int = _MAX_REPORT_BYTES,
 ) -> None:
     """Run ffprobe; its report goes to a file or line by line to `on_line`. Raises PermanentError if it fails."""
     log = _log(path)
     arguments = [ffprobe, "-v", "error", *input_options(runner.limits, is_late=is_late), *shown, "-i", f"file:{path}"]
     status = runner.run(
-        arguments, path.parent, log, seconds=seconds, file_bytes=_MAX_REPORT_BYTES, output=output, on_line=on_line
+        arguments, path.parent, log, seconds=seconds, file_bytes=most_bytes, output=output, on_line=on_line
     )
     if status < 0:
         raise PermanentError(f"{side}-corrupt", f"The {side} crashed ffprobe with signal {-status}.")

@@ -14,8 +14,19 @@ from worker.media.video import Video, parse_report
 
 _CLOCK = re.compile(r"(\d{1,6}):(\d\d):(\d\d(?:\.\d{1,9})?)", re.ASCII)
 
+_LINE = 500
+_ESCAPED = re.compile(r"\\(.)")
+CHAPTER_LINES = (
+    *("-show_entries", "chapter=start_time,end_time:chapter_tags=title:stream=:format="),
+    *("-print_format", "compact=print_section=0:nokey=1"),
+)
+"""Options of ffprobe for a line of each chapter: start, end and title, with a bar between them."""
 _MOST_HALVED = 24_000
 """Hertz. AAC with spectral band replication may declare half of its rate, up to this."""
+
+
+MOST_READ = 100_000
+"""Chapters of a file that are read."""
 
 
 class AudioTrack(NamedTuple):
@@ -198,7 +209,21 @@ def _chapters(chapters: object, origin: float) -> tuple[Chapter, ...]:
         start, end = number_of(fields.get("start_time")), number_of(fields.get("end_time"))
         if start is not None and end is not None and start < end:
             read.append(Chapter(max(0.0, start - origin), end - origin, _text(_dict(fields.get("tags")), "title")))
-    return tuple(read)
+    return tuple(read[: MOST_READ + 1])
+
+
+class ChapterList:
+    """Reads the chapters that ffprobe prints line by line, as CHAPTER_LINES says, into `chapters` of its report."""
+
+    def __init__(self) -> None:
+        self.chapters = list[dict[str, object]]()
+
+    def take(self, line: str, _: float) -> None:
+        """Read a line of ffprobe's report."""
+        start, _bar, rest = line[:_LINE].rstrip("\n").partition("|")
+        end, _bar, title = rest.partition("|")
+        if end and len(self.chapters) <= MOST_READ:
+            self.chapters.append({"start_time": start, "end_time": end, "tags": {"title": _ESCAPED.sub(r"\1", title)}})
 
 
 def _dict(value: object) -> dict[str, Any]:

@@ -36,7 +36,7 @@ _MOST = 20
 _FILE_BYTES = 32 << 20
 _SIDE_SECONDS = 60
 _LATE_SECONDS = 1.0
-"""How long cues may outlast the film: containers tell lengths roughly."""
+"""How long cues may outlast the film without a warning."""
 _ENCODERS = {"mp4": "mov_text", "mov": "mov_text", "matroska": ""}
 _FONTS = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"))
 _FONT_FILES = ("*.ttf", "*.otf", "*.ttc")
@@ -147,7 +147,7 @@ def read_subtitles(
         _extract(path, source.video, list(zip(chosen, tracks, strict=True)), ffmpeg, runner)
     tracks += _read_sides(sides[: _MOST - len(tracks)], len(tracks), path, ffmpeg, runner)
     end = max((source.video.duration or float("inf"), *(track.duration or 0.0 for track in source.audio)))
-    cut = (_cut(path.parent, track, encode, end + _LATE_SECONDS, notices) for track in tracks)
+    cut = (_cut(path.parent, track, encode, end, notices) for track in tracks)
     read = [track for track in cut if track]
     plan = _planned(read, wanted, notices)
     if wanted.burn and not plan.burn:
@@ -294,7 +294,8 @@ def _cut(folder: Path, track: TextTrack, encode: Ffmpeg, film_end: float, notice
     cut_text = cut_ass if track.format == "ass" else cut_srt
     cut, count = cut_text(text, start, min(end, film_end))
     file.write_text(cut, encoding="utf-8")
-    if late := cut_text(text, max(start, film_end), end)[1] if film_end < end else 0:
+    outlast = cut_text(text, max(start, film_end + _LATE_SECONDS), end)[1] if film_end + _LATE_SECONDS < end else 0
+    if late := max(outlast, cut_text(text, start, end)[1] - count):
         message = f"{late} cues of a text track ({track.language}) last beyond the film's end, {film_end:.1f} s."
         notices.append(Notice("subtitles-beyond-film", message))
     if not count:

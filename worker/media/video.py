@@ -19,12 +19,14 @@ _STREAM = (
     "pix_fmt,bits_per_raw_sample,color_range,color_transfer,color_space,color_primaries,chroma_location,field_order,"
     "sample_aspect_ratio,r_frame_rate,time_base,start_time,profile,channels,channel_layout,sample_rate,sample_fmt"
 )
-ENTRIES = (
+BARE_ENTRIES = (
     f"format={_FORMAT}:stream={_STREAM}:stream_disposition=attached_pic,default,forced,hearing_impaired"
-    ":stream_tags=language,title,alpha_mode,DURATION:stream_side_data:chapter=start_time,end_time"
-    ":chapter_tags=title:format_tags=title:program=program_id:program_stream=index"
+    ":stream_tags=language,title,alpha_mode,DURATION:stream_side_data:format_tags=title"
+    ":program=program_id:program_stream=index"
 )
 """Value of ffprobe's `-show_entries`: only the fields read here, so that no other metadata enters the report."""
+ENTRIES = f"{BARE_ENTRIES}:chapter=start_time,end_time:chapter_tags=title"
+"""The same with chapters."""
 FRAME_ENTRIES = "frame=color_range,color_space,color_primaries,color_transfer:frame_side_data"
 """The same for the first frame."""
 _TELLING_DEMUXERS = ("mov", "matroska")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.media.case import BUNNY, Case, about, ffmpeg
 from tests.media.measures import failure, frames, sound_seconds, tracks, warnings
-from tests.media.measures_subtitles import chapters, file_tags, secrets, track_tags
+from tests.media.measures_subtitles import chapter_count, chapters, file_tags, secrets, track_tags
 
 SMALL = {"ffmpeg": {"codec": "h264", "scale": "360p", "bitrate": "1M", "speed": "fast"}}
 CUT = {"ffmpeg": {**SMALL["ffmpeg"], "start": 1.0, "end": 3.0}}
@@ -53,6 +53,26 @@ def _with_chapters(name: str) -> Callable[[Path], Path]:
         return ffmpeg(folder, name, "-i", BUNNY, "-f", "ffmetadata", "-i", "chapters", *_TWO, "-map_chapters", 1)
 
     return write
+
+
+def _with_many_chapters(count: int, milliseconds: int) -> Callable[[Path], Path]:
+    def write(folder: Path) -> Path:
+        spans = ((n * milliseconds, (n + 1) * milliseconds) for n in range(count))
+        text = "".join(
+            f"[CHAPTER]\nTIMEBASE=1/1000\nSTART={start}\nEND={end}\ntitle=a \\= {start} | b\n" for start, end in spans
+        )
+        (folder / "chapters").write_text(f";FFMETADATA1\n{text}")
+        inputs = ("-i", BUNNY, "-f", "ffmetadata", "-i", "chapters")
+        return ffmpeg(folder, "x.mkv", *inputs, *_TWO, "-map_chapters", 1)
+
+    return write
+
+
+def _with_long_titles(folder: Path) -> Path:
+    """A title, and a name of a track, of 3 MB each."""
+    (folder / "titles").write_text(f";FFMETADATA1\ntitle={'T' * 3_000_000}\n[STREAM]\ntitle={'S' * 3_000_000}\n")
+    inputs = ("-i", BUNNY, "-f", "ffmetadata", "-i", "titles")
+    return ffmpeg(folder, "x.mkv", *inputs, *_TWO, "-map_metadata", 1, "-map_metadata:s:v", "1:s:0", "-t", 2)
 
 
 def _with_attachments(folder: Path) -> Path:
@@ -117,5 +137,23 @@ CASES = (
             sound_seconds: about(2.0, 0.05),
             warnings: ["pictures-left-out"],
         },
+    ),
+    Case(
+        "Matroska with 40000 chapters, of which a part is wanted",
+        _with_many_chapters(40_000, 1),
+        {"ffmpeg": {**SMALL["ffmpeg"], "start": 3.0, "end": 3.003}},
+        {failure: "", chapters: ["0-0.001 a = 3000 | b", "0.001-0.002 a = 3001 | b", "0.002-0.003 a = 3002 | b"]},
+    ),
+    Case(
+        "Matroska with 3000 chapters",
+        _with_many_chapters(3000, 1),
+        SMALL,
+        {failure: "", chapter_count: 1000, frames: 132, warnings: ["chapters-left-out"]},
+    ),
+    Case(
+        "Matroska with titles of megabytes",
+        _with_long_titles,
+        SMALL,
+        {failure: "", frames: 50, file_tags: [f"title={'T' * 200}"], warnings: []},
     ),
 )

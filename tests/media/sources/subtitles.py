@@ -256,7 +256,7 @@ CASES = (
         "Cues that last beyond the end of the film",
         _beyond,
         profile(),
-        {failure: "", frames: 125, cues: [*_ALL, "4.8-6 Long"], warnings: ["subtitles-beyond-film"]},
+        {failure: "", frames: 125, cues: [*_ALL, "4.8-5 Long"], warnings: ["subtitles-beyond-film"]},
     ),
     Case(
         "SubRip with the signs of WebVTT's own syntax",
