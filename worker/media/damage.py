@@ -31,30 +31,57 @@ def signs(lines: Sequence[str]) -> list[str]:
 class Damage:
     """The frames that a film lacks. `lost` never came out, `marred` came out incomplete."""
 
-    def __init__(self, plan: Plan, pictures: Decoded, film: TrackMeter, end: float, lines: Sequence[str]) -> None:
-        """`end` is the second at which the longest track of the output ends, `lines` the grave ones of ffmpeg's log."""
-        clock, encode = plan.source.video.clock, plan.picture.encode
+    def __init__(
+        self,
+        plan: Plan,
+        pictures: Decoded,
+        film: TrackMeter,
+        span: tuple[float, float],
+        lines: Sequence[str],
+        paced: int | None = None,
+    ) -> None:
+        """`lines` are the grave ones of ffmpeg's log.
+
+        `span` are the second of its clock at which the output begins, and from there that at which its longest track
+        ends. `paced` are the frames that were brought to the rate that is wanted, which fills the gaps.
+        """
+        begin, end = span
+        video, encode = plan.source.video, plan.picture.encode
+        clock, is_cut = video.clock, timing.is_cut(encode)
         self.decoded = pictures.frames
         self.marred = sum(1 for line in lines if _CORRUPT_FRAME.search(line))
         self.second: float | None = None
         self.lost = pictures.errors
-        if timing.is_cut(encode) or not (pictures.errors or signs(lines)):
+        if not (pictures.errors or signs(lines)):
             return
-        rate = plan.source.video.rate or film.rate
+        rate = video.rate or film.rate
         gaps = film.gaps()
+        if is_cut and (late := _late(plan, film) - begin) > 2.5 / (film.rate or 25.0):
+            gaps = [(0.0, late), *gaps]
         if len(gaps) > max(_FEW_GAPS, 2 * len(signs(lines))):  # the rate varies
             gaps = []
         holes = sum(length for _, length in gaps)
-        missing = max(0.0, (clock.file_duration or 0.0) - end)
+        declared = timing.length(video, encode) if is_cut else clock.file_duration
+        missing = max(0.0, (declared or 0.0) - end)
         short = missing if missing > _SHORT_SECONDS or missing > TOLERANCE * end else 0.0
         lost = round(rate * (holes + short))
-        if clock.is_counted and clock.frames:
+        if paced is not None and not clock.is_rate_guessed:
+            lost = max(0, round(rate * (timing.length(video, encode) or 0.0)) - paced)
+        if is_cut:
+            self.decoded = round(rate * max(0.0, film.seconds - sum(length for first, length in gaps if first)))
+            self.decoded = self.decoded if paced is None else paced
+            self.marred, self.lost = min(self.marred, self.decoded), 0
+        elif clock.is_counted and clock.frames:
             lost = clock.frames - pictures.frames if short or pictures.errors else 0
         self.lost = max(self.lost, lost)
         if gaps:
             self.second = gaps[0][0]
         elif short:
             self.second = film.seconds
+
+    def outside(self) -> None:
+        """Forget the frames that came out incomplete: they lie outside the part that is wanted."""
+        self.marred = 0
 
     @property
     def share(self) -> float:
@@ -73,9 +100,19 @@ class Damage:
         return f"The input is damaged: {counts} and {self.marred} are incomplete{where}."
 
 
+def _late(plan: Plan, film: TrackMeter) -> float:
+    """Seconds of a part at its beginning that have no picture, where the source should have one."""
+    video, tracks = plan.source.video, plan.source.audio
+    starts = [start for start in (video.start, *(track.start for track in tracks)) if start is not None]
+    begin = (video.start or 0.0) - min(starts, default=0.0)
+    return film.start - max(0.0, begin - (plan.picture.encode.start or 0.0))
+
+
 def shorter(plan: Plan, film: TrackMeter, end: float) -> list[Notice]:
     """The warning of an output that ends before the source does by its container; none without one."""
     video, encode = plan.source.video, plan.picture.encode
+    if timing.is_cut(encode) and not video.clock.file_duration:
+        return list(timing.end_beyond(encode, (encode.start or 0.0) + end, 1 / film.longest_step))
     declared = video.clock.file_duration if video.duration == video.clock.file_duration else video.duration
     if timing.is_cut(encode):
         declared = timing.length(video, encode)
@@ -92,7 +129,8 @@ def sound(plan: Plan, counts: Mapping[tuple[int, int], Decoded], tracks: Sequenc
     sources = {track.stream: track for track in plan.source.audio}
     for number, track in enumerate(plan.audio.tracks):
         heard = counts.get((0, track.streams[0]))
-        if heard and heard.errors:
+        is_entered = bool(timing.seek(plan.source.video, plan.picture.encode))
+        if heard and heard.errors > (1 if is_entered else 0):  # the first after a seek may be half a packet
             message = f"{heard.errors} of {heard.packets} packets of audio track {number + 1} could not be decoded."
             notices.append(Notice("sound-damaged", f"{message} Silence stands in their place."))
         source = sources.get(track.streams[0])

@@ -15,6 +15,8 @@ _SPANS = (timing.GUARD_SECONDS, 80.0, 320.0)
 _LEAD_SECONDS = 2.0
 """A stream with a free clock is entered this long before a key frame: its seek goes by time, and ends anywhere."""
 _LOOK_SECONDS = 60
+_COARSE_TICKS = 1000
+"""Ticks a second below which a file is entered at the time of a frame: between two, ffmpeg shifts the picture."""
 
 
 def enter(ffprobe: str, runner: Runner, path: Path, source: Source, encode: Ffmpeg) -> Video:
@@ -60,5 +62,6 @@ def _looked(ffprobe: str, runner: Runner, path: Path, video: Video, origin: floa
         interval = f"{origin + start - span:.6f}%{origin + start:.6f}"
         seen = picture_clock(ffprobe, runner, path, video, interval, seconds=_LOOK_SECONDS)
         if seen.key_before(origin + start) is not None:
-            return video._replace(entry=start - span)
+            entry = seen.keys[0] - origin if video.clock.ticks < _COARSE_TICKS else start - span
+            return video._replace(entry=max(0.0, entry))
     return video._replace(entry=0.0)

@@ -172,6 +172,12 @@ class TrackMeter:
         """Mean frames per second; 0 where unknown."""
         return self.frames / self.seconds if self.seconds else 0.0
 
+    @property
+    def longest_step(self) -> float:
+        """Seconds from a frame to the next at most, or to the end of the last."""
+        times = sorted(self._times)
+        return max([self._last[1], *(b - a for a, b in pairwise(times))]) or 1.0
+
     def gaps(self) -> list[tuple[float, float]]:
         """Where frames are missing: the second at which each gap begins, counted from the first frame, and its length.
 

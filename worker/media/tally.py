@@ -9,6 +9,7 @@ _INPUT = re.compile(
     r"(\d+) frames decoded; (\d+) decode errors(?: \((\d+) samples\))?"
 )
 _SIZE = re.compile(r"incoming frame - w: (\d+) h: (\d+) .*pts_time: ?(-?[\d.]+)")
+_PACED = re.compile(r"fps.*\] (\d+) frames in, \d+ frames out")
 
 
 class Decoded(NamedTuple):
@@ -27,6 +28,11 @@ def decoded(lines: Iterable[str]) -> dict[tuple[int, int], Decoded]:
         (int(match[1]), int(match[2])): Decoded(int(match[3]), int(match[4]), int(match[5]), int(match[6] or 0))
         for match in matches
     }
+
+
+def paced(lines: Iterable[str]) -> int | None:
+    """Frames that were brought to a wanted rate; None where none is wanted."""
+    return max((int(match[1]) for match in map(_PACED.search, lines) if match), default=None)
 
 
 def sizes(lines: Iterable[str]) -> dict[tuple[int, int], float]:

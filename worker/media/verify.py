@@ -57,7 +57,7 @@ def verify(
         message = f"The output has {film.frames} frames of {_least(plan, pictures)}; {pictures.frames} were decoded."
         raise PermanentError("output-invalid", message, lines)
     sounds = [track for stream, track in sorted(measured.tracks.items()) if stream != output.stream]
-    notices = [*silent, *_damage(settings, runner, source, plan, film, sounds, counts, lines)]
+    notices = [*silent, *_damage(settings, runner, source, plan, film, sounds, counts, lines, tally.paced(every_line))]
     if pictures and pictures.frames == 1:
         message = "The input has one picture, where a film is meant: the output shows it, and no more."
         notices.append(Notice("still-picture", message))
@@ -79,19 +79,25 @@ def _damage(
     sounds: list[TrackMeter],
     counts: Mapping[tuple[int, int], Decoded],
     lines: list[str],
+    paced: int | None,
 ) -> list[Notice]:
     """The warnings of what the output lacks. Raises PermanentError `input-corrupt`."""
-    end = max(track.end for track in (film, *sounds))
+    begin = min(track.start for track in (film, *sounds)) if plan.muxer in timing.FREE_CLOCKS else 0.0
+    end = max(track.end for track in (film, *sounds)) - begin
     notices = damage.sound(plan, counts, sounds)
     if pictures := counts.get((0, plan.source.video.stream)):
-        loss = Damage(plan, pictures, film, end, lines)
+        loss = Damage(plan, pictures, film, (begin, end), lines, paced)
         if loss.lost or loss.marred:
             second = loss.second
-            if second is None and not timing.is_cut(plan.picture.encode):
-                second = _first_damage(settings, runner, source, plan.source.video)
+            if second is None:
+                second = _first_damage(settings, runner, source, plan)
+                if second is not None and second < 0:
+                    second = _first_damage(settings, runner, source, plan, plan.picture.encode.start or 0.0)
+            if _is_outside(plan, second):
+                loss.outside()
             damage.check(loss, second, damage.signs(lines) or lines)
             notice = loss.notice(second)
-            return [*notices, notice] if notice else notices
+            notices = [*notices, notice] if notice else notices
     return [*notices, *damage.shorter(plan, film, end)]
 
 
@@ -124,9 +130,23 @@ def _nothing(plan: Plan, pictures: Decoded | None, lines: list[str]) -> Permanen
     return PermanentError("input-corrupt", "No frame of the input could be decoded.", lines)
 
 
-def _first_damage(settings: Settings, runner: Runner, source: Path, video: Video) -> float | None:
-    """The second, from the first frame, at which decoding the picture first fails; None if it does not."""
-    times = list[float]()
+def _is_outside(plan: Plan, second: float | None) -> bool:
+    """Whether decoding first fails behind the part of the source that is wanted, or not at all."""
+    encode = plan.picture.encode
+    if not timing.is_cut(encode):
+        return False
+    return second is None or (bool(encode.end) and second >= (encode.end or 0.0) - (encode.start or 0.0))
+
+
+def _first_damage(
+    settings: Settings, runner: Runner, source: Path, plan: Plan, entry: float | None = None
+) -> float | None:
+    """The second, from the first frame, at which decoding the picture first fails; None if it does not.
+
+    Of a part, from its start: negative before it. `entry` is where the source is entered, by default as for the part.
+    """
+    video, encode, times = plan.source.video, plan.picture.encode, list[float]()
+    entry = timing.seek(video, encode) if entry is None else entry
 
     def take(line: str, _: float) -> None:
         fields = line.split(",")
@@ -137,11 +157,15 @@ def _first_damage(settings: Settings, runner: Runner, source: Path, video: Video
     arguments = [
         *(settings.ffmpeg, "-hide_banner", "-nostdin", "-v", "error", "-xerror", "-threads", "1"),
         *input_options(runner.limits, is_late=video.is_late),
+        *(("-ss", f"{entry:.6f}") if entry else ()),
         *("-f", video.demuxer, "-i", f"file:{source}", "-map", f"0:{video.stream}"),
+        *(("-t", f"{encode.end - entry:.6f}") if encode.end else ()),
         *("-vf", "settb=1/1000,scale=2:2:flags=neighbor", "-fps_mode", "passthrough", "-enc_time_base", "1/1000"),
         *("-flush_packets", "1", "-f", "framecrc", "pipe:1"),
     ]
     status = runner.run(arguments, source.parent, source.with_name("damage.log"), seconds=_LOOK_SECONDS, on_line=take)
     if not status:
         return None
+    if timing.is_cut(encode):
+        return entry + (times[-1] if times else 0.0) - (encode.start or 0.0)
     return times[-1] - times[0] if times else 0.0
