@@ -129,7 +129,7 @@ def test_side_files_in_the_wanted_languages_become_tracks_and_webvtt(stack: Stac
         "film.es.srt": SRT.encode(),
         "film.de.sdh.srt": b"\xef\xbb\xbf" + SRT.replace("\n", "\r\n").encode(),
     }
-    ended = beside(stack, film, tmp_path, files, tracks=["de", "fr"])
+    ended = beside(stack, film, tmp_path, files, tracks=["de", "fr", "deu", "de-DE"])
     expected = {"film.de.vtt", "film.de-2.vtt", "film.fr.vtt", "film.fr-2.vtt"}
     assert texts(stack, ended) == dict.fromkeys(expected, CUE)
     assert not ended["warnings"]

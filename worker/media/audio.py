@@ -194,7 +194,9 @@ def _in_languages(wanted: list[str], tracks: Sequence[AudioTrack], notices: list
 
 def _unusable(track: AudioTrack) -> Notice:
     if track.is_empty:
-        return Notice("audio-empty", f"{_named(track)} has no sound that can be decoded to its end; it is left out.")
+        return Notice(
+            "audio-empty", f"{_named(track)} has no sound within the output's time that can be decoded; it is left out."
+        )
     codec = track.codec or "an unknown codec"
     return Notice("audio-undecodable", f"{_named(track)} is in {codec}, which no decoder reads; it is left out.")
 

@@ -166,7 +166,8 @@ def convert(video: Video, target: Signal, encode: Ffmpeg) -> Step:
     filters, notices = list[str](), list[Notice]()
     if _ALPHA.search(source.pixel_format) or video.has_alpha:
         filters.append("premultiply=inplace=1")
-        message = f"The input has an alpha channel ({source.pixel_format}); the output shows it on black."
+        place = source.pixel_format if _ALPHA.search(source.pixel_format) else "in a layer of its own"
+        message = f"The input has an alpha channel ({place}); the output shows it on black."
         notices.append(Notice("alpha-blended", message))
     if source.dynamic_range != "sdr" or video.metadata.is_dynamic:
         filters += _without_metadata(target)

@@ -76,10 +76,9 @@ def changed(video: Video, sizes: Mapping[tuple[int, int], float]) -> list[Notice
         return []
     known = ", ".join(f"{width}x{height} at {at:.1f} s" for width, height, at in others[:5])
     first = f"{video.width}x{video.height}"
-    message = (
-        f"The picture's size changes from {first}: {known}. All pictures are brought to {first}, with black bars where "
-        "their shape differs."
-    )
+    same_shape = all(width * video.height == height * video.width for width, height, _ in others)
+    bars = "" if same_shape else ", with black bars where their shape differs"
+    message = f"The picture's size changes from {first}: {known}. All pictures are brought to {first}{bars}."
     return [Notice("size-changes", message)]
 
 

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from elasticrecode.jobs.events import Notice
 from worker.errors import PermanentError
-from worker.media.audio import AudioPlan
+from worker.media import tally
+from worker.media.audio import AudioOutput, AudioPlan
 from worker.media.source import AudioTrack, Source
 from worker.media.tally import Decoded
 
@@ -30,6 +31,7 @@ def mute(
     Those are tracks that stopped a run, and empty tracks that an output should not have, or in whose place it can have
     another. `status` is the exit status of a run with this plan, `lines` its log at level verbose.
     """
+    every_line = list(lines)
     planned = {stream for track in plan.tracks for stream in track.streams}
     others = any(track.is_usable and track.stream not in planned for track in source.audio)
     if not status and muxer in _SKIPS_EMPTY and not others:
@@ -40,8 +42,9 @@ def mute(
         for stream in track.streams
         if (heard := counts.get((0, stream))) and not heard.frames and (track.codec != "copy" or not heard.packets)
     }
+    silent |= {stream for track in _unwritten(plan, every_line) for stream in track.streams}
     if status and status != ERROR_RATE:
-        text = "\n".join(lines)
+        text = "\n".join(every_line)
         encoded = [track for track in plan.tracks if track.codec != "copy"]
         graphs = {int(number) - 1 for number in _GRAPH_FAILED.findall(text)}
         outputs = {int(number) - 1 for number in _ENCODER_FAILED.findall(text)}
@@ -51,18 +54,30 @@ def mute(
     return frozenset(silent)
 
 
+def _unwritten(plan: AudioPlan, lines: Iterable[str]) -> list[AudioOutput]:
+    """The tracks of which nothing was written, such as those that end before the part of the film that is wanted."""
+    written = tally.written(lines)
+    return [track for number, track in enumerate(plan.tracks, 1) if written.get(number) == 0]
+
+
 def excusable(status: int, picture: Decoded | None) -> bool:
     """Whether a run that ended with ERROR_RATE did so for its sound: the pictures were decoded."""
     return status == ERROR_RATE and picture is not None and picture.errors * 3 <= picture.packets * 2
 
 
-def check(plan: AudioPlan, tracks: Sequence[AudioTrack], counts: Mapping[tuple[int, int], Decoded]) -> list[Notice]:
+def check(
+    plan: AudioPlan, tracks: Sequence[AudioTrack], counts: Mapping[tuple[int, int], Decoded], lines: Iterable[str]
+) -> list[Notice]:
     """The warnings of empty tracks. Raises PermanentError if an output has other `tracks` than planned and decoded."""
+    unwritten = _unwritten(plan, lines)
     empty = [
         track
         for track in plan.tracks
-        if (heard := counts.get((0, track.streams[0])))
-        and not (heard.packets if track.codec == "copy" else heard.frames)
+        if track in unwritten
+        or (
+            (heard := counts.get((0, track.streams[0])))
+            and not (heard.packets if track.codec == "copy" else heard.frames)
+        )
     ]
     expected = [(track.stream_codec, track.channels) for track in plan.tracks if track not in empty]
     copied = [not codec for codec, _ in expected]
@@ -74,6 +89,9 @@ def check(plan: AudioPlan, tracks: Sequence[AudioTrack], counts: Mapping[tuple[i
     if len(actual) != len(expected) or any(differs):
         raise PermanentError("output-invalid", f"The output's audio tracks are {actual}, not {expected}.")
     return [
-        Notice("audio-empty", f"The audio track of stream {track.streams[0]} has no sound; it is left out.")
+        Notice(
+            "audio-empty",
+            f"The audio track of stream {track.streams[0]} has no sound within the output's time; it is left out.",
+        )
         for track in empty
     ]

@@ -164,8 +164,12 @@ def parse_recording(report: object, side: str = "input") -> Recording:
         for stream in present
         if stream.get("codec_type") == "audio" and isinstance(stream.get("index"), int)
     )
-    if demuxer not in SOUND_DEMUXERS or not audio:
-        raise PermanentError(f"{side}-no-audio", f"The {side} has no audio track in an accepted container.")
+    if demuxer not in SOUND_DEMUXERS:
+        raise PermanentError(
+            f"{side}-no-audio", f"The {side} is in no accepted container ({', '.join(SOUND_DEMUXERS)})."
+        )
+    if not audio:
+        raise PermanentError(f"{side}-no-audio", f"The {side} has no audio track.")
     return Recording(demuxer, audio, number_of(whole.get("duration")), len(present))
 
 

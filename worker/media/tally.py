@@ -8,6 +8,9 @@ _INPUT = re.compile(
     r"Input stream #(\d+):(\d+) \(\w+\): (\d+) packets read \(\d+ bytes\); "
     r"(\d+) frames decoded; (\d+) decode errors(?: \((\d+) samples\))?"
 )
+_OUTPUT = re.compile(
+    r"Output stream #0:(\d+) \(audio\): (?:\d+ frames encoded (?:\(\d+ samples\))?; )?(\d+) packets muxed"
+)
 _SIZE = re.compile(r"incoming frame - w: (\d+) h: (\d+) .*pts_time: ?(-?[\d.]+)")
 _PACED = re.compile(r"fps.*\] (\d+) frames in, \d+ frames out")
 
@@ -33,6 +36,11 @@ def decoded(lines: Iterable[str]) -> dict[tuple[int, int], Decoded]:
 def paced(lines: Iterable[str]) -> int | None:
     """Frames that were brought to a wanted rate; None where none is wanted."""
     return max((int(match[1]) for match in map(_PACED.search, lines) if match), default=None)
+
+
+def written(lines: Iterable[str]) -> dict[int, int]:
+    """Index of an audio stream in ffmpeg's first output → packets that ffmpeg wrote of it."""
+    return {int(match[1]): int(match[2]) for match in filter(None, map(_OUTPUT.search, lines))}
 
 
 def sizes(lines: Iterable[str]) -> dict[tuple[int, int], float]:

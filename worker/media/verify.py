@@ -48,7 +48,7 @@ def verify(
     """
     lines, counts = grave(every_line), tally.decoded(every_line)
     read, measured = _read_back(settings, runner, target, plan, lines)
-    output, silent = read.video, silence.check(plan.audio, read.audio, counts)
+    output, silent = read.video, silence.check(plan.audio, read.audio, counts, every_line)
     film = measured.tracks.get(output.stream, TrackMeter())
     pictures = counts.get((0, plan.source.video.stream))
     if not film.frames:
