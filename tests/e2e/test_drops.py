@@ -55,7 +55,7 @@ def test_each_upload_into_a_drop_becomes_one_job(
     (output,) = record["outputs"]
     assert output["uri"] == f"s3://{deployed.bucket}/{OUTPUT}films/one two+ü.mp4"
     (stream,) = deployed.probe(output["uri"], tmp_path)["streams"]
-    assert (stream["codec_name"], stream["height"]) == ("h264", 720)
+    assert (stream["codec_name"], stream["height"]) == ("h264", 240)  # never enlarged
     head = deployed.s3.head_object(Bucket=deployed.bucket, Key=f"{OUTPUT}films/one two+ü.mp4")
     place = hashlib.sha256(output["uri"].encode()).hexdigest()
     assert head["Metadata"] == {MARK: record["jobID"], ATTEMPT_MARK: "1", PLACE_MARK: place}
