@@ -13,7 +13,8 @@ from tests.media.case import Made
 from tests.media.table import cases
 from tests.sizes import SIZE
 
-CASES = {case.name: case for _, case in cases()}
+CASES = {case.name: case for _, case in cases() if not {"images", "subtitles"} & case.profile.keys()}
+"""Those with one output; `tests/aws/test_beside.py` has jobs with more."""
 EVERY = 25
 """A sample has one case in this many; `make test` runs all of them without the stack."""
 CHOSEN = list(CASES) if SIZE != "sample" else list(CASES)[::EVERY]
