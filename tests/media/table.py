@@ -11,8 +11,8 @@ from tests.media.case import Case
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "sources.md"
 _HEAD = """# Sources
 
-Each row is a source that a test makes, the transcode that is asked of it, and the right outcome. The tests measure
-every figure from the output's file. `python -m tests.media.table` writes this page.
+Each row has a source, the profile of its transcode, and the right outcome. The tests make the source and measure every
+figure from the output's file. `python -m tests.media.table` writes this page.
 """
 
 
