@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.media.case import FFMPEG, Made
 
-_PICTURE = re.compile(r"pts: *(-?\d+) .*mean:\[(\d+)")
+_PICTURE = re.compile(r"pts:(-?\d+) +pts_time:.*\nlavfi\.signalstats\.YAVG=(\d+)")
 _SOUND = re.compile(r"pts:(-?\d+) .*nb_samples:(\d+)")
 _RATE = 48000
 _TICKS = 360000
@@ -23,8 +23,10 @@ def _decoded(path: Path, *options: str) -> "subprocess.CompletedProcess[bytes]":
 
 @cache
 def _pictures(path: Path, _changed: int) -> list[tuple[float, int]]:
-    filters = f"settb=1/{_TICKS},scale=2:2:flags=area,format=gray,showinfo"
-    text = _decoded(path, "-map", "0:v:0", "-vf", filters, "-fps_mode", "passthrough", "-f", "null").stderr.decode()
+    # not `showinfo`: it writes a frame's line to the log in pieces, between which other threads write theirs
+    printed = "signalstats,metadata=print:key=lavfi.signalstats.YAVG:file=-"
+    filters = f"settb=1/{_TICKS},scale=2:2:flags=area,format=gray,{printed}"
+    text = _decoded(path, "-map", "0:v:0", "-vf", filters, "-fps_mode", "passthrough", "-f", "null").stdout.decode()
     return [(int(match[1]) / _TICKS, int(match[2])) for match in _PICTURE.finditer(text)]
 
 
