@@ -135,7 +135,8 @@ def _of_node() -> Iterator[Package]:
     lock = json.loads((ROOT / "package-lock.json").read_text())
     for path, package in lock["packages"].items():
         if path:
-            yield Package(path.rpartition("node_modules/")[2], package["version"], package["license"], ("deploying",))
+            place = "tests" if package.get("dev") else "deploying"
+            yield Package(path.rpartition("node_modules/")[2], package["version"], package["license"], (place,))
 
 
 def faults() -> list[str]:
