@@ -20,7 +20,7 @@ from worker.media import images, subtitles
 from worker.media.encode import transcode
 from worker.media.progress import JobProgress
 from worker.media.recording import extract
-from worker.publication import Publication
+from worker.publication import Publication, Version
 from worker.quality.score import Pair, score
 from worker.sandbox.runner import Runner
 from worker.settings import DEBUG, Settings
@@ -31,11 +31,15 @@ _Report = Callable[[Progress], None]
 
 
 class _Produced(NamedTuple):
-    """What the job has produced in its folder: each local file with its output, and the summary of a score."""
+    """What the job has produced in its folder: each local file with its output, and the summary of a score.
+
+    `version` has the files of a package that are not listed.
+    """
 
     files: list[tuple[Path, Output]]
     quality: Quality | None
     notices: list[Notice]
+    version: Version = Version()
 
 
 def folder_prefix(settings: Settings) -> str:
@@ -64,7 +68,7 @@ def run_job(
     with tempfile.TemporaryDirectory(prefix=folder_prefix(settings)) as path:
         produced = _produce(job, settings, storage, runner, JobProgress(report), Path(path))
         runner.check()
-        return publication.publish(produced.files, partial(_ending, job, produced))
+        return publication.publish(produced.files, partial(_ending, job, produced), produced.version)
 
 
 def _ending(job: Job, produced: _Produced, outputs: list[Output]) -> Ending:

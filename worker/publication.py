@@ -7,6 +7,9 @@
 
 Before the commit a lost claim, a cancel or an error aborts the uploads. After it the outputs are decided: this worker,
 or another that adopts the job, completes the same uploads.
+
+A package has many files in the folder of its version, where no other attempt writes, and entry files, which players
+open and which refer to that folder. Entry files are the last to appear, so a player that finds one finds everything.
 """
 
 import logging
@@ -14,6 +17,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import NamedTuple
 
 from msgspec import structs
 
@@ -21,16 +25,30 @@ from elasticrecode.errors import Unavailable
 from elasticrecode.jobs.commits import Commit, Ending, NotRunning, OutputKeys, OutputTaken, Upload
 from elasticrecode.jobs.events import Output
 from elasticrecode.jobs.job import Job, products
+from elasticrecode.jobs.uris import version_name
 from worker.errors import ClaimLost, JobError, PermanentError, TransientError
 from worker.sandbox.runner import Runner
 from worker.storage import Storage
-from worker.uploads import UploadGone, Uploads
+from worker.uploads import ENTRIES, UploadGone, Uploads
 
 _log = logging.getLogger(__name__)
 
 _WAIT_SECONDS = 0.5
 _PATIENCE_SECONDS = 60.0
 """How long to wait for another job that is publishing to the same key."""
+
+
+class Version(NamedTuple):
+    """A version of a package: its folder, a URI that ends in `/`, and the files in it that the record does not list.
+
+    These are local files with their URIs. Listed ones are in the folder by their URIs.
+    """
+
+    folder: str = ""
+    unlisted: Sequence[tuple[Path, str]] = ()
+
+
+_NO_VERSION = Version()
 
 
 class Publication:
@@ -45,9 +63,13 @@ class Publication:
         keys: OutputKeys | None = None,
         watching: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        """`watching` is entered while parts are sent: a lost claim stops the runner sooner there."""
+        """`watching` is entered while parts are sent: a lost claim stops the runner sooner there.
+
+        `version_name` is the name of the folder of a package's version.
+        """
         self._job, self._runner, self._keys, self._watching = job, runner, keys, watching
         self._uploads = Uploads(storage, job.jobid, attempt, runner)
+        self.version_name = version_name(job.jobid, attempt)
         self._etags: dict[str, str] = {}
 
     def prepare(self) -> None:
@@ -63,23 +85,32 @@ class Publication:
         for uri in uris:
             self._etags[uri] = self._uploads.replaceable(uri, self._uploads.present(uri))
 
-    def publish(self, files: Sequence[tuple[Path, Output]], conclude: Callable[[list[Output]], Ending]) -> Ending:
+    def publish(
+        self,
+        files: Sequence[tuple[Path, Output]],
+        conclude: Callable[[list[Output]], Ending],
+        version: Version = _NO_VERSION,
+    ) -> Ending:
         """Publish local files as outputs. `conclude` returns the job's ending, given the outputs with their checksums.
 
         Owns first the keys that `prepare` could not know: the source decides how many sprites and subtitles there are.
         Raises JobError or Interrupted; before the commit, then nothing is published.
         """
-        uploads: list[Upload] = []
+        begun: list[Upload] = []
         try:
             with self._watching():
-                self._own([output.uri for _, output in files if output.uri not in self._etags])
-                outputs = [self._upload(file, output, uploads) for file, output in files]
-                commit = Commit(uploads, conclude(outputs))
+                outputs = [output for _, output in files]
+                sent = [(file, output.uri) for file, output in files] + list(version.unlisted)
+                commit = Commit([], Ending(""), version=version.folder)
+                self._own([each.uri for each in outputs if not (commit.holds(each.uri) or each.uri in self._etags)])
+                sums = self._uploads.send_all(sent, begun, version.folder)
+                commit.uploads = sorted(begun, key=lambda upload: _turn(commit, upload))
+                commit.ending = conclude([structs.replace(output, sha256=sums[output.uri]) for output in outputs])
                 self._commit(commit)
         except Unavailable as error:  # it may be committed all the same: then another worker completes the uploads
             raise TransientError("storage-unavailable", "AWS could not be reached to commit the outputs.") from error
         except BaseException:
-            for upload in uploads:
+            for upload in begun:
                 self._uploads.abort(upload)
             raise
         self._complete(commit)
@@ -89,11 +120,6 @@ class Publication:
         """Complete the publication to which an earlier worker has committed the job."""
         self._complete(commit)
         return commit.ending
-
-    def _upload(self, file: Path, output: Output, uploads: list[Upload]) -> Output:
-        upload = self._uploads.begin(output.uri, file.stat().st_size)
-        uploads.append(upload)
-        return structs.replace(output, sha256=self._uploads.send(file, upload))
 
     def _commit(self, commit: Commit) -> None:
         """Commit. Raises ClaimLost when the attempt does not run any more."""
@@ -119,7 +145,8 @@ class Publication:
         """Complete all uploads. When one can't be completed any more, the commit is withdrawn."""
         completed: set[str] = set()
         try:
-            for upload in commit.uploads:
+            self._uploads.complete_all(commit.members, completed)
+            for upload in commit.outputs:
                 self._uploads.complete(upload, self._etags.get(upload.uri, ""))
                 completed.add(upload.uri)
         except UploadGone as gone:
@@ -141,6 +168,13 @@ class Publication:
                 self._keys.withdraw(commit, completed)
             except NotRunning as lost:
                 raise ClaimLost(f"the claim is lost: {lost}") from None
+
+
+def _turn(commit: Commit, upload: Upload) -> int:
+    """The place of an upload in the order of completion: a version's files, other outputs, entry files."""
+    if commit.holds(upload.uri):
+        return 0
+    return next((2 + place for place, end in enumerate(ENTRIES) if upload.uri.endswith(end)), 1)
 
 
 def _passing(error: JobError) -> TransientError:

@@ -4,17 +4,17 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from urllib.parse import quote
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from elasticrecode.jobs.commits import Upload
-from elasticrecode.jobs.uris import MARK, split
+from elasticrecode.jobs.uris import MARK, name, split
 from elasticrecode.media.codecs import content_type
 from worker.aws_faults import as_job_errors
 from worker.errors import PermanentError, TransientError
@@ -22,9 +22,14 @@ from worker.sandbox.runner import Runner
 from worker.storage import Storage
 
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 ATTEMPT_MARK, PLACE_MARK = "elasticrecode-attempt", "elasticrecode-output"
 """The attempt that wrote an output, and the SHA-256 of the URI that it wrote. A copy elsewhere is not an output."""
+IMMUTABLE, REPLACED = "public, max-age=31536000, immutable", "public, max-age=60"
+"""The Cache-Control of the files of a package's version, and of entry files."""
+ENTRIES = (".mpd", ".m3u8")
+"""The ends of the names of entry files, in the order in which they appear."""
 _PART_BYTES = 8 << 20
 _PARTS = 10_000
 """Parts that S3 accepts of one upload."""
@@ -77,12 +82,37 @@ class Uploads:
         is_here = marks.get(PLACE_MARK, _place(uri)) == _place(uri)
         return Present(head["ETag"], head["ContentLength"], MARK in marks and is_here, mine and is_here)
 
-    def begin(self, uri: str, size: int) -> Upload:
-        """Begin an upload of `size` bytes."""
+    def send_all(self, files: Sequence[tuple[Path, str]], begun: list[Upload], version: str = "") -> dict[str, str]:
+        """Begin and send an upload of each file to its URI; the SHA-256 of the bytes in hex by URI.
+
+        Adds each upload to `begun` as soon as S3 has begun it. Files of one part are sent side by side; the parts of
+        larger ones are. `version` is the folder of a package's version, if there is one.
+        """
+        sums: dict[str, str] = {}
+
+        def send(item: tuple[Path, str]) -> None:
+            file, uri = item
+            upload = self.begin(uri, file.stat().st_size, is_member=bool(version) and uri.startswith(version))
+            begun.append(upload)
+            sums[uri] = self.send(file, upload)
+
+        small = [item for item in files if item[0].stat().st_size <= _PART_BYTES]
+        for item in files:
+            if item not in small:
+                send(item)
+        _side_by_side(send, small)
+        return sums
+
+    def begin(self, uri: str, size: int, *, is_member: bool = False) -> Upload:
+        """Begin an upload of `size` bytes. A member is a file in the folder of a package's version."""
         bucket, key = split(uri)
         with as_job_errors("output", uri):
             answer = self._storage.s3.create_multipart_upload(
-                Bucket=bucket, Key=key, ContentType=content_type(key), Metadata={**self._marks, PLACE_MARK: _place(uri)}
+                Bucket=bucket,
+                Key=key,
+                ContentType=content_type(name(uri), is_member=is_member),
+                Metadata={**self._marks, PLACE_MARK: _place(uri)},
+                **_caching(uri, is_member=is_member),
             )
         return Upload(uri, answer["UploadId"], size)
 
@@ -137,11 +167,24 @@ class Uploads:
                     raise error
             return
 
-    def complete(self, upload: Upload, etag: str) -> None:
+    def complete_all(self, uploads: Sequence[Upload], completed: set[str]) -> None:
+        """Complete uploads to URIs that only this attempt writes, side by side, and add these URIs to `completed`.
+
+        Raises as `complete` does, when the others that were in flight have ended.
+        """
+
+        def complete(upload: Upload) -> None:
+            self.complete(upload, "", is_shared=False)
+            completed.add(upload.uri)
+
+        _side_by_side(complete, uploads)
+
+    def complete(self, upload: Upload, etag: str, *, is_shared: bool = True) -> None:
         """Make an upload the object at its URI, unless another than a job's outputs is there; again is harmless.
 
-        `etag` is the ETag of the object that is to be replaced, empty if there was none. Raises UploadGone;
-        PermanentError `output-exists` if an object that no job wrote is there.
+        `etag` is the ETag of the object that is to be replaced, empty if there was none. Where other attempts may write
+        the same URI, S3's answer is not enough, and the object is looked at. Raises UploadGone; PermanentError
+        `output-exists` if an object that no job wrote is there.
         """
         bucket, key = split(upload.uri)
         for _ in range(_TRIES):
@@ -163,6 +206,8 @@ class Uploads:
                     refused = error.response["Error"]["Code"]
                     if refused not in _REFUSED:
                         raise
+            if not (refused or is_shared):
+                return
             present = self.present(upload.uri)
             if (present and present.mine) or not (refused or present):
                 return
@@ -208,6 +253,42 @@ class _Stoppable(BytesIO):
         """The next bytes. Raises what `Runner.check` raises."""
         self._runner.check()
         return super().read(size)
+
+
+def _side_by_side(do: Callable[[T], None], things: Sequence[T]) -> None:
+    """Call a function with each thing, several at once. Raises the first error when the calls in flight have ended."""
+    waiting, ends = SimpleQueue[T](), SimpleQueue[None]()
+    errors: list[BaseException] = []
+    for thing in things:
+        waiting.put(thing)
+
+    def lane() -> None:
+        try:
+            while not errors:
+                do(waiting.get_nowait())
+        except Empty:
+            pass
+        except BaseException as error:  # noqa: BLE001
+            errors.append(error)
+        ends.put(None)
+
+    lanes = min(_LANES, len(things))
+    for _ in range(lanes):
+        threading.Thread(target=lane, daemon=True).start()
+    for _ in range(lanes):
+        ends.get()
+    if errors:
+        raise errors[0]
+
+
+def _caching(uri: str, *, is_member: bool) -> dict[str, str]:
+    """The Cache-Control of a package's files. What a version's files hold never changes; an entry file is replaced.
+
+    A player with an old entry file finds the version that it refers to.
+    """
+    if is_member:
+        return {"CacheControl": IMMUTABLE}
+    return {"CacheControl": REPLACED} if uri.endswith(ENTRIES) else {}
 
 
 def _place(uri: str) -> str:

@@ -17,10 +17,12 @@ from elasticrecode.jobs.job import Job, products
 from elasticrecode.jobs.placement import Choice
 from elasticrecode.jobs.reports import Reports
 from elasticrecode.jobs.store import JobsTable
-from elasticrecode.jobs.uris import MARK
+from elasticrecode.jobs.uris import MARK, split
 from tests.fakes.memory import Item, holds, updated
 from tests.fakes.steps import Answer, Request, at_once
 from worker.pipeline import _Produced
+from worker.publication import Version
+from worker.uploads import ENTRIES
 
 TABLE, QUEUE, CONTROL = "jobs", "ffmpeg_job", "control_plane"
 LEASE_SECONDS = 30
@@ -322,6 +324,8 @@ class Shared(NamedTuple):
         """What does not fit: a finished record and its objects, or objects of a job that is cancelled."""
         if any("worker-error" in report for report in self.reports):
             return "a worker's own code failed"
+        if broken := self._broken():
+            return f"{broken} refers to files that are not there"
         if not self.reports and (stuck := self._stuck()):
             return f"{stuck} waits without a message, and its outputs are committed"
         for (job_id, kind), number in self.items.items():
@@ -343,6 +347,16 @@ class Shared(NamedTuple):
         records = [_items[number] for (_, kind), number in self.items.items() if kind == "job"]
         waiting = (each["jobID"]["S"] for each in records if each["state"]["S"] == "queued" and "commit" in each)
         return next((job_id for job_id in waiting if job_id not in self.messages), "")
+
+    def _broken(self) -> str:
+        """An entry file that is there before all the files that it refers to."""
+        for key, entry in self.objects.items():
+            if key.endswith(ENTRIES):
+                folder, *names = entry.content.decode().split("\n")
+                for name in names:
+                    if folder + name not in self.objects or self.objects[folder + name].job_id != entry.job_id:
+                        return key
+        return ""
 
     def outcome(self) -> str:
         """The states of the jobs."""
@@ -367,3 +381,15 @@ def produced(pod: str, job: Job, folder: Path) -> _Produced:
         file.write_bytes(f"{job.jobid} by {pod}".encode())
         files.append((file, Output(uri=uri, bytes=file.stat().st_size)))
     return _Produced(files, None, [])
+
+
+def packaged(pod: str, job: Job, folder: Path) -> _Produced:
+    """A package of a listed track, an unlisted playlist, and an entry file that names them."""
+    track, playlist, entry = (folder / name for name in ("track.mp4", "track.m3u8", "master.m3u8"))
+    version = f"{job.output}x/{pod.replace(' ', '-')}/"
+    track.write_bytes(f"{job.jobid} by {pod}".encode())
+    playlist.write_bytes(b"of " + track.read_bytes())
+    entry.write_text("\n".join([split(version)[1], track.name, playlist.name]))
+    listed = {track: version + track.name, entry: f"{job.output}x/{entry.name}"}
+    files = [(file, Output(uri=uri, bytes=file.stat().st_size)) for file, uri in listed.items()]
+    return _Produced(files, None, [], Version(version, [(playlist, version + playlist.name)]))

@@ -9,7 +9,7 @@ import random
 import tempfile
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,7 +25,7 @@ from elasticrecode.errors import Unavailable
 from elasticrecode.jobs.events import Action
 from elasticrecode.jobs.job import Job
 from elasticrecode.media.profiles import Ffmpeg, Profile
-from tests.chaos.publishing import CONTROL, LEASE_SECONDS, QUEUE, TABLE, Law, produced, world
+from tests.chaos.publishing import CONTROL, LEASE_SECONDS, QUEUE, TABLE, Law, packaged, produced, world
 from tests.conftest import Tell
 from tests.fakes.steps import Answer, Found, Program, Request, explore, in_steps
 from tests.sizes import sized
@@ -38,6 +38,8 @@ AGAIN = msgspec.structs.replace(FIRST, jobid="again")
 """The same user's, with the same sources: it may replace the output."""
 RIVAL = msgspec.structs.replace(FIRST, jobid="rival", input="s3://media/other/x.mp4")
 """With other sources: it must not."""
+
+Produce = Callable[[str, Job, Path], pipeline._Produced]
 
 
 class InTurn(threading.Thread):
@@ -103,7 +105,7 @@ def constant(request: Request) -> Answer | None:
     return None
 
 
-def worker(name: str, job: Job, polls: int, patch: pytest.MonkeyPatch) -> Program:
+def worker(name: str, job: Job, polls: int, patch: pytest.MonkeyPatch, produce: Produce) -> Program:
     """A worker that looks so many times for the message of a job."""
     settings = Settings.read(
         {
@@ -118,7 +120,7 @@ def worker(name: str, job: Job, polls: int, patch: pytest.MonkeyPatch) -> Progra
 
     def body() -> None:
         runs, ids = count(1), count(1)
-        patch.setattr(pipeline, "_produce", lambda job, *rest: produced(f"{name} {next(runs)}", job, rest[-1]))
+        patch.setattr(pipeline, "_produce", lambda job, *rest: produce(f"{name} {next(runs)}", job, rest[-1]))
         patch.setattr(uuid, "uuid4", lambda: f"{name}-{next(ids)}")
         patch.setattr(publication, "time", SimpleNamespace(sleep=lambda _: None, monotonic=Seconds(40).monotonic))
         patch.setattr(lease, "time", Seconds(0))  # it never sees that it was frozen
@@ -138,11 +140,15 @@ def worker(name: str, job: Job, polls: int, patch: pytest.MonkeyPatch) -> Progra
 
 
 class Case(NamedTuple):
-    """Who takes part: workers by name, job and number of polls; what else happens; how many calls go wrong."""
+    """Who takes part: workers by name, job and number of polls; what else happens; how many calls go wrong.
+
+    `produce` makes the outputs.
+    """
 
     workers: tuple[tuple[str, Job, int], ...]
     law: Law = Law()
     faults: int = 0
+    produce: Produce = produced
 
 
 A, B, C = ("a", FIRST, 1), ("b", FIRST, 2), ("c", AGAIN, 1)
@@ -157,8 +163,12 @@ CASES = {
     "two attempts, an S3 that forgets": Case((A, B), Law(forgets=True)),
     "two attempts, cancelled and retried": Case((A, B), USER),
     "two attempts, a call that is lost or done twice": Case((A, B), faults=1),
+    "a package, two attempts": Case((A, B), produce=packaged),
+    "a package, another job on its keys": Case((A, C), produce=packaged),
+    "a package, cancelled and retried": Case((A, ("b", FIRST, 1)), USER, produce=packaged),
+    "a package, a call that is lost or done twice": Case((A, ("b", FIRST, 1)), faults=1, produce=packaged),
 }
-SAMPLE = ("two attempts", "a job with other sources on the key")
+SAMPLE = ("two attempts", "a job with other sources on the key", "a package, two attempts")
 """What `make test` runs of them."""
 BROKEN = {
     "of the attempt": Case((A, B), Law(unconditional="SET #commit")),
@@ -168,7 +178,7 @@ BROKEN = {
 
 def explored(case: Case, patch: pytest.MonkeyPatch) -> Found:
     jobs = list({job.jobid: job for _, job, _ in case.workers}.values())
-    programs = [worker(name, job, polls, patch) for name, job, polls in case.workers]
+    programs = [worker(name, job, polls, patch, case.produce) for name, job, polls in case.workers]
     return explore(world(case.law, jobs), programs, case.faults)
 
 
@@ -189,3 +199,9 @@ def test_without_its_conditions_the_commit_lets_other_bytes_stand(
     found = explored(BROKEN[condition], monkeypatch)
     tell(f"publication, without the condition {condition}", {**found.counts, "steps to the flaw": len(found.story)})
     assert "names other bytes" in found.flaw
+
+
+def test_an_entry_file_that_appears_first_refers_to_files_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads.Uploads, "complete_all", lambda *_: None)
+    found = explored(CASES["a package, two attempts"], monkeypatch)
+    assert "refers to files that are not there" in found.flaw

@@ -50,14 +50,30 @@ class Upload(Struct):
 
 
 class Commit(Struct):
-    """The uploads that a job publishes, and how it ends when they are completed.
+    """The uploads that a job publishes, in the order of their completion, and how it ends when they are completed.
 
-    `publishers` are the jobs that published to the output keys before, by URI.
+    `publishers` are the jobs that published to the output keys before, by URI. `version` is the folder of a package's
+    version, a URI that ends in `/`: what is in it are no output keys, since no other attempt writes there.
     """
 
     uploads: list[Upload]
     ending: Ending
     publishers: dict[str, str] = {}
+    version: str = ""
+
+    def holds(self, uri: str) -> bool:
+        """Whether an object is in the version's folder."""
+        return bool(self.version) and uri.startswith(self.version)
+
+    @property
+    def members(self) -> list[Upload]:
+        """The uploads to the version's folder."""
+        return [upload for upload in self.uploads if self.holds(upload.uri)]
+
+    @property
+    def outputs(self) -> list[Upload]:
+        """The uploads to output keys."""
+        return [upload for upload in self.uploads if not self.holds(upload.uri)]
 
 
 class OutputTaken(Exception):
@@ -154,7 +170,7 @@ class OutputKeys:
 
         Calls `wait` before each new try, which may raise. Raises NotRunning, and OutputTaken when the job lost a key.
         """
-        uris = [upload.uri for upload in commit.uploads]
+        uris = [upload.uri for upload in commit.outputs]
         replaced = self._replaced(uris)
         while True:
             commit.publishers = {uri: self._publishers[uri] for uri in uris if self._publishers.get(uri)}
@@ -249,7 +265,7 @@ class OutputKeys:
         writes = [self._withdrawal(published - {"", self._job.jobid})]
         writes += [
             self._return(upload.uri, commit.publishers.get(upload.uri, ""))
-            for upload in commit.uploads
+            for upload in commit.outputs
             if upload.uri not in completed
         ]
         try:

@@ -1,5 +1,6 @@
 """S3 URIs of the objects that jobs read and write."""
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from posixpath import splitext
@@ -78,6 +79,11 @@ def sprite_name(uri: str, number: int) -> str:
 def subtitles_name(uri: str, language: str, number: int = 1) -> str:
     """The file name of a WebVTT file of subtitles; of several in one language, the second has the number 2."""
     return f"{stem(uri)}.{language or UNKNOWN_LANGUAGE}{f'-{number}' if number > 1 else ''}.vtt"
+
+
+def version_name(job_id: str, attempt: int) -> str:
+    """The name of the folder of the version of a package that an attempt writes: 10 hex digits."""
+    return hashlib.sha256(f"{job_id}:{attempt}".encode()).hexdigest()[:10]
 
 
 class Outputs(NamedTuple):

@@ -127,6 +127,8 @@ CONTENT_TYPES = {
     "opus": "audio/ogg",
     "jpg": "image/jpeg",
     "vtt": "text/vtt",
+    "m3u8": "application/vnd.apple.mpegurl",
+    "mpd": "application/dash+xml",
     "json": "application/json",
     "html": "text/html",
 }
@@ -155,9 +157,14 @@ def container(file_name: str, codec: str = "") -> str | None:
     return None if held and muxer in held.outside else muxer
 
 
-def content_type(file_name: str) -> str:
-    """The content type of an output with this name."""
-    return CONTENT_TYPES.get(file_name.rpartition(".")[2].lower(), "application/octet-stream")
+AUDIO_TRACK = "audio-"
+"""The start of the names of a package's audio tracks, which have the extension of its video tracks."""
+
+
+def content_type(file_name: str, *, is_member: bool = False) -> str:
+    """The content type of an output; a member is a file in the folder of a package's version."""
+    known = CONTENT_TYPES.get(file_name.rpartition(".")[2].lower(), "application/octet-stream")
+    return CONTENT_TYPES["m4a"] if is_member and known == "video/mp4" and file_name.startswith(AUDIO_TRACK) else known
 
 
 def encoder_of(name: str) -> tuple[Codec, Encoder]:
