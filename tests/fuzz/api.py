@@ -21,8 +21,9 @@ from elasticrecode import ids
 from elasticrecode.api.http import CURSOR
 from elasticrecode.jobs.requests import IDEMPOTENCY_KEY, REQUEST_JOBS
 from elasticrecode.media import rules
+from elasticrecode.media.formats import FORMATS
 from elasticrecode.media.presets import BUILT_IN
-from elasticrecode.media.profiles import CRF_LIMIT, FORMATS, MS_SSIM_SIDE, SCALES, SOURCE
+from elasticrecode.media.profiles import CRF_LIMIT, MS_SSIM_SIDE, SCALES, SOURCE
 from tests.sizes import sized
 
 _KEPT = ("showJob", "listJobEvents", "showBatch")

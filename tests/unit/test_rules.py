@@ -73,7 +73,6 @@ def faults(profile: Any, **changes: Any) -> dict[str, str]:
         ("subtitles", {"burn": "x"}, "subtitles/burn", "a language tag"),
         ("images", {"sprite": {"everySeconds": 0}}, "images/sprite/everySeconds", "at least 1"),
         ("images", {"poster": "yes"}, "images/poster", "must be"),
-        ("package", {"formats": ["hls"]}, "package", "not a known field"),
         ("split", "auto", "split", "not a known field"),
     ],
 )

@@ -6,11 +6,11 @@ from msgspec import Meta
 
 from elasticrecode.access.callers import USER
 from elasticrecode.jobs.uris import KEY_BYTES, is_object, is_prefix
-from elasticrecode.media import profiles
+from elasticrecode.media import formats
 from elasticrecode.media.profiles import PRIORITIES
 
 FORMATS = {
-    **profiles.FORMATS,
+    **formats.FORMATS,
     "user": (
         lambda text: USER.fullmatch(text) is not None,
         "1 to 128 characters without white space, '/', '?', '#' or '%'",

@@ -1,7 +1,6 @@
 """Profiles: the request types for an encode or a score, and their resolution into the values that workers use."""
 
 import re
-from collections.abc import Iterable
 from typing import Annotated, Literal, get_args
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field, structs
@@ -19,7 +18,6 @@ SOURCE = "source"
 """The scale that keeps the source's size."""
 BITRATE_MBITS = (1, 15)
 """Bitrates that a profile may have whose other fields the first generation knows, in Mbit/s."""
-_WIDE_KBITS = (50, 200_000)
 CRF_LIMIT = 63
 LANGUAGES_LIMIT = 32
 """Languages that a list may name."""
@@ -60,106 +58,37 @@ VMAF_MODELS = {
     "v1-4k-3h": "vmaf_v1.0.16_3d0h_2160",
 }
 """Word of a request → libvmaf's name of the model."""
-_UNITS = {"K": 1_000, "M": 1_000_000}
-_RATE = re.compile(r"(\d{1,8}(?:\.\d{1,3})?)([KM])", re.ASCII)
-_SIZE = re.compile(r"(\d{2,5})[:x](\d{2,5})", re.ASCII)
-_ENCODE_SIDE = (16, 8192)
-_SCORE_SIDE = (32, 8192)
-_BUFFER_KBITS = (1, 500_000)
-AUDIO_KBITS = (16, 1024)
-_FRAME_RATE = re.compile(r"(\d{1,6})(?:/([1-9]\d{0,5}))?", re.ASCII)
-_MAX_FRAME_RATE = 240
-_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}", re.ASCII)
+UNITS = {"K": 1_000, "M": 1_000_000}
+RATE = re.compile(r"(\d{1,8}(?:\.\d{1,3})?)([KM])", re.ASCII)
+SIZE = re.compile(r"(\d{2,5})[:x](\d{2,5})", re.ASCII)
 _UHD_LINES = 2160
 
 
 def bits(rate: str) -> int:
     """The bits per second of a rate such as `1.5M` or `1500K`. Raises ValueError for any other text."""
-    match = _RATE.fullmatch(rate)
+    match = RATE.fullmatch(rate)
     if not match:
         raise ValueError(rate)
-    return round(float(match[1]) * _UNITS[match[2]])
+    return round(float(match[1]) * UNITS[match[2]])
 
 
 def rate(bits_per_second: float) -> str:
     """The shortest text for a rate: 2000000 → `2M`, 40000 → `40K`."""
-    unit = "M" if bits_per_second % _UNITS["M"] == 0 else "K"
-    return f"{bits_per_second / _UNITS[unit]:.12g}{unit}"
-
-
-def _is_rate(text: str) -> bool:
-    return _RATE.fullmatch(text) is not None
-
-
-def _is_buffer(text: str) -> bool:
-    low, high = _BUFFER_KBITS
-    return _is_rate(text) and low * _UNITS["K"] <= bits(text) <= high * _UNITS["K"]
-
-
-def _is_bitrate(text: str) -> bool:
-    low, high = _WIDE_KBITS
-    return _is_rate(text) and low * _UNITS["K"] <= bits(text) <= high * _UNITS["K"]
-
-
-def _is_size(text: str, separator: str, side: tuple[int, int]) -> bool:
-    match = _SIZE.fullmatch(text)
-    return (
-        match is not None
-        and separator in text
-        and all(side[0] <= int(n) <= side[1] and int(n) % 2 == 0 for n in match.groups())
-    )
-
-
-def _is_frame_rate(text: str) -> bool:
-    match = _FRAME_RATE.fullmatch(text)
-    return text == SOURCE or (match is not None and 1 <= int(match[1]) / int(match[2] or 1) <= _MAX_FRAME_RATE)
-
-
-def _is_audio_rate(text: str) -> bool:
-    low, high = AUDIO_KBITS
-    return _is_rate(text) and low * _UNITS["K"] <= bits(text) <= high * _UNITS["K"]
-
-
-def _scale_rule(separator: str, side: tuple[int, int], words: Iterable[str] = SCALES) -> str:
-    return f"one of {', '.join(words)}, or WIDTH{separator}HEIGHT with even sides from {side[0]} to {side[1]}"
+    unit = "M" if bits_per_second % UNITS["M"] == 0 else "K"
+    return f"{bits_per_second / UNITS[unit]:.12g}{unit}"
 
 
 def fits_ms_ssim(scale: object) -> bool:
     """Whether both sides of a scale are at least MS_SSIM_SIDE; True for a value that is no scale at all."""
-    match = _SIZE.fullmatch(scale) if isinstance(scale, str) else None
+    match = SIZE.fullmatch(scale) if isinstance(scale, str) else None
     return match is None or min(int(side) for side in match.groups()) >= MS_SSIM_SIDE
 
 
 def fits_banding(scale: object) -> bool:
     """Whether the longer side of a scale is at least BANDING_SIDE; True for a value that is no scale at all."""
-    match = _SIZE.fullmatch(scale) if isinstance(scale, str) else None
+    match = SIZE.fullmatch(scale) if isinstance(scale, str) else None
     return match is None or max(int(side) for side in match.groups()) >= BANDING_SIDE
 
-
-FORMATS = {
-    "bitrate": (
-        _is_bitrate,
-        "a number with K or M from {}M to {}M, like 1M or 2500K; from {}K to {}K beside a field of the second "
-        "generation".format(*BITRATE_MBITS, *_WIDE_KBITS),
-    ),
-    "cap": (_is_bitrate, "a number with K or M from {}K to {}K, like 8M".format(*_WIDE_KBITS)),
-    "buffer": (_is_buffer, "a number with K or M from {}K to {}K, like 2M or 40K".format(*_BUFFER_KBITS)),
-    "ffmpeg-scale": (
-        lambda text: text in SCALES or text == SOURCE or _is_size(text, ":", _ENCODE_SIDE),
-        _scale_rule(":", _ENCODE_SIDE, (*SCALES, SOURCE)),
-    ),
-    "frame-rate": (
-        _is_frame_rate,
-        f"{SOURCE}, or a rate from 1 to {_MAX_FRAME_RATE} frames per second, like 30 or 30000/1001",
-    ),
-    "audio-bitrate": (_is_audio_rate, "a number with K or M from {}K to {}K, like 128K".format(*AUDIO_KBITS)),
-    "language": (
-        lambda text: _LANGUAGE.fullmatch(text) is not None,
-        "a language tag such as en, fra or pt-BR",
-    ),
-    "vmaf-scale": (lambda text: text in SCALES or _is_size(text, "x", _SCORE_SIDE), _scale_rule("x", _SCORE_SIDE)),
-}
-"""Named formats of profile fields; see `elasticrecode.validation`."""
 
 Switch = Literal["enable", "disable"]
 Fit = Literal["contain", "pad", "crop", "exact"]
@@ -246,6 +175,54 @@ class Images(Struct, forbid_unknown_fields=True):
     sprite: Sprite | UnsetType = UNSET
 
 
+LadderName = Literal["h264", "h265", "av1"]
+LADDER_NAMES: tuple[LadderName, ...] = get_args(LadderName)
+RUNGS_LIMIT = 12
+"""Rungs that a ladder of a request's own may have."""
+
+
+class Rung(Struct, forbid_unknown_fields=True):
+    """A rung of a ladder of the request's own. `bitrate` is the average; absent `maxBitrate`: 1.5 times that."""
+
+    scale: Annotated[str, Meta(extra_json_schema={"format": "ffmpeg-scale"})]
+    bitrate: Annotated[str, Meta(extra_json_schema={"format": "cap"})]
+    codec: LadderName = "h264"
+    maxBitrate: Annotated[str, Meta(extra_json_schema={"format": "cap"})] | UnsetType = UNSET
+    frameRate: Annotated[str, Meta(extra_json_schema={"format": "frame-rate"})] | UnsetType = UNSET
+
+
+class Encryption(Struct, forbid_unknown_fields=True):
+    """How segments are encrypted. Players get the key from `keyUri`; keys are 32 hexadecimal digits.
+
+    A request has `key`, or the name of its secret in `secretId`. A resolved profile has no `key`: `sealedKey` is the
+    key, encrypted with the deployment's KMS key, in base64.
+    """
+
+    scheme: Literal["cbcs", "aes-128"]
+    keyUri: Annotated[str, Meta(extra_json_schema={"format": "key-uri"})]
+    key: Annotated[str, Meta(extra_json_schema={"format": "key"})] | UnsetType = UNSET
+    secretId: Annotated[str, Meta(extra_json_schema={"format": "secret"})] | UnsetType = UNSET
+    keyId: Annotated[str, Meta(extra_json_schema={"format": "key"})] | UnsetType = UNSET
+    sealedKey: Annotated[str, Meta(max_length=1024)] | UnsetType = UNSET
+
+    def __repr__(self) -> str:
+        """The scheme and the address of the key: logs and tracebacks show no key."""
+        return f"Encryption({self.scheme!r}, {self.keyUri!r})"
+
+
+class Package(Struct, forbid_unknown_fields=True):
+    """A streaming package: one ladder of renditions, which HLS and DASH share. `segmentSeconds` is what to aim at."""
+
+    formats: Annotated[list[Literal["hls", "dash"]], Meta(min_length=1, max_length=2)] = field(
+        default_factory=lambda: ["hls", "dash"]
+    )
+    ladder: LadderName | Annotated[list[Rung], Meta(min_length=1, max_length=RUNGS_LIMIT)] = "h264"
+    segmentSeconds: Annotated[float, Meta(ge=1, le=30)] = 6
+    speed: Speed | UnsetType = UNSET
+    dynamicRange: DynamicRange | UnsetType = UNSET
+    encryption: Encryption | UnsetType = UNSET
+
+
 class Vmaf(Struct, forbid_unknown_fields=True):
     """A quality score, as requested or resolved.
 
@@ -273,9 +250,13 @@ class Vmaf(Struct, forbid_unknown_fields=True):
 
 
 class Profile(Struct, forbid_unknown_fields=True, kw_only=True):
-    """The `profile` of a job: an encode, a score, both, or sound alone. Subtitles and images go with an encode."""
+    """The `profile` of a job: an encode, a package, a score, or sound alone.
+
+    Subtitles and images go with an encode or a package.
+    """
 
     ffmpeg: Ffmpeg | UnsetType = UNSET
+    package: Package | UnsetType = UNSET
     audio: Audio | UnsetType = UNSET
     subtitles: Subtitles | UnsetType = UNSET
     images: Images | UnsetType = UNSET
@@ -284,7 +265,7 @@ class Profile(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class FfmpegProfile(Profile, forbid_unknown_fields=True, kw_only=True):
-    """The `profile` of a request for a transcode, which may be scored afterwards, or for sound alone."""
+    """The `profile` of a request for transcodes and packages, which may be scored afterwards, or sound alone."""
 
 
 class VmafProfile(Profile, forbid_unknown_fields=True, kw_only=True):
@@ -308,6 +289,7 @@ def resolve(profile: Profile) -> Profile:
     """
     return Profile(
         ffmpeg=_resolve_ffmpeg(profile.ffmpeg, platform(profile)) if profile.ffmpeg else UNSET,
+        package=profile.package,
         audio=profile.audio,
         subtitles=profile.subtitles,
         images=profile.images,

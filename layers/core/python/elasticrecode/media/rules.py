@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from elasticrecode.errors import Fault
 from elasticrecode.media import profiles
 from elasticrecode.media.codecs import AUDIO_OUTSIDE, CODECS, Codec, container, encoder_of
+from elasticrecode.media.formats import FORMATS
 from elasticrecode.media.generations import field_beyond_first, is_first_rate
-from elasticrecode.media.profiles import BITRATE_MBITS, FORMATS, SOURCE, bits
+from elasticrecode.media.profiles import BITRATE_MBITS, SOURCE, bits
 
 Fields = Mapping[str, Any]
 
