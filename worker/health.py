@@ -101,8 +101,11 @@ class Health:
         return memory_short() if available_memory() < _MEMORY_BYTES else None
 
     def _program_fault(self) -> HostError | None:
-        """The fault of ffmpeg or ffprobe, each started in the sandbox. A debug worker needs neither."""
-        programs = () if self._settings.kind == DEBUG else (self._settings.ffprobe, self._settings.ffmpeg)
+        """The fault of ffmpeg, ffprobe or Packager, each started in the sandbox. A debug worker needs none."""
+        settings = self._settings
+        programs = () if settings.kind == DEBUG else (settings.ffprobe, settings.ffmpeg)
+        if settings.kind == "ffmpeg":
+            programs = (*programs, settings.packager)
         try:
             for program in programs:
                 with tempfile.TemporaryDirectory(prefix="health-") as path:

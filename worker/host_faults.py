@@ -3,7 +3,7 @@
 disk-full          no room, or no quota, for a file that the job's own limit allows
 memory-short       no memory for a process or a thread
 host-failed        a disk that fails, is read-only or has vanished; no file descriptors
-program-missing    ffmpeg or ffprobe cannot be executed (`sandbox.runner`)
+program-missing    ffmpeg, ffprobe or Packager cannot be executed (`sandbox.runner`)
 """
 
 import errno

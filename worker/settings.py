@@ -40,6 +40,7 @@ class Settings(NamedTuple):
     ffmpeg: str
     ffprobe: str
     limits: JobLimits = JobLimits()
+    packager: str = "packager"
     sandbox: str = "auto"
     job_role: str = ""
     kubernetes: str = ""
@@ -82,6 +83,7 @@ class Settings(NamedTuple):
             pod=environ.get("POD_NAME", host),
             ffmpeg=environ.get("FFMPEG", "ffmpeg"),
             ffprobe=environ.get("FFPROBE", "ffprobe"),
+            packager=environ.get("PACKAGER", "packager"),
             limits=limits,
             sandbox=sandbox,
             job_role=role,
