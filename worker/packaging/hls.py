@@ -21,7 +21,7 @@ def quoted(value: str) -> str:
     return '"' + "".join("'" if char == '"' else char if char.isprintable() else " " for char in value) + '"'
 
 
-def media_playlist(rendition: Rendition, encryption: Encrypted | None) -> str:
+def media_playlist(rendition: Rendition, encryption: Encrypted | None, version: str) -> str:
     """The playlist of a sound or a video."""
     return text(
         [
@@ -29,13 +29,13 @@ def media_playlist(rendition: Rendition, encryption: Encrypted | None) -> str:
             "#EXT-X-MEDIA-SEQUENCE:0",
             "#EXT-X-PLAYLIST-TYPE:VOD",
             "#EXT-X-INDEPENDENT-SEGMENTS",
-            *_head(rendition, encryption),
+            *_head(rendition, encryption, version),
             *_ranges(rendition.segments, rendition.file),
         ]
     )
 
 
-def frame_playlist(rendition: Rendition, encryption: Encrypted | None) -> str:
+def frame_playlist(rendition: Rendition, encryption: Encrypted | None, version: str) -> str:
     """The playlist of a video's key frames."""
     return text(
         [
@@ -43,7 +43,7 @@ def frame_playlist(rendition: Rendition, encryption: Encrypted | None) -> str:
             "#EXT-X-MEDIA-SEQUENCE:0",
             "#EXT-X-PLAYLIST-TYPE:VOD",
             "#EXT-X-I-FRAMES-ONLY",
-            *_head(rendition, encryption),
+            *_head(rendition, encryption, version),
             *_ranges(rendition.frames, rendition.file),
         ]
     )
@@ -90,15 +90,15 @@ def image_playlist(thumbnails: Thumbnails, shown: Sequence[Segment], names: Sequ
     return text([*lines, "#EXT-X-ENDLIST"])
 
 
-def _head(rendition: Rendition, encryption: Encrypted | None) -> list[str]:
+def _head(rendition: Rendition, encryption: Encrypted | None, version: str) -> list[str]:
     """The initialization section, which is never encrypted, and the key of the segments behind it."""
     lines = [f'#EXT-X-MAP:URI="{rendition.file}",BYTERANGE="{rendition.init}@0"']
     if not encryption:
         return lines
     if encryption.scheme == "aes-128":
         return [*lines, f"#EXT-X-KEY:METHOD=AES-128,URI={quoted(encryption.key_uri)}"]
-    key = f'URI={quoted(encryption.key_uri)},KEYFORMAT="identity",KEYFORMATVERSIONS="1"'
-    return [*lines, f"#EXT-X-KEY:METHOD=SAMPLE-AES,{key}"]
+    key = f"URI={quoted(encryption.key_uri)},IV=0x{encryption.vector(version).hex()}"
+    return [*lines, f'#EXT-X-KEY:METHOD=SAMPLE-AES,{key},KEYFORMAT="identity",KEYFORMATVERSIONS="1"']
 
 
 def _ranges(ranges: Sequence[Segment], file: str) -> Iterator[str]:

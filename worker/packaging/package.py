@@ -50,6 +50,7 @@ def pack(
             segment=segment,
             gop=gop,
             encryption=encryption,
+            version=version,
             folder=folder,
             runner=runner,
         )
@@ -148,9 +149,9 @@ def _finish(
             if one.track.kind == "text":
                 files.append(write(hls.text_playlist(one), one.playlist))
             elif one.track.kind != "trick":
-                files.append(write(hls.media_playlist(one, encryption), one.playlist))
+                files.append(write(hls.media_playlist(one, encryption, version), one.playlist))
             if one.frames:
-                files.append(write(hls.frame_playlist(one, encryption), one.frame_playlist))
+                files.append(write(hls.frame_playlist(one, encryption, version), one.frame_playlist))
         if images:
             files.append(write(hls.image_playlist(*images), hls.IMAGES))
     if "dash" in formats:

@@ -57,6 +57,7 @@ def run_packager(
     segment: Fraction,
     gop: Fraction,
     encryption: Encrypted | None,
+    version: str,
     folder: Path,
     runner: Runner,
 ) -> dict[str, Facts]:
@@ -67,12 +68,12 @@ def run_packager(
     facts: dict[str, Facts] = {}
     for kinds, fragment in ((("video", "audio"), gop), (("trick",), _EACH_KEY_FRAME)):
         if chosen := [track for track in tracks if track.kind in kinds]:
-            _run(packager, chosen, _flags(segment, fragment, encryption), folder, runner, encryption)
+            _run(packager, chosen, _flags(segment, fragment, encryption, version), folder, runner, encryption)
             facts |= {track.name: _facts(package_file(folder, track)) for track in chosen}
     return facts
 
 
-def _flags(segment: Fraction, fragment: Fraction, encryption: Encrypted | None) -> list[str]:
+def _flags(segment: Fraction, fragment: Fraction, encryption: Encrypted | None, version: str) -> list[str]:
     flags = [
         f"--segment_duration={float(segment) + _MARGIN:.12f}",
         f"--fragment_duration={float(fragment) + _MARGIN:.12f}",
@@ -91,6 +92,7 @@ def _flags(segment: Fraction, fragment: Fraction, encryption: Encrypted | None) 
         "--crypt_byte_block=1",
         "--skip_byte_block=9",
         "--clear_lead=0",
+        f"--iv={encryption.vector(version).hex()}",
         f"--keys=label=:key_id={encryption.key_id.hex()}:key={encryption.key.hex()}",
     ]
 

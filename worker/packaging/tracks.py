@@ -1,6 +1,7 @@
 """The tracks that go into a package, and the files and figures that come out of it."""
 
 import re
+from hashlib import sha256
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -34,7 +35,7 @@ class Track(NamedTuple):
     group: str = ""
 
     def checked(self) -> "Track":
-        """The track with values that are safe in playlists and in the MPD. Raises ValueError for a name that no file can have."""
+        """The track with values that are safe in playlists and in the MPD. Raises ValueError for an unsafe name."""
         if not _NAME.fullmatch(self.name):
             raise ValueError(f"a track is named {self.name!r}")
         language = self.language if _LANGUAGE.fullmatch(self.language) else UNKNOWN_LANGUAGE
@@ -49,6 +50,10 @@ class Encrypted(NamedTuple):
     key_uri: str
     key: bytes
     key_id: bytes = bytes(16)
+
+    def vector(self, version: str) -> bytes:
+        """The constant initialization vector of `cbcs`, of 16 bytes: another for each version of a package."""
+        return sha256(b"cbcs" + self.key + version.encode()).digest()[:16]
 
     def __repr__(self) -> str:
         return f"Encrypted(scheme={self.scheme!r})"
