@@ -1,16 +1,18 @@
-"""Keeps a job while the worker runs it: extends the message's visibility timeout and renews the claim."""
+"""Keeps a job while the worker runs it: extends the message's visibility timeout and renews the claims."""
 
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Self
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from elasticrecode.errors import Unavailable
+from elasticrecode.ids import is_part
 from elasticrecode.jobs.claims import Claims
+from elasticrecode.jobs.events import Progress
 from worker.errors import ClaimLost
 from worker.sandbox.runner import Runner
 
@@ -32,12 +34,15 @@ _MESSAGE_GONE = {
 
 
 class Lease:
-    """The lease of one message, `seconds` long, and of its job's claim once attached.
+    """The lease of one message, `seconds` long, of its job's claim once attached, and of parts of a job.
 
-    As a context manager it renews both in a thread. When the claim is lost, it stops the runner at once. The claim
-    decides who works on the job; the visibility timeout only keeps its message from other workers. So a job may run
-    longer than SQS hides a message: then the worker has `reconcile` watch the job, and goes on.
+    As a context manager it renews all in a thread. When the claim is lost, it stops the runner at once; of several
+    parts, when the last one is lost. The claim decides who works on the job; the visibility timeout only keeps its
+    message from other workers. So a job may run longer than SQS hides a message: then the worker has `reconcile` watch
+    the job, and goes on. `progress` is stored with the parts at the next renewal.
     """
+
+    progress: Progress | None = None
 
     def __init__(self, sqs: Any, queue_url: str, receipt: str, seconds: float, runner: Runner) -> None:
         self._sqs = sqs
@@ -46,6 +51,8 @@ class Lease:
         self._interval = seconds / _RENEWALS
         self._runner = runner
         self._claim: tuple[Claims, str, int] | None = None
+        self._held: dict[str, int] = {}
+        self._check_whole: Callable[[], None] = lambda: None
         self._has_message = True
         self._renewed = time.monotonic()
         self._lost: ClaimLost | None = None
@@ -56,6 +63,19 @@ class Lease:
     def attach_claim(self, claims: Claims, job_id: str, attempt: int) -> None:
         """Renew this claim too, from now on. Call it before entering."""
         self._claim = claims, job_id, attempt
+        self._held[job_id] = attempt
+
+    def hold(self, job_id: str, attempt: int) -> None:
+        """Renew the claim of a part too, from now on."""
+        self._held[job_id] = attempt
+
+    def let_go(self, job_id: str) -> bool:
+        """Renew the claim of a part no more; False when it was lost before."""
+        return self._held.pop(job_id, None) is not None
+
+    def watch(self, check: Callable[[], None]) -> None:
+        """Call `check` at each renewal, which raises ClaimLost when the job that the parts belong to has ended."""
+        self._check_whole = check
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -95,17 +115,25 @@ class Lease:
     def _renew(self) -> None:
         try:
             if self._claim:
-                claims, job_id, attempt = self._claim
-                state = claims.renew(job_id, attempt)
-                if state:
-                    raise ClaimLost(f"the claim is lost: the job is {state}")
+                self._renew_claims(*self._claim[:2])
                 self._renewed = time.monotonic()  # it holds, whatever SQS says of the message
+                self._check_whole()
             self._extend_visibility()
             self._renewed = time.monotonic()
         except (Unavailable, BotoCoreError, ClientError) as error:
             if time.monotonic() > self._renewed + self._seconds:
                 raise ClaimLost("the lease expired while AWS could not be reached") from error
             _log.warning("cannot renew the lease, trying again: %s", error)
+
+    def _renew_claims(self, claims: Claims, main: str) -> None:
+        """Renew all claims. Raises ClaimLost when that of a whole job is lost, or the last one."""
+        for job_id, attempt in tuple(self._held.items()):
+            state = claims.renew(job_id, attempt, self.progress if is_part(job_id) else None)
+            if state and self.let_go(job_id):
+                if not is_part(job_id) or not self._held:
+                    raise ClaimLost(f"the claim is lost: the job is {state}")
+                _log.info("part %s is lost: it is %s", job_id, state)
+                self._has_message = self._has_message and job_id != main
 
     def _extend_visibility(self) -> None:
         """Hide the message on. Where SQS hides it no longer and the claim holds, the job goes on without a message."""

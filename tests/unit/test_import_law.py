@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 CORE = ROOT / "layers" / "core" / "python" / "elasticrecode"
 LEVELS = (
     {"api"},
-    {"batches", "drops", "watch", "webhooks", "workers"},
+    {"batches", "drops", "parts", "watch", "webhooks", "workers"},
     {"jobs"},
     {"media", "access"},
     {"aws"},
@@ -116,8 +116,10 @@ def test_the_stack_reaches_no_aws() -> None:
 
 def test_the_worker_reaches_jobs_and_their_claims_and_commits_alone() -> None:
     used = {name for path in sources("worker") for name in imports(path) if name in MODULES}
-    assert {package_of(name) for name in reached(*used)} - {""} <= {"jobs", "media", "access", "aws", "contract"}
-    pure = reached(*(used - {"elasticrecode.jobs.claims", "elasticrecode.jobs.commits"}))
+    packages = {package_of(name) for name in reached(*used)} - {""}
+    assert packages <= {"parts", "jobs", "media", "access", "aws", "contract"}
+    writers = {"elasticrecode.jobs.claims", "elasticrecode.jobs.commits", "elasticrecode.parts.store"}
+    pure = reached(*(used - writers))
     assert not touches_aws(pure)
 
 

@@ -1,4 +1,8 @@
-"""Ids of jobs and batches. The id of a batch's job is the batch's id and the job's position in it."""
+"""Ids of jobs, parts and batches.
+
+The id of a batch's job is the batch's id and the job's position in it. The id of a part is its job's id, the attempt
+that divided the job, and the part's number. Users choose no ids, and no job's id has this form.
+"""
 
 import re
 import uuid
@@ -6,6 +10,9 @@ import uuid
 _DIGITS = 7
 JOB = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-(\d{7})", re.ASCII)
 """The id of a batch's job: the batch's id, and the position in 7 digits."""
+
+PART = re.compile(r"(.+)\.(\d+)\.(\d+)", re.ASCII)
+"""The id of a part: its job's id, the attempt that divided the job, and the part's number."""
 
 
 def new() -> str:
@@ -30,3 +37,13 @@ def position(job_id: str) -> int:
     if not match:
         raise ValueError(job_id)
     return int(match[2])
+
+
+def part_id(job_id: str, attempt: int, number: int) -> str:
+    """The id of a part of a job that `attempt` divided. Numbers count from 0."""
+    return f"{job_id}.{attempt}.{number}"
+
+
+def is_part(job_id: str) -> bool:
+    """Whether an id is that of a part of a job."""
+    return PART.fullmatch(job_id) is not None

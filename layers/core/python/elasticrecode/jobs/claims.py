@@ -4,20 +4,20 @@ The worker that holds the claim may work. A worker that fails to renew it has lo
 is the time until which nobody else may take the job, in Unix milliseconds by AWS's clock.
 """
 
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import msgspec
 
-from elasticrecode.aws.dynamodb import ConditionFailed, Item, Table, key_of, number, text
+from elasticrecode.aws.dynamodb import ConditionFailed, Item, Table, document, key_of, number, text
 from elasticrecode.clock import now_ms
 from elasticrecode.contract.tables import DUE_KEYS, JOBS_KEYS, TTL
 from elasticrecode.jobs import lifecycle
 from elasticrecode.jobs.commits import Commit
-from elasticrecode.jobs.events import Action, Failure, FaultOf
+from elasticrecode.jobs.events import Action, Failure, FaultOf, Progress
 from elasticrecode.jobs.items import NO_QUEUE, due_shard
-from elasticrecode.jobs.lifecycle import COMMIT, FAULT, RELEASED, Step
+from elasticrecode.jobs.lifecycle import COMMIT, DIVISION, FAULT, PART_PROGRESS, RELEASED, Step
+from elasticrecode.jobs.record import Division
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,14 @@ class Claim:
     """The right to work on an attempt, counted from 1.
 
     `job` is the job as JSON and `expires` the TTL of its record, in Unix seconds. With a `commit` the attempt has
-    uploaded its outputs, and what is left is to complete them.
+    uploaded its outputs, and what is left is to complete them. `division` is that of an earlier attempt.
     """
 
     attempt: int
     job: str = field(default="", compare=False)
     expires: int = field(default=0, compare=False)
     commit: Commit | None = field(default=None, compare=False)
+    division: Division | None = field(default=None, compare=False)
 
 
 class Refusal(NamedTuple):
@@ -84,7 +85,8 @@ class Claims:
             **update,
         )["Attributes"]
         commit = msgspec.json.decode(record[COMMIT]["S"], type=Commit) if COMMIT in record else None
-        return Claim(int(record["attempt"]["N"]), record["job"]["S"], int(record[TTL]["N"]), commit)
+        division = msgspec.json.decode(record[DIVISION]["S"], type=Division) if DIVISION in record else None
+        return Claim(int(record["attempt"]["N"]), record["job"]["S"], int(record[TTL]["N"]), commit, division)
 
     def release(self, job_id: str, attempt: int, failure: Failure | None = None, fault: FaultOf = "host") -> bool:
         """Return a job without a strike, so that it can be claimed at once; False when the claim is lost.
@@ -100,22 +102,24 @@ class Claims:
             return False
         return True
 
-    def renew(self, job_id: str, attempt: int) -> str | None:
-        """Extend the lease from now.
+    def renew(self, job_id: str, attempt: int, progress: Progress | None = None) -> str | None:
+        """Extend the lease from now, and store the `progress` of a part.
 
         Returns None when renewed; otherwise the job's state, or `forgotten` when it has no record.
         """
+        change = "SET lease = :lease" + (", #progress = :progress" if progress else "")
         try:
             self._table.update(
                 _key(job_id),
                 "renewing the claim",
-                UpdateExpression="SET lease = :lease",
+                UpdateExpression=change,
                 ConditionExpression="#state = :running AND attempt = :attempt AND attribute_exists(lease)",
-                ExpressionAttributeNames={"#state": "state"},
+                ExpressionAttributeNames={"#state": "state", **({"#progress": PART_PROGRESS} if progress else {})},
                 ExpressionAttributeValues={
                     ":lease": number(now_ms() + self._lease_ms),
                     ":running": text("running"),
                     ":attempt": number(attempt),
+                    **({":progress": document(progress)} if progress else {}),
                 },
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
@@ -123,9 +127,12 @@ class Claims:
             return str(failed.item.get("state", {}).get("S", "forgotten"))
         return None
 
-    def detach(self, job_id: str, attempt: int) -> None:
-        """Have `reconcile` send the job a new message when its lease runs out, since it has none any more."""
-        with suppress(ConditionFailed):
+    def detach(self, job_id: str, attempt: int) -> bool:
+        """Have `reconcile` send the job a new message when its lease runs out, since it has none any more.
+
+        False when the attempt does not run.
+        """
+        try:
             self._table.update(
                 _key(job_id),
                 "marking the job as one without a message",
@@ -138,6 +145,9 @@ class Claims:
                     ":attempt": number(attempt),
                 },
             )
+        except ConditionFailed:
+            return False
+        return True
 
 
 def _key(job_id: str) -> Item:

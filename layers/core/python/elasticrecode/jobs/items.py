@@ -25,13 +25,13 @@ from msgspec import UNSET, Raw, Struct, UnsetType, structs
 
 from elasticrecode.aws.dynamodb import Item, document, key_of, number, text
 from elasticrecode.contract.tables import DUE_KEYS, JOBS_KEYS, STATE_KEYS, TTL, USER_KEYS
-from elasticrecode.ids import batch_of
+from elasticrecode.ids import batch_of, is_part
 from elasticrecode.jobs import lifecycle
 from elasticrecode.jobs.events import Action, Event, Failure, Progress, Result, submitted
 from elasticrecode.jobs.job import Job
-from elasticrecode.jobs.lifecycle import LATEST, State
+from elasticrecode.jobs.lifecycle import DIVISION, LATEST, State
 from elasticrecode.jobs.placement import Choice, Group, wanted
-from elasticrecode.jobs.record import JobRecord
+from elasticrecode.jobs.record import Division, JobRecord
 
 T = TypeVar("T")
 
@@ -171,7 +171,12 @@ def latest_of(event: Event) -> str:
 
 
 def events_of(item: Item) -> list[Event]:
-    """The events that an item stands for, without their job unless it is the record: its JobSummit and its progress."""
+    """The events that an item stands for, without their job unless it is the record: its JobSummit and its progress.
+
+    The record of a part stands for none: watchers see the events of the whole job.
+    """
+    if is_part(item["jobID"]["S"]):
+        return []
     if "job" not in item:
         return [msgspec.json.decode(item["event"]["S"], type=Event)] if "event" in item else []
     latest = _latest_event(item)
@@ -181,6 +186,8 @@ def events_of(item: Item) -> list[Event]:
 def new_events(change: Mapping[str, Any]) -> list[Event]:
     """The events that a record of the table's stream brings to the feed, of those that `streams.FEED` lets through."""
     image, before = change["dynamodb"]["NewImage"], change["dynamodb"].get("OldImage")
+    if is_part(image["jobID"]["S"]):
+        return []
     if "job" in image:
         latest = _latest_event(image) if before and before.get(LATEST) != image.get(LATEST) else None
         return [latest] if latest else [_summit(image)] if before is None else []
@@ -218,6 +225,7 @@ def record_of(item: Item, now: float) -> JobRecord:
         outputs=Raw(item["outputs"]["S"].encode()) if "outputs" in item else None,
         quality=Raw(item["quality"]["S"].encode()) if "quality" in item else None,
         warnings=Raw(item["warnings"]["S"].encode()) if "warnings" in item else None,
+        division=msgspec.json.decode(item[DIVISION]["S"], type=Division) if DIVISION in item else None,
         error=msgspec.json.decode(item["failure"]["S"], type=Failure) if "failure" in item else None,
         replaces=msgspec.json.decode(published["replaces"]["S"], type=list[str]) if "replaces" in published else None,
         replacedBy=published["replacedBy"]["S"] if "replacedBy" in published else None,

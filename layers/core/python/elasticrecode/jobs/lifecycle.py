@@ -145,7 +145,7 @@ def write(
         sets[LATEST_AT] = _NO_MORE
     assignments = [f"{words.name(name)} = {words.value(value)}" for name, value in sets.items()]
     left_behind = (*_LEFT_BEHIND[target], *((COMMIT,) if action in _PUBLISHED else ()))
-    left_behind += REPLACEMENTS if action == Step.CLAIM else ()
+    left_behind += REPLACEMENTS if action == Step.CLAIM else (DIVISION,) if action == Action.JOB_RETRIED else ()
     removed = [words.name(name) for name in left_behind if name not in sets]
     counters = [f"{words.name('moves')} {words.value(1)}"]
     if target == "running" and action != Step.ADOPT:
@@ -283,8 +283,11 @@ RELEASED = "released"
 """Attribute of a record: the attempt that a worker returned by itself, before its JobReturned arrives."""
 FAULT = "fault"
 """Attribute of a record: whose fault its last attempt was, where it was no strike."""
+DIVISION, PART_PROGRESS, PART_RESULT = "division", "progress", "result"
+"""Attributes of a record: how its job is divided into parts; of the record of a part: its progress, and its result. A
+later attempt keeps the division and goes on with the parts; a retried job is divided anew."""
 _FAILURE = ("failure", FAULT)
-_ATTEMPT = ("lease", "worker", LATEST, LATEST_AT)
+_ATTEMPT = ("lease", "worker", LATEST, LATEST_AT, PART_PROGRESS)
 _LEFT_BEHIND: dict[State, tuple[str, ...]] = {
     "accepted": (),
     "queued": (*_ATTEMPT, RELEASED, "startedMs", "endedMs", "outputs", "quality", "warnings", *_FAILURE),

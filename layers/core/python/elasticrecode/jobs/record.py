@@ -6,11 +6,23 @@ from elasticrecode.jobs.events import Failure, Progress
 from elasticrecode.jobs.lifecycle import State
 
 
+class Division(Struct, kw_only=True):
+    """The number of parts that a job is divided into, 0 for none, and why.
+
+    `estimatedSeconds` is how long one worker would need for the whole, and `attempt` the one that divided the job.
+    """
+
+    parts: int
+    estimatedSeconds: float
+    reason: str
+    attempt: int
+
+
 class JobRecord(Struct, kw_only=True):
     """The record of a job. Times are in Unix seconds; a field without a value is null.
 
     `replaces` names the jobs with outputs that this one has overwritten, and `replacedBy` the one that has overwritten
-    an output of this job.
+    an output of this job. `division` is None until a worker has decided whether the job gets parts.
     """
 
     jobID: str
@@ -34,6 +46,7 @@ class JobRecord(Struct, kw_only=True):
     outputs: Raw | None = None
     quality: Raw | None = None
     warnings: Raw | None = None
+    division: Division | None = None
     error: Failure | None = None
     replaces: list[str] | None = None
     replacedBy: str | None = None

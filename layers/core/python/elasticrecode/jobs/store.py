@@ -14,7 +14,7 @@ from msgspec import UNSET, Raw, structs
 from elasticrecode.aws.clients import pauses
 from elasticrecode.aws.dynamodb import ConditionFailed, Conflict, Item, Table, is_current, refused
 from elasticrecode.contract.tables import DUE_KEYS
-from elasticrecode.ids import batch_of
+from elasticrecode.ids import batch_of, is_part
 from elasticrecode.jobs import lifecycle
 from elasticrecode.jobs.events import Action, Event
 from elasticrecode.jobs.items import (
@@ -68,9 +68,11 @@ class JobsTable:
             self._table.put(item, "storing the job", ConditionExpression="attribute_not_exists(jobID)")
 
     def log(self, entries: Iterable[Entry], retention_seconds: int) -> set[str]:
-        """Store events; the eventIDs of those that could not be stored."""
+        """Store events; the eventIDs of those that could not be stored. Those of parts are not stored."""
         items: dict[tuple[str, str], tuple[Item, Event]] = {}
         for entry in entries:
+            if is_part(entry.event.jobID):
+                continue
             item = event_item(entry, retention_seconds)
             items[item["jobID"]["S"], item["item"]["S"]] = item, entry.event
         left = self._table.write([item for item, _ in items.values()], "storing events")
@@ -126,8 +128,12 @@ class JobsTable:
         """Make an update of `lifecycle` and store the events of its job, all or nothing.
 
         So the stream has an event between the changes of the record that came before and after it: no event of an
-        attempt can follow what ended the attempt. Raises ConditionFailed with the record as it is.
+        attempt can follow what ended the attempt. The events of a part are not stored. Raises ConditionFailed with the
+        record as it is.
         """
+        if is_part(entries[0].event.jobID):
+            self.apply(entries[0].event.jobID, update)
+            return
         change = {
             "TableName": self._table.name,
             "Key": record_key(entries[0].event.jobID),
@@ -178,7 +184,8 @@ class JobsTable:
         return records[0] if records else None
 
     def records_of(self, job_ids: Sequence[str]) -> list[JobRecord]:
-        """The records that exist and have not expired, in the order of the ids."""
+        """The records that exist and have not expired, in the order of the ids. Parts are left out."""
+        job_ids = [job_id for job_id in job_ids if not is_part(job_id)]
         rows = self._table.get_all([record_key(job_id) for job_id in job_ids], "reading jobs")
         items = {item["jobID"]["S"]: item for item in rows}
         now = time.time()

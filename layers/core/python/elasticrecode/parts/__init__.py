@@ -1,0 +1,1 @@
+"""Parts of a job: their records, and who encodes which."""

@@ -1,0 +1,151 @@
+"""The parts of one job that a worker holds: claiming them, storing their results, releasing them."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+from botocore.exceptions import BotoCoreError, ClientError
+from msgspec import Raw
+
+from elasticrecode.clock import now_ms
+from elasticrecode.errors import Unavailable
+from elasticrecode.ids import part_id
+from elasticrecode.jobs.claims import Claim, Claims
+from elasticrecode.jobs.record import Division
+from elasticrecode.jobs.uris import split
+from elasticrecode.parts.part import Part, PartFile, PartResult, StoredPart, Whole
+from elasticrecode.parts.sharing import share
+from elasticrecode.parts.store import PartsTable
+from worker.lease import Lease
+from worker.sandbox.runner import Runner
+from worker.storage import Storage
+from worker.uploads import Uploads
+
+_log = logging.getLogger(__name__)
+
+
+SETTLE_SECONDS = 3.0
+"""Time from the storing of parts until they are shared. By then idle workers have taken their messages."""
+_CHECK_SECONDS = 0.2
+
+
+class Encoded(NamedTuple):
+    """The result of one part: its file in the job's folder, and figures about it that JSON can hold."""
+
+    file: Path
+    figures: Mapping[str, Any]
+
+
+Encode = Callable[[Sequence[int]], Mapping[int, Encoded]]
+"""Encodes the parts of these numbers in one decode of the source; the result of each."""
+
+
+class Holder(NamedTuple):
+    """A worker with a claim: its name, and the means by which it keeps jobs, reads and writes objects, and stops."""
+
+    worker: str
+    table: PartsTable
+    claims: Claims
+    lease: Lease
+    storage: Storage
+    runner: Runner
+
+
+class Hands:
+    """The parts of one division that a worker holds."""
+
+    def __init__(self, holder: Holder, job_id: str, division: Division) -> None:
+        self._holder, self._job_id, self._division = holder, job_id, division
+        self._held: dict[int, int] = {}
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of the held parts."""
+        return sorted(self._held)
+
+    def id_of(self, number: int) -> str:
+        """The id of a part."""
+        return part_id(self._job_id, self._division.attempt, number)
+
+    def read(self) -> tuple[Whole, list[StoredPart]]:
+        """The whole job and its parts."""
+        return self._holder.table.read(self._job_id, self._division)
+
+    def keep(self, number: int, attempt: int) -> None:
+        """Hold a part that is claimed already."""
+        self._held[number] = attempt
+        self._holder.lease.hold(self.id_of(number), attempt)
+
+    def claim_share(self) -> list[StoredPart]:
+        """Claim the parts that are this worker's share of those that nobody holds; all parts, as they were before."""
+        holder, now = self._holder, now_ms()
+        whole, parts = self.read()
+        costs = {each.part.number: each.part.cost for each in parts}
+        holders = {each.part.number: each.worker for each in parts if each.is_held(now)}
+        unclaimed = {each.part.number: each for each in parts if each.state in ("accepted", "queued")}
+        for number in share(costs, holders, unclaimed, {whole.worker} - {""}, holder.worker):
+            job_id = self.id_of(number)
+            if unclaimed[number].state == "accepted":
+                holder.table.resume(job_id)
+            claim = holder.claims.claim(job_id, holder.worker)
+            if isinstance(claim, Claim):
+                self.keep(number, claim.attempt)
+                holder.claims.detach(job_id, claim.attempt)
+        return parts
+
+    def deliver(self, part: Part, encoded: Encoded) -> bool:
+        """Store the result of a held part; False when another worker has the part now."""
+        holder, job_id, attempt = self._holder, self.id_of(part.number), self._held[part.number]
+        uploads = Uploads(holder.storage, job_id, attempt, holder.runner)
+        uri = f"{part.prefix}{part.number}-{attempt}{encoded.file.suffix}"
+        upload = uploads.begin(uri, encoded.file.stat().st_size)
+        try:
+            digest = uploads.send(encoded.file, upload)
+        except BaseException:
+            uploads.abort(upload)
+            raise
+        uploads.complete(upload, "")
+        file = PartFile(uri, upload.bytes, digest)
+        del self._held[part.number]
+        is_held = holder.lease.let_go(job_id)
+        result = PartResult(file, Raw(msgspec.json.encode(encoded.figures)))
+        if is_held and holder.table.finish(job_id, attempt, result, holder.worker):
+            return True
+        _log.info("part %s is another worker's now: its result is discarded", job_id)
+        remove(holder.storage, [uri])
+        return False
+
+    def release(self, but: str = "") -> None:
+        """Let other workers claim the held parts at once, as far as AWS takes that; that with the id `but` stays."""
+        for number, attempt in tuple(self._held.items()):
+            job_id = self.id_of(number)
+            if job_id == but:
+                continue
+            del self._held[number]
+            if self._holder.lease.let_go(job_id):
+                with suppress(Unavailable):
+                    self._holder.claims.release(job_id, attempt)
+
+
+def settle(parts: Sequence[StoredPart], runner: Runner) -> None:
+    """Wait until idle workers have taken the messages of new parts. Raises what `Runner.check` raises."""
+    stored = min((each.queued_ms for each in parts), default=0)
+    wait = min(SETTLE_SECONDS, stored / 1000 + SETTLE_SECONDS - now_ms() / 1000)
+    until = time.monotonic() + wait
+    while time.monotonic() < until:
+        runner.check()
+        time.sleep(_CHECK_SECONDS)
+
+
+def remove(storage: Storage, uris: Sequence[str]) -> None:
+    """Remove objects, as far as S3 lets it."""
+    for uri in uris:
+        bucket, key = split(uri)
+        try:
+            storage.s3.delete_object(Bucket=bucket, Key=key)
+        except (BotoCoreError, ClientError) as error:
+            _log.warning("cannot remove %s: %s", uri, error)

@@ -1,0 +1,301 @@
+"""The parts of a divided job in one worker's hands: it claims its share, encodes it at once, and stores the results.
+
+Two workers use this. `Parts` is for the one that holds the whole job: it divides the job, takes its share of the parts,
+takes over those of vanished workers, waits for the rest, and has all results in the end. `Helper` is for one that has
+received the message of a part.
+
+A result is an object in the bucket for parts, below a prefix of the job. Its key names the attempt, so a worker that
+was frozen replaces no result.
+"""
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+from botocore.exceptions import BotoCoreError, ClientError
+
+from elasticrecode.clock import now_ms
+from elasticrecode.errors import Unavailable
+from elasticrecode.jobs.claims import Claim
+from elasticrecode.jobs.commits import NotRunning
+from elasticrecode.jobs.events import Progress
+from elasticrecode.jobs.job import Job
+from elasticrecode.jobs.record import Division
+from elasticrecode.parts.part import Part, PartFile, PartJob, StoredPart, whole_of
+from worker.errors import ClaimLost, PermanentError
+from worker.holding import Encode, Encoded, Hands, Holder, remove, settle
+
+_log = logging.getLogger(__name__)
+
+
+_POLL_SECONDS = 3.0
+_CHECK_SECONDS = 0.2
+_LOST_AGAIN_SECONDS = 10.0
+
+
+class Helper:
+    """A worker with the claim of one part, which encodes that and its share of the others."""
+
+    def __init__(self, holder: Holder, job: PartJob, attempt: int) -> None:
+        self._holder, self._job, self._attempt = holder, job, attempt
+        self._whole_id, self._divided_by, self._number = whole_of(job.jobid)
+
+    def work(self, encode: Encode) -> None:
+        """Encode the part and a share of the others until none is left, and store the results.
+
+        Raises JobError and Interrupted; then the further parts are free again, and that of the message is the caller's.
+        """
+        holder = self._holder
+        whole = holder.table.whole(self._whole_id)
+        division = whole.division
+        if not division or division.attempt != self._divided_by or not whole.wants(division):
+            holder.table.cancel([self._job.jobid])
+            raise ClaimLost(f"the job of the part is {whole.state}")
+        hands = Hands(holder, self._whole_id, division)
+        hands.keep(self._number, self._attempt)
+
+        def check() -> None:
+            if not (now := holder.table.whole(self._whole_id)).wants(division):
+                holder.table.cancel(map(hands.id_of, hands.numbers))
+                raise ClaimLost(f"the job of the parts is {now.state}")
+
+        holder.lease.watch(check)
+        try:
+            settle(hands.read()[1], holder.runner)
+            parts = hands.claim_share()
+            while hands.numbers:
+                self._encode(hands, encode, {each.part.number: each.part for each in parts})
+                hands.claim_share()
+        finally:
+            hands.release(but=self._job.jobid)
+
+    def _encode(self, hands: Hands, encode: Encode, parts: Mapping[int, Part]) -> None:
+        numbers = hands.numbers
+        encoded = encode(numbers)
+        for number in numbers:
+            hands.deliver(parts[number], encoded[number])
+
+    def report(self, progress: Progress) -> None:
+        """Store the progress of the parts in hand at the next renewal of their leases."""
+        self._holder.lease.check()
+        self._holder.lease.progress = progress
+
+
+class Parts:
+    """A worker with the claim of a whole job, which divides it and has all its parts in the end."""
+
+    def __init__(
+        self,
+        holder: Holder,
+        job: Job,
+        claim: Claim,
+        queue: str,
+        prefix: str,
+        report: Callable[[Progress], None],
+        lost: Callable[[PartJob, int], None],
+    ) -> None:
+        """`queue` is where `dispatch` sends the parts, and `prefix` the start of the URIs of their results.
+
+        `report` takes the progress of the whole; `lost` reports a part, with its attempt, that a vanished worker had.
+        """
+        self._holder, self._job, self._claim = holder, job, claim
+        self._queue, self._prefix, self._report, self._lost = queue, prefix, report, lost
+        division = claim.division
+        self._division = division if division and division.parts else None
+        self._hands: Hands | None = None
+        self._parts: list[StoredPart] = []
+        self._read_at = 0.0
+        self._reported: dict[tuple[str, int], float] = {}
+
+    @property
+    def division(self) -> Division | None:
+        """The division of the job, by this attempt or an earlier one; None while the job has no parts."""
+        return self._division
+
+    def undivided(self, seconds: float, reason: str) -> None:
+        """Store that the job is not divided. `seconds` is the estimated time of one worker. Raises ClaimLost."""
+        division = Division(parts=0, estimatedSeconds=seconds, reason=reason, attempt=self._claim.attempt)
+        try:
+            self._holder.table.decide(self._job, self._claim.attempt, division)
+        except NotRunning as lost:
+            raise ClaimLost(f"the claim is lost: {lost}") from None
+
+    def divide(self, names: Sequence[str], costs: Sequence[float], seconds: float, reason: str) -> None:
+        """Store a part for each name, with its cost in CPU seconds. Raises ClaimLost when this attempt is over."""
+        division = Division(parts=len(names), estimatedSeconds=seconds, reason=reason, attempt=self._claim.attempt)
+        start = f"{self._prefix}{self._job.jobid}/{division.attempt}/"
+        parts = [
+            Part(number=number, kind="rung", name=name, cost=cost, prefix=start)
+            for number, (name, cost) in enumerate(zip(names, costs, strict=True))
+        ]
+        try:
+            self._holder.table.divide(self._job, self._claim.attempt, division, parts, self._queue)
+        except NotRunning as lost:
+            raise ClaimLost(f"the claim is lost: {lost}") from None
+        self._division = division
+
+    def run(self, encode: Encode, folder: Path) -> dict[int, Encoded]:
+        """Have all parts encoded, some of them here; the result of each, with its file in `folder`.
+
+        Raises PermanentError when a part has failed, with its error; JobError and Interrupted. The parts in hand are
+        free again then; where the job has ended, all are cancelled and their objects removed.
+        """
+        if not self._division:
+            raise ValueError("the job has no parts")
+        self._hands = Hands(self._holder, self._job.jobid, self._division)
+        results: dict[int, Encoded] = {}
+        try:
+            while len(results) < self._division.parts:
+                self._step(self._hands, encode, folder, results)
+        except PermanentError:
+            self._hands.release()
+            self.clean()
+            raise
+        except BaseException:
+            self._hands.release()
+            with suppress(Unavailable):
+                if not self._holder.table.whole(self._job.jobid).wants(self._division):
+                    self.clean()
+            raise
+        return results
+
+    def _step(self, hands: Hands, encode: Encode, folder: Path, results: dict[int, Encoded]) -> None:
+        """Encode what is this worker's, or fetch what others have finished, or wait a little."""
+        runner, division = self._holder.runner, self._division
+        self._refresh()
+        _raise_failure(self._parts)
+        self._report_lost()
+        settle(self._parts, runner)
+        self._parts = hands.claim_share()
+        if hands.numbers:
+            numbers = hands.numbers
+            encoded = encode(numbers)
+            by_number = {each.part.number: each.part for each in self._parts}
+            for number in numbers:
+                results[number] = encoded[number]
+                hands.deliver(by_number[number], encoded[number])
+            return
+        known = {each.part.number: each for each in self._parts}
+        for number in range(division.parts if division else 0):
+            if number not in results and self._fetch(known.get(number), number, folder, encode, results):
+                return
+        self._show(None)
+        until = time.monotonic() + _POLL_SECONDS
+        while len(results) < len(self._parts) and time.monotonic() < until:
+            runner.check()
+            time.sleep(_CHECK_SECONDS)
+
+    def _fetch(
+        self, stored: StoredPart | None, number: int, folder: Path, encode: Encode, results: dict[int, Encoded]
+    ) -> bool:
+        """Download the result of a finished part, or encode one here that can come from nowhere else."""
+        if stored and stored.result:
+            file = folder / f"part-{number}{Path(stored.result.file.uri).suffix}"
+            if self._download(stored.result.file, file):
+                results[number] = Encoded(file, msgspec.json.decode(stored.result.figures))
+                return True
+        elif stored and stored.state != "cancelled":
+            return False
+        results |= encode([number])
+        return True
+
+    def _download(self, source: PartFile, target: Path) -> bool:
+        """Download a result; False when it is gone or damaged."""
+        try:
+            self._holder.storage.download(source.uri, target, self._holder.runner)
+        except PermanentError as error:
+            _log.warning("the result of a part is gone and is encoded again: %s", error)
+            return False
+        with target.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != source.sha256:
+            _log.warning("the result of a part is not what its worker has stored: %s", source.uri)
+        return digest == source.sha256
+
+    def report(self, progress: Progress) -> None:
+        """Report the progress of the whole, given that of the parts in hand."""
+        self._holder.lease.progress = progress
+        if time.monotonic() > self._read_at + _POLL_SECONDS:
+            try:
+                self._refresh()
+            except Unavailable as error:
+                _log.warning("cannot read the parts: %s", error)
+            else:
+                self._report_lost()
+        self._show(progress)
+
+    def _show(self, own: Progress | None) -> None:
+        numbers = self._hands.numbers if self._hands else []
+        self._report(overall(self._parts, dict.fromkeys(numbers, own) if own else {}))
+
+    def _refresh(self) -> None:
+        if self._division:
+            whole, self._parts = self._holder.table.read(self._job.jobid, self._division)
+            self._read_at = time.monotonic()
+            if not whole.wants(self._division):
+                raise ClaimLost(f"the claim is lost: the job is {whole.state}")
+
+    def _report_lost(self) -> None:
+        """Report the parts of vanished workers, so that they can be claimed again."""
+        now = now_ms()
+        for each in self._parts:
+            key = each.job.jobid, each.attempt
+            if each.is_lost(now) and time.monotonic() > self._reported.get(key, 0.0) + _LOST_AGAIN_SECONDS:
+                self._reported[key] = time.monotonic()
+                try:
+                    self._lost(each.job, each.attempt)
+                except (BotoCoreError, ClientError) as error:
+                    _log.warning("cannot report that part %s is lost: %s", each.job.jobid, error)
+
+    def clean(self) -> None:
+        """Cancel the parts that have not ended, and remove the objects of the others, as far as AWS takes that.
+
+        What stays is removed by the rule of the bucket.
+        """
+        if not self._division:
+            return
+        try:
+            _, parts = self._holder.table.read(self._job.jobid, self._division)
+            self._holder.table.cancel(each.job.jobid for each in parts if each.state not in ("finished", "failed"))
+        except Unavailable as error:
+            _log.warning("cannot cancel the parts of job %s: %s", self._job.jobid, error)
+            parts = self._parts
+        remove(self._holder.storage, [each.result.file.uri for each in parts if each.result])
+
+
+def overall(parts: Sequence[StoredPart], own: Mapping[int, Progress]) -> Progress:
+    """The progress of a whole job: that of its parts, weighted by their costs, and the ETA of the last one.
+
+    `own` is newer than what the records of parts in hand have.
+    """
+    now = now_ms()
+    done = total = 0.0
+    eta: list[float] = []
+    frames: list[int] = []
+    for each in parts:
+        shown = each.shown(now).progress
+        progress = own.get(each.part.number, shown) if each.state == "running" else shown
+        total += each.part.cost
+        if progress:
+            done += each.part.cost * (progress.percent or 0.0) / 100
+            eta += [progress.etaSeconds] if progress.etaSeconds is not None else []
+            frames += [progress.frame] if progress.frame is not None else []
+    return Progress(
+        percent=round(100 * done / total, 2) if total else None,
+        frame=min(frames, default=None),
+        etaSeconds=max(eta, default=None),
+    )
+
+
+def _raise_failure(parts: Sequence[StoredPart]) -> None:
+    """Raise the error of a part that has failed."""
+    for each in parts:
+        if each.state == "failed":
+            failure = each.failure
+            code = failure.code if failure else "worker-failed"
+            message = failure.message if failure else "Its worker gave no reason."
+            raise PermanentError(code, f"Part {each.part.name}: {message}", failure.log if failure else [])
