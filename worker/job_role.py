@@ -25,7 +25,7 @@ from botocore.session import get_session
 
 from elasticrecode.access.prefixes import READ_ACTIONS, TAG, WRITE_ACTIONS, is_tag
 from elasticrecode.jobs.job import Job, products, sources
-from elasticrecode.jobs.uris import Outputs, split, stem
+from elasticrecode.jobs.uris import Outputs, package_folder, split, stem
 
 _log = logging.getLogger(__name__)
 
@@ -73,9 +73,10 @@ def _policy(job: Job, partition: str, key_length: int) -> str:
 
 
 def _starts(job: Job) -> list[str]:
-    """The starts of the URIs of sprites and subtitles, whose number the source decides."""
+    """The starts of the URIs of sprites, subtitles and files of a package, whose number the source decides."""
     written, start = Outputs.of(job.profile), job.output + stem(job.input)
-    return [f"{start}."] if written.subtitles else [f"{start}.sprite-"] if written.sprites else []
+    beside = [f"{start}."] if written.subtitles else [f"{start}.sprite-"] if written.sprites else []
+    return [*beside, *([job.output + package_folder(job.input)] if written.package else [])]
 
 
 def side_prefix(job: Job) -> str:

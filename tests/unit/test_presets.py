@@ -20,7 +20,7 @@ from tests.conftest import ROOT, contract
 
 Read = Callable[..., list[Job]]
 TRANSCODES = [name for name, profile in BUILT_IN.items() if "ffmpeg" in profile]
-SCORES = [name for name, profile in BUILT_IN.items() if not {"ffmpeg", "audio"} & profile.keys()]
+SCORES = [name for name, profile in BUILT_IN.items() if not {"ffmpeg", "package", "audio"} & profile.keys()]
 FIRST = [name for name, profile in BUILT_IN.items() if not beyond_first(resolve(msgspec.convert(profile, Profile)))]
 """Presets that workers of the first generation can do."""
 
@@ -151,6 +151,7 @@ def test_a_preset_that_transcodes_cannot_be_used_for_a_score(name: str) -> None:
 
 def test_the_presets_for_what_people_do_most_need_the_second_generation_and_older_ones_do_not() -> None:
     new = {"web-1080p", "web-720p", "archive", "small", "social-portrait", "audio-only"}
+    new |= {"hls", "hls-hevc", "cmaf-av1"}
     assert set(BUILT_IN) - set(FIRST) == new
 
 
@@ -197,7 +198,7 @@ def test_the_definition_of_a_preset_may_not_name_a_preset() -> None:
 
 @pytest.mark.parametrize("profile", [{}, {"ec2": {"priceModel": "spot"}}])
 def test_a_preset_needs_an_encode_or_a_score(profile: dict[str, Any]) -> None:
-    assert definition_faults(profile) == {"/profile": "must hold ffmpeg, vmaf or both, or audio alone"}
+    assert definition_faults(profile) == {"/profile": "must hold ffmpeg, package or vmaf, or audio alone"}
 
 
 def test_all_faults_of_a_definition_are_reported_at_once() -> None:

@@ -18,6 +18,10 @@ from tests.conftest import contract
 
 ENCODE = {"codec": "h264", "scale": "720p", "bitrate": "2M"}
 QUALITY = {"codec": "h264", "scale": "720p", "quality": {"crf": 22}}
+RUNG = {"scale": "720p", "bitrate": "2M"}
+KEY = "00112233445566778899aabbccddeeff"
+BARE = {"scheme": "cbcs", "keyUri": "https://keys.example/1"}
+LOCK = BARE | {"secretId": "elasticrecode/ana/film"}
 AV1 = {"codec": "av1", "scale": "720p", "bitrate": "2M"}
 
 
@@ -73,6 +77,29 @@ def faults(profile: Any, **changes: Any) -> dict[str, str]:
         ("subtitles", {"burn": "x"}, "subtitles/burn", "a language tag"),
         ("images", {"sprite": {"everySeconds": 0}}, "images/sprite/everySeconds", "at least 1"),
         ("images", {"poster": "yes"}, "images/poster", "must be"),
+        ("package", {"formats": []}, "package/formats", "at least 1"),
+        ("package", {"formats": ["hls", "hls"]}, "package/formats/1", "repeats hls"),
+        ("package", {"ladder": []}, "package/ladder", "at least 1"),
+        ("package", {"ladder": [RUNG] * 13}, "package/ladder", "at most 12"),
+        ("package", {"ladder": [RUNG, RUNG]}, "package/ladder/1", "repeats /profile/package/ladder/0"),
+        ("package", {"ladder": [RUNG | {"maxBitrate": "1M"}]}, "package/ladder/0/maxBitrate", "at least the bitrate"),
+        ("package", {"ladder": [RUNG | {"codec": "vp9"}]}, "package/ladder/0/codec", "one of av1, h264, h265"),
+        ("package", {"ladder": [RUNG | {"scale": "9:9"}]}, "package/ladder/0/scale", "even sides"),
+        ("package", {"ladder": "auto"}, "package/ladder", "auto needs a prediction"),
+        ("package", {"dynamicRange": "keep"}, "package/dynamicRange", "cannot carry HDR"),
+        ("package", {"segmentSeconds": 0}, "package/segmentSeconds", "at least 1"),
+        ("package", {"encryption": LOCK | {"scheme": "cenc"}}, "package/encryption/scheme", "one of aes-128, cbcs"),
+        ("package", {"encryption": LOCK | {"scheme": "aes-128"}}, "package/encryption/scheme", "must be cbcs for dash"),
+        ("package", {"encryption": LOCK | {"key": KEY}}, "package/encryption/secretId", "beside key"),
+        ("package", {"encryption": BARE}, "package/encryption/secretId", "or key in its place"),
+        ("package", {"encryption": LOCK | {"sealedKey": "AA=="}}, "package/encryption/sealedKey", "not for requests"),
+        ("package", {"encryption": LOCK | {"secretId": "other"}}, "package/encryption/secretId", "elasticrecode/"),
+        (
+            "package",
+            {"encryption": LOCK | {"keyUri": 'http://a/"'}},
+            "package/encryption/keyUri",
+            "http:// or https://",
+        ),
         ("split", "auto", "split", "not a known field"),
     ],
 )
@@ -255,3 +282,52 @@ def test_the_message_for_the_first_generation_has_no_fit_and_is_else_the_same() 
     del (expected := json.loads(msgspec.json.encode(job)))["profile"]["ffmpeg"]["fit"]
     assert message == expected
     assert list(message["profile"]["ffmpeg"]) == list(contract("queue_message")["profile"]["ffmpeg"])
+
+
+def test_a_package_goes_alone_and_beside_an_encode_and_a_score() -> None:
+    score = {"scale": "720p"}
+    profiles: list[dict[str, Any]] = [{}, {"vmaf": score}, {"ffmpeg": ENCODE, "images": {}}]
+    for beside in profiles:
+        profile = beside | {"package": {}}
+        (job,) = read_jobs(request(profile))
+        assert job.kind == "ffmpeg"
+        assert beyond_first(job.profile) == "package"
+        assert flaws(job) == []
+        named = [uri.removeprefix(job.output) for uri in products(job) if "/" in uri.removeprefix(job.output)]
+        assert [name.partition("/")[2] for name in named] == ["master.m3u8", "manifest.mpd"]
+
+
+def test_a_package_is_not_for_gpus_copied_sound_and_scores_alone() -> None:
+    assert "rungs are encoded on cpu" in faults({"package": {}, "ec2": {"platform": "gpu"}})["/profile/ec2/platform"]
+    assert "beside package" in faults({"package": {}, "audio": {"codec": "copy"}})["/profile/audio/codec"]
+    body = contract("vmaf") | {"profile": {"vmaf": {"scale": "720p"}, "package": {}}}
+    with pytest.raises(Invalid) as caught:
+        read_vmaf(json.dumps(body).encode())
+    assert dict(caught.value.faults)["/profile/package"] == "is not for a score alone"
+
+
+def test_no_preset_and_no_drop_holds_a_key() -> None:
+    profile = {"package": {"encryption": BARE | {"key": KEY}}}
+    with pytest.raises(Invalid) as caught:
+        read_preset(Body(json.dumps({"profile": profile}).encode()))
+    assert [pointer for pointer, _ in caught.value.faults] == ["/profile/package/encryption/key"]
+    drop = {"prefix": "in/", "output": "out/", "userid": "ana", "profile": profile}
+    assert "/0/profile/package/encryption/key" in {pointer for pointer, _ in drops.faults([drop])}
+
+
+def test_no_fault_shows_a_key() -> None:
+    for encryption in (BARE | {"key": KEY + "0"}, BARE | {"key": [KEY]}, KEY, [KEY]):
+        found = faults({"package": {"encryption": encryption}})
+        assert KEY not in str(found)
+
+
+def test_packages_of_equal_stems_collide_and_are_not_read_again() -> None:
+    profile: dict[str, Any] = {"package": {"formats": ["hls"]}}
+    inputs = ["s3://films/a/film.mp4", "s3://films/b/film.mkv"]
+    body = contract("job") | {"profile": profile, "batchInputs": inputs, "output": "s3://films/x/"}
+    body.pop("input", None)
+    with pytest.raises(Invalid) as caught:
+        read_jobs(json.dumps(body).encode())
+    assert any("would overwrite that of /batchInputs/0" in detail for _, detail in caught.value.faults)
+    drop = {"prefix": "a/", "suffixes": [".mp4"], "output": "a/out/", "userid": "ana", "profile": profile}
+    assert any("would put outputs into this drop" in detail for _, detail in drops.faults([drop]))

@@ -22,6 +22,8 @@ _SHOWN = 80
 """Characters of a wrong value that a fault quotes."""
 _FAULTS_LIMIT = 1000
 """Faults in one answer."""
+_SECRETS = ("/encryption", "/encryption/key")
+"""Ends of pointers whose values no fault shows: answers and logs hold no keys."""
 _POINTER_LENGTH = 300
 DEPTH = 100
 """Levels of nesting: more than a valid request has, and fewer than overflow the validator's stack."""
@@ -135,8 +137,8 @@ class Reader(Generic[T]):
 
     def _explain(self, error: jsonschema_rs.ValidationError) -> Iterable[Fault]:
         """The faults of one schema error: one each for fields that are missing or unknown."""
-        kind, value = error.kind, error.instance
         pointer = _pointer(error.instance_path)
+        kind, value = error.kind, "a secret" if pointer.endswith(_SECRETS) else error.instance
         match kind:
             case jsonschema_rs.ValidationErrorKind.Required():
                 yield Fault(f"{pointer}/{_escape(kind.property)}", "is required")

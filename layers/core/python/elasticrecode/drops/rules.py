@@ -21,7 +21,7 @@ from elasticrecode.jobs.job import Job, flaws
 from elasticrecode.jobs.requests import transcode_faults
 from elasticrecode.jobs.uris import Outputs, suffixes_overlap
 from elasticrecode.media.profiles import FfmpegProfile, resolve
-from elasticrecode.media.rules import container_fault
+from elasticrecode.media.rules import container_fault, key_faults
 from elasticrecode.validation import Body
 
 NOTIFICATIONS_LIMIT = 100
@@ -214,7 +214,9 @@ def _profile_faults(entry: object) -> Iterator[Fault]:
         if "." in str(suffix)
     ]
     try:
-        yield from transcode_faults(Body(msgspec.json.encode(entry)), listed)
+        body = Body(msgspec.json.encode(entry))
+        yield from transcode_faults(body, listed)
+        yield from key_faults(body.part("profile") or {})
     except Malformed as error:
         yield Fault("", f"cannot be read: {error}")
 

@@ -24,8 +24,8 @@ class Job(Struct, frozen=True, kw_only=True):
 
     @property
     def kind(self) -> Kind:
-        """The kind of worker that runs it: `ffmpeg`, which may score afterwards, or `vmaf`."""
-        return "ffmpeg" if self.profile.ffmpeg or self.profile.audio else "vmaf"
+        """The kind of worker that runs it: `ffmpeg`, which also packages and scores, or `vmaf`."""
+        return "ffmpeg" if self.profile.ffmpeg or self.profile.package or self.profile.audio else "vmaf"
 
 
 def flaws(job: Job) -> list[str]:
@@ -41,6 +41,17 @@ def flaws(job: Job) -> list[str]:
             "buffer": [encode.buffersize],
             "frame-rate": [encode.frameRate],
         }
+    if package := job.profile.package:
+        own = package.ladder if isinstance(package.ladder, list) else []
+        checked["ffmpeg-scale"] = [*checked.get("ffmpeg-scale", []), *(rung.scale for rung in own)]
+        checked["cap"] = [*checked.get("cap", []), *(rate for rung in own for rate in (rung.bitrate, rung.maxBitrate))]
+        checked["frame-rate"] = [*checked.get("frame-rate", []), *(rung.frameRate for rung in own)]
+        if encryption := package.encryption:
+            checked |= {
+                "key-uri": [encryption.keyUri],
+                "secret": [encryption.secretId],
+                "key": [encryption.keyId],
+            }
     if audio := job.profile.audio:
         checked["audio-bitrate"] = [audio.bitrate]
     checked["language"] = [*_languages(job.profile.audio), *_languages(job.profile.subtitles)]
@@ -64,5 +75,5 @@ def sources(job: Job) -> list[str]:
 
 
 def products(job: Job) -> list[str]:
-    """The URIs of the objects that a job writes, without sprites and subtitles, whose number the source decides."""
+    """The URIs of the objects that a job writes, without those whose number the source decides."""
     return [job.output + each for each in Outputs.of(job.profile).names(job.input)]

@@ -137,10 +137,11 @@ def read_preset(body: Body) -> Profile:
         parts = {part: value for part, value in profile.items() if f"/profile/{part}" != POINTER}
         if len(parts) < len(profile):
             body.faults.append(Fault(POINTER, "is not allowed in the definition of a preset: write out its profile"))
-        elif not {"ffmpeg", "vmaf", "audio"} & parts.keys():
-            body.faults.append(Fault("/profile", "must hold ffmpeg, vmaf or both, or audio alone"))
+        elif not {"ffmpeg", "package", "vmaf", "audio"} & parts.keys():
+            body.faults.append(Fault("/profile", "must hold ffmpeg, package or vmaf, or audio alone"))
         body.content = {**body.fields, "profile": parts}
-    return resolve(_preset().read(body, rules.faults(body.part("profile") or {})).profile)
+    given = body.part("profile") or {}
+    return resolve(_preset().read(body, [*rules.faults(given), *rules.key_faults(given)]).profile)
 
 
 @cache
@@ -162,7 +163,7 @@ def _scoring_faults(body: Body) -> Iterator[Fault]:
     profile = body.part("profile") or {}
     if "ffmpeg" in profile:
         yield Fault("/profile/ffmpeg", "is not for a score alone: POST /v1/jobs transcodes and then scores")
-    for name in sorted({"audio", "subtitles", "images"} & profile.keys()):
+    for name in sorted({"package", "audio", "subtitles", "images"} & profile.keys()):
         yield Fault(f"/profile/{name}", "is not for a score alone")
     yield from rules.faults({name: part for name, part in profile.items() if name in ("vmaf", "ec2")})
 
@@ -175,9 +176,10 @@ def transcode_faults(body: Body, inputs: Iterable[tuple[str, object]] = ()) -> I
     profile = body.part("profile")
     if profile is None:
         return
-    if not {"ffmpeg", "audio"} & profile.keys():
+    if not {"ffmpeg", "package", "audio"} & profile.keys():
         yield Fault("/profile/ffmpeg", "is required")
     yield from rules.faults(profile, inputs)
+    yield from rules.key_faults(profile)
 
 
 def _faults(body: Body, inputs: list[tuple[str, object]], prefixes: Prefixes) -> list[Fault]:

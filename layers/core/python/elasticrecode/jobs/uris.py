@@ -20,6 +20,9 @@ SCORE_FILES = (".vmaf.json", ".vmaf.html")
 POSTER, THUMBNAILS = ".jpg", ".thumbnails.vtt"
 """Suffixes that a poster, and the WebVTT file of the sprites, add to the stem of the input's file name."""
 
+ENTRIES = {"hls": "master.m3u8", "dash": "manifest.mpd"}
+"""Format of a package → the name, below its folder, of the file that players open."""
+
 UNKNOWN_LANGUAGE = "und"
 """The language of a track that names none."""
 
@@ -76,6 +79,11 @@ def sprite_name(uri: str, number: int) -> str:
     return f"{stem(uri)}.sprite-{number}{POSTER}"
 
 
+def package_folder(uri: str) -> str:
+    """The folder, below the output prefix, of the package of an input; it ends in `/`."""
+    return f"{stem(uri)}/"
+
+
 def subtitles_name(uri: str, language: str, number: int = 1) -> str:
     """The file name of a WebVTT file of subtitles; of several in one language, the second has the number 2."""
     return f"{stem(uri)}.{language or UNKNOWN_LANGUAGE}{f'-{number}' if number > 1 else ''}.vtt"
@@ -89,8 +97,8 @@ def version_name(job_id: str, attempt: int) -> str:
 class Outputs(NamedTuple):
     """The kinds of files that the jobs of a profile write.
 
-    `video` is the video codec; `audio` is the codec of a job of sound alone; each is empty for other jobs. How many
-    sprites and subtitles there are depends on the source.
+    `video` is the video codec; `audio` is the codec of a job of sound alone; `package` has the formats of a package;
+    each is empty for other jobs. How many sprites, subtitles and tracks of a package there are depends on the source.
     """
 
     video: str = ""
@@ -99,33 +107,42 @@ class Outputs(NamedTuple):
     sprites: bool = False
     subtitles: bool = False
     scores: bool = False
+    package: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, profile: Profile | Mapping[str, object]) -> "Outputs":
         """The files of a profile, or of the profile in a request, which may have faults."""
         parts = msgspec.to_builtins(profile) if isinstance(profile, Profile) else profile
-        video, audio, images, subtitles = (
+        video, audio, images, subtitles, package = (
             part if isinstance(part := parts.get(name), dict) else {}
-            for name in ("ffmpeg", "audio", "images", "subtitles")
+            for name in ("ffmpeg", "audio", "images", "subtitles", "package")
         )
-        codec = audio.get("codec", "aac") if "audio" in parts and "ffmpeg" not in parts else ""
+        formats = package.get("formats", [*ENTRIES])
+        codec = audio.get("codec", "aac") if "audio" in parts and not {"ffmpeg", "package"} & parts.keys() else ""
         return cls(
             video=str(video.get("codec")) if "ffmpeg" in parts else "",
             audio=codec if isinstance(codec, str) and codec in AUDIO_EXTENSIONS else "",
             poster=images.get("poster") is True,
             sprites="sprite" in images,
-            subtitles="tracks" in subtitles,
+            subtitles="tracks" in subtitles and ("ffmpeg" in parts or "package" not in parts),
             scores="vmaf" in parts,
+            package=tuple(each for each in ENTRIES if isinstance(formats, list) and each in formats)
+            if "package" in parts
+            else (),
         )
 
     def names(self, uri: str) -> list[str]:
-        """The names of an input's outputs, without sprites and subtitles, whose number the source decides."""
+        """The names of an input's outputs, without those whose number the source decides.
+
+        These are sprites, subtitles and the tracks of a package.
+        """
         return [
             *([output_name(uri, self.video)] if self.video else []),
             *([audio_name(uri, self.audio)] if self.audio else []),
             *([poster_name(uri)] if self.poster else []),
             *([thumbnails_name(uri)] if self.sprites else []),
             *(name(uri) + suffix for suffix in SCORE_FILES if self.scores),
+            *(package_folder(uri) + ENTRIES[format_] for format_ in self.package),
         ]
 
     def claims(self, uri: str) -> list[str]:
@@ -137,6 +154,7 @@ class Outputs(NamedTuple):
         longest = [
             *([sprite_name(uri, _MANY)] if self.sprites else []),
             *([subtitles_name(uri, _LONG_LANGUAGE, _MANY)] if self.subtitles else []),
+            *([package_folder(uri) + "x" * _TRACK_CHARACTERS] if self.package else []),
         ]
         return all(is_object(output + each) for each in (*self.names(uri), *longest))
 
@@ -148,12 +166,16 @@ class Outputs(NamedTuple):
             yield f".{AUDIO_EXTENSIONS[self.audio]}"
         if self.poster or self.sprites:
             yield POSTER
-        if self.sprites or self.subtitles:
+        if self.sprites or self.subtitles or self.package:
             yield ".vtt"
+        if self.package:
+            yield from (".mp4", ".m3u8", ".mpd", *((POSTER,) if self.sprites or self.poster else ()))
         if self.scores:
             yield from (suffix + score_file for score_file in SCORE_FILES)
 
 
+_TRACK_CHARACTERS = 120
+"""More than any name below the folder of a package has."""
 _MANY = 99_999
 _LONG_LANGUAGE = "und-" + "-".join(["x" * 8] * 3)
 

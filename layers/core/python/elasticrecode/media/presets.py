@@ -83,6 +83,10 @@ BUILT_IN: Profiles = {
         },
         "audio": {"codec": "aac", "channels": "stereo", "loudness": -14},
     },
+    "hls": {"package": {"formats": ["hls"], "ladder": "h264"}, "images": {"poster": True, "sprite": {}}},
+    # Browsers that decode no HEVC need the preset hls or cmaf-av1.
+    "hls-hevc": {"package": {"formats": ["hls"], "ladder": "h265"}, "images": {"poster": True, "sprite": {}}},
+    "cmaf-av1": {"package": {"ladder": "av1"}, "images": {"poster": True, "sprite": {}}},
     "audio-only": {"audio": {"codec": "aac", "bitrate": "128K", "channels": "stereo"}},
 }
 """The presets of every deployment."""

@@ -33,7 +33,10 @@ def faults(profile: Fields, inputs: Iterable[tuple[str, object]] = ()) -> Iterat
         for pointer, uri in inputs:
             if isinstance(uri, str) and (fault := container_fault(profile, uri)):
                 yield Fault(pointer, fault)
-    else:
+    if "package" in profile:
+        yield from _package_faults(parts)
+        yield from _encryption_faults(parts.package)
+    if not {"ffmpeg", "package"} & profile.keys():
         yield from _faults_without_encode(parts)
 
 
@@ -42,6 +45,7 @@ class RequestProfile(NamedTuple):
 
     present: frozenset[str]
     ffmpeg: Fields
+    package: Fields
     audio: Fields
     subtitles: Fields
     vmaf: Fields
@@ -83,9 +87,9 @@ def _score_faults(parts: RequestProfile) -> Iterator[Fault]:
 
 
 def _faults_without_encode(parts: RequestProfile) -> Iterator[Fault]:
-    """Faults of a profile without `ffmpeg`: a score alone, or sound alone."""
+    """Faults of a profile without `ffmpeg` and `package`: a score alone, or sound alone."""
     for name in sorted({"subtitles", "images"} & parts.present):
-        yield Fault(f"/profile/{name}", "needs ffmpeg beside it")
+        yield Fault(f"/profile/{name}", "needs ffmpeg or package beside it")
     if "audio" not in parts.present:
         return
     if "vmaf" in parts.present:
@@ -127,7 +131,7 @@ def _rate_faults(parts: RequestProfile) -> Iterator[Fault]:
         yield Fault("/profile/ffmpeg/buffersize", "needs maxBitrate beside quality")
     given = encode.get("bitrate")
     if isinstance(given, str) and FORMATS["bitrate"][0](given) and not is_first_rate(given):
-        known = not field_beyond_first(encode) and not parts.present & {"audio", "subtitles", "images"}
+        known = not field_beyond_first(encode) and not parts.present & {"package", "audio", "subtitles", "images"}
         if known:
             detail = f"must be from {{}}M to {{}}M, not {given}, without a field of the second generation such as fit"
             yield Fault("/profile/ffmpeg/bitrate", detail.format(*BITRATE_MBITS))
@@ -158,6 +162,73 @@ def _picture_faults(parts: RequestProfile) -> Iterator[Fault]:
             yield Fault("/profile/ffmpeg/dynamicRange", "must be auto or sdr beside a bitDepth of 8: HDR needs 10 bits")
     if encode.get("scale") == SOURCE and encode.get("fit") in ("pad", "crop", "exact"):
         yield Fault("/profile/ffmpeg/fit", f"has no box to fill: the scale is {SOURCE}")
+
+
+def key_faults(profile: Fields) -> Iterator[Fault]:
+    """Faults of a profile that is stored as it is, in a preset or a drop: it must not hold a key."""
+    package = profile.get("package")
+    encryption = package.get("encryption") if isinstance(package, dict) else None
+    if isinstance(encryption, dict) and "key" in encryption:
+        yield Fault(f"{_ENCRYPTION}/key", "must not be stored: name a secret in secretId instead")
+
+
+_ENCRYPTION = "/profile/package/encryption"
+
+
+def _package_faults(parts: RequestProfile) -> Iterator[Fault]:
+    package = parts.package
+    if parts.platform == "gpu":
+        place = "ffmpeg" if "platform" in parts.ffmpeg else "ec2"
+        yield Fault(f"/profile/{place}/platform", "must be cpu beside package, whose rungs are encoded on cpu")
+    if parts.audio.get("codec") == "copy":
+        yield Fault(
+            "/profile/audio/codec", "must be aac, opus or none beside package, whose segments need their own cuts"
+        )
+    formats, ladder = package.get("formats"), package.get("ladder", "h264")
+    if isinstance(formats, list) and len(formats) == 2 and formats[0] == formats[1]:
+        yield Fault("/profile/package/formats/1", f"repeats {formats[0]}")
+    if ladder == "auto":
+        yield Fault(
+            "/profile/package/ladder", "names no ladder: auto needs a prediction of quality, which workers do not make"
+        )
+    rungs = ladder[: profiles.RUNGS_LIMIT] if isinstance(ladder, list) else ()
+    seen: dict[str, int] = {}
+    for n, rung in enumerate(rungs):
+        if not isinstance(rung, dict):
+            continue
+        same = repr((rung.get("codec", "h264"), rung.get("scale"), rung.get("bitrate"), rung.get("frameRate", SOURCE)))
+        first = seen.setdefault(same, n)
+        if first != n:
+            yield Fault(f"/profile/package/ladder/{n}", f"repeats /profile/package/ladder/{first}")
+        average, cap = rung.get("bitrate"), rung.get("maxBitrate")
+        if _rate(average) and _rate(cap) and _rate(cap) < _rate(average):
+            yield Fault(
+                f"/profile/package/ladder/{n}/maxBitrate", f"must be at least the bitrate, {average}, not {cap}"
+            )
+    codecs = [rung.get("codec", "h264") for rung in rungs if isinstance(rung, dict)] if rungs else [ladder]
+    if package.get("dynamicRange") == "keep" and "h264" in codecs:
+        detail = "must be auto or sdr for a ladder with h264, which cannot carry HDR: use h265 or av1 to keep it"
+        yield Fault("/profile/package/dynamicRange", detail)
+
+
+def _encryption_faults(package: Fields) -> Iterator[Fault]:
+    encryption = package.get("encryption")
+    if not isinstance(encryption, dict):
+        return
+    formats = package.get("formats", ["hls", "dash"])
+    if encryption.get("scheme") == "aes-128" and isinstance(formats, list) and "dash" in formats:
+        yield Fault(f"{_ENCRYPTION}/scheme", "must be cbcs for dash, which has no aes-128: ask for hls alone, or cbcs")
+    given = {"key", "secretId"} & encryption.keys()
+    if len(given) != 1:
+        detail = "must not be given beside key" if given else "is required, or key in its place"
+        yield Fault(f"{_ENCRYPTION}/secretId", detail)
+    if "sealedKey" in encryption:
+        yield Fault(f"{_ENCRYPTION}/sealedKey", "is not for requests: it is what becomes of key")
+
+
+def _rate(value: object) -> int:
+    """The bits per second of a rate; 0 for anything else."""
+    return bits(value) if isinstance(value, str) and FORMATS["cap"][0](value) else 0
 
 
 def _audio_faults(parts: RequestProfile) -> Iterator[Fault]:
