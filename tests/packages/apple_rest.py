@@ -75,7 +75,7 @@ def forced_autoselect(package: Package) -> Iterator[Finding]:
 @rule("subtitles-cover", "Apple 5.5, 8.7")
 def subtitles_cover(package: Package) -> Iterator[Finding]:
     """A playlist of subtitles covers the whole content."""
-    longest = max((playlist.duration for playlist, _ in package.media), default=Fraction(0))
+    longest = package.duration
     slack = max((track.frame for _, track in package.media), default=Fraction(0))
     for rendition in package.master.of_kind("SUBTITLES") if package.master else []:
         if playlist := package.playlist(rendition):
@@ -86,7 +86,7 @@ def subtitles_cover(package: Package) -> Iterator[Finding]:
 @rule("webvtt-valid", "Apple 5.2, 5.3; WebVTT 4")
 def webvtt_valid(package: Package) -> Iterator[Finding]:
     """Subtitles are valid WebVTT in text files: signature, times in order and within the content, no text left over."""
-    longest = max((playlist.duration for playlist, _ in package.media), default=Fraction(0))
+    longest = package.duration
     for name in text_files(package):
         bad = faults(package.text(name), longest)
         yield Finding(name, bad[0] if bad else "valid", not bad)
@@ -192,7 +192,7 @@ def iframes_times(package: Package) -> Iterator[Finding]:
     for _, playlist, track in package.iframes:
         keys = [track.time(sample.presentation) for sample in track.random_access]
         ends = [*keys[1:], track.span(track.samples)[1]]
-        wanted = [end - start for start, end in zip(keys, ends, strict=True)]
+        wanted = [end - start for start, end in zip(keys, ends, strict=False)]
         errors = [abs(one.duration - other) for one, other in zip(playlist.segments, wanted, strict=False)]
         worst = max(errors, default=Fraction(0))
         yield Finding(playlist.name, f"off by {plainly(worst, 6)} s", worst <= MILLISECOND)

@@ -199,7 +199,7 @@ def colour_box_is_bitstream(package: Package) -> Iterator[Finding]:
         if box is None or box.payload[:4] != b"nclx":
             continue
         found = tuple(int.from_bytes(box.payload[at : at + 2]) for at in (4, 6, 8))
-        wanted = codecs.colour_numbers(track.probe)
+        wanted = codecs.colour_numbers(track.bitstream)
         yield Finding(
             track.name,
             f"colr {found}, bitstream {wanted}",

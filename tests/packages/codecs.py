@@ -145,6 +145,8 @@ def hdr10_messages(kind: str, entry: Box, sample: bytes, length_size: int) -> tu
         config = _config(entry, "av1C")[4:]
         in_entry |= {_AV1_METADATA[body[0]] for type_, body in _obus(config) if type_ == 5 and body[0] in _AV1_METADATA}
         return in_entry, in_sample
+    if kind not in ("hvc1", "hev1"):
+        return in_entry, set()
     in_entry |= {name for unit in _hvcc_units(_config(entry, "hvcC")) for name in _messages(unit)}
     return in_entry, {name for unit in nal_units(sample, length_size) for name in _messages(unit)}
 
@@ -186,3 +188,29 @@ def colour_numbers(stream: dict[str, str]) -> tuple[int | None, int | None, int 
         _TRANSFERS.get(stream.get("color_transfer", "")),
         _MATRICES.get(stream.get("color_space", "")),
     )
+
+
+def elementary(entry: Box, sample: bytes) -> tuple[str, bytes]:
+    """ffmpeg's name of the elementary format, and a stream of the sample entry's parameter sets with one sample."""
+    kind = entry_kind(entry)
+    if kind == "av01":
+        return "obu", b"\x12\0" + _config(entry, "av1C")[4:] + sample
+    if kind in ("avc1", "avc3"):
+        sets = _avcc_units(_config(entry, "avcC"))
+    elif kind in ("hvc1", "hev1"):
+        sets = _hvcc_units(_config(entry, "hvcC"))
+    else:
+        return "", b""
+    units = [*sets, *nal_units(sample, nal_length_size(entry))]
+    return "h264" if kind.startswith("avc") else "hevc", b"".join(b"\0\0\0\1" + unit for unit in units)
+
+
+def _avcc_units(config: bytes) -> Iterator[bytes]:
+    """The sequence and picture parameter sets of an avcC."""
+    at = 5
+    for mask in (31, 255):
+        count, at = config[at] & mask, at + 1
+        for _ in range(count):
+            size, at = struct.unpack_from(">H", config, at)[0], at + 2
+            yield config[at : at + size]
+            at += size

@@ -25,7 +25,7 @@ def jpeg_size(data: bytes) -> tuple[int, int]:
 @rule("image-playlists", "Image Media Playlist 1.0")
 def image_playlists(package: Package) -> Iterator[Finding]:
     """RESOLUTION times LAYOUT of an image playlist is the size of each JPEG, and all last as long as the content."""
-    longest = max((playlist.duration for playlist, _ in package.media), default=Fraction(0))
+    longest = package.duration
     for variant in package.master.images if package.master else []:
         playlist = package.playlist(variant)
         if playlist is None or not playlist.tiles or not playlist.segments:

@@ -2,6 +2,7 @@
 
 import json
 import urllib.request
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import urljoin
@@ -85,6 +86,12 @@ class Package:
     def audio(self) -> list[tuple[Playlist, Track]]:
         """The playlists of audio with their tracks."""
         return [pair for pair in self.media if pair[1].kind == "audio"]
+
+    @cached_property
+    def duration(self) -> Fraction:
+        """Seconds of the content: of the longest video, else of the longest track."""
+        tracks = [track for _, track in self.video] or list(self.tracks.values())
+        return max((track.duration for track in tracks), default=Fraction(0))
 
     @cached_property
     def variants(self) -> list[tuple[Variant, Playlist, Track]]:

@@ -33,9 +33,8 @@ _RANGES = {"smpte2084": "PQ", "arib-std-b67": "HLG"}
 class Track:
     """A fragmented MP4 file with one track. Times are seconds of the presentation, as exact fractions."""
 
-    def __init__(self, path: Path, name: str, data: bytes, codec_file: Path | None = None) -> None:
+    def __init__(self, path: Path, name: str, data: bytes) -> None:
         self.path, self.name, self.data = path, name, data
-        self.probed = codec_file or path
         self.boxes = walk(data)
         moov = next((box for box in self.boxes if box.kind == "moov"), None)
         traks = list(moov.every("trak")) if moov else []
@@ -119,15 +118,18 @@ class Track:
     @cached_property
     def probe(self) -> dict[str, Any]:
         """The stream as ffprobe shows it."""
-        command = ["ffprobe", "-v", "error", "-of", "json", "-show_streams", str(self.probed)]
-        found = subprocess.run(command, capture_output=True, check=True, timeout=60)
-        streams: list[dict[str, Any]] = json.loads(found.stdout)["streams"]
-        return streams[0]
+        return _ffprobe("-i", str(self.path))
+
+    @cached_property
+    def bitstream(self) -> dict[str, Any]:
+        """The stream as ffprobe shows it without the container, whose colr box would hide what the bitstream says."""
+        form, data = codecs.elementary(self.entry, self.bytes_of(next(self.samples)))
+        return _ffprobe("-f", form, "-i", "-", data=data) if form else self.probe
 
     @property
     def video_range(self) -> str:
         """SDR, PQ or HLG, by the transfer function of the bitstream."""
-        return _RANGES.get(self.probe.get("color_transfer", ""), "SDR")
+        return _RANGES.get(self.bitstream.get("color_transfer", ""), "SDR")
 
     @property
     def size(self) -> tuple[int, int]:
@@ -151,3 +153,11 @@ class Track:
     def channels(self) -> int:
         """Audio channels of the bitstream."""
         return int(self.probe["channels"])
+
+
+def _ffprobe(*source: str, data: bytes | None = None) -> dict[str, Any]:
+    """The first stream of a source as ffprobe shows it."""
+    command = ["ffprobe", "-v", "error", "-of", "json", "-show_streams", *source]
+    done = subprocess.run(command, input=data, capture_output=True, check=True, timeout=60)
+    streams: list[dict[str, Any]] = json.loads(done.stdout)["streams"]
+    return streams[0]
