@@ -92,22 +92,6 @@ def read_track(path: Path) -> TrackFile:
     )
 
 
-def correct_index(path: Path, track: TrackFile) -> None:
-    """Make the index count from presentation time 0: Shaka Packager counts the priming of a sound in its first segment.
-
-    Without that, each later segment of the sound would begin 21 ms later by the index than by its samples.
-    """
-    early = -track.fragments[0].start
-    if early <= 0:
-        return
-    with path.open("r+b") as file:
-        version = _at(file, track.sidx[0] + 8, 1)[0]
-        place = track.sidx[0] + (32 if version == 0 else 40) + 4
-        (duration,) = struct.unpack(">I", _at(file, place, 4))
-        file.seek(place)
-        file.write(struct.pack(">I", duration - early))
-
-
 def _at(file: BinaryIO, offset: int, size: int) -> bytes:
     file.seek(offset)
     return file.read(size)

@@ -160,7 +160,7 @@ def _texts(period: Element, texts: Sequence[Rendition], version: str) -> None:
 
 
 def _images(period: Element, thumbnails: Thumbnails, shown: list[Segment], names: list[str], version: str) -> None:
-    """The sprites. Their names are numbered from 0."""
+    """The sprites. Their names are numbered from 1."""
     adaptation = _set(period, "image", mimeType="image/jpeg")
     adaptation.attrib.pop("subsegmentStartsWithSAP")
     adaptation.attrib.pop("subsegmentAlignment")
@@ -169,10 +169,10 @@ def _images(period: Element, thumbnails: Thumbnails, shown: list[Segment], names
         adaptation,
         "SegmentTemplate",
         {
-            "media": f"{version}/{names[0].replace('0', '$Number$')}",
+            "media": f"{version}/{names[0].replace('1', '$Number$')}",
             "timescale": "1000",
             "duration": str(round(each * 1000)),
-            "startNumber": "0",
+            "startNumber": "1",
         },
     )
     element = SubElement(

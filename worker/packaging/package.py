@@ -1,6 +1,5 @@
 """One package, from the tracks in the job's folder to its files there."""
 
-import shutil
 import struct
 from collections.abc import Collection, Mapping, Sequence
 from fractions import Fraction
@@ -9,10 +8,11 @@ from pathlib import Path
 from worker.errors import PermanentError
 from worker.host_faults import host_error
 from worker.packaging import dash, hls, multivariant
-from worker.packaging.boxes import TrackFile, correct_index, read_track
+from worker.packaging.boxes import TrackFile, read_track
 from worker.packaging.packager import PREFIX, Facts, package_file, run_packager
 from worker.packaging.rendition import Rendition
 from worker.packaging.segments import Segment, key_frames, segments, target
+from worker.packaging.texts import timed
 from worker.packaging.tracks import Encrypted, Format, Packaged, Thumbnails, Track
 from worker.packaging.whole_segments import encrypt
 from worker.sandbox.runner import Runner
@@ -86,7 +86,6 @@ def _renditions(
             renditions.append(_text(track, length, folder))
             continue
         file, part, path = read[track.name], parts[track.name], package_file(folder, track)
-        correct_index(path, file)
         frames = key_frames(file) if track.kind != "audio" else []
         if encryption and encryption.scheme == "aes-128":
             part, frames = encrypt(path, file.init, part, encryption.key), []
@@ -115,7 +114,7 @@ def _rendition(
 def _text(track: Track, length: Fraction, folder: Path) -> Rendition:
     """Subtitles as one segment that lasts as long as the film."""
     path = folder / f"{PREFIX}{track.name}.vtt"
-    shutil.copyfile(track.file, path)
+    path.write_bytes(timed(track.file.read_bytes()))
     size = path.stat().st_size
     part = [Segment(0, size, length)]
     return Rendition(track, None, part, [], 1000, Fraction(0), 0, (0, 0), target(part), size, 0)
@@ -135,7 +134,7 @@ def _finish(
     entries: list[tuple[Path, str]] = []
     images = None
     if thumbnails and (shown := hls.sheets(thumbnails, length)):
-        names = [f"sprite-{number}.jpg" for number in range(len(shown))]
+        names = [f"sprite-{number}.jpg" for number in range(1, len(shown) + 1)]
         images = (thumbnails, shown, names)
         files += [(path, f"{version}/{name}") for path, name in zip(thumbnails.files, names, strict=False)]
 

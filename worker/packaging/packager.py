@@ -66,8 +66,8 @@ def run_packager(
     Raises PermanentError `packaging-failed`; else as `Runner.run`.
     """
     facts: dict[str, Facts] = {}
-    for kinds, fragment in ((("video", "audio"), gop), (("trick",), _EACH_KEY_FRAME)):
-        if chosen := [track for track in tracks if track.kind in kinds]:
+    for kind, fragment in (("video", gop), ("audio", segment), ("trick", _EACH_KEY_FRAME)):
+        if chosen := [track for track in tracks if track.kind == kind]:
             _run(packager, chosen, _flags(segment, fragment, encryption, version), folder, runner, encryption)
             facts |= {track.name: _facts(package_file(folder, track)) for track in chosen}
     return facts
