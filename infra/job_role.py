@@ -8,11 +8,11 @@ from aws_cdk import ArnFormat, Aws, Stack
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from elasticrecode.access.prefixes import READ_ACTIONS, TAG, USER, WRITE_ACTIONS, Access, UserPrefix
+from elasticrecode.access.prefixes import READ_ACTIONS, REMOVE_ACTIONS, TAG, USER, WRITE_ACTIONS, Access, UserPrefix
 from infra.options import Options, listed
 from infra.storage import Storage
 
-_ACTIONS: dict[Access, tuple[str, ...]] = {"read": READ_ACTIONS, "write": WRITE_ACTIONS}
+_ACTIONS: dict[Access, tuple[str, ...]] = {"read": READ_ACTIONS, "write": (*WRITE_ACTIONS, *REMOVE_ACTIONS)}
 
 
 class JobRole(Construct):

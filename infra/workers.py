@@ -4,6 +4,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
+from elasticrecode.contract.tables import DUE_INDEX
 from infra.clusters import Clusters
 from infra.functions import Functions
 from infra.options import Options
@@ -39,6 +40,7 @@ def worker_policy(storage: Storage, job_role: iam.Role) -> iam.ManagedPolicy:
         ),
         ("sqs:GetQueueUrl", "sqs:SendMessage"): [storage.control.queue_arn],
         ("dynamodb:UpdateItem", "dynamodb:BatchGetItem"): [storage.jobs.table_arn],
+        ("dynamodb:Query",): [f"{storage.jobs.table_arn}/index/{DUE_INDEX}"],
         ("sts:AssumeRole", "sts:TagSession"): [job_role.role_arn],
     }
     return iam.ManagedPolicy(

@@ -23,7 +23,7 @@ from botocore.credentials import (
 from botocore.exceptions import ClientError, CredentialRetrievalError
 from botocore.session import get_session
 
-from elasticrecode.access.prefixes import READ_ACTIONS, TAG, WRITE_ACTIONS, is_tag
+from elasticrecode.access.prefixes import READ_ACTIONS, REMOVE_ACTIONS, TAG, WRITE_ACTIONS, is_tag
 from elasticrecode.jobs.job import Job, products, sources
 from elasticrecode.jobs.uris import Outputs, package_folder, split, stem
 
@@ -50,7 +50,11 @@ def session_policy(job: Job, partition: str, limit: int = LIMITS[0]) -> str:
 def _policy(job: Job, partition: str, key_length: int) -> str:
     """The policy with keys cut to `key_length` characters."""
     side = side_prefix(job)
+    package = job.output + package_folder(job.input)
+    replaced = [_objects(package, partition, key_length, below=True)]
+    removal = [_allow(REMOVE_ACTIONS, replaced)] if Outputs.of(job.profile).package else []
     statements = [
+        *removal,
         _allow(
             READ_ACTIONS,
             [

@@ -19,6 +19,7 @@ from elasticrecode.jobs.commits import Ending, OutputKeys
 from elasticrecode.jobs.events import Action, Failure, Progress
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.lifecycle import ENDED
+from elasticrecode.jobs.versions import Versions
 from worker.aws_faults import job_error
 from worker.errors import ClaimLost, HostError, JobError, PermanentError, ShuttingDown, TransientError, WorkerError
 from worker.health import Health
@@ -35,6 +36,7 @@ from worker.sandbox.isolation import Isolation
 from worker.sandbox.runner import Runner
 from worker.settings import DEBUG, ConfigurationError, Settings
 from worker.storage import Storage
+from worker.versions import VersionRemoval
 
 _log = logging.getLogger(__name__)
 
@@ -86,6 +88,8 @@ class Worker:
         self._role = JobRole(settings.job_role, CLIENT_CONFIG) if settings.job_role else None
         self._storage = Storage(partial(boto3.client, "s3", config=CLIENT_CONFIG))
         self._claims = Claims(settings.jobs_table, settings.lease_seconds) if settings.jobs_table else None
+        self._versions = Versions(settings.jobs_table, settings.queue) if settings.jobs_table else None
+        self._removal = VersionRemoval(self._versions, self._storage_of) if self._versions else None
         self._health = Health(settings, self._credentials_fault)
         self._queue_url = self._control_url = ""
         self._stopping = threading.Event()
@@ -119,6 +123,8 @@ class Worker:
             while not self._stopping.is_set():
                 self._health.wait(self._stopping)
                 try:
+                    if self._removal:
+                        self._removal.sweep()
                     self.poll()
                     pause = _PAUSE_SECONDS
                 except (BotoCoreError, ClientError, Unavailable) as error:
@@ -259,14 +265,19 @@ class Worker:
             except (BotoCoreError, ClientError) as error:
                 _log.warning("job %s: cannot send progress: %s", job.jobid, error)
 
-        storage = Storage(partial(self._role.s3, job)) if self._role else self._storage
+        storage = self._storage_of(job)
         keys = OutputKeys(self._settings.jobs_table, job, claim.attempt, claim.expires) if claim.attempt else None
-        publication = Publication(job, claim.attempt, storage, work.runner, keys, work.lease.watched_closely)
+        publication = Publication(
+            job, claim.attempt, storage, work.runner, keys, work.lease.watched_closely, self._versions
+        )
         if claim.commit:
             _log.info("job %s: completing the publication of attempt %s", job.jobid, claim.attempt)
             return publication.resume(claim.commit)
         work.reporter.send(Action.JOB_START)
         return run_job(job, self._settings, storage, work.runner, report, publication)
+
+    def _storage_of(self, job: Job) -> Storage:
+        return Storage(partial(self._role.s3, job)) if self._role else self._storage
 
     def _return_job(self, reporter: Reporter, lease: Lease, delay: float, error: JobError) -> None:
         """Return the job for a later attempt. Without a claim no event is sent: such a job has not failed."""

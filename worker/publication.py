@@ -21,15 +21,18 @@ from typing import NamedTuple
 
 from msgspec import structs
 
+from elasticrecode.clock import now_ms
 from elasticrecode.errors import Unavailable
 from elasticrecode.jobs.commits import Commit, Ending, NotRunning, OutputKeys, OutputTaken, Upload
 from elasticrecode.jobs.events import Output
 from elasticrecode.jobs.job import Job, products
-from elasticrecode.jobs.uris import version_name
+from elasticrecode.jobs.uris import name, version_name
+from elasticrecode.jobs.versions import GRACE_MS, Versions
 from worker.errors import ClaimLost, JobError, PermanentError, TransientError
 from worker.sandbox.runner import Runner
 from worker.storage import Storage
-from worker.uploads import ENTRIES, UploadGone, Uploads
+from worker.uploads import ENTRY_FILES, FILES, UploadGone, Uploads
+from worker.versions import remove
 
 _log = logging.getLogger(__name__)
 
@@ -62,12 +65,15 @@ class Publication:
         runner: Runner,
         keys: OutputKeys | None = None,
         watching: Callable[[], AbstractContextManager[None]] = nullcontext,
+        versions: Versions | None = None,
     ) -> None:
         """`watching` is entered while parts are sent: a lost claim stops the runner sooner there.
 
-        `version_name` is the name of the folder of a package's version.
+        Without `versions`, a version of a package that is replaced stays. `version_name` is the name of the folder of
+        this attempt's.
         """
         self._job, self._runner, self._keys, self._watching = job, runner, keys, watching
+        self._storage, self._versions = storage, versions
         self._uploads = Uploads(storage, job.jobid, attempt, runner)
         self.version_name = version_name(job.jobid, attempt)
         self._etags: dict[str, str] = {}
@@ -100,7 +106,7 @@ class Publication:
         try:
             with self._watching():
                 outputs = [output for _, output in files]
-                sent = [(file, output.uri) for file, output in files] + list(version.unlisted)
+                sent = _sent(files, version)
                 commit = Commit([], Ending(""), version=version.folder)
                 self._own([each.uri for each in outputs if not (commit.holds(each.uri) or each.uri in self._etags)])
                 sums = self._uploads.send_all(sent, begun, version.folder)
@@ -145,7 +151,7 @@ class Publication:
         """Complete all uploads. When one can't be completed any more, the commit is withdrawn."""
         completed: set[str] = set()
         try:
-            self._uploads.complete_all(commit.members, completed)
+            self._complete_version(commit, completed)
             for upload in commit.outputs:
                 self._uploads.complete(upload, self._etags.get(upload.uri, ""))
                 completed.add(upload.uri)
@@ -159,22 +165,56 @@ class Publication:
             self._withdraw(commit, completed)
             raise
 
+    def _complete_version(self, commit: Commit, completed: set[str]) -> None:
+        """Complete the files of a package's version, their list first. Retires the versions that this one replaces."""
+        self._uploads.complete_all(commit.members[:1], completed)
+        self._uploads.complete_all(commit.members[1:], completed)
+        for uri in (each.uri for each in commit.outputs if commit.version and name(each.uri) in ENTRY_FILES):
+            present = self._uploads.present(uri)
+            if present and present.marked:
+                self._etags[uri] = present.etag
+                earlier = f"{uri.removesuffix(name(uri))}{present.version}/"
+                if earlier != commit.version:
+                    self._retire(earlier)
+
+    def _retire(self, folder: str) -> None:
+        if self._versions:
+            self._versions.retire(folder, self._job, now_ms() + GRACE_MS)
+
     def _withdraw(self, commit: Commit, completed: Collection[str]) -> None:
         for upload in commit.uploads:
             if upload.uri not in completed:
                 self._uploads.abort(upload)
         if self._keys:
+            if commit.version:  # in case that this worker dies
+                self._retire(commit.version)
             try:
                 self._keys.withdraw(commit, completed)
             except NotRunning as lost:
                 raise ClaimLost(f"the claim is lost: {lost}") from None
+        if commit.version and not any(name(uri) in ENTRY_FILES for uri in completed):
+            try:
+                remove(self._storage, commit.version)
+            except JobError as error:
+                _log.warning("cannot remove %s yet: %s", commit.version, error)
+
+
+def _sent(files: Sequence[tuple[Path, Output]], version: Version) -> list[tuple[Path, str]]:
+    """Local files with their URIs; of a package also the list of its version's files, which is written here."""
+    sent = [(file, output.uri) for file, output in files] + list(version.unlisted)
+    if version.folder:
+        members = [uri.removeprefix(version.folder) for _, uri in sent if uri.startswith(version.folder)]
+        listing = files[0][0].with_name(FILES)
+        listing.write_text("".join(f"{member}\n" for member in members))
+        sent.append((listing, version.folder + FILES))
+    return sent
 
 
 def _turn(commit: Commit, upload: Upload) -> int:
     """The place of an upload in the order of completion: a version's files, other outputs, entry files."""
     if commit.holds(upload.uri):
-        return 0
-    return next((2 + place for place, end in enumerate(ENTRIES) if upload.uri.endswith(end)), 1)
+        return -1 if upload.uri == commit.version + FILES else 0
+    return 1 + ("", *ENTRY_FILES).index(name(upload.uri) if name(upload.uri) in ENTRY_FILES else "")
 
 
 def _passing(error: JobError) -> TransientError:

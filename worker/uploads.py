@@ -9,12 +9,12 @@ from io import BytesIO
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import NamedTuple, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from elasticrecode.jobs.commits import Upload
-from elasticrecode.jobs.uris import MARK, name, split
+from elasticrecode.jobs.uris import ENTRIES, MARK, name, split, version_name
 from elasticrecode.media.codecs import content_type
 from worker.aws_faults import as_job_errors
 from worker.errors import PermanentError, TransientError
@@ -28,8 +28,10 @@ ATTEMPT_MARK, PLACE_MARK = "elasticrecode-attempt", "elasticrecode-output"
 """The attempt that wrote an output, and the SHA-256 of the URI that it wrote. A copy elsewhere is not an output."""
 IMMUTABLE, REPLACED = "public, max-age=31536000, immutable", "public, max-age=60"
 """The Cache-Control of the files of a package's version, and of entry files."""
-ENTRIES = (".mpd", ".m3u8")
-"""The ends of the names of entry files, in the order in which they appear."""
+ENTRY_FILES = (ENTRIES["dash"], ENTRIES["hls"])
+"""The files that players open, in the order in which they appear."""
+FILES = "files.txt"
+"""The file in a version's folder that lists the others, one name a line. It is the first to appear and last to go."""
 _PART_BYTES = 8 << 20
 _PARTS = 10_000
 """Parts that S3 accepts of one upload."""
@@ -46,12 +48,16 @@ class UploadGone(Exception):
 
 
 class Present(NamedTuple):
-    """An object at an output key. `mine` is whether this attempt wrote it, `marked` whether any job did."""
+    """An object at an output key. `mine` is whether this attempt wrote it, `marked` whether any job did.
+
+    `version` is the name of the version of a package that its attempt wrote, if it wrote one.
+    """
 
     etag: str
     size: int
     marked: bool
     mine: bool
+    version: str
 
 
 class Uploads:
@@ -80,7 +86,9 @@ class Uploads:
         marks = head["Metadata"]
         mine = all(marks.get(name) == value for name, value in self._marks.items())
         is_here = marks.get(PLACE_MARK, _place(uri)) == _place(uri)
-        return Present(head["ETag"], head["ContentLength"], MARK in marks and is_here, mine and is_here)
+        marked = MARK in marks and is_here
+        version = version_name(unquote(marks[MARK]), int(marks.get(ATTEMPT_MARK, "0"))) if marked else ""
+        return Present(head["ETag"], head["ContentLength"], marked, mine and is_here, version)
 
     def send_all(self, files: Sequence[tuple[Path, str]], begun: list[Upload], version: str = "") -> dict[str, str]:
         """Begin and send an upload of each file to its URI; the SHA-256 of the bytes in hex by URI.
@@ -288,7 +296,7 @@ def _caching(uri: str, *, is_member: bool) -> dict[str, str]:
     """
     if is_member:
         return {"CacheControl": IMMUTABLE}
-    return {"CacheControl": REPLACED} if uri.endswith(ENTRIES) else {}
+    return {"CacheControl": REPLACED} if name(uri) in ENTRY_FILES else {}
 
 
 def _place(uri: str) -> str:

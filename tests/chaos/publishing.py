@@ -22,7 +22,7 @@ from tests.fakes.memory import Item, holds, updated
 from tests.fakes.steps import Answer, Request, at_once
 from worker.pipeline import _Produced
 from worker.publication import Version
-from worker.uploads import ENTRIES
+from worker.uploads import ENTRY_FILES
 
 TABLE, QUEUE, CONTROL = "jobs", "ffmpeg_job", "control_plane"
 LEASE_SECONDS = 30
@@ -351,7 +351,7 @@ class Shared(NamedTuple):
     def _broken(self) -> str:
         """An entry file that is there before all the files that it refers to."""
         for key, entry in self.objects.items():
-            if key.endswith(ENTRIES):
+            if key.endswith(ENTRY_FILES):
                 folder, *names = entry.content.decode().split("\n")
                 for name in names:
                     if folder + name not in self.objects or self.objects[folder + name].job_id != entry.job_id:

@@ -33,8 +33,9 @@ from elasticrecode.jobs.items import Accepted, record_item
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.lifecycle import ENDED, Step
 from elasticrecode.jobs.placement import Choice
-from elasticrecode.jobs.uris import output_name
+from elasticrecode.jobs.uris import output_name, split
 from elasticrecode.media.presets import BUILT_IN
+from elasticrecode.media.profiles import Package, Profile
 from elasticrecode.watch.connections import Watcher
 from elasticrecode.watch.subscription import Cursor, Start, Watch
 from elasticrecode.webhooks.webhook import BUS, Delivery, Webhook
@@ -51,7 +52,8 @@ from worker.job_role import JobRole
 from worker.publication import Publication
 from worker.sandbox.runner import Runner
 from worker.storage import Storage
-from worker.uploads import Uploads
+from worker.uploads import FILES, Uploads
+from worker.versions import remove
 
 Exercise = Callable[[Stage], None]
 
@@ -1121,3 +1123,14 @@ def worker_completes_what_another_has_uploaded(stage: Stage) -> None:
     if not stage.deployed.keys(uri.split("/", 3)[3]):
         raise Missed("the object is not there")
     first.complete(upload, "")
+
+
+@of(JOB)
+def worker_removes_an_old_version_of_a_package(stage: Stage) -> None:
+    job = msgspec.structs.replace(_published(stage)[0], profile=Profile(package=Package()))
+    folder = f"{job.output}clip/0123456789/"
+    for name, text in (("track.mp4", "-"), (FILES, "track.mp4\n")):
+        stage.s3.put_object(Bucket=stage.bucket, Key=split(folder + name)[1], Body=text.encode())
+    remove(Storage(lambda: JobRole(stage.stack["JobRole"], Config()).s3(job)), folder)
+    if stage.deployed.keys(split(folder + FILES)[1].removesuffix(FILES)):
+        raise Missed("files of the version are still there")

@@ -10,7 +10,7 @@ from tests.infra.test_stack import CONTEXT, environment, faults, synth, template
 from tests.unit.test_drops import given_drop
 
 READ = "s3:GetObject"
-WRITE = {"s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:GetObject"}
+WRITE = {"s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:GetObject", "s3:DeleteObject"}
 PREFIXES = [
     {"prefix": "users/{userID}/"},
     {"prefix": "s3://library/films/", "access": "read"},

@@ -18,7 +18,7 @@ from elasticrecode.jobs.formats import FORMATS
 from elasticrecode.jobs.job import Job, products, sources
 from elasticrecode.jobs.requests import read_jobs, read_vmaf
 from elasticrecode.jobs.uris import output_name
-from elasticrecode.media.profiles import Ffmpeg, Images, Profile, Sprite, Subtitles, Vmaf
+from elasticrecode.media.profiles import Ffmpeg, Images, Package, Profile, Sprite, Subtitles, Vmaf
 from local.policy_patterns import matches
 from tests.conftest import contract
 from worker.job_role import LIMITS, session_policy
@@ -232,6 +232,18 @@ def test_a_session_policy_allows_reading_inputs_and_writing_outputs(
     assert writes["Resource"] == [f"arn:aws-cn:s3:::media/{key}" for key in written]
     assert (reads["Action"], writes["Action"]) == (list(READ_ACTIONS), list(WRITE_ACTIONS))
     assert keys["Condition"] == {"StringLike": {"kms:ViaService": "s3.*"}}
+
+
+def test_a_session_policy_allows_writing_and_removing_below_the_package_alone() -> None:
+    profile = Profile(package=Package())
+    policy = session_policy(job_with(profile, "in/a.mp4"), "aws")
+    for action in ("s3:DeleteObject", "s3:PutObject", "s3:GetObject"):
+        assert may(policy, action, "arn:aws:s3:::media/out/a/0123456789/h264-1080p.mp4")
+        assert not may(policy, action, "arn:aws:s3:::media/out/b/0123456789/h264-1080p.mp4")
+    assert not may(policy, "s3:DeleteObject", "arn:aws:s3:::media/in/a.mp4")
+    assert not may(
+        session_policy(job_with(Profile(ffmpeg=ENCODE)), "aws"), "s3:DeleteObject", "arn:aws:s3:::media/out/a.webm.mp4"
+    )
 
 
 KEYS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1).filter(

@@ -23,6 +23,8 @@ READ_ACTIONS = ("s3:GetObject",)
 WRITE_ACTIONS = ("s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:GetObject")
 """The S3 actions of workers on inputs, and on outputs. They look at an output before and after they publish it, and
 complete what another worker has uploaded."""
+REMOVE_ACTIONS = ("s3:DeleteObject",)
+"""The S3 actions of workers on the old versions of packages."""
 
 Access = Literal["read", "write"]
 

@@ -129,6 +129,7 @@ CONTENT_TYPES = {
     "vtt": "text/vtt",
     "m3u8": "application/vnd.apple.mpegurl",
     "mpd": "application/dash+xml",
+    "txt": "text/plain",
     "json": "application/json",
     "html": "text/html",
 }
