@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
+from elasticrecode.jobs.events import Notice
 from worker.errors import PermanentError
 from worker.host_faults import host_error
 from worker.packaging import dash, hls, multivariant
@@ -19,7 +20,10 @@ from worker.sandbox.runner import Runner
 from worker.settings import Settings
 
 MASTER, MANIFEST = "master.m3u8", "manifest.mpd"
-_NO_FRAMES = "A package with AES-128 has no playlists of key frames: players cannot decrypt a part of a segment."
+_NO_FRAMES = Notice(
+    "key-frames-omitted",
+    "The package has no playlists of key frames: with aes-128, players cannot decrypt a part of a segment.",
+)
 
 
 def pack(

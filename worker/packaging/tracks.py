@@ -5,6 +5,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from elasticrecode.jobs.events import Notice
+
 Kind = Literal["video", "audio", "text", "trick"]
 Format = Literal["hls", "dash"]
 
@@ -94,9 +96,9 @@ class Figures(NamedTuple):
 class Packaged(NamedTuple):
     """A finished package: each local file with its name below the package's folder, the entry files last.
 
-    `tracks` has the figures of each track, in the order of the tracks. `notices` are sentences on what is left out.
+    `tracks` has the figures of each track, in the order of the tracks. `notices` say what is left out.
     """
 
     files: list[tuple[Path, str]]
     tracks: list[Figures]
-    notices: list[str]
+    notices: list[Notice]
