@@ -36,8 +36,21 @@ if SIZE != "sample":
 # botocore caches the credentials that it reads first, and only the embedded AWS knows these.
 default_user_config["core"]["mock_credentials"] = False
 
-_LONGEST_FIRST = ("e2e", "quality", "hostile", "infra", "fuzz", "chaos", "aws", "discovery", "posting", "kit", "unit")
-_SHARING = ("e2e", "quality", "hostile", "infra")
+_LONGEST_FIRST = (
+    "e2e",
+    "quality",
+    "packaging",
+    "hostile",
+    "infra",
+    "fuzz",
+    "chaos",
+    "aws",
+    "discovery",
+    "posting",
+    "kit",
+    "unit",
+)
+_SHARING = ("e2e", "quality", "hostile", "infra", "packaging")
 """Folders whose files share the deployed stack, other expensive fixtures, or templates."""
 _APART = ("tests/e2e/test_job_role.py",)
 """Files of these folders that share nothing."""

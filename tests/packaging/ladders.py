@@ -1,5 +1,6 @@
 """Small ladders, encoded by ffmpeg as a worker encodes rungs, and packages of them."""
 
+import atexit
 import shutil
 import subprocess
 from collections.abc import Collection, Sequence
@@ -47,7 +48,9 @@ def run(*arguments: str) -> None:
 @cache
 def store() -> Path:
     """The folder of encoded tracks, each encoded once in a session."""
-    return Path(mkdtemp(prefix="ladders-"))
+    folder = mkdtemp(prefix="ladders-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 @cache
