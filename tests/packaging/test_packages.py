@@ -299,6 +299,18 @@ def test_two_tracks_of_one_language_have_names_that_differ(folder: Path) -> None
     assert len({(one.group_id, one.name) for one in master(built).media}) == len(master(built).media)
 
 
+def test_sounds_of_other_codecs_are_named_by_their_sample_entries(folder: Path) -> None:
+    tracks = [
+        *rungs()[:2],
+        Track(sound(2), "one", "audio", "en", "English", 2, is_default=True, group="stereo"),
+        Track(sound(6, codec="eac3"), "two", "audio", "en", "English", 6, group="5.1"),
+        Track(sound(2, codec="libopus"), "three", "audio", "fr", "Français", 2, group="stereo"),
+    ]
+    built = build(tracks, folder / "codecs")
+    assert broken(built) == set()
+    assert {figures.codecs for figures in built.packaged.tracks[2:]} == {"mp4a.40.2", "ec-3", "Opus"}
+
+
 def test_a_film_shorter_than_a_segment_is_one_segment(folder: Path) -> None:
     built = build(rungs()[:2], folder / "short", segment=Fraction(20))
     assert [figures.segments for figures in built.packaged.tracks] == [1, 1]

@@ -21,6 +21,8 @@ _MARGIN = 1e-9
 """Seconds. Packager rounds down to ticks: 6.006 s could be a tick short, which adds up over the segments."""
 _EACH_KEY_FRAME = Fraction(1, 1000)
 _FIELD = re.compile(r'^\s*(\w+): "?([^"\n]*)"?$', re.MULTILINE)
+_SAMPLE_ENTRIES = {"opus": "Opus", "flac": "fLaC"}
+"""Codecs that Packager does not name by their sample entries in MP4, as RFC 6381 has it."""
 _TRANSFERS = {16: "PQ", 18: "HLG"}
 
 
@@ -140,4 +142,12 @@ def _facts(path: Path) -> Facts:
             *("width", "height", "sampling_frequency", "num_channels"),
         )
     )
-    return Facts(fields["codec"], width, height, aspect, (primaries, transfer, matrix), rate, channels)
+    return Facts(
+        _SAMPLE_ENTRIES.get(fields["codec"], fields["codec"]),
+        width,
+        height,
+        aspect,
+        (primaries, transfer, matrix),
+        rate,
+        channels,
+    )
