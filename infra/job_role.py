@@ -36,6 +36,8 @@ class JobRole(Construct):
             if widest:
                 objects = [self._objects(prefix) for prefix in widest]
                 self.role.add_to_policy(iam.PolicyStatement(actions=list(actions), resources=objects))
+        results = storage.parts.arn_for_objects("*")
+        self.role.add_to_policy(iam.PolicyStatement(actions=[*WRITE_ACTIONS, "s3:DeleteObject"], resources=[results]))
 
     def _objects(self, prefix: str) -> str:
         """The ARN of all objects under a prefix, with the session's user in place of `{userID}`."""

@@ -41,6 +41,9 @@ _MAX_RECEIVES = 50
 """Receives of a job's message, beyond the option maxAttempts, before it is a dead letter. Faults of AWS, after which a
 job waits longer each time, faults of hosts and returns on a scale-down are no strikes, and this is their bound: an
 outage of eleven hours ends no job. A job that kills its workers fails by maxAttempts."""
+_PARTS_DAYS = 14
+"""Days after which the result of a part expires. The workers remove it when its job has ended; this is for those that a
+killed worker has left. No message waits longer than that."""
 _MAX_EVENT_RECEIVES = 20
 
 
@@ -109,6 +112,9 @@ class Storage(Construct):
             for pattern in patterns
         ]
 
+        self._add_buckets()
+
+    def _add_buckets(self) -> None:
         self.access_logs = kept.log_bucket(self, "AccessLogs", self._outlives)
         # Not versioned: an overwritten object is another attempt of the same job, and each would be kept and billed.
         self.media = kept.bucket(
@@ -118,6 +124,16 @@ class Storage(Construct):
             server_access_logs_prefix="media/",
             removal_policy=self._outlives,
         )
+        # Results of parts, in a bucket of their own: users reach no object in it, drops never see one, and what is left
+        # expires without a rule on users' files.
+        self.parts = kept.bucket(
+            self,
+            "Parts",
+            server_access_logs_bucket=self.access_logs,
+            server_access_logs_prefix="parts/",
+            removal_policy=self._outlives,
+        )
+        self.parts.add_lifecycle_rule(expiration=Duration.days(_PARTS_DAYS))
 
     def _add_jobs(self, name: str) -> None:
         self.jobs = self._table(
@@ -184,6 +200,7 @@ class Storage(Construct):
         }
         return {
             "MediaBucket": self.media.bucket_name,
+            "PartsBucket": self.parts.bucket_name,
             "JobsTable": self.jobs.table_name,
             "BatchesTable": self.batches.table_name,
             "ConnectionsTable": self.connections.table_name,

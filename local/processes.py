@@ -215,6 +215,7 @@ def programs(place: Place, stack: Mapping[str, str] | None, *, deploying: bool =
         "CONTROL_PLANE": queue_name(stack["ControlQueue"]),
         "JOBS_TABLE": stack["JobsTable"],
         "JOB_ROLE": stack["JobRole"],
+        "PARTS_BUCKET": stack["PartsBucket"],
         "LEASE_SECONDS": str(place.lease_seconds),
     }
     kinds = {"ffmpeg": queue_name(stack["CpuQueue"]), "vmaf": queue_name(stack["VmafQueue"])}

@@ -26,6 +26,7 @@ from botocore.session import get_session
 from elasticrecode.access.prefixes import READ_ACTIONS, REMOVE_ACTIONS, TAG, WRITE_ACTIONS, is_tag
 from elasticrecode.jobs.job import Job, products, sources
 from elasticrecode.jobs.uris import Outputs, package_folder, split, stem
+from elasticrecode.parts.part import PartJob
 
 _log = logging.getLogger(__name__)
 
@@ -38,21 +39,29 @@ _TOO_LARGE = "PackedPolicyTooLarge"
 _METHOD = "job-role"
 
 
-def session_policy(job: Job, partition: str, limit: int = LIMITS[0]) -> str:
+def session_policy(job: Job, partition: str, limit: int = LIMITS[0], parts_bucket: str = "") -> str:
     """The IAM session policy of a job, as JSON of at most `limit` characters.
+
+    A job with a package may also use the objects of its parts in `parts_bucket`; a part may write those alone.
 
     If keys are too long for that, it cuts them all to the longest prefix that fits, and covers every object below it.
     """
-    longest = bisect_right(range(limit + 1), limit, key=lambda length: len(_policy(job, partition, length))) - 1
-    return _policy(job, partition, longest)
+    longest = (
+        bisect_right(range(limit + 1), limit, key=lambda length: len(_policy(job, partition, length, parts_bucket))) - 1
+    )
+    return _policy(job, partition, longest, parts_bucket)
 
 
-def _policy(job: Job, partition: str, key_length: int) -> str:
+def _policy(job: Job, partition: str, key_length: int, parts_bucket: str) -> str:
     """The policy with keys cut to `key_length` characters."""
     side = side_prefix(job)
+    results = _results(job, parts_bucket)
+    written = [] if isinstance(job, PartJob) else products(job)
+    starts = [] if isinstance(job, PartJob) else _starts(job)
     package = job.output + package_folder(job.input)
     replaced = [_objects(package, partition, key_length, below=True)]
-    removal = [_allow(REMOVE_ACTIONS, replaced)] if Outputs.of(job.profile).package else []
+    has_package = Outputs.of(job.profile).package and not isinstance(job, PartJob)
+    removal = [_allow(REMOVE_ACTIONS, replaced)] if has_package else []
     statements = [
         *removal,
         _allow(
@@ -65,15 +74,24 @@ def _policy(job: Job, partition: str, key_length: int) -> str:
         _allow(
             WRITE_ACTIONS,
             [
-                *(_objects(uri, partition, key_length) for uri in products(job)),
-                *(_objects(start, partition, key_length, below=True) for start in _starts(job)),
+                *(_objects(uri, partition, key_length) for uri in written),
+                *(_objects(start, partition, key_length, below=True) for start in starts),
+                *([_objects(results, partition, LIMITS[0], below=True)] if results else []),
             ],
         ),
+        *([_allow(("s3:DeleteObject",), [_objects(results, partition, LIMITS[0], below=True)])] if results else []),
         # Has no effect unless the role may use a KMS key; then S3 may use the key that encrypts these objects' bucket.
         _allow(("kms:Decrypt", "kms:GenerateDataKey"), ["*"])
         | {"Condition": {"StringLike": {"kms:ViaService": "s3.*"}}},
     ]
     return json.dumps({"Version": "2012-10-17", "Statement": statements}, separators=(",", ":"))
+
+
+def _results(job: Job, parts_bucket: str) -> str:
+    """The start of the URIs of the results of a job's parts; empty for a job that can have none."""
+    if isinstance(job, PartJob):
+        return job.part.prefix
+    return f"s3://{parts_bucket}/{job.jobid}/" if parts_bucket and job.profile.package else ""
 
 
 def _starts(job: Job) -> list[str]:
@@ -116,8 +134,8 @@ class RoleNotAssumed(CredentialRetrievalError):
 class JobRole:
     """Assumes a role for each job, with the worker's own credentials."""
 
-    def __init__(self, arn: str, config: Config) -> None:
-        self._arn = arn
+    def __init__(self, arn: str, config: Config, parts_bucket: str = "") -> None:
+        self._arn, self._parts_bucket = arn, parts_bucket
         self._partition = arn.split(":")[1]
         self._config = config
         self._sts = boto3.client("sts", config=config)
@@ -149,7 +167,7 @@ class JobRole:
         }
         refused = RoleNotAssumed("")
         for limit in LIMITS:
-            policy = session_policy(job, self._partition, limit)
+            policy = session_policy(job, self._partition, limit, self._parts_bucket)
             try:
                 return create_assume_role_refresher(self._sts, {**request, "Policy": policy})()
             except ClientError as error:

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,20 +14,25 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from elasticrecode import clock, wire
 from elasticrecode.errors import Unavailable
+from elasticrecode.ids import is_part
 from elasticrecode.jobs.claims import Claim, Claims
 from elasticrecode.jobs.commits import Ending, OutputKeys
 from elasticrecode.jobs.events import Action, Failure, Progress
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.lifecycle import ENDED
 from elasticrecode.jobs.versions import Versions
+from elasticrecode.parts.part import PartJob
+from elasticrecode.parts.store import PartsTable
 from worker.aws_faults import job_error
 from worker.errors import ClaimLost, HostError, JobError, PermanentError, ShuttingDown, TransientError, WorkerError
 from worker.health import Health
+from worker.holding import Holder
 from worker.host_faults import host_error
 from worker.job_role import JobRole
 from worker.lease import Lease
 from worker.log_format import printable
-from worker.pipeline import remove_leftovers, run_job
+from worker.parts import Helper, Parts, Place
+from worker.pipeline import remove_leftovers, run_job, run_part
 from worker.pod_cost import PodCost
 from worker.publication import Publication
 from worker.reporter import Reporter
@@ -74,7 +79,8 @@ class _Work(NamedTuple):
     @property
     def job(self) -> Job:
         """The job by its record where it has one, since anybody could have sent the message."""
-        return msgspec.json.decode(self.claim.job, type=Job) if self.claim.job else self.message
+        kind = PartJob if is_part(self.message.jobid) else Job
+        return msgspec.json.decode(self.claim.job, type=kind) if self.claim.job else self.message
 
 
 class Worker:
@@ -85,7 +91,7 @@ class Worker:
         self._settings = settings
         self._sqs = boto3.client("sqs", config=CLIENT_CONFIG)
         clock.watch(self._sqs)
-        self._role = JobRole(settings.job_role, CLIENT_CONFIG) if settings.job_role else None
+        self._role = JobRole(settings.job_role, CLIENT_CONFIG, settings.parts_bucket) if settings.job_role else None
         self._storage = Storage(partial(boto3.client, "s3", config=CLIENT_CONFIG))
         self._claims = Claims(settings.jobs_table, settings.lease_seconds) if settings.jobs_table else None
         self._versions = Versions(settings.jobs_table, settings.queue) if settings.jobs_table else None
@@ -189,6 +195,9 @@ class Worker:
             reporter.attempt, reporter.job = answer.attempt, answer.job
             lease.attach_claim(claims, job.jobid, answer.attempt)
             return answer
+        if answer is None and is_part(job.jobid):
+            lease.delete_message()  # its record has expired, and its job with it
+            return None
         if answer is None and not self._role:
             return _UNCLAIMED
         if answer is None:
@@ -201,6 +210,8 @@ class Worker:
         elif answer.lost:
             reporter.send(Action.JOB_LOST, msg="its lease expired", attempt=answer.attempt)
             lease.return_after(_SHORT_DELAY_SECONDS)
+        elif is_part(job.jobid) and claims.detach(job.jobid, answer.attempt):
+            lease.delete_message()  # another worker took the part without it, and `reconcile` watches that
         else:
             lease.return_after(self._settings.lease_seconds / 2)
         return None
@@ -213,7 +224,8 @@ class Worker:
         delay = delay_seconds(receives)
         try:
             ending = self._finish(work)
-            reporter.send(ending.action, msg=ending.msg, result=ending.result, error=ending.error)
+            if not is_part(job.jobid):  # a part is finished by a write on its record, with its result
+                reporter.send(ending.action, msg=ending.msg, result=ending.result, error=ending.error)
             lease.delete_message()
             _log.info("job %s ended: %s", job.jobid, ending.action)
         except PermanentError as error:
@@ -273,8 +285,31 @@ class Worker:
         if claim.commit:
             _log.info("job %s: completing the publication of attempt %s", job.jobid, claim.attempt)
             return publication.resume(claim.commit)
+        if isinstance(job, PartJob):
+            run_part(job, self._settings, storage, work.runner, Helper(self._holder(work, storage), job, claim.attempt))
+            return Ending(Action.JOB_FINISHED)
         work.reporter.send(Action.JOB_START)
-        return run_job(job, self._settings, storage, work.runner, report, publication)
+        if not (self._settings.parts_bucket and job.profile.package and claim.attempt):
+            return run_job(job, self._settings, storage, work.runner, report, publication)
+        parts = self._parts(work, storage, report)
+        return run_job(job, self._settings, storage, work.runner, report, publication, parts)
+
+    def _holder(self, work: "_Work", storage: Storage) -> Holder:
+        """This worker as one that holds parts of the job at hand."""
+        settings = self._settings
+        claims = self._claims or Claims(settings.jobs_table, settings.lease_seconds)
+        table = PartsTable(settings.jobs_table)
+        return Holder(settings.pod, table, claims, work.lease, storage, work.runner)
+
+    def _parts(self, work: "_Work", storage: Storage, report: Callable[[Progress], None]) -> Parts:
+        """The parts of the job at hand, which may be divided."""
+
+        def lost(part: PartJob, attempt: int) -> None:
+            reporter = Reporter(self._sqs, self._control_url, self._settings, msgspec.json.encode(part).decode())
+            reporter.send(Action.JOB_LOST, msg="its lease expired", attempt=attempt)
+
+        place = Place(self._settings.queue, f"s3://{self._settings.parts_bucket}/")
+        return Parts(self._holder(work, storage), work.job, work.claim, place, report, lost)
 
     def _storage_of(self, job: Job) -> Storage:
         return Storage(partial(self._role.s3, job)) if self._role else self._storage

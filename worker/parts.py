@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
@@ -85,6 +86,13 @@ class Helper:
         self._holder.lease.progress = progress
 
 
+class Place(NamedTuple):
+    """The queue to which `dispatch` sends the parts of a job, and the start of the URIs of all results."""
+
+    queue: str
+    prefix: str
+
+
 class Parts:
     """A worker with the claim of a whole job, which divides it and has all its parts in the end."""
 
@@ -93,17 +101,13 @@ class Parts:
         holder: Holder,
         job: Job,
         claim: Claim,
-        queue: str,
-        prefix: str,
+        place: Place,
         report: Callable[[Progress], None],
         lost: Callable[[PartJob, int], None],
     ) -> None:
-        """`queue` is where `dispatch` sends the parts, and `prefix` the start of the URIs of their results.
-
-        `report` takes the progress of the whole; `lost` reports a part, with its attempt, that a vanished worker had.
-        """
+        """`report` takes the progress of the whole; `lost` reports the part of a vanished worker, and its attempt."""
         self._holder, self._job, self._claim = holder, job, claim
-        self._queue, self._prefix, self._report, self._lost = queue, prefix, report, lost
+        self._place, self._report, self._lost = place, report, lost
         division = claim.division
         self._division = division if division and division.parts else None
         self._hands: Hands | None = None
@@ -127,13 +131,13 @@ class Parts:
     def divide(self, names: Sequence[str], costs: Sequence[float], seconds: float, reason: str) -> None:
         """Store a part for each name, with its cost in CPU seconds. Raises ClaimLost when this attempt is over."""
         division = Division(parts=len(names), estimatedSeconds=seconds, reason=reason, attempt=self._claim.attempt)
-        start = f"{self._prefix}{self._job.jobid}/{division.attempt}/"
+        start = f"{self._place.prefix}{self._job.jobid}/{division.attempt}/"
         parts = [
             Part(number=number, kind="rung", name=name, cost=cost, prefix=start)
             for number, (name, cost) in enumerate(zip(names, costs, strict=True))
         ]
         try:
-            self._holder.table.divide(self._job, self._claim.attempt, division, parts, self._queue)
+            self._holder.table.divide(self._job, self._claim.attempt, division, parts, self._place.queue)
         except NotRunning as lost:
             raise ClaimLost(f"the claim is lost: {lost}") from None
         self._division = division

@@ -15,11 +15,13 @@ from elasticrecode.jobs.events import Action, Failure, Notice, Output, Progress,
 from elasticrecode.jobs.job import Job, flaws
 from elasticrecode.jobs.uris import SCORE_FILES, audio_name, name, output_name
 from elasticrecode.media.codecs import AUDIO_MUXERS, CONTAINERS
+from elasticrecode.parts.part import PartJob
 from worker.errors import PermanentError
 from worker.media import images, subtitles
 from worker.media.encode import transcode
 from worker.media.progress import JobProgress
 from worker.media.recording import extract
+from worker.parts import Helper, Parts
 from worker.publication import Publication, Version
 from worker.quality.score import Pair, score
 from worker.sandbox.runner import Runner
@@ -54,9 +56,17 @@ def remove_leftovers(settings: Settings) -> None:
 
 
 def run_job(
-    job: Job, settings: Settings, storage: Storage, runner: Runner, report: _Report, publication: Publication
+    job: Job,
+    settings: Settings,
+    storage: Storage,
+    runner: Runner,
+    report: _Report,
+    publication: Publication,
+    parts: Parts | None = None,
 ) -> Ending:
     """Run the job in a folder of its own, which is always removed, publish its outputs, and return how it ends.
+
+    With `parts` a package may be divided among workers.
 
     A debug worker does nothing. Reports progress at most once a second. Raises JobError or Interrupted; then nothing
     is published, or the job's record says what is.
@@ -69,6 +79,15 @@ def run_job(
         produced = _produce(job, settings, storage, runner, JobProgress(report), Path(path))
         runner.check()
         return publication.publish(produced.files, partial(_ending, job, produced), produced.version)
+
+
+def run_part(job: PartJob, settings: Settings, storage: Storage, runner: Runner, helper: Helper) -> None:
+    """Encode a part of a job, and the worker's share of the others, and store the results.
+
+    Raises JobError or Interrupted.
+    """
+    _check_runnable(job, settings)
+    raise PermanentError("worker-cannot", "This worker encodes no parts.")
 
 
 def _ending(job: Job, produced: _Produced, outputs: list[Output]) -> Ending:

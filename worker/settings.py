@@ -11,6 +11,8 @@ DEBUG = "debug"
 _KINDS = ("ffmpeg", "vmaf", DEBUG)
 _CORES = ("CPU", "GPU")
 _SANDBOXES = ("auto", "required", "off")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
+_DAY_SECONDS = 86_400
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,512}", re.ASCII)
 
 
@@ -26,6 +28,8 @@ class Settings(NamedTuple):
     write files. `lease_seconds`, 3 to 3600, bounds how long a vanished worker holds a job; cancelling stops an encoder
     within a sixth of it. `sandbox` says how far the kernel must isolate programs that read users' files: `auto` (as far
     as it can), `required` (completely, or the worker does not start) or `off`.
+    `parts_bucket` is the bucket for results of parts, empty if the worker divides no job, and `divide_seconds` for how
+    long one worker may be busy with a package before that is divided.
     `kubernetes` is the URL of the Kubernetes API; it and `namespace` are empty outside Kubernetes.
     """
 
@@ -43,6 +47,8 @@ class Settings(NamedTuple):
     packager: str = "packager"
     sandbox: str = "auto"
     job_role: str = ""
+    parts_bucket: str = ""
+    divide_seconds: float = 120.0
     kubernetes: str = ""
     namespace: str = ""
 
@@ -67,6 +73,12 @@ class Settings(NamedTuple):
         role = environ.get("JOB_ROLE", "")
         if role and not _ROLE.fullmatch(role):
             faults.append(f"JOB_ROLE must be the ARN of an IAM role, not {role!r}")
+        divide = environ.get("DIVIDE_SECONDS", "120")
+        if not (divide.isdigit() and int(divide) <= _DAY_SECONDS):
+            faults.append(f"DIVIDE_SECONDS must be a whole number from 0 to {_DAY_SECONDS}, not {divide!r}")
+        bucket = environ.get("PARTS_BUCKET", "")
+        if bucket and not _BUCKET.fullmatch(bucket):
+            faults.append(f"PARTS_BUCKET must be the name of a bucket, not {bucket!r}")
         if role and not environ.get("JOBS_TABLE"):
             faults.append("JOB_ROLE needs JOBS_TABLE, whose records name the owner of each job")
         if faults:
@@ -87,6 +99,8 @@ class Settings(NamedTuple):
             limits=limits,
             sandbox=sandbox,
             job_role=role,
+            parts_bucket=bucket,
+            divide_seconds=float(divide),
             kubernetes=_kubernetes(environ),
             namespace=environ.get("POD_NAMESPACE", ""),
         )

@@ -1,4 +1,4 @@
-"""The requests about stored jobs: status, list, cancel, retry."""
+"""The requests about stored jobs: status, parts, list, cancel, retry."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ from elasticrecode.batches.progress import StoredBatch
 from elasticrecode.batches.store import BatchesTable
 from elasticrecode.batches.survey import JOBS_LIMIT
 from elasticrecode.clock import now_ms
-from elasticrecode.contract.routes import CANCEL, JOB_STATUS, JOBS, RETRY, RETRY_FAILED
+from elasticrecode.contract.routes import CANCEL, JOB_PARTS, JOB_STATUS, JOBS, RETRY, RETRY_FAILED
 from elasticrecode.contract.settings import JobsSettings
 from elasticrecode.errors import BadParameter, NotFound, Refused
 from elasticrecode.jobs import events
@@ -34,6 +34,7 @@ from elasticrecode.jobs.placement import Choice, wanted
 from elasticrecode.jobs.record import JobRecord
 from elasticrecode.jobs.requests import RetryRequest
 from elasticrecode.jobs.store import JobsTable
+from elasticrecode.parts.store import PartsTable
 from elasticrecode.runtime import compose
 from elasticrecode.validation import Body, Reader
 from elasticrecode.workers.registry import Registry
@@ -49,10 +50,11 @@ _retry_request = Reader(RetryRequest, FORMATS)
 
 
 class JobHandler:
-    """Answers the requests about stored jobs: status, list, cancel, retry."""
+    """Answers the requests about stored jobs: status, parts, list, cancel, retry."""
 
     def __init__(self, settings: JobsSettings) -> None:
         self._jobs, self._lists = JobsTable(settings.jobs_table), JobLists(settings.jobs_table)
+        self._parts = PartsTable(settings.jobs_table)
         self._retention_seconds = settings.retention_days * 86_400
         self._batches = BatchesTable(settings.batches_table, self._retention_seconds)
         self._registry = Registry(settings.registry_table, settings.queues, settings.first_generation)
@@ -60,6 +62,15 @@ class JobHandler:
     def status(self, request: http.Request) -> http.Response:
         """A job's record."""
         return http.Response(self._own(request))
+
+    def parts(self, request: http.Request) -> http.Response:
+        """The parts of a job, in the order of their numbers; none for a job that is not divided."""
+        record = self._own(request)
+        if not record.division or not record.division.parts:
+            return http.Response([])
+        _, parts = self._parts.read(record.jobID, record.division)
+        now = now_ms()
+        return http.Response([part.shown(now) for part in parts])
 
     def listing(self, request: http.Request) -> http.Response:
         """A page of a user's records, newest first; with `batchID`, of those in one of the user's batches."""
@@ -207,6 +218,7 @@ def build(settings: JobsSettings) -> http.LambdaHandler:
     jobs = JobHandler(settings)
     routes = {
         JOB_STATUS: jobs.status,
+        JOB_PARTS: jobs.parts,
         JOBS: jobs.listing,
         CANCEL: jobs.cancel,
         RETRY: jobs.retry,

@@ -4,12 +4,13 @@ from typing import get_args
 
 from elasticrecode import ids
 from elasticrecode.api.http import CURSOR
-from elasticrecode.contract.routes import CANCEL, JOB_STATUS, JOBS, RETRY, RETRY_FAILED, SUBMIT, SUBMIT_VMAF
+from elasticrecode.contract.routes import CANCEL, JOB_PARTS, JOB_STATUS, JOBS, RETRY, RETRY_FAILED, SUBMIT, SUBMIT_VMAF
 from elasticrecode.jobs.answers import Retried, SubmittedJob, SubmittedScore
 from elasticrecode.jobs.job import Kind
 from elasticrecode.jobs.lifecycle import STATES
 from elasticrecode.jobs.record import JobRecord
 from elasticrecode.jobs.requests import REQUEST_JOBS, JobRequest, JobsRequest, RetryRequest, VmafRequest
+from elasticrecode.parts.part import PartRecord
 from infra.openapi import examples
 from infra.openapi.operation import USER, Area, Body, Operation, Query, job_links, name_schema
 
@@ -55,6 +56,14 @@ AREA = Area(
             {200: JobRecord},
             (503,),
             links=job_links("/jobID"),
+        ),
+        JOB_PARTS: Operation(
+            "listParts",
+            "List the parts of a job",
+            "Lists the rungs of a divided package, each of which one worker encodes. The list is empty for a job that "
+            "has no parts: `division` of its record says why.",
+            {200: list[PartRecord]},
+            (503,),
         ),
         JOBS: Operation(
             "listJobs",

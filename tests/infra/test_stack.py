@@ -305,7 +305,7 @@ def test_resources_with_users_data_are_retained_unless_the_option_says_otherwise
         for table in resources("AWS::DynamoDB::Table", keepData=keep, frontDoor="none")
         if table["Properties"].get("TableName") == "elasticrecode_logs"
     ]
-    assert len(kept) == 13
+    assert len(kept) == 14
     assert {resource["DeletionPolicy"] for resource in kept} == {policy}
 
 

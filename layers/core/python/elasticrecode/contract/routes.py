@@ -11,6 +11,7 @@ JOB_EVENTS = "GET /v1/jobs/{jobID}"
 USER_EVENTS = "GET /v1/{userID}/jobs"
 USER_LOGS = "GET /v1/logs/{userID}"
 JOB_STATUS = "GET /v1/jobs/{jobID}/status"
+JOB_PARTS = "GET /v1/jobs/{jobID}/parts"
 JOBS = "GET /v1/jobs"
 CANCEL = "DELETE /v1/jobs/{jobID}"
 RETRY = "POST /v1/jobs/{jobID}/retry"
@@ -39,7 +40,7 @@ ROUTES = {
     "vmaf": (SUBMIT_VMAF,),
     "logs": (JOB_EVENTS, USER_EVENTS, USER_LOGS),
     "batch": (SUBMIT_BATCH, BATCH, CANCEL_BATCH),
-    "jobs": (JOB_STATUS, JOBS, CANCEL, RETRY, RETRY_FAILED),
+    "jobs": (JOB_STATUS, JOB_PARTS, JOBS, CANCEL, RETRY, RETRY_FAILED),
     "workers": (WORKER_QUEUES, WORKER_DEPLOYMENTS, WORKER_BACKLOG, PAUSE_QUEUE, RESUME_QUEUE),
     "webhooks": (ADD_WEBHOOK, WEBHOOKS, REMOVE_WEBHOOK, WEBHOOK_FAILURES, RETRY_WEBHOOK),
     "presets": (PRESETS, PUT_PRESET, REMOVE_PRESET),

@@ -61,7 +61,7 @@ class PartsTable:
         """
         if not 0 < len(parts) <= MOST_PARTS:
             raise ValueError(f"{len(parts)} parts")
-        record = self._table.get(record_key(job.jobid), "reading the job") or {}
+        record = self._record(job.jobid)
         if not record:
             raise NotRunning("forgotten")
         change = {"TableName": self._table.name, "Key": record_key(job.jobid), **_division(attempt, division)}
@@ -113,8 +113,11 @@ class PartsTable:
 
     def whole(self, job_id: str) -> Whole:
         """The state and the division of a job."""
-        record = self._table.get(record_key(job_id), "reading the job") or {}
-        return _whole(record)
+        return _whole(self._record(job_id))
+
+    def _record(self, job_id: str) -> Item:
+        """A job's record, empty without one. Workers may read by BatchGetItem alone."""
+        return next(iter(self._table.get_all([record_key(job_id)], "reading the job")), {})
 
     def read(self, job_id: str, division: Division) -> tuple[Whole, list[StoredPart]]:
         """A job and the parts of a division of it, in the order of their numbers. One call for up to 99 parts."""
