@@ -132,12 +132,17 @@ def _licence(package: Distribution) -> str:
     return " AND ".join(_SPDX.get(name, name) for name in named)
 
 
+_OLD_FIELD = {"dom-walk": "MIT"}
+"""Licences of packages whose package.json names it in the field `licenses`, which npm copies into no lock."""
+
+
 def _of_node() -> Iterator[Package]:
     lock = json.loads((ROOT / "package-lock.json").read_text())
     for path, package in lock["packages"].items():
         if path:
             place = "tests" if package.get("dev") else "deploying"
-            yield Package(path.rpartition("node_modules/")[2], package["version"], package["license"], (place,))
+            name = path.rpartition("node_modules/")[2]
+            yield Package(name, package["version"], package.get("license") or _OLD_FIELD[name], (place,))
 
 
 def faults() -> list[str]:

@@ -118,7 +118,7 @@ def several_variants(package: Package) -> Iterator[Finding]:
     """There are several bit rates of video, unless the source has only the size of the lowest rung."""
     if package.master and package.video:
         tracks = main_video(package)
-        lowest = min(min(track.size) for track in tracks) < 360
+        lowest = min(min(track.size) for track in tracks) <= 360
         yield Finding(package.master.name, f"{len(package.variants)} variants", len(tracks) > 1 or lowest)
 
 

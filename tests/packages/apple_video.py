@@ -7,6 +7,7 @@ from tests.packages import codecs
 from tests.packages.cmaf import main_video, video_tracks
 from tests.packages.hls import plainly
 from tests.packages.package import Package
+from tests.packages.playlists import Variant
 from tests.packages.rules import Finding, rule
 from tests.packages.tracks import Track
 
@@ -141,8 +142,10 @@ def hdr10_metadata(package: Package) -> Iterator[Finding]:
 
 @rule("hdr10-in-entry", "Apple 1.8", "SHOULD")
 def hdr10_in_entry(package: Package) -> Iterator[Finding]:
-    """HDR10 metadata lies in the sample entry."""
+    """HDR10 metadata of HEVC lies in the sample entry."""
     for track, entry, _ in _hdr10(package):
+        if codecs.entry_kind(track.entry) == "av01":
+            continue
         yield Finding(track.name, ", ".join(sorted(entry)) or "none", len(entry) == 2)
 
 
@@ -181,6 +184,11 @@ def uhd_at_15_mbit(package: Package) -> Iterator[Finding]:
         yield Finding("UHD variants", f"lowest {plainly(Fraction(min(rates)))} bit/s", min(rates) <= 15_000_000)
 
 
+def _group(variant: Variant, track: Track) -> tuple[str, str, str]:
+    """What variants share among which a player changes: the group of audio, the codec, the dynamic range."""
+    return variant.attributes.get("AUDIO", ""), track.codec.split(".")[0], track.video_range
+
+
 def _short_side(resolution: str) -> int:
     """The shorter side of a RESOLUTION."""
     return min(int(part) for part in resolution.split("x"))
@@ -188,9 +196,10 @@ def _short_side(resolution: str) -> int:
 
 @rule("default-at-2000-kbit", "Apple 1.32", "SHOULD")
 def default_near_two_megabit(package: Package) -> Iterator[Finding]:
-    """The first variant is the one whose average is nearest to 2000 kbit/s."""
-    rates = [rate for variant, _, _ in package.variants if (rate := variant.number("AVERAGE-BANDWIDTH"))]
-    if len(rates) == len(package.variants) > 0:
+    """The first variant is the nearest to 2000 kbit/s on average, of those like it in audio, codec and range."""
+    shown = [(_group(variant, track), variant.number("AVERAGE-BANDWIDTH")) for variant, _, track in package.variants]
+    rates = [rate for group, rate in shown if rate and group == shown[0][0]]
+    if shown and all(rate for _, rate in shown):
         nearest = min(rates, key=lambda rate: abs(rate - 2_000_000))
         yield Finding(
             "first variant", f"{plainly(rates[0], 0)} bit/s, nearest {plainly(nearest, 0)}", rates[0] == nearest

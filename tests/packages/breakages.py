@@ -341,7 +341,7 @@ LISTS = [
         "map-present", change=edit("v/audio-fr.m3u8", _line("#EXT-X-MAP"), ""), also="each-track-shown mpd-is-hls"
     ),
     Breakage("independent-segments", change=edit(MASTER, _line("#EXT-X-INDEPENDENT"), "")),
-    Breakage("several-variants", replace(PLAIN, rungs=(replace(HIGH, size="640x360"),))),
+    Breakage("several-variants", replace(PLAIN, rungs=(replace(HIGH, size="768x432"),))),
     Breakage("codecs-present", change=edit(MASTER, r'(#EXT-X-I-FRAME.*)CODECS="[^"]*",', r"\1")),
     Breakage("resolution-present", change=edit(MASTER, r"(#EXT-X-I-FRAME.*)RESOLUTION=\w+,", r"\1")),
     Breakage("average-present", change=edit(MASTER, r"(#EXT-X-STREAM.*)AVERAGE-BANDWIDTH=\w+,", r"\1")),

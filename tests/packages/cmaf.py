@@ -170,13 +170,13 @@ def rate_constant(package: Package) -> Iterator[Finding]:
 
 @rule("rates-divide", "Apple 1.18, 1.31")
 def rates_divide(package: Package) -> Iterator[Finding]:
-    """The rate of each rung is that of the fastest or half of it, and all last equally long, to the tick."""
+    """The rate of each rung is that of the fastest or half of it; they last equally long."""
     tracks = main_video(package)
     top = max((track.frame_rate for track in tracks), default=Fraction(1))
     for track in tracks:
         shown = f"{plainly(track.frame_rate)} Hz, {plainly(track.duration, 6)} s"
         longest = max(one.duration for one in tracks)
-        slack = Fraction(0) if track.frame_rate == top else 1 / top
+        slack = 1 / top if any(one.frame_rate != top for one in tracks) else Fraction(0)
         yield Finding(track.name, shown, top / track.frame_rate in (1, 2) and longest - track.duration <= slack)
 
 

@@ -15,7 +15,8 @@ MILLISECOND = Fraction(1, 1000)
 
 def plainly(value: Fraction | None, digits: int = 3) -> str:
     """A number for a reader."""
-    return "missing" if value is None else f"{float(value):.{digits}f}".rstrip("0").rstrip(".")
+    shown = "missing" if value is None else f"{float(value):.{digits}f}"
+    return shown.rstrip("0").rstrip(".") if "." in shown else shown
 
 
 @rule("files-exist", "RFC 8216bis 4.3")
