@@ -51,6 +51,7 @@ class Batches(Construct):
             "dynamodb:Query",
             "dynamodb:UpdateItem",
         )
+        storage.let_seal(batch)
         storage.let_count(batch)
 
         survey = functions.make("survey", memory_mib=SURVEY_MIB, seconds=_SURVEY_SECONDS)

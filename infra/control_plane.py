@@ -112,6 +112,7 @@ class ControlPlane(Stack):
             surveys_queue=batches.surveys.queue_url,
             pages_queue=batches.pages.queue_url,
             tally_queue=batches.tallies.queue_url,
+            sealing_key=storage.sealing.key_arn,
             deliveries_queue=self._webhooks.deliveries.queue_url,
             event_bus=self._webhooks.bus.event_bus_name,
             socket_management_url=self._sockets.management_url,

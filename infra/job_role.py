@@ -9,6 +9,7 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from elasticrecode.access.prefixes import READ_ACTIONS, REMOVE_ACTIONS, TAG, USER, WRITE_ACTIONS, Access, UserPrefix
+from elasticrecode.media.formats import KEY_PREFIX
 from infra.options import Options, listed
 from infra.storage import Storage
 
@@ -38,6 +39,15 @@ class JobRole(Construct):
                 self.role.add_to_policy(iam.PolicyStatement(actions=list(actions), resources=objects))
         results = storage.parts.arn_for_objects("*")
         self.role.add_to_policy(iam.PolicyStatement(actions=[*WRITE_ACTIONS, "s3:DeleteObject"], resources=[results]))
+
+        self.role.add_to_policy(iam.PolicyStatement(actions=["kms:Decrypt"], resources=[storage.sealing.key_arn]))
+        secrets = Stack.of(self).format_arn(
+            service="secretsmanager",
+            resource="secret",
+            resource_name=f"{KEY_PREFIX}*",
+            arn_format=ArnFormat.COLON_RESOURCE_NAME,
+        )
+        self.role.add_to_policy(iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=[secrets]))
 
     def _objects(self, prefix: str) -> str:
         """The ARN of all objects under a prefix, with the session's user in place of `{userID}`."""

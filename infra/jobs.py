@@ -36,6 +36,7 @@ class Jobs:
         for function in (submit, vmaf):
             self._storage.registry.grant(function, "dynamodb:Query")
         self._storage.registry.grant(presets, "dynamodb:Query", "dynamodb:PutItem", "dynamodb:DeleteItem")
+        self._storage.let_seal(submit)
         self._storage.let_count(submit, vmaf)
         return {"submit": submit, "vmaf": vmaf, "presets": presets}
 

@@ -5,6 +5,7 @@ from fnmatch import fnmatchcase
 from aws_cdk import ArnFormat, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
@@ -112,6 +113,7 @@ class Storage(Construct):
             for pattern in patterns
         ]
 
+        self.sealing = self._sealing()
         self._add_buckets()
 
     def _add_buckets(self) -> None:
@@ -214,6 +216,20 @@ class Storage(Construct):
     def grant_worker_queues(self, function: lambda_.Function, *actions: str) -> None:
         """Allow a function actions on every worker queue."""
         function.add_to_role_policy(iam.PolicyStatement(actions=list(actions), resources=self.worker_queue_arns))
+
+    def _sealing(self) -> kms.Key:
+        """The key that encrypts keys of packages. Without it, jobs of before that hold one cannot run again."""
+        return kms.Key(
+            self,
+            "Sealing",
+            description="Encrypts the keys of packages in jobs of ElasticRecode",
+            enable_key_rotation=True,
+            removal_policy=self._outlives,
+        )
+
+    def let_seal(self, function: lambda_.Function) -> None:
+        """Allow a function to encrypt the keys of packages, and not to decrypt them."""
+        function.add_to_role_policy(iam.PolicyStatement(actions=["kms:Encrypt"], resources=[self.sealing.key_arn]))
 
     def let_count(self, *functions: lambda_.Function) -> None:
         """Let functions count users' requests, if callers are authenticated and a limit is set."""

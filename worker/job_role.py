@@ -24,7 +24,7 @@ from botocore.exceptions import ClientError, CredentialRetrievalError
 from botocore.session import get_session
 
 from elasticrecode.access.prefixes import READ_ACTIONS, REMOVE_ACTIONS, TAG, WRITE_ACTIONS, is_tag
-from elasticrecode.jobs.job import Job, products, sources
+from elasticrecode.jobs.job import Job, encryption_of, key_context, products, sources
 from elasticrecode.jobs.uris import Outputs, package_folder, split, stem
 from elasticrecode.parts.part import PartJob
 
@@ -83,6 +83,7 @@ def _policy(job: Job, partition: str, key_length: int, parts_bucket: str) -> str
         # Has no effect unless the role may use a KMS key; then S3 may use the key that encrypts these objects' bucket.
         _allow(("kms:Decrypt", "kms:GenerateDataKey"), ["*"])
         | {"Condition": {"StringLike": {"kms:ViaService": "s3.*"}}},
+        *_key_statements(job, partition),
     ]
     return json.dumps({"Version": "2012-10-17", "Statement": statements}, separators=(",", ":"))
 
@@ -92,6 +93,22 @@ def _results(job: Job, parts_bucket: str) -> str:
     if isinstance(job, PartJob):
         return job.part.prefix
     return f"s3://{parts_bucket}/{job.jobid}/" if parts_bucket and job.profile.package else ""
+
+
+def _key_statements(job: Job, partition: str) -> list[dict[str, Any]]:
+    """What opens the key of the job's package: KMS in the name of its user, or its one secret."""
+    encryption = encryption_of(job.profile)
+    if encryption and encryption.sealedKey:
+        condition = {
+            f"kms:EncryptionContext:{name}": value.translate(_LITERAL)
+            for name, value in key_context(job.userid).items()
+        }
+        return [_allow(["kms:Decrypt"], ["*"]) | {"Condition": {"StringEquals": condition}}]
+    if encryption and encryption.secretId:
+        # Secrets Manager adds a hyphen and six characters of its own to the name.
+        secret = f"arn:{partition}:secretsmanager:*:*:secret:{encryption.secretId}-??????"
+        return [_allow(["secretsmanager:GetSecretValue"], [secret])]
+    return []
 
 
 def _starts(job: Job) -> list[str]:
@@ -143,11 +160,18 @@ class JobRole:
 
     def s3(self, job: Job) -> Any:
         """A client of S3 for a job. Its calls raise RoleNotAssumed if STS refuses the role."""
+        return self.client("s3", job)
+
+    def client(self, service: str, job: Job) -> Any:
+        """A client of any service for a job. Its calls raise RoleNotAssumed if STS refuses the role."""
         credentials = DeferredRefreshableCredentials(lambda: self._credentials(job), _METHOD)
         session = get_session()
         session.register_component("data_loader", self._data)
         session.register_component("credential_provider", CredentialResolver([_FixedProvider(credentials)]))
-        return Session(botocore_session=session).client("s3", config=self._config)
+        return Session(botocore_session=session).client(
+            service,  # type: ignore[call-overload]
+            config=self._config,
+        )
 
     def check(self) -> None:
         """Assume the role for no job. Raises RoleNotAssumed."""

@@ -24,6 +24,7 @@ from elasticrecode.errors import NotFound, Refused
 from elasticrecode.jobs.placement import wanted
 from elasticrecode.log import logger
 from elasticrecode.media.presets import Profiles
+from elasticrecode.media.profiles import Profile
 from elasticrecode.runtime import compose
 from elasticrecode.workers.registry import Registry
 
@@ -40,7 +41,10 @@ class Batches:
         )
         self._intake = Intake(settings)
         self._steps = Steps[Submission](
-            lambda submission: (submission.batch.userID, submission.batch.profile), _with_identity, self._begin
+            lambda submission: (submission.batch.userID, submission.batch.profile),
+            _with_profile,
+            _with_identity,
+            self._begin,
         )
 
     def submit(self, request: http.Request) -> http.Response:
@@ -93,6 +97,10 @@ class Batches:
 
 def _read(text: bytes, presets: Profiles, prefixes: Prefixes) -> Submission:
     return read_batch(text, ids.new(), now_ms(), presets, prefixes)
+
+
+def _with_profile(submission: Submission, profile: Profile) -> Submission:
+    return submission._replace(batch=structs.replace(submission.batch, profile=profile))
 
 
 def _with_identity(submission: Submission, key: str, use: KeyUse) -> Submission:

@@ -60,6 +60,8 @@ def plain(value: Any) -> Any:
             return "aws"
         case {"Ref": "AWS::AccountId"}:
             return ACCOUNT
+        case {"Ref": "AWS::Region"}:
+            return REGION
         case {"Ref": str(name)}:
             assert name.startswith("StorageMedia"), name
             return MEDIA
@@ -80,6 +82,8 @@ def _arn(name: str, told: dict[str, Any]) -> str:
         return f"arn:aws:sqs:{REGION}:{ACCOUNT}:{told['QueueName']}"
     if "TableName" in told:
         return f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{told['TableName']}"
+    if name.startswith("StorageSealing"):
+        return f"arn:aws:kms:{REGION}:{ACCOUNT}:key/*"
     assert name.startswith("JobAccess"), name
     return _JOB_ROLE
 

@@ -31,6 +31,7 @@ WIRING = Wiring(
     tally_queue="http://127.0.0.1:9/tallies",
     deliveries_queue="http://127.0.0.1:9/deliveries.fifo",
     event_bus="bus",
+    sealing_key="arn:aws:kms:us-east-1:123456789012:key/none",
     socket_management_url="http://127.0.0.1:9/ws",
     build="2026.01.02.030405",
     commit="c",

@@ -49,8 +49,10 @@ from tests.fakes.receiver import running, status
 from tests.grants.stage import Missed, Stage, new, now_ms
 from worker.errors import JobError
 from worker.job_role import JobRole
+from worker.keys import content_key
 from worker.publication import Publication
 from worker.sandbox.runner import Runner
+from worker.settings import Settings
 from worker.storage import Storage
 from worker.uploads import FILES, Uploads
 from worker.versions import remove
@@ -153,6 +155,27 @@ def submit_takes_several_jobs(stage: Stage) -> None:
     answer = stage.call("POST", "/jobs", body)
     if any(one["status"]["status"] != "success" for one in answer):
         raise Missed("a job was not stored")
+
+
+_KEY = "00112233445566778899aabbccddeeff"
+
+
+def _locked(**key: str) -> dict[str, Any]:
+    """A profile of a package that is encrypted."""
+    return {"package": {"encryption": {"scheme": "cbcs", "keyUri": "https://keys.example/1", **key}}}
+
+
+@of("submit")
+def submit_seals_the_key_of_a_package(stage: Stage) -> None:
+    (answer,) = stage.call("POST", "/jobs", stage.request(new(), profile=_locked(key=_KEY)))
+    if answer["status"]["status"] != "success":
+        raise Missed("the job was not stored")
+
+
+@of("batch")
+def batch_seals_the_key_of_a_package(stage: Stage) -> None:
+    body = stage.request(new(), profile=_locked(key=_KEY))
+    stage.call("POST", "/batches", body | {"inputs": [body.pop("input")]})
 
 
 def _rows(stage: Stage, table: str, start: str) -> list[dict[str, Any]]:
@@ -1106,6 +1129,36 @@ def worker_leaves_no_part_of_an_upload_that_failed(stage: Stage) -> None:
         Publication(job, 1, storage, Runner()).publish([(Path(file.name), Output(uri, 9 * 1024 * 1024))], fail)
     if stage.s3.list_multipart_uploads(Bucket=stage.bucket, Prefix=uri.split("/", 3)[3]).get("Uploads"):
         raise Missed("parts of the upload are still there")
+
+
+def _key_of(stage: Stage, job: Job) -> bytes:
+    """The key of a job's package, read with the role for jobs."""
+    environment = {"WORKER_TYPE": "ffmpeg", "QUEUE_NAME": "ffmpeg_job", "CONTROL_PLANE": "control_plane"}
+    return content_key(job, Settings.read(environment | {"JOBS_TABLE": "jobs", "JOB_ROLE": stage.stack["JobRole"]}))
+
+
+@of(JOB)
+def worker_opens_the_sealed_key_of_a_job(stage: Stage) -> None:
+    (answer,) = stage.call("POST", "/jobs", stage.request(new(), profile=_locked(key=_KEY)))
+    rows = _rows(stage, stage.stack["JobsTable"], answer["jobid"])
+    (row,) = [row for row in rows if row["item"]["S"] == "job"]
+    if _KEY in json.dumps(row):
+        raise Missed("the record holds the key")
+    job = msgspec.json.decode(row["job"]["S"], type=Job)
+    if _key_of(stage, job) != bytes.fromhex(_KEY):
+        raise Missed("the key is another one")
+
+
+@of(JOB)
+def worker_reads_the_secret_of_a_job(stage: Stage) -> None:
+    user = new()
+    name = f"elasticrecode/{user}/film"
+    stage.secrets.create_secret(Name=name, SecretString=_KEY)
+    job = msgspec.convert(
+        contract("queue_message") | {"jobid": new(), "userid": user, "profile": _locked(secretId=name)}, Job
+    )
+    if _key_of(stage, job) != bytes.fromhex(_KEY):
+        raise Missed("the key is another one")
 
 
 @of(JOB)

@@ -55,6 +55,7 @@ class Stage:
         self._lambda = self._client("lambda")
         self.iam = self._client("iam")
         self.events = self._client("events")
+        self.secrets = self._client("secretsmanager")
         self.functions = deployed.functions
         reconciling = self.settings("reconcile", settings.ReconcileSettings)
         watching = self.settings("push", settings.WatchersSettings)

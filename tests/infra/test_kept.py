@@ -20,6 +20,7 @@ KEPT = (
     "AWS::Cognito::UserPoolGroup",
     "AWS::DynamoDB::Table",
     "AWS::Events::EventBus",
+    "AWS::KMS::Key",
     "AWS::S3::Bucket",
     "AWS::SQS::Queue",
 )

@@ -181,6 +181,11 @@ def in_policies(chosen: Options) -> Iterator[Acknowledged]:
             "JobAccess/Role/DefaultPolicy/Resource",
             "The most that any job may do; a session policy names the objects of each job.",
         )
+    yield Acknowledged(
+        "IAM5[Resource::arn:<AWS::Partition>:secretsmanager:<AWS::Region>:<AWS::AccountId>:secret:elasticrecode/*]",
+        "JobAccess/Role/DefaultPolicy/Resource",
+        "The secrets that any job may name; a session policy names that of each job.",
+    )
     dropping = ["Collect"] if chosen.drops else []
     if chosen.batchBuckets:
         yield from wildcard("arn:<AWS::Partition>:s3:::films/*", ["Survey"], files)

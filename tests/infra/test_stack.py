@@ -346,7 +346,7 @@ GRANTS = {
     "presets": {"dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:Query"},
     "submit": {
         "dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query",
-        "dynamodb:UpdateItem",
+        "dynamodb:UpdateItem", "kms:Encrypt",
     },
     "vmaf": {
         "dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
@@ -357,7 +357,7 @@ GRANTS = {
     },
     "batch": {
         "dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
-        "sqs:SendMessage",
+        "kms:Encrypt", "sqs:SendMessage",
     },
     "survey": {
         "dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:UpdateItem", "s3:GetObject", "s3:ListBucket",

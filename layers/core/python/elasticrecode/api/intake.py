@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection
 from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
+from msgspec import structs
 
 from elasticrecode.access.callers import Caller
 from elasticrecode.access.prefixes import Prefixes, UserPrefix
@@ -16,6 +17,7 @@ from elasticrecode.errors import Invalid
 from elasticrecode.jobs.answers import Outcome
 from elasticrecode.jobs.items import Accepted
 from elasticrecode.jobs.job import Job
+from elasticrecode.jobs.keys import Sealer
 from elasticrecode.jobs.placement import wanted
 from elasticrecode.jobs.preset_store import Presets
 from elasticrecode.jobs.requests import BODY_LIMIT
@@ -35,12 +37,13 @@ _DAY_SECONDS = 86_400
 class Steps(NamedTuple, Generic[T]):
     """The steps that differ between submissions.
 
-    `owner` returns the user and the profile, `with_key` the same submission with the ids that follow from an
-    Idempotency-Key. `store` stores it and returns the ids of the jobs that could not be stored; its second argument is
-    True when an earlier run did not finish.
+    `owner` returns the user and the profile, `with_profile` the submission with another profile, `with_key` the same
+    submission with the ids that follow from an Idempotency-Key. `store` stores it and returns the ids of the jobs that
+    could not be stored; its second argument is True when an earlier run did not finish.
     """
 
     owner: Callable[[T], tuple[str, Profile]]
+    with_profile: Callable[[T, Profile], T]
     with_key: Callable[[T, str, KeyUse], T]
     store: Callable[[T, bool], Collection[str]]
 
@@ -51,6 +54,7 @@ class Intake:
     def __init__(self, settings: SubmitSettings) -> None:
         self._presets = Presets(settings.registry_table, settings.presets)
         self._prefixes = Prefixes(msgspec.convert(settings.user_prefixes, list[UserPrefix]))
+        self._sealer = Sealer(settings.sealing_key)
         self._keys = Keys(settings.jobs_table, settings.idempotency_days * _DAY_SECONDS)
 
     def take(self, request: Request, read: Read[T], steps: Steps[T]) -> tuple[T, set[str]]:
@@ -63,13 +67,11 @@ class Intake:
         checked = key if key is None else idempotency.checked(key)
         body = request.body(BODY_LIMIT)
         if checked is None:
-            submission = read(body, self._presets, self._prefixes)
-            request.caller.act_for(steps.owner(submission)[0])
+            submission = self._sealed(request.caller, read(body, self._presets, self._prefixes), steps)
             return submission, set(steps.store(submission, False))
         text = request.path.encode() + body
-        submission = self._read(request.caller, body, read, checked, text)
+        submission = self._sealed(request.caller, self._read(request.caller, body, read, checked, text), steps)
         user_id, profile = steps.owner(submission)
-        request.caller.act_for(user_id)
         use = self._keys.begin(user_id, checked, text, profile)
         submission = steps.with_key(submission, checked, use)
         if use.refused is not None:
@@ -81,6 +83,12 @@ class Intake:
             raise
         self._keys.finish(user_id, checked, refused)
         return submission, refused
+
+    def _sealed(self, caller: Caller, submission: T, steps: Steps[T]) -> T:
+        """The submission with its key sealed, before anything is stored of it."""
+        user_id, profile = steps.owner(submission)
+        caller.act_for(user_id)
+        return steps.with_profile(submission, self._sealer.sealed(profile, user_id, caller))
 
     def _read(self, caller: Caller, body: bytes, read: Read[T], key: str, text: bytes) -> T:
         """The submission; where its preset is gone or changed, with the profile of the key's first use."""
@@ -116,7 +124,12 @@ class JobsIntake:
         self._registry = Registry(settings.registry_table, settings.queues, settings.first_generation)
         self._retention_seconds = settings.retention_days * _DAY_SECONDS
         self._table = JobsTable(settings.jobs_table)
-        self._steps = Steps[list[Job]](lambda jobs: (jobs[0].userid, jobs[0].profile), with_key, self._store)
+        self._steps = Steps[list[Job]](
+            lambda jobs: (jobs[0].userid, jobs[0].profile),
+            lambda jobs, profile: [structs.replace(job, profile=profile) for job in jobs],
+            with_key,
+            self._store,
+        )
 
     def take(self, request: Request, read: Read[list[Job]]) -> Submission:
         """The jobs of a request, stored. Raises what `Intake.take` raises."""

@@ -76,9 +76,13 @@ class SchemaSettings(ApiSettings, frozen=True, kw_only=True):
 
 
 class SubmitSettings(ChangingSettings, frozen=True, kw_only=True):
-    """For functions that accept jobs: `submit`, `vmaf`, and with more fields `batch`."""
+    """For functions that accept jobs: `submit`, `vmaf`, and with more fields `batch`.
+
+    `sealing_key` is the ARN of the KMS key that encrypts keys of packages.
+    """
 
     jobs_table: str
+    sealing_key: str
     registry_table: str
     queues: Queues
     first_generation: list[str]

@@ -47,7 +47,8 @@ FUNCTIONS: dict[str, type[Settings]] = {
 class Wiring(Struct, frozen=True, kw_only=True):
     """Everything that functions are configured with. A settings class takes the fields that it names.
 
-    Tables, the bus and `reserved` are names, queues are URLs, `queues` are those of workers by group.
+    Tables, the bus and `reserved` are names, `sealing_key` is an ARN, queues are URLs, `queues` are those of workers by
+    group.
     """
 
     jobs_table: str
@@ -68,6 +69,7 @@ class Wiring(Struct, frozen=True, kw_only=True):
     tally_queue: str
     deliveries_queue: str
     event_bus: str
+    sealing_key: str
     socket_management_url: str
 
     build: str

@@ -6,7 +6,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from elasticrecode.jobs.formats import FORMATS
 from elasticrecode.jobs.uris import Outputs
-from elasticrecode.media.profiles import Audio, Profile, Subtitles
+from elasticrecode.media.profiles import Audio, Encryption, Profile, Subtitles
 
 Kind = Literal["ffmpeg", "vmaf"]
 
@@ -26,6 +26,16 @@ class Job(Struct, frozen=True, kw_only=True):
     def kind(self) -> Kind:
         """The kind of worker that runs it: `ffmpeg`, which also packages and scores, or `vmaf`."""
         return "ffmpeg" if self.profile.ffmpeg or self.profile.package or self.profile.audio else "vmaf"
+
+
+def encryption_of(profile: Profile) -> Encryption | None:
+    """The encryption that a profile asks for; None where it asks for none."""
+    return (profile.package.encryption or None) if profile.package else None
+
+
+def key_context(user_id: str) -> dict[str, str]:
+    """The encryption context of a user's sealed keys: KMS opens one for a job of that user alone."""
+    return {"userid": user_id}
 
 
 def flaws(job: Job) -> list[str]:

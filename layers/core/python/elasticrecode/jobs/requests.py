@@ -179,7 +179,6 @@ def transcode_faults(body: Body, inputs: Iterable[tuple[str, object]] = ()) -> I
     if not {"ffmpeg", "package", "audio"} & profile.keys():
         yield Fault("/profile/ffmpeg", "is required")
     yield from rules.faults(profile, inputs)
-    yield from rules.key_faults(profile)
 
 
 def _faults(body: Body, inputs: list[tuple[str, object]], prefixes: Prefixes) -> list[Fault]:
