@@ -25,6 +25,7 @@ from infra.functions import Functions
 from infra.job_role import JobRole
 from infra.jobs import Jobs
 from infra.options import Options
+from infra.serving import MediaServing
 from infra.socket_api import SocketApi
 from infra.storage import Storage
 from infra.watch import Watch
@@ -80,6 +81,8 @@ class ControlPlane(Stack):
                 sign_in_url=access.sign_in.url if access.sign_in else "",
                 access_logs=storage.access_logs,
             ).url
+        if options.serveMedia != "off":
+            outputs |= MediaServing(self, "Serving", options, storage.media).outputs
         outputs |= {**storage.outputs, **access.outputs, "EventBus": webhooks.bus.event_bus_name}
         outputs["WorkerPolicy"] = worker_policy(storage, job_role).managed_policy_arn
         outputs["JobRole"] = job_role.role_arn

@@ -93,9 +93,7 @@ def _faults(given: Mapping[str, Any]) -> list[Fault]:
     if isinstance(kept, int) and isinstance(remembered, int) and 0 < kept < remembered:
         detail = f"is {remembered}, more than retentionDays, {kept}: the answer to a repeated request would name jobs"
         faults.append(Fault("/idempotencyDays", f"{detail} that have expired"))
-    for option, other in (("domains", "certificate"), ("certificate", "domains")):
-        if given.get(option) and not given.get(other):
-            faults.append(Fault(f"/{option}", f"must be empty while {other} is"))
+    faults += _serving_faults(given)
     if given.get("frontDoor") == "none":
         if given.get("domains"):
             faults.append(Fault("/domains", "must be empty while frontDoor is none"))
@@ -119,6 +117,23 @@ def _faults(given: Mapping[str, Any]) -> list[Fault]:
     if size > _PREFIX_BYTES:
         faults.append(Fault("/userPrefixes", f"take {size} bytes; a function's settings have room for {_PREFIX_BYTES}"))
     return faults + [Fault(f"/drops{fault.pointer}", fault.detail) for fault in _drop_faults(given)]
+
+
+def _serving_faults(given: Mapping[str, Any]) -> Iterator[Fault]:
+    """Faults of options of the two distributions."""
+    for option in ("domains", "mediaDomain"):
+        if given.get(option) and not given.get("certificate"):
+            yield Fault(f"/{option}", "must be empty while certificate is")
+    if given.get("certificate") and not (given.get("domains") or given.get("mediaDomain")):
+        yield Fault("/certificate", "must be empty while domains is")
+    access = str(given.get("serveMedia")).partition(":")[0]
+    if access == "off" and given.get("mediaDomain"):
+        yield Fault("/mediaDomain", "must be empty while serveMedia is off")
+    if len(listed(str(given.get("mediaDomain", "")))) > 1:
+        yield Fault("/mediaDomain", "must be one domain name")
+    if (access == "signed") != bool(given.get("mediaKey")):
+        detail = "must be given with serveMedia=signed:…" if access == "signed" else "is for serveMedia=signed:…"
+        yield Fault("/mediaKey", detail)
 
 
 def _prefix_bytes(given: Mapping[str, Any]) -> int:

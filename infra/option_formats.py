@@ -19,6 +19,9 @@ _ORIGIN = re.compile(r"https?://([a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:]+\])(:\d{1
 _DOMAIN = re.compile(r"(\*\.)?([a-z0-9-]+\.)+[a-z0-9-]+", re.ASCII)
 _WEB_ACL = re.compile(r"arn:aws[a-z-]*:wafv2:[a-z0-9-]+:\d{12}:(global|regional)/webacl/[\w-]+/[\w-]+", re.ASCII)
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
+_SERVING = re.compile(r"(public|signed):([A-Za-z0-9_.-]+/)+", re.ASCII)
+"""The rest of what S3 allows in keys would need escapes in CloudFront's origin path."""
+_PUBLIC_KEY = re.compile(r"-----BEGIN PUBLIC KEY-----\n([A-Za-z0-9+/=]{1,64}\n)+-----END PUBLIC KEY-----\n?", re.ASCII)
 _PLATFORM = re.compile(r"(aarch64|x86_64)-(manylinux_2_(28|31|32|33|34)|unknown-linux-gnu|apple-darwin)", re.ASCII)
 """Lambda has glibc 2.34, and the pinned packages have no wheels for less than 2.28, nor for musl or Windows."""
 _QUEUE_NAME = re.compile(r"[\w-]{1,80}", re.ASCII)
@@ -121,6 +124,14 @@ FORMATS = {
     "principal-list": (
         lambda text: all(re.fullmatch(r"[\w+=,.@-]{1,64}", entry, re.ASCII) for entry in listed(text)),
         "names of IAM roles and users, comma-separated",
+    ),
+    "serving": (
+        lambda text: text == "off" or _SERVING.fullmatch(text) is not None,
+        "off, public:<prefix> or signed:<prefix>, the prefix being a path such as out/ that ends in /",
+    ),
+    "public-key": (
+        lambda text: not text or _PUBLIC_KEY.fullmatch(text) is not None,
+        "a public key in PEM (-----BEGIN PUBLIC KEY-----), or empty",
     ),
     "lambda-platform": (
         lambda text: _PLATFORM.fullmatch(text) is not None,

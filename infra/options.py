@@ -246,6 +246,28 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             format_="web-acls",
         ),
     ] = ""
+    serveMedia: Annotated[
+        str,
+        _option(
+            "`public:<prefix>` or `signed:<prefix>`: a CloudFront distribution serves the media bucket's objects under "
+            "a prefix such as `out/`, to everybody or to holders of signed cookies "
+            "([packages](../how-to/serve-packages.md)); the bucket stays private",
+            format_="serving",
+        ),
+    ] = "off"
+    mediaKey: Annotated[
+        str,
+        _option(
+            "with `serveMedia` `signed:`: the public key that verifies cookies, in PEM",
+            format_="public-key",
+        ),
+    ] = ""
+    mediaDomain: Annotated[
+        str,
+        _option(
+            "with `serveMedia`: domain name of that distribution, which `certificate` covers", format_="domain-list"
+        ),
+    ] = ""
     siteFolder: Annotated[
         str,
         _option(

@@ -16,6 +16,7 @@ from cdk_nag import AwsSolutionsChecks
 from infra import options
 from infra.control_plane import ControlPlane
 from infra.options import Options
+from tests.infra.test_serving import KEY
 from tests.infra.test_stack import CERTIFICATE, CONTEXT, GLOBAL, MODES, REGIONAL
 
 STACK = "ElasticRecode"
@@ -24,7 +25,7 @@ OWN = {"domains": "video.example.com", "certificate": CERTIFICATE, "webAcls": f"
 NAGGED: dict[str, dict[str, Any]] = {
     "default": MODES[0],
     "everything": MODES[1] | JWT | OWN,
-    "iam": {"auth": "iam"},
+    "iam": {"auth": "iam", "serveMedia": "signed:out/", "mediaKey": KEY},
     "none": {"auth": "none"},
 }
 
@@ -40,6 +41,8 @@ class Acknowledged(NamedTuple):
 def acknowledged(chosen: Options) -> Iterator[Acknowledged]:
     yield from at_the_apis(chosen)
     yield from at_the_front_door(chosen)
+    if chosen.serveMedia != "off":
+        yield from at_the_media(chosen)
     yield from at_what_is_stored(chosen)
     yield from in_policies(chosen)
     if chosen.auth == "cognito":
@@ -131,6 +134,30 @@ def at_the_front_door(chosen: Options) -> Iterator[Acknowledged]:
         policy,
         f"{why}, and invalidate CloudFront's cache, which CDK grants for all distributions.",
     )
+
+
+def at_the_media(chosen: Options) -> Iterator[Acknowledged]:
+    distribution = "Serving/Distribution/Resource"
+    yield Acknowledged("CFR1", distribution, "No country is excluded; a web ACL can do that.")
+    yield Acknowledged(
+        "CFR3",
+        distribution,
+        "S3 logs each request that CloudFront makes of it. CloudFront's logs would hold the addresses of viewers and "
+        "what they watch, which the owner of the distribution has to decide on.",
+    )
+    if not chosen.webAcls:
+        yield Acknowledged(
+            "CFR2",
+            distribution,
+            "A web ACL is billed by month and request, and its owner writes its rules. Option webAcls takes its ARN.",
+        )
+    if not chosen.mediaDomain:
+        yield Acknowledged(
+            "CFR4",
+            distribution,
+            "The certificate of CloudFront's own domain name allows no other setting. With the options mediaDomain and "
+            "certificate the minimum is TLS 1.2.",
+        )
 
 
 def at_what_is_stored(chosen: Options) -> Iterator[Acknowledged]:
