@@ -78,11 +78,13 @@ def video(
 
 
 @cache
-def sound(channels: int = 2, *, hertz: int = 440, codec: str = "aac", rate: int = 48000) -> Path:
+def sound(channels: int = 2, *, hertz: int = 440, codec: str = "aac", rate: int = 48000, volume: float = 1) -> Path:
     """A sound as long as the videos."""
-    path = store() / f"sound-{channels}-{hertz}-{codec}-{rate}.mp4"
+    path = store() / f"sound-{channels}-{hertz}-{codec}-{rate}-{volume}.mp4"
     layout = {1: "mono", 2: "stereo", 6: "5.1"}[channels]
-    source = f"sine=frequency={hertz}:sample_rate={rate}:duration={SECONDS},aformat=channel_layouts={layout}"
+    source = (
+        f"sine=frequency={hertz}:sample_rate={rate}:duration={SECONDS},volume={volume},aformat=channel_layouts={layout}"
+    )
     run("-f", "lavfi", "-i", source, "-c:a", codec, "-b:a", f"{64 * channels}k", str(path))
     return path
 

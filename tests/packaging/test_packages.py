@@ -311,6 +311,28 @@ def test_sounds_of_other_codecs_are_named_by_their_sample_entries(folder: Path) 
     assert {figures.codecs for figures in built.packaged.tracks[2:]} == {"mp4a.40.2", "ec-3", "Opus"}
 
 
+def test_sounds_carry_the_loudness_that_they_have(whole: Built) -> None:
+    for track in languages()[:3]:
+        command = [FFMPEG, "-hide_banner", "-i", str(track.file), "-af", "ebur128=peak=true", "-f", "null", "-"]
+        log = subprocess.run(command, capture_output=True, check=True, text=True).stderr
+        loudness, peak = (float(log.rsplit(f" {word}:", 1)[1].split()[0]) for word in ("I", "Peak"))
+        data = (whole.root / VERSION / f"{track.name}.mp4").read_bytes()
+        place = data.index(b"ludt")
+        box = data[place + 8 : place - 4 + struct.unpack_from(">I", data, place - 4)[0]]
+        assert box[:8] == b"tlou\0\0\0\0"
+        coded_peak, count, method, coded = int.from_bytes(box[10:13], "big"), box[14], box[15], box[16]
+        assert (count, method) == (1, 1)
+        assert abs(coded / 4 - 57.75 - loudness) <= 0.15
+        assert abs(20 - coded_peak / 32 - peak) <= 0.1
+
+
+def test_silence_has_no_loudness(folder: Path) -> None:
+    silent = sound(2, volume=0)
+    built = build([*rungs()[:2], Track(silent, "silence", "audio", "en", "", 2)], folder / "silent")
+    assert b"ludt" not in (built.root / VERSION / "silence.mp4").read_bytes()
+    assert broken(built) == set()
+
+
 def test_a_film_shorter_than_a_segment_is_one_segment(folder: Path) -> None:
     built = build(rungs()[:2], folder / "short", segment=Fraction(20))
     assert [figures.segments for figures in built.packaged.tracks] == [1, 1]

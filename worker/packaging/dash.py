@@ -198,7 +198,7 @@ def _representation(adaptation: Element, one: Rendition, version: str, **attribu
     element = SubElement(
         adaptation,
         "Representation",
-        {"id": one.track.name, "bandwidth": str(one.peak), "codecs": one.codecs}
+        {"id": one.track.name, "bandwidth": str(_bandwidth(one)), "codecs": one.codecs}
         | {"mimeType": f"{adaptation.get('contentType')}/mp4", "startWithSAP": "1"}
         | attributes,
     )
@@ -207,6 +207,11 @@ def _representation(adaptation: Element, one: Rendition, version: str, **attribu
     base = SubElement(element, "SegmentBase", {"indexRange": f"{first}-{end - 1}", "timescale": str(one.timescale)})
     SubElement(base, "Initialization", {"range": f"0-{one.init - 1}"})
     return element
+
+
+def _bandwidth(one: Rendition) -> int:
+    """The bit rate at which no sample comes late after the buffer: near-silence has larger headers than samples."""
+    return max(one.peak, -(-8 * one.first // _BUFFER_SECONDS))
 
 
 def _describe(parent: Element, tag: str, scheme: str, value: str) -> None:

@@ -10,6 +10,7 @@ from worker.errors import PermanentError
 from worker.host_faults import host_error
 from worker.packaging import dash, hls, multivariant
 from worker.packaging.boxes import TrackFile, read_track
+from worker.packaging.loudness_box import write_loudness
 from worker.packaging.packager import PREFIX, Facts, package_file, run_packager
 from worker.packaging.rendition import Rendition
 from worker.packaging.segments import Segment, key_frames, segments, target
@@ -58,6 +59,9 @@ def pack(
             folder=folder,
             runner=runner,
         )
+        for track in chosen:
+            if track.kind == "audio":
+                write_loudness(package_file(folder, track), track.file, settings.ffmpeg, runner)
         renditions = _renditions(chosen, facts, encryption, folder)
         return _finish(renditions, formats, encryption, thumbnails, version, folder)
     except (struct.error, KeyError, ValueError) as error:
@@ -112,6 +116,7 @@ def _rendition(
         target=common,
         size=size,
         overhead=size - sum(fragment.sample_bytes for fragment in file.fragments),
+        first=max(fragment.first for fragment in file.fragments),
     )
 
 
