@@ -3,24 +3,29 @@
 import glob
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from elasticrecode.jobs.commits import Ending
 from elasticrecode.jobs.events import Action, Failure, Notice, Output, Progress, Quality, Result
 from elasticrecode.jobs.job import Job, flaws
 from elasticrecode.jobs.uris import SCORE_FILES, audio_name, name, output_name
 from elasticrecode.media.codecs import AUDIO_MUXERS, CONTAINERS
+from elasticrecode.media.profiles import Package
 from elasticrecode.parts.part import PartJob
 from worker.errors import PermanentError
+from worker.holding import Encoded
+from worker.keys import content_key, key_id
 from worker.media import images, subtitles
 from worker.media.encode import transcode
 from worker.media.progress import JobProgress
 from worker.media.recording import extract
+from worker.package import PackageEncoder, finish
+from worker.packaging.tracks import Encrypted
 from worker.parts import Helper, Parts
 from worker.publication import Publication, Version
 from worker.quality.score import Pair, score
@@ -66,17 +71,17 @@ def run_job(
 ) -> Ending:
     """Run the job in a folder of its own, which is always removed, publish its outputs, and return how it ends.
 
-    With `parts` a package may be divided among workers.
-
-    A debug worker does nothing. Reports progress at most once a second. Raises JobError or Interrupted; then nothing
-    is published, or the job's record says what is.
+    With `parts` a package may be divided among workers. A debug worker does nothing. Reports progress at most once a
+    second. Raises JobError or Interrupted; then nothing is published, or the job's record says what is.
     """
     if settings.kind == DEBUG:
         return Ending(Action.JOB_FINISHED, result=Result())
     _check_runnable(job, settings)
     publication.prepare()
     with tempfile.TemporaryDirectory(prefix=folder_prefix(settings)) as path:
-        produced = _produce(job, settings, storage, runner, JobProgress(report), Path(path))
+        progress, folder = JobProgress(report), Path(path)
+        version = publication.version_name
+        produced = _produce(job, settings, storage, runner, progress, folder, version, parts)
         runner.check()
         return publication.publish(produced.files, partial(_ending, job, produced), produced.version)
 
@@ -87,7 +92,15 @@ def run_part(job: PartJob, settings: Settings, storage: Storage, runner: Runner,
     Raises JobError or Interrupted.
     """
     _check_runnable(job, settings)
-    raise PermanentError("worker-cannot", "This worker encodes no parts.")
+    package = job.profile.package
+    if not package:
+        raise PermanentError("worker-cannot", "The job of the part has no package.")
+    with tempfile.TemporaryDirectory(prefix=folder_prefix(settings)) as path:
+        source = Path(path) / "input"
+        storage.download(job.input, source, runner)
+        sides, _ = find_side_files(job, storage, source.parent, runner)
+        encoder = PackageEncoder(job, package, source, settings, runner, helper.report, sides, with_images=False)
+        helper.work(encoder.encode)
 
 
 def _ending(job: Job, produced: _Produced, outputs: list[Output]) -> Ending:
@@ -109,14 +122,62 @@ def _check_runnable(job: Job, settings: Settings) -> None:
     faults = flaws(job)
     if faults:
         raise PermanentError("worker-cannot", f"The job did not come from the API: {'; '.join(faults)}.")
-    if not job.profile.ffmpeg and not job.profile.vmaf and not job.profile.audio:
-        raise PermanentError("worker-cannot", "The job's profile has neither ffmpeg nor vmaf nor audio.")
+    profile = job.profile
+    if not (profile.ffmpeg or profile.package or profile.vmaf or profile.audio):
+        raise PermanentError("worker-cannot", "The job's profile has neither ffmpeg nor package nor vmaf nor audio.")
 
 
 def _produce(
-    job: Job, settings: Settings, storage: Storage, runner: Runner, report: _Report, folder: Path
+    job: Job,
+    settings: Settings,
+    storage: Storage,
+    runner: Runner,
+    report: _Report,
+    folder: Path,
+    version: str,
+    parts: Parts | None,
 ) -> _Produced:
     """Download the inputs and produce the outputs in the job's folder."""
+    package, profile = job.profile.package, job.profile
+    if not package:
+        return _produce_file(job, settings, storage, runner, report, folder)
+    file = _Produced([], None, [])
+    if profile.ffmpeg:  # the pictures go with the package
+        alone = structs.replace(job, profile=structs.replace(profile, package=UNSET, images=UNSET))
+        file = _produce_file(alone, settings, storage, runner, report, folder)
+    else:
+        storage.download(job.input, folder / "input", runner)
+    sides, notices = find_side_files(job, storage, folder, runner)
+    encoder = PackageEncoder(job, package, folder / "input", settings, runner, report, sides)
+    results = _encoded(encoder, parts, folder)
+    encrypted = _encrypted(job, package, settings)
+    done = finish(encoder, results, encrypted, version)
+    return _Produced(
+        [*file.files, *done.files],
+        file.quality or done.quality,
+        list(dict.fromkeys([*file.notices, *notices, *done.notices])),
+        Version(done.folder, done.unlisted),
+    )
+
+
+def _encoded(encoder: PackageEncoder, parts: Parts | None, folder: Path) -> Mapping[int, Encoded]:
+    """The results of all rungs: encoded here, or by several workers where one would take long."""
+    if parts and parts.division:
+        return parts.run(encoder.encode, folder)
+    return encoder.encode(range(len(encoder.names)))
+
+
+def _encrypted(job: Job, package: Package, settings: Settings) -> Encrypted | None:
+    encryption = package.encryption
+    if not encryption:
+        return None
+    return Encrypted(encryption.scheme, encryption.keyUri, content_key(job, settings), key_id(job))
+
+
+def _produce_file(
+    job: Job, settings: Settings, storage: Storage, runner: Runner, report: _Report, folder: Path
+) -> _Produced:
+    """Download the inputs and produce the outputs of a job without a package."""
     encoding, scoring = job.profile.ffmpeg, job.profile.vmaf
     source, origin, target = folder / "input", folder / "origin", folder / "output"
     files: list[tuple[Path, Output]] = []

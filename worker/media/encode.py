@@ -18,6 +18,7 @@ from worker.media.loudness import Meter, levelled
 from worker.media.plan import Plan, arguments, make_plan
 from worker.media.probe import probe_source, scan_fields
 from worker.media.progress import Ticker
+from worker.media.source import Source
 from worker.media.subtitles import SideFile, read_subtitles
 from worker.media.verify import Verified, verify
 from worker.sandbox.machine import cores
@@ -57,11 +58,8 @@ def transcode(
     if (encode.platform == "gpu") != (settings.core == "GPU"):
         message = f"This worker has CORE {settings.core}; the job needs platform {encode.platform}."
         raise PermanentError("worker-cannot", message)
-    probed = probe_source(settings.ffprobe, runner, source)
-    video = probed.video
-    if scanning.is_suspect(video):
-        video = scan_fields(settings.ffmpeg, runner, source, video)
-    video = enter(settings.ffprobe, runner, source, probed._replace(video=video), encode)
+    probed = inspect(source, settings, runner)
+    video = enter(settings.ffprobe, runner, source, probed, encode)
     probed = probed._replace(video=video)
     texts = read_subtitles(source, probed, profile, encode, settings.ffmpeg, runner, sides)
     target.with_name(metadata.TAGS).write_text(metadata.tags(probed, encode, muxer), encoding="utf-8")
@@ -80,6 +78,14 @@ def transcode(
     size = plan.picture.size
     stills = images.finish(plan.images, size, output.film.seconds, target.parent, settings.ffmpeg, runner)
     return Encoded(_described(output, uri, target, plan), plan, [*plan.notices, *output.notices, *notices], stills)
+
+
+def inspect(source: Path, settings: Settings, runner: Runner) -> Source:
+    """What a local file holds, and how its fields are interlaced. Raises JobError or Interrupted."""
+    probed = probe_source(settings.ffprobe, runner, source)
+    if not scanning.is_suspect(probed.video):
+        return probed
+    return probed._replace(video=scan_fields(settings.ffmpeg, runner, source, probed.video))
 
 
 def _run(

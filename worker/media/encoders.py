@@ -25,10 +25,13 @@ _SVT_LEVELS = ((1, 1), (3, 2), (5, 3), (11, 4), (23, 5))
 Family = Literal["x264", "x265", "svtav1", "nvenc"]
 
 
-def encoder_options(encode: Ffmpeg, signal: Signal, rate: float, muxer: str, threads: int = 0) -> list[str]:
+def encoder_options(
+    encode: Ffmpeg, signal: Signal, rate: float, muxer: str, threads: int = 0, gop: int = 0
+) -> list[str]:
     """Options of ffmpeg for the video encoder.
 
-    `rate` is the mean of frames per second, 0 where unknown; `threads` is the number of cores to use, 0 for all.
+    `rate` is the mean of frames per second, 0 where unknown; `threads` is the number of cores to use, 0 for all. `gop`
+    is the number of frames from one keyframe to the next; 0 for the encode's seconds.
     """
     codec, encoder = encoder_of(encode.codec)
     family = _family(encoder)
@@ -38,7 +41,7 @@ def encoder_options(encode: Ffmpeg, signal: Signal, rate: float, muxer: str, thr
         *("-c:v", encoder.name, "-preset", encoder.preset(encode.profile, encode.speed or None)),
         *encoder.tunings[encode.profile],
         *_rate_control(family, encode),
-        *_keyframes(family, encode, mean),
+        *(_counted_keyframes(family, gop) if gop else _keyframes(family, encode, mean)),
         *((f"-{family}-params", ":".join(f"{name}={value}" for name, value in params.items())) if params else ()),
         *("-color_primaries", signal.primaries, "-color_trc", signal.transfer),
         *("-colorspace", signal.matrix, "-color_range", signal.range),
@@ -85,6 +88,14 @@ def _keyframes(family: Family, encode: Ffmpeg, rate: float) -> list[str]:
     if family == "svtav1":
         is_paced = not encode.quality and encode.profile == "quality"
         return [*force, "-g", str(int(seconds * rate * _SPARE) + 2 if is_paced else _NEVER)]
+    return [*force, "-forced-idr", "1", "-g", str(_NEVER), "-keyint_min", str(_NEVER // 2)]
+
+
+def _counted_keyframes(family: Family, gop: int) -> list[str]:
+    """A keyframe every `gop` frames, and no other. As for `_keyframes`, groups of pictures are closed."""
+    force = ["-force_key_frames", f"expr:not(mod(n,{gop}))"]
+    if family == "svtav1":
+        return [*force, "-g", str(gop)]
     return [*force, "-forced-idr", "1", "-g", str(_NEVER), "-keyint_min", str(_NEVER // 2)]
 
 

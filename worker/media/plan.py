@@ -31,10 +31,22 @@ from worker.sandbox.limits import JobLimits
 _NO_SUBTITLES = SubtitlePlan()
 
 
+class Pacing(NamedTuple):
+    """How frames get their times: `pace` before all rungs of a ladder part, and `thin`, which leaves out some of one.
+
+    `gop` is the number of frames from one keyframe of the output to the next.
+    """
+
+    pace: Step
+    thin: Step
+    gop: int
+
+
 class Picture(NamedTuple):
     """How the pictures are made. `rate` is the output's mean of frames per second, 0 where unknown.
 
-    `steps` bring pictures to the output's size and clock, `conversion` to its signal. Posters and sprites branch off
+    `steps` bring pictures to the output's size and clock, `conversion` to its signal. `gop` counts the
+    frames from one keyframe to the next, 0 where the encode tells seconds. Posters and sprites branch off
     between the two, and get their own conversion, `still`.
     """
 
@@ -47,6 +59,7 @@ class Picture(NamedTuple):
     still: Step
     still_signal: Signal
     fit: Step
+    gop: int = 0
 
     def with_fit(self, fit: Step) -> "Picture":
         """This picture with another step in place of `fit`, the one that brings pictures to the output's size."""
@@ -60,7 +73,7 @@ class Picture(NamedTuple):
     @property
     def filters(self) -> tuple[str, ...]:
         """The filters from a decoded picture to one for the encoder."""
-        return _filters((*self.steps, *self.conversion))
+        return chained((*self.steps, *self.conversion))
 
     @property
     def notices(self) -> tuple[Notice, ...]:
@@ -93,39 +106,49 @@ class Plan(NamedTuple):
 
 
 def make_plan(
-    source: Source, profile: Profile, encode: Ffmpeg, muxer: str, texts: SubtitlePlan = _NO_SUBTITLES
+    source: Source,
+    profile: Profile,
+    encode: Ffmpeg,
+    muxer: str,
+    texts: SubtitlePlan = _NO_SUBTITLES,
+    pacing: Pacing | None = None,
 ) -> Plan:
     """The plan of a transcode. Raises PermanentError for a source that cannot come out right.
 
-    `encode` is the profile's `ffmpeg`; `muxer` is ffmpeg's name of the output container.
+    `encode` is the profile's `ffmpeg`; `muxer` is ffmpeg's name of the output container; `pacing` stands in for that of
+    the encode's `frameRate`.
     """
     sound = plan_audio(source.audio, source.video.demuxer, profile, muxer, timing.sound_trim(source.video, encode))
-    picture = _picture(source.video, encode, texts, with_images=bool(profile.images))
+    picture = _picture(source.video, encode, texts, pacing, with_images=bool(profile.images))
     pictures = plan_images(profile.images or None, picture.size, timing.length(source.video, encode))
     return Plan(source, profile, muxer, picture, sound, pictures, texts)
 
 
-def _picture(video: Video, encode: Ffmpeg, texts: SubtitlePlan, *, with_images: bool) -> Picture:
+def _picture(video: Video, encode: Ffmpeg, texts: SubtitlePlan, pacing: Pacing | None, *, with_images: bool) -> Picture:
     size, signal = geometry.raster(video, encode), colour.signal(video, encode)
     fit, deinterlace = geometry.fit(video, encode, size), scanning.deinterlace(video, encode)
     whole = scanning.whole(video, deinterlace)
+    paces = pacing or Pacing(timing.pace(whole, encode), Step(), 0)
     steps = (
         colour.interpret(video),
         geometry.normalise(video),
         deinterlace,
         timing.trim(whole, encode),
-        timing.pace(whole, encode),
+        paces.pace,
         geometry.orient(video),
+        paces.thin,
         fit,
     )
     conversion = (colour.convert(video, signal, encode), subtitles.burn_in(texts, signal))
     sdr = structs.replace(encode, dynamicRange="sdr", bitDepth=8)
     still_signal = colour.signal(video, sdr)
     still = colour.convert(video, still_signal, sdr) if with_images else Step()
-    return Picture(encode, size, signal, timing.mean_rate(whole, encode), steps, conversion, still, still_signal, fit)
+    rate = timing.mean_rate(whole, encode)
+    return Picture(encode, size, signal, rate, steps, conversion, still, still_signal, fit, paces.gop)
 
 
-def _filters(steps: tuple[Step, ...]) -> tuple[str, ...]:
+def chained(steps: tuple[Step, ...]) -> tuple[str, ...]:
+    """The filters of steps, one after another."""
     return tuple(name for step in steps for name in step.filters)
 
 
@@ -136,8 +159,8 @@ def _picture_graph(plan: Plan) -> list[str]:
     if not count:
         return [f"{source}{','.join(picture.filters)}[picture]"]
     pads = [f"[still{number}]" for number in range(count)]
-    shared = ",".join((*_filters(picture.steps), f"split={count + 1}"))
-    film = ",".join(_filters(picture.conversion)) or "null"
+    shared = ",".join((*chained(picture.steps), f"split={count + 1}"))
+    film = ",".join(chained(picture.conversion)) or "null"
     stills = images.graph(plan.images, pads, picture.still.filters, picture.still_signal)
     return [f"{source}{shared}[film]{''.join(pads)}", f"[film]{film}[picture]", *stills]
 

@@ -104,11 +104,7 @@ def _run(
 ) -> None:
     """Run Packager. It reads its flags, with the key, from a file: other processes can see a command line."""
     flag_file, log = folder / f"{PREFIX}flags", folder / f"{PREFIX}log"
-    streams = [
-        f"in={track.file.name},stream={'audio' if track.kind == 'audio' else 'video'}"
-        f",out={package_file(folder, track).name}"
-        for track in tracks
-    ]
+    streams = [f"in={track.file.name},stream={track.stream},out={package_file(folder, track).name}" for track in tracks]
     flag_file.touch(mode=0o600)
     flag_file.write_text("".join(f"{flag}\n" for flag in flags), encoding="utf-8")
     try:

@@ -18,7 +18,7 @@ UNKNOWN_LANGUAGE = "und"
 
 
 class Track(NamedTuple):
-    """One track of a package: an MP4 file with one stream, or a WebVTT file for `text`.
+    """One track of a package: a stream of an MP4 file, or a WebVTT file for `text`.
 
     `name` becomes the name of its files, without an extension. `trick` is a video of key frames alone, for fast
     forward. `group` is the layout of a sound, such as `stereo` or `5.1`; renditions of one sound in several layouts
@@ -35,6 +35,7 @@ class Track(NamedTuple):
     is_forced: bool = False
     is_sdh: bool = False
     group: str = ""
+    stream: int = 0
 
     def checked(self) -> "Track":
         """The track with values that are safe in playlists and in the MPD. Raises ValueError for an unsafe name."""

@@ -63,6 +63,8 @@ class Runner:
         self._deadline = time.monotonic() + limits.job_seconds
         self._running: set[subprocess.Popen[str]] = set()
         self._reason: Interrupted | None = None
+        self.cpu_seconds = 0.0
+        """CPU seconds of the programs that have ended."""
 
     def stop(self, reason: Interrupted) -> None:
         """Kill running programs and start no more. Safe to call from threads and signal handlers, repeatedly."""
@@ -98,6 +100,7 @@ class Runner:
         self.check()
         limits = self.limits.for_process(folder, seconds, file_bytes)
         ended = self._execute(arguments, folder, limits, output, on_line)
+        self.cpu_seconds += ended.cpu_seconds
         self.check()
         if ended.error:
             raise ended.error

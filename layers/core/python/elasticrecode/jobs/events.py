@@ -69,11 +69,30 @@ Role = Literal["file", "playlist", "rendition", "audio", "subtitles", "poster", 
 """What an output is for."""
 
 
+class VmafScore(Struct, omit_defaults=True):
+    """VMAF over the frames that were scored, 0 to 100; `p5` is the 5th percentile.
+
+    `frames` counts the scored frames: one in `subsample` of the `pairedFrames`.
+    """
+
+    mean: float
+    harmonicMean: float
+    min: float
+    p5: float
+    model: str
+    frames: int
+    pairedFrames: int | None = None
+    subsample: int = 1
+
+
 class Output(Struct, omit_defaults=True):
     """An output of a job: duration in seconds, rates in bits per second, SHA-256 of its bytes in hex.
 
     `peakBitrate` is the largest over one second, `frameRate` the mean in frames per second, and `dynamicRange` one of
     `sdr`, `hdr10` and `hlg`. All are measured from the file.
+
+    The tracks of a package have further figures: `segments` counts media segments, `overhead` is the bytes of the file
+    that are not samples, `cpuSeconds` what its encode took, and `vmaf` its score at the size of the largest rung.
     """
 
     uri: str
@@ -89,22 +108,12 @@ class Output(Struct, omit_defaults=True):
     peakBitrate: int | None = None
     frameRate: float | None = None
     dynamicRange: str | None = None
-
-
-class VmafScore(Struct, omit_defaults=True):
-    """VMAF over the frames that were scored, 0 to 100; `p5` is the 5th percentile.
-
-    `frames` counts the scored frames: one in `subsample` of the `pairedFrames`.
-    """
-
-    mean: float
-    harmonicMean: float
-    min: float
-    p5: float
-    model: str
-    frames: int
-    pairedFrames: int | None = None
-    subsample: int = 1
+    language: str | None = None
+    codecs: str | None = None
+    segments: int | None = None
+    overhead: int | None = None
+    cpuSeconds: float | None = None
+    vmaf: VmafScore | None = None
 
 
 class MeanScore(Struct):

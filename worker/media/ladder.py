@@ -1,0 +1,201 @@
+"""The renditions of a streaming package: one decode of a source, and an encode for each rung. Pure.
+
+    interpret → normalise → deinterlace → trim → pace → orient → thin → fit → convert → burn in    (each rung)
+                                                              ↘ poster, sprites
+
+All rungs have one constant frame rate, or a whole fraction of it, and a keyframe every `gop` frames of the full rate.
+So their keyframes are at equal times, to the tick, and players can change rungs there.
+"""
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+from msgspec import structs
+
+from elasticrecode.media.profiles import SOURCE, Audio, Ffmpeg, Profile
+from worker.media import colour, encoders, images, scanning
+from worker.media.demuxers import input_options
+from worker.media.images import ImagePlan
+from worker.media.plan import Pacing, Plan, chained, make_plan
+from worker.media.source import Source
+from worker.media.steps import Step
+from worker.media.subtitles import SubtitlePlan
+from worker.media.video import Video
+from worker.sandbox.limits import JobLimits
+
+MUXER = "mp4"
+_STANDARD = [Fraction(rate) for rate in ("24000/1001", "24", "25", "30000/1001", "30", "48", "50", "60000/1001", "60")]
+_NEAR = 0.002
+"""Rates that differ by less are one: containers round the times of frames."""
+_MOST_RATE = 60.5
+_LEAST_STANDARD = 20.0
+"""Mean frames per second from which a rate that is not standard counts as one that varies."""
+_UNKNOWN_RATE = Fraction(30)
+_LEAST_TICKS = 10_000
+_LEAST_HOLD_SECONDS = 0.1
+"""How much longer a sound lasts than the picture before the last frame is held for it."""
+_MOST_HOLD_SECONDS = 3600.0
+
+
+class Ladder(NamedTuple):
+    """What the encodes of a package do.
+
+    `rungs` are plans without sound, the largest first; all have equal steps in front of `thin`. `rate` is the full
+    frame rate, `gop` the number of its frames from one keyframe to the next.
+    """
+
+    source: Source
+    rungs: tuple[Plan, ...]
+    rate: Fraction
+    gop: int
+
+    @property
+    def ticks(self) -> int:
+        """Ticks of a second in the files of all rungs."""
+        return self.rate.numerator * -(-_LEAST_TICKS // self.rate.numerator)
+
+    @property
+    def gop_seconds(self) -> Fraction:
+        """Seconds from one keyframe to the next."""
+        return self.gop / self.rate
+
+    def segment_seconds(self, wanted: float) -> Fraction:
+        """The length of a segment: the number of whole groups of pictures that comes nearest to `wanted` seconds."""
+        return max(1, round(wanted / self.gop_seconds)) * self.gop_seconds
+
+
+def as_frames(video: Video) -> Video:
+    """The video as its rungs show it: with a frame for each field where it is interlaced."""
+    return scanning.whole(video, scanning.deinterlace(video, _interlaced_as(Ffmpeg("", SOURCE), video)))
+
+
+def constant_rate(video: Video) -> Fraction:
+    """The frame rate of the rungs: that of the video if it is constant, else a standard one that is not lower.
+
+    Rates above 60 frames per second are halved until they are not.
+    """
+    rate = as_frames(video).rate
+    while rate > _MOST_RATE:
+        rate /= 2
+    if not rate:
+        return _UNKNOWN_RATE
+    nearest = min(_STANDARD, key=lambda standard: abs(float(standard) / rate - 1))
+    if abs(float(nearest) / rate - 1) <= _NEAR:
+        return nearest
+    if rate < _LEAST_STANDARD:
+        return max(Fraction(rate).limit_denominator(100), Fraction(1))
+    return next((standard for standard in _STANDARD if float(standard) >= rate), _STANDARD[-1])
+
+
+def plan_ladder(source: Source, profile: Profile, encodes: Sequence[Ffmpeg], texts: SubtitlePlan) -> Ladder:
+    """The plan of a package's rungs from their encodes, the largest first.
+
+    Raises PermanentError for a source that cannot come out right.
+    """
+    rate = constant_rate(source.video)
+    divisors = [_divisor(rate, encode) for encode in encodes]
+    unit = math.lcm(*divisors)
+    gop = max(1, round(encoders.KEYFRAME_SECONDS * rate / unit)) * unit
+    silent = structs.replace(profile, audio=Audio(codec="none"))
+    pace = _pace(source, rate)
+    rungs = []
+    for encode, divisor in zip(encodes, divisors, strict=True):
+        own = rate / divisor
+        timed = structs.replace(_interlaced_as(encode, source.video), frameRate=f"{own.numerator}/{own.denominator}")
+        thin = Step((f"framestep={divisor}",)) if divisor > 1 else Step()
+        pacing = Pacing(pace, thin, gop // divisor)
+        rungs.append(make_plan(source, silent, timed, MUXER, texts, pacing))
+    return Ladder(source, tuple(rungs), rate, gop)
+
+
+def _interlaced_as(encode: Ffmpeg, video: Video) -> Ffmpeg:
+    """The encode with a frame for each field, but for film that pulldown stretched: that has frames of its own."""
+    settled = scanning.deinterlace(video, structs.replace(encode, deinterlace="auto"))
+    doubles = settled.filters and settled.factor == 1.0
+    return structs.replace(encode, deinterlace="double" if doubles else "auto")
+
+
+def _divisor(rate: Fraction, encode: Ffmpeg) -> int:
+    """One in so many frames stays in a rung."""
+    wanted = encode.frameRate
+    return max(1, math.ceil(rate / Fraction(wanted) - Fraction(1, 100))) if wanted and wanted != SOURCE else 1
+
+
+def _pace(source: Source, rate: Fraction) -> Step:
+    """A constant rate from second 0 of the source to its end: the last frame stays while the sound goes on."""
+    hold = _hold_seconds(source)
+    filters = [f"fps={rate.numerator}/{rate.denominator}:start_time=0"]
+    if hold:
+        filters.append(f"tpad=stop_mode=clone:stop_duration={hold:.6f}")
+    return Step(tuple(filters))
+
+
+def _hold_seconds(source: Source) -> float:
+    """Seconds by which the longest sound outlasts the picture, as far as the container tells; 0 for less."""
+    video = source.video
+    begin = min(
+        (start for start in (video.start, *(track.start for track in source.audio)) if start is not None), default=0.0
+    )
+    ends = [(track.start or 0.0) + track.duration for track in source.audio if track.is_usable and track.duration]
+    if not ends or not video.duration:
+        return 0.0
+    hold = max(ends) - ((video.start or begin) + video.duration)
+    return min(hold, _MOST_HOLD_SECONDS) if hold > _LEAST_HOLD_SECONDS else 0.0
+
+
+def _graph(ladder: Ladder, numbers: Sequence[int], pictures: ImagePlan) -> str:
+    """The filter graph from the source's pictures to [rung<number>] of each, and to those of posters and sprites."""
+    plans = [ladder.rungs[number].picture for number in numbers]
+    base = ladder.rungs[0].picture
+    stills = [f"[still{number}]" for number in range(pictures.branches)]
+    pads = [*(f"[shared{number}]" for number in numbers), *stills]
+    split = (f"split={len(pads)}",) if len(pads) > 1 else ()
+    own = base.steps.index(base.fit) - 1
+    shared = ",".join((*chained(base.steps[:own]), *split)) or "null"
+    chains = [f"[0:{ladder.source.video.stream}]{shared}{''.join(pads)}"]
+    for number, picture in zip(numbers, plans, strict=True):
+        filters = ",".join(chained((*picture.steps[own:], *picture.conversion)))
+        chains.append(f"[shared{number}]{filters}[rung{number}]")
+    return ";".join([*chains, *images.graph(pictures, stills, base.still.filters, base.still_signal)])
+
+
+def arguments(
+    ladder: Ladder,
+    numbers: Sequence[int],
+    pictures: ImagePlan,
+    source: str,
+    targets: Sequence[str],
+    limits: JobLimits = JobLimits(),  # noqa: B008
+    threads: int = 0,
+) -> list[str]:
+    """Arguments of ffmpeg for an encode of these rungs in one decode, without the program's name.
+
+    `pictures` are those beside the film that this run makes; `targets` are the local paths of the rungs.
+    """
+    video = ladder.source.video
+    outputs = [
+        word
+        for number, target in zip(numbers, targets, strict=True)
+        for word in _output(ladder, ladder.rungs[number], f"[rung{number}]", target, threads)
+    ]
+    return [
+        *("-hide_banner", "-nostdin", "-y", "-loglevel", "level+verbose", "-nostats", "-progress", "pipe:1"),
+        *("-max_error_rate", "1", *colour.decoder(video), *input_options(limits, is_late=video.is_late)),
+        *("-noautorotate", "-reinit_filter:v", "0", "-f", video.demuxer, "-i", f"file:{source}"),
+        *("-filter_complex", _graph(ladder, numbers, pictures)),
+        *outputs,
+        *images.outputs(pictures),
+    ]
+
+
+def _output(ladder: Ladder, plan: Plan, link: str, target: str, threads: int) -> list[str]:
+    picture = plan.picture
+    options = encoders.encoder_options(picture.encode, picture.signal, picture.rate, MUXER, threads, picture.gop)
+    return [
+        *("-map", link, "-dn", "-map_metadata", "-1", "-map_chapters", "-1", *options),
+        *("-fps_mode:v", "passthrough", "-enc_time_base:v", f"1/{ladder.ticks}"),
+        *("-video_track_timescale", str(ladder.ticks), "-movflags", "+negative_cts_offsets", "-write_tmcd", "0"),
+        *("-f", MUXER, f"file:{target}"),
+    ]

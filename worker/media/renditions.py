@@ -1,0 +1,205 @@
+"""Encodes the renditions of a package: some rungs in one decode of the source, and all sounds in another run.
+
+Each run is verified as a transcode is. The sounds are as long as the pictures: HLS wants all tracks of one length.
+"""
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+from msgspec import UNSET, Struct, UnsetType, structs
+
+from elasticrecode.jobs.events import Notice, Progress, Quality
+from elasticrecode.media.profiles import Audio, Profile
+from worker.errors import PermanentError
+from worker.media import damage, silence, tally, timing
+from worker.media.audio import AudioOutput, AudioPlan, plan_audio
+from worker.media.demuxers import input_options
+from worker.media.ffmpeg_errors import encoder_error, grave, limit_error
+from worker.media.images import ImagePlan
+from worker.media.ladder import MUXER, Ladder, arguments
+from worker.media.loudness import Meter, levelled
+from worker.media.plan import Plan
+from worker.media.probe import meter, probe_recording
+from worker.media.progress import Ticker
+from worker.media.recording import arguments as sound_arguments
+from worker.media.source import AudioTrack
+from worker.media.verify import Verified, verify
+from worker.sandbox.machine import cores
+from worker.sandbox.runner import Runner, last_lines
+from worker.settings import Settings
+
+SOUNDS = "sounds.mp4"
+_CUT_SECONDS = 0.1
+"""How much of a sound may lack without a warning."""
+
+
+class RungFigures(Struct, frozen=True, kw_only=True):
+    """What was measured of an encoded rung. Rates are in bits per second, and frames per second.
+
+    `cpuSeconds` is its share of the run that encoded it, by the pixels of the rungs of that run.
+    """
+
+    width: int
+    height: int
+    codec: str
+    frames: int
+    seconds: float
+    frameRate: float
+    bitrate: int
+    peakBitrate: int
+    dynamicRange: str
+    cpuSeconds: float
+    notices: list[Notice] = []
+    quality: Quality | UnsetType = UNSET
+
+
+class Rendition(NamedTuple):
+    """An encoded rung: its file, and what was measured of it."""
+
+    file: Path
+    figures: RungFigures
+
+
+class Sounds(NamedTuple):
+    """The encoded sounds: tracks of one file, in the order of the plan."""
+
+    file: Path
+    tracks: tuple[AudioOutput, ...]
+    notices: list[Notice]
+    cpu_seconds: float
+
+
+def encode_rungs(
+    ladder: Ladder,
+    numbers: Sequence[int],
+    pictures: ImagePlan,
+    source: Path,
+    settings: Settings,
+    runner: Runner,
+    report: Callable[[Progress], None],
+) -> dict[int, Rendition]:
+    """Encode these rungs of a source, which lies in the job's folder, in one decode, and make the pictures beside them.
+
+    Raises JobError or Interrupted.
+    """
+    video, folder, before = ladder.source.video, source.parent, runner.cpu_seconds
+    targets = [folder / f"rung-{number}.mp4" for number in numbers]
+    for plan in ladder.rungs:
+        plan.picture.write_files(folder)
+    seconds = timing.length(video, ladder.rungs[0].picture.encode)
+    ticker = Ticker(round(seconds * ladder.rate) if seconds else None, seconds, report)
+    log = folder / "encode.log"
+    command = arguments(
+        ladder, numbers, pictures, str(source), [str(target) for target in targets], runner.limits, cores()
+    )
+    status = runner.run(
+        [settings.ffmpeg, *command],
+        folder,
+        log,
+        seconds=runner.limits.timeout_seconds(video.duration),
+        on_line=ticker,
+    )
+    every_line = last_lines(log, folder)
+    if error := limit_error(runner.limits, "input", grave(every_line)):
+        raise error
+    if status and not silence.excusable(status, tally.decoded(every_line).get((0, video.stream))):
+        raise encoder_error(grave(every_line), status)
+    spent = runner.cpu_seconds - before
+    verified = [
+        verify(settings, runner, source, target, ladder.rungs[number], every_line)
+        for number, target in zip(numbers, targets, strict=True)
+    ]
+    weights = [each.film.frames * each.video.width * each.video.height for each in verified]
+    return {
+        number: Rendition(target, _figures(ladder.rungs[number], each, spent * weight / max(1, sum(weights))))
+        for number, target, each, weight in zip(numbers, targets, verified, weights, strict=True)
+    }
+
+
+def _figures(plan: Plan, verified: Verified, cpu_seconds: float) -> RungFigures:
+    video, film, notices = verified
+    return RungFigures(
+        width=video.width,
+        height=video.height,
+        codec=video.codec,
+        frames=film.frames,
+        seconds=round(film.seconds, 6),
+        frameRate=round(film.rate, 3),
+        bitrate=round(8 * film.bytes / film.seconds) if film.seconds else 0,
+        peakBitrate=film.peak_bits,
+        dynamicRange=plan.picture.signal.dynamic_range,
+        cpuSeconds=round(cpu_seconds, 2),
+        notices=notices,
+    )
+
+
+def encode_sounds(
+    ladder: Ladder, profile: Profile, seconds: Fraction, source: Path, settings: Settings, runner: Runner
+) -> Sounds | None:
+    """Encode the sounds of a package whose pictures last `seconds`; None where it has none.
+
+    Raises JobError or Interrupted.
+    """
+    before, probed = runner.cpu_seconds, ladder.source
+    target, log = source.with_name(SOUNDS), source.with_name("encode.log")
+    options = (*input_options(runner.limits, is_late=probed.video.is_late), "-f", probed.video.demuxer)
+    options = (*options, "-i", f"file:{source}")
+    limit = runner.limits.timeout_seconds(probed.video.duration)
+    left_out: frozenset[int] = frozenset()
+    while True:
+        heard = probed.without_sound(left_out)
+        plan = _planned(heard.audio, probed.video.demuxer, profile, seconds)
+        if not plan.tracks:
+            return Sounds(target, (), list(plan.notices), 0.0) if plan.notices else None
+        if profile.audio and profile.audio.loudness is not UNSET:
+            plan = levelled(plan, profile.audio.loudness, Meter(settings.ffmpeg, runner, source.parent, options, limit))
+        command = [settings.ffmpeg, *sound_arguments(plan, options, MUXER, str(target))]
+        status = runner.run(command, source.parent, log, seconds=limit)
+        every_line = last_lines(log, source.parent)
+        counts = tally.decoded(every_line)
+        if error := limit_error(runner.limits, "input", grave(every_line)):
+            raise error
+        more = silence.mute(heard, plan, MUXER, status, counts, every_line) - left_out
+        if not more:
+            break
+        left_out |= more
+    if status and status != silence.ERROR_RATE:
+        raise encoder_error(grave(every_line), status)
+    output = probe_recording(settings.ffprobe, runner, target, "output")
+    notices = [*plan.notices, *silence.check(plan, output.audio, counts, every_line)]
+    measured = meter(settings.ffprobe, runner, target)
+    tracks = [track for _, track in sorted(measured.tracks.items())]
+    notices += damage.sound(ladder.rungs[0]._replace(audio=plan), counts, tracks)
+    return Sounds(target, plan.tracks, notices, runner.cpu_seconds - before)
+
+
+def _planned(tracks: Sequence[AudioTrack], demuxer: str, profile: Profile, seconds: Fraction) -> AudioPlan:
+    """The sounds of a package: each track in its layout, and in stereo beside 5.1 where the profile names no layout."""
+    wished = profile.audio or Audio()
+    own = plan_audio(tracks, demuxer, profile, MUXER)
+    chosen = own.tracks
+    if wished.channels is UNSET and any(track.channels > 2 for track in own.tracks):
+        stereo = structs.replace(profile, audio=structs.replace(wished, channels="stereo", bitrate=UNSET))
+        mixed = plan_audio(tracks, demuxer, stereo, MUXER).tracks
+        pairs = zip(mixed, own.tracks, strict=True)
+        chosen = tuple(track for two, full in pairs for track in ((two, full) if full.channels > 2 else (full,)))
+    return AudioPlan(tuple(_as_long(track, seconds) for track in chosen), own.notices)
+
+
+def _as_long(track: AudioOutput, seconds: Fraction) -> AudioOutput:
+    """The track from second 0, with silence up to `seconds` or cut there."""
+    samples = round(seconds * track.rate)
+    first, *others, last = track.filters
+    end = (last, f"apad=whole_len={samples}", f"atrim=end_sample={samples}")
+    return track._replace(filters=(f"{first}:first_pts=0", *others, *end))
+
+
+def common_length(figures: Sequence[RungFigures], ladder: Ladder) -> Fraction:
+    """The length of the pictures in seconds. Raises PermanentError `output-invalid` if the rungs differ in it."""
+    divisors = [ladder.gop // plan.picture.gop for plan in ladder.rungs]
+    counts = [each.frames * divisor for each, divisor in zip(figures, divisors, strict=True)]
+    if max(counts) - min(counts) >= max(2, *divisors):
+        raise PermanentError("output-invalid", f"The rungs show {counts} frames at full rate: they must be one length.")
+    return max(counts) / ladder.rate
