@@ -38,6 +38,7 @@ default_user_config["core"]["mock_credentials"] = False
 
 _LONGEST_FIRST = (
     "e2e",
+    "players",
     "quality",
     "packaging",
     "hostile",
@@ -50,7 +51,7 @@ _LONGEST_FIRST = (
     "kit",
     "unit",
 )
-_SHARING = ("e2e", "quality", "hostile", "infra", "packaging")
+_SHARING = ("e2e", "players", "quality", "hostile", "infra", "packaging")
 """Folders whose files share the deployed stack, other expensive fixtures, or templates."""
 _APART = ("tests/e2e/test_job_role.py",)
 """Files of these folders that share nothing."""

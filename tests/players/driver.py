@@ -1,0 +1,192 @@
+"""Drives the page of docs/play in Chromium, and waits for conditions of the page."""
+
+import shutil
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.conftest import ROOT
+from tests.players.clips import CUE_SHOWN, RATE, cue
+
+CHROMIUM = shutil.which("chromium")
+PLAYERS = ("hls.js", "shaka-player", "dash.js")
+WAIT = 60_000
+"""Milliseconds that a condition of the page may take on a busy machine."""
+_QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+          "--autoplay-policy=no-user-gesture-required", "--mute-audio"]  # fmt: skip
+_PROBE = (ROOT / "tests" / "players" / "probe.js").read_text()
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A headless Chromium that plays without a click."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_QUIET)
+        yield browser
+        browser.close()
+
+
+class _Files(SimpleHTTPRequestHandler):
+    """Serves a folder with byte ranges to pages of any origin."""
+
+    protocol_version = "HTTP/1.1"
+
+    def end_headers(self) -> None:
+        self.send_header("Access-Control-Allow-Origin", "*")
+        self.send_header("Access-Control-Allow-Headers", "Range")
+        self.send_header("Access-Control-Expose-Headers", "Content-Length, Content-Range")
+        super().end_headers()
+
+    def do_OPTIONS(self) -> None:
+        """CORS preflight requests."""
+        self.send_response(204)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        """A file, or the range of it that the request names."""
+        path, ranged = Path(self.translate_path(self.path)), self.headers.get("Range")
+        if not ranged or not path.is_file():
+            return super().do_GET()
+        content = path.read_bytes()
+        first, _, last = ranged.removeprefix("bytes=").partition("-")
+        start, end = int(first), min(int(last or len(content)), len(content) - 1)
+        self.send_response(206)
+        self.send_header("Content-Type", self.guess_type(str(path)))
+        self.send_header("Content-Range", f"bytes {start}-{end}/{len(content)}")
+        self.send_header("Content-Length", str(end + 1 - start))
+        self.end_headers()
+        with suppress(ConnectionError):  # players give up requests when they switch
+            self.wfile.write(content[start : end + 1])
+        return None
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """The address of a folder, without a slash at the end."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Files, directory=str(folder))) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def entry(player: str) -> str:
+    """The entry file of a package that a player plays best."""
+    return "master.m3u8" if player == "hls.js" else "manifest.mpd"
+
+
+class Played:
+    """A package in a player: its page, and what the page shows."""
+
+    def __init__(self, page: Page, name: str) -> None:
+        self.page, self.name = page, name
+
+    def open(self, url: str, keys: dict[str, str] | None = None, buffer_seconds: float = 3) -> None:
+        """Load the package and wait until it plays. Errors that the page shows fail."""
+        self.page.evaluate(
+            "([url, name, keys, seconds]) => void play(url, name, keys, seconds)",
+            [url, self.name, keys or {}, buffer_seconds],
+        )
+        self.until("at('error').textContent || video.currentTime > 0.2")
+        assert self.error() == ""
+
+    def error(self) -> str:
+        """The error that the page shows."""
+        return self.page.locator("#error").inner_text()
+
+    def until(self, condition: str, argument: Any = None) -> Any:
+        """Wait for a condition of the page, an expression over `argument`; its value."""
+        function = f"""async ([argument, until]) => {{
+            for (;;) {{
+                const value = {condition};
+                if (value || performance.now() > until) return value;
+                await new Promise((resolve) => setTimeout(resolve, 10));
+            }}
+        }}"""
+        value = self.page.evaluate(function, [argument, self.page.evaluate("performance.now()") + WAIT])
+        assert value, f"{condition} did not come true with {argument}; {self.error()}"
+        return value
+
+    def evaluate(self, expression: str, argument: Any = None) -> Any:
+        """The value of an expression over `argument`."""
+        return self.page.evaluate(f"async (argument) => ({expression})", argument)
+
+    def rungs(self) -> list[dict[str, Any]]:
+        """The rungs, narrowest first."""
+        return sorted(self.evaluate("playing.rungs()"), key=lambda rung: int(rung["bitrate"]))
+
+    def switch(self, times: int) -> list[int]:
+        """Play on, and hold one rung after another; the width of the picture at each."""
+        rungs, widths = self.rungs(), []
+        assert len({rung["width"] for rung in rungs}) > 1
+        order = _walk(rungs)
+        for _ in range(times):
+            rung = next(order)
+            self.evaluate("playing.chooseRung(argument)", rung["id"])
+            self.until("at('error').textContent || probe.shown()?.display === argument", rung["width"])
+            assert self.error() == ""
+            widths.append(rung["width"])
+        return widths
+
+    def seek(self, seconds: Sequence[float]) -> None:
+        """Seek to each place while playing, wait for its frame, and until playback goes on from there."""
+        for second in seconds:
+            self.evaluate("(video.currentTime = argument, 0)", second)
+            shown = self.until(
+                "!video.seeking && video.currentTime > argument + 0.1 && probe.shown()?.time >= argument - 0.04"
+                " && probe.shown()",
+                second,
+            )
+            assert shown.get("hidden") or shown["number"] == round(shown["time"] * RATE), second
+            assert shown["time"] < second + 5, second
+
+    def caption(self, language: str, second: int) -> None:
+        """Play from a second at which a caption starts; wait until it is shown, at its time."""
+        self.evaluate("(video.currentTime = argument - 0.5, 0)", second)
+        shown = self.until(
+            "!video.seeking && video.currentTime >= argument && probe.cues().length"
+            " && [video.currentTime, ...probe.cues()]",
+            second,
+        )
+        assert shown[1:] == [cue(language, second)]
+        assert second <= shown[0] < second + CUE_SHOWN
+
+    def choose(self, kind: str, language: str) -> None:
+        """Choose the audio or the text of a language."""
+        (track,) = (one for one in self.evaluate(f"playing.{kind.lower()}s()") if one["language"][:2] == language)
+        self.evaluate(f"(playing.choose{kind}(argument), 0)", track["id"])
+
+
+def _walk(rungs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Rungs up, down, and over several steps; each differs in size from the one before."""
+    before = None
+    while True:
+        for rung in [*rungs, *reversed(rungs), rungs[0], rungs[-1]]:
+            if rung["width"] != before:
+                before = rung["width"]
+                yield rung
+
+
+@contextmanager
+def page(browser: Browser, name: str, site: str) -> Iterator[Played]:
+    """The page of docs/play, served at `site`, with the probe in it."""
+    with browser.new_context() as context:
+        opened = context.new_page()
+        opened.add_init_script(_PROBE)
+        opened.goto(f"{site}/index.html")
+        opened.select_option("#player", name)
+        yield Played(opened, name)
