@@ -37,8 +37,9 @@ def role(**changes: Any) -> tuple[dict[str, Any], dict[str, set[str]]]:
         actions, objects = (
             given if isinstance(given, list) else [given] for given in (statement["Action"], statement["Resource"])
         )
-        for action in actions if str(actions[0]).startswith("s3:") and "StorageParts" not in str(objects) else ():
-            may.setdefault(action, set()).update(_plain(each) for each in objects)
+        own = {_plain(each) for each in objects if "StorageParts" not in str(each)} if "s3:" in str(actions) else set()
+        for action in actions if own else ():
+            may.setdefault(action, set()).update(own)
     return made["Properties"]["AssumeRolePolicyDocument"], may
 
 
