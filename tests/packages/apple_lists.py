@@ -262,6 +262,8 @@ def each_track_shown(package: Package) -> Iterator[Finding]:
     for rendition in package.master.renditions if package.master else []:
         playlist = package.playlist(rendition)
         track = package.track(playlist)
+        if playlist and playlist.is_ciphertext:
+            continue
         kind = track.kind if track else "text" if playlist and playlist.segments else "none"
         yield Finding(
             rendition.label, kind, kind == {"AUDIO": "audio", "SUBTITLES": "text"}.get(rendition.group[0], kind)

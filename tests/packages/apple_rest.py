@@ -76,7 +76,7 @@ def forced_autoselect(package: Package) -> Iterator[Finding]:
 def subtitles_cover(package: Package) -> Iterator[Finding]:
     """A playlist of subtitles covers the whole content."""
     longest = package.duration
-    slack = max((track.frame for _, track in package.media), default=Fraction(0))
+    slack = max((track.frame for _, track in package.media), default=MILLISECOND)
     for rendition in package.master.of_kind("SUBTITLES") if package.master else []:
         if playlist := package.playlist(rendition):
             shown = f"{plainly(playlist.duration)} of {plainly(longest)} s"

@@ -56,8 +56,8 @@ class Package:
 
     @cached_property
     def tracks(self) -> dict[str, Track]:
-        """The MP4 files that playlists and the manifest name, by name."""
-        names = [place.file for playlist in self.playlists.values() for place in playlist.maps]
+        """The MP4 files that playlists and the manifest name, by name; not those whose segments are ciphertext."""
+        names = [place.file for one in self.playlists.values() if not one.is_ciphertext for place in one.maps]
         if self.manifest:
             names += [shown.file for shown in self.manifest.representations if shown.index_range]
         wanted = [name for name in dict.fromkeys(names) if name in self.sizes]
@@ -89,9 +89,10 @@ class Package:
 
     @cached_property
     def duration(self) -> Fraction:
-        """Seconds of the content: of the longest video, else of the longest track."""
+        """Seconds of the content: of the longest video, else of the longest track; by EXTINF if none is legible."""
         tracks = [track for _, track in self.video] or list(self.tracks.values())
-        return max((track.duration for track in tracks), default=Fraction(0))
+        written = [one.duration for one in self.playlists.values() if one.is_ciphertext]
+        return max([track.duration for track in tracks] or written, default=Fraction(0))
 
     @cached_property
     def variants(self) -> list[tuple[Variant, Playlist, Track]]:

@@ -67,6 +67,11 @@ class Playlist:
         return {segment.range.file for segment in self.segments} | {place.file for place in self.maps}
 
     @property
+    def is_ciphertext(self) -> bool:
+        """Whether its segments are encrypted whole (AES-128), so that nobody without the key reads their boxes."""
+        return any(segment.method == "AES-128" for segment in self.segments)
+
+    @property
     def duration(self) -> Fraction:
         """Seconds of all segments, by their EXTINF."""
         return sum((segment.duration for segment in self.segments), Fraction(0))

@@ -24,7 +24,7 @@ _HEAD = """# Rules of packages
 measured. It reads boxes, bitstreams, playlists and the MPD by itself, and shares no code with the worker. `--key HEX`
 gives it the content key of an encrypted package. The rules are those of Apple's HLS authoring specification, of
 RFC 8216bis and of DASH that can be computed from the files. A MUST that is broken is a FAIL; a SHOULD that is not met
-is a miss.
+is a miss. Of segments that are encrypted whole (AES-128) it checks the playlists alone.
 
 `tests/packages/test_rules.py` breaks each rule on purpose, and expects that the checker reports that rule and what
 follows from it, no other. `python -m tests.packages.table` writes this page.

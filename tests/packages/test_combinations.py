@@ -10,6 +10,8 @@ from tests.packages.check import check, table
 from tests.packages.combinations import COMBINATIONS, Combination, package, read_by_peers
 from tests.packages.package import Package
 from tests.packages.sample import KEY
+from tests.packaging.ladders import AES, build, languages
+from tests.packaging.ladders import rungs as ladder
 
 SAMPLE = {"60 Hz", "HDR10, H.265", "encrypted H.264", "subtitles, forced and for the deaf"}
 """What `make test` runs."""
@@ -48,3 +50,13 @@ def test_a_package_of_any_source_breaks_no_rule(combination: Combination, tmp_pa
         assert read["playlists"][playlist.name] == [float(segment.duration) for segment in playlist.segments]
     assert read["dash"]["video"] == len(made.video)
     assert read["dash"]["duration"] == pytest.approx(float(made.duration), abs=0.001)
+
+
+def test_playlists_of_whole_encrypted_segments_break_no_rule(tmp_path: Path) -> None:
+    """Their boxes are ciphertext: what is left to check are the playlists."""
+    built = build([*ladder(), *languages()], tmp_path, formats=["hls"], encryption=AES)
+    made = Package(built.root, key=AES.key)
+    rows = check(made)
+    assert {row.rule.name for row in rows if row.verdict == "FAIL"} == set(), table(rows)
+    assert {"no-key-in-clear", "target-covers", "hls-version", "names-unique"} <= {row.rule.name for row in rows}
+    assert made.is_encrypted
