@@ -52,7 +52,7 @@ class PackageEncoder:
     ) -> None:
         """Inspect the source and plan the ladder, `with_images` beside it. Raises JobError or Interrupted."""
         self.job, self.source, self.settings, self.runner = job, source, settings, runner
-        self.package, self._report = package, report
+        self.package, self.report = package, report
         probed = inspect(source, settings, runner)
         video = probed.video
         encodes = ladders.rungs(package, *video.upright, constant_rate(video), is_hdr=video.hdr)
@@ -71,12 +71,12 @@ class PackageEncoder:
     def draw(self) -> None:
         """Make the pictures beside the film, unless an encode did."""
         if self._undrawn.branches:
-            self._encode((), self._report)
+            self._encode((), self.report)
 
     def encode(self, numbers: Sequence[int]) -> dict[int, Encoded]:
         """Encode these rungs in one decode, and score them where the job wants that. Raises JobError or Interrupted."""
         scoring = self.job.profile.vmaf or None
-        encoded = self._encode(numbers, self._report)
+        encoded = self._encode(numbers, self.report)
         results: dict[int, Encoded] = {}
         for number, (file, figures) in encoded.items():
             if scoring:
@@ -95,7 +95,7 @@ class PackageEncoder:
         uri = f"{self.job.output}{self.names[number]}.mp4"
         pair = Pair(self.source, file, self.job.input, uri, self.ladder.rungs[number])
         folder = file.parent
-        return score(pair, wanted, self.settings, self.runner, self._report, folder, before=0).quality
+        return score(pair, wanted, self.settings, self.runner, self.report, folder, before=0).quality
 
 
 def names(ladder: Ladder) -> list[str]:

@@ -17,6 +17,7 @@ from elasticrecode.jobs.uris import SCORE_FILES, audio_name, name, output_name
 from elasticrecode.media.codecs import AUDIO_MUXERS, CONTAINERS
 from elasticrecode.media.profiles import Package
 from elasticrecode.parts.part import PartJob
+from worker.division import choose
 from worker.errors import PermanentError
 from worker.holding import Encoded
 from worker.keys import content_key, key_id
@@ -29,6 +30,7 @@ from worker.packaging.tracks import Encrypted
 from worker.parts import Helper, Parts
 from worker.publication import Publication, Version
 from worker.quality.score import Pair, score
+from worker.sandbox.machine import cores
 from worker.sandbox.runner import Runner
 from worker.settings import DEBUG, Settings
 from worker.side_files import find_side_files
@@ -83,7 +85,10 @@ def run_job(
         version = publication.version_name
         produced = _produce(job, settings, storage, runner, progress, folder, version, parts)
         runner.check()
-        return publication.publish(produced.files, partial(_ending, job, produced), produced.version)
+        ending = publication.publish(produced.files, partial(_ending, job, produced), produced.version)
+        if parts:
+            parts.clean()
+        return ending
 
 
 def run_part(job: PartJob, settings: Settings, storage: Storage, runner: Runner, helper: Helper) -> None:
@@ -149,7 +154,7 @@ def _produce(
         storage.download(job.input, folder / "input", runner)
     sides, notices = find_side_files(job, storage, folder, runner)
     encoder = PackageEncoder(job, package, folder / "input", settings, runner, report, sides)
-    results = _encoded(encoder, parts, folder)
+    results = _encoded(encoder, parts, settings, folder)
     encrypted = _encrypted(job, package, settings)
     done = finish(encoder, results, encrypted, version)
     return _Produced(
@@ -160,11 +165,19 @@ def _produce(
     )
 
 
-def _encoded(encoder: PackageEncoder, parts: Parts | None, folder: Path) -> Mapping[int, Encoded]:
-    """The results of all rungs: encoded here, or by several workers where one would take long."""
-    if parts and parts.division:
-        return parts.run(encoder.encode, folder)
-    return encoder.encode(range(len(encoder.names)))
+def _encoded(encoder: PackageEncoder, parts: Parts | None, settings: Settings, folder: Path) -> Mapping[int, Encoded]:
+    """The results of all rungs: encoded here in one decode, or by several workers where one would take long."""
+    everything = range(len(encoder.names))
+    if not parts:
+        return encoder.encode(everything)
+    if not parts.division:
+        choice = choose(encoder.ladder, encoder.job.profile, encoder.seconds, cores(), settings.divide_seconds)
+        if not choice.is_divided:
+            parts.undivided(choice.seconds, choice.reason)
+            return encoder.encode(everything)
+        parts.divide(encoder.names, choice.costs, choice.seconds, choice.reason)
+    encoder.report = parts.report
+    return parts.run(encoder.encode, folder)
 
 
 def _encrypted(job: Job, package: Package, settings: Settings) -> Encrypted | None:
