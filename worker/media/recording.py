@@ -70,8 +70,10 @@ def extract(
     return described, [*plan.notices, *notices]
 
 
-def arguments(plan: AudioPlan, options: tuple[str, ...], muxer: str, target: str) -> list[str]:
-    """Arguments of ffmpeg, without the program's name. `options` open the source."""
+def arguments(
+    plan: AudioPlan, options: tuple[str, ...], muxer: str, target: str, finishing: tuple[str, ...] = ()
+) -> list[str]:
+    """Arguments of ffmpeg, without the program's name. `options` open the source; `finishing` ones end the output's."""
     return [
         *("-hide_banner", "-nostdin", "-y", "-loglevel", "level+verbose", "-nostats", "-progress", "pipe:1"),
         *options,
@@ -79,7 +81,7 @@ def arguments(plan: AudioPlan, options: tuple[str, ...], muxer: str, target: str
         *("-vn", "-sn", "-dn", "-map_metadata", "-1", "-map_chapters", "-1"),
         *audio.output_options(plan),
         *(("-movflags", "+faststart") if muxer == "ipod" else ()),
-        *("-f", muxer, f"file:{target}"),
+        *(*finishing, "-f", muxer, f"file:{target}"),
     ]
 
 
