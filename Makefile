@@ -50,8 +50,9 @@ logs: $(TOOLS)/local ## follow all logs
 quick: $(TOOLS)/dev $(TOOLS)/local ## unit tests
 	@python -m pytest $(PARALLEL) -n 2 tests/unit $(ARGS)
 
-test: $(TOOLS)/dev $(TOOLS)/local ## all tests, bulk tests as a fixed sample (docs/testing.md)
-	@python -m pytest $(PARALLEL) $(ARGS)
+test: $(TOOLS)/dev $(TOOLS)/local ## all tests, bulk tests as a fixed sample; players last and alone (docs/testing.md)
+	@python -m pytest $(PARALLEL) $(or $(ARGS),--ignore=tests/players)
+	@$(if $(ARGS),,python -m pytest tests/players)
 
 test-all: $(TOOLS)/dev $(TOOLS)/local ## all tests in full, with random seeds (SEED)
 	@SIZE=full python -m pytest $(PARALLEL) $(ARGS)
