@@ -16,7 +16,6 @@ from tests.packaging.ladders import rungs as ladder
 SAMPLE = {"60 Hz", "HDR10, H.265", "encrypted H.264", "subtitles, forced and for the deaf"}
 """What `make test` runs."""
 GIVEN = {
-    "loudness-box": "Packager writes no ludt",
     "iframes-dense": "without a rung of key frames alone, a playlist of them shows one each two seconds",
     "two-at-the-top": "the top size of a small source has one recommended rung",
     "segments-6-s": "segmentSeconds is the choice of the request",

@@ -104,7 +104,7 @@ def plan_ladder(source: Source, profile: Profile, encodes: Sequence[Ffmpeg], tex
     for encode, divisor in zip(encodes, divisors, strict=True):
         own = rate / divisor
         timed = structs.replace(_interlaced_as(encode, source.video), frameRate=f"{own.numerator}/{own.denominator}")
-        thin = Step((f"framestep={divisor}",)) if divisor > 1 else Step()
+        thin = _thin(own, divisor)
         pacing = Pacing(pace, thin, gop // divisor)
         rungs.append(make_plan(source, silent, timed, MUXER, texts, pacing))
     return Ladder(source, tuple(rungs), rate, gop)
@@ -121,6 +121,13 @@ def _divisor(rate: Fraction, encode: Ffmpeg) -> int:
     """One in so many frames stays in a rung."""
     wanted = encode.frameRate
     return max(1, math.ceil(rate / Fraction(wanted) - Fraction(1, 100))) if wanted and wanted != SOURCE else 1
+
+
+def _thin(rate: Fraction, divisor: int) -> Step:
+    """One in so many frames, each as long as a frame of the rung's rate: `framestep` keeps the length it had."""
+    if divisor == 1:
+        return Step()
+    return Step((f"framestep={divisor}", f"fps={rate.numerator}/{rate.denominator}:eof_action=pass"))
 
 
 def _pace(source: Source, rate: Fraction) -> Step:
