@@ -10,9 +10,10 @@ from typing import NamedTuple
 import msgspec
 from msgspec import structs
 
+from elasticrecode.jobs import uris
 from elasticrecode.jobs.events import Notice, Output, Progress, Quality, Role
 from elasticrecode.jobs.job import Job
-from elasticrecode.jobs.uris import package_folder
+from elasticrecode.jobs.uris import SCORE_FILES, package_folder
 from elasticrecode.media import ladders
 from elasticrecode.media.codecs import CODECS, encoder_of
 from elasticrecode.media.profiles import Package, Vmaf, bits
@@ -25,6 +26,8 @@ from worker.media.renditions import RungFigures, Sounds, common_length, encode_r
 from worker.media.subtitles import SideFile, SubtitlePlan, read_subtitles
 from worker.packaging.package import pack
 from worker.packaging.tracks import Encrypted, Packaged, Thumbnails, Track
+from worker.quality import ladder_report
+from worker.quality.ladder_report import RungScore
 from worker.quality.score import Pair, score
 from worker.sandbox.runner import Runner
 from worker.settings import Settings
@@ -90,12 +93,17 @@ class PackageEncoder:
 
     def _score(self, number: int, file: Path, scoring: Vmaf) -> Quality:
         """The score of a rung at the size of the largest."""
-        size = self.ladder.rungs[0].picture.size
-        wanted = structs.replace(scoring, scale=f"{size.width}x{size.height}")
+        wanted = at_largest(scoring, self.ladder)
         uri = f"{self.job.output}{self.names[number]}.mp4"
         pair = Pair(self.source, file, self.job.input, uri, self.ladder.rungs[number])
         folder = file.parent
         return score(pair, wanted, self.settings, self.runner, self.report, folder, before=0).quality
+
+
+def at_largest(scoring: Vmaf, ladder: Ladder) -> Vmaf:
+    """The score of a ladder's rungs at the size of the largest."""
+    size = ladder.rungs[0].picture.size
+    return structs.replace(scoring, scale=f"{size.width}x{size.height}")
 
 
 def names(ladder: Ladder) -> list[str]:
@@ -163,12 +171,47 @@ def finish(
     files = [(path, listed[name]) for path, name in packaged.files if name in listed]
     unlisted = [(path, base + name) for path, name in packaged.files if name not in listed]
     files += images.published(stills, job.input, job.output, source.parent)
+    files += _reports(encoder, figures, packaged, base, version)
     notices = [*_plan_notices(ladder), *encoder.texts.notices, *encoder.pictures.notices]
     notices += [notice for each in figures for notice in each.notices]
     notices += sounds.notices if sounds else []
     notices += packaged.notices
     quality = figures[0].quality or None
     return PackageFiles(files, unlisted, f"{base}{version}/", quality, list(dict.fromkeys(notices)))
+
+
+def _reports(
+    encoder: PackageEncoder, rungs: Sequence[RungFigures], packaged: Packaged, base: str, version: str
+) -> list[tuple[Path, Output]]:
+    """The reports of the scores of all rungs; those of a job that also makes one file are that file's."""
+    job, scoring, quality = encoder.job, encoder.job.profile.vmaf, rungs[0].quality
+    if not scoring or not quality or job.profile.ffmpeg:
+        return []
+    scores = [
+        RungScore(
+            name=name,
+            uri=f"{base}{version}/{name}.mp4",
+            width=rung.width,
+            height=rung.height,
+            codec=_WORDS.get(rung.codec, rung.codec),
+            dynamicRange=rung.dynamicRange,
+            frameRate=rung.frameRate,
+            bitrate=track.average,
+            vmaf=rung.quality.vmaf,
+            passed=rung.quality.passed,
+            warnings=rung.quality.warnings,
+        )
+        for name, rung, track in zip(encoder.names, rungs, packaged.tracks, strict=False)
+        if rung.quality
+    ]
+    parts = (job.input, base, at_largest(scoring, encoder.ladder), quality, scores)
+    texts = (ladder_report.json_report(*parts), ladder_report.render(*parts).encode())
+    files = []
+    for text, suffix in zip(texts, SCORE_FILES, strict=True):
+        path = encoder.source.with_name(f"ladder{suffix}")
+        path.write_bytes(text)
+        files.append((path, Output(job.output + uris.name(job.input) + suffix, len(text), role="report")))
+    return files
 
 
 def _plan_notices(ladder: Ladder) -> list[Notice]:

@@ -141,12 +141,12 @@ def _data(jpeg: bytes) -> str:
     return "data:image/jpeg;base64," + b64encode(jpeg).decode()
 
 
-_ENVIRONMENT = Environment(
+ENVIRONMENT = Environment(
     autoescape=True,
     undefined=StrictUndefined,
     loader=FileSystemLoader(Path(__file__).parent),
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_ENVIRONMENT.filters |= {"clock": _clock, "figure": _figure, "data": _data}
-_TEMPLATE = _ENVIRONMENT.get_template("report.html")
+ENVIRONMENT.filters |= {"clock": _clock, "figure": _figure, "data": _data}
+_TEMPLATE = ENVIRONMENT.get_template("report.html")
