@@ -11,6 +11,7 @@ from tests.kit.manifests import KIT, Json, files, leaves, objects, rendered, set
 
 VALUES = {"account": "999988887777", "region": "eu-west-1", "version": "2.3.4"}
 VALUES["jobRole"] = f"arn:aws:iam::{VALUES['account']}:role/mine"
+VALUES["partsBucket"] = "parts-of-mine"
 
 
 def by_name(items: list[Json]) -> dict[str, Json]:

@@ -180,6 +180,7 @@ def test_the_environment_is_complete_and_readable_by_discovery(kind: str) -> Non
     assert read.core == ("GPU" if kind == "gpu" else "CPU")
     assert (read.node, read.pod, read.namespace) == ("node-1", "pod-1", "elasticrecode")
     assert (read.control_queue, read.jobs_table) == (CONTEXT["controlQueue"], CONTEXT["jobsTable"])
+    assert (read.job_role, read.parts_bucket) == (settings()["jobRole"], settings()["partsBucket"])
     assert environ["AWS_REGION"] == settings()["region"]
     assert {entry["name"] for entry in container["env"] if "value" not in entry} == {
         "NODE_NAME",
