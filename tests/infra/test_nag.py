@@ -213,6 +213,11 @@ def in_policies(chosen: Options) -> Iterator[Acknowledged]:
         "JobAccess/Role/DefaultPolicy/Resource",
         "The secrets that any job may name; a session policy names that of each job.",
     )
+    yield Acknowledged(
+        "IAM5[Resource::<StorageParts173C7F41.Arn>/*]",
+        "JobAccess/Role/DefaultPolicy/Resource",
+        "The results of all parts; a session policy names those of each job.",
+    )
     dropping = ["Collect"] if chosen.drops else []
     if chosen.batchBuckets:
         yield from wildcard("arn:<AWS::Partition>:s3:::films/*", ["Survey"], files)
