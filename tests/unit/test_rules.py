@@ -108,6 +108,20 @@ def test_a_contradiction_points_to_its_field(part: str, fields: Any, pointer: st
     assert detail in result[f"/profile/{pointer}"]
 
 
+def test_a_ladder_of_no_known_name_has_one_fault() -> None:
+    with pytest.raises(Invalid) as caught:
+        read_jobs(request({"package": {"ladder": "auto"}}))
+    assert [fault.pointer for fault in caught.value.faults] == ["/profile/package/ladder"]
+
+
+def test_rules_leave_out_no_fault_of_another_place() -> None:
+    assert set(faults({"package": {"ladder": "auto", "segmentSeconds": 0}, "audio": {"loudness": 0}})) == {
+        "/profile/package/ladder",
+        "/profile/package/segmentSeconds",
+        "/profile/audio/loudness",
+    }
+
+
 @pytest.mark.parametrize(
     "profile",
     [

@@ -1,11 +1,11 @@
 """The size of the output picture, and the filters that bring the source's pictures to it. Pure."""
 
-import math
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import NamedTuple
 
 from elasticrecode.jobs.events import Notice
+from elasticrecode.media.ladders import inside
 from elasticrecode.media.profiles import SOURCE, Ffmpeg
 from worker.media.steps import Step
 from worker.media.video import Video
@@ -14,8 +14,6 @@ _MAX_SIDE = 16384
 _MIN_SIDES = {"libx264": 2, "libx265": 34, "libsvtav1": 64}
 """Below them x265 damages its heap, and SVT-AV1 holds no rate."""
 _MIN_SIDE = 16
-_ERROR = 0.004
-"""The error of the aspect ratio below which a larger picture is better than a truer one."""
 _ANAMORPHIC = "(eq(ih,480)+eq(ih,576))*lte(iw,720)*abs(iw-640)+eq(iw,1440)*eq(ih,1080)+eq(iw,960)*eq(ih,720)"
 """Sizes of broadcast pictures that are shown in the shape of the film, although their pixels are not square."""
 _TURNS = {
@@ -105,7 +103,7 @@ def fit(video: Video, encode: Ffmpeg, size: Raster) -> Step:
     inner = _inside(video, size if _fills(encode) else _box(video, encode), enlarge=_fills(encode))
     if inner == size:
         return Step((f"scale={size.width}:{size.height}", "setsar=1"))
-    left, top = ((side - inside) // 4 * 2 for side, inside in zip(size, inner, strict=True))
+    left, top = ((side - part) // 4 * 2 for side, part in zip(size, inner, strict=True))
     filters = (f"scale={inner.width}:{inner.height}", f"pad={size.width}:{size.height}:{left}:{top}", "setsar=1")
     if _fills(encode):
         return Step(filters)
@@ -132,25 +130,5 @@ def _box(video: Video, encode: Ffmpeg) -> Raster:
 
 
 def _inside(video: Video, box: Raster, *, enlarge: bool) -> Raster:
-    """The largest size inside a box with even sides and the source's shape.
-
-    Of the sizes just below the largest it is the first whose shape is right, else the one whose shape is least wrong.
-    """
-    wide, high = video.upright
-    scale = min(box.width / wide, box.height / high)
-    scale = scale if enlarge else min(scale, 1.0)
-    most = box if enlarge else (min(box.width, wide), min(box.height, high))
-    limits = [
-        max(2, min(side // 2 * 2, 2 * math.ceil(exact * scale / 2 - 1e-6)))
-        for side, exact in zip(most, (wide, high), strict=True)
-    ]
-    sizes = []
-    for width in range(limits[0], max(1, limits[0] - 16), -2):
-        height = min(limits[1], max(2, 2 * round(width * high / wide / 2)))
-        sizes.append(Raster(width, height))
-    for height in range(limits[1], max(1, limits[1] - 16), -2):
-        width = min(limits[0], max(2, 2 * round(height * wide / high / 2)))
-        sizes.append(Raster(width, height))
-    errors = {size: abs(size.width * high / (size.height * wide) - 1) for size in sizes}
-    right = [size for size in sizes if errors[size] <= _ERROR]
-    return max(right, key=lambda size: size.width * size.height) if right else min(sizes, key=errors.__getitem__)
+    """The largest size inside a box with even sides and the source's shape."""
+    return Raster(*inside(*video.upright, box, enlarge=enlarge))

@@ -116,20 +116,25 @@ class Reader(Generic[T]):
 
     def read(self, body: Body, also: Iterable[Fault] = ()) -> T:
         """The body as the type. Raises Invalid with the faults of the schema, of the body and those in `also`."""
-        return self.convert(body.content, [*body.faults, *also], body.reported)
+        return self.convert(body.content, also, body.reported, body.faults)
 
     def convert(
         self,
         content: object,
         also: Iterable[Fault] = (),
         reported: Callable[[Fault], Fault | None] = lambda fault: fault,
+        of_body: Iterable[Fault] = (),
     ) -> T:
-        """Parsed content as the type. Raises Invalid with the faults of the schema and those in `also`.
+        """Parsed content as the type. Raises Invalid with the faults of the schema, those in `also` and `of_body`.
 
-        `reported` maps a fault to the one that the client sees, or to None. An answer has at most 1,000 faults.
+        A fault in `also` says more of a value than the schema, whose fault at that pointer is left out. `reported` maps
+        a fault to the one that the client sees, or to None. An answer has at most 1,000 faults.
         """
-        of_schema = (fault for error in self._schema.iter_errors(content) for fault in self._explain(error))
-        first = chain(islice(also, _FAULTS_LIMIT), islice(of_schema, _FAULTS_LIMIT))
+        of_rules = list(islice(also, _FAULTS_LIMIT))
+        ruled = {fault.pointer for fault in of_rules}
+        explained = (fault for error in self._schema.iter_errors(content) for fault in self._explain(error))
+        of_schema = (fault for fault in explained if fault.pointer not in ruled)
+        first = chain(islice(of_body, _FAULTS_LIMIT), of_rules, islice(of_schema, _FAULTS_LIMIT))
         faults = {shown for fault in first if (shown := reported(fault))}
         if faults:
             raise Invalid([Fault(_shortened(where), detail) for where, detail in sorted(faults)[:_FAULTS_LIMIT]])
