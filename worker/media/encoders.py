@@ -7,6 +7,7 @@ from typing import Literal
 from elasticrecode.media.codecs import Encoder, encoder_of
 from elasticrecode.media.profiles import Ffmpeg
 from worker.media.colour import Signal
+from worker.media.hdr import HdrMetadata
 
 KEYFRAME_SECONDS = 2.0
 """The default interval: players seek to any two seconds, and packagers cut there."""
@@ -26,17 +27,26 @@ Family = Literal["x264", "x265", "svtav1", "nvenc"]
 
 
 def encoder_options(
-    encode: Ffmpeg, signal: Signal, rate: float, muxer: str, threads: int = 0, gop: int = 0
+    encode: Ffmpeg,
+    signal: Signal,
+    rate: float,
+    muxer: str,
+    threads: int = 0,
+    gop: int = 0,
+    light: HdrMetadata = HdrMetadata(),  # noqa: B008
 ) -> list[str]:
     """Options of ffmpeg for the video encoder.
 
     `rate` is the mean of frames per second, 0 where unknown; `threads` is the number of cores to use, 0 for all. `gop`
-    is the number of frames from one keyframe to the next; 0 for the encode's seconds.
+    is the number of frames from one keyframe to the next; 0 for the encode's seconds. `light` is the metadata to write
+    where the encoder does not get it with the pictures.
     """
     codec, encoder = encoder_of(encode.codec)
     family = _family(encoder)
     mean = min(max(rate or _UNKNOWN_RATE, _RATES[0]), _RATES[1])
     params = _params(family, encode, mean, threads)
+    if signal.dynamic_range == "hdr10":
+        params |= {"x265": light.x265, "svtav1": light.svtav1}.get(family, {})
     return [
         *("-c:v", encoder.name, "-preset", encoder.preset(encode.profile, encode.speed or None)),
         *encoder.tunings[encode.profile],

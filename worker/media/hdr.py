@@ -10,6 +10,9 @@ _MASTERING = (
     *("min_luminance", "max_luminance"),
 )
 
+_MOST_UNITS = 0xFFFF
+_MOST_LUMINANCE = 0xFFFFFFFF
+
 
 class DolbyVision(NamedTuple):
     """Dolby Vision's profile, and the compatibility of its base layer: 1 HDR10, 2 SDR, 4 HLG, 6 Blu-ray's HDR10."""
@@ -34,6 +37,30 @@ class HdrMetadata(NamedTuple):
     light: tuple[int, int] | None = None
     dolby_vision: DolbyVision | None = None
     is_dynamic: bool = False
+
+    @property
+    def x265(self) -> dict[str, str]:
+        """The parameters of x265 for HDR10: chromaticities in 1/50000, luminance in 1/10000 cd per square metre."""
+        params = {}
+        if self.mastering:
+            rx, ry, gx, gy, bx, by, wx, wy = (min(round(value * 50_000), _MOST_UNITS) for value in self.mastering[:8])
+            least, most = (min(round(value * 10_000), _MOST_LUMINANCE) for value in self.mastering[8:])
+            params["master-display"] = f"G({gx},{gy})B({bx},{by})R({rx},{ry})WP({wx},{wy})L({most},{least})"
+        if self.light:
+            params["max-cll"] = "{},{}".format(*(min(value, _MOST_UNITS) for value in self.light))
+        return params
+
+    @property
+    def svtav1(self) -> dict[str, str]:
+        """The parameters of SVT-AV1 for HDR10."""
+        params = {}
+        if self.mastering:
+            rx, ry, gx, gy, bx, by, wx, wy = (f"{min(value, 1.0):.5f}" for value in self.mastering[:8])
+            least, most = (f"{min(value, _MOST_LUMINANCE / 10_000):.4f}" for value in self.mastering[8:])
+            params["mastering-display"] = f"G({gx},{gy})B({bx},{by})R({rx},{ry})WP({wx},{wy})L({most},{least})"
+        if self.light:
+            params["content-light"] = "{},{}".format(*(min(value, _MOST_UNITS) for value in self.light))
+        return params
 
     def joined(self, other: "HdrMetadata") -> "HdrMetadata":
         """This metadata, and the other's where this has none."""

@@ -199,7 +199,11 @@ def arguments(
 
 def _output(ladder: Ladder, plan: Plan, link: str, target: str, threads: int) -> list[str]:
     picture = plan.picture
-    options = encoders.encoder_options(picture.encode, picture.signal, picture.rate, MUXER, threads, picture.gop)
+    # Of several outputs of one graph, ffmpeg gives only the first one's encoder the metadata of the source.
+    light = ladder.source.video.metadata
+    options = encoders.encoder_options(
+        *(picture.encode, picture.signal, picture.rate, MUXER, threads, picture.gop), light=light
+    )
     return [
         *("-map", link, "-dn", "-map_metadata", "-1", "-map_chapters", "-1", *options),
         *("-fps_mode:v", "passthrough", "-enc_time_base:v", f"1/{ladder.ticks}"),

@@ -17,7 +17,7 @@ _SDH = "public.accessibility.transcribes-spoken-dialog,public.accessibility.desc
 
 def multivariant(renditions: Sequence[Rendition], version: str, images: tuple[Thumbnails, list[Segment]] | None) -> str:
     """The playlist that refers to the others, below the folder `version`."""
-    videos = _ordered([one for one in renditions if one.track.kind == "video"])
+    videos = [one for one in renditions if one.track.kind == "video"]
     texts = [one for one in renditions if one.track.kind == "text"]
     groups = audio_groups([one for one in renditions if one.track.kind == "audio"])
     lines = ["#EXT-X-INDEPENDENT-SEGMENTS"]
@@ -25,7 +25,7 @@ def multivariant(renditions: Sequence[Rendition], version: str, images: tuple[Th
         lines += _sounds(group, version)
     lines += _subtitles(texts, version)
     for group in groups or [Group("", [])]:
-        for video in videos:
+        for video in _ordered(videos, _beside(group, texts)):
             lines += [_variant(video, group, texts), f"{version}/{video.playlist}"]
     framed = [one for one in renditions if one.frames]
     lines += [_frames(one, version) for one in sorted(framed, key=lambda one: (one.track.kind, one.average))]
@@ -34,11 +34,19 @@ def multivariant(renditions: Sequence[Rendition], version: str, images: tuple[Th
     return text(lines)
 
 
-def _ordered(videos: Sequence[Rendition]) -> list[Rendition]:
-    """The variants by codec and rate, with the one first that players start with."""
+def _ordered(videos: Sequence[Rendition], beside: int) -> list[Rendition]:
+    """The variants by codec and rate, with the one first that players start with.
+
+    `beside` is the average of what plays with them, in bit/s: the rate of a variant includes it.
+    """
     ordered = sorted(videos, key=lambda one: (*_preference(one), one.average, one.track.name))
-    first = min(ordered, key=lambda one: (*_preference(one), abs(one.average - _DEFAULT_RATE)))
+    first = min(ordered, key=lambda one: (*_preference(one), abs(one.average + beside - _DEFAULT_RATE)))
     return [first, *(one for one in ordered if one is not first)]
+
+
+def _beside(group: Group, texts: Sequence[Rendition]) -> int:
+    """The average of the largest sound and the largest text that can play together, in bit/s."""
+    return sum(max((one.average for one in some), default=0) for some in (group.renditions, texts))
 
 
 def _preference(video: Rendition) -> tuple[int, int]:
@@ -95,9 +103,8 @@ def _variant(video: Rendition, group: Group, texts: Sequence[Rendition]) -> str:
     facts = video.facts
     sounds = group.renditions
     codecs = list(dict.fromkeys([video.codecs, *(one.codecs for one in sounds)]))
-    together = (sounds, texts)
-    most = video.peak + sum(max((one.peak for one in some), default=0) for some in together)
-    average = video.average + sum(max((one.average for one in some), default=0) for some in together)
+    most = video.peak + sum(max((one.peak for one in some), default=0) for some in (sounds, texts))
+    average = video.average + _beside(group, texts)
     return _tag(
         "STREAM-INF",
         BANDWIDTH=str(most),
