@@ -287,6 +287,15 @@ def test_labels_of_a_hostile_file_do_no_harm(folder: Path) -> None:
     assert len((built.root / "master.m3u8").read_text().splitlines()) < 20
 
 
+def test_groups_of_the_same_sounds_are_one(folder: Path) -> None:
+    english = Track(sound(2), "english", "audio", "en", "", 2, is_default=True)
+    french = Track(sound(1), "french", "audio", "fr", "", 1)
+    built = build([*rungs()[:2], english, french], folder / "alike")
+    assert broken(built) == set()
+    assert {one.group_id for one in master(built).media} == {"audio-stereo"}
+    assert len(master(built).playlists) == 2
+
+
 def test_two_tracks_of_one_language_have_names_that_differ(folder: Path) -> None:
     tracks = [
         *rungs()[:2],

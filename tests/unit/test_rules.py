@@ -93,6 +93,18 @@ def faults(profile: Any, **changes: Any) -> dict[str, str]:
         ("package", {"encryption": LOCK | {"key": KEY}}, "package/encryption/secretId", "beside key"),
         ("package", {"encryption": BARE}, "package/encryption/secretId", "or key in its place"),
         ("package", {"encryption": LOCK | {"sealedKey": "AA=="}}, "package/encryption/sealedKey", "not for requests"),
+        (
+            "package",
+            {"encryption": BARE | {"key": KEY, "keyId": KEY.upper()}},
+            "package/encryption/keyId",
+            "hold the key",
+        ),
+        (
+            "package",
+            {"encryption": {"scheme": "cbcs", "keyUri": f"https://keys.example/{KEY}", "key": KEY}},
+            "package/encryption/keyUri",
+            "hold the key",
+        ),
         ("package", {"encryption": LOCK | {"secretId": "other"}}, "package/encryption/secretId", "elasticrecode/"),
         (
             "package",

@@ -20,19 +20,23 @@ class Group(NamedTuple):
 
 
 def audio_groups(sounds: Sequence[Rendition]) -> list[Group]:
-    """A group for each layout, in the order of the tracks. A sound that lacks a layout is there with the one it has."""
+    """A group for each layout, in the order of the tracks. A sound that lacks a layout is there with the one it has.
+
+    Groups of the same sounds are one: players would offer each rung twice.
+    """
     layouts = list(dict.fromkeys(layout(one.track) for one in sounds))
     variants: dict[tuple[str, str], list[Rendition]] = {}
     for one in sounds:
         versions = variants.setdefault((one.track.language, one.track.label), [])
         versions.append(one)
-    groups = []
+    groups = list[Group]()
     for name in layouts:
         chosen: list[Rendition] = []
         for versions in variants.values():
             same = [one for one in versions if layout(one.track) == name]
             chosen += same or versions[:1]
-        groups.append(Group(f"audio-{name}", chosen))
+        if all(chosen != group.renditions for group in groups):
+            groups.append(Group(f"audio-{name}", chosen))
     return groups
 
 

@@ -222,6 +222,11 @@ def _encryption_faults(package: Fields) -> Iterator[Fault]:
     if len(given) != 1:
         detail = "must not be given beside key" if given else "is required, or key in its place"
         yield Fault(f"{_ENCRYPTION}/secretId", detail)
+    key = encryption.get("key")
+    if isinstance(key, str) and FORMATS["key"][0](key):
+        for name in ("keyId", "keyUri"):
+            if key.lower() in str(encryption.get(name, "")).lower():
+                yield Fault(f"{_ENCRYPTION}/{name}", "must not hold the key: records and packages show it to everybody")
     if "sealedKey" in encryption:
         yield Fault(f"{_ENCRYPTION}/sealedKey", "is not for requests: it is what becomes of key")
 
