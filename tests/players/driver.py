@@ -2,7 +2,7 @@
 
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -82,6 +82,17 @@ def serving(folder: Path) -> Iterator[str]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def steadily(play: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What `play` measures, the first time without a wait: a package that stalls a player does so each time of three.
+
+    A machine that was busy for a moment does not.
+    """
+    for _ in range(2):
+        if not (measured := play())["waits"]:
+            return measured
+    return play()
 
 
 def entry(player: str) -> str:
