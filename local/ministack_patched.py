@@ -16,6 +16,7 @@ import time
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -41,6 +42,7 @@ _LISTING = {"dynamodb": "dynamodb:ListStreams"}
 """The actions that an event source mapping needs on its source, and on all resources."""
 _collect = sqs._collect_msgs  # noqa: SLF001
 _action, _resource = iam_actions.extract_iam_action, iam_actions.extract_resource_arn
+_request_context = iam_actions.request_tag_context
 _pin_origin = app.pin_request_origin
 _mappings, _enforce = lambda_svc._iter_all_esms, iam_evaluator.enforce  # noqa: SLF001
 _import_api, _import_path = apigateway_v1._import_rest_api, apigateway_v1._import_path_item  # noqa: SLF001
@@ -89,6 +91,20 @@ def resource_arn(service: str, method: str, path: str, *request: Any) -> Any:
     if service == "s3" and key:
         return f"arn:aws:s3:::{bucket}/{key}"
     return _resource(service, method, path, *request)
+
+
+def request_context(service: str, action: str, body: bytes, parameters: dict[str, Any]) -> dict[str, Any]:
+    """The condition keys of a request: of one to KMS, those of its encryption context too.
+
+    https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-encryption-context.
+    `iam_actions.request_tag_context` knows tags alone, so a policy that names an encryption context allows nothing.
+    """
+    context: dict[str, Any] = _request_context(service, action, body, parameters)
+    if service == "kms":
+        with suppress(ValueError, AttributeError):  # KMS itself refuses such a body
+            given = json.loads(body or b"{}").get("EncryptionContext") or {}
+            context |= {f"kms:EncryptionContext:{name}": value for name, value in given.items()}
+    return context
 
 
 def enforce(key: str, action: str, service: str, region: str, resource_arn: str = "*", **context: Any) -> Any:
@@ -282,6 +298,7 @@ iam_evaluator._first_match = first_match  # noqa: SLF001
 iam_evaluator.enforce = enforce
 iam_actions.extract_iam_action = iam_action
 iam_actions.extract_resource_arn = resource_arn
+iam_actions.request_tag_context = request_context
 app.pin_request_origin = pin_origin
 lambda_svc._iter_all_esms = readable_mappings  # noqa: SLF001
 lambda_runtime.zipfile = SimpleNamespace(**{**vars(zipfile), "ZipFile": LinkedLayer})

@@ -44,6 +44,9 @@ found["batch"] = iam_actions.extract_iam_action("sqs", "POST", "/", target, b"{}
 
 found["key"] = iam_actions.extract_resource_arn("s3", "GET", "/b/a//c", {}, b"", {}, REGION, ACCOUNT)
 
+opening = b'{"EncryptionContext": {"userid": "ann"}}'
+found["encryption context"] = iam_actions.request_tag_context("kms", "kms:Decrypt", opening, {})
+
 def decision(resource, requested, **keys):
     policy = {"Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": resource}]}
     context = EvalContext("arn", "AssumedRole", ACCOUNT, "s3:GetObject", requested, REGION, principal_keys=keys)
@@ -136,6 +139,7 @@ def probes(kind: str) -> dict[str, Any]:
         ("fair", ["many"], ["one"]),
         ("batch", "sqs:SendMessageBatch", "sqs:SendMessage"),
         ("key", "arn:aws:s3:::b/a/c", "arn:aws:s3:::b/a//c"),
+        ("encryption context", {}, {"kms:EncryptionContext:userid": "ann"}),
         ("variable", "ImplicitDeny", "Allow"),
         ("line break", "ImplicitDeny", "Allow"),
         ("loopback", False, True),
