@@ -141,7 +141,9 @@ def download(url: str, folder: Path) -> dict[str, dict[str, str]]:
         if name in headers or not target.resolve().is_relative_to(folder.resolve()):
             continue
         try:
-            with urllib.request.urlopen(urljoin(base, name), timeout=60) as answer:
+            # S3 and CloudFront say what pages may read only to requests that name a page's origin.
+            request = urllib.request.Request(urljoin(base, name), headers={"Origin": "https://player.example.com"})
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(answer.read())
                 headers[name] = {"url": answer.url, **{key.lower(): value for key, value in answer.headers.items()}}
