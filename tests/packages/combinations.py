@@ -63,7 +63,7 @@ COMBINATIONS = [
     Combination("4:3", size=(768, 576), package={"ladder": "h265"}),
     Combination("odd sides", size=(641, 361), stored=("-c:v", "ffv1", "-pix_fmt", "yuv444p")),
     Combination("turned", size=(360, 640), turned=90),
-    Combination("HDR10, H.265", size=_WIDE, filters=PQ, package={"ladder": "h265"}, stored=_TEN),
+    Combination("HDR10, H.265", size=_WIDE, seconds=4, filters=PQ, package={"ladder": "h265"}, stored=_TEN),
     Combination("HDR10, AV1", size=_WIDE, filters=PQ, package={"ladder": "av1"}, stored=_TEN),
     Combination("HLG, H.265", size=_WIDE, filters=HLG, package={"ladder": "h265"}, stored=_TEN[:6], rate="50"),
     Combination("mono", sounds=(Speech(channels=1),)),
