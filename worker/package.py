@@ -22,7 +22,7 @@ from worker.media import images, languages, timing
 from worker.media.encode import inspect
 from worker.media.images import ImagePlan, Stills, plan_images
 from worker.media.ladder import Ladder, constant_rate, plan_ladder
-from worker.media.renditions import RungFigures, Sounds, common_length, encode_rungs, encode_sounds
+from worker.media.renditions import RungFigures, Sounds, common_length, encode_rungs, encode_sounds, find_ends
 from worker.media.subtitles import SideFile, SubtitlePlan, read_subtitles
 from worker.packaging.package import pack
 from worker.packaging.tracks import Encrypted, Packaged, Thumbnails, Track
@@ -60,7 +60,8 @@ class PackageEncoder:
         video = probed.video
         encodes = ladders.rungs(package, *video.upright, constant_rate(video), is_hdr=video.hdr)
         self.texts = read_subtitles(source, probed, job.profile, encodes[0], settings.ffmpeg, runner, sides)
-        self.ladder = plan_ladder(probed, job.profile, encodes, self.texts)
+        ends = find_ends(source, probed, settings, runner)
+        self.ladder = plan_ladder(probed, job.profile, encodes, self.texts, ends)
         self.seconds = timing.length(video, encodes[0])
         size = self.ladder.rungs[0].picture.size
         self.pictures = plan_images(job.profile.images or None if with_images else None, size, self.seconds)

@@ -8,7 +8,7 @@ from msgspec import UNSET
 from elasticrecode.media import ladders
 from elasticrecode.media.profiles import Package, Profile, Vmaf
 from worker.division import choose
-from worker.media.ladder import Ladder, plan_ladder
+from worker.media.ladder import Ends, Ladder, plan_ladder
 from worker.media.source import Source
 from worker.media.subtitles import SubtitlePlan
 from worker.media.video import Video
@@ -19,7 +19,7 @@ _VIDEO = Video("mov,mp4", 0, "h264", 1920, 1080, _HOUR, None, None, rate=25.0, p
 
 def _ladder(package: Package) -> Ladder:
     encodes = ladders.rungs(package, 1920, 1080, Fraction(25), is_hdr=False)
-    return plan_ladder(Source(_VIDEO), Profile(package=package), encodes, SubtitlePlan())
+    return plan_ladder(Source(_VIDEO), Profile(package=package), encodes, SubtitlePlan(), Ends(0.0, 0.0))
 
 
 def test_a_long_film_is_divided_and_a_short_one_is_not() -> None:

@@ -18,6 +18,7 @@ from elasticrecode.media.profiles import SOURCE, Audio, Ffmpeg, Profile
 from worker.media import colour, encoders, images, scanning
 from worker.media.demuxers import input_options
 from worker.media.images import ImagePlan
+from worker.media.packets import FileMeter
 from worker.media.plan import Pacing, Plan, chained, make_plan
 from worker.media.source import Source
 from worker.media.steps import Step
@@ -37,19 +38,31 @@ _LEAST_TICKS = 10_000
 _LEAST_HOLD_SECONDS = 0.1
 """How much longer a sound lasts than the picture before the last frame is held for it."""
 _MOST_HOLD_SECONDS = 3600.0
+_JUMP_SECONDS = 10.0
+_TELLING = ("mov", "avi")
+"""Demuxers of containers that tell the length of each track."""
+
+
+class Ends(NamedTuple):
+    """Seconds of the source at which the pictures and the longest sound end; 0 where unknown."""
+
+    picture: float
+    sound: float
 
 
 class Ladder(NamedTuple):
     """What the encodes of a package do.
 
     `rungs` are plans without sound, the largest first; all have equal steps in front of `thin`. `rate` is the full
-    frame rate, `gop` the number of its frames from one keyframe to the next.
+    frame rate, `gop` the number of its frames from one keyframe to the next. `sound_end` is the second at which the
+    longest sound ends, 0 where unknown.
     """
 
     source: Source
     rungs: tuple[Plan, ...]
     rate: Fraction
     gop: int
+    sound_end: float = 0.0
 
     @property
     def ticks(self) -> int:
@@ -89,25 +102,25 @@ def constant_rate(video: Video) -> Fraction:
     return next((standard for standard in _STANDARD if float(standard) >= rate), _STANDARD[-1])
 
 
-def plan_ladder(source: Source, profile: Profile, encodes: Sequence[Ffmpeg], texts: SubtitlePlan) -> Ladder:
+def plan_ladder(source: Source, profile: Profile, encodes: Sequence[Ffmpeg], texts: SubtitlePlan, ends: Ends) -> Ladder:
     """The plan of a package's rungs from their encodes, the largest first.
 
-    Raises PermanentError for a source that cannot come out right.
+    `ends` are those of the source. Raises PermanentError for a source that cannot come out right.
     """
     rate = constant_rate(source.video)
     divisors = [_divisor(rate, encode) for encode in encodes]
     unit = math.lcm(*divisors)
     gop = max(1, round(encoders.KEYFRAME_SECONDS * rate / unit)) * unit
     silent = structs.replace(profile, audio=Audio(codec="none"))
-    pace = _pace(source, rate)
+    pace = _pace(ends, rate, unit, source.lateness(source.video.start))
     rungs = []
     for encode, divisor in zip(encodes, divisors, strict=True):
         own = rate / divisor
         timed = structs.replace(_interlaced_as(encode, source.video), frameRate=f"{own.numerator}/{own.denominator}")
-        thin = _thin(own, divisor)
+        thin = Step((f"framestep={divisor}",)) if divisor > 1 else Step()
         pacing = Pacing(pace, thin, gop // divisor)
         rungs.append(make_plan(source, silent, timed, MUXER, texts, pacing))
-    return Ladder(source, tuple(rungs), rate, gop)
+    return Ladder(source, tuple(rungs), rate, gop, ends.sound)
 
 
 def _interlaced_as(encode: Ffmpeg, video: Video) -> Ffmpeg:
@@ -123,33 +136,44 @@ def _divisor(rate: Fraction, encode: Ffmpeg) -> int:
     return max(1, math.ceil(rate / Fraction(wanted) - Fraction(1, 100))) if wanted and wanted != SOURCE else 1
 
 
-def _thin(rate: Fraction, divisor: int) -> Step:
-    """One in so many frames, each as long as a frame of the rung's rate: `framestep` keeps the length it had."""
-    if divisor == 1:
-        return Step()
-    return Step((f"framestep={divisor}", f"fps={rate.numerator}/{rate.denominator}:eof_action=pass"))
+def _pace(ends: Ends, rate: Fraction, unit: int, late: float) -> Step:
+    """A constant rate from second 0 of the source to its end, in whole groups of `unit` frames.
 
-
-def _pace(source: Source, rate: Fraction) -> Step:
-    """A constant rate from second 0 of the source to its end: the last frame stays while the sound goes on."""
-    hold = _hold_seconds(source)
-    filters = [f"fps={rate.numerator}/{rate.denominator}:start_time=0"]
-    if hold:
-        filters.append(f"tpad=stop_mode=clone:stop_duration={hold:.6f}")
+    The last frame stays while the sound goes on, and until the frames of all rungs end at one time.
+    """
+    hold = min(ends.sound - ends.picture, _MOST_HOLD_SECONDS) if ends.picture else 0.0
+    held = math.ceil(hold * rate) if hold > _LEAST_HOLD_SECONDS else 0
+    filters = [f"setpts=PTS+{late:.6f}/TB"] if late else []
+    filters.append(f"fps={rate.numerator}/{rate.denominator}:start_time=0")
+    if held + unit > 1:
+        filters.append(f"tpad=stop_mode=clone:stop={held + unit - 1}")
+    if unit > 1:  # it drops what fills no group
+        filters.append(f"shuffleframes={'|'.join(map(str, range(unit)))}")
     return Step(tuple(filters))
 
 
-def _hold_seconds(source: Source) -> float:
-    """Seconds by which the longest sound outlasts the picture, as far as the container tells; 0 for less."""
-    video = source.video
-    begin = min(
-        (start for start in (video.start, *(track.start for track in source.audio)) if start is not None), default=0.0
-    )
-    ends = [(track.start or 0.0) + track.duration for track in source.audio if track.is_usable and track.duration]
-    if not ends or not video.duration:
-        return 0.0
-    hold = max(ends) - ((video.start or begin) + video.duration)
-    return min(hold, _MOST_HOLD_SECONDS) if hold > _LEAST_HOLD_SECONDS else 0.0
+def declared_ends(source: Source) -> Ends | None:
+    """The ends of the tracks as the container tells them; None where it does not, or by estimates."""
+    video, tracks = source.video, [track for track in source.audio if track.is_usable]
+    starts = [start for start in (video.start, *(track.start for track in tracks)) if start is not None]
+    begin = min(starts, default=0.0)
+    if video.demuxer not in _TELLING or not video.duration or not all(track.duration for track in tracks):
+        return None
+    sounds = [(begin if track.start is None else track.start) + (track.duration or 0.0) for track in tracks]
+    picture = (begin if video.start is None else video.start) + video.duration
+    return Ends(picture - begin, max(sounds, default=begin) - begin)
+
+
+def measured_ends(source: Source, packets: FileMeter) -> Ends:
+    """The ends of the tracks by all packets of the file; unknown where its clock jumps, which ffmpeg joins."""
+    streams = {track.stream for track in source.audio if track.is_usable}
+    film = packets.tracks.get(source.video.stream)
+    sounds = [track for stream, track in packets.tracks.items() if stream in streams]
+    known = [track for track in (film, *sounds) if track and math.isfinite(track.start)]
+    if not film or film not in known or any(track.longest_step > _JUMP_SECONDS for track in known):
+        return Ends(0.0, 0.0)
+    begin = min(track.start for track in known)
+    return Ends(film.end - begin, max((track.end for track in known if track is not film), default=begin) - begin)
 
 
 def _graph(ladder: Ladder, numbers: Sequence[int], pictures: ImagePlan) -> str:
@@ -204,9 +228,11 @@ def _output(ladder: Ladder, plan: Plan, link: str, target: str, threads: int) ->
     options = encoders.encoder_options(
         *(picture.encode, picture.signal, picture.rate, MUXER, threads, picture.gop), light=light
     )
+    period = ladder.ticks / ladder.rate * (ladder.gop // picture.gop)
     return [
         *("-map", link, "-dn", "-map_metadata", "-1", "-map_chapters", "-1", *options),
         *("-fps_mode:v", "passthrough", "-enc_time_base:v", f"1/{ladder.ticks}"),
+        *("-bsf:v", f"setts=pts=PTS:dts=DTS:duration={period}"),
         *("-video_track_timescale", str(ladder.ticks), "-movflags", "+negative_cts_offsets", "-write_tmcd", "0"),
         *("-f", MUXER, f"file:{target}"),
     ]

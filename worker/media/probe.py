@@ -123,10 +123,10 @@ def _probed(ffprobe: str, runner: Runner, path: Path, side: str, *, count: bool,
         raise limit_error(runner.limits, side, last_lines(_log(path), path.parent)) or error from None
 
 
-def meter(ffprobe: str, runner: Runner, path: Path, side: str = "output") -> FileMeter:
+def meter(ffprobe: str, runner: Runner, path: Path, side: str = "output", *, is_late: bool = False) -> FileMeter:
     """Reads all packets of a file and measures its tracks. Raises as `probe_source`."""
     measured = FileMeter()
-    _run(ffprobe, runner, path, side, _PACKETS, _FULL_READ_SECONDS, on_line=measured.take)
+    _run(ffprobe, runner, path, side, _PACKETS, _FULL_READ_SECONDS, on_line=measured.take, is_late=is_late)
     return measured
 
 

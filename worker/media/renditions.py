@@ -18,13 +18,13 @@ from worker.media.audio import AudioOutput, AudioPlan, plan_audio
 from worker.media.demuxers import input_options
 from worker.media.ffmpeg_errors import encoder_error, grave, limit_error
 from worker.media.images import ImagePlan
-from worker.media.ladder import MUXER, Ladder, arguments
+from worker.media.ladder import MUXER, Ends, Ladder, arguments, declared_ends, measured_ends
 from worker.media.loudness import Meter, levelled
 from worker.media.plan import Plan
 from worker.media.probe import meter, probe_recording
 from worker.media.progress import Ticker
 from worker.media.recording import arguments as sound_arguments
-from worker.media.source import AudioTrack
+from worker.media.source import Source
 from worker.media.verify import Verified, verify
 from worker.sandbox.machine import cores
 from worker.sandbox.runner import Runner, last_lines
@@ -153,7 +153,7 @@ def encode_sounds(
     left_out: frozenset[int] = frozenset()
     while True:
         heard = probed.without_sound(left_out)
-        plan = _planned(heard.audio, probed.video.demuxer, profile, seconds)
+        plan = _planned(heard, profile, seconds)
         if not plan.tracks:
             return Sounds(target, (), list(plan.notices), 0.0) if plan.notices else None
         if profile.audio and profile.audio.loudness is not UNSET:
@@ -173,16 +173,34 @@ def encode_sounds(
     if status and status != silence.ERROR_RATE:
         raise encoder_error(grave(every_line), status)
     output = probe_recording(settings.ffprobe, runner, target, "output")
-    notices = [*plan.notices, *silence.check(plan, output.audio, counts, every_line)]
+    notices = [*plan.notices, *_cut(ladder, seconds), *silence.check(plan, output.audio, counts, every_line)]
     measured = meter(settings.ffprobe, runner, target)
     tracks = [track for _, track in sorted(measured.tracks.items())]
     notices += damage.sound(ladder.rungs[0]._replace(audio=plan), counts, tracks)
     return Sounds(target, plan.tracks, notices, runner.cpu_seconds - before)
 
 
-def _planned(tracks: Sequence[AudioTrack], demuxer: str, profile: Profile, seconds: Fraction) -> AudioPlan:
+def find_ends(source: Path, probed: Source, settings: Settings, runner: Runner) -> Ends:
+    """When the tracks of a source end: as its container tells, else by its packets. Raises as `probe_source`."""
+    if not probed.sound_starts:
+        return Ends(0.0, 0.0)
+    declared = declared_ends(probed)
+    if declared:
+        return declared
+    return measured_ends(probed, meter(settings.ffprobe, runner, source, "input", is_late=probed.video.is_late))
+
+
+def _cut(ladder: Ladder, length: Fraction) -> list[Notice]:
+    """The warning of a sound that is cut because the picture is not held as long."""
+    if ladder.sound_end - float(length) <= _CUT_SECONDS:
+        return []
+    message = f"The sound lasts {ladder.sound_end:.3f} s, the picture {float(length):.3f} s: the rest is cut off."
+    return [Notice("sound-cut", message)]
+
+
+def _planned(source: Source, profile: Profile, seconds: Fraction) -> AudioPlan:
     """The sounds of a package: each track in its layout, and in stereo beside 5.1 where the profile names no layout."""
-    wished = profile.audio or Audio()
+    wished, tracks, demuxer = profile.audio or Audio(), source.audio, source.video.demuxer
     own = plan_audio(tracks, demuxer, profile, MUXER)
     chosen = own.tracks
     if wished.channels is UNSET and any(track.channels > 2 for track in own.tracks):
@@ -190,21 +208,25 @@ def _planned(tracks: Sequence[AudioTrack], demuxer: str, profile: Profile, secon
         mixed = plan_audio(tracks, demuxer, stereo, MUXER).tracks
         pairs = zip(mixed, own.tracks, strict=True)
         chosen = tuple(track for two, full in pairs for track in ((two, full) if full.channels > 2 else (full,)))
-    return AudioPlan(tuple(_as_long(track, seconds) for track in chosen), own.notices)
+    used = {stream for track in chosen for stream in track.streams}
+    starts = [track.start for track in tracks if track.stream in used and track.start is not None]
+    late = source.lateness(min(starts, default=None))
+    return AudioPlan(tuple(_as_long(track, seconds, late) for track in chosen), own.notices)
 
 
-def _as_long(track: AudioOutput, seconds: Fraction) -> AudioOutput:
-    """The track from second 0, with silence up to `seconds` or cut there."""
+def _as_long(track: AudioOutput, seconds: Fraction, late: float) -> AudioOutput:
+    """The track from second 0, which is `late` before its first sample, with silence up to `seconds` or cut there."""
     samples = round(seconds * track.rate)
     first, *others, last = track.filters
     end = (last, f"apad=whole_len={samples}", f"atrim=end_sample={samples}")
-    return track._replace(filters=(f"{first}:first_pts=0", *others, *end))
+    shift = (f"asetpts=PTS+{late:.6f}/TB",) if late else ()
+    return track._replace(filters=(*shift, f"{first}:first_pts=0", *others, *end))
 
 
 def common_length(figures: Sequence[RungFigures], ladder: Ladder) -> Fraction:
     """The length of the pictures in seconds. Raises PermanentError `output-invalid` if the rungs differ in it."""
     divisors = [ladder.gop // plan.picture.gop for plan in ladder.rungs]
     counts = [each.frames * divisor for each, divisor in zip(figures, divisors, strict=True)]
-    if max(counts) - min(counts) >= max(2, *divisors):
+    if len(set(counts)) > 1:
         raise PermanentError("output-invalid", f"The rungs show {counts} frames at full rate: they must be one length.")
-    return max(counts) / ladder.rate
+    return counts[0] / ladder.rate

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple, Self
 
 from worker.errors import PermanentError
+from worker.media import timing
 from worker.media.demuxers import SOUND_DEMUXERS
 from worker.media.numbers import number_of
 from worker.media.video import Video, parse_report
@@ -21,6 +22,7 @@ CHAPTER_LINES = (
     *("-print_format", "compact=print_section=0:nokey=1"),
 )
 """Options of ffprobe for a line of each chapter: start, end and title, with a bar between them."""
+_MOST_LATE = 3600.0
 _MOST_HALVED = 24_000
 """Hertz. AAC with spectral band replication may declare half of its rate, up to this."""
 
@@ -102,6 +104,20 @@ class Source(NamedTuple):
     others: tuple[OtherTrack, ...] = ()
     chapters: tuple[Chapter, ...] = ()
     title: str = ""
+
+    @property
+    def sound_starts(self) -> list[float | None]:
+        """When the tracks of sound that can be encoded start, by the clock of the file."""
+        return [track.start for track in self.audio if track.is_usable]
+
+    def lateness(self, first: float | None) -> float:
+        """Seconds by which ffmpeg shows tracks too early where it reads them without the rest, the first from `first`.
+
+        In streams with a free clock it counts from the earliest track that it reads.
+        """
+        starts = [start for start in (self.video.start, *self.sound_starts) if start is not None]
+        is_free = self.video.demuxer in timing.FREE_CLOCKS and first is not None
+        return min(max(0.0, (first or 0.0) - min(starts, default=0.0)), _MOST_LATE) if is_free else 0.0
 
     def without_sound(self, streams: Iterable[int]) -> Self:
         """The source with these audio tracks marked as empty."""
