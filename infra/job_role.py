@@ -15,6 +15,9 @@ from infra.storage import Storage
 
 _ACTIONS: dict[Access, tuple[str, ...]] = {"read": READ_ACTIONS, "write": (*WRITE_ACTIONS, *REMOVE_ACTIONS)}
 
+_RESULT_ACTIONS = ("s3:PutObject", "s3:AbortMultipartUpload", "s3:GetObject", "s3:DeleteObject")
+"""The S3 actions on results of parts. The worker that uploads one completes it itself, so nobody lists its pieces."""
+
 
 class JobRole(Construct):
     """`role` is the IAM role."""
@@ -38,8 +41,7 @@ class JobRole(Construct):
                 objects = [self._objects(prefix) for prefix in widest]
                 self.role.add_to_policy(iam.PolicyStatement(actions=list(actions), resources=objects))
         results = storage.parts.arn_for_objects("*")
-        self.role.add_to_policy(iam.PolicyStatement(actions=[*WRITE_ACTIONS, "s3:DeleteObject"], resources=[results]))
-
+        self.role.add_to_policy(iam.PolicyStatement(actions=list(_RESULT_ACTIONS), resources=[results]))
         self.role.add_to_policy(iam.PolicyStatement(actions=["kms:Decrypt"], resources=[storage.sealing.key_arn]))
         secrets = Stack.of(self).format_arn(
             service="secretsmanager",

@@ -36,6 +36,7 @@ from elasticrecode.jobs.placement import Choice
 from elasticrecode.jobs.uris import output_name, split
 from elasticrecode.media.presets import BUILT_IN
 from elasticrecode.media.profiles import Package, Profile
+from elasticrecode.parts.part import Part, PartJob
 from elasticrecode.watch.connections import Watcher
 from elasticrecode.watch.subscription import Cursor, Start, Watch
 from elasticrecode.webhooks.webhook import BUS, Delivery, Webhook
@@ -48,6 +49,7 @@ from tests.e2e.conftest import FFMPEG
 from tests.fakes.receiver import running, status
 from tests.grants.stage import Missed, Stage, new, now_ms
 from worker.errors import JobError
+from worker.holding import remove as remove_results
 from worker.job_role import JobRole
 from worker.keys import content_key
 from worker.publication import Publication
@@ -1187,3 +1189,29 @@ def worker_removes_an_old_version_of_a_package(stage: Stage) -> None:
     remove(Storage(lambda: JobRole(stage.stack["JobRole"], Config()).s3(job)), folder)
     if stage.deployed.keys(split(folder + FILES)[1].removesuffix(FILES)):
         raise Missed("files of the version are still there")
+
+
+@of(JOB)
+def worker_stores_the_result_of_a_part_and_removes_it(stage: Stage) -> None:
+    job = msgspec.structs.replace(_published(stage)[0], profile=Profile(package=Package()))
+    bucket = stage.stack["PartsBucket"]
+    part = Part(number=0, kind="rung", name="h264-360p", cost=1.0, prefix=f"s3://{bucket}/{job.jobid}/1/")
+    role = JobRole(stage.stack["JobRole"], Config(), bucket)
+    of_part = PartJob(**msgspec.structs.asdict(job), part=part)
+    uploads = Uploads(Storage(lambda: role.s3(of_part)), job.jobid, 1, Runner())
+    whole, uri = Storage(lambda: role.s3(job)), f"{part.prefix}0-1.mp4"
+    with tempfile.TemporaryDirectory() as folder:
+        file, copy = Path(folder, "result.mp4"), Path(folder, "copy.mp4")
+        file.write_bytes(b"-")
+        uploads.abort(uploads.begin(uri, 1))
+        if stage.s3.list_multipart_uploads(Bucket=bucket, Prefix=f"{job.jobid}/").get("Uploads"):
+            raise Missed("an upload is still there")
+        upload = uploads.begin(uri, 1)
+        uploads.send(file, upload)
+        uploads.complete(upload, "")
+        whole.download(uri, copy, Runner())
+        if copy.read_bytes() != b"-":
+            raise Missed("the result is another one")
+    remove_results(whole, [uri])
+    if stage.s3.list_objects_v2(Bucket=bucket, Prefix=f"{job.jobid}/").get("Contents"):
+        raise Missed("the result is still there")
