@@ -4,6 +4,7 @@ inspect → rungs → encode rungs (here, or as parts) → encode sounds → pac
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.uris import SCORE_FILES, package_folder
 from elasticrecode.media import ladders
 from elasticrecode.media.codecs import CODECS, encoder_of
-from elasticrecode.media.profiles import Package, Vmaf, bits
+from elasticrecode.media.profiles import SOURCE, Package, Vmaf, bits
 from worker.holding import Encoded
 from worker.media import images, languages, timing
 from worker.media.encode import inspect
@@ -35,6 +36,8 @@ from worker.settings import Settings
 Report = Callable[[Progress], None]
 _ROLES: Mapping[str, Role] = {"video": "rendition", "audio": "audio", "text": "subtitles"}
 _WORDS = {codec.stream: word for word, codec in CODECS.items()}
+_NEAR_RATE = 0.06
+"""How far a frame rate may be from the one that a rung asks for, without a warning."""
 _LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
 
 
@@ -173,7 +176,7 @@ def finish(
     unlisted = [(path, base + name) for path, name in packaged.files if name not in listed]
     files += images.published(stills, job.input, job.output, source.parent)
     files += _reports(encoder, figures, packaged, base, version)
-    notices = [*_plan_notices(ladder), *encoder.texts.notices, *encoder.pictures.notices]
+    notices = [*_plan_notices(package, ladder), *encoder.texts.notices, *encoder.pictures.notices]
     notices += [notice for each in figures for notice in each.notices]
     notices += sounds.notices if sounds else []
     notices += packaged.notices
@@ -215,8 +218,19 @@ def _reports(
     return files
 
 
-def _plan_notices(ladder: Ladder) -> list[Notice]:
-    return [notice for plan in ladder.rungs for notice in plan.notices]
+def _plan_notices(package: Package, ladder: Ladder) -> list[Notice]:
+    """The warnings of the plans, and of a frame rate that an own ladder asks for and no rung has."""
+    notices = [notice for plan in ladder.rungs for notice in plan.notices]
+    rungs = package.ladder if isinstance(package.ladder, list) else []
+    wishes = [Fraction(rung.frameRate) for rung in rungs if rung.frameRate and rung.frameRate != SOURCE]
+    present = (ladder.rate, ladder.rate / 2)
+    if missed := [wish for wish in wishes if min(abs(wish / rate - 1) for rate in present) > _NEAR_RATE]:
+        message = (
+            f"A rung asks for {float(missed[0]):.3f} frames per second; the rungs have {float(present[0]):.3f}, "
+            f"or half of that, so that players can change between them."
+        )
+        notices.append(Notice("frame-rate-changed", message))
+    return notices
 
 
 def _sound_tracks(sounds: Sounds | None) -> list[Track]:

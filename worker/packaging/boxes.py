@@ -23,6 +23,7 @@ class Fragment(NamedTuple):
     """One moof and its mdat. `start` is the presentation time of its first sample, and `duration` of all, in ticks.
 
     `offset` and `size` are bytes of the file; `first` is the size from the moof to the end of the first sample.
+    `sizes` and `durations` are those of the samples, in bytes and ticks.
     """
 
     offset: int
@@ -32,6 +33,8 @@ class Fragment(NamedTuple):
     duration: int
     samples: int
     sample_bytes: int
+    sizes: tuple[int, ...]
+    durations: tuple[int, ...]
 
 
 class TrackFile(NamedTuple):
@@ -194,15 +197,17 @@ def _fragment(
     if not count:
         raise ValueError("a fragment has no sample")
     delay = composed[0] - (1 << 32) if trun[0] and composed[0] >> 31 else composed[0]
-    samples = sum(sizes)
+    samples, durations = sum(sizes), columns.get(_RUN_DURATION, (duration,) * count)
     return Fragment(
         offset=offset,
         size=end - offset,
         first=end - offset - samples + sizes[0],
         start=time + delay - shift,
-        duration=sum(columns.get(_RUN_DURATION, (duration,) * count)),
+        duration=sum(durations),
         samples=count,
         sample_bytes=samples,
+        sizes=sizes,
+        durations=durations,
     )
 
 

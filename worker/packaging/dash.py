@@ -20,7 +20,7 @@ _TRICK_MODE = "http://dashif.org/guidelines/trickmode"
 _TILES = "http://dashif.org/guidelines/thumbnail_tile"
 _SPEED = 16
 """The fastest that players play key frames at."""
-_BUFFER_SECONDS = 2
+BUFFER_SECONDS = 2
 _ORDER = (
     "AudioChannelConfiguration",
     "ContentProtection",
@@ -48,7 +48,7 @@ def mpd(
             "xmlns:cenc": "urn:mpeg:cenc:2013",
             "profiles": _ON_DEMAND,
             "type": "static",
-            "minBufferTime": f"PT{_BUFFER_SECONDS}S",
+            "minBufferTime": f"PT{BUFFER_SECONDS}S",
             "mediaPresentationDuration": f"PT{float(seconds):.6f}S",
         },
     )
@@ -198,7 +198,7 @@ def _representation(adaptation: Element, one: Rendition, version: str, **attribu
     element = SubElement(
         adaptation,
         "Representation",
-        {"id": one.track.name, "bandwidth": str(_bandwidth(one)), "codecs": one.codecs}
+        {"id": one.track.name, "bandwidth": str(max(one.peak, one.channel)), "codecs": one.codecs}
         | {"mimeType": f"{adaptation.get('contentType')}/mp4", "startWithSAP": "1"}
         | attributes,
     )
@@ -207,11 +207,6 @@ def _representation(adaptation: Element, one: Rendition, version: str, **attribu
     base = SubElement(element, "SegmentBase", {"indexRange": f"{first}-{end - 1}", "timescale": str(one.timescale)})
     SubElement(base, "Initialization", {"range": f"0-{one.init - 1}"})
     return element
-
-
-def _bandwidth(one: Rendition) -> int:
-    """The bit rate at which no sample comes late after the buffer: near-silence has larger headers than samples."""
-    return max(one.peak, -(-8 * one.first // _BUFFER_SECONDS))
 
 
 def _describe(parent: Element, tag: str, scheme: str, value: str) -> None:

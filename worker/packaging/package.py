@@ -10,10 +10,11 @@ from worker.errors import PermanentError
 from worker.host_faults import host_error
 from worker.packaging import dash, hls, multivariant
 from worker.packaging.boxes import TrackFile, read_track
+from worker.packaging.channel import least_rate
 from worker.packaging.loudness_box import write_loudness
 from worker.packaging.packager import PREFIX, Facts, package_file, run_packager
 from worker.packaging.rendition import Rendition
-from worker.packaging.segments import Segment, key_frames, segments, target
+from worker.packaging.segments import Segment, key_frames, peak, segments, target
 from worker.packaging.texts import timed
 from worker.packaging.tracks import Encrypted, Format, Packaged, Thumbnails, Track
 from worker.packaging.whole_segments import encrypt
@@ -116,7 +117,7 @@ def _rendition(
         target=common,
         size=size,
         overhead=size - sum(fragment.sample_bytes for fragment in file.fragments),
-        first=max(fragment.first for fragment in file.fragments),
+        channel=least_rate(file, peak(part, common), dash.BUFFER_SECONDS),
     )
 
 

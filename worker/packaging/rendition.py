@@ -12,8 +12,8 @@ class Rendition(NamedTuple):
     """A packaged track. `init` is the size of its initialization section, and `sidx` the range of its index, in bytes.
 
     `frames` are the key frames of a video that a player can show by themselves, or none. `rate` is in frames per
-    second. `target` is the target duration in seconds. `size` and `overhead` are bytes; `first` is
-    the most bytes that a player needs before it has the first sample of a fragment.
+    second. `target` is the target duration in seconds. `size` and `overhead` are bytes; `channel`
+    is the bit rate at which no sample comes late after the buffer of the MPD.
     """
 
     track: Track
@@ -27,7 +27,7 @@ class Rendition(NamedTuple):
     target: int
     size: int
     overhead: int
-    first: int = 0
+    channel: int = 0
 
     @property
     def seconds(self) -> Fraction:

@@ -34,6 +34,8 @@ _NEAR = 1.06
 """A source whose sides are this much shorter than a rung's gets that rung, at its own size."""
 _NOTICEABLE = 1.2
 """A source with so many times the pixels of the largest rung gets its own size as the top."""
+_FULL = Fraction(19, 20)
+"""A wanted frame rate that is this much below the source's is that of the source."""
 _LARGEST = (3840, 2160)
 _ASPECT_ERROR = 0.004
 """The error of the aspect ratio below which a larger picture is better than a truer one."""
@@ -206,7 +208,7 @@ def _own(rung: Rung, source: tuple[int, int], frame_rate: Fraction, *, is_hdr: b
         width, height = map(int, rung.scale.split(":"))
         box = (width, height)
     wish = Fraction(rung.frameRate) if rung.frameRate and rung.frameRate != SOURCE else Fraction(0)
-    divisor = math.ceil(frame_rate / wish) if wish else 1
+    divisor = 2 if wish and wish < frame_rate * _FULL else 1  # players expect the rungs' rates to be one, or half of it
     return _Choice(
         rung.codec,
         inside(*source, _turned(box, source)),

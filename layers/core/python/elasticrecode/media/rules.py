@@ -185,6 +185,9 @@ def _package_faults(parts: RequestProfile) -> Iterator[Fault]:
             "/profile/audio/codec", "must be aac, opus or none beside package, whose segments need their own cuts"
         )
     formats, ladder = package.get("formats"), package.get("ladder", "h264")
+    if parts.audio.get("codec") == "opus" and formats != ["dash"]:
+        detail = 'must be aac beside package, unless its formats are ["dash"]: players of HLS need aac'
+        yield Fault("/profile/audio/codec", detail)
     if isinstance(formats, list) and len(formats) == 2 and formats[0] == formats[1]:
         yield Fault("/profile/package/formats/1", f"repeats {formats[0]}")
     if ladder == "auto":
