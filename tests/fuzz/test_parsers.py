@@ -62,6 +62,17 @@ class Target(NamedTuple):
 
 _SCALED = contract("job")["profile"]
 _BOTH = {"profile": {"ffmpeg": _SCALED["ffmpeg"], "vmaf": {"scale": "720p", "min": 90, "onFail": "fail"}}}
+_LOCK = {"scheme": "cbcs", "keyUri": "https://keys.example/1", "keyId": "0" * 32}
+_RUNGS = [
+    {"scale": "720p", "bitrate": "2M", "maxBitrate": "3M"},
+    {"scale": "416:234", "bitrate": "145K", "codec": "av1"},
+]
+_PACKAGES = [
+    {"profile": {"package": {"ladder": _RUNGS, "encryption": _LOCK | {"key": "ab" * 16}}}},
+    {"profile": {"package": {"ladder": "h265", "formats": ["hls"], "segmentSeconds": 4, "dynamicRange": "auto"}}},
+    {"profile": {"package": {"encryption": _LOCK | {"secretId": "elasticrecode/u/film"}}, "audio": {"tracks": "all"}}},
+]
+_PACKAGED = [contract("job") | each for each in _PACKAGES]
 _NAMED = contract("job") | {"profile": {"preset": "h264-720p"}}
 _ORDER = {name: contract("job")[name] for name in ("userid", "output", "profile", "priority")}
 _BATCHES = (
@@ -282,14 +293,18 @@ _FEATURE_LOGS = st.tuples(
 )
 
 TARGETS = {
-    "POST jobs": Target(read_jobs, bodies(contract("job"), contract("job_batch"), _NAMED), _REFUSALS),
+    "POST jobs": Target(
+        read_jobs,
+        bodies(contract("job"), contract("job_batch"), _NAMED, *(contract("job") | each for each in _PACKAGES)),
+        _REFUSALS,
+    ),
     "POST vmaf": Target(
         read_vmaf, bodies(contract("vmaf"), contract("vmaf") | {"profile": {"preset": "vmaf-720p"}}), _REFUSALS
     ),
     "POST batches": Target(_batch, bodies(*_BATCHES), _REFUSALS),
     "POST jobs/retry": Target(_reader(RetryRequest, FORMATS), bodies({"userID": "ann", "batchID": "b"}), _REFUSALS),
     "POST webhooks": Target(_reader(WebhookRequest, webhooks.FORMATS), bodies(_WEBHOOK), _REFUSALS),
-    "PUT presets": Target(_preset, bodies(_BOTH, {"profile": _SCALED}), _REFUSALS),
+    "PUT presets": Target(_preset, bodies(_BOTH, {"profile": _SCALED}, *_PACKAGES), _REFUSALS),
     "path and query": Target(
         _listing,
         st.tuples(
@@ -305,7 +320,9 @@ TARGETS = {
     "WebSocket parameters": Target(subscription.read, _QUERY, (BadParameter,)),
     "cursor": Target(Cursor.read, st.one_of(TEXTS, st.from_regex(r"\d{1,20}(\.\d{1,9})?")), (ValueError,)),
     "worker event": Target(_event, bodies(contract("worker_event"), _EVENT), (UnreadableEvent,)),
-    "queued job": Target(_queued, bodies(contract("queue_message"), contract("queue_message") | _BOTH), (DecodeError,)),
+    "queued job": Target(
+        _queued, bodies(*(contract("queue_message") | each for each in ({}, _BOTH, *_PACKAGES))), (DecodeError,)
+    ),
     "inputs of a batch": Target(_surveyed, _URIS, (Unreadable,)),
     "manifest": Target(_manifest, _MANIFESTS, (Unreadable,), _SLOW_INPUTS),
     "Deployments": Target(_page, bodies({"items": [_DEPLOYMENT], "metadata": {"continue": "c"}}), (DecodeError,)),
