@@ -5,7 +5,21 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from benchmarks import batches, calls, events, imports, lists, live, media, push, routing, score, transcode, webhooks
+from benchmarks import (
+    batches,
+    calls,
+    events,
+    imports,
+    lists,
+    live,
+    media,
+    packages,
+    push,
+    routing,
+    score,
+    transcode,
+    webhooks,
+)
 
 
 class Row(NamedTuple):
@@ -30,6 +44,7 @@ _SECTIONS: dict[str, Callable[[], Iterator[tuple[str, str, str, float, float]]]]
     "routing": routing.rows,
     "transcode": transcode.rows,
     "media": media.rows,
+    "packages": packages.rows,
     "score": score.rows,
 }
 
