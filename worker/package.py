@@ -36,8 +36,8 @@ from worker.settings import Settings
 Report = Callable[[Progress], None]
 _ROLES: Mapping[str, Role] = {"video": "rendition", "audio": "audio", "text": "subtitles"}
 _WORDS = {codec.stream: word for word, codec in CODECS.items()}
-_NEAR_RATE = 0.06
-"""How far a frame rate may be from the one that a rung asks for, without a warning."""
+_NEAR_RATE = Fraction(1, 20)
+"""How much more frames than it asks for a rung may have without a warning, as a share."""
 _LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
 
 
@@ -223,11 +223,11 @@ def _plan_notices(package: Package, ladder: Ladder) -> list[Notice]:
     notices = [notice for plan in ladder.rungs for notice in plan.notices]
     rungs = package.ladder if isinstance(package.ladder, list) else []
     wishes = [Fraction(rung.frameRate) for rung in rungs if rung.frameRate and rung.frameRate != SOURCE]
-    present = (ladder.rate, ladder.rate / 2)
-    if missed := [wish for wish in wishes if min(abs(wish / rate - 1) for rate in present) > _NEAR_RATE]:
+    half = ladder.rate / 2
+    if missed := [wish for wish in wishes if wish < half * (1 - _NEAR_RATE)]:
         message = (
-            f"A rung asks for {float(missed[0]):.3f} frames per second; the rungs have {float(present[0]):.3f}, "
-            f"or half of that, so that players can change between them."
+            f"A rung asks for {float(missed[0]):.3f} frames per second; it has {float(half):.3f}, "
+            f"half of the film's, so that players can change between them."
         )
         notices.append(Notice("frame-rate-changed", message))
     return notices

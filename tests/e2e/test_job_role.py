@@ -31,6 +31,7 @@ from worker.loop import CLIENT_CONFIG
 
 BUNNY = TOOLS / "media" / "bigbuckbunny.mp4"
 MEDIA, ELSEWHERE = "media", "elsewhere"
+PARTS = "parts-of-jobs"
 PREFIXES = [{"prefix": "users/{userID}/"}, {"prefix": "s3://elsewhere/shared/", "access": "read"}]
 PROFILE = Profile(ffmpeg=Ffmpeg(codec="libx264", scale="480:270", bitrate="1M", buffersize="2M", platform="cpu"))
 SCORED = Profile(ffmpeg=PROFILE.ffmpeg, vmaf=Vmaf(scale="480x270"))
@@ -63,8 +64,8 @@ def plain(value: Any) -> Any:
         case {"Ref": "AWS::Region"}:
             return REGION
         case {"Ref": str(name)}:
-            assert name.startswith("StorageMedia"), name
-            return MEDIA
+            assert name.startswith(("StorageMedia", "StorageParts")), name
+            return MEDIA if name.startswith("StorageMedia") else PARTS
         case {"Fn::GetAtt": [name, "Arn"]}:
             return _arn(name, template()["Resources"][name]["Properties"])
         case {"Fn::Join": [joint, parts]}:
@@ -84,6 +85,8 @@ def _arn(name: str, told: dict[str, Any]) -> str:
         return f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{told['TableName']}"
     if name.startswith("StorageSealing"):
         return f"arn:aws:kms:{REGION}:{ACCOUNT}:key/*"
+    if name.startswith("StorageParts"):
+        return f"arn:aws:s3:::{PARTS}"
     assert name.startswith("JobAccess"), name
     return _JOB_ROLE
 
