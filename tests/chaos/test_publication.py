@@ -120,7 +120,7 @@ def worker(name: str, job: Job, polls: int, patch: pytest.MonkeyPatch, produce: 
 
     def body() -> None:
         runs, ids = count(1), count(1)
-        patch.setattr(pipeline, "_produce", lambda job, *rest: produce(f"{name} {next(runs)}", job, rest[-1]))
+        patch.setattr(pipeline, "_produce", lambda job, *rest: produce(f"{name} {next(runs)}", job, rest[4]))
         patch.setattr(uuid, "uuid4", lambda: f"{name}-{next(ids)}")
         patch.setattr(publication, "time", SimpleNamespace(sleep=lambda _: None, monotonic=Seconds(40).monotonic))
         patch.setattr(lease, "time", Seconds(0))  # it never sees that it was frozen
