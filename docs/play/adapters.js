@@ -163,10 +163,8 @@ class DashAdapter {
   audios() { return this.tracks("audio"); }
   chooseAudio(id) { this.player.setCurrentTrack(this.player.getTracksFor("audio")[id]); }
   texts() { return this.tracks("text").map((track) => ({ ...track, chosen: this.player.isTextEnabled() && track.chosen })); }
-  chooseText(id) {
-    this.player.enableText(id !== null);
-    this.player.setTextTrack(id === null ? -1 : id);
-  }
+  // not enableText, which switches to another track first: of two switches at once, one may load no captions
+  chooseText(id) { this.player.setTextTrack(id === null ? -1 : id); }
   thumbnail(time) {
     return new Promise((resolve) => this.player.provideThumbnail(time, (shown) =>
       resolve(shown && { url: shown.url, x: shown.x, y: shown.y, width: shown.width, height: shown.height })));

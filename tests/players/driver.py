@@ -177,9 +177,14 @@ class Played:
         assert second <= shown[0] < second + CUE_SHOWN
 
     def choose(self, kind: str, language: str) -> None:
-        """Choose the audio or the text of a language."""
+        """Choose the audio or the text of a language, and wait until a chosen text has cues.
+
+        dash.js gives up the load of a text when it seeks at once, and does not load it again.
+        """
         (track,) = (one for one in self.evaluate(f"playing.{kind.lower()}s()") if one["language"][:2] == language)
         self.evaluate(f"(playing.choose{kind}(argument), 0)", track["id"])
+        if kind == "Text":
+            self.until("[...video.textTracks].some((track) => track.mode === 'showing' && track.cues?.length)")
 
 
 def _walk(rungs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

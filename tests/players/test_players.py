@@ -118,7 +118,7 @@ def test_a_player_switches_rungs_and_seeks_without_stall_gap_or_wrong_frame(
         assert played.evaluate("probe.wrong") == []
 
 
-@pytest.mark.parametrize("player", ["hls.js", "shaka-player"])
+@pytest.mark.parametrize("player", driver.PLAYERS)
 def test_a_player_speaks_another_language_and_shows_its_captions(
     player: str, browser: Browser, site: str, media: str, folder: Path, source: Path
 ) -> None:
