@@ -34,9 +34,9 @@ _CHECK_SECONDS = 0.2
 
 
 class Encoded(NamedTuple):
-    """The result of one part: its file in the job's folder, and figures about it that JSON can hold."""
+    """The result of one part: its files in the job's folder, and figures about them that JSON can hold."""
 
-    file: Path
+    files: tuple[Path, ...]
     figures: Mapping[str, Any]
 
 
@@ -81,13 +81,20 @@ class Hands:
         self._holder.lease.hold(self.id_of(number), attempt)
 
     def claim_share(self) -> list[StoredPart]:
-        """Claim the parts that are this worker's share of those that nobody holds; all parts, as they were before."""
+        """Claim the parts that are this worker's share of those that nobody holds; all parts, as they were before.
+
+        Of rungs, a share is so many that all workers end at one time, as they take one decode; of chunks, it is one.
+        """
         holder, now = self._holder, now_ms()
         whole, parts = self.read()
         costs = {each.part.number: each.part.cost for each in parts}
         holders = {each.part.number: each.worker for each in parts if each.is_held(now)}
         unclaimed = {each.part.number: each for each in parts if each.state in ("accepted", "queued")}
-        for number in share(costs, holders, unclaimed, {whole.worker} - {""}, holder.worker):
+        if self._division.kind == "chunk":
+            shared = sorted(unclaimed, key=lambda each: (-costs[each], each))
+        else:
+            shared = share(costs, holders, unclaimed, {whole.worker} - {""}, holder.worker)
+        for number in shared:
             job_id = self.id_of(number)
             if unclaimed[number].state == "accepted":
                 holder.table.resume(job_id)
@@ -95,28 +102,23 @@ class Hands:
             if isinstance(claim, Claim):
                 self.keep(number, claim.attempt)
                 holder.claims.detach(job_id, claim.attempt)
+                if self._division.kind == "chunk":
+                    break
         return parts
 
     def deliver(self, part: Part, encoded: Encoded) -> bool:
         """Store the result of a held part; False when another worker has the part now."""
         holder, job_id, attempt = self._holder, self.id_of(part.number), self._held[part.number]
         uploads = Uploads(holder.storage, job_id, attempt, holder.runner)
-        uri = f"{part.prefix}{part.number}-{attempt}{encoded.file.suffix}"
-        upload = uploads.begin(uri, encoded.file.stat().st_size)
-        try:
-            digest = uploads.send(encoded.file, upload)
-        except BaseException:
-            uploads.abort(upload)
-            raise
-        uploads.complete(upload, "")
-        file = PartFile(uri, upload.bytes, digest)
+        start = f"{part.prefix}{part.number}-{attempt}-"
+        files = [_store(uploads, file, f"{start}{n}{file.suffix}") for n, file in enumerate(encoded.files)]
         del self._held[part.number]
         is_held = holder.lease.let_go(job_id)
-        result = PartResult(file, Raw(msgspec.json.encode(encoded.figures)))
+        result = PartResult(files, Raw(msgspec.json.encode(encoded.figures)))
         if is_held and holder.table.finish(job_id, attempt, result, holder.worker):
             return True
         _log.info("part %s is another worker's now: its result is discarded", job_id)
-        remove(holder.storage, [uri])
+        remove(holder.storage, [file.uri for file in files])
         return False
 
     def release(self, but: str = "") -> None:
@@ -129,6 +131,18 @@ class Hands:
             if self._holder.lease.let_go(job_id):
                 with suppress(Unavailable):
                     self._holder.claims.release(job_id, attempt)
+
+
+def _store(uploads: Uploads, file: Path, uri: str) -> PartFile:
+    """Store a file of a result as an object."""
+    upload = uploads.begin(uri, file.stat().st_size)
+    try:
+        digest = uploads.send(file, upload)
+    except BaseException:
+        uploads.abort(upload)
+        raise
+    uploads.complete(upload, "")
+    return PartFile(uri, upload.bytes, digest)
 
 
 def settle(parts: Sequence[StoredPart], runner: Runner) -> None:

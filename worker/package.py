@@ -88,7 +88,7 @@ class PackageEncoder:
         for number, (file, figures) in encoded.items():
             if scoring:
                 figures = structs.replace(figures, quality=self._score(number, file, scoring))
-            results[number] = Encoded(file, msgspec.to_builtins(figures))
+            results[number] = Encoded((file,), msgspec.to_builtins(figures))
         return results
 
     def _encode(self, numbers: Sequence[int], report: Report) -> Mapping[int, tuple[Path, RungFigures]]:
@@ -154,7 +154,7 @@ def finish(
     stills = images.finish(encoder.pictures, size, float(length), source.parent, settings.ffmpeg, runner)
     sounds = encode_sounds(ladder, job.profile, length, source, settings, runner)
     tracks = [
-        *(Track(results[number].file, name, "video") for number, name in enumerate(names(ladder))),
+        *(Track(results[number].files[0], name, "video") for number, name in enumerate(names(ladder))),
         *_sound_tracks(sounds),
         *_text_tracks(encoder.texts, source.parent),
     ]

@@ -26,7 +26,7 @@ from elasticrecode.jobs.commits import NotRunning
 from elasticrecode.jobs.events import Progress
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.record import Division
-from elasticrecode.parts.part import Part, PartFile, PartJob, StoredPart, whole_of
+from elasticrecode.parts.part import Part, PartFile, PartJob, PartKind, StoredPart, whole_of
 from worker.errors import ClaimLost, PermanentError
 from worker.holding import Encode, Encoded, Hands, Holder, remove, settle
 
@@ -46,8 +46,9 @@ class Helper:
         self._whole_id, self._divided_by, self._number = whole_of(job.jobid)
 
     def work(self, encode: Encode) -> None:
-        """Encode the part and a share of the others until none is left, and store the results.
+        """Encode the part, of rungs also a share of the others until none is left, and store the results.
 
+        A chunk is all that a worker takes by one message, so that the jobs of other users get their turn.
         Raises JobError and Interrupted; then the further parts are free again, and that of the message is the caller's.
         """
         holder = self._holder
@@ -66,6 +67,9 @@ class Helper:
 
         holder.lease.watch(check)
         try:
+            if division.kind == "chunk":
+                hands.deliver(self._job.part, encode([self._number])[self._number])
+                return
             settle(hands.read()[1], holder.runner)
             parts = hands.claim_share()
             while hands.numbers:
@@ -128,12 +132,18 @@ class Parts:
         except NotRunning as lost:
             raise ClaimLost(f"the claim is lost: {lost}") from None
 
-    def divide(self, names: Sequence[str], costs: Sequence[float], seconds: float, reason: str) -> None:
+    def start(self, attempt: int) -> str:
+        """The start of the URIs of the objects of a division by an attempt."""
+        return f"{self._place.prefix}{self._job.jobid}/{attempt}/"
+
+    def divide(self, kind: PartKind, names: Sequence[str], costs: Sequence[float], seconds: float, reason: str) -> None:
         """Store a part for each name, with its cost in CPU seconds. Raises ClaimLost when this attempt is over."""
-        division = Division(parts=len(names), estimatedSeconds=seconds, reason=reason, attempt=self._claim.attempt)
-        start = f"{self._place.prefix}{self._job.jobid}/{division.attempt}/"
+        division = Division(
+            parts=len(names), kind=kind, estimatedSeconds=seconds, reason=reason, attempt=self._claim.attempt
+        )
+        start = self.start(division.attempt)
         parts = [
-            Part(number=number, kind="rung", name=name, cost=cost, prefix=start)
+            Part(number=number, kind=kind, name=name, cost=cost, prefix=start)
             for number, (name, cost) in enumerate(zip(names, costs, strict=True))
         ]
         try:
@@ -173,7 +183,8 @@ class Parts:
         self._refresh()
         _raise_failure(self._parts)
         self._report_lost()
-        settle(self._parts, runner)
+        if division and division.kind == "rung":
+            settle(self._parts, runner)
         self._parts = hands.claim_share()
         if hands.numbers:
             numbers = hands.numbers
@@ -198,9 +209,11 @@ class Parts:
     ) -> bool:
         """Download the result of a finished part, or encode one here that can come from nowhere else."""
         if stored and stored.result:
-            file = folder / f"part-{number}{Path(stored.result.file.uri).suffix}"
-            if self._download(stored.result.file, file):
-                results[number] = Encoded(file, msgspec.json.decode(stored.result.figures))
+            files = tuple(
+                folder / f"part-{number}-{n}{Path(file.uri).suffix}" for n, file in enumerate(stored.result.files)
+            )
+            if all(map(self._download, stored.result.files, files)):
+                results[number] = Encoded(files, msgspec.json.decode(stored.result.figures))
                 return True
         elif stored and stored.state != "cancelled":
             return False
@@ -268,7 +281,7 @@ class Parts:
         except Unavailable as error:
             _log.warning("cannot cancel the parts of job %s: %s", self._job.jobid, error)
             parts = self._parts
-        remove(self._holder.storage, [each.result.file.uri for each in parts if each.result])
+        remove(self._holder.storage, [file.uri for each in parts if each.result for file in each.result.files])
 
 
 def overall(parts: Sequence[StoredPart], own: Mapping[int, Progress]) -> Progress:

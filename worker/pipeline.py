@@ -175,7 +175,7 @@ def _encoded(encoder: PackageEncoder, parts: Parts | None, settings: Settings, f
         if not choice.is_divided:
             parts.undivided(choice.seconds, choice.reason)
             return encoder.encode(everything)
-        parts.divide(encoder.names, choice.costs, choice.seconds, choice.reason)
+        parts.divide("rung", encoder.names, choice.costs, choice.seconds, choice.reason)
     encoder.report = parts.report
     return parts.run(encoder.encode, folder)
 

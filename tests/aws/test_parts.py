@@ -80,7 +80,7 @@ class Fleet:
     def _file(self, worker: str, number: int) -> Encoded:
         file = self.folder / f"{worker}-{number}.mp4"
         file.write_bytes(f"rung {number}".encode())
-        return Encoded(file, {"cpuSeconds": COSTS[number]})
+        return Encoded((file,), {"cpuSeconds": COSTS[number]})
 
     def whole(self, worker: str, job_id: str) -> Parts:
         """A worker that claims the whole job."""
@@ -94,7 +94,7 @@ class Fleet:
         """A job that a worker has claimed and divided; the messages of its parts are sent."""
         job_id = submitted(self.stack)
         whole = self.whole(worker, job_id)
-        whole.divide(NAMES, COSTS, 240.0, "It takes long.")
+        whole.divide("rung", NAMES, COSTS, 240.0, "It takes long.")
         self.stack.flow()
         return job_id, whole
 
@@ -139,7 +139,7 @@ def assert_whole(results: Mapping[int, Encoded]) -> None:
     """All results are there, each with the content and the figures of its part."""
     assert sorted(results) == list(range(len(COSTS)))
     for number, encoded in results.items():
-        assert encoded.file.read_bytes() == f"rung {number}".encode()
+        assert encoded.files[0].read_bytes() == f"rung {number}".encode()
         assert encoded.figures == {"cpuSeconds": COSTS[number]}
 
 
@@ -159,6 +159,7 @@ def test_parts_are_sent_as_jobs_and_shown_nowhere_else(fleet: Fleet, stack: Stac
     assert {event.jobID for change in stack.changes() for event in new_events(change)} <= {job_id}
     assert record(stack, job_id)["division"] == {
         "parts": 4,
+        "kind": "rung",
         "estimatedSeconds": 240.0,
         "reason": "It takes long.",
         "attempt": 1,
@@ -267,7 +268,7 @@ def test_a_worker_that_has_lost_the_job_divides_nothing(fleet: Fleet, stack: Sta
     whole = fleet.whole("w0", job_id)
     cancel(stack, job_id)
     with pytest.raises(ClaimLost):
-        whole.divide(NAMES, COSTS, 240.0, "It takes long.")
+        whole.divide("rung", NAMES, COSTS, 240.0, "It takes long.")
     assert [item for item in stack.items() if item["jobID"]["S"].startswith(f"{job_id}.")] == []
 
 

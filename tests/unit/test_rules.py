@@ -112,7 +112,7 @@ def faults(profile: Any, **changes: Any) -> dict[str, str]:
             "package/encryption/keyUri",
             "http:// or https://",
         ),
-        ("split", "auto", "split", "not a known field"),
+        ("split", "sometimes", "split", "one of auto, never"),
     ],
 )
 def test_a_contradiction_points_to_its_field(part: str, fields: Any, pointer: str, detail: str) -> None:
@@ -271,6 +271,7 @@ def test_opus_in_a_mov_is_refused_by_every_door() -> None:
         ({"ffmpeg": ENCODE, "audio": {"codec": "none"}}, "audio"),
         ({"ffmpeg": ENCODE, "subtitles": {"tracks": "all"}}, "subtitles"),
         ({"ffmpeg": ENCODE, "images": {"poster": True}}, "images"),
+        ({"ffmpeg": ENCODE, "split": "auto"}, "split"),
         ({"audio": {}}, "audio"),
         ({"ffmpeg": ENCODE, "vmaf": {"scale": "720p", "model": "v0.6.1neg"}}, ""),
         ({"ffmpeg": ENCODE, "vmaf": {"scale": "720p", "model": "v1"}}, "vmaf.model"),

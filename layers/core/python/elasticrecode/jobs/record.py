@@ -1,5 +1,7 @@
 """A job's record, as GET /v1/jobs/{jobID}/status answers it."""
 
+from typing import Literal
+
 from msgspec import Raw, Struct
 
 from elasticrecode.jobs.events import Failure, Progress
@@ -7,12 +9,13 @@ from elasticrecode.jobs.lifecycle import State
 
 
 class Division(Struct, kw_only=True):
-    """The number of parts that a job is divided into, 0 for none, and why.
+    """The number of parts that a job is divided into, 0 for none, their kind, and why.
 
     `estimatedSeconds` is how long one worker would need for the whole, and `attempt` the one that divided the job.
     """
 
     parts: int
+    kind: Literal["rung", "chunk"] = "rung"
     estimatedSeconds: float
     reason: str
     attempt: int

@@ -163,7 +163,7 @@ def _scoring_faults(body: Body) -> Iterator[Fault]:
     profile = body.part("profile") or {}
     if "ffmpeg" in profile:
         yield Fault("/profile/ffmpeg", "is not for a score alone: POST /v1/jobs transcodes and then scores")
-    for name in sorted({"package", "audio", "subtitles", "images"} & profile.keys()):
+    for name in sorted({"package", "audio", "subtitles", "images", "split"} & profile.keys()):
         yield Fault(f"/profile/{name}", "is not for a score alone")
     yield from rules.faults({name: part for name, part in profile.items() if name in ("vmaf", "ec2")})
 

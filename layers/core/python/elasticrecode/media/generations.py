@@ -34,7 +34,7 @@ def beyond_first(profile: Profile) -> str:
         return "ffmpeg.bitrate"
     if parts.get("vmaf", {}).get("model", "v0.6.1") not in get_args(FirstModel):
         return "vmaf.model"
-    return next((name for name in ("package", "audio", "subtitles", "images") if name in parts), "")
+    return next((name for name in ("package", "audio", "subtitles", "images", "split") if name in parts), "")
 
 
 def field_beyond_first(encode: Mapping[str, Any]) -> str:

@@ -94,6 +94,7 @@ Switch = Literal["enable", "disable"]
 Fit = Literal["contain", "pad", "crop", "exact"]
 DynamicRange = Literal["auto", "sdr", "keep"]
 Deinterlace = Literal["auto", "off", "double"]
+Split = Literal["auto", "never"]
 
 
 Language = Annotated[str, Meta(extra_json_schema={"format": "language"})]
@@ -252,7 +253,8 @@ class Vmaf(Struct, forbid_unknown_fields=True):
 class Profile(Struct, forbid_unknown_fields=True, kw_only=True):
     """The `profile` of a job: an encode, a package, a score, or sound alone.
 
-    Subtitles and images go with an encode or a package.
+    Subtitles and images go with an encode or a package. `split` says whether a long film may be divided into chunks,
+    which several workers encode: `auto` where one worker would take long, which is the default, or `never`.
     """
 
     ffmpeg: Ffmpeg | UnsetType = UNSET
@@ -260,6 +262,7 @@ class Profile(Struct, forbid_unknown_fields=True, kw_only=True):
     audio: Audio | UnsetType = UNSET
     subtitles: Subtitles | UnsetType = UNSET
     images: Images | UnsetType = UNSET
+    split: Split | UnsetType = UNSET
     vmaf: Vmaf | UnsetType = UNSET
     ec2: Ec2 | UnsetType = UNSET
 
@@ -293,6 +296,7 @@ def resolve(profile: Profile) -> Profile:
         audio=profile.audio,
         subtitles=profile.subtitles,
         images=profile.images,
+        split=profile.split,
         vmaf=_resolve_vmaf(profile.vmaf) if profile.vmaf else UNSET,
         ec2=profile.ec2,
     )

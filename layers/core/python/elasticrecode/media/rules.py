@@ -88,7 +88,7 @@ def _score_faults(parts: RequestProfile) -> Iterator[Fault]:
 
 def _faults_without_encode(parts: RequestProfile) -> Iterator[Fault]:
     """Faults of a profile without `ffmpeg` and `package`: a score alone, or sound alone."""
-    for name in sorted({"subtitles", "images"} & parts.present):
+    for name in sorted({"subtitles", "images", "split"} & parts.present):
         yield Fault(f"/profile/{name}", "needs ffmpeg or package beside it")
     if "audio" not in parts.present:
         return
@@ -131,7 +131,13 @@ def _rate_faults(parts: RequestProfile) -> Iterator[Fault]:
         yield Fault("/profile/ffmpeg/buffersize", "needs maxBitrate beside quality")
     given = encode.get("bitrate")
     if isinstance(given, str) and FORMATS["bitrate"][0](given) and not is_first_rate(given):
-        known = not field_beyond_first(encode) and not parts.present & {"package", "audio", "subtitles", "images"}
+        known = not field_beyond_first(encode) and not parts.present & {
+            "package",
+            "audio",
+            "subtitles",
+            "images",
+            "split",
+        }
         if known:
             detail = f"must be from {{}}M to {{}}M, not {given}, without a field of the second generation such as fit"
             yield Fault("/profile/ffmpeg/bitrate", detail.format(*BITRATE_MBITS))

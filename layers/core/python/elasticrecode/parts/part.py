@@ -43,9 +43,9 @@ class PartFile(Struct, frozen=True):
 
 
 class PartResult(Struct, frozen=True):
-    """The result of a finished part: its object, and the figures that its encoder measured, as JSON."""
+    """The result of a finished part: its objects, and the figures that its encoder measured, as JSON."""
 
-    file: PartFile
+    files: list[PartFile]
     figures: Raw = Raw(b"{}")
 
 
