@@ -28,6 +28,11 @@ def signs(lines: Sequence[str]) -> list[str]:
     return [line for line in lines if _SIGN.search(line) and _SOUND not in line]
 
 
+def incomplete(lines: Sequence[str]) -> int:
+    """The number of frames that came out incomplete, by the grave lines of ffmpeg's log."""
+    return sum(1 for line in lines if _CORRUPT_FRAME.search(line))
+
+
 class Damage:
     """The frames that a film lacks. `lost` never came out, `marred` came out incomplete."""
 
@@ -49,7 +54,7 @@ class Damage:
         video, encode = plan.source.video, plan.picture.encode
         clock, is_cut = video.clock, timing.is_cut(encode)
         self.decoded = pictures.frames
-        self.marred = sum(1 for line in lines if _CORRUPT_FRAME.search(line))
+        self.marred = incomplete(lines)
         self.second: float | None = None
         self.lost = pictures.errors
         if not (pictures.errors or signs(lines)):

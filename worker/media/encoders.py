@@ -34,12 +34,14 @@ def encoder_options(
     threads: int = 0,
     gop: int = 0,
     light: HdrMetadata = HdrMetadata(),  # noqa: B008
+    late: float = 0.0,
 ) -> list[str]:
     """Options of ffmpeg for the video encoder.
 
     `rate` is the mean of frames per second, 0 where unknown; `threads` is the number of cores to use, 0 for all. `gop`
     is the number of frames from one keyframe to the next; 0 for the encode's seconds. `light` is the metadata to write
-    where the encoder does not get it with the pictures.
+    where the encoder does not get it with the pictures. `late` is how many seconds the encode's first frame comes after
+    a multiple of the interval, where it is a chunk of a film.
     """
     codec, encoder = encoder_of(encode.codec)
     family = _family(encoder)
@@ -51,7 +53,7 @@ def encoder_options(
         *("-c:v", encoder.name, "-preset", encoder.preset(encode.profile, encode.speed or None)),
         *encoder.tunings[encode.profile],
         *_rate_control(family, encode),
-        *(_counted_keyframes(family, gop) if gop else _keyframes(family, encode, mean)),
+        *(_counted_keyframes(family, gop) if gop else _keyframes(family, encode, mean, late)),
         *((f"-{family}-params", ":".join(f"{name}={value}" for name, value in params.items())) if params else ()),
         *("-color_primaries", signal.primaries, "-color_trc", signal.transfer),
         *("-colorspace", signal.matrix, "-color_range", signal.range),
@@ -86,15 +88,16 @@ def _rate_control(family: Family, encode: Ffmpeg) -> list[str]:
     return [*constant[family], *buffer]
 
 
-def _keyframes(family: Family, encode: Ffmpeg, rate: float) -> list[str]:
+def _keyframes(family: Family, encode: Ffmpeg, rate: float, late: float) -> list[str]:
     """A keyframe at the first picture at or after each multiple of the interval, counted from the first, and no other.
 
     The encoders close each group of pictures there. At cuts of the film, they may code pictures without reference to
     others, which are no keyframes.
     """
     seconds = encode.keyframeSeconds or KEYFRAME_SECONDS
-    following = f"(floor(prev_forced_t/{seconds:g}+{_EARLY})+1)*{seconds:g}"
-    force = ["-force_key_frames", f"expr:if(isnan(prev_forced_t),1,gte(t+{_EARLY},{following}))"]
+    shift = f"+{late:.9f}" if late else ""
+    following = f"(floor((prev_forced_t{shift})/{seconds:g}+{_EARLY})+1)*{seconds:g}"
+    force = ["-force_key_frames", f"expr:if(isnan(prev_forced_t),1,gte(t{shift}+{_EARLY},{following}))"]
     if family == "svtav1":
         is_paced = not encode.quality and encode.profile == "quality"
         return [*force, "-g", str(int(seconds * rate * _SPARE) + 2 if is_paced else _NEVER)]

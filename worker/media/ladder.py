@@ -8,7 +8,7 @@ So their keyframes are at equal times, to the tick, and players can change rungs
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -19,7 +19,8 @@ from worker.media import colour, encoders, images, scanning
 from worker.media.demuxers import input_options
 from worker.media.images import ImagePlan
 from worker.media.packets import FileMeter
-from worker.media.plan import Pacing, Plan, chained, make_plan
+from worker.media.pieces import Piece
+from worker.media.plan import Pacing, Plan, Span, chained, make_plan
 from worker.media.source import Source
 from worker.media.steps import Step
 from worker.media.subtitles import SubtitlePlan
@@ -102,24 +103,34 @@ def constant_rate(video: Video) -> Fraction:
     return next((standard for standard in _STANDARD if float(standard) >= rate), _STANDARD[-1])
 
 
-def plan_ladder(source: Source, profile: Profile, encodes: Sequence[Ffmpeg], texts: SubtitlePlan, ends: Ends) -> Ladder:
+def plan_ladder(
+    source: Source,
+    profile: Profile,
+    encodes: Sequence[Ffmpeg],
+    texts: SubtitlePlan,
+    ends: Ends,
+    piece: Piece | None = None,
+) -> Ladder:
     """The plan of a package's rungs from their encodes, the largest first.
 
-    `ends` are those of the source. Raises PermanentError for a source that cannot come out right.
+    `ends` are those of the source; `piece` makes it that of a chunk. Raises PermanentError for a source that
+    cannot come out right.
     """
     rate = constant_rate(source.video)
     divisors = [_divisor(rate, encode) for encode in encodes]
     unit = math.lcm(*divisors)
     gop = max(1, round(encoders.KEYFRAME_SECONDS * rate / unit)) * unit
     silent = structs.replace(profile, audio=Audio(codec="none"))
-    pace = _pace(ends, rate, unit, source.lateness(source.video.start))
+    if piece:
+        source = source._replace(video=source.video._replace(entry=0.0))
+    pace, span = _pace(ends, rate, unit, source.lateness(source.video.start), piece)
     rungs = []
     for encode, divisor in zip(encodes, divisors, strict=True):
         own = rate / divisor
         timed = structs.replace(_interlaced_as(encode, source.video), frameRate=f"{own.numerator}/{own.denominator}")
         thin = Step((f"framestep={divisor}",)) if divisor > 1 else Step()
         pacing = Pacing(pace, thin, gop // divisor)
-        rungs.append(make_plan(source, silent, timed, MUXER, texts, pacing))
+        rungs.append(make_plan(source, silent, timed, MUXER, texts, pacing, span))
     return Ladder(source, tuple(rungs), rate, gop, ends.sound)
 
 
@@ -136,20 +147,26 @@ def _divisor(rate: Fraction, encode: Ffmpeg) -> int:
     return max(1, math.ceil(rate / Fraction(wanted) - Fraction(1, 100))) if wanted and wanted != SOURCE else 1
 
 
-def _pace(ends: Ends, rate: Fraction, unit: int, late: float) -> Step:
+def _pace(ends: Ends, rate: Fraction, unit: int, late: float, piece: Piece | None) -> tuple[Step, Span]:
     """A constant rate from second 0 of the source to its end, in whole groups of `unit` frames.
 
     The last frame stays while the sound goes on, and until the frames of all rungs end at one time.
     """
     hold = min(ends.sound - ends.picture, _MOST_HOLD_SECONDS) if ends.picture else 0.0
     held = math.ceil(hold * rate) if hold > _LEAST_HOLD_SECONDS else 0
-    filters = [f"setpts=PTS+{late:.6f}/TB"] if late else []
-    filters.append(f"fps={rate.numerator}/{rate.denominator}:start_time=0")
-    if held + unit > 1:
-        filters.append(f"tpad=stop_mode=clone:stop={held + unit - 1}")
-    if unit > 1:  # it drops what fills no group
-        filters.append(f"shuffleframes={'|'.join(map(str, range(unit)))}")
-    return Step(tuple(filters))
+    paced = f"fps={rate.numerator}/{rate.denominator}"
+    begin = f"{paced}:start_time=0" if not piece or not piece.chunk.start else paced
+    held += unit - 1
+    stay = (f"tpad=stop_mode=clone:stop={held}",) if held else ()
+    # It drops what fills no group.
+    whole = (f"shuffleframes={'|'.join(map(str, range(unit)))}",) if unit > 1 else ()
+    if not piece:
+        shift = (f"setpts=PTS+{late:.6f}/TB",) if late else ()
+        return Step((*shift, begin, *stay, *whole)), Span()
+    if piece.chunk.end is not None:
+        stay, whole = (), ()
+    span = piece.span(rate, is_paced=True)
+    return Step((begin, *stay)), span._replace(span=Step((*span.span.filters, *whole)))
 
 
 def declared_ends(source: Source) -> Ends | None:
@@ -176,17 +193,20 @@ def measured_ends(source: Source, packets: FileMeter) -> Ends:
     return Ends(film.end - begin, max((track.end for track in known if track is not film), default=begin) - begin)
 
 
-def _graph(ladder: Ladder, numbers: Sequence[int], pictures: ImagePlan) -> str:
-    """The filter graph from the source's pictures to [rung<number>] of each, and to those of posters and sprites."""
-    plans = [ladder.rungs[number].picture for number in numbers]
-    base = ladder.rungs[0].picture
+def graph(plans: Mapping[int, Plan], pictures: ImagePlan, stream: int) -> str:
+    """The filter graph from the source's pictures to [rung<number>] of each plan, and to those of posters and sprites.
+
+    The plans are those of one ladder; `stream` is the film's in the input.
+    """
+    numbers, first = list(plans), next(iter(plans.values()))
+    base = first.picture
     stills = [f"[still{number}]" for number in range(pictures.branches)]
     pads = [*(f"[shared{number}]" for number in numbers), *stills]
     split = (f"split={len(pads)}",) if len(pads) > 1 else ()
     own = base.steps.index(base.fit) - 1
     shared = ",".join((*chained(base.steps[:own]), *split)) or "null"
-    chains = [f"[0:{ladder.source.video.stream}]{shared}{''.join(pads)}"]
-    for number, picture in zip(numbers, plans, strict=True):
+    chains = [f"[0:{stream}]{shared}{''.join(pads)}"]
+    for number, picture in ((number, plan.picture) for number, plan in plans.items()):
         filters = ",".join(chained((*picture.steps[own:], *picture.conversion)))
         chains.append(f"[shared{number}]{filters}[rung{number}]")
     return ";".join([*chains, *images.graph(pictures, stills, base.still.filters, base.still_signal)])
@@ -215,7 +235,7 @@ def arguments(
         *("-hide_banner", "-nostdin", "-y", "-loglevel", "level+verbose", "-nostats", "-progress", "pipe:1"),
         *("-max_error_rate", "1", *colour.decoder(video), *input_options(limits, is_late=video.is_late)),
         *("-noautorotate", "-reinit_filter:v", "0", "-f", video.demuxer, "-i", f"file:{source}"),
-        *("-filter_complex", _graph(ladder, numbers, pictures)),
+        *("-filter_complex", graph({n: ladder.rungs[n] for n in numbers}, pictures, video.stream)),
         *outputs,
         *images.outputs(pictures),
     ]

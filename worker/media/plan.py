@@ -1,7 +1,9 @@
 """The plan of a transcode: what ffmpeg does to a source, decided before it starts. Pure.
 
-    interpret → normalise → deinterlace → trim → pace → orient → fit → convert → burn in
-                                                                     ↘ poster, sprites
+    shift → interpret → normalise → deinterlace → trim → pace → span → orient → fit → convert → burn in → restart
+                                                                                    ↘ poster, sprites
+
+`shift`, `span` and `restart` are there for the chunks of a divided film alone.
 
 `Picture.filters` turn decoded pictures of the source into those that the encoder gets. A score applies the same filters
 to its reference, but for the loss of size (`Picture.with_fit`), so whatever the encode did to framing, time and colour
@@ -40,6 +42,18 @@ class Pacing(NamedTuple):
     pace: Step
     thin: Step
     gop: int
+
+
+class Span(NamedTuple):
+    """The steps by which an encode makes one chunk of a film from a cut.
+
+    `shift` brings the clock of the film, which the cut keeps, to seconds of the source; `span` leaves out the frames of
+    other chunks; `restart` lets the chunk begin at 0.
+    """
+
+    shift: Step = Step()
+    span: Step = Step()
+    restart: Step = Step()
 
 
 class Picture(NamedTuple):
@@ -112,34 +126,39 @@ def make_plan(
     muxer: str,
     texts: SubtitlePlan = _NO_SUBTITLES,
     pacing: Pacing | None = None,
+    span: Span = Span(),  # noqa: B008
 ) -> Plan:
     """The plan of a transcode. Raises PermanentError for a source that cannot come out right.
 
     `encode` is the profile's `ffmpeg`; `muxer` is ffmpeg's name of the output container; `pacing` stands in for that of
-    the encode's `frameRate`.
+    the encode's `frameRate`; `span` makes it the plan of a chunk.
     """
     sound = plan_audio(source.audio, source.video.demuxer, profile, muxer, timing.sound_trim(source.video, encode))
-    picture = _picture(source.video, encode, texts, pacing, with_images=bool(profile.images))
+    picture = _picture(source.video, encode, texts, pacing, span, with_images=bool(profile.images))
     pictures = plan_images(profile.images or None, picture.size, timing.length(source.video, encode))
     return Plan(source, profile, muxer, picture, sound, pictures, texts)
 
 
-def _picture(video: Video, encode: Ffmpeg, texts: SubtitlePlan, pacing: Pacing | None, *, with_images: bool) -> Picture:
+def _picture(
+    video: Video, encode: Ffmpeg, texts: SubtitlePlan, pacing: Pacing | None, span: Span, *, with_images: bool
+) -> Picture:
     size, signal = geometry.raster(video, encode), colour.signal(video, encode)
     fit, deinterlace = geometry.fit(video, encode, size), scanning.deinterlace(video, encode)
     whole = scanning.whole(video, deinterlace)
     paces = pacing or Pacing(timing.pace(whole, encode), Step(), 0)
     steps = (
+        span.shift,
         colour.interpret(video),
         geometry.normalise(video),
         deinterlace,
         timing.trim(whole, encode),
         paces.pace,
+        span.span,
         geometry.orient(video),
         paces.thin,
         fit,
     )
-    conversion = (colour.convert(video, signal, encode), subtitles.burn_in(texts, signal))
+    conversion = (colour.convert(video, signal, encode), subtitles.burn_in(texts, signal), span.restart)
     sdr = structs.replace(encode, dynamicRange="sdr", bitDepth=8)
     still_signal = colour.signal(video, sdr)
     still = colour.convert(video, still_signal, sdr) if with_images else Step()

@@ -29,7 +29,7 @@ drawn to 0.
 
 def ticks(video: Video, encode: Ffmpeg) -> int:
     """Ticks a second of the encoder's clock: so many that every frame keeps its time, or the wanted rate is exact."""
-    if rate := _rate(encode):
+    if rate := wanted_rate(encode):
         return rate.numerator if _TICKS % rate.numerator else _TICKS
     if _TICKS // 9 <= video.clock.ticks <= _MAX_TICKS:
         return video.clock.ticks
@@ -100,13 +100,13 @@ def end_beyond(encode: Ffmpeg, length: float, rate: float) -> tuple[Notice, ...]
 
 def pace(video: Video, encode: Ffmpeg) -> Step:
     """The filters that bring the frames to the rate that the encode wants. By default every frame keeps its time."""
-    rate = _rate(encode)
+    rate = wanted_rate(encode)
     return Step((f"fps={rate.numerator}/{rate.denominator}",)) if rate else Step()
 
 
 def last_frame_options(video: Video, encode: Ffmpeg) -> tuple[str, ...]:
     """Options of ffmpeg that give the last frame the mean duration where the container tells a false one."""
-    if not video.rate or not video.clock.is_rate_guessed or _rate(encode):
+    if not video.rate or not video.clock.is_rate_guessed or wanted_rate(encode):
         return ()
     period = round(ticks(video, encode) / video.rate)
     return ("-bsf:v", f"setts=pts=PTS:dts=DTS:duration='if(eq(NEXT_PTS,NOPTS),{period},DURATION)'")
@@ -126,7 +126,7 @@ def is_cut(encode: Ffmpeg) -> bool:
 
 def mean_rate(video: Video, encode: Ffmpeg) -> float:
     """Mean frames per second of the output, which the encoder spreads its bits by; 0 where unknown."""
-    rate = _rate(encode)
+    rate = wanted_rate(encode)
     return float(rate) if rate else video.rate
 
 
@@ -146,7 +146,8 @@ def expected_frames(video: Video, encode: Ffmpeg, rate: float) -> int | None:
     return round(seconds * rate) if seconds and rate else None
 
 
-def _rate(encode: Ffmpeg) -> Fraction | None:
+def wanted_rate(encode: Ffmpeg) -> Fraction | None:
+    """The frame rate that an encode asks for; None where every frame keeps its time."""
     wanted = encode.frameRate
     return Fraction(wanted) if wanted and wanted != SOURCE else None
 

@@ -47,7 +47,7 @@ def verify(
     beyond `damage.TOLERANCE`. Less damage is a warning, with the second at which it begins.
     """
     lines, counts = grave(every_line), tally.decoded(every_line)
-    read, measured = _read_back(settings, runner, target, plan, lines)
+    read, measured = read_back(settings, runner, target, plan, lines)
     output, silent = read.video, silence.check(plan.audio, read.audio, counts, every_line)
     film = measured.tracks.get(output.stream, TrackMeter())
     pictures = counts.get((0, plan.source.video.stream))
@@ -101,9 +101,10 @@ def _damage(
     return [*notices, *damage.shorter(plan, film, end)]
 
 
-def _read_back(
+def read_back(
     settings: Settings, runner: Runner, target: Path, plan: Plan, lines: list[str]
 ) -> tuple[Source, FileMeter]:
+    """An output and the measures of its tracks. Raises PermanentError where its picture is not that of the plan."""
     try:
         read = probe_source(settings.ffprobe, runner, target, "output")
     except PermanentError as error:

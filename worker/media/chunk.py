@@ -1,0 +1,151 @@
+"""One chunk of a film, from its cut to encoded files: the steps of the undivided encode, and those of `pieces`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from elasticrecode.jobs.events import Progress
+from elasticrecode.media.profiles import Ffmpeg, Profile
+from worker.media import colour, damage, encoders, ladder, silence, tally, timing
+from worker.media.audio import AudioPlan
+from worker.media.demuxers import input_options
+from worker.media.ffmpeg_errors import encoder_error, grave, limit_error
+from worker.media.hdr import HdrMetadata
+from worker.media.images import ImagePlan
+from worker.media.ladder import Ladder
+from worker.media.pieces import Piece
+from worker.media.plan import Plan, make_plan
+from worker.media.progress import Ticker
+from worker.media.source import Source
+from worker.media.subtitles import SubtitlePlan
+from worker.media.verify import read_back
+from worker.sandbox.limits import JobLimits
+from worker.sandbox.machine import cores
+from worker.sandbox.runner import Runner, last_lines
+from worker.settings import Settings
+
+MUXER = "mp4"
+
+
+class ChunkFigures(Struct, kw_only=True):
+    """What was measured of an output of a chunk. Of the source, `lost` frames did not decode, `marred` in part."""
+
+    frames: int
+    bytes: int
+    cpuSeconds: float
+    lost: int = 0
+    marred: int = 0
+
+
+class Target(NamedTuple):
+    """An output of a chunk's encode: its plan, the ticks of a second in its file, and the file.
+
+    Of several outputs of one graph, ffmpeg gives only the first one's encoder the metadata of the source: `light` is
+    what the others write. `late` are the seconds from the start of the chunk to its first tick.
+    """
+
+    plan: Plan
+    ticks: int
+    file: Path
+    light: HdrMetadata = HdrMetadata()
+    late: float = 0.0
+
+
+def target_of_file(source: Source, profile: Profile, encode: Ffmpeg, piece: Piece, folder: Path) -> Target:
+    """The pictures of a chunk of a film's one output file. Raises as `make_plan`."""
+    video = source.video._replace(entry=0.0)
+    ticks, wanted = timing.ticks(video, encode), timing.wanted_rate(encode)
+    units = wanted or Fraction(ticks)
+    span = piece.span(units, is_paced=bool(wanted))
+    plan = make_plan(source._replace(video=video), profile, encode, MUXER, span=span)
+    plan = plan._replace(audio=AudioPlan(), images=ImagePlan(), subtitles=SubtitlePlan())
+    return Target(plan, ticks, folder / "chunk.mp4", late=piece.late(units))
+
+
+def targets_of_ladder(planned: Ladder, numbers: Sequence[int], folder: Path) -> dict[int, Target]:
+    """The outputs of a chunk's rungs of these numbers."""
+    light = planned.source.video.metadata
+    return {
+        number: Target(planned.rungs[number], planned.ticks, folder / f"rung-{number}.mp4", light) for number in numbers
+    }
+
+
+def encode_chunk(
+    targets: Mapping[int, Target],
+    stream: int,
+    cut: Path,
+    seconds: float,
+    settings: Settings,
+    runner: Runner,
+    report: Callable[[Progress], None],
+) -> dict[int, ChunkFigures]:
+    """Encode the chunk of `seconds` in the file `cut` into each target, in one decode.
+
+    `stream` is the film's stream in the cut. The targets are those of one film: the one file, or rungs of a ladder.
+    Raises JobError or Interrupted.
+    """
+    plans = {number: target.plan for number, target in targets.items()}
+    first = next(iter(plans.values()))
+    before, log, folder = runner.cpu_seconds, cut.with_name("encode.log"), cut.parent
+    for plan in plans.values():
+        plan.picture.write_files(folder)
+    rate = first.picture.rate or first.source.video.rate
+    command = arguments(targets, stream, cut, runner.limits, cores())
+    status = runner.run(
+        [settings.ffmpeg, *command],
+        folder,
+        log,
+        seconds=runner.limits.timeout_seconds(seconds),
+        on_line=Ticker(round(seconds * rate) or None, seconds, report),
+    )
+    lines = last_lines(log, folder)
+    if error := limit_error(runner.limits, "input", grave(lines)):
+        raise error
+    pictures = tally.decoded(lines).get((0, stream))
+    if status and not silence.excusable(status, pictures):
+        raise encoder_error(grave(lines), status)
+    spent = runner.cpu_seconds - before
+    marred = damage.incomplete(grave(lines))
+    figures = {}
+    sizes = {number: plan.picture.size.width * plan.picture.size.height for number, plan in plans.items()}
+    for number, target in targets.items():
+        read, measured = read_back(settings, runner, target.file, target.plan, lines)
+        film = measured.tracks[read.video.stream]
+        figures[number] = ChunkFigures(
+            frames=film.frames,
+            bytes=film.bytes,
+            cpuSeconds=round(spent * sizes[number] / sum(sizes.values()), 2),
+            lost=pictures.errors if pictures else 0,
+            marred=marred,
+        )
+    return figures
+
+
+def arguments(targets: Mapping[int, Target], stream: int, cut: Path, limits: JobLimits, threads: int) -> list[str]:
+    """Arguments of ffmpeg for the encode of a chunk, without the program's name."""
+    video = next(iter(targets.values())).plan.source.video
+    return [
+        *("-hide_banner", "-nostdin", "-y", "-loglevel", "level+verbose", "-nostats", "-progress", "pipe:1"),
+        *("-max_error_rate", "1", "-copyts", *colour.decoder(video), *input_options(limits)),
+        *("-noautorotate", "-reinit_filter:v", "0", "-f", video.demuxer, "-i", f"file:{cut}"),
+        *("-filter_complex", ladder.graph({n: target.plan for n, target in targets.items()}, ImagePlan(), stream)),
+        *(word for number, target in targets.items() for word in _output(number, target, threads)),
+    ]
+
+
+def _output(number: int, target: Target, threads: int) -> list[str]:
+    picture = target.plan.picture
+    options = encoders.encoder_options(
+        *(picture.encode, picture.signal, picture.rate, MUXER, threads, picture.gop),
+        light=target.light,
+        late=target.late,
+    )
+    return [
+        *("-map", f"[rung{number}]", "-dn", "-map_metadata", "-1", "-map_chapters", "-1", *options),
+        *("-fps_mode:v", "passthrough", "-enc_time_base:v", f"1/{target.ticks}"),
+        *("-video_track_timescale", str(target.ticks), "-movie_timescale", str(target.ticks), "-write_tmcd", "0"),
+        *("-f", MUXER, f"file:{target.file}"),
+    ]
