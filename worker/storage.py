@@ -6,7 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from boto3.s3.transfer import TransferConfig, create_transfer_manager
-from botocore.exceptions import ClientError
+from botocore.exceptions import (
+    ClientError,
+    IncompleteReadError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+)
 from s3transfer.subscribers import BaseSubscriber
 
 from elasticrecode.jobs.uris import split
@@ -16,6 +21,9 @@ from worker.sandbox.runner import Runner
 
 _WITHOUT_CAUSE = {"400", "403", "409"}
 """Codes of answers to HEAD, which have no body, that stand for several causes."""
+_TRIES = 5
+_BROKEN_BODIES = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError, ConnectionError, TimeoutError)
+"""Errors while the body of an answer is read, after which the SDK itself does not ask again."""
 _RESTORED = 'ongoing-request="false"'
 
 
@@ -40,19 +48,43 @@ class Storage:
         """
         bucket, key = split(uri)
         with as_job_errors(side, uri):
-            head = self._head(bucket, key)
-            storage_class = head.get("ArchiveStatus") or head.get("StorageClass", "")
-            if ("ArchiveStatus" in head or storage_class in ARCHIVES) and _RESTORED not in head.get("Restore", ""):
-                raise archived(side, uri, storage_class)
-            size = head["ContentLength"]
-            if size == 0:
-                raise PermanentError(f"{side}-empty", f"{uri} is empty.")
+            size, etag = self.opened(uri, side)
             runner.limits.check_size(side, size, target.parent)
-            source = _Source(uri, size, head["ETag"], runner.check)
+            source = _Source(uri, size, etag, runner.check)
             with create_transfer_manager(self.s3, TransferConfig()) as transfers:
                 transfers.download(bucket, key, str(target), subscribers=[source]).result()
             if target.stat().st_size != size:
                 raise replaced(uri)
+
+    def opened(self, uri: str, side: str = "input") -> tuple[int, str]:
+        """Size in bytes and ETag of an object that can be read. Raises JobError as `download`, but for limits."""
+        bucket, key = split(uri)
+        with as_job_errors(side, uri):
+            head = self._head(bucket, key)
+        storage_class = head.get("ArchiveStatus") or head.get("StorageClass", "")
+        if ("ArchiveStatus" in head or storage_class in ARCHIVES) and _RESTORED not in head.get("Restore", ""):
+            raise archived(side, uri, storage_class)
+        if head["ContentLength"] == 0:
+            raise PermanentError(f"{side}-empty", f"{uri} is empty.")
+        return head["ContentLength"], head["ETag"]
+
+    def read_range(self, uri: str, etag: str, offset: int, size: int, side: str = "input") -> bytes:
+        """Bytes of the version of an object that has the ETag. Raises JobError as `download`, but for limits."""
+        bucket, key = split(uri)
+        wanted = f"bytes={offset}-{offset + size - 1}"
+        with as_job_errors(side, uri):
+            for tries_left in reversed(range(_TRIES)):
+                try:
+                    answer = self.s3.get_object(Bucket=bucket, Key=key, Range=wanted, IfMatch=etag)
+                    content: bytes = answer["Body"].read()
+                except _BROKEN_BODIES:
+                    if not tries_left:
+                        raise
+                    continue
+                if len(content) != size or not answer.get("ContentRange", "").startswith(f"bytes {offset}-"):
+                    raise replaced(uri)
+                return content
+        raise AssertionError
 
     def read_small(self, uri: str, most_bytes: int, unless: str) -> tuple[int, bytes]:
         """Size and content of an object that may be there; content is empty beyond `most_bytes`.

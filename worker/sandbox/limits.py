@@ -23,6 +23,8 @@ _BASE_SECONDS = 600
 _KERNEL_GRACE_SECONDS = 60
 """The kernel's CPU limit ends a program this long after the worker's own timeout should have."""
 _FRAMES_PER_SECOND = 30
+_BLOCK = 512
+"""Bytes of the unit in which `stat` counts the blocks of a file, on every system."""
 _SHARE_OF_MEMORY = 0.75
 
 
@@ -90,11 +92,15 @@ class JobLimits(NamedTuple):
 
     def check_size(self, side: str, size: int, folder: Path) -> None:
         """Raise if an object of `size` bytes is too large, or does not fit on the disk. See `disk_error`."""
+        self.check_bytes(side, size)
+        if size > self.free_bytes(folder):
+            raise self.disk_error(folder, size)
+
+    def check_bytes(self, side: str, size: int) -> None:
+        """Raise PermanentError if an object of `size` bytes is too large, wherever it lies."""
         if size > self.input_bytes:
             message = f"The {side} has {size} bytes; the limit is {self.input_bytes}."
             raise PermanentError(f"{side}-too-large", message)
-        if size > self.free_bytes(folder):
-            raise self.disk_error(folder, size)
 
     def check_video(self, side: str, *, duration: float | None, width: int, height: int, streams: int) -> None:
         """Raise PermanentError if a video exceeds a limit. Duration in seconds, None if unknown; sides in pixels."""
@@ -119,11 +125,11 @@ class JobLimits(NamedTuple):
 
 
 def used_bytes(folder: Path) -> int:
-    """Total bytes of the files directly in a folder."""
+    """Total bytes that the files directly in a folder take on the disk: the holes of sparse files take none."""
     sizes = []
     for path in folder.iterdir():
         try:
-            sizes.append(path.stat(follow_symlinks=False).st_size)
+            sizes.append(_BLOCK * path.stat(follow_symlinks=False).st_blocks)
         except FileNotFoundError:  # removed since the listing
             continue
     return sum(sizes)
