@@ -30,7 +30,7 @@ from elasticrecode.jobs.job import Job
 from elasticrecode.media.profiles import Profile, bits, resolve
 from elasticrecode.parts.sharing import share
 from local.place import TOOLS
-from worker.division import choose
+from worker.division import estimate
 from worker.holding import Encoded
 from worker.package import PackageEncoder, finish
 from worker.sandbox.runner import Runner
@@ -188,7 +188,7 @@ def _divided(clip: Path, folder: Path, together: float) -> Iterator[tuple[str, s
     encoder = _encoder(clip, folder / "alone")
     alone = [_cpu(partial(encoder.encode, (number,))) for number in range(len(_RUNGS))]
     common = max(0.0, (sum(alone) - together) / (len(alone) - 1))
-    costs = choose(encoder.ladder, encoder.job.profile, SECONDS, cores=1, bound=0).costs
+    costs = estimate(encoder.job.profile, SECONDS, None, encoder.ladder).rungs
     for workers in _WORKERS:
         slowest = max(
             _slowest(alone, common, costs, held)

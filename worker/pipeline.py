@@ -17,7 +17,7 @@ from elasticrecode.jobs.uris import SCORE_FILES, audio_name, name, output_name
 from elasticrecode.media.codecs import AUDIO_MUXERS, CONTAINERS
 from elasticrecode.media.profiles import Package
 from elasticrecode.parts.part import PartJob
-from worker.division import choose
+from worker.division import choose, estimate
 from worker.errors import PermanentError
 from worker.holding import Encoded
 from worker.keys import content_key, key_id
@@ -171,11 +171,12 @@ def _encoded(encoder: PackageEncoder, parts: Parts | None, settings: Settings, f
     if not parts:
         return encoder.encode(everything)
     if not parts.division:
-        choice = choose(encoder.ladder, encoder.job.profile, encoder.seconds, cores(), settings.divide_seconds)
-        if not choice.is_divided:
+        work = estimate(encoder.job.profile, encoder.seconds, None, encoder.ladder)
+        choice = choose(work, cores(), settings.divide_seconds, "Its rungs are its parts.")
+        if not choice.kind:
             parts.undivided(choice.seconds, choice.reason)
             return encoder.encode(everything)
-        parts.divide("rung", encoder.names, choice.costs, choice.seconds, choice.reason)
+        parts.divide("rung", encoder.names, work.rungs, choice.seconds, choice.reason)
     encoder.report = parts.report
     return parts.run(encoder.encode, folder)
 

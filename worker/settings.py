@@ -13,6 +13,7 @@ _CORES = ("CPU", "GPU")
 _SANDBOXES = ("auto", "required", "off")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 _DAY_SECONDS = 86_400
+_MOST_CHUNK_SECONDS = 600
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,512}", re.ASCII)
 
 
@@ -29,7 +30,8 @@ class Settings(NamedTuple):
     within a sixth of it. `sandbox` says how far the kernel must isolate programs that read users' files: `auto` (as far
     as it can), `required` (completely, or the worker does not start) or `off`.
     `parts_bucket` is the bucket for results of parts, empty if the worker divides no job, and `divide_seconds` for how
-    long one worker may be busy with a package before that is divided.
+    long one worker may be busy with a job before that is divided. `chunk_seconds` is the length of a film's longest
+    chunk.
     `kubernetes` is the URL of the Kubernetes API; it and `namespace` are empty outside Kubernetes.
     """
 
@@ -49,6 +51,7 @@ class Settings(NamedTuple):
     job_role: str = ""
     parts_bucket: str = ""
     divide_seconds: float = 120.0
+    chunk_seconds: float = 60.0
     kubernetes: str = ""
     namespace: str = ""
 
@@ -76,6 +79,9 @@ class Settings(NamedTuple):
         divide = environ.get("DIVIDE_SECONDS", "120")
         if not (divide.isdigit() and int(divide) <= _DAY_SECONDS):
             faults.append(f"DIVIDE_SECONDS must be a whole number from 0 to {_DAY_SECONDS}, not {divide!r}")
+        chunk = environ.get("CHUNK_SECONDS", "60")
+        if not (chunk.isdigit() and 1 <= int(chunk) <= _MOST_CHUNK_SECONDS):
+            faults.append(f"CHUNK_SECONDS must be a whole number from 1 to {_MOST_CHUNK_SECONDS}, not {chunk!r}")
         bucket = environ.get("PARTS_BUCKET", "")
         if bucket and not _BUCKET.fullmatch(bucket):
             faults.append(f"PARTS_BUCKET must be the name of a bucket, not {bucket!r}")
@@ -101,6 +107,7 @@ class Settings(NamedTuple):
             job_role=role,
             parts_bucket=bucket,
             divide_seconds=float(divide),
+            chunk_seconds=float(chunk),
             kubernetes=_kubernetes(environ),
             namespace=environ.get("POD_NAMESPACE", ""),
         )

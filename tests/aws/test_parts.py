@@ -279,7 +279,7 @@ def test_a_retried_job_is_divided_anew(fleet: Fleet, stack: Stack) -> None:
     assert call(stack.jobs, routes.RETRY, parameters={"jobID": job_id}).status == 202
     again = fleet.whole("w1", job_id)
     assert again.division is None
-    again.divide(NAMES, COSTS, 240.0, "It takes long.")
+    again.divide("rung", NAMES, COSTS, 240.0, "It takes long.")
     assert fleet.states(job_id) == ["queued"] * 4
 
 

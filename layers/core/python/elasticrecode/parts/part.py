@@ -11,8 +11,8 @@ from elasticrecode.jobs.lifecycle import ENDED, State
 from elasticrecode.jobs.record import Division
 
 PartKind = Literal["rung", "chunk"]
-MOST_PARTS = 99
-"""Parts of one job: they and the job's record fit one transaction."""
+MOST_PARTS = 400
+"""Parts of one job: as many as a two-hour film needs on a hundred workers, and few enough to read every 10 s."""
 
 
 class Part(Struct, frozen=True, kw_only=True):
