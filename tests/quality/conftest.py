@@ -12,7 +12,8 @@ import pytest
 from elasticrecode.jobs.events import Progress
 from elasticrecode.media.profiles import Vmaf
 from local.place import TOOLS
-from worker.quality.score import Pair, Scored, score
+from worker.quality.pooled import Scored
+from worker.quality.score import Pair, score
 from worker.sandbox.runner import Runner
 from worker.settings import Settings
 

@@ -6,6 +6,7 @@ prints when each frame is shown, scales both sides alike, measures VMAF, PSNR an
 without a path.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ TIMES = {"input": "input.times", "origin": "origin.times"}
 TICKS = 1_000_000
 """Ticks of a second in them."""
 _EVERY_FRAME = ("-fps_mode", "passthrough", "-enc_time_base", "filter")
+_COUNT = "settb=1/1000,setpts=N"
 _FEW_FRAMES = 8
 _GLANCE_FRAMES = 2 * WINDOW
 _STILL_WIDTH = 960
@@ -47,17 +49,29 @@ class Side(NamedTuple):
 class Sampling(NamedTuple):
     """How many frames there are from one window of thumbnails to the next, and to the next frame scored both ways.
 
-    `both_ways` is false where no frame is.
+    `both_ways` is false where no frame is. `lead` is the number of frames that the measurement gets in front of a
+    chunk: copies of its second one. libvmaf takes motion from the frame before, and would else find none in the first.
     """
 
     step: int = WINDOW
     few: int = 1
     both_ways: bool = True
+    lead: int = 0
 
 
 def sampling(frames: int, *, both_ways: bool) -> Sampling:
     """The sampling of about so many frames."""
     return Sampling(thumbnail_period(frames), max(1, frames // _FEW_FRAMES), both_ways)
+
+
+def lead(frames: int, first: int, every: int) -> int:
+    """Frames in front of a chunk of so many frames, of which `first` are before it, so that one in `every` is scored.
+
+    0 where there would be none to score.
+    """
+    count = 1 + (first - 1) % every
+    scored = math.ceil((count + frames) / every) - math.ceil(count / every)
+    return count if frames > 1 and scored else 0
 
 
 def is_on(switch: object) -> bool:
@@ -76,7 +90,8 @@ def filter_graph(profile: Vmaf, pairing: Pairing, sides: Mapping[str, Side], cho
     width, height = raster(profile, sides["origin"].size)
     depth = "10le" if pairing.bits > 8 or finds_banding(vmaf_model(profile)) else ""
     scaled = f"scale={width}:{height}:flags=bicubic:out_range=limited,format=yuv420p{depth}"
-    clock = "setpts=PTS-STARTPTS" if pairing.by_time else "settb=1/1000,setpts=N"
+    clock = "setpts=PTS-STARTPTS" if pairing.by_time else _COUNT
+    front = 0 if pairing.by_time else chosen.lead
     sync = "shortest=1:ts_sync_mode=nearest" if pairing.by_time else "shortest=1"
     metrics = _metrics(profile, _model(profile, sides["input"]), sync, threads)
     thumbs = f"select='lt(mod(n,{chosen.step}),{WINDOW})',extractplanes=y,"
@@ -88,10 +103,12 @@ def filter_graph(profile: Vmaf, pairing: Pairing, sides: Mapping[str, Side], cho
     ):
         steps = [*sides[side].filters, f"settb=1/{TICKS}", "metadata=add:key=e:value=1"]
         steps += [f"metadata=print:key=e:file={TIMES[side]}", *([f"trim=start_frame={skip}"] if skip else ())]
-        pads = [f"[{letter}{n}]" for n in range(len(metrics) if letter == "r" else 1)]
-        pads += [f"[{letter}t]", *([f"[{letter}x]"] if chosen.both_ways else ())]
+        measured = [f"[{letter}{n}]" for n in range(len(metrics) if letter == "r" else 1)]
+        pads = [f"[{letter}m]"] if front else measured
+        pads = [*pads, f"[{letter}t]", *([f"[{letter}x]"] if chosen.both_ways else ())]
         stream = f"[{number}:{sides[side].video.stream}]"
         chains.append(f"{stream}{','.join(steps)},{clock},{scaled},split={len(pads)}{''.join(pads)}")
+        chains += _led(letter, measured, front) if front else ()
         chains.append(f"[{letter}t]{thumbs}[{letter}thumbs]")
         if chosen.both_ways:
             chains.append(f"[{letter}x]select='not(mod(n,{chosen.few}))',split[{letter}f][{letter}b]")
@@ -104,6 +121,16 @@ def filter_graph(profile: Vmaf, pairing: Pairing, sides: Mapping[str, Side], cho
         detail = f"libvmaf=n_threads={threads}:log_fmt=json:{sync}:log_path="
         chains += [f"[df][rf]{detail}{FORWARD_LOG}[forward]", f"[rb][db]{detail}{REVERSED_LOG}[reversed]"]
     return ";".join(chains)
+
+
+def _led(letter: str, pads: Sequence[str], lead: int) -> list[str]:
+    """Chains from [<letter>m] to `pads`, which get so many copies of the second frame in front of the first."""
+    more = f",tpad=start={lead - 1}:start_mode=clone" if lead > 1 else ""
+    return [
+        f"[{letter}m]split[{letter}n][{letter}o]",
+        f"[{letter}n]trim=start_frame=1:end_frame=2{more}[{letter}p]",
+        f"[{letter}p][{letter}o]concat,{_COUNT},split={len(pads)}{''.join(pads)}",
+    ]
 
 
 def score_arguments(graph: str, sides: Mapping[str, Side], chosen: Sampling, limits: JobLimits) -> list[str]:

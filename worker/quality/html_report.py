@@ -122,7 +122,7 @@ def _marks(moments: Sequence[Moment], end: float) -> list[tuple[float, float, fl
     return [(xs[n], _from_top(moment.score), numbers[n]) for n, moment in enumerate(moments)]
 
 
-def _clock(seconds: float, places: int = 0) -> str:
+def clock(seconds: float, places: int = 0) -> str:
     """A time as `m:ss`, or `h:mm:ss` from one hour, with so many decimal places."""
     minutes, rest = divmod(round(seconds * 10**places), 60 * 10**places)
     text = f"{rest / 10**places:0{places + 3 if places else 2}.{places}f}"
@@ -148,5 +148,5 @@ ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-ENVIRONMENT.filters |= {"clock": _clock, "figure": _figure, "data": _data}
+ENVIRONMENT.filters |= {"clock": clock, "figure": _figure, "data": _data}
 _TEMPLATE = ENVIRONMENT.get_template("report.html")

@@ -50,17 +50,18 @@ class Scores(NamedTuple):
         return MeanScore(round(fmean(values), 6)) if values else None
 
 
-def parse_logs(vmaf: bytes, psnr: str | None, ssim: str | None) -> Scores:
+def parse_logs(vmaf: bytes, psnr: str | None, ssim: str | None, lead: int = 0) -> Scores:
     """The scores in the logs of a run; None for a metric that was not measured.
 
-    Raises msgspec.DecodeError or ValueError if a log is malformed.
+    The first `lead` frames of the logs are left out, and the others count from there. Raises msgspec.DecodeError or
+    ValueError if a log is malformed.
     """
     log = wire.decode(vmaf, _Log)
-    frames = {frame.frameNum: frame.defined for frame in log.frames}
+    frames = {frame.frameNum - lead: frame.defined for frame in log.frames if frame.frameNum >= lead}
     for text, names in ((psnr, {"psnr_avg": "psnr", "psnr_y": "psnr_y"}), (ssim, {"All": "ssim", "Y": "ssim_y"})):
         for number, values in _rows(text or ""):
-            if number - 1 in frames:  # these filters count frames from 1, libvmaf from 0
-                frames[number - 1] |= {new: values[old] for old, new in names.items() if old in values}
+            if number - 1 - lead in frames:  # these filters count frames from 1, libvmaf from 0
+                frames[number - 1 - lead] |= {new: values[old] for old, new in names.items() if old in values}
     return Scores(log.version, sorted(frames.items()))
 
 
@@ -113,10 +114,18 @@ def worst_frames(scores: Scores, rate: float) -> list[int]:
 
     `rate` is in frames per second.
     """
-    last = scores.frames[-1][0]
-    distance = max(1, min(round(rate), last // (2 * MOMENTS)))
+    return worst({number: metrics["vmaf"] for number, metrics in scores.frames}, apart(scores.frames[-1][0], rate))
+
+
+def apart(last: int, rate: float) -> int:
+    """Frames from one of the worst moments to the next in a film with that last frame."""
+    return max(1, min(round(rate), last // (2 * MOMENTS)))
+
+
+def worst(frames: Mapping[int, float], distance: int) -> list[int]:
+    """Up to 5 frames with the lowest VMAF, the worst first, so many frames apart. `frames` has the VMAF of each."""
     chosen: list[int] = []
-    for number, _ in sorted(scores.frames, key=lambda frame: (frame[1]["vmaf"], frame[0])):
+    for number in sorted(frames, key=lambda number: (frames[number], number)):
         if all(abs(number - other) >= distance for other in chosen):
             chosen.append(number)
         if len(chosen) == MOMENTS:

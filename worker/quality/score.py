@@ -1,4 +1,4 @@
-"""One quality score: two local files in; a summary, a JSON report and an HTML report out."""
+"""One quality score: two local files in; a summary, a JSON report and an HTML report out, or the score of a chunk."""
 
 import math
 import re
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from msgspec import UNSET
 
-from elasticrecode.jobs.events import Progress, Quality
+from elasticrecode.jobs.events import Progress
 from elasticrecode.media.profiles import SOURCE, Ffmpeg, Vmaf
 from worker.errors import PermanentError
 from worker.media import colour, geometry, timing
@@ -22,10 +22,11 @@ from worker.media.probe import probe_video
 from worker.media.progress import Ticker
 from worker.media.steps import Step
 from worker.media.video import Video
-from worker.quality import alignment, filters, html_report, results
+from worker.quality import alignment, filters, results
 from worker.quality.filters import Sampling, Side
 from worker.quality.html_report import Moment
 from worker.quality.pairing import HDR_WARNING, Film, Pairing, compare, pair_frames
+from worker.quality.pooled import Measured, Scored, write_reports
 from worker.quality.results import Scores
 from worker.sandbox.machine import cores
 from worker.sandbox.runner import Runner, last_lines
@@ -42,22 +43,25 @@ _MAX_FILE_BYTES = 1 << 29
 """Limit of each file that a measurement writes, because they are read whole: enough for a million frames."""
 
 
-class Scored(NamedTuple):
-    """The result of a score; the report files are in the job's folder."""
+class Place(NamedTuple):
+    """Where a chunk lies in its film: its start in seconds, and the number of frames before it, 0 where unknown."""
 
-    quality: Quality
-    report: Path
-    html: Path
+    start: float
+    first: int = 0
 
 
 class Pair(NamedTuple):
-    """The two local files and their URIs. `plan` is that of the transcode if this job made the input of the origin."""
+    """The two local files and their URIs. `plan` is that of the transcode if this job made the input of the origin.
+
+    With a `place`, the input is a chunk of that transcode, the origin its cut, and the plan that of the chunk.
+    """
 
     origin: Path
     input: Path
     origin_uri: str
     input_uri: str
     plan: Plan | None = None
+    place: Place | None = None
 
     @property
     def paths(self) -> dict[str, Path]:
@@ -86,6 +90,25 @@ def score(
     `before` is the number of frames that the job has processed already, for its progress. Raises PermanentError if the
     two cannot be compared; else as `Runner.run`.
     """
+    measured = measure(files, profile, settings, runner, report, folder, before)
+    return write_reports(measured, profile, files.input_uri, files.origin_uri, folder)
+
+
+def measure(
+    files: Pair,
+    profile: Vmaf,
+    settings: Settings,
+    runner: Runner,
+    report: Callable[[Progress], None],
+    folder: Path,
+    before: int = 0,
+    *,
+    with_stills: bool = True,
+) -> Measured:
+    """The measurement of a score or, where the pair has a place, of a chunk. Arguments and errors as `score`.
+
+    Without `with_stills` it has no moments.
+    """
     unknown = {side: path for side, path in files.paths.items() if side == "input" or not files.plan}
     with ThreadPoolExecutor(len(unknown)) as threads:
         probing = {
@@ -98,7 +121,7 @@ def score(
     if files.plan:
         videos["origin"] = files.plan.source.video
     videos["input"] = _tagged_alike(videos["origin"], videos["input"])
-    return _Scorer(files, profile, settings, runner, report, folder, before, videos).score()
+    return _Scorer(files, profile, settings, runner, report, folder, before, videos).measure(with_stills=with_stills)
 
 
 class _Scorer(NamedTuple):
@@ -121,10 +144,17 @@ class _Scorer(NamedTuple):
     @property
     def sampling(self) -> Sampling:
         """The frames that get thumbnails, and those that are scored both ways."""
-        return filters.sampling(self.videos["input"].frames or 0, both_ways=self.files.plan is None)
+        frames, place = self.videos["input"].frames or 0, self.files.place
+        lead = filters.lead(frames, place.first, self.every) if place and place.start else 0
+        return filters.sampling(frames, both_ways=self.files.plan is None)._replace(lead=lead)
 
-    def score(self) -> Scored:
-        """Measure, measure again if the frames support another pairing, and write the reports."""
+    @property
+    def every(self) -> int:
+        """One frame in so many is scored."""
+        return self.profile.subsample or 1
+
+    def measure(self, *, with_stills: bool) -> Measured:
+        """Measure, and measure again if the frames support another pairing."""
         pairing = self._glance(self._expected())
         run, lines = self._measure(pairing)
         confirmed = self._pair(pairing, run.films)
@@ -138,7 +168,7 @@ class _Scorer(NamedTuple):
         damage = next((line for line in lines if _DAMAGE.search(line)), None)
         if damage:
             confirmed = confirmed.with_warning(f"One of the two files is damaged: {_SENDER.sub('', damage)}")
-        return self._write(run, confirmed)
+        return self._measured(run, confirmed, with_stills=with_stills)
 
     def _expected(self) -> Pairing:
         """How the two are compared, before a frame is decoded."""
@@ -172,6 +202,7 @@ class _Scorer(NamedTuple):
             used = {stream for track in plan.audio.tracks for stream in track.streams}
             starts = [track.start for track in plan.source.audio if track.stream in used]
             options = timing.reference_options(plan.source.video, starts, picture.encode)
+            options = ("-copyts",) if self.files.place else options  # by the film's clock, from which the plan counts
             sides["origin"] = sides["origin"]._replace(filters=picture.filters, size=picture.size, options=options)
         return sides
 
@@ -189,14 +220,15 @@ class _Scorer(NamedTuple):
     def _complete(self, pairing: Pairing, run: _Run) -> Pairing:
         """The pairing with the frames that were compared. Raises PermanentError if not all of them were scored."""
         origin, encoded = (len(run.films[side].times) for side in ("origin", "input"))
-        scored, every = len(run.scores.frames), self.profile.subsample or 1
+        scored, every, lead = len(run.scores.frames), self.every, self.sampling.lead
         if pairing.by_time:
             if scored < math.ceil(encoded / every):
                 pairing = pairing.with_warning(f"{scored * every} of the input's {encoded} frames have one to compare.")
             return pairing._replace(frames=min(encoded, scored * every))
         pairs = min(origin - pairing.skip_origin, encoded - pairing.skip_input)
-        if scored != math.ceil(pairs / every):
-            message = f"{scored} frames were scored, not {math.ceil(pairs / every)} of {pairs} pairs."
+        expected = math.ceil((lead + pairs) / every) - math.ceil(lead / every)
+        if scored != expected:
+            message = f"{scored} frames were scored, not {expected} of {pairs} pairs."
             raise PermanentError("score-incomplete", message)
         return pairing._replace(frames=pairs)
 
@@ -211,6 +243,7 @@ class _Scorer(NamedTuple):
             self._read(filters.VMAF_LOG),
             self._read(filters.PSNR_LOG).decode() if filters.is_on(self.profile.psnr) else None,
             self._read(filters.SSIM_LOG).decode() if filters.is_on(self.profile.ssim) else None,
+            0 if pairing.by_time else chosen.lead,
         )
         if not scores.frames:
             raise PermanentError("input-corrupt", "No frame of the two files could be decoded.", lines)
@@ -220,32 +253,19 @@ class _Scorer(NamedTuple):
                 films[side] = Film(video, results.frame_times(printed, video.rate))
         return _Run(scores, films), lines
 
-    def _write(self, run: _Run, pairing: Pairing) -> Scored:
-        """Write both reports."""
-        scores, sides = run.scores, self._sides(pairing)
-        quality = results.summarize(scores, self.profile, pairing.warnings, pairing.frames)
-        graph = filters.filter_graph(self.profile, pairing, sides, self.sampling, self.profile.threads or cores())
-        scored = Scored(quality, self.folder / "report.json", self.folder / "report.html")
-        size = filters.raster(self.profile, sides["origin"].size)
-        measurement = {
-            "input": self.files.input_uri,
-            "origin": self.files.origin_uri,
-            "filter": graph,
-            "profile": self.profile,
-        }
-        scored.report.write_bytes(results.json_report(scores, quality, measurement))
-        html = html_report.render(
-            input=self.files.input_uri,
-            origin=self.files.origin_uri,
-            figures=_figures(quality),
-            points=_points(scores, run.films["input"].times, pairing),
-            moments=self._moments(pairing, run),
-            measured=_measured(quality, self.profile, size, scores.version, graph),
-            warnings=quality.warnings,
-            passed=quality.passed,
+    def _measured(self, run: _Run, pairing: Pairing, *, with_stills: bool) -> Measured:
+        sides, times, place = self._sides(pairing), run.films["input"].times, self.files.place
+        return Measured(
+            scores=run.scores,
+            frames=len(times),
+            pairs=pairing.frames,
+            points=_points(run.scores, times, pairing),
+            moments=self._moments(pairing, run) if with_stills else [],
+            warnings=list(pairing.warnings),
+            size=filters.raster(self.profile, sides["origin"].size),
+            graph=filters.filter_graph(self.profile, pairing, sides, self.sampling, self.profile.threads or cores()),
+            start=place.start if place else 0.0,
         )
-        scored.html.write_text(html, encoding="utf-8")
-        return scored
 
     def _moments(self, pairing: Pairing, run: _Run) -> list[Moment]:
         """The worst frames with their pictures, the worst first."""
@@ -349,29 +369,3 @@ def _points(scores: Scores, times: Sequence[float], pairing: Pairing) -> list[tu
     """Seconds from the start and VMAF of each scored frame."""
     numbered = [(number + pairing.skip_input, metrics["vmaf"]) for number, metrics in scores.frames]
     return [(times[number] - times[0], value) for number, value in numbered if number < len(times)]
-
-
-def _figures(quality: Quality) -> dict[str, float | None]:
-    """The figures that the HTML report shows, by their labels."""
-    figures: dict[str, float | None] = {
-        "VMAF mean": quality.vmaf.mean,
-        "VMAF harmonic mean": quality.vmaf.harmonicMean,
-        "VMAF minimum": quality.vmaf.min,
-        "VMAF 5th percentile": quality.vmaf.p5,
-    }
-    others = {"PSNR (dB)": quality.psnr, "SSIM": quality.ssim, "MS-SSIM": quality.msSsim}
-    return figures | {name: value.mean for name, value in others.items() if value}
-
-
-def _measured(quality: Quality, profile: Vmaf, size: tuple[int, int], version: str, graph: str) -> dict[str, str]:
-    """The measurement as the HTML report describes it, by labels."""
-    vmaf = quality.vmaf
-    sample = f", one in {vmaf.subsample}" if vmaf.subsample > 1 else ""
-    return {
-        "Model": vmaf.model,
-        "Frames scored": f"{vmaf.frames} of {vmaf.pairedFrames}{sample}",
-        "Scale": "both at {}x{}".format(*size),
-        "Required minimum": f"VMAF mean {profile.min:g}" if profile.min is not UNSET else "none",
-        "libvmaf": version,
-        "Filter graph": graph,
-    }
