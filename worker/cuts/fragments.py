@@ -19,6 +19,8 @@ _KEY, _OTHER = 0x0200_0000, 0x0101_0000
 _BASE_IS_MOOF = 0x02_0000
 _RUN = 0x01 | 0x100 | 0x200 | 0x400 | 0x800
 """A run with its data's offset, and each sample's duration, size, flags and composition offset."""
+_ENTRY = 78
+"""Bytes of the fields of a VisualSampleEntry."""
 _MOST_OFFSET = 2**31 - 1
 _MOST_TIME = 2**63 - 1
 _MOST_SIZE = 2**32 - 1
@@ -45,6 +47,22 @@ class Box(NamedTuple):
     body: bytes
 
 
+class SampleDescription(NamedTuple):
+    """How samples are coded: the type, such as `avc1`, the fields with size and name, and the boxes behind them.
+
+    The box of bitrates is left out. What stands behind the fields and is no box counts to them.
+    """
+
+    kind: bytes
+    fields: bytes
+    members: list[Box]
+
+    @property
+    def entry(self) -> bytes:
+        """The box."""
+        return _box(self.kind, self.fields + b"".join(_box(*each) for each in self.members))
+
+
 def boxes(body: bytes) -> Iterator[Box]:
     """The boxes in the body of another. Raises ValueError where they do not fill it, or are more than 10,000."""
     offset = count = 0
@@ -64,16 +82,16 @@ def boxes(body: bytes) -> Iterator[Box]:
         offset += size
 
 
-def head_of(moov: bytes, track: int, ftyp: bytes = FTYP) -> bytes:
+def head_of(moov: bytes, track: int, ftyp: bytes = FTYP, begin: int = 0) -> bytes:
     """The head of a fragmented file with one track of another file: its ftyp and moov.
 
     `moov` is the whole box, `track` the number of the track in it, from 0: the index of ffmpeg's stream. `ftyp` is
-    the whole box, or empty. The track keeps its timescale, its size and turn and its sample description; it has no
-    edit list, no metadata and no samples. Raises ValueError for a moov without such a track, or one whose samples
-    have several descriptions.
+    the whole box, or empty. The track keeps its timescale, its size and turn and its sample description but for the
+    bitrates; it has no metadata, no samples, and no edit list but one that shows time `begin` of the fragments, in
+    ticks, at 0. Raises ValueError for a moov without such a track, or one whose samples have several descriptions.
     """
     try:
-        return ftyp + _moov(moov, track)
+        return ftyp + _moov(moov, track, begin)
     except struct.error as error:
         raise ValueError(f"a box is cut short: {error}") from error
 
@@ -111,7 +129,17 @@ def _data_head(size: int) -> bytes:
     return struct.pack(">I4sQ", 1, b"mdat", size + 16)
 
 
-def _moov(moov: bytes, track: int) -> bytes:
+def description(moov: bytes, track: int) -> SampleDescription:
+    """How the samples of a track are coded. As `head_of`."""
+    try:
+        _, tracks = _parts(moov, track)
+        return _described(_media(list(boxes(tracks[track])))[1])
+    except struct.error as error:
+        raise ValueError(f"a box is cut short: {error}") from error
+
+
+def _parts(moov: bytes, track: int) -> tuple[list[Box], list[bytes]]:
+    """The boxes in a moov, and the bodies of its tracks."""
     (whole,) = boxes(moov)
     if whole.kind != b"moov":
         raise ValueError("the file has no moov")
@@ -119,12 +147,17 @@ def _moov(moov: bytes, track: int) -> bytes:
     tracks = [each.body for each in members if each.kind == b"trak"]
     if not 0 <= track < len(tracks):
         raise ValueError(f"the file has no track {track}")
+    return members, tracks
+
+
+def _moov(moov: bytes, track: int, begin: int) -> bytes:
+    members, tracks = _parts(moov, track)
     mvhd = _timeless(_only(members, b"mvhd"), duration=16, wide=24)
     trex = _full(b"trex", 0, 0, struct.pack(">IIIII", _TRACK, 1, 0, 0, 0))
-    return _box(b"moov", _box(b"mvhd", mvhd) + _trak(tracks[track]) + _box(b"mvex", trex))
+    return _box(b"moov", _box(b"mvhd", mvhd) + _trak(tracks[track], begin) + _box(b"mvex", trex))
 
 
-def _trak(body: bytes) -> bytes:
+def _trak(body: bytes, begin: int) -> bytes:
     members = list(boxes(body))
     tkhd = bytearray(_timeless(_only(members, b"tkhd"), duration=20, wide=28))
     struct.pack_into(">I", tkhd, 20 if tkhd[0] == 1 else 12, _TRACK)
@@ -133,15 +166,33 @@ def _trak(body: bytes) -> bytes:
     (timescale,) = struct.unpack_from(">I", mdhd, 20 if mdhd[0] == 1 else 12)
     if not timescale:
         raise ValueError("the timescale of the track is 0")
-    minf = list(boxes(_only(mdia, b"minf")))
-    stsd = _only(list(boxes(_only(minf, b"stbl"))), b"stsd")
-    if struct.unpack_from(">I", stsd, 4) != (1,):
-        raise ValueError("the samples of the track have several descriptions")
+    minf, stsd = _media(members)
     empty = b"".join(_full(kind, 0, 0, bytes(4)) for kind in _TABLES) + _full(b"stsz", 0, 0, bytes(8))
     kept = b"".join(_box(*each) for each in minf if each.kind in _MEDIA_HEADS)
-    media = kept + _box(b"stbl", _box(b"stsd", stsd) + empty)
+    media = kept + _box(b"stbl", _full(b"stsd", 0, 0, struct.pack(">I", 1) + _described(stsd).entry) + empty)
+    edit = struct.pack(">IQqHH", 1, 0, begin, 1, 0)
+    edits = _box(b"edts", _full(b"elst", 1, 0, edit)) if begin else b""
     heads = _box(b"mdhd", mdhd) + _box(b"hdlr", _only(mdia, b"hdlr"))
-    return _box(b"trak", _box(b"tkhd", bytes(tkhd)) + _box(b"mdia", heads + _box(b"minf", media)))
+    return _box(b"trak", _box(b"tkhd", bytes(tkhd)) + edits + _box(b"mdia", heads + _box(b"minf", media)))
+
+
+def _media(members: Sequence[Box]) -> tuple[list[Box], bytes]:
+    """The boxes in the minf of a track, and the body of its stsd."""
+    minf = list(boxes(_only(list(boxes(_only(members, b"mdia"))), b"minf")))
+    return minf, _only(list(boxes(_only(minf, b"stbl"))), b"stsd")
+
+
+def _described(stsd: bytes) -> SampleDescription:
+    if struct.unpack_from(">I", stsd, 4) != (1,):
+        raise ValueError("the samples of the track have several descriptions")
+    (entry,) = boxes(stsd[8:])
+    if len(entry.body) < _ENTRY:
+        raise ValueError("the sample description is cut short")
+    try:
+        members = list(boxes(entry.body[_ENTRY:]))
+    except ValueError:  # a colour table stands there
+        return SampleDescription(entry.kind, entry.body, [])
+    return SampleDescription(entry.kind, entry.body[:_ENTRY], [each for each in members if each.kind != b"btrt"])
 
 
 def _only(members: Sequence[Box], kind: bytes) -> bytes:
