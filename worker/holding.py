@@ -61,6 +61,7 @@ class Hands:
     def __init__(self, holder: Holder, job_id: str, division: Division) -> None:
         self._holder, self._job_id, self._division = holder, job_id, division
         self._held: dict[int, int] = {}
+        self._parts: list[StoredPart] = []
 
     @property
     def numbers(self) -> list[int]:
@@ -73,7 +74,8 @@ class Hands:
 
     def read(self) -> tuple[Whole, list[StoredPart]]:
         """The whole job and its parts."""
-        return self._holder.table.read(self._job_id, self._division)
+        whole, self._parts = self._holder.table.read(self._job_id, self._division, self._parts)
+        return whole, self._parts
 
     def keep(self, number: int, attempt: int) -> None:
         """Hold a part that is claimed already."""

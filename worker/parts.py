@@ -27,6 +27,7 @@ from elasticrecode.jobs.events import Progress
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.record import Division
 from elasticrecode.parts.part import Part, PartFile, PartJob, PartKind, StoredPart, whole_of
+from elasticrecode.parts.progress import overall
 from worker.errors import ClaimLost, PermanentError
 from worker.holding import Encode, Encoded, Hands, Holder, remove, settle
 
@@ -34,6 +35,8 @@ _log = logging.getLogger(__name__)
 
 
 _POLL_SECONDS = 3.0
+_PARTS_OF_A_POLL = 120
+"""More parts that have not finished are read less often, 400 every 10 s."""
 _CHECK_SECONDS = 0.2
 _LOST_AGAIN_SECONDS = 10.0
 
@@ -199,7 +202,7 @@ class Parts:
             if number not in results and self._fetch(known.get(number), number, folder, encode, results):
                 return
         self._show(None)
-        until = time.monotonic() + _POLL_SECONDS
+        until = time.monotonic() + self._poll_seconds
         while len(results) < len(self._parts) and time.monotonic() < until:
             runner.check()
             time.sleep(_CHECK_SECONDS)
@@ -236,7 +239,7 @@ class Parts:
     def report(self, progress: Progress) -> None:
         """Report the progress of the whole, given that of the parts in hand."""
         self._holder.lease.progress = progress
-        if time.monotonic() > self._read_at + _POLL_SECONDS:
+        if time.monotonic() > self._read_at + self._poll_seconds:
             try:
                 self._refresh()
             except Unavailable as error:
@@ -247,11 +250,16 @@ class Parts:
 
     def _show(self, own: Progress | None) -> None:
         numbers = self._hands.numbers if self._hands else []
-        self._report(overall(self._parts, dict.fromkeys(numbers, own) if own else {}))
+        self._report(overall(self._parts, dict.fromkeys(numbers, own) if own else {}, now_ms()))
+
+    @property
+    def _poll_seconds(self) -> float:
+        left = sum(each.state != "finished" for each in self._parts)
+        return _POLL_SECONDS * max(1.0, left / _PARTS_OF_A_POLL)
 
     def _refresh(self) -> None:
         if self._division:
-            whole, self._parts = self._holder.table.read(self._job.jobid, self._division)
+            whole, self._parts = self._holder.table.read(self._job.jobid, self._division, self._parts)
             self._read_at = time.monotonic()
             if not whole.wants(self._division):
                 raise ClaimLost(f"the claim is lost: the job is {whole.state}")
@@ -282,30 +290,6 @@ class Parts:
             _log.warning("cannot cancel the parts of job %s: %s", self._job.jobid, error)
             parts = self._parts
         remove(self._holder.storage, [file.uri for each in parts if each.result for file in each.result.files])
-
-
-def overall(parts: Sequence[StoredPart], own: Mapping[int, Progress]) -> Progress:
-    """The progress of a whole job: that of its parts, weighted by their costs, and the ETA of the last one.
-
-    `own` is newer than what the records of parts in hand have.
-    """
-    now = now_ms()
-    done = total = 0.0
-    eta: list[float] = []
-    frames: list[int] = []
-    for each in parts:
-        shown = each.shown(now).progress
-        progress = own.get(each.part.number, shown) if each.state == "running" else shown
-        total += each.part.cost
-        if progress:
-            done += each.part.cost * (progress.percent or 0.0) / 100
-            eta += [progress.etaSeconds] if progress.etaSeconds is not None else []
-            frames += [progress.frame] if progress.frame is not None else []
-    return Progress(
-        percent=round(100 * done / total, 2) if total else None,
-        frame=min(frames, default=None),
-        etaSeconds=max(eta, default=None),
-    )
 
 
 def _raise_failure(parts: Sequence[StoredPart]) -> None:

@@ -8,15 +8,19 @@ import boto3
 import msgspec
 import pytest
 from botocore.client import BaseClient
+from msgspec import structs
 
 from elasticrecode import clock
+from elasticrecode.aws.dynamodb import Conflict, Item, Table
 from elasticrecode.contract import routes
 from elasticrecode.errors import Unavailable
 from elasticrecode.ids import part_id
 from elasticrecode.jobs.claims import Claim, Claims
+from elasticrecode.jobs.commits import NotRunning
 from elasticrecode.jobs.items import new_events
 from elasticrecode.jobs.job import Job
-from elasticrecode.parts.part import PartJob
+from elasticrecode.jobs.record import Division
+from elasticrecode.parts.part import Part, PartFile, PartJob, PartResult
 from elasticrecode.parts.store import PartsTable
 from tests.aws.test_publication import cancel, record, submitted
 from tests.conftest import contract
@@ -281,6 +285,129 @@ def test_a_retried_job_is_divided_anew(fleet: Fleet, stack: Stack) -> None:
     assert again.division is None
     again.divide("rung", NAMES, COSTS, 240.0, "It takes long.")
     assert fleet.states(job_id) == ["queued"] * 4
+
+
+MANY = 120
+
+
+def film(job_id: str) -> tuple[Division, list[Part]]:
+    """A film's division into more chunks than one transaction takes, by the first attempt."""
+    prefix = f"s3://parts/{job_id}/1/"
+    parts = [Part(number=n, kind="chunk", name=f"chunk {n}", cost=2.0 * MANY - n, prefix=prefix) for n in range(MANY)]
+    return Division(parts=MANY, kind="chunk", estimatedSeconds=9000.0, reason="It takes long.", attempt=1), parts
+
+
+def transactions(monkeypatch: pytest.MonkeyPatch, then: Mapping[int, Callable[[], object]]) -> list[list[Any]]:
+    """The writes of each transaction from now on. `then` acts behind the nth, from 1."""
+    real, seen = Table.transact, list[list[Any]]()
+
+    def transact(table: Table, writes: Sequence[Any], doing: str) -> None:
+        real(table, writes, doing)
+        seen.append(list(writes))
+        then.get(len(seen), lambda: None)()
+
+    monkeypatch.setattr(Table, "transact", transact)
+    return seen
+
+
+def killed() -> None:
+    raise Killed
+
+
+def test_many_chunks_are_stored_by_several_transactions_the_costliest_first(
+    fleet: Fleet, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = submitted(stack)
+    whole = fleet.whole("w0", job_id)
+    division, parts = film(job_id)
+    seen = transactions(monkeypatch, {})
+    fleet.table.divide(whole._job, 1, division, parts[::-1], "ffmpeg_job")
+    assert [len(writes) for writes in seen] == [100, 22]
+    assert fleet.table.whole(job_id).division == division
+    stored = fleet.table.read(job_id, division)[1]
+    assert [each.part for each in stored] == parts
+    first = {writes["Update"]["Key"]["jobID"]["S"] for writes in seen[0][1:]}
+    assert first == {part_id(job_id, 1, n) for n in range(99)}
+    fleet.table.divide(whole._job, 1, division, parts, "ffmpeg_job")
+    assert len(seen) == 2
+
+
+def test_a_division_that_broke_off_is_completed_and_parts_in_work_stay(
+    fleet: Fleet, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = submitted(stack)
+    whole = fleet.whole("w0", job_id)
+    division, parts = film(job_id)
+    with monkeypatch.context() as patch:
+        transactions(patch, {1: killed})
+        with pytest.raises(Killed):
+            fleet.table.divide(whole._job, 1, division, parts, "ffmpeg_job")
+    stack.flow()
+    assert len(fleet.table.read(job_id, division)[1]) == 99
+    for number in (3, 7):
+        assert isinstance(fleet.claims.claim(part_id(job_id, 1, number), "w1"), Claim)
+    assert fleet.table.finish(part_id(job_id, 1, 7), 1, PartResult([PartFile("s3://parts/x", 1, "a")]), "w1")
+    before = fleet.table.read(job_id, division)[1]
+    fleet.pass_lease()
+    event = contract("worker_event") | {"action": "JobLost", "attempt": 1, "tsMs": clock.now_ms()}
+    assert stack.say(event | {"job": msgspec.to_builtins(whole._job), "eventID": "lost"}) == []
+    again = fleet.claims.claim(job_id, "w2")
+    assert isinstance(again, Claim)
+    assert (again.attempt, again.division) == (2, division)
+    fleet.table.divide(whole._job, 2, division, parts, "ffmpeg_job")
+    after = fleet.table.read(job_id, division)[1]
+    assert [each.part for each in after] == parts
+    assert after[:99] == before
+    assert [each.state for each in after[:8]] == [*["queued"] * 3, "running", *["queued"] * 3, "finished"]
+    with pytest.raises(NotRunning):
+        fleet.table.divide(whole._job, 1, structs.replace(division, reason="Another."), parts, "ffmpeg_job")
+
+
+def test_a_job_that_is_cancelled_while_it_is_divided_gets_no_more_parts(
+    fleet: Fleet, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = submitted(stack)
+    whole = fleet.whole("w0", job_id)
+    division, parts = film(job_id)
+    transactions(monkeypatch, {1: lambda: cancel(stack, job_id)})
+    with pytest.raises(NotRunning):
+        fleet.table.divide(whole._job, 1, division, parts, "ffmpeg_job")
+    assert len(fleet.table.read(job_id, division)[1]) == 99
+
+
+def test_a_lost_answer_to_a_transaction_stores_no_part_twice(
+    fleet: Fleet, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = submitted(stack)
+    whole = fleet.whole("w0", job_id)
+    division, parts = film(job_id)
+
+    def lose() -> None:
+        raise Conflict("the answer is lost, and the same writes are sent again")
+
+    seen = transactions(monkeypatch, {1: lose})
+    fleet.table.divide(whole._job, 1, division, parts, "ffmpeg_job")
+    assert [len(writes) for writes in seen] == [100, 22]
+    assert len(fleet.table.read(job_id, division)[1]) == MANY
+
+
+def test_finished_parts_are_not_read_again(fleet: Fleet, stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id, whole = fleet.divided()
+    whole.run(fleet.encode("w0"), fleet.folder)
+    division = fleet.table.whole(job_id).division
+    assert division
+    _, parts = fleet.table.read(job_id, division)
+    keys: list[int] = []
+    real = Table.get_all
+
+    def get_all(table: Table, some: Sequence[Item], doing: str) -> list[Item]:
+        keys.append(len(some))
+        return real(table, some, doing)
+
+    monkeypatch.setattr(Table, "get_all", get_all)
+    assert fleet.table.read(job_id, division, parts)[1] == parts
+    assert fleet.table.read(job_id, division, parts[:2])[1] == parts
+    assert keys == [1, 3]
 
 
 def test_the_message_of_a_part_that_another_holds_is_deleted_and_the_part_watched(fleet: Fleet, stack: Stack) -> None:

@@ -1,8 +1,8 @@
 """Parts of a job: the rungs of a ladder, or the chunks of a film, encoded by as many workers as are free.
 
 A part is a job itself: the same record, message, claim, lease and poison limit. The worker that holds the claim of the
-whole job stores its parts, in one transaction with the division on the job's record, and `dispatch` sends them as any
-other jobs. What differs:
+whole job stores its parts, the first 99 in one transaction with the division on the job's record, and `dispatch` sends
+them as any other jobs. What differs:
 
 - Its record is in no list and counts in no batch, and none of its events is stored or shown.
 - A worker that holds one part claims further ones without messages, as `share` assigns them.
@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
-from elasticrecode.aws.clients import pauses
+from elasticrecode.aws.clients import pauses, side_by_side
 from elasticrecode.aws.dynamodb import ConditionFailed, Conflict, Item, Table, document, number, refused, text
 from elasticrecode.clock import now_ms
 from elasticrecode.contract.tables import DUE_KEYS, STATE_KEYS, TTL
@@ -33,6 +33,8 @@ from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.lifecycle import DIVISION, PART_PROGRESS, PART_RESULT, Step
 from elasticrecode.jobs.record import Division
 from elasticrecode.parts.part import MOST_PARTS, Part, PartJob, PartResult, StoredPart, Whole
+
+_PARTS_OF_A_TRANSACTION = 99
 
 
 class PartsTable:
@@ -54,31 +56,48 @@ class PartsTable:
             raise NotRunning(failed.item.get("state", {}).get("S", "forgotten")) from None
 
     def divide(self, job: Job, attempt: int, division: Division, parts: Sequence[Part], queue: str) -> None:
-        """Store the parts of a job whose `attempt` runs, and its division: all or nothing.
+        """Store the division of a job whose `attempt` runs, and those of its parts that are not stored yet.
 
-        `queue` is where `dispatch` sends them. Raises NotRunning when the worker has lost the attempt; ValueError for
-        more than MOST_PARTS.
+        `queue` is where `dispatch` sends them. The first transaction stores the division with 99 parts, and each
+        further one 99 more while the attempt runs and the division is this one. So few parts are stored all or none; of
+        many some may be missing when the worker dies, and the next attempt passes the same division and parts again.
+        Raises NotRunning when the worker has lost the attempt; ValueError for more than MOST_PARTS.
         """
         if not 0 < len(parts) <= MOST_PARTS:
             raise ValueError(f"{len(parts)} parts")
         record = self._record(job.jobid)
-        if not record:
-            raise NotRunning("forgotten")
-        change = {"TableName": self._table.name, "Key": record_key(job.jobid), **_division(attempt, division)}
-        writes = [self._new(job, division, part, queue, record) for part in parts]
+        stored = self._numbers(job.jobid, division, record)
+        ordered = sorted(parts, key=lambda each: (-each.cost, each.number))  # in which their messages are sent
+        while left := [part for part in ordered if part.number not in stored][:_PARTS_OF_A_TRANSACTION]:
+            if not record:
+                raise NotRunning("forgotten")
+            change = {"TableName": self._table.name, "Key": record_key(job.jobid), **_division(attempt, division)}
+            writes = [{"Update": change}, *(self._new(job, division, part, queue, record) for part in left)]
+            try:
+                self._transact(writes)
+            except ConditionFailed:
+                record = self._record(job.jobid)
+                before, stored = stored, self._numbers(job.jobid, division, record)
+                if stored <= before:
+                    raise NotRunning(_whole(record).state) from None  # else another worker, or a lost answer
+            else:
+                stored |= {part.number for part in left}
+
+    def _transact(self, writes: Sequence[Mapping[str, Any]]) -> None:
         for pause in pauses():
             try:
-                self._table.transact([{"Update": change}, *writes], "dividing the job")
-            except ConditionFailed:
-                whole = self.whole(job.jobid)
-                if whole.division == division:  # the answer that said so got lost
-                    return
-                raise NotRunning(whole.state) from None
+                self._table.transact(writes, "dividing the job")
             except Conflict:  # the lease is renewed
                 time.sleep(pause)
             else:
                 return
         raise refused("dividing the job")
+
+    def _numbers(self, job_id: str, division: Division, record: Item) -> set[int]:
+        """The numbers of the stored parts of a division, given the record of the job."""
+        if _whole(record).division != division:
+            return set()
+        return {each.part.number for each in self.read(job_id, division)[1]}
 
     def _new(self, job: Job, division: Division, part: Part, queue: str, record: Item) -> dict[str, Any]:
         """The write that creates the record of a part. It has no place in the indexes `user` and `state`."""
@@ -119,12 +138,21 @@ class PartsTable:
         """A job's record, empty without one. Workers may read by BatchGetItem alone."""
         return next(iter(self._table.get_all([record_key(job_id)], "reading the job")), {})
 
-    def read(self, job_id: str, division: Division) -> tuple[Whole, list[StoredPart]]:
-        """A job and the parts of a division of it, in the order of their numbers. One call for up to 99 parts."""
-        ids = [part_id(job_id, division.attempt, each) for each in range(division.parts)]
-        items = self._table.get_all([record_key(each) for each in (job_id, *ids)], "reading the parts")
-        by_id = {item["jobID"]["S"]: item for item in items}
-        return _whole(by_id.get(job_id, {})), [_stored(by_id[each]) for each in ids if each in by_id]
+    def read(self, job_id: str, division: Division, known: Sequence[StoredPart] = ()) -> tuple[Whole, list[StoredPart]]:
+        """A job and the parts of a division of it, in the order of their numbers: one call for each 100.
+
+        Parts that have finished among `known` are not read again, as nothing changes them.
+        """
+        finished = {each.part.number: each for each in known if each.state == "finished"}
+        ids = {number: part_id(job_id, division.attempt, number) for number in range(division.parts)}
+        keys = [record_key(each) for each in (job_id, *(ids[number] for number in ids if number not in finished))]
+        items = {item["jobID"]["S"]: item for item in self._table.get_all(keys, "reading the parts")}
+        parts = [
+            finished[number] if number in finished else _stored(items[each])
+            for number, each in ids.items()
+            if number in finished or each in items
+        ]
+        return _whole(items.get(job_id, {})), parts
 
     def finish(self, job_id: str, attempt: int, result: PartResult, worker: str) -> bool:
         """Finish a part with its result; False when the worker has lost it."""
@@ -137,8 +165,7 @@ class PartsTable:
 
     def cancel(self, job_ids: Iterable[str]) -> None:
         """Cancel parts that have not ended: their job needs them no more."""
-        for job_id in job_ids:
-            self._move(job_id, Action.JOB_CANCELLED, None, {})
+        side_by_side(lambda job_id: self._move(job_id, Action.JOB_CANCELLED, None, {}), list(job_ids))
 
     def _move(self, job_id: str, action: Action | Step, attempt: int | None, details: Mapping[str, str | int]) -> bool:
         update = lifecycle.write(action, attempt, now_ms(), details)
@@ -152,12 +179,12 @@ class PartsTable:
 
 
 def _division(attempt: int, division: Division) -> dict[str, Any]:
-    """The update that stores a division on the record of a job whose attempt runs, and which has no parts yet."""
+    """The update that stores a division on the record of a job whose attempt runs, unless it has another with parts."""
     stored = document(division)
     return {
         "UpdateExpression": "SET #division = :division",
         "ConditionExpression": "#state = :running AND attempt = :attempt AND attribute_exists(lease)"
-        " AND (attribute_not_exists(#division) OR begins_with(#division, :whole))",
+        " AND (attribute_not_exists(#division) OR begins_with(#division, :whole) OR #division = :division)",
         "ExpressionAttributeNames": {"#state": "state", "#division": DIVISION},
         "ExpressionAttributeValues": {
             ":running": text("running"),
