@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from elasticrecode.jobs.events import Progress
 from elasticrecode.media.profiles import Ffmpeg, Profile
-from worker.media import colour, damage, encoders, ladder, silence, tally, timing
+from worker.media import colour, damage, encoders, images, ladder, silence, tally, timing
 from worker.media.audio import AudioPlan
 from worker.media.demuxers import input_options
 from worker.media.ffmpeg_errors import encoder_error, grave, limit_error
@@ -81,10 +81,14 @@ def encode_chunk(
     settings: Settings,
     runner: Runner,
     report: Callable[[Progress], None],
+    stills: ImagePlan = ImagePlan(),  # noqa: B008
+    *,
+    fitted: bool = False,
 ) -> dict[int, ChunkFigures]:
     """Encode the chunk of `seconds` in the file `cut` into each target, in one decode.
 
     `stream` is the film's stream in the cut. The targets are those of one film: the one file, or rungs of a ladder.
+    `stills` are the pictures beside the film that lie in the chunk, `fitted` where the film is one file.
     Raises JobError or Interrupted.
     """
     plans = {number: target.plan for number, target in targets.items()}
@@ -93,7 +97,7 @@ def encode_chunk(
     for plan in plans.values():
         plan.picture.write_files(folder)
     rate = first.picture.rate or first.source.video.rate
-    command = arguments(targets, stream, cut, runner.limits, cores())
+    command = arguments(targets, stream, cut, runner.limits, cores(), stills, fitted=fitted)
     status = runner.run(
         [settings.ffmpeg, *command],
         folder,
@@ -124,15 +128,26 @@ def encode_chunk(
     return figures
 
 
-def arguments(targets: Mapping[int, Target], stream: int, cut: Path, limits: JobLimits, threads: int) -> list[str]:
+def arguments(
+    targets: Mapping[int, Target],
+    stream: int,
+    cut: Path,
+    limits: JobLimits,
+    threads: int,
+    stills: ImagePlan = ImagePlan(),  # noqa: B008
+    *,
+    fitted: bool = False,
+) -> list[str]:
     """Arguments of ffmpeg for the encode of a chunk, without the program's name."""
+    graph = ladder.graph({n: target.plan for n, target in targets.items()}, stills, stream, fitted=fitted)
     video = next(iter(targets.values())).plan.source.video
     return [
         *("-hide_banner", "-nostdin", "-y", "-loglevel", "level+verbose", "-nostats", "-progress", "pipe:1"),
         *("-max_error_rate", "1", "-copyts", *colour.decoder(video), *input_options(limits)),
         *("-noautorotate", "-reinit_filter:v", "0", "-f", video.demuxer, "-i", f"file:{cut}"),
-        *("-filter_complex", ladder.graph({n: target.plan for n, target in targets.items()}, ImagePlan(), stream)),
+        *("-filter_complex", graph),
         *(word for number, target in targets.items() for word in _output(number, target, threads)),
+        *images.outputs(stills),
     ]
 
 

@@ -3,10 +3,14 @@
 The transcode's own run takes frames from the film's pictures before the conversion to the output's signal: so they are
 SDR even where the output keeps HDR, and without burnt-in subtitles. It writes 16 candidates for the poster, and one
 thumbnail a step. When it has ended, the poster is chosen, and the thumbnails are put together.
+
+Candidate n shows what the film shows at n spacings, and thumbnail n what it shows at n steps. So each chunk of a
+divided film takes those that lie in it, and together they are those of the undivided film.
 """
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -30,31 +34,67 @@ _PICTURES = 100
 _SIDE = 8000
 """The longest side of a sprite in pixels, which browsers and JPEG take."""
 _SECONDS = 600
-_THUMBS = "thumbs.mkv"
+_LEAST_SPACING = 0.001
+_FOREVER = 1_000_000
+"""Seconds that no film lasts."""
+THUMBS = "thumbs.mkv"
+_CLOCK = ("-fps_mode", "passthrough")
 
 
 class ImagePlan(NamedTuple):
     """The pictures beside a film. `spacing` is the seconds between candidates for the poster, 0 for no poster.
 
     `step` is the seconds from one picture of a sprite to the next, 0 for no sprites; `size` is their size.
+    `candidates` and `thumbs` have the numbers of the pictures that a run takes, which ends at second `end` of the film.
     """
 
     spacing: float = 0.0
     step: float = 0.0
     size: Raster = Raster(0, 0)
     notices: tuple[Notice, ...] = ()
+    candidates: range = range(_CANDIDATES)
+    thumbs: range = range(0)
+    end: Fraction | None = None
+
+    @property
+    def has_candidates(self) -> bool:
+        """Whether a run takes candidates for the poster."""
+        return self.spacing > 0 and len(self.candidates) > 0
+
+    @property
+    def has_thumbs(self) -> bool:
+        """Whether a run takes thumbnails."""
+        return self.step > 0 and len(self.thumbs) > 0
 
     @property
     def branches(self) -> int:
         """How many branches of the filter graph the pictures take."""
-        return (self.spacing > 0) + (self.step > 0)
+        return self.has_candidates + self.has_thumbs
+
+    def of_chunk(self, start: Fraction, end: Fraction | None) -> "ImagePlan":
+        """The pictures of a film that lie in a chunk, from `start` to `end` in seconds of the output; None is its end.
+
+        Their branches take frames with the times of the whole film, from the one that it shows at `start`, or before.
+        """
+        candidates = _within(start, end, self.spacing, len(self.candidates))
+        return self._replace(candidates=candidates, thumbs=_within(start, end, self.step, len(self.thumbs)), end=end)
+
+
+def _within(start: Fraction, end: Fraction | None, step: float, count: int) -> range:
+    """The numbers of those of the first `count` multiples of `step` seconds that lie between two times."""
+    if not step:
+        return range(0)
+    rate = 1 / Fraction(f"{step:.6f}")
+    stop = count if end is None else min(count, math.ceil(end * rate))
+    return range(min(stop, math.ceil(start * rate)), stop)
 
 
 def plan_images(images: Images | None, film: Raster, seconds: float | None) -> ImagePlan:
     """The pictures beside an output of a size, which lasts so many seconds; None for unknown."""
     if not images:
         return ImagePlan()
-    spacing = (seconds / _CANDIDATES if seconds else _CANDIDATE_SECONDS) if images.poster else 0.0
+    wide = max(_LEAST_SPACING, seconds / _CANDIDATES) if seconds else _CANDIDATE_SECONDS
+    spacing = wide if images.poster else 0.0
     if not images.sprite:
         return ImagePlan(spacing)
     width = images.sprite.width // 2 * 2
@@ -64,7 +104,7 @@ def plan_images(images: Images | None, film: Raster, seconds: float | None) -> I
         wanted, step = step, math.ceil(seconds / _most(size))
         message = f"The sprites have a picture every {step} s, not every {wanted:g} s: {_SHEETS} of them hold no more."
         notices.append(Notice("sprites-coarser", message))
-    return ImagePlan(spacing, step, size, tuple(notices))
+    return ImagePlan(spacing, step, size, tuple(notices), thumbs=range(_most(size)))
 
 
 def _most(size: Raster) -> int:
@@ -79,27 +119,67 @@ def graph(plan: ImagePlan, pads: Sequence[str], convert: Sequence[str], signal: 
     """
     matrix = f"in_color_matrix={signal.matrix.removesuffix('nc')}:out_color_matrix=bt601"
     jpeg = f"in_range={signal.range}:out_range=pc:{matrix}"
-    branches, left = [], list(pads)
-    if plan.spacing:
-        select = f"select='isnan(prev_selected_t)+gte(t-prev_selected_t\\,{plan.spacing:.6f})'"
-        branches.append(f"{left.pop()}{','.join((select, *convert, f'scale={jpeg},format=yuvj420p'))}[poster]")
-    if plan.step:
-        # Picture n shows what the film shows at n steps.
-        steps = f"fps=1/{plan.step:.6f}:start_time=0:round=up"
+    chains, left = list[str](), list(pads)
+    if plan.has_candidates:
+        shown = _shown(left.pop(), plan.spacing, plan.candidates, plan.end)
+        chains += [*shown[:-1], f"{shown[-1]},{','.join((*convert, f'scale={jpeg},format=yuvj420p'))}[poster]"]
+    if plan.has_thumbs:
         scaled = f"scale={plan.size.width}:{plan.size.height}:flags=area:{jpeg}"
-        branches.append(f"{left.pop()}{','.join((steps, *convert, scaled, 'format=yuvj420p'))}[thumbs]")
-    return branches
+        shown = _shown(left.pop(), plan.step, plan.thumbs, plan.end)
+        chains += [*shown[:-1], f"{shown[-1]},{','.join((*convert, scaled, 'format=yuvj420p'))}[thumbs]"]
+    return chains
+
+
+def _shown(pad: str, step: float, numbers: range, end: Fraction | None) -> list[str]:
+    """Chains of filters from a pad to the pictures of these numbers, each the one that the film shows at n steps.
+
+    The last chain has no output yet. Where the film has a gap, its frames to second `end` may end before the last of
+    these pictures: those show the last frame. Without an `end`, that frame is one picture more.
+    """
+    name, count = pad.strip("[]"), len(numbers)
+    to = "" if end is None else f"trim=end={math.ceil(end * 1_000_000) / 1_000_000:.6f},"
+    fill = "" if end is None else f",tpad=stop_mode=clone:stop={count},trim=end_frame={count},setpts=N"
+    bounds = f"start_pts={numbers.start}" + ("" if end is None else f":end_pts={numbers.stop}")
+    return [
+        f"{pad}{to}split[{name}.all][{name}.end]",
+        f"[{name}.all]fps=1/{step:.6f}:start_time=0:round=up,trim={bounds}[{name}.some]",
+        f"[{name}.end]fps=1/{_FOREVER}:start_time=0:round=down:eof_action=pass[{name}.last]",
+        f"[{name}.some][{name}.last]concat,settb=1,setpts=N{fill}",
+    ]
 
 
 def outputs(plan: ImagePlan) -> list[str]:
     """Options of ffmpeg for the files that the branches are written to, in the job's folder."""
-    clock = ("-fps_mode", "passthrough")
-    candidates = ("-map", "[poster]", *clock, "-c:v", "mjpeg", "-q:v", "2", "-frames:v", str(_CANDIDATES))
-    thumbs = ("-map", "[thumbs]", *clock, "-c:v", "ffv1", "-frames:v", str(_most(plan.size)) if plan.step else "0")
+    number = ("-start_number", str(plan.candidates.start + 1), "-frames:v", str(len(plan.candidates)))
+    candidates = ("-map", "[poster]", *_CLOCK, "-c:v", "mjpeg", "-q:v", "2", *number)
+    thumbs = ("-map", "[thumbs]", *_CLOCK, "-c:v", "ffv1", "-frames:v", str(len(plan.thumbs)))
     return [
-        *((*candidates, "-f", "image2", "file:poster-%02d.jpg") if plan.spacing else ()),
-        *((*thumbs, "-f", "matroska", f"file:{_THUMBS}") if plan.step else ()),
+        *((*candidates, "-f", "image2", "file:poster-%02d.jpg") if plan.has_candidates else ()),
+        *((*thumbs, "-f", "matroska", f"file:{THUMBS}") if plan.has_thumbs else ()),
     ]
+
+
+def chunk_files(plan: ImagePlan, folder: Path) -> list[Path]:
+    """The files that the run of a chunk has written: candidates for the poster, and the thumbnails."""
+    thumbs = folder / THUMBS
+    return [*sorted(folder.glob("poster-*.jpg")), *([thumbs] if plan.has_thumbs and thumbs.exists() else ())]
+
+
+def join_thumbs(files: Sequence[Path], folder: Path, ffmpeg: str, runner: Runner) -> None:
+    """Join the thumbnails of a film's chunks, in order, into the file that `finish` reads. They lie in `folder`.
+
+    Raises PermanentError if ffmpeg fails; else as `Runner.run`.
+    """
+    listed, log = folder / "thumbs.txt", folder / "thumbs.log"
+    listed.write_text("".join(f"file '{file.name}'\n" for file in files), encoding="ascii")
+    command = [
+        *(ffmpeg, "-hide_banner", "-nostdin", "-y", "-loglevel", "warning", *input_options(runner.limits)),
+        *("-format_whitelist", "concat,matroska", "-f", "concat", "-i", f"file:{listed.name}"),
+        *("-vf", "settb=1,setpts=N", *_CLOCK, "-c:v", "ffv1", "-f", "matroska", f"file:{THUMBS}"),
+    ]
+    status = runner.run(command, folder, log, seconds=_SECONDS)
+    if status:
+        raise encoder_error(last_lines(log, folder), status)
 
 
 class Stills(NamedTuple):
@@ -133,12 +213,12 @@ def finish(plan: ImagePlan, film: Raster, seconds: float, folder: Path, ffmpeg: 
         return stills
     count = stills.pictures
     columns, rows = _grid(count, plan.size)
-    # A film whose last frame is short of the end lacks thumbnails: the last one is repeated.
+    # A film whose last frame is short of the end lacks thumbnails: the last frame is repeated.
     filters = f"tpad=stop_mode=clone:stop={count},trim=end_frame={count},tile={columns}x{rows}"
     log = folder / "sprites.log"
     command = [
         *(ffmpeg, "-hide_banner", "-nostdin", "-y", "-loglevel", "warning", *input_options(runner.limits)),
-        *("-f", "matroska", "-i", f"file:{_THUMBS}", "-vf", filters, "-fps_mode", "passthrough"),
+        *("-f", "matroska", "-i", f"file:{THUMBS}", "-vf", filters, "-fps_mode", "passthrough"),
         *("-c:v", "mjpeg", "-q:v", "4", "-f", "image2", "-start_number", "0", "file:sprite-%d.jpg"),
     ]
     status = runner.run(command, folder, log, seconds=_SECONDS)

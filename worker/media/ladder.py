@@ -193,23 +193,37 @@ def measured_ends(source: Source, packets: FileMeter) -> Ends:
     return Ends(film.end - begin, max((track.end for track in known if track is not film), default=begin) - begin)
 
 
-def graph(plans: Mapping[int, Plan], pictures: ImagePlan, stream: int) -> str:
+def graph(plans: Mapping[int, Plan], pictures: ImagePlan, stream: int, *, fitted: bool = False) -> str:
     """The filter graph from the source's pictures to [rung<number>] of each plan, and to those of posters and sprites.
 
-    The plans are those of one ladder; `stream` is the film's in the input.
+    The plans are those of one ladder; `stream` is the film's in the input. The pictures have the size of the source
+    before they get their own or, `fitted`, that of the first plan. Those of a chunk leave the others in front of its
+    span, as the frame that the film shows when the chunk begins may be of the chunk before.
     """
-    numbers, first = list(plans), next(iter(plans.values()))
-    base = first.picture
+    numbers, base = list(plans), next(iter(plans.values())).picture
     stills = [f"[still{number}]" for number in range(pictures.branches)]
-    pads = [*(f"[shared{number}]" for number in numbers), *stills]
-    split = (f"split={len(pads)}",) if len(pads) > 1 else ()
+    rungs = [f"[shared{number}]" for number in numbers]
     own = base.steps.index(base.fit) - 1
-    shared = ",".join((*chained(base.steps[:own]), *split)) or "null"
-    chains = [f"[0:{stream}]{shared}{''.join(pads)}"]
+    span = own - 2
+    fit = base.steps[own + 1 :] if fitted else ()
+    if stills and base.steps[span].filters:
+        fit = (*base.steps[span + 1 : own], *fit)
+        chains = [
+            f"[0:{stream}]{_shared(base.steps[:span], ['[film]', *stills])}",
+            f"[film]{_shared(base.steps[span:own], rungs)}",
+        ]
+    else:
+        chains = [f"[0:{stream}]{_shared(base.steps[:own], [*rungs, *stills])}"]
     for number, picture in ((number, plan.picture) for number, plan in plans.items()):
         filters = ",".join(chained((*picture.steps[own:], *picture.conversion)))
         chains.append(f"[shared{number}]{filters}[rung{number}]")
-    return ";".join([*chains, *images.graph(pictures, stills, base.still.filters, base.still_signal)])
+    return ";".join([*chains, *images.graph(pictures, stills, chained((*fit, base.still)), base.still_signal)])
+
+
+def _shared(steps: tuple[Step, ...], pads: Sequence[str]) -> str:
+    """The filters of steps to all of these pads."""
+    split = (f"split={len(pads)}",) if len(pads) > 1 else ()
+    return (",".join((*chained(steps), *split)) or "null") + "".join(pads)
 
 
 def arguments(

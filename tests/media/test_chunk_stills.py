@@ -1,0 +1,129 @@
+"""The pictures beside a divided film are those of the undivided one: each chunk's encode takes its own."""
+
+import hashlib
+import shutil
+from collections.abc import Mapping
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+
+from elasticrecode.media.profiles import Profile, resolve
+from tests.media.case import BUNNY, FFMPEG, SETTINGS, ffmpeg, make
+from worker.media import images
+from worker.media.chunk import encode_chunk, target_of_file
+from worker.media.encode import inspect
+from worker.media.images import Stills
+from worker.media.pieces import Chunk, Piece
+from worker.media.plan import make_plan
+from worker.sandbox.runner import Runner
+
+ENCODE = {"codec": "h264", "scale": "240p", "quality": {"crf": 30}, "speed": "fast"}
+BOUNDS = [Fraction(0), Fraction(4), Fraction(8), None]
+"""Seconds at which chunks begin, and the end of the film."""
+KEYS = ("-force_key_frames", "expr:gte(t,n_forced*2)", "-bf", 0, "-sc_threshold", 0)
+X264 = ("-c:v", "libx264", "-preset", "ultrafast", "-crf", 20, *KEYS)
+
+
+def film(folder: Path, *filters: str, rate: str = "25") -> Path:
+    """A film of 11.5 seconds whose every picture differs from the others, in a file with keyframes 2 s apart."""
+    source = ",".join((f"testsrc2=s=320x180:r={rate}:d=11.5", *filters))
+    return ffmpeg(folder, "film.mkv", "-f", "lavfi", "-i", source, "-fps_mode", "passthrough", *X264)
+
+
+def real_film(folder: Path) -> Path:
+    return ffmpeg(folder, "film.mkv", "-stream_loop", 2, "-t", 11.5, "-i", BUNNY, "-an", "-vf", "scale=320:-2", *X264)
+
+
+class Divided(NamedTuple):
+    """The finished pictures of a divided film, and the folder of the join."""
+
+    stills: Stills
+    folder: Path
+
+
+def divided(folder: Path, source: Path, wanted: Mapping[str, Any], length: float) -> Divided:
+    """Encode the chunks of a film from cuts that hold no picture behind their ends, and finish the pictures."""
+    profile, runner, joined = resolve(msgspec.convert(wanted, Profile)), Runner(), folder / "joined"
+    assert profile.ffmpeg
+    joined.mkdir()
+    shutil.copy(source, joined / "input")
+    probed = inspect(joined / "input", SETTINGS, runner)
+    plan = make_plan(probed, profile, profile.ffmpeg, "mp4")
+    thumbs = []
+    for number, (start, end) in enumerate(pairwise(BOUNDS)):
+        chunk = folder / f"chunk-{number}"
+        chunk.mkdir()
+        assert start is not None
+        to = () if end is None else ("-to", float(end) - 0.001)
+        cut = ffmpeg(chunk, "cut.mkv", "-ss", float(start), "-copyts", "-i", source, *to, "-c", "copy")
+        own = plan.images.of_chunk(start, end)
+        target = target_of_file(probed, profile, profile.ffmpeg, Piece(Chunk(start, end), 0), chunk)
+        seconds = float((end or Fraction(length)) - start)
+        encode_chunk(
+            *({0: target}, probed.video.stream, cut, seconds, SETTINGS, runner, lambda _: None, own), fitted=True
+        )
+        for file in images.chunk_files(own, chunk):
+            name = f"thumbs-{number}.mkv" if file.name == images.THUMBS else file.name
+            shutil.copy(file, joined / name)
+            thumbs += [joined / name] if name.startswith("thumbs") else []
+    if plan.images.step:
+        images.join_thumbs(thumbs, joined, FFMPEG, runner)
+    size = plan.picture.size
+    return Divided(images.finish(plan.images, size, length, joined, FFMPEG, runner), joined)
+
+
+def digests(paths: list[Path]) -> list[str]:
+    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+
+
+def same_pictures(folder: Path, source: Path, step: float = 0, **encode: object) -> Divided:
+    """Check that the pictures of a divided and of the undivided film are equal, bit by bit."""
+    sprite = {"sprite": {"everySeconds": step, "width": 64}} if step else {}
+    wanted = {"ffmpeg": {**ENCODE, **encode}, "images": {"poster": True, **sprite}}
+    whole = folder / "whole"
+    whole.mkdir()
+    undivided = make(whole, source, wanted)
+    assert undivided.failure == ""
+    assert undivided.stills
+    assert undivided.stills.poster
+    parts = divided(folder, source, wanted, undivided.stills.seconds)
+    assert parts.stills.poster
+    candidates = [sorted(place.glob("poster-*.jpg")) for place in (whole, parts.folder)]
+    assert [path.name for path in candidates[0]] == [path.name for path in candidates[1]]
+    assert digests(candidates[0]) == digests(candidates[1])
+    assert len(set(digests(candidates[0]))) > 8
+    assert parts.stills.poster.name == undivided.stills.poster.name
+    assert digests(list(undivided.stills.sprites)) == digests(list(parts.stills.sprites))
+    assert bool(step) == bool(parts.stills.sprites)
+    return parts
+
+
+@pytest.mark.parametrize("step", [0, 1, 1.3, 1.7, 5, 9, 11.49, 60])
+def test_a_divided_film_has_the_pictures_of_the_undivided_one(tmp_path: Path, step: float) -> None:
+    same_pictures(tmp_path, film(tmp_path), step)
+
+
+@pytest.mark.parametrize("step", [1, 1.3, 5])
+def test_a_picture_before_the_seam_shows_until_the_next(tmp_path: Path, step: float) -> None:
+    same_pictures(tmp_path, film(tmp_path, "select=lt(t\\,3.1)+gte(t\\,5.3)"), step)
+
+
+@pytest.mark.parametrize("rate", ["30000/1001", "24000/1001", "50"])
+def test_no_rate_moves_a_picture(tmp_path: Path, rate: str) -> None:
+    same_pictures(tmp_path, film(tmp_path, rate=rate), 1.25)
+
+
+def test_a_rate_that_varies_moves_no_picture(tmp_path: Path) -> None:
+    same_pictures(tmp_path, film(tmp_path, "setpts=PTS+0.013*mod(N*5\\,17)/TB/17"), 1)
+
+
+def test_a_film_that_gets_another_rate_has_the_same_pictures(tmp_path: Path) -> None:
+    same_pictures(tmp_path, film(tmp_path), 1.3, frameRate="30000/1001")
+
+
+def test_pictures_follow_the_fit_of_the_film(tmp_path: Path) -> None:
+    same_pictures(tmp_path, real_film(tmp_path), 2, scale="200:200", fit="crop")
