@@ -154,16 +154,51 @@ def _measured(ffprobe: str, runner: Runner, path: Path, video: Video, side: str)
     return video._replace(clock=clock, rate=clock.rate, frames=clock.frames, duration=clock.duration)
 
 
-def scan_fields(ffmpeg: str, runner: Runner, path: Path, video: Video) -> Video:
-    """The video with what idet sees at a few places of it: at one place of an ordinary file. Raises Interrupted."""
+def packets(
+    ffprobe: str,
+    runner: Runner,
+    path: Path,
+    fields: str,
+    on_line: Callable[[str, float], None],
+    *,
+    is_late: bool = False,
+) -> None:
+    """Give each packet's fields, in ffprobe's order and separated by commas, to `on_line`.
+
+    They are as the container has them: no parser looks into the packets. Raises as `probe_source`.
+    """
+    shown = ["-fflags", "+noparse", "-show_entries", f"packet={fields}", "-print_format", "csv=p=0"]
+    _run(ffprobe, runner, path, "input", shown, _FULL_READ_SECONDS, on_line=on_line, is_late=is_late)
+
+
+def read_report(ffprobe: str, runner: Runner, path: Path, entries: str, *, is_late: bool = False) -> bytes:
+    """The JSON report of ffprobe with these entries. Raises as `probe_source`."""
+    report = path.with_name(f"{path.name}.probe")
+    shown = ["-show_entries", entries, "-print_format", "json"]
+    _run(ffprobe, runner, path, "input", shown, _SECONDS, output=report, is_late=is_late)
+    return report.read_bytes()
+
+
+def scan_fields(
+    ffmpeg: str,
+    runner: Runner,
+    path: Path,
+    video: Video,
+    look: Callable[[float, int], tuple[Path, float]] | None = None,
+) -> Video:
+    """The video with what idet sees at a few places of it: at one place of an ordinary file. Raises Interrupted.
+
+    `look` takes a place, as a time and a number of pictures, and returns the file in which to look and at what time.
+    """
     seen = Scan()
     for start, count in scanning.places(video):
-        seen = seen.joined(_seen(ffmpeg, runner, path, video, start, count))
+        file, time = look(start, count) if look else (path, start)
+        seen = seen.joined(_seen(ffmpeg, runner, file, video, time, count))
         if scanning.is_settled(video._replace(scan=seen)):
             break
     is_surprise = seen.combed and not (video.interlaced or video.scan.combed)
     scanned = video._replace(scan=seen)
-    return scan_fields(ffmpeg, runner, path, scanned) if is_surprise else scanned
+    return scan_fields(ffmpeg, runner, path, scanned, look) if is_surprise else scanned
 
 
 def _seen(ffmpeg: str, runner: Runner, path: Path, video: Video, start: float, count: int) -> Scan:
