@@ -42,7 +42,7 @@ _METHOD = "job-role"
 def session_policy(job: Job, partition: str, limit: int = LIMITS[0], parts_bucket: str = "") -> str:
     """The IAM session policy of a job, as JSON of at most `limit` characters.
 
-    A job with a package may also use the objects of its parts in `parts_bucket`; a part may write those alone.
+    A job that encodes may also use the objects of its parts in `parts_bucket`; a part may write those alone.
 
     If keys are too long for that, it cuts them all to the longest prefix that fits, and covers every object below it.
     """
@@ -92,7 +92,8 @@ def _results(job: Job, parts_bucket: str) -> str:
     """The start of the URIs of the results of a job's parts; empty for a job that can have none."""
     if isinstance(job, PartJob):
         return job.part.prefix
-    return f"s3://{parts_bucket}/{job.jobid}/" if parts_bucket and job.profile.package else ""
+    is_encoded = job.profile.package or job.profile.ffmpeg
+    return f"s3://{parts_bucket}/{job.jobid}/" if parts_bucket and is_encoded else ""
 
 
 def _key_statements(job: Job, partition: str) -> list[dict[str, Any]]:

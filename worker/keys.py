@@ -12,9 +12,11 @@ from botocore.exceptions import ClientError
 
 from elasticrecode.jobs.job import Job, encryption_of, key_context
 from elasticrecode.media.formats import FORMATS
+from elasticrecode.media.profiles import Package
 from worker.aws_faults import job_error
 from worker.errors import JobError, PermanentError, TransientError
 from worker.job_role import JobRole
+from worker.packaging.tracks import Encrypted
 from worker.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -24,6 +26,12 @@ _UNUSABLE = {
     "InvalidCiphertextException", "IncorrectKeyException", "DisabledException", "KMSInvalidStateException",
     "InvalidRequestException", "DecryptionFailure",
 }  # fmt: skip
+
+
+def encrypted(job: Job, package: Package, settings: Settings) -> Encrypted | None:
+    """How a job's package is encrypted; None for a plain one. Raises as `content_key`."""
+    wish = package.encryption
+    return Encrypted(wish.scheme, wish.keyUri, content_key(job, settings), key_id(job)) if wish else None
 
 
 def content_key(job: Job, settings: Settings) -> bytes:

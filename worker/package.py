@@ -22,14 +22,15 @@ from worker.holding import Encoded
 from worker.media import images, languages, timing
 from worker.media.encode import inspect
 from worker.media.images import ImagePlan, Stills, plan_images
-from worker.media.ladder import Ladder, constant_rate, plan_ladder
+from worker.media.ladder import Ends, Ladder, constant_rate, plan_ladder
 from worker.media.renditions import RungFigures, Sounds, common_length, encode_rungs, encode_sounds, find_ends
+from worker.media.source import Source
 from worker.media.subtitles import SideFile, SubtitlePlan, read_subtitles
 from worker.packaging.package import pack
 from worker.packaging.tracks import Encrypted, Packaged, Thumbnails, Track
 from worker.quality import ladder_report
 from worker.quality.ladder_report import RungScore
-from worker.quality.score import Pair, score
+from worker.quality.score import Pair, at_size, score
 from worker.sandbox.runner import Runner
 from worker.settings import Settings
 
@@ -55,15 +56,19 @@ class PackageEncoder:
         sides: Sequence[SideFile] = (),
         *,
         with_images: bool = True,
+        inspected: tuple[Source, Ends] | None = None,
     ) -> None:
-        """Inspect the source and plan the ladder, `with_images` beside it. Raises JobError or Interrupted."""
+        """Inspect the source and plan the ladder, `with_images` beside it. Raises JobError or Interrupted.
+
+        Of a divided film, `source` is the rest, and `inspected` are the film and the ends of its tracks.
+        """
         self.job, self.source, self.settings, self.runner = job, source, settings, runner
         self.package, self.report = package, report
-        probed = inspect(source, settings, runner)
+        probed = inspected[0] if inspected else inspect(source, settings, runner)
         video = probed.video
         encodes = ladders.rungs(package, *video.upright, constant_rate(video), is_hdr=video.hdr)
         self.texts = read_subtitles(source, probed, job.profile, encodes[0], settings.ffmpeg, runner, sides)
-        ends = find_ends(source, probed, settings, runner)
+        ends = inspected[1] if inspected else find_ends(source, probed, settings, runner)
         self.ladder = plan_ladder(probed, job.profile, encodes, self.texts, ends)
         self.seconds = timing.length(video, encodes[0])
         size = self.ladder.rungs[0].picture.size
@@ -97,17 +102,11 @@ class PackageEncoder:
 
     def _score(self, number: int, file: Path, scoring: Vmaf) -> Quality:
         """The score of a rung at the size of the largest."""
-        wanted = at_largest(scoring, self.ladder)
+        wanted = at_size(scoring, self.ladder.rungs[0].picture.size)
         uri = f"{self.job.output}{self.names[number]}.mp4"
         pair = Pair(self.source, file, self.job.input, uri, self.ladder.rungs[number])
         folder = file.parent
         return score(pair, wanted, self.settings, self.runner, self.report, folder, before=0).quality
-
-
-def at_largest(scoring: Vmaf, ladder: Ladder) -> Vmaf:
-    """The score of a ladder's rungs at the size of the largest."""
-    size = ladder.rungs[0].picture.size
-    return structs.replace(scoring, scale=f"{size.width}x{size.height}")
 
 
 def names(ladder: Ladder) -> list[str]:
@@ -208,7 +207,7 @@ def _reports(
         for name, rung, track in zip(encoder.names, rungs, packaged.tracks, strict=False)
         if rung.quality
     ]
-    parts = (job.input, base, at_largest(scoring, encoder.ladder), quality, scores)
+    parts = (job.input, base, at_size(scoring, encoder.ladder.rungs[0].picture.size), quality, scores)
     texts = (ladder_report.json_report(*parts), ladder_report.render(*parts).encode())
     files = []
     for text, suffix in zip(texts, SCORE_FILES, strict=True):

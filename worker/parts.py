@@ -87,6 +87,11 @@ class Helper:
         for number in numbers:
             hands.deliver(parts[number], encoded[number])
 
+    def stored(self) -> list[StoredPart]:
+        """The parts of the job as they are now."""
+        whole = self._holder.table.whole(self._whole_id)
+        return self._holder.table.read(self._whole_id, whole.division)[1] if whole.division else []
+
     def report(self, progress: Progress) -> None:
         """Store the progress of the parts in hand at the next renewal of their leases."""
         self._holder.lease.check()
@@ -127,6 +132,11 @@ class Parts:
         """The division of the job, by this attempt or an earlier one; None while the job has no parts."""
         return self._division
 
+    @property
+    def stored(self) -> list[StoredPart]:
+        """The parts as they were at the last look."""
+        return self._parts
+
     def undivided(self, seconds: float, reason: str) -> None:
         """Store that the job is not divided. `seconds` is the estimated time of one worker. Raises ClaimLost."""
         division = Division(parts=0, estimatedSeconds=seconds, reason=reason, attempt=self._claim.attempt)
@@ -135,13 +145,21 @@ class Parts:
         except NotRunning as lost:
             raise ClaimLost(f"the claim is lost: {lost}") from None
 
+    @property
+    def attempt(self) -> int:
+        """The attempt of this worker's claim."""
+        return self._claim.attempt
+
     def start(self, attempt: int) -> str:
         """The start of the URIs of the objects of a division by an attempt."""
         return f"{self._place.prefix}{self._job.jobid}/{attempt}/"
 
     def divide(self, kind: PartKind, names: Sequence[str], costs: Sequence[float], seconds: float, reason: str) -> None:
-        """Store a part for each name, with its cost in CPU seconds. Raises ClaimLost when this attempt is over."""
-        division = Division(
+        """Store a part for each name, with its cost in CPU seconds, as far as they are not stored.
+
+        Raises ClaimLost when this attempt is over.
+        """
+        division = self._division or Division(
             parts=len(names), kind=kind, estimatedSeconds=seconds, reason=reason, attempt=self._claim.attempt
         )
         start = self.start(division.attempt)

@@ -107,6 +107,12 @@ class Storage:
                     return 0, b""
                 raise
 
+    def write_small(self, uri: str, content: bytes) -> None:
+        """Store an object at once. Raises as `read_small`."""
+        bucket, key = split(uri)
+        with as_job_errors("output", uri):
+            self.s3.put_object(Bucket=bucket, Key=key, Body=content)
+
     def _head(self, bucket: str, key: str) -> Any:
         """The properties of an object. Where HEAD's answer does not name the cause, a GET of one byte does."""
         try:

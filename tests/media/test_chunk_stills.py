@@ -61,11 +61,11 @@ def divided(folder: Path, source: Path, wanted: Mapping[str, Any], length: float
         to = () if end is None else ("-to", float(end) - 0.001)
         cut = ffmpeg(chunk, "cut.mkv", "-ss", float(start), "-copyts", "-i", source, *to, "-c", "copy")
         own = plan.images.of_chunk(start, end)
-        target = target_of_file(probed, profile, profile.ffmpeg, Piece(Chunk(start, end), 0), chunk)
+        of_cut = probed._replace(video=probed.video._replace(demuxer="matroska", entry=0.0))
+        piece = Piece(Chunk(start, end), ())
+        target = target_of_file(of_cut, profile, profile.ffmpeg, piece, chunk / "chunk.mp4")
         seconds = float((end or Fraction(length)) - start)
-        encode_chunk(
-            *({0: target}, probed.video.stream, cut, seconds, SETTINGS, runner, lambda _: None, own), fitted=True
-        )
+        encode_chunk({0: target}, cut, seconds, SETTINGS, runner, lambda _: None, own, fitted=True)
         for file in images.chunk_files(own, chunk):
             name = f"thumbs-{number}.mkv" if file.name == images.THUMBS else file.name
             shutil.copy(file, joined / name)

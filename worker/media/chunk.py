@@ -16,12 +16,13 @@ from worker.media.ffmpeg_errors import encoder_error, grave, limit_error
 from worker.media.hdr import HdrMetadata
 from worker.media.images import ImagePlan
 from worker.media.ladder import Ladder
+from worker.media.packets import TrackMeter
 from worker.media.pieces import Piece
 from worker.media.plan import Plan, make_plan
 from worker.media.progress import Ticker
 from worker.media.source import Source
 from worker.media.subtitles import SubtitlePlan
-from worker.media.verify import read_back
+from worker.media.verify import is_empty, read_back
 from worker.sandbox.limits import JobLimits
 from worker.sandbox.machine import cores
 from worker.sandbox.runner import Runner, last_lines
@@ -54,28 +55,24 @@ class Target(NamedTuple):
     late: float = 0.0
 
 
-def target_of_file(source: Source, profile: Profile, encode: Ffmpeg, piece: Piece, folder: Path) -> Target:
+def target_of_file(source: Source, profile: Profile, encode: Ffmpeg, piece: Piece, file: Path) -> Target:
     """The pictures of a chunk of a film's one output file. Raises as `make_plan`."""
-    video = source.video._replace(entry=0.0)
-    ticks, wanted = timing.ticks(video, encode), timing.wanted_rate(encode)
+    ticks, wanted = timing.ticks(source.video, encode), timing.wanted_rate(encode)
     units = wanted or Fraction(ticks)
     span = piece.span(units, is_paced=bool(wanted))
-    plan = make_plan(source._replace(video=video), profile, encode, MUXER, span=span)
+    plan = make_plan(source, profile, encode, MUXER, span=span)
     plan = plan._replace(audio=AudioPlan(), images=ImagePlan(), subtitles=SubtitlePlan())
-    return Target(plan, ticks, folder / "chunk.mp4", late=piece.late(units))
+    return Target(plan, ticks, file, late=piece.late(units))
 
 
-def targets_of_ladder(planned: Ladder, numbers: Sequence[int], folder: Path) -> dict[int, Target]:
-    """The outputs of a chunk's rungs of these numbers."""
+def targets_of_ladder(planned: Ladder, files: Sequence[Path]) -> dict[int, Target]:
+    """The outputs of a chunk's rungs, each with its file."""
     light = planned.source.video.metadata
-    return {
-        number: Target(planned.rungs[number], planned.ticks, folder / f"rung-{number}.mp4", light) for number in numbers
-    }
+    return {n: Target(planned.rungs[n], planned.ticks, file, light) for n, file in enumerate(files)}
 
 
 def encode_chunk(
     targets: Mapping[int, Target],
-    stream: int,
     cut: Path,
     seconds: float,
     settings: Settings,
@@ -87,9 +84,9 @@ def encode_chunk(
 ) -> dict[int, ChunkFigures]:
     """Encode the chunk of `seconds` in the file `cut` into each target, in one decode.
 
-    `stream` is the film's stream in the cut. The targets are those of one film: the one file, or rungs of a ladder.
-    `stills` are the pictures beside the film that lie in the chunk, `fitted` where the film is one file.
-    Raises JobError or Interrupted.
+    The targets are those of one film: the one file, or rungs of a ladder. Their plans have the cut as source. A chunk
+    in which the film shows no new frame has none. `stills` are the pictures beside the film that lie in the chunk,
+    `fitted` where the film is one file. Raises JobError or Interrupted.
     """
     plans = {number: target.plan for number, target in targets.items()}
     first = next(iter(plans.values()))
@@ -97,7 +94,7 @@ def encode_chunk(
     for plan in plans.values():
         plan.picture.write_files(folder)
     rate = first.picture.rate or first.source.video.rate
-    command = arguments(targets, stream, cut, runner.limits, cores(), stills, fitted=fitted)
+    command = arguments(targets, cut, runner.limits, cores(), stills, fitted=fitted)
     status = runner.run(
         [settings.ffmpeg, *command],
         folder,
@@ -108,7 +105,7 @@ def encode_chunk(
     lines = last_lines(log, folder)
     if error := limit_error(runner.limits, "input", grave(lines)):
         raise error
-    pictures = tally.decoded(lines).get((0, stream))
+    pictures = tally.decoded(lines).get((0, first.source.video.stream))
     if status and not silence.excusable(status, pictures):
         raise encoder_error(grave(lines), status)
     spent = runner.cpu_seconds - before
@@ -116,8 +113,10 @@ def encode_chunk(
     figures = {}
     sizes = {number: plan.picture.size.width * plan.picture.size.height for number, plan in plans.items()}
     for number, target in targets.items():
-        read, measured = read_back(settings, runner, target.file, target.plan, lines)
-        film = measured.tracks[read.video.stream]
+        film = TrackMeter()
+        if not is_empty(lines):
+            read, measured = read_back(settings, runner, target.file, target.plan, lines)
+            film = measured.tracks[read.video.stream]
         figures[number] = ChunkFigures(
             frames=film.frames,
             bytes=film.bytes,
@@ -130,7 +129,6 @@ def encode_chunk(
 
 def arguments(
     targets: Mapping[int, Target],
-    stream: int,
     cut: Path,
     limits: JobLimits,
     threads: int,
@@ -139,8 +137,8 @@ def arguments(
     fitted: bool = False,
 ) -> list[str]:
     """Arguments of ffmpeg for the encode of a chunk, without the program's name."""
-    graph = ladder.graph({n: target.plan for n, target in targets.items()}, stills, stream, fitted=fitted)
     video = next(iter(targets.values())).plan.source.video
+    graph = ladder.graph({n: target.plan for n, target in targets.items()}, stills, video.stream, fitted=fitted)
     return [
         *("-hide_banner", "-nostdin", "-y", "-loglevel", "level+verbose", "-nostats", "-progress", "pipe:1"),
         *("-max_error_rate", "1", "-copyts", *colour.decoder(video), *input_options(limits)),

@@ -99,10 +99,24 @@ class Damage:
 
     def message(self, second: float | None) -> str:
         """The numbers, and the second."""
-        where = "" if second is None else f", the first at {second:.1f} s"
-        total = self.decoded + self.lost
-        counts = f"{self.lost} of {total} frames could not be decoded"
-        return f"The input is damaged: {counts} and {self.marred} are incomplete{where}."
+        return _message(self.lost, self.marred, self.decoded, second)
+
+
+def _message(lost: int, marred: int, decoded: int, second: float | None) -> str:
+    where = "" if second is None else f", the first at {second:.1f} s"
+    counts = f"{lost} of {decoded + lost} frames could not be decoded"
+    return f"The input is damaged: {counts} and {marred} are incomplete{where}."
+
+
+def of_chunks(lost: int, marred: int, decoded: int, second: float | None) -> list[Notice]:
+    """The warning of frames that a film lacks of `decoded` ones, by its chunks; `second` is where the first is.
+
+    Raises PermanentError `input-corrupt` for more damage than TOLERANCE.
+    """
+    message = _message(lost, marred, decoded, second)
+    if (lost + marred) / max(1, decoded + lost) > TOLERANCE:
+        raise PermanentError("input-corrupt", message)
+    return [Notice("picture-damaged", message)] if lost or marred else []
 
 
 def _late(plan: Plan, film: TrackMeter) -> float:

@@ -121,8 +121,6 @@ def plan_ladder(
     unit = math.lcm(*divisors)
     gop = max(1, round(encoders.KEYFRAME_SECONDS * rate / unit)) * unit
     silent = structs.replace(profile, audio=Audio(codec="none"))
-    if piece:
-        source = source._replace(video=source.video._replace(entry=0.0))
     pace, span = _pace(ends, rate, unit, source.lateness(source.video.start), piece)
     rungs = []
     for encode, divisor in zip(encodes, divisors, strict=True):

@@ -8,9 +8,11 @@ from elasticrecode.media.profiles import Ffmpeg
 from worker.media import encoders
 from worker.media.plan import Span
 from worker.media.steps import Step
+from worker.media.video import Video
 
 _FOREVER = "tpad=stop_mode=clone:stop=-1"
 """The filter that repeats the last frame until the chunk ends, where a paced film has frames without a source."""
+_LEAD_SECONDS = 0.5
 _EARLY = Fraction(6, 1_000_000)
 """Seconds by which a frame may come before a keyframe's time and still be that keyframe, as encoders are told."""
 
@@ -23,30 +25,35 @@ class Chunk(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """A chunk, and the second 0 of the source in the clock of its cut, in ticks of the film's track."""
+    """A chunk, and the filters that bring the pictures of its cut to the clock of the source."""
 
     chunk: Chunk
-    shift: int
+    clock: tuple[str, ...]
 
     def span(self, units: Fraction, *, is_paced: bool) -> Span:
         """The steps for frames whose clock behind the pacing has so many ticks a second (paced: frames)."""
-        begin, end = self._bounds(units)
+        begin, end = self.bounds(units)
         bounds = f"trim=start_pts={begin}" + ("" if end is None else f":end_pts={end}")
         hold = (_FOREVER,) if is_paced and end is not None else ()
-        shift = Step((f"setpts=PTS-({self.shift})",))
-        return Span(shift, Step((*hold, bounds)), Step((f"setpts=PTS-{begin}",)))
+        return Span(Step(self.clock), Step((*hold, bounds)), Step((f"setpts=PTS-{begin}",)))
 
     def late(self, units: Fraction) -> float:
         """Seconds from the start of the chunk to its first tick."""
-        return float(max(Fraction(0), self._bounds(units)[0] / units - self.chunk.start))
+        return float(max(Fraction(0), self.bounds(units)[0] / units - self.chunk.start))
 
-    def _bounds(self, units: Fraction) -> tuple[int, int | None]:
+    def bounds(self, units: Fraction) -> tuple[int, int | None]:
+        """The first tick of the chunk, and the first one behind it."""
         start, end = self.chunk
         return _tick(start, units), None if end is None else _tick(end, units)
 
 
 def _tick(time: Fraction, units: Fraction) -> int:
     return max(0, math.ceil((time - _EARLY) * units))
+
+
+def lead(video: Video) -> float:
+    """Seconds before a chunk at which its cut must have begun, for filters that look at the pictures before."""
+    return _LEAD_SECONDS if video.interlaced or video.scan.combed else 0.0
 
 
 def grid(encode: Ffmpeg) -> Fraction:

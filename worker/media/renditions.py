@@ -116,12 +116,13 @@ def encode_rungs(
     ]
     weights = [each.film.frames * each.video.width * each.video.height for each in verified]
     return {
-        number: Rendition(target, _figures(ladder.rungs[number], each, spent * weight / max(1, sum(weights))))
+        number: Rendition(target, rung_figures(ladder.rungs[number], each, spent * weight / max(1, sum(weights))))
         for number, target, each, weight in zip(numbers, targets, verified, weights, strict=True)
     }
 
 
-def _figures(plan: Plan, verified: Verified, cpu_seconds: float) -> RungFigures:
+def rung_figures(plan: Plan, verified: Verified, cpu_seconds: float) -> RungFigures:
+    """The figures of a rung that was read back."""
     video, film, notices = verified
     return RungFigures(
         width=video.width,

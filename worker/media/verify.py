@@ -64,6 +64,11 @@ def verify(
     return Verified(output, film, [*notices, *colour.verify(plan.source.video, output, plan.picture.signal)])
 
 
+def is_empty(lines: list[str]) -> bool:
+    """Whether the log of ffmpeg says that an output got no frame."""
+    return any(map(_NOTHING_ENCODED.search, lines))
+
+
 def _least(plan: Plan, pictures: Decoded) -> int:
     """Frames that the output has at least: of the last group of five that was stretched by pulldown, any may lack."""
     factor = plan.picture.factor
@@ -108,8 +113,7 @@ def read_back(
     try:
         read = probe_source(settings.ffprobe, runner, target, "output")
     except PermanentError as error:
-        nothing = any(map(_NOTHING_ENCODED.search, lines))
-        if not target.exists() or error.failure.code == "output-no-video" or nothing:
+        if not target.exists() or error.failure.code == "output-no-video" or is_empty(lines):
             raise _nothing(plan, None, lines) from error
         if error.failure.code == "output-too-long":
             raise PermanentError("input-too-long", f"The input lasts too long: {error}", lines) from error

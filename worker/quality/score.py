@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from elasticrecode.jobs.events import Progress
 from elasticrecode.media.profiles import SOURCE, Ffmpeg, Vmaf
@@ -67,6 +67,11 @@ class Pair(NamedTuple):
     def paths(self) -> dict[str, Path]:
         """Side → path."""
         return {"origin": self.origin, "input": self.input}
+
+
+def at_size(profile: Vmaf, size: Raster) -> Vmaf:
+    """The score of a rung, at the size of the largest one of its ladder."""
+    return structs.replace(profile, scale=f"{size.width}x{size.height}")
 
 
 class _Run(NamedTuple):
