@@ -4,7 +4,6 @@ import hashlib
 import shutil
 from collections.abc import Mapping
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,30 +11,17 @@ import msgspec
 import pytest
 
 from elasticrecode.media.profiles import Profile, resolve
-from tests.media.case import BUNNY, FFMPEG, SETTINGS, ffmpeg, make
+from tests.media.case import FFMPEG, SETTINGS, make
+from tests.media.divided import CHUNKS, as_cut, cut, film, real_film
 from worker.media import images
 from worker.media.chunk import encode_chunk, target_of_file
 from worker.media.encode import inspect
 from worker.media.images import Stills
-from worker.media.pieces import Chunk, Piece
+from worker.media.pieces import Piece
 from worker.media.plan import make_plan
 from worker.sandbox.runner import Runner
 
 ENCODE = {"codec": "h264", "scale": "240p", "quality": {"crf": 30}, "speed": "fast"}
-BOUNDS = [Fraction(0), Fraction(4), Fraction(8), None]
-"""Seconds at which chunks begin, and the end of the film."""
-KEYS = ("-force_key_frames", "expr:gte(t,n_forced*2)", "-bf", 0, "-sc_threshold", 0)
-X264 = ("-c:v", "libx264", "-preset", "ultrafast", "-crf", 20, *KEYS)
-
-
-def film(folder: Path, *filters: str, rate: str = "25") -> Path:
-    """A film of 11.5 seconds whose every picture differs from the others, in a file with keyframes 2 s apart."""
-    source = ",".join((f"testsrc2=s=320x180:r={rate}:d=11.5", *filters))
-    return ffmpeg(folder, "film.mkv", "-f", "lavfi", "-i", source, "-fps_mode", "passthrough", *X264)
-
-
-def real_film(folder: Path) -> Path:
-    return ffmpeg(folder, "film.mkv", "-stream_loop", 2, "-t", 11.5, "-i", BUNNY, "-an", "-vf", "scale=320:-2", *X264)
 
 
 class Divided(NamedTuple):
@@ -54,19 +40,15 @@ def divided(folder: Path, source: Path, wanted: Mapping[str, Any], length: float
     probed = inspect(joined / "input", SETTINGS, runner)
     plan = make_plan(probed, profile, profile.ffmpeg, "mp4")
     thumbs = []
-    for number, (start, end) in enumerate(pairwise(BOUNDS)):
-        chunk = folder / f"chunk-{number}"
-        chunk.mkdir()
-        assert start is not None
-        to = () if end is None else ("-to", float(end) - 0.001)
-        cut = ffmpeg(chunk, "cut.mkv", "-ss", float(start), "-copyts", "-i", source, *to, "-c", "copy")
-        own = plan.images.of_chunk(start, end)
-        of_cut = probed._replace(video=probed.video._replace(demuxer="matroska", entry=0.0))
-        piece = Piece(Chunk(start, end), ())
-        target = target_of_file(of_cut, profile, profile.ffmpeg, piece, chunk / "chunk.mp4")
-        seconds = float((end or Fraction(length)) - start)
-        encode_chunk({0: target}, cut, seconds, SETTINGS, runner, lambda _: None, own, fitted=True)
-        for file in images.chunk_files(own, chunk):
+    for number, chunk in enumerate(CHUNKS):
+        place = folder / f"chunk-{number}"
+        place.mkdir()
+        own = plan.images.of_chunk(*chunk)
+        target = target_of_file(as_cut(probed), profile, profile.ffmpeg, Piece(chunk, ()), place / "chunk.mp4")
+        seconds = float((chunk.end or Fraction(length)) - chunk.start)
+        own_cut = cut(place, source, chunk)
+        encode_chunk({0: target}, own_cut, seconds, SETTINGS, runner, lambda _: None, own, fitted=True)
+        for file in images.chunk_files(own, place):
             name = f"thumbs-{number}.mkv" if file.name == images.THUMBS else file.name
             shutil.copy(file, joined / name)
             thumbs += [joined / name] if name.startswith("thumbs") else []
