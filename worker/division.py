@@ -7,6 +7,7 @@ and processors; a choice between one worker and several needs no better than a f
 import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from itertools import pairwise
 from typing import NamedTuple
 
 from elasticrecode.media.codecs import encoder_of
@@ -137,6 +138,29 @@ def plan_chunks(
         bounds = _bounds(shares, few, most)
     starts = [0, *bounds[:-1]]
     return [(start * grid, min(end * grid, length)) for start, end in zip(starts, bounds, strict=True)]
+
+
+def with_short_start(chunks: Sequence[tuple[Fraction, Fraction]], grid: Fraction) -> list[tuple[Fraction, Fraction]]:
+    """The chunks of `plan_chunks` with short ones in front, so that the start of the film is encoded soon.
+
+    The first has one step of the grid, and each further one twice as much, up to the length of the others.
+    """
+    ends = [end for _, end in chunks]
+    short: list[Fraction] = []
+    done, step = Fraction(0), grid
+    while step < next((end - max(start, done) for start, end in chunks if end > done), Fraction(0)):
+        done += step
+        short.append(done)
+        step *= 2
+    longest = max(end - start for start, end in chunks)
+    rest = [end for end in ends if end > done]
+    if len(short) > 1 and rest and rest[0] - done < step / 4 and rest[0] - short[-2] <= longest:
+        short.pop()
+    while len(short) + len(rest) > MOST_PARTS:
+        before = [*short[-1:], *rest]
+        del rest[min(range(len(rest) - 1), key=lambda n: before[n + 2] - before[n])]
+    bounds = [Fraction(0), *short, *rest]
+    return list(pairwise(bounds))
 
 
 def _bounds(shares: Sequence[float], wanted: float, most: int) -> list[int]:

@@ -93,7 +93,7 @@ class Hands:
         holders = {each.part.number: each.worker for each in parts if each.is_held(now)}
         unclaimed = {each.part.number: each for each in parts if each.state in ("accepted", "queued")}
         if self._division.kind == "chunk":
-            shared = sorted(unclaimed, key=lambda each: (-costs[each], each))
+            shared = sorted(unclaimed, key=lambda each: unclaimed[each].part.turn)
         else:
             shared = share(costs, holders, unclaimed, {whole.worker} - {""}, holder.worker)
         for number in shared:

@@ -24,7 +24,7 @@ from elasticrecode.errors import Unavailable
 from elasticrecode.jobs.claims import Claim
 from elasticrecode.jobs.commits import NotRunning
 from elasticrecode.jobs.events import Progress
-from elasticrecode.jobs.job import Job
+from elasticrecode.jobs.job import Job, plays_early
 from elasticrecode.jobs.record import Division
 from elasticrecode.parts.part import Part, PartFile, PartJob, PartKind, StoredPart, whole_of
 from elasticrecode.parts.progress import overall
@@ -162,9 +162,16 @@ class Parts:
         division = self._division or Division(
             parts=len(names), kind=kind, estimatedSeconds=seconds, reason=reason, attempt=self._claim.attempt
         )
-        start = self.start(division.attempt)
+        start, in_order = self.start(division.attempt), kind == "chunk" and plays_early(self._job.profile)
         parts = [
-            Part(number=number, kind=kind, name=name, cost=cost, prefix=start)
+            Part(
+                number=number,
+                kind=kind,
+                name=name,
+                cost=cost,
+                prefix=start,
+                urgency=len(names) - number if in_order else 0,
+            )
             for number, (name, cost) in enumerate(zip(names, costs, strict=True))
         ]
         try:

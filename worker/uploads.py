@@ -26,8 +26,8 @@ T = TypeVar("T")
 
 ATTEMPT_MARK, PLACE_MARK = "elasticrecode-attempt", "elasticrecode-output"
 """The attempt that wrote an output, and the SHA-256 of the URI that it wrote. A copy elsewhere is not an output."""
-IMMUTABLE, REPLACED = "public, max-age=31536000, immutable", "public, max-age=60"
-"""The Cache-Control of the files of a package's version, and of entry files."""
+IMMUTABLE, REPLACED, GROWING = "public, max-age=31536000, immutable", "public, max-age=60", "no-cache"
+"""The Cache-Control of the files of a package's version, of entry files, and of playlists that grow."""
 ENTRY_FILES = (ENTRIES["dash"], ENTRIES["hls"])
 """The files that players open, in the order in which they appear."""
 FILES = "files.txt"
@@ -110,6 +110,20 @@ class Uploads:
                 send(item)
         _side_by_side(send, small)
         return sums
+
+    def put(self, uri: str, content: bytes, caching: str) -> None:
+        """Store a small object that players see at once, with this Cache-Control; it replaces the one at its URI."""
+        bucket, key = split(uri)
+        self._runner.check()
+        with as_job_errors("output", uri):
+            self._storage.s3.put_object(
+                Bucket=bucket,
+                Key=key,
+                Body=content,
+                ContentType=content_type(name(uri), is_member=True),
+                CacheControl=caching,
+                Metadata={**self._marks, PLACE_MARK: _place(uri)},
+            )
 
     def begin(self, uri: str, size: int, *, is_member: bool = False) -> Upload:
         """Begin an upload of `size` bytes. A member is a file in the folder of a package's version."""

@@ -181,6 +181,18 @@ def test_a_job_that_is_not_divided_says_why_and_has_no_parts(fleet: Fleet, stack
     assert fleet.listed(job_id) == []
 
 
+@pytest.mark.parametrize(("early", "order"), [(False, [3, 2, 1, 0]), (True, [0, 1, 2, 3])])
+def test_chunks_are_encoded_the_longest_first_but_in_film_order_where_the_film_plays_early(
+    fleet: Fleet, stack: Stack, early: bool, order: list[int]
+) -> None:
+    profile = {"package": {"early": True}} if early else {"package": {}}
+    job_id = submitted(stack, profile=profile)
+    whole = fleet.whole("w0", job_id)
+    whole.divide("chunk", NAMES, COSTS[::-1], 240.0, "It takes long.")
+    whole.run(fleet.encode("w0"), fleet.folder)
+    assert [number for _, number in fleet.encoded] == order
+
+
 def test_workers_share_the_parts_and_each_is_encoded_once(fleet: Fleet) -> None:
     job_id, whole = fleet.divided()
     helper = fleet.helper("w1", job_id, 1)

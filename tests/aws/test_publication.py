@@ -92,8 +92,10 @@ class Attempt:
         self.s3.meta.events.register(f"after-call.s3.{operation}", die)
 
 
-def submitted(stack: Stack, uri: str = "s3://media/a/x.mp4", user: str = "ann", output: str = OUT) -> str:
-    body = contract("job") | {"userid": user, "input": uri, "output": output}
+def submitted(
+    stack: Stack, uri: str = "s3://media/a/x.mp4", user: str = "ann", output: str = OUT, **changes: object
+) -> str:
+    body = contract("job") | {"userid": user, "input": uri, "output": output} | changes
     answer = call(stack.submit, routes.SUBMIT, body)
     job_id: str = answer.body[0]["jobid"]
     return job_id

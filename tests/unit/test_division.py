@@ -13,7 +13,7 @@ from msgspec import UNSET
 from elasticrecode.media import ladders
 from elasticrecode.media.profiles import Ffmpeg, Package, Profile, Vmaf
 from elasticrecode.parts.part import MOST_PARTS
-from worker.division import Estimate, choose, chunk_costs, estimate, plan_chunks, span_name
+from worker.division import Estimate, choose, chunk_costs, estimate, plan_chunks, span_name, with_short_start
 from worker.media.ladder import Ends, Ladder, plan_ladder
 from worker.media.plan import Picture, make_plan
 from worker.media.source import Source
@@ -173,3 +173,29 @@ def test_weights_that_say_nothing_count_as_equal(weights: list[float]) -> None:
 def test_the_name_of_a_chunk_is_its_place_in_the_film() -> None:
     assert span_name(Fraction(720), Fraction(780)) == "00:12:00-00:13:00"
     assert span_name(Fraction(3601001, 1000), Fraction(36000)) == "01:00:01.001-10:00:00"
+
+
+def test_a_film_that_plays_early_begins_with_short_chunks_that_grow() -> None:
+    planned = plan_chunks(Fraction(7200), _GRID, _CORE_SECONDS)
+    chunks = with_short_start(planned, _GRID)
+    lengths = [float(end - start) for start, end in chunks]
+    assert lengths[:3] == [2, 4, 8]
+    assert all(one <= 3 * before for before, one in itertools.pairwise(lengths[:6]))
+    assert max(lengths) <= max(float(end - start) for start, end in planned)
+    assert len(chunks) <= len(planned) + 5
+    assert chunks[-10:] == planned[-10:]
+
+
+@pytest.mark.parametrize("seconds", [Fraction(1, 25), 2, 5, 61, 3599, 100_000, 10**7])
+@pytest.mark.parametrize("longest", [2.0, 60.0])
+def test_short_chunks_in_front_cover_the_film_on_the_grid_and_are_not_too_many(
+    seconds: Fraction | int, longest: float
+) -> None:
+    planned = plan_chunks(Fraction(seconds), _GRID, _CORE_SECONDS, longest)
+    chunks = with_short_start(planned, _GRID)
+    assert (chunks[0][0], chunks[-1][1]) == (Fraction(0), Fraction(seconds))
+    assert all(one[1] == other[0] for one, other in itertools.pairwise(chunks))
+    assert all(start < end for start, end in chunks)
+    assert all(start % _GRID == 0 for start, _ in chunks)
+    assert len(chunks) <= MOST_PARTS
+    assert chunks[0][1] <= max(_GRID, planned[0][1]) or len(planned) == 1

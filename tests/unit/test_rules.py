@@ -112,6 +112,8 @@ def faults(profile: Any, **changes: Any) -> dict[str, str]:
             "package/encryption/keyUri",
             "http:// or https://",
         ),
+        ("package", {"encryption": LOCK, "early": True}, "package/early", "not encrypted"),
+        ("package", {"formats": ["dash"], "early": True}, "package/early", "without hls"),
         ("split", "sometimes", "split", "one of auto, never"),
     ],
 )
@@ -346,6 +348,13 @@ def test_no_fault_shows_a_key() -> None:
     for encryption in (BARE | {"key": KEY + "0"}, BARE | {"key": [KEY]}, KEY, [KEY]):
         found = faults({"package": {"encryption": encryption}})
         assert KEY not in str(found)
+
+
+def test_a_package_that_plays_early_owns_the_file_that_players_open_first() -> None:
+    (job,) = read_jobs(request({"package": {"early": True}}))
+    assert products(job)[-1].endswith("/early.m3u8")
+    (job,) = read_jobs(request({"package": {"early": False}}))
+    assert not any(uri.endswith("/early.m3u8") for uri in products(job))
 
 
 def test_packages_of_equal_stems_collide_and_are_not_read_again() -> None:

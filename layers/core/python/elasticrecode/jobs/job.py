@@ -33,6 +33,12 @@ def encryption_of(profile: Profile) -> Encryption | None:
     return (profile.package.encryption or None) if profile.package else None
 
 
+def plays_early(profile: Profile) -> bool:
+    """Whether a package is to play while it is made. One that is encrypted, or not for HLS, never does."""
+    package = profile.package
+    return bool(package and package.early and not package.encryption and "hls" in package.formats)
+
+
 def key_context(user_id: str) -> dict[str, str]:
     """The encryption context of a user's sealed keys: KMS opens one for a job of that user alone."""
     return {"userid": user_id}

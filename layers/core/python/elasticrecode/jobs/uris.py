@@ -23,6 +23,9 @@ POSTER, THUMBNAILS = ".jpg", ".thumbnails.vtt"
 ENTRIES = {"hls": "master.m3u8", "dash": "manifest.mpd"}
 """Format of a package → the name, below its folder, of the file that players open."""
 
+EARLY = "early.m3u8"
+"""The name, below a package's folder, of the file that players open while the package is made."""
+
 UNKNOWN_LANGUAGE = "und"
 """The language of a track that names none."""
 
@@ -84,6 +87,11 @@ def package_folder(uri: str) -> str:
     return f"{stem(uri)}/"
 
 
+def early_folder(uri: str, version: str) -> str:
+    """The folder, below the output prefix, of what plays before the package of an input is whole."""
+    return f"{package_folder(uri)}early/{version}/"
+
+
 def subtitles_name(uri: str, language: str, number: int = 1) -> str:
     """The file name of a WebVTT file of subtitles; of several in one language, the second has the number 2."""
     return f"{stem(uri)}.{language or UNKNOWN_LANGUAGE}{f'-{number}' if number > 1 else ''}.vtt"
@@ -98,7 +106,8 @@ class Outputs(NamedTuple):
     """The kinds of files that the jobs of a profile write.
 
     `video` is the video codec; `audio` is the codec of a job of sound alone; `package` has the formats of a package;
-    each is empty for other jobs. How many sprites, subtitles and tracks of a package there are depends on the source.
+    each is empty for other jobs. `early` is whether a package plays before it is whole. How many sprites, subtitles and
+    tracks of a package there are depends on the source.
     """
 
     video: str = ""
@@ -108,6 +117,7 @@ class Outputs(NamedTuple):
     subtitles: bool = False
     scores: bool = False
     package: tuple[str, ...] = ()
+    early: bool = False
 
     @classmethod
     def of(cls, profile: Profile | Mapping[str, object]) -> "Outputs":
@@ -129,6 +139,7 @@ class Outputs(NamedTuple):
             package=tuple(each for each in ENTRIES if isinstance(formats, list) and each in formats)
             if "package" in parts
             else (),
+            early=package.get("early") is True,
         )
 
     def names(self, uri: str) -> list[str]:
@@ -143,6 +154,7 @@ class Outputs(NamedTuple):
             *([thumbnails_name(uri)] if self.sprites else []),
             *(name(uri) + suffix for suffix in SCORE_FILES if self.scores),
             *(package_folder(uri) + ENTRIES[format_] for format_ in self.package),
+            *([package_folder(uri) + EARLY] if self.early else []),
         ]
 
     def claims(self, uri: str) -> list[str]:

@@ -123,6 +123,7 @@ CONTENT_TYPES = {
     "ts": "video/mp2t",
     "mts": "video/mp2t",
     "m2ts": "video/mp2t",
+    "m4s": "video/mp4",
     "m4a": "audio/mp4",
     "opus": "audio/ogg",
     "jpg": "image/jpeg",

@@ -212,7 +212,10 @@ class Encryption(Struct, forbid_unknown_fields=True):
 
 
 class Package(Struct, forbid_unknown_fields=True):
-    """A streaming package: one ladder of renditions, which HLS and DASH share. `segmentSeconds` is what to aim at."""
+    """A streaming package: one ladder of renditions, which HLS and DASH share. `segmentSeconds` is what to aim at.
+
+    With `early`, a small rung of a film that is divided into chunks plays over HLS while the others are encoded.
+    """
 
     formats: Annotated[list[Literal["hls", "dash"]], Meta(min_length=1, max_length=2)] = field(
         default_factory=lambda: ["hls", "dash"]
@@ -222,6 +225,7 @@ class Package(Struct, forbid_unknown_fields=True):
     speed: Speed | UnsetType = UNSET
     dynamicRange: DynamicRange | UnsetType = UNSET
     encryption: Encryption | UnsetType = UNSET
+    early: bool | UnsetType = UNSET
 
 
 class Vmaf(Struct, forbid_unknown_fields=True):

@@ -36,6 +36,7 @@ def faults(profile: Fields, inputs: Iterable[tuple[str, object]] = ()) -> Iterat
     if "package" in profile:
         yield from _package_faults(parts)
         yield from _encryption_faults(parts.package)
+        yield from _early_faults(parts.package)
     if not {"ffmpeg", "package"} & profile.keys():
         yield from _faults_without_encode(parts)
 
@@ -218,6 +219,18 @@ def _package_faults(parts: RequestProfile) -> Iterator[Fault]:
     if package.get("dynamicRange") == "keep" and "h264" in codecs:
         detail = "must be auto or sdr for a ladder with h264, which cannot carry HDR: use h265 or av1 to keep it"
         yield Fault("/profile/package/dynamicRange", detail)
+
+
+def _early_faults(package: Fields) -> Iterator[Fault]:
+    """Faults of a package that is to play before it is whole."""
+    if package.get("early") is not True:
+        return
+    if "encryption" in package:
+        detail = "must not be true beside encryption: what plays early is not encrypted"
+        yield Fault("/profile/package/early", detail)
+    formats = package.get("formats", ["hls"])
+    if isinstance(formats, list) and "hls" not in formats:
+        yield Fault("/profile/package/early", "must not be true without hls among the formats: it plays over HLS alone")
 
 
 def _encryption_faults(package: Fields) -> Iterator[Fault]:

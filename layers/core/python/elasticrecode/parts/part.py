@@ -18,7 +18,8 @@ MOST_PARTS = 400
 class Part(Struct, frozen=True, kw_only=True):
     """One part: its number from 0, its name, and its cost beside that of the others, in CPU seconds.
 
-    `prefix` is the start of the URIs of the objects that workers put in between.
+    `prefix` is the start of the URIs of the objects that workers put in between. Of chunks, those of a higher `urgency`
+    are claimed first, and of equal ones the costliest.
     """
 
     number: int
@@ -26,6 +27,12 @@ class Part(Struct, frozen=True, kw_only=True):
     name: str
     cost: float
     prefix: str
+    urgency: int = 0
+
+    @property
+    def turn(self) -> tuple[int, float, int]:
+        """Its place among the parts of its job: those with lower values are sent, and claimed, first."""
+        return -self.urgency, -self.cost, self.number
 
 
 class PartJob(Job, frozen=True, kw_only=True):

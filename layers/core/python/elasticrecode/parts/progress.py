@@ -78,7 +78,7 @@ def _eta(parts: Sequence[StoredPart], shown: Mapping[int, float], now: int) -> f
     last = max(pace.free_in for pace in paces)
     free = [(pace.free_in, number) for number, pace in enumerate(paces)]
     heapq.heapify(free)
-    for each in sorted(waiting, key=lambda part: -part.part.cost):
+    for each in sorted(waiting, key=lambda part: part.part.turn):
         at, number = heapq.heappop(free)
         ends = at + each.part.cost / paces[number].speed
         last = max(last, ends)

@@ -67,7 +67,7 @@ class PartsTable:
             raise ValueError(f"{len(parts)} parts")
         record = self._record(job.jobid)
         stored = self._numbers(job.jobid, division, record)
-        ordered = sorted(parts, key=lambda each: (-each.cost, each.number))  # in which their messages are sent
+        ordered = sorted(parts, key=lambda each: each.turn)  # in which their messages are sent
         while left := [part for part in ordered if part.number not in stored][:_PARTS_OF_A_TRANSACTION]:
             if not record:
                 raise NotRunning("forgotten")
