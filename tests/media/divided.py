@@ -4,9 +4,13 @@ from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
+from elasticrecode.media import ladders
+from elasticrecode.media.profiles import Profile
 from tests.media.case import BUNNY, ffmpeg
-from worker.media.pieces import Chunk
+from worker.media.ladder import Ends, Ladder, constant_rate, plan_ladder
+from worker.media.pieces import Chunk, Piece
 from worker.media.source import Source
+from worker.media.subtitles import SubtitlePlan
 
 BOUNDS = [Fraction(0), Fraction(4), Fraction(8), None]
 """Seconds at which chunks begin, and the end of the film."""
@@ -37,3 +41,11 @@ def cut(folder: Path, source: Path, chunk: Chunk) -> Path:
 def as_cut(source: Source) -> Source:
     """A source as the plan of a chunk has it, whose film is read from a cut."""
     return source._replace(video=source.video._replace(demuxer="matroska", stream=0, entry=0.0))
+
+
+def planned(source: Source, profile: Profile, piece: Piece | None = None) -> Ladder:
+    """The ladder of a profile's package, of the whole film or of a chunk."""
+    assert profile.package
+    video = source.video
+    encodes = ladders.rungs(profile.package, *video.upright, constant_rate(video), is_hdr=False)
+    return plan_ladder(source, profile, encodes, SubtitlePlan(), Ends(0.0, 0.0), piece)

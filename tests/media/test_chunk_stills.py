@@ -12,13 +12,14 @@ import pytest
 
 from elasticrecode.media.profiles import Profile, resolve
 from tests.media.case import FFMPEG, SETTINGS, make
-from tests.media.divided import CHUNKS, as_cut, cut, film, real_film
+from tests.media.divided import CHUNKS, as_cut, cut, film, planned, real_film
 from worker.media import images
-from worker.media.chunk import encode_chunk, target_of_file
+from worker.media.chunk import encode_chunk, target_of_file, targets_of_ladder
 from worker.media.encode import inspect
 from worker.media.images import Stills
 from worker.media.pieces import Piece
 from worker.media.plan import make_plan
+from worker.media.renditions import encode_rungs
 from worker.sandbox.runner import Runner
 
 ENCODE = {"codec": "h264", "scale": "240p", "quality": {"crf": 30}, "speed": "fast"}
@@ -94,6 +95,10 @@ def test_a_picture_before_the_seam_shows_until_the_next(tmp_path: Path, step: fl
     same_pictures(tmp_path, film(tmp_path, "select=lt(t\\,3.1)+gte(t\\,5.3)"), step)
 
 
+def test_a_chunk_without_a_frame_of_its_own_shows_that_before_it(tmp_path: Path) -> None:
+    same_pictures(tmp_path, film(tmp_path, "select=lt(t\\,3.1)+gte(t\\,9.3)"), 1)
+
+
 @pytest.mark.parametrize("rate", ["30000/1001", "24000/1001", "50"])
 def test_no_rate_moves_a_picture(tmp_path: Path, rate: str) -> None:
     same_pictures(tmp_path, film(tmp_path, rate=rate), 1.25)
@@ -109,3 +114,39 @@ def test_a_film_that_gets_another_rate_has_the_same_pictures(tmp_path: Path) -> 
 
 def test_pictures_follow_the_fit_of_the_film(tmp_path: Path) -> None:
     same_pictures(tmp_path, real_film(tmp_path), 2, scale="200:200", fit="crop")
+
+
+@pytest.mark.parametrize("rate", ["25", "30000/1001"])
+def test_a_divided_package_has_the_pictures_of_the_undivided_one(tmp_path: Path, rate: str) -> None:
+    source, runner = film(tmp_path, rate=rate), Runner()
+    wanted = {
+        "package": {"formats": ["hls"], "ladder": [{"scale": "256:144", "bitrate": "200K"}]},
+        "images": {"poster": True, "sprite": {"everySeconds": 1.3, "width": 64}},
+    }
+    profile = resolve(msgspec.convert(wanted, Profile))
+    probed = inspect(source, SETTINGS, runner)
+    whole = planned(probed, profile)
+    rung = whole.rungs[0].picture.size
+    beside = images.plan_images(profile.images or None, rung, probed.video.duration)
+    folders = [tmp_path / "whole", tmp_path / "joined"]
+    for folder in folders:
+        folder.mkdir()
+    copy = Path(shutil.copy(source, folders[0] / "input"))
+    rendition = encode_rungs(whole, [0], beside, copy, SETTINGS, runner, lambda _: None)[0]
+    thumbs = []
+    for number, chunk in enumerate(CHUNKS):
+        place = tmp_path / f"chunk-{number}"
+        place.mkdir()
+        targets = targets_of_ladder(planned(as_cut(probed), profile, Piece(chunk, ())), [place / "rung.mp4"])
+        own, own_cut = beside.of_chunk(*chunk), cut(place, source, chunk)
+        encode_chunk(targets, own_cut, 4.0, SETTINGS, runner, lambda _: None, own)
+        thumbs.append(Path(shutil.copy(place / images.THUMBS, folders[1] / f"thumbs-{number}.mkv")))
+        for poster in place.glob("poster-*.jpg"):
+            shutil.copy(poster, folders[1])
+    images.join_thumbs(thumbs, folders[1], FFMPEG, runner)
+    length = rendition.figures.seconds
+    stills = [images.finish(beside, rung, length, folder, FFMPEG, runner) for folder in folders]
+    posters = [sorted(folder.glob("poster-*.jpg")) for folder in folders]
+    assert len(posters[0]) == 16
+    assert digests(posters[0]) == digests(posters[1])
+    assert digests(list(stills[0].sprites)) == digests(list(stills[1].sprites))

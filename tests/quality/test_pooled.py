@@ -11,8 +11,8 @@ import pytest
 
 from elasticrecode.media.profiles import Profile, resolve
 from tests.media.case import SETTINGS, ffmpeg
-from tests.media.divided import CHUNKS, as_cut, cut, real_film
-from worker.media.chunk import encode_chunk, target_of_file
+from tests.media.divided import CHUNKS, as_cut, cut, planned, real_film
+from worker.media.chunk import encode_chunk, target_of_file, targets_of_ladder
 from worker.media.encode import inspect
 from worker.media.pieces import Piece
 from worker.media.plan import make_plan
@@ -61,15 +61,20 @@ def scored_both(folder: Path, source: Path, vmaf: Any = None, encode: Any = None
         measured.save(saved[-1])
         before += figures[0].frames
         files.append(target.file)
-    listed = folder / "chunks.txt"
-    listed.write_text("".join(f"file '{file}'\n" for file in files))
-    joined = ffmpeg(whole, "output.mp4", "-f", "concat", "-safe", 0, "-i", listed, "-c", "copy")
+    joined = join(folder, whole, files)
     plan = make_plan(probed, profile, profile.ffmpeg, "mp4")
     pair = Pair(whole / "input", joined, ORIGIN, INPUT, plan)
     undivided = score(pair, profile.vmaf, SETTINGS, runner, lambda _: None, whole)
     chunks = [load(path) for path in saved]
     pooled = write_reports(pool(chunks[::-1]), profile.vmaf, INPUT, ORIGIN, folder)
     return Both(undivided, pooled, chunks)
+
+
+def join(folder: Path, target: Path, files: list[Path]) -> Path:
+    """The files of chunks as one, in the folder `target`."""
+    listed = folder / "chunks.txt"
+    listed.write_text("".join(f"file '{file}'\n" for file in files))
+    return ffmpeg(target, "output.mp4", "-f", "concat", "-safe", 0, "-i", listed, "-c", "copy")
 
 
 def seams(both: Both) -> set[int]:
@@ -135,3 +140,34 @@ def test_whatever_the_encode_does_its_chunks_follow(tmp_path: Path, filters: lis
     assert both.pooled.quality.warnings == both.whole.quality.warnings == []
     assert both.pooled.quality.vmaf.frames == both.whole.quality.vmaf.frames > 200
     assert both.pooled.quality.vmaf.mean == pytest.approx(both.whole.quality.vmaf.mean, abs=0.02)
+
+
+def test_a_rung_of_half_the_rate_scores_as_the_whole_one_does(tmp_path: Path) -> None:
+    source, runner = real_film(tmp_path), Runner()
+    ladder = [{"scale": "320:180", "bitrate": "200K"}, {"scale": "160:90", "bitrate": "80K", "frameRate": "13"}]
+    wanted = {"package": {"formats": ["hls"], "ladder": ladder}, "vmaf": {"scale": "320x180"}}
+    profile = resolve(msgspec.convert(wanted, Profile))
+    assert profile.vmaf
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    probed = inspect(Path(shutil.copy(source, whole / "input")), SETTINGS, runner)
+    rung = planned(probed, profile).rungs[1]
+    files, chunks = list[Path](), list[Measured]()
+    for number, chunk in enumerate(CHUNKS):
+        place = tmp_path / f"chunk-{number}"
+        place.mkdir()
+        pieces = planned(as_cut(probed), profile, Piece(chunk, ()))
+        targets = targets_of_ladder(pieces, [place / "0.mp4", place / "1.mp4"])
+        own = cut(place, source, chunk)
+        encode_chunk(targets, own, 4.0, SETTINGS, runner, lambda _: None)
+        pair = Pair(own, targets[1].file, ORIGIN, INPUT, targets[1].plan, Place(float(chunk.start)))
+        chunks.append(measure(pair, profile.vmaf, SETTINGS, runner, lambda _: None, place, with_stills=False))
+        files.append(targets[1].file)
+    joined = join(tmp_path, whole, files)
+    pair = Pair(whole / "input", joined, ORIGIN, INPUT, rung)
+    undivided = score(pair, profile.vmaf, SETTINGS, runner, lambda _: None, whole).quality
+    pooled = write_reports(pool(chunks), profile.vmaf, INPUT, ORIGIN, tmp_path).quality
+    assert pooled.warnings == undivided.warnings == []
+    assert pooled.vmaf.frames == undivided.vmaf.frames == 144
+    assert pooled.vmaf.mean == pytest.approx(undivided.vmaf.mean, abs=0.02)
+    assert [chunk.moments for chunk in chunks] == [[], [], []]
