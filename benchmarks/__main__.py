@@ -8,6 +8,7 @@ from typing import NamedTuple
 from benchmarks import (
     batches,
     calls,
+    division,
     events,
     imports,
     lists,
@@ -45,6 +46,7 @@ _SECTIONS: dict[str, Callable[[], Iterator[tuple[str, str, str, float, float]]]]
     "transcode": transcode.rows,
     "media": media.rows,
     "packages": packages.rows,
+    "division": division.rows,
     "score": score.rows,
 }
 

@@ -21,9 +21,11 @@ _GAP_SECONDS = 10.0
 """So long a worker may take for the next part, or longer by half than its longest absence until now."""
 _LATEST = 3
 """Parts of a worker that tell how much of its time is for this job."""
-_LEAST_PERCENT = 2.0
-"""From this on the progress of a worker's first part tells its speed."""
-_JOIN_BYTES_PER_SECOND = 1e8
+_TRUSTED_SECONDS = 5.0
+"""After so long the progress of a worker's first part tells as much of its speed as the mean of all workers does."""
+_RENEWAL_SECONDS = 2.5
+"""The mean age of the progress in a record, which a worker stores as often as it renews its lease."""
+_JOIN_BYTES_PER_SECOND = 2e8
 """Bytes of results that a worker fetches, joins and publishes in a second."""
 
 
@@ -65,13 +67,12 @@ def _eta(parts: Sequence[StoredPart], shown: Mapping[int, float], now: int) -> f
     for each in parts:
         if each.worker and each.started_ms is not None and (each.state == "finished" or each.is_held(now)):
             by_worker.setdefault(each.worker, []).append(each)
-    measured = {worker: speed for worker, some in by_worker.items() if (speed := _speed(some, shown, now))}
     waiting = [each for each in parts if each.state in ("accepted", "queued") or each.is_lost(now)]
-    mean = sum(measured.values()) / len(measured) if measured else 0.0
+    speeds = _speeds(by_worker, shown, now)
     paces = [
-        _pace(some, shown, now, measured.get(worker, mean))
+        _pace(some, shown, now, speeds[worker])
         for worker, some in by_worker.items()
-        if mean and _is_present(some, now)
+        if worker in speeds and _is_present(some, now)
     ]
     if not paces:
         return 0.0 if parts and not waiting and all(each.state == "finished" for each in parts) else None
@@ -86,12 +87,28 @@ def _eta(parts: Sequence[StoredPart], shown: Mapping[int, float], now: int) -> f
     return last
 
 
-def _speed(some: Sequence[StoredPart], shown: Mapping[int, float], now: int) -> float:
-    """The cost that a worker does in a second while it holds parts; 0 where nothing tells."""
-    finished = [each for each in some if each.state == "finished"]
-    counted = finished or [each for each in some if shown.get(each.part.number, 0.0) * 100 >= _LEAST_PERCENT]
-    seconds = sum(end - start for start, end in _spans(counted, now))
-    return sum(each.part.cost * shown.get(each.part.number, 0.0) for each in counted) / seconds if seconds else 0.0
+def _speeds(by_worker: Mapping[str, Sequence[StoredPart]], shown: Mapping[int, float], now: int) -> dict[str, float]:
+    """The cost that each worker does in a second while it holds parts; empty where nothing tells.
+
+    A worker without finished parts is known by its progress, and the less the younger that is.
+    """
+    done: dict[str, tuple[float, float]] = {}
+    begun: dict[str, tuple[float, float]] = {}
+    for worker, some in by_worker.items():
+        finished = [each for each in some if each.state == "finished"]
+        counted = finished or [each for each in some if shown.get(each.part.number)]
+        seconds = sum(end - start for start, end in _spans(counted, now))
+        cost = sum(each.part.cost * shown[each.part.number] for each in counted)
+        (done if finished else begun)[worker] = cost, seconds
+    known = (done or begun).values()
+    costs, times = sum(cost for cost, _ in known), sum(seconds for _, seconds in known)
+    if not (costs and times):
+        return {}
+    young = {
+        worker: (cost + costs / times * _TRUSTED_SECONDS) / (seconds + _TRUSTED_SECONDS)
+        for worker, (cost, seconds) in begun.items()
+    }
+    return {worker: cost / max(seconds, 0.001) for worker, (cost, seconds) in done.items()} | young
 
 
 def _pace(some: Sequence[StoredPart], shown: Mapping[int, float], now: int, speed: float) -> _Pace:
@@ -100,8 +117,9 @@ def _pace(some: Sequence[StoredPart], shown: Mapping[int, float], now: int, spee
     for each in some:
         if each.state == "running":
             elapsed = max(0, now - (each.started_ms or now)) / 1000
-            done = shown.get(each.part.number) or min(0.9, speed * elapsed / each.part.cost)
-            left += each.part.cost * (1 - done)
+            known = shown.get(each.part.number)
+            later = _RENEWAL_SECONDS if known else elapsed
+            left += max(0.0, each.part.cost * (1 - (known or 0.0)) - speed * later)
     spans = _spans(some, now)[-_LATEST:]
     held, passed = sum(end - start for start, end in spans), max(now / 1000, spans[-1][1]) - spans[0][0]
     return _Pace(speed * max(0.05, held / passed if passed else 1.0), left / speed)

@@ -1,0 +1,1 @@
+"""What other systems do, small and by their published rules, to compare with."""
