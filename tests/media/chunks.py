@@ -11,6 +11,7 @@ from worker.joining.chunks import ChunkFile
 from worker.media import timing
 from worker.media.encoders import encoder_options
 from worker.media.plan import Plan, arguments
+from worker.sandbox.machine import cores
 
 FILM = "testsrc2=size=128x72:rate=25:duration=8"
 EVEN = "settb=1/90000,setpts=N*3600"
@@ -31,21 +32,46 @@ def times(path: Path) -> list[tuple[int | None, int | None, int]]:
     return [(each.get("pts"), each.get("dts"), each.get("duration", 0)) for each in packets(path)]
 
 
-def encode_chunks(folder: Path, plan: Plan, source: Sequence[object], seams: Sequence[int]) -> list[ChunkFile]:
-    """Chunks of a source by a plan: the film between seams, in ticks of the output's clock. The last has no end."""
-    ticks, filters = timing.ticks(plan.source.video, plan.picture.encode), ",".join(plan.picture.filters)
-    options = encoder_options(plan.picture.encode, plan.picture.signal, plan.picture.rate, "mp4")
+def clock(plan: Plan) -> tuple[int, str]:
+    """Ticks a second of an output, and the filters up to frames with times in them."""
+    ticks = timing.ticks(plan.source.video, plan.picture.encode)
+    return ticks, f"{','.join(plan.picture.filters)},settb=1/{ticks}"
+
+
+def frame_times(plan: Plan, source: Sequence[object]) -> list[int]:
+    """When the output shows the frames of a source, in ticks of its clock."""
+    ticks, filters = clock(plan)
+    shown = ("-map", "0:v:0", "-vf", f"{filters},scale=2:2", "-fps_mode", "passthrough", "-enc_time_base", f"1/{ticks}")
+    command = [FFMPEG, "-v", "error", *map(str, source), *shown, "-f", "framecrc", "-"]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return [int(line.split(",")[2]) for line in text.splitlines() if not line.startswith("#")]
+
+
+def encode_chunks(
+    folder: Path, plan: Plan, source: Sequence[object], seams: Sequence[int], every: Sequence[int]
+) -> list[ChunkFile]:
+    """Chunks of a source by a plan: the film between seams, in ticks of the output's clock. The last has no end.
+
+    `every` are the times of all frames. Seams are on the grid of keyframes, or where a chunk of one frame begins.
+    """
+    ticks, filters = clock(plan)
     chunks = []
     for start, end in zip(seams, [*seams[1:], None], strict=True):
         span = f"start_pts={start}" + (f":end_pts={end}" if end else "")
-        clock = ("-movie_timescale", ticks, "-video_track_timescale", ticks)
+        shown = [time for time in every if time >= start and (end is None or time < end)]
+        options = encoder_options(
+            *(plan.picture.encode, plan.picture.signal, plan.picture.rate, "mp4", cores()),
+            late=(shown[0] - max(start, every[0])) / ticks,
+        )
+        # x265 takes its own log's level from ffmpeg's, and writes it into the file
         file = ffmpeg(
-            folder, f"chunk-{start}.mp4", *source, "-map", "0:v:0",
+            folder, f"chunk-{start}.mp4", "-loglevel", "level+verbose", *source, "-map", "0:v:0",
             "-vf", f"{filters},trim={span},setpts=PTS-{start}", *options, "-map_metadata", -1, "-map_chapters", -1,
-            "-fps_mode:v", "passthrough", "-enc_time_base:v", f"1/{ticks}", *clock,
+            "-fps_mode:v", "passthrough", "-enc_time_base:v", f"1/{ticks}",
+            "-movie_timescale", ticks, "-video_track_timescale", ticks,
             *timing.last_frame_options(plan.source.video, plan.picture.encode),
         )  # fmt: skip
-        chunks.append(ChunkFile(file, f"{start / ticks:g} s", start, end, len(packets(file))))
+        chunks.append(ChunkFile(file, f"{start / ticks:g} s", start, end, len(shown)))
     return chunks
 
 
@@ -57,6 +83,6 @@ def encode_of(codec: str, crf: float = 30, **options: Any) -> dict[str, Any]:
 def encode_whole(folder: Path, plan: Plan, source: Path) -> Path:
     """The undivided encode of a plan, by the command of a worker."""
     target = folder / "whole"
-    command = [FFMPEG, *arguments(plan, str(source), str(target), threads=2)]
+    command = [FFMPEG, *arguments(plan, str(source), str(target), threads=cores())]
     subprocess.run(command, check=True, capture_output=True, cwd=folder)
     return target

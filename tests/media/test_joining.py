@@ -10,7 +10,7 @@ import pytest
 
 from elasticrecode.media.profiles import Profile, resolve
 from tests.media.case import FFMPEG, FFPROBE, SETTINGS, ffmpeg
-from tests.media.chunks import EVEN, FILM, UNEVEN, encode_chunks, encode_of, encode_whole, packets, times
+from tests.media.chunks import EVEN, FILM, UNEVEN, encode_chunks, encode_of, encode_whole, frame_times, packets, times
 from worker.cuts.fragments import description
 from worker.errors import PermanentError
 from worker.joining.chunks import ChunkFile, read_table
@@ -57,7 +57,9 @@ def pixels(path: Path) -> list[str]:
 def test_every_frame_has_the_time_of_the_undivided_encode(tmp_path: Path, codec: str, clock: str, seams: str) -> None:
     plan, source = planned(tmp_path, encode_of(codec), CLOCKS[clock])
     whole = encode_whole(tmp_path, plan, source)
-    chunks = encode_chunks(tmp_path, plan, ("-i", source), SEAMS[seams])
+    opened = ("-i", source)
+    every = frame_times(plan, opened)
+    chunks = encode_chunks(tmp_path, plan, opened, [seam and seam + every[0] for seam in SEAMS[seams]], every)
     parts = [pixels(chunk.file) for chunk in chunks]
     joined = join(chunks, tmp_path / "joined.mp4", TICKS, FFPROBE, Runner())
     actual, expected = times(joined.file), times(whole)

@@ -138,6 +138,16 @@ def description(moov: bytes, track: int) -> SampleDescription:
         raise ValueError(f"a box is cut short: {error}") from error
 
 
+def shown_ticks(moov: bytes, track: int) -> int:
+    """How long a track is shown, in ticks of the whole file's clock. As `head_of`."""
+    try:
+        tkhd = _only(list(boxes(_parts(moov, track)[1][track])), b"tkhd")
+        (ticks,) = struct.unpack_from(">Q", tkhd, 28) if tkhd[:1] == b"\1" else struct.unpack_from(">I", tkhd, 20)
+    except struct.error as error:
+        raise ValueError(f"a box is cut short: {error}") from error
+    return int(ticks)
+
+
 def _parts(moov: bytes, track: int) -> tuple[list[Box], list[bytes]]:
     """The boxes in a moov, and the bodies of its tracks."""
     (whole,) = boxes(moov)

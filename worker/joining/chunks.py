@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from worker.cuts.fragments import Box, Sample, SampleDescription, description
+from worker.cuts.fragments import Box, Sample, SampleDescription, description, shown_ticks
 from worker.errors import PermanentError
 from worker.media.demuxers import input_options
 from worker.sandbox.runner import Runner, last_lines
@@ -46,13 +46,21 @@ class ChunkFile(NamedTuple):
 class Table(NamedTuple):
     """The samples of a chunk in decode order, with the chunk's own times, and what its head tells.
 
-    `moov` is the box of its head, `ticks` those of a second of its clock.
+    `moov` is the box of its head, `ticks` those of a second of its clock, and `length` those from the start of the
+    chunk to the end of its last frame.
     """
 
     samples: list[Sample]
     ticks: int
+    length: int
     moov: bytes
     description: SampleDescription
+
+    @property
+    def encoder(self) -> str:
+        """The name of the encoder, as the head tells it."""
+        length, *name = self.description.fields[_NAME]
+        return "".join(filter(str.isprintable, bytes(name[:length]).decode("ascii", "replace")))
 
     @property
     def delay(self) -> int | None:
@@ -79,7 +87,7 @@ def read_table(chunk: ChunkFile, ffprobe: str, runner: Runner) -> Table:
         if status or not listing.samples:
             raise ValueError("no packets")
         moov = _moov(chunk.file)
-        table = Table(listing.samples, listing.ticks, moov, description(moov, 0))
+        table = Table(listing.samples, listing.ticks, shown_ticks(moov, 0), moov, description(moov, 0))
     except (ValueError, OSError) as error:
         raise chunk.error(f"cannot be read: {error}.", last_lines(log, chunk.file.parent)) from error
     _check(chunk, table)

@@ -25,7 +25,8 @@ class Cap(NamedTuple):
 class Joined(NamedTuple):
     """A film of several chunks: an MP4 of fragments with one track, whose clock has so many `ticks` a second.
 
-    `overflow` is the number of bits by which it exceeds its cap at worst; 0 without one.
+    `overflow` is the number of bits by which it exceeds its cap at worst; 0 without one. `encoder` is the encoder's
+    name. The last frame is shown from `last` for `held` ticks.
     """
 
     file: Path
@@ -33,6 +34,9 @@ class Joined(NamedTuple):
     frames: int
     bytes: int
     overflow: int
+    encoder: str
+    last: int
+    held: int
 
 
 def join(
@@ -72,7 +76,10 @@ def join(
     except OSError as error:
         raise host_error(error) or error from error
     worst = overflow(((each.dts, each.size) for each in times), ticks, *cap) if cap else 0
-    return Joined(target, ticks, len(times), sum(each.size for each in times), worst)
+    last = max(each.pts for each in times)
+    held = max(1, chunks[-1].start + tables[-1].length - last)
+    size = sum(each.size for each in times)
+    return Joined(target, ticks, len(times), size, worst, tables[0].encoder, last, held)
 
 
 def _check_seams(chunks: Sequence[ChunkFile], tables: Sequence[Table], ticks: int) -> None:

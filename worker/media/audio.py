@@ -142,13 +142,17 @@ def graphs(plan: AudioPlan) -> list[str]:
     ]
 
 
-def output_options(plan: AudioPlan) -> list[str]:
-    """Options of ffmpeg that map the tracks into an output and describe them there."""
+def output_options(plan: AudioPlan, encoded: Sequence[str] | None = None) -> list[str]:
+    """Options of ffmpeg that map the tracks into an output and describe them there.
+
+    `encoded` are the streams of ffmpeg's inputs, such as `2:0`, to copy the tracks from where that is already done.
+    """
     options = []
     for number, track in enumerate(plan.tracks):
         link = f"0:{track.streams[0]}" if track.codec == "copy" else f"[audio{number}]"
-        options += ["-map", link, f"-c:a:{number}", track.codec]
-        for name, value in zip(track.options[::2], track.options[1::2], strict=True):
+        codec, encoding = ("copy", ()) if encoded else (track.codec, track.options)
+        options += ["-map", encoded[number] if encoded else link, f"-c:a:{number}", codec]
+        for name, value in zip(encoding[::2], encoding[1::2], strict=True):
             options += [f"-{name}:a:{number}", value]
         options += [f"-metadata:s:a:{number}", f"language={track.language}"]
         options += [f"-metadata:s:a:{number}", f"title={track.title}"] if track.title else []

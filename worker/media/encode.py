@@ -63,13 +63,14 @@ def transcode(
     probed = probed._replace(video=video)
     texts = read_subtitles(source, probed, profile, encode, settings.ffmpeg, runner, sides)
     target.with_name(metadata.TAGS).write_text(metadata.tags(probed, encode, muxer), encoding="utf-8")
-    plan = _levelled(make_plan(probed, profile, encode, muxer, texts), source, settings, runner)
+    opened = source_options(probed, encode, source, runner)
+    plan = with_loudness(make_plan(probed, profile, encode, muxer, texts), opened, source.parent, settings, runner)
     frames = timing.expected_frames(video, encode, plan.picture.rate)
     ticker = Ticker(frames, timing.length(video, encode), report, after=(frames or 0) if then_score else 0)
     status, every_line = _run(plan, source, target, settings, runner, ticker)
     if streams := silence.mute(probed, plan.audio, muxer, status, tally.decoded(every_line), every_line):
         heard = probed.without_sound(streams)
-        plan = _levelled(make_plan(heard, profile, encode, muxer, texts), source, settings, runner)
+        plan = with_loudness(make_plan(heard, profile, encode, muxer, texts), opened, source.parent, settings, runner)
         status, every_line = _run(plan, source, target, settings, runner, ticker)
     if status and not silence.excusable(status, tally.decoded(every_line).get((0, video.stream))):
         raise encoder_error(grave(every_line), status)
@@ -77,7 +78,7 @@ def transcode(
     notices = geometry.changed(video, tally.sizes(every_line))
     size = plan.picture.size
     stills = images.finish(plan.images, size, output.film.seconds, target.parent, settings.ffmpeg, runner)
-    return Encoded(_described(output, uri, target, plan), plan, [*plan.notices, *output.notices, *notices], stills)
+    return Encoded(described(output, uri, target, plan), plan, [*plan.notices, *output.notices, *notices], stills)
 
 
 def inspect(source: Path, settings: Settings, runner: Runner) -> Source:
@@ -103,19 +104,28 @@ def _run(
     return status, every_line
 
 
-def _levelled(plan: Plan, source: Path, settings: Settings, runner: Runner) -> Plan:
-    """The plan with the loudness of the profile, which other passes measure. Raises as `Runner.run`."""
-    audio, video = plan.profile.audio, plan.source.video
+def source_options(probed: Source, encode: Ffmpeg, source: Path, runner: Runner) -> tuple[str, ...]:
+    """Options of ffmpeg that open a source where the output begins."""
+    video = probed.video
+    opened = (*input_options(runner.limits, is_late=video.is_late), *timing.seek_options(video, encode))
+    return (*opened, "-f", video.demuxer, "-i", f"file:{source}")
+
+
+def with_loudness(plan: Plan, options: Sequence[str], folder: Path, settings: Settings, runner: Runner) -> Plan:
+    """The plan with the loudness of the profile, which other passes measure. Raises as `Runner.run`.
+
+    `options` open the source, and `folder` is the job's.
+    """
+    audio = plan.profile.audio
     if not audio or audio.loudness is UNSET:
         return plan
-    seek = timing.seek_options(video, plan.picture.encode)
-    opened = (*input_options(runner.limits, is_late=video.is_late), *seek)
-    options = (*opened, "-f", video.demuxer, "-i", f"file:{source}")
-    meter = Meter(settings.ffmpeg, runner, source.parent, options, runner.limits.timeout_seconds(video.duration))
+    seconds = runner.limits.timeout_seconds(plan.source.video.duration)
+    meter = Meter(settings.ffmpeg, runner, folder, options, seconds)
     return plan._replace(audio=levelled(plan.audio, audio.loudness, meter))
 
 
-def _described(output: Verified, uri: str, target: Path, plan: Plan) -> Output:
+def described(output: Verified, uri: str, target: Path, plan: Plan) -> Output:
+    """The output of a job that was verified, as its record has it."""
     video, film, _ = output
     return Output(
         uri=uri,

@@ -43,7 +43,7 @@ def encoder_options(
     where the encoder does not get it with the pictures. `late` is how many seconds the encode's first frame comes after
     a multiple of the interval, where it is a chunk of a film.
     """
-    codec, encoder = encoder_of(encode.codec)
+    _, encoder = encoder_of(encode.codec)
     family = _family(encoder)
     mean = min(max(rate or _UNKNOWN_RATE, _RATES[0]), _RATES[1])
     params = _params(family, encode, mean, threads)
@@ -58,8 +58,14 @@ def encoder_options(
         *("-color_primaries", signal.primaries, "-color_trc", signal.transfer),
         *("-colorspace", signal.matrix, "-color_range", signal.range),
         *(("-dolbyvision", "0") if family in ("x265", "svtav1") else ()),
-        *(("-tag:v", codec.tags[muxer]) if muxer in codec.tags else ()),
+        *tag_options(encode.codec, muxer),
     ]
+
+
+def tag_options(encoder: str, muxer: str) -> tuple[str, ...]:
+    """Options of ffmpeg for the codec tag that players expect in the muxer's files."""
+    codec, _ = encoder_of(encoder)
+    return ("-tag:v", codec.tags[muxer]) if muxer in codec.tags else ()
 
 
 def _family(encoder: Encoder) -> Family:

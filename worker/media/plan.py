@@ -30,6 +30,11 @@ from worker.media.subtitles import SubtitlePlan
 from worker.media.video import Video
 from worker.sandbox.limits import JobLimits
 
+BEGINNING = (
+    *("-hide_banner", "-nostdin", "-y", "-loglevel", "level+verbose", "-nostats", "-progress", "pipe:1"),
+    *("-max_error_rate", "1"),
+)
+"""The first options of ffmpeg: a log that tells what was read and written, and no end for damaged input."""
 _NO_SUBTITLES = SubtitlePlan()
 
 
@@ -199,28 +204,39 @@ def arguments(
     gpu = encode.platform == "gpu"
     decoder = ["-c:v", encode.originCodec] if gpu and encode.originCodec else colour.decoder(video)
     graph = ";".join(_picture_graph(plan))
-    tags = metadata.tag_input(plan.source, encode, plan.muxer)
-    texts = 2 if tags else 1
     sound = [argument for chain in audio.graphs(plan.audio) for argument in ("-filter_complex", chain)]
     return [
-        *("-hide_banner", "-nostdin", "-y", "-loglevel", "level+verbose", "-nostats", "-progress", "pipe:1"),
-        *("-max_error_rate", "1"),
+        *BEGINNING,
         *(("-hwaccel", "cuda") if gpu else ()),
         *decoder,
         *input_options(limits, is_late=video.is_late),
         *timing.seek_options(video, encode),
         *("-noautorotate", "-reinit_filter:v", "0"),
         *("-f", video.demuxer, "-i", f"file:{source}"),
-        *tags,
-        *subtitles.inputs(plan.subtitles, plan.muxer),
+        *side_inputs(plan),
         *("-filter_complex", graph, *sound, "-map", "[picture]"),
-        *("-dn", *metadata.tag_options(plan.source, encode, plan.muxer, 1)),
         *encoders.encoder_options(encode, plan.picture.signal, plan.picture.rate, plan.muxer, threads),
         *("-fps_mode:v", "passthrough", "-enc_time_base:v", f"1/{timing.ticks(video, encode)}"),
         *timing.last_frame_options(video, encode),
         *audio.output_options(plan.audio),
-        *subtitles.output_options(plan.subtitles, plan.muxer, texts),
-        *(("-movflags", "+faststart", "-write_tmcd", "0") if plan.muxer in ("mp4", "mov") else ()),
-        *("-f", plan.muxer, f"file:{target}"),
+        *output_options(plan, target),
         *images.outputs(plan.images),
+    ]
+
+
+def side_inputs(plan: Plan) -> list[str]:
+    """Options of ffmpeg that open what the output gets from beside the film, as inputs from number 1: tags, texts."""
+    tags = metadata.tag_input(plan.source, plan.picture.encode, plan.muxer)
+    return [*tags, *subtitles.inputs(plan.subtitles, plan.muxer)]
+
+
+def output_options(plan: Plan, target: str) -> list[str]:
+    """Options of ffmpeg behind those of the pictures and sounds: tags and texts from `side_inputs`, and the file."""
+    source, encode, muxer = plan.source, plan.picture.encode, plan.muxer
+    texts = 2 if metadata.tag_input(source, encode, muxer) else 1
+    return [
+        *("-dn", *metadata.tag_options(source, encode, muxer, 1)),
+        *subtitles.output_options(plan.subtitles, muxer, texts),
+        *(("-movflags", "+faststart", "-write_tmcd", "0") if muxer in ("mp4", "mov") else ()),
+        *("-f", muxer, f"file:{target}"),
     ]

@@ -25,11 +25,14 @@ def mute(
     status: int,
     counts: Mapping[tuple[int, int], Decoded],
     lines: Iterable[str],
+    *,
+    alone: bool = False,
 ) -> frozenset[int]:
     """The source's audio streams without which ffmpeg should run again; empty if it need not.
 
     Those are tracks that stopped a run, and empty tracks that an output should not have, or in whose place it can have
-    another. `status` is the exit status of a run with this plan, `lines` its log at level verbose.
+    another. `status` is the exit status of a run with this plan, `lines` its log at level verbose. `alone` says that
+    its first output has the encoded tracks alone, without pictures.
     """
     every_line = list(lines)
     planned = {stream for track in plan.tracks for stream in track.streams}
@@ -42,22 +45,27 @@ def mute(
         for stream in track.streams
         if (heard := counts.get((0, stream))) and not heard.frames and (track.codec != "copy" or not heard.packets)
     }
-    silent |= {stream for track in _unwritten(plan, every_line) for stream in track.streams}
+    silent |= {stream for track in _unwritten(plan, every_line, alone=alone) for stream in track.streams}
     if status and status != ERROR_RATE:
         text = "\n".join(every_line)
-        encoded = [track for track in plan.tracks if track.codec != "copy"]
-        graphs = {int(number) - 1 for number in _GRAPH_FAILED.findall(text)}
-        outputs = {int(number) - 1 for number in _ENCODER_FAILED.findall(text)}
+        first, encoded = 0 if alone else 1, _encoded(plan)
+        graphs = {int(number) - first for number in _GRAPH_FAILED.findall(text)}
+        outputs = {int(number) - first for number in _ENCODER_FAILED.findall(text)}
         failed = [track for number, track in enumerate(encoded) if number in graphs]
-        failed += [track for number, track in enumerate(plan.tracks) if number in outputs]
+        failed += [track for number, track in enumerate(encoded if alone else plan.tracks) if number in outputs]
         silent |= {stream for track in failed for stream in track.streams}
     return frozenset(silent)
 
 
-def _unwritten(plan: AudioPlan, lines: Iterable[str]) -> list[AudioOutput]:
+def _encoded(plan: AudioPlan) -> list[AudioOutput]:
+    return [track for track in plan.tracks if track.codec != "copy"]
+
+
+def _unwritten(plan: AudioPlan, lines: Iterable[str], *, alone: bool) -> list[AudioOutput]:
     """The tracks of which nothing was written, such as those that end before the part of the film that is wanted."""
     written = tally.written(lines)
-    return [track for number, track in enumerate(plan.tracks, 1) if written.get(number) == 0]
+    numbered = enumerate(_encoded(plan)) if alone else enumerate(plan.tracks, 1)
+    return [track for number, track in numbered if written.get(number) == 0]
 
 
 def excusable(status: int, picture: Decoded | None) -> bool:
@@ -66,10 +74,18 @@ def excusable(status: int, picture: Decoded | None) -> bool:
 
 
 def check(
-    plan: AudioPlan, tracks: Sequence[AudioTrack], counts: Mapping[tuple[int, int], Decoded], lines: Iterable[str]
+    plan: AudioPlan,
+    tracks: Sequence[AudioTrack],
+    counts: Mapping[tuple[int, int], Decoded],
+    lines: Iterable[str],
+    *,
+    alone: bool = False,
 ) -> list[Notice]:
-    """The warnings of empty tracks. Raises PermanentError if an output has other `tracks` than planned and decoded."""
-    unwritten = _unwritten(plan, lines)
+    """The warnings of empty tracks. Raises PermanentError if an output has other `tracks` than planned and decoded.
+
+    `alone` is as for `mute`.
+    """
+    unwritten = _unwritten(plan, lines, alone=alone)
     empty = [
         track
         for track in plan.tracks

@@ -158,12 +158,16 @@ def parse_source(report: object, side: str = "input") -> Source:
 
 
 class Recording(NamedTuple):
-    """The sound of a file, with or without pictures. `duration` is in seconds, None where unknown."""
+    """The sound of a file, with or without pictures. Times are in seconds, None where unknown.
+
+    `start` is when its earliest track starts, by its own clock.
+    """
 
     demuxer: str
     audio: tuple[AudioTrack, ...]
     duration: float | None = None
     streams: int = 1
+    start: float | None = None
 
 
 def parse_recording(report: object, side: str = "input") -> Recording:
@@ -186,7 +190,7 @@ def parse_recording(report: object, side: str = "input") -> Recording:
         )
     if not audio:
         raise PermanentError(f"{side}-no-audio", f"The {side} has no audio track.")
-    return Recording(demuxer, audio, number_of(whole.get("duration")), len(present))
+    return Recording(demuxer, audio, number_of(whole.get("duration")), len(present), number_of(whole.get("start_time")))
 
 
 def _of_other_programs(programs: object, film: int) -> set[Any]:
