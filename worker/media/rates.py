@@ -10,10 +10,15 @@ encoder with a rate r and a buffer b that begins filled to s keeps each window o
 that begin with the chunk to s + r t. So a window over seams has at most b + r t bits of its first chunk, s + r t of its
 last, and s + r T of each between them, T seconds long. With b + s = B and r = R - s / T, that is at most B + R t in
 all. The first and the last chunk of a film are never between others, so theirs is r = R.
+
+**Ends.** x264 and x265 spend bits on a picture by how much later ones take from it, and look for that beyond keyframes.
+The last pictures of a chunk, behind which they see nothing, would be worse than others. So copies of the last one
+follow it into the encoder, and are dropped behind it (`tail`).
 """
 
 import math
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import NamedTuple
 
 from msgspec import UNSET, Struct, structs
@@ -25,35 +30,49 @@ _FILLED = 0.9
 """How full x264 and x265 take the buffer to be at the first picture, as a share of it."""
 _MOST_LOSS = 0.1
 """Most of the peak rate that a chunk gives up so that its neighbours may be as full as they like."""
-_WINDOW_SECONDS = 2.0
-_WINDOWS = 6
-"""Windows of the analysis, and the seconds that each has at most: 12 s in all."""
+_WINDOWS = 12
+_LEAST_WINDOWS = 4
 _SHARE = 0.015
-"""Most of the film that the analysis encodes in one round."""
-_CLOSE = 0.05
-"""How near a round comes to the wanted size, as a share of it, so that no other is needed."""
+"""Most of the film that a round of the analysis encodes."""
+_CLOSE = (0.5, 2.0)
+"""How near to the factor that is sought one of a first round, or of one or two, is near enough: between, sizes bend."""
 _ROUNDS = 3
+_COPIES = 12
+"""Copies of its last picture behind a chunk: with them its end has the bits that it has in the undivided encode."""
+_COPY_RATE = 25
 _LEAST_POINTS = 4
 _PRIOR = 3.0
 """Chunks that the analysis counts as, beside finished ones."""
-_STEP = 2.0
+_STEP = 3.0
 """How far the factor of a chunk may lie from that of the analysis."""
 
 
 class Scale(NamedTuple):
-    """What an encoder's factors mean: the factor of a tenth of a bit per pixel, steps that halve the size, limits."""
+    """What an encoder's factors mean.
+
+    `middle` is that of a tenth of a bit per pixel, `halving` the steps that halve the size, `grain` the smallest step.
+    `least` and `most` bound analyses: they leave room for corrections, and finer factors only grow a film's noise.
+    """
 
     middle: float
     halving: float
     least: float
     most: float
+    grain: float
 
 
 _SCALES: Mapping[str, Scale] = {
-    "h264": Scale(23.0, 6.0, 8.0, 51.0),
-    "hevc": Scale(22.0, 6.0, 8.0, 51.0),
-    "av1": Scale(30.0, 9.0, 8.0, 63.0),
+    "h264": Scale(23.0, 6.0, 8.0, 49.0, 0.01),
+    "hevc": Scale(22.0, 6.0, 8.0, 49.0, 0.01),
+    "av1": Scale(30.0, 9.0, 8.0, 61.0, 0.25),
 }
+
+
+class Tail(NamedTuple):
+    """The end of a chunk's encode: filters to be the last ones, and options of its output."""
+
+    filters: tuple[str, ...]
+    options: tuple[str, ...]
 
 
 class Span(Struct, frozen=True, array_like=True):
@@ -74,10 +93,10 @@ class Coded(Struct, frozen=True, array_like=True):
 class RatePlan(Struct, frozen=True):
     """The rate control of one encode, common to all its chunks.
 
-    `crf` is the factor, `target` the bits of the whole film, 0 for a job with `quality`. Bits change by the factor
-    exp(-`slope`) with each step of the factor; `trust`, from 0 to 1, is how far the source's coded bytes predict them;
-    `gain` is the bits of the film at `crf` by the analysis. `peak` is the rate, in bit/s, that windows may have beyond
-    `buffer` bits; 0 where the encode has no cap.
+    `crf` is the factor, and factors are multiples of `grain`; `target` is the bits of the whole film, 0 for a job with
+    `quality`. Bits change by the factor exp(-`slope`) with each step of the factor; `trust`, from 0 to 1, is how far
+    the source's coded bytes predict them; `gain` is the bits of the film at `crf` by the analysis. `peak` is the rate,
+    in bit/s, that windows may have beyond `buffer` bits; 0 where the encode has no cap.
     """
 
     crf: float
@@ -85,6 +104,7 @@ class RatePlan(Struct, frozen=True):
     slope: float = 0.0
     trust: float = 0.0
     gain: float = 0.0
+    grain: float = 0.01
     peak: float = 0.0
     buffer: float = 0.0
 
@@ -93,35 +113,40 @@ def first_crf(encode: Ffmpeg, pixels: float) -> float:
     """The factor at which an analysis begins. `pixels` is the number that the output has in a second."""
     scale = _scale(encode)
     wanted = _bits_per_second(encode) / max(1.0, pixels)
-    return _bounded(scale.middle - scale.halving * math.log2(max(1e-6, wanted) / 0.1), scale)
+    return _near(scale.middle - scale.halving * math.log2(max(1e-6, wanted) / 0.1), scale)
 
 
-def windows(spans: Sequence[Span]) -> list[int]:
-    """The numbers of the spans to encode for the analysis, of a film cut into spans of about a keyframe interval.
+def windows(film: Sequence[Span]) -> list[int]:
+    """The numbers of the spans to encode in each round of the analysis, of a film cut at its keyframes.
 
-    They stand for equal shares of the film's coded bytes, or of its seconds where those are unknown.
+    There are 12, or fewer where they are more than 1.5 % of the film, but four if it has so many. Each stands for as
+    many spans of like weight, and they are spread over the film.
     """
-    seconds = sum(span.seconds for span in spans)
-    each = seconds / len(spans)
-    count = max(1, min(_WINDOWS, len(spans), round(_SHARE * seconds / each), int(_WINDOWS * _WINDOW_SECONDS / each)))
-    knows = all(span.weight > 0 for span in spans)
-    chosen: list[int] = []
-    reached, total = 0.0, sum(span.weight if knows else span.seconds for span in spans)
-    for number, span in enumerate(spans):
-        reached += span.weight if knows else span.seconds
-        if reached / total * count > len(chosen) + 0.5:
-            chosen.append(number)
-    return chosen
+    count = min(max(_LEAST_WINDOWS, min(_WINDOWS, round(_SHARE * len(film)))), len(film))
+    by_weight = sorted(range(len(film)), key=lambda number: film[number].weight / film[number].seconds)
+    free = set(range(count))
+    chosen = []
+    for stratum in range(count):
+        low, high = (len(film) * edge // count for edge in (stratum, stratum + 1))
+        margin = (high - low) // 3
+        middle = by_weight[low + margin : max(high - margin, low + margin + 1)]
+        places = {number: min(number * count // len(film), count - 1) for number in middle}
+        number = min(
+            middle, key=lambda one: (places[one] not in free, abs(one - (places[one] + 0.5) * len(film) / count), one)
+        )
+        free.discard(places[number])
+        chosen.append(number)
+    return sorted(chosen)
 
 
 def next_crf(encode: Ffmpeg, film: Sequence[Span], probes: Sequence[Coded]) -> float | None:
     """The factor of the next round of the analysis; None where `probes` are enough. `film` has all its spans."""
-    scale, rounds = _scale(encode), sorted({probe.crf for probe in probes})
+    rounds = sorted({probe.crf for probe in probes})
     if not rounds:
         raise ValueError("next_crf follows a first round")
     plan = analysed(encode, film, probes)
     nearest = min(rounds, key=lambda crf: abs(crf - plan.crf))
-    is_close = abs(nearest - plan.crf) * math.log(2) / scale.halving <= _CLOSE
+    is_close = abs(nearest - plan.crf) <= _CLOSE[len(rounds) > 1]
     return None if is_close or len(rounds) >= _ROUNDS else plan.crf
 
 
@@ -138,15 +163,15 @@ def analysed(encode: Ffmpeg, film: Sequence[Span], probes: Sequence[Coded] = ())
     for probe in probes:
         rounds.setdefault(probe.crf, []).append(probe)
     target = _bits_per_second(encode) * sum(span.seconds for span in film)
-    sizes = {crf: _whole(film, coded) for crf, coded in rounds.items()}
+    sizes = {crf: _whole(film, coded, peak) for crf, coded in rounds.items()}
     near = sorted(sizes, key=lambda crf: abs(math.log(sizes[crf] / target)))
     slope = math.log(2) / scale.halving
     if len(near) > 1:
         measured = math.log(sizes[near[0]] / sizes[near[1]]) / (near[1] - near[0])
         slope = min(max(measured, slope / 2), slope * 2)
-    crf = round(_bounded(near[0] + math.log(sizes[near[0]] / target) / slope, scale), 2)
+    crf = _near(near[0] + math.log(sizes[near[0]] / target) / slope, scale)
     gain = sizes[near[0]] * math.exp(slope * (near[0] - crf))
-    return RatePlan(crf, target, slope, _trust(rounds[near[0]]), gain, peak, buffer)
+    return RatePlan(crf, target, slope, _trust(rounds[near[0]]), gain, scale.grain, peak, buffer)
 
 
 def chunk_crf(
@@ -169,7 +194,20 @@ def chunk_crf(
     rest = level * sum(share for number, share in enumerate(expected) if number not in finished and number not in begun)
     left = max(plan.target - have - coming, plan.target * 1e-6)
     step = math.log(rest / left) / plan.slope if rest else 0.0
-    return round(plan.crf + min(max(step, -_STEP), _STEP), 2)
+    return round((plan.crf + min(max(step, -_STEP), _STEP)) / plan.grain) * plan.grain
+
+
+def tail(end: int, units: Fraction) -> Tail:
+    """The tail of a chunk that is not the film's last, and is `end` ticks long, of which a second has `units`.
+
+    The picture behind the chunk must be a keyframe, as closed groups have it: nothing that is kept then depends on the
+    pictures that are dropped.
+    """
+    later = f"max({end}\\,PREV_OUTPTS+{max(1, round(units / _COPY_RATE))})"
+    return Tail(
+        (f"tpad=stop={_COPIES}:stop_mode=clone", f"setpts=if(gt(N\\,0)*lte(PTS\\,PREV_OUTPTS)\\,{later}\\,PTS)"),
+        ("-bsf:v", f"noise=amount=0:drop=gte(pts\\,{end})"),
+    )
 
 
 def chunk_encode(encode: Ffmpeg, plan: RatePlan, crf: float, seconds: float, *, at_end: bool) -> Ffmpeg:
@@ -198,11 +236,12 @@ def _limits(encode: Ffmpeg) -> tuple[float, float]:
     return (bits(peak), bits(encode.buffersize or peak)) if peak else (0.0, 0.0)
 
 
-def _whole(film: Sequence[Span], probes: Sequence[Coded]) -> float:
-    """The bits of the film, by the windows of one round."""
+def _whole(film: Sequence[Span], probes: Sequence[Coded], peak: float) -> float:
+    """The bits of the film, by the windows of one round: each has as many as the cap leaves it, and at least one."""
     trust = _trust(probes)
     sample = sum(_size(probe.span, trust) for probe in probes)
-    return sum(probe.bits for probe in probes) / sample * sum(_size(span, trust) for span in film)
+    kept = sum(max(1.0, min(probe.bits, peak * probe.span.seconds if peak else math.inf)) for probe in probes)
+    return kept / sample * sum(_size(span, trust) for span in film)
 
 
 def _trust(probes: Sequence[Coded]) -> float:
@@ -248,5 +287,6 @@ def _scale(encode: Ffmpeg) -> Scale:
     return _SCALES[encoder_of(encode.codec)[0].stream]
 
 
-def _bounded(crf: float, scale: Scale) -> float:
-    return min(max(crf, scale.least), scale.most)
+def _near(crf: float, scale: Scale) -> float:
+    """The factor that an encoder knows which is nearest to another, within the limits."""
+    return round(min(max(crf, scale.least), scale.most) / scale.grain) * scale.grain
