@@ -14,6 +14,7 @@ from worker.cuts.objects import CLOSE, Bytes, Span, joined
 from worker.cuts.recipes import Uncuttable
 from worker.errors import PermanentError
 from worker.media import scanning
+from worker.media.numbers import number_of
 from worker.media.probe import probe_source, read_report, scan_fields
 from worker.media.source import Source
 from worker.media.video import Video
@@ -38,6 +39,12 @@ class Hollow:
         wanted = [Span(each.offset, min(each.end, self.source.size) - each.offset) for each in joined(spans)]
         wanted = [each for each in wanted if each.size > 0]
         self.source.fetch(wanted, self.path, [each.offset for each in wanted], gap)
+
+    def put(self, place: int, content: bytes) -> None:
+        """Fill in bytes of the source that have been read."""
+        with self.path.open("r+b") as file:
+            file.seek(place)
+            file.write(content)
 
     def probed(self) -> Source:
         """What the source holds. Raises Uncuttable where ffprobe cannot tell by the bytes that are filled in."""
@@ -64,3 +71,28 @@ class Hollow:
             return msgspec.convert(wire.decode(shown, object), dict[str, Any])
         except (PermanentError, msgspec.MsgspecError) as error:
             raise Uncuttable(f"ffprobe cannot read it by its index: {error}") from error
+
+
+def film_ticks(hollow: Hollow, video: Video) -> tuple[float, int, dict[int, dict[str, Any]]]:
+    """When the file starts in seconds of its clock, the ticks of the film in a second, and ffprobe's fields of streams.
+
+    Raises Uncuttable.
+    """
+    report = hollow.report("format=start_time:stream=index,id,time_base,codec_type", video)
+    streams = {each["index"]: each for each in report.get("streams", []) if isinstance(each.get("index"), int)}
+    start = number_of(dict(report.get("format") or {}).get("start_time")) or 0.0
+    return start, _ticks(streams.get(video.stream, {}).get("time_base")), streams
+
+
+def _ticks(time_base: object) -> int:
+    above, _, below = str(time_base).partition("/")
+    if above != "1" or not below.isdigit() or not 0 < int(below) < 2**31:
+        raise Uncuttable(f"its clock ticks in {time_base} s")
+    return int(below)
+
+
+def rescaled(seconds: float, ticks: int) -> int:
+    """The ticks nearest to a time that has whole microseconds, as ffmpeg rounds: half of one away from 0."""
+    micros = round(seconds * 1_000_000)
+    whole = (2 * abs(micros) * ticks + 1_000_000) // 2_000_000
+    return whole if micros >= 0 else -whole

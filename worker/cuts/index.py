@@ -1,17 +1,22 @@
 """Opens a source by ranges: what it holds, and where it can be cut.
 
 source, by ranges ──> open_index ──> Source, Index ──> recipe of each span ──> make_cut ──> a small file for ffmpeg
-                                                   └─> make_rest, or rest_piece of each cut and join_rest
+                                                   └─> make_rest, or a piece with each cut, and join_rest
 """
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from msgspec import structs
+
+from worker.cuts.broadcast import cut_broadcast, open_broadcast
 from worker.cuts.hollow import Hollow
 from worker.cuts.keyframes import is_gradual
+from worker.cuts.matroska import cut_matroska, open_matroska
 from worker.cuts.movie import MovieIndex, cut_movie, open_movie
 from worker.cuts.objects import Bytes
+from worker.cuts.raw import join_pieces
 from worker.cuts.recipes import Film, Recipe, Uncuttable
 from worker.errors import PermanentError
 from worker.media.demuxers import input_options
@@ -19,14 +24,17 @@ from worker.media.source import Source
 from worker.sandbox.runner import Runner
 from worker.settings import Settings
 
-__all__ = ["Film", "Index", "Recipe", "Uncuttable", "join_rest", "make_cut", "make_rest", "open_index", "rest_piece"]
+__all__ = ["Film", "Index", "Recipe", "Uncuttable", "join_rest", "make_cut", "make_rest", "open_index"]
 
 
 _LOOK = 1 << 16
-_MOMENT = 0.001
+_TASTE = 1 << 19
 _SECONDS = 60
 _MOVIES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 """Types of the first box of an mp4 or mov."""
+
+
+_MATROSKA = b"\x1a\x45\xdf\xa3"
 
 
 class Index(Protocol):
@@ -64,7 +72,7 @@ def open_index(source: Bytes, folder: Path, settings: Settings, runner: Runner) 
         clock = inspected.video.clock
         if clock.is_rate_guessed or not inspected.video.duration:
             raise Uncuttable("its length or its rate is uncertain")
-        if inspected.video.codec == "h264":
+        if inspected.video.codec == "h264" and index.film.demuxer != "mpegts":
             _check_keys(index, hollow)
     except Uncuttable:
         hollow.path.unlink(missing_ok=True)
@@ -78,8 +86,10 @@ def _check_keys(index: Index, hollow: Hollow) -> None:
     for place in sorted({len(entries) // 4, len(entries) // 2, 3 * len(entries) // 4}):
         if place >= len(entries):
             return
-        recipe = index.recipe(entries[place], entries[place] + _MOMENT)
-        make_cut(index.film, recipe, hollow.source, cut, hollow.runner)
+        recipe = index.recipe(entries[place], None)
+        taste = [(offset, min(size, _TASTE)) for offset, size in recipe.pieces[:1]]
+        short = structs.replace(recipe, pieces=taste, samples=recipe.samples[:1], own=(0, 0), end=None)
+        make_cut(index.film, short, hollow.source, cut, hollow.runner)
         if is_gradual(_first_picture(cut, index.film, hollow)):
             raise Uncuttable("its key frames build up over several pictures")
     cut.unlink(missing_ok=True)
@@ -104,13 +114,26 @@ def _first_picture(cut: Path, film: Film, hollow: Hollow) -> bytes:
 def _opener(head: bytes) -> Callable[[Hollow], tuple[Source, Index]]:
     if head[4:8] in _MOVIES:
         return open_movie
+    if head[:4] == _MATROSKA:
+        return open_matroska
+    if head[:1] == b"G":
+        return open_broadcast
     raise Uncuttable("its container has no index that a cut can be made by")
 
 
-def make_cut(film: Film, recipe: Recipe, source: Bytes, target: Path, runner: Runner) -> None:
-    """Write a cut into the file `target`. Raises JobError or Interrupted."""
+def make_cut(film: Film, recipe: Recipe, source: Bytes, target: Path, runner: Runner, rest: Path | None = None) -> None:
+    """Write a cut into the file `target`.
+
+    Also writes a piece of the rest into the file `rest`, if given, where pieces make the rest: what `own` of the recipe
+    holds beside the film. Raises JobError or Interrupted.
+    """
     runner.check()
-    cut_movie(film, recipe, source, target)
+    if film.demuxer == "matroska":
+        cut_matroska(film, recipe, source, target, rest)
+    elif film.demuxer == "mpegts":
+        cut_broadcast(film, recipe, source, target, rest)
+    else:
+        cut_movie(film, recipe, source, target)
 
 
 def make_rest(index: Index, source: Bytes, target: Path) -> Path | None:
@@ -122,11 +145,6 @@ def make_rest(index: Index, source: Bytes, target: Path) -> Path | None:
     return index.rest(target) if isinstance(index, MovieIndex) else None
 
 
-def rest_piece(film: Film, recipe: Recipe, source: Bytes, target: Path) -> Path:
-    """Write a piece of the rest into the file `target`: what `own` of the recipe holds beside the film."""
-    raise NotImplementedError
-
-
 def join_rest(film: Film, pieces: Sequence[Path], target: Path) -> None:
     """Write the rest of all pieces, in their order, into the file `target`."""
-    raise NotImplementedError
+    join_pieces(film, pieces, target)

@@ -14,12 +14,11 @@ from pathlib import Path
 from msgspec import structs
 
 from worker.cuts.fragments import Sample, fragment, head_of
-from worker.cuts.hollow import Hollow
+from worker.cuts.hollow import Hollow, film_ticks, rescaled
 from worker.cuts.objects import Bytes, Span, joined
 from worker.cuts.recipes import Film, Recipe, Uncuttable
 from worker.cuts.tables import Track, top_boxes, tracks
 from worker.errors import PermanentError
-from worker.media.numbers import number_of
 from worker.media.probe import packets
 from worker.media.source import Source
 
@@ -210,9 +209,7 @@ def _fill_index(hollow: Hollow) -> tuple[bytes, list[Track]]:
         raise Uncuttable("it has no index (moov)" if not moov.size else f"its index has {moov.size} bytes")
     content = hollow.source.read(*moov)
     listed = tracks(content)
-    with hollow.path.open("r+b") as file:
-        file.seek(moov.offset)
-        file.write(content)
+    hollow.put(moov.offset, content)
     titles = {number for track in listed for number in track.chapters}
     for track in listed:
         spans += _chapters(track) if track.number in titles else _first(track)
@@ -244,36 +241,19 @@ _SMALL_SAMPLE = 16
 
 def _film(hollow: Hollow, source: Source, moov: bytes, listed: list[Track]) -> tuple[Film, Samples]:
     video = source.video
-    report = hollow.report("format=start_time:stream=index,id,time_base,codec_type", video)
-    streams = {stream.get("index"): stream for stream in report.get("streams", []) if isinstance(stream, dict)}
-    own = streams.get(video.stream, {})
-    number, ticks = int(str(own.get("id")), 16), _ticks(own.get("time_base"))
+    start, ticks, streams = film_ticks(hollow, video)
+    number = int(str(streams[video.stream].get("id")), 16)
     places = [place for place, track in enumerate(listed) if track.number == number]
     if len(places) != 1:
         raise Uncuttable("its tracks have no numbers of their own")
     track = listed[places[0]]
     if track.edits > 1 or not track.is_whole:
         raise Uncuttable("its edit list has several parts" if track.edits > 1 else "its edit list changes the speed")
-    others = {index for index, each in streams.items() if isinstance(index, int) and each.get("codec_type") != "video"}
+    others = {index for index, each in streams.items() if each.get("codec_type") != "video"}
     samples = Samples(video.stream, others)
     settings, runner = hollow.settings, hollow.runner
     packets(settings.ffprobe, runner, hollow.path, _FIELDS, samples.take, is_late=video.is_late)
-    start = number_of(dict(report.get("format") or {}).get("start_time")) or 0.0
-    return Film("mov", head_of(moov, places[0]), _rescaled(start, ticks), 0, ticks, number), samples
-
-
-def _ticks(time_base: object) -> int:
-    above, _, below = str(time_base).partition("/")
-    if above != "1" or not below.isdigit() or not 0 < int(below) < 2**31:
-        raise Uncuttable(f"its clock ticks in {time_base} s")
-    return int(below)
-
-
-def _rescaled(seconds: float, ticks: int) -> int:
-    """The ticks nearest to a time that has whole microseconds, as ffmpeg rounds: half of one away from 0."""
-    micros = round(seconds * 1_000_000)
-    whole = (2 * abs(micros) * ticks + 1_000_000) // 2_000_000
-    return whole if micros >= 0 else -whole
+    return Film("mov", head_of(moov, places[0]), rescaled(start, ticks), 0, ticks, number), samples
 
 
 def _check(samples: Samples) -> None:

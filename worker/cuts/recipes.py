@@ -16,7 +16,8 @@ class Film(msgspec.Struct, frozen=True):
     `ticks` a second. `head` are the first bytes of each cut, `track` is the film's number in its container: the id of
     a track, or a PID.
     A picture whose time in a cut is PTS is shown by the undivided film at PTS - `shift` ticks. Those before `first` and
-    from `until` on are not shown at all: they lie outside of the edit.
+    from `until` on are not shown at all: they lie outside of the edit. No picture comes behind one that is shown
+    `slack` ticks later. `rest_head` are the first bytes of the rest, where it is made of pieces.
     """
 
     demuxer: str
@@ -27,6 +28,8 @@ class Film(msgspec.Struct, frozen=True):
     track: int
     first: int | None = None
     until: int | None = None
+    slack: int = 0
+    rest_head: bytes = b""
 
     @property
     def filters(self) -> tuple[str, ...]:
