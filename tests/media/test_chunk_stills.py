@@ -12,12 +12,11 @@ import pytest
 
 from elasticrecode.media.profiles import Profile, resolve
 from tests.media.case import FFMPEG, SETTINGS, make
-from tests.media.divided import CHUNKS, as_cut, cut, film, planned, real_film
+from tests.media.divided import CHUNKS, Cuts, film, planned, real_film
 from worker.media import images
 from worker.media.chunk import encode_chunk, target_of_file, targets_of_ladder
 from worker.media.encode import inspect
 from worker.media.images import Stills
-from worker.media.pieces import Piece
 from worker.media.plan import make_plan
 from worker.media.renditions import encode_rungs
 from worker.sandbox.runner import Runner
@@ -40,14 +39,14 @@ def divided(folder: Path, source: Path, wanted: Mapping[str, Any], length: float
     shutil.copy(source, joined / "input")
     probed = inspect(joined / "input", SETTINGS, runner)
     plan = make_plan(probed, profile, profile.ffmpeg, "mp4")
-    thumbs = []
+    thumbs, cuts = [], Cuts(folder, source)
     for number, chunk in enumerate(CHUNKS):
         place = folder / f"chunk-{number}"
         place.mkdir()
         own = plan.images.of_chunk(*chunk)
-        target = target_of_file(as_cut(probed), profile, profile.ffmpeg, Piece(chunk, ()), place / "chunk.mp4")
+        target = target_of_file(cuts.source, profile, profile.ffmpeg, cuts.piece(chunk), place / "chunk.mp4")
         seconds = float((chunk.end or Fraction(length)) - chunk.start)
-        own_cut = cut(place, source, chunk)
+        own_cut = cuts.cut(place, chunk)
         encode_chunk({0: target}, own_cut, seconds, SETTINGS, runner, lambda _: None, own, fitted=True)
         for file in images.chunk_files(own, place):
             name = f"thumbs-{number}.mkv" if file.name == images.THUMBS else file.name
@@ -90,9 +89,10 @@ def test_a_divided_film_has_the_pictures_of_the_undivided_one(tmp_path: Path, st
     same_pictures(tmp_path, film(tmp_path), step)
 
 
+@pytest.mark.parametrize("name", ["film.mkv", "film.mp4"])
 @pytest.mark.parametrize("step", [1, 1.3, 5])
-def test_a_picture_before_the_seam_shows_until_the_next(tmp_path: Path, step: float) -> None:
-    same_pictures(tmp_path, film(tmp_path, "select=lt(t\\,3.1)+gte(t\\,5.3)"), step)
+def test_a_picture_before_the_seam_shows_until_the_next(tmp_path: Path, step: float, name: str) -> None:
+    same_pictures(tmp_path, film(tmp_path, "select=lt(t\\,3.1)+gte(t\\,5.3)", name=name), step)
 
 
 def test_a_chunk_without_a_frame_of_its_own_shows_that_before_it(tmp_path: Path) -> None:
@@ -104,8 +104,9 @@ def test_no_rate_moves_a_picture(tmp_path: Path, rate: str) -> None:
     same_pictures(tmp_path, film(tmp_path, rate=rate), 1.25)
 
 
-def test_a_rate_that_varies_moves_no_picture(tmp_path: Path) -> None:
-    same_pictures(tmp_path, film(tmp_path, "setpts=PTS+0.013*mod(N*5\\,17)/TB/17"), 1)
+@pytest.mark.parametrize("name", ["film.mkv", "film.mp4"])
+def test_a_rate_that_varies_moves_no_picture(tmp_path: Path, name: str) -> None:
+    same_pictures(tmp_path, film(tmp_path, "setpts=PTS+0.013*mod(N*5\\,17)/TB/17", name=name), 1)
 
 
 def test_a_film_that_gets_another_rate_has_the_same_pictures(tmp_path: Path) -> None:
@@ -133,12 +134,12 @@ def test_a_divided_package_has_the_pictures_of_the_undivided_one(tmp_path: Path,
         folder.mkdir()
     copy = Path(shutil.copy(source, folders[0] / "input"))
     rendition = encode_rungs(whole, [0], beside, copy, SETTINGS, runner, lambda _: None)[0]
-    thumbs = []
+    thumbs, cuts = [], Cuts(tmp_path, source)
     for number, chunk in enumerate(CHUNKS):
         place = tmp_path / f"chunk-{number}"
         place.mkdir()
-        targets = targets_of_ladder(planned(as_cut(probed), profile, Piece(chunk, ())), [place / "rung.mp4"])
-        own, own_cut = beside.of_chunk(*chunk), cut(place, source, chunk)
+        targets = targets_of_ladder(planned(cuts.source, profile, cuts.piece(chunk)), [place / "rung.mp4"])
+        own, own_cut = beside.of_chunk(*chunk), cuts.cut(place, chunk)
         encode_chunk(targets, own_cut, 4.0, SETTINGS, runner, lambda _: None, own)
         thumbs.append(Path(shutil.copy(place / images.THUMBS, folders[1] / f"thumbs-{number}.mkv")))
         for poster in place.glob("poster-*.jpg"):

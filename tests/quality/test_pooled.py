@@ -11,10 +11,9 @@ import pytest
 
 from elasticrecode.media.profiles import Profile, resolve
 from tests.media.case import SETTINGS, ffmpeg
-from tests.media.divided import CHUNKS, as_cut, cut, planned, real_film
+from tests.media.divided import CHUNKS, Cuts, planned, real_film
 from worker.media.chunk import encode_chunk, target_of_file, targets_of_ladder
 from worker.media.encode import inspect
-from worker.media.pieces import Piece
 from worker.media.plan import make_plan
 from worker.quality.pooled import Measured, Scored, load, pool, write_reports
 from worker.quality.score import Pair, Place, measure, score
@@ -47,12 +46,12 @@ def scored_both(folder: Path, source: Path, vmaf: Any = None, encode: Any = None
     whole = folder / "whole"
     whole.mkdir()
     probed = inspect(Path(shutil.copy(source, whole / "input")), SETTINGS, runner)
-    saved, files, before = list[Path](), list[Path](), 0
+    saved, files, before, cuts = list[Path](), list[Path](), 0, Cuts(folder, source)
     for number, chunk in enumerate(CHUNKS):
         place = folder / f"chunk-{number}"
         place.mkdir()
-        target = target_of_file(as_cut(probed), profile, profile.ffmpeg, Piece(chunk, ()), place / "chunk.mp4")
-        own = cut(place, source, chunk)
+        target = target_of_file(cuts.source, profile, profile.ffmpeg, cuts.piece(chunk), place / "chunk.mp4")
+        own = cuts.cut(place, chunk)
         seconds = float((chunk.end or Fraction(12)) - chunk.start)
         figures = encode_chunk({0: target}, own, seconds, SETTINGS, runner, lambda _: None)
         pair = Pair(own, target.file, ORIGIN, INPUT, target.plan, Place(float(chunk.start), before if known else 0))
@@ -135,8 +134,11 @@ def test_one_frame_in_several_is_scored_across_seams(tmp_path: Path, known: bool
         ([], {"scale": "120:120", "fit": "crop", "codec": "h265"}),
     ],
 )
-def test_whatever_the_encode_does_its_chunks_follow(tmp_path: Path, filters: list[str], encode: dict[str, str]) -> None:
-    both = scored_both(tmp_path, real_film(tmp_path, *filters), encode=encode)
+@pytest.mark.parametrize("name", ["film.mkv", "film.mp4"])
+def test_whatever_the_encode_does_its_chunks_follow(
+    tmp_path: Path, filters: list[str], encode: dict[str, str], name: str
+) -> None:
+    both = scored_both(tmp_path, real_film(tmp_path, *filters, name=name), encode=encode)
     assert both.pooled.quality.warnings == both.whole.quality.warnings == []
     assert both.pooled.quality.vmaf.frames == both.whole.quality.vmaf.frames > 200
     assert both.pooled.quality.vmaf.mean == pytest.approx(both.whole.quality.vmaf.mean, abs=0.02)
@@ -152,13 +154,13 @@ def test_a_rung_of_half_the_rate_scores_as_the_whole_one_does(tmp_path: Path) ->
     whole.mkdir()
     probed = inspect(Path(shutil.copy(source, whole / "input")), SETTINGS, runner)
     rung = planned(probed, profile).rungs[1]
-    files, chunks = list[Path](), list[Measured]()
+    files, chunks, cuts = list[Path](), list[Measured](), Cuts(tmp_path, source)
     for number, chunk in enumerate(CHUNKS):
         place = tmp_path / f"chunk-{number}"
         place.mkdir()
-        pieces = planned(as_cut(probed), profile, Piece(chunk, ()))
+        pieces = planned(cuts.source, profile, cuts.piece(chunk))
         targets = targets_of_ladder(pieces, [place / "0.mp4", place / "1.mp4"])
-        own = cut(place, source, chunk)
+        own = cuts.cut(place, chunk)
         encode_chunk(targets, own, 4.0, SETTINGS, runner, lambda _: None)
         pair = Pair(own, targets[1].file, ORIGIN, INPUT, targets[1].plan, Place(float(chunk.start)))
         chunks.append(measure(pair, profile.vmaf, SETTINGS, runner, lambda _: None, place, with_stills=False))
