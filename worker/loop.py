@@ -289,7 +289,8 @@ class Worker:
             run_part(job, self._settings, storage, work.runner, Helper(self._holder(work, storage), job, claim.attempt))
             return Ending(Action.JOB_FINISHED)
         work.reporter.send(Action.JOB_START)
-        if not (self._settings.parts_bucket and job.profile.package and claim.attempt):
+        is_encoded = job.profile.package or job.profile.ffmpeg
+        if not (self._settings.parts_bucket and is_encoded and claim.attempt):
             return run_job(job, self._settings, storage, work.runner, report, publication)
         parts = self._parts(work, storage, report)
         return run_job(job, self._settings, storage, work.runner, report, publication, parts)

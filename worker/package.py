@@ -60,7 +60,8 @@ class PackageEncoder:
     ) -> None:
         """Inspect the source and plan the ladder, `with_images` beside it. Raises JobError or Interrupted.
 
-        Of a divided film, `source` is the rest, and `inspected` are the film and the ends of its tracks.
+        Of a divided film, `source` is the rest, `inspected` are the film and the ends of its tracks, and the pictures
+        come from its chunks.
         """
         self.job, self.source, self.settings, self.runner = job, source, settings, runner
         self.package, self.report = package, report
@@ -73,7 +74,7 @@ class PackageEncoder:
         self.seconds = timing.length(video, encodes[0])
         size = self.ladder.rungs[0].picture.size
         self.pictures = plan_images(job.profile.images or None if with_images else None, size, self.seconds)
-        self._undrawn = self.pictures
+        self._undrawn = ImagePlan() if inspected else self.pictures
 
     @property
     def names(self) -> list[str]:

@@ -28,6 +28,7 @@ from elasticrecode.jobs.job import Job, plays_early
 from elasticrecode.jobs.record import Division
 from elasticrecode.parts.part import Part, PartFile, PartJob, PartKind, StoredPart, whole_of
 from elasticrecode.parts.progress import overall
+from worker.chunks import plan_uris
 from worker.errors import ClaimLost, PermanentError
 from worker.holding import Encode, Encoded, Hands, Holder, remove, settle
 
@@ -314,6 +315,8 @@ class Parts:
         except Unavailable as error:
             _log.warning("cannot cancel the parts of job %s: %s", self._job.jobid, error)
             parts = self._parts
+        if self._division.kind == "chunk":
+            remove(self._holder.storage, plan_uris(self.start(self._division.attempt), self._division.parts))
         remove(self._holder.storage, [file.uri for each in parts if each.result for file in each.result.files])
 
 

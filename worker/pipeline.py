@@ -6,28 +6,29 @@ import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from msgspec import UNSET, structs
 
 from elasticrecode.jobs.commits import Ending
-from elasticrecode.jobs.events import Action, Failure, Notice, Output, Progress, Quality, Result
+from elasticrecode.jobs.events import Action, Failure, Notice, Output, Progress, Result
 from elasticrecode.jobs.job import Job, flaws
 from elasticrecode.jobs.uris import SCORE_FILES, audio_name, name, output_name
 from elasticrecode.media.codecs import AUDIO_MUXERS, CONTAINERS
-from elasticrecode.media.profiles import Package
 from elasticrecode.parts.part import PartJob
+from worker.assembling import assemble
+from worker.chunks import Place, Plans, open_chunks
+from worker.dividing import find_division, tell_undivided
 from worker.division import choose, estimate
 from worker.errors import PermanentError
 from worker.holding import Encoded
-from worker.keys import content_key, key_id
+from worker.keys import encrypted
 from worker.media import images, subtitles
 from worker.media.encode import transcode
 from worker.media.progress import JobProgress
 from worker.media.recording import extract
 from worker.package import PackageEncoder, finish
-from worker.packaging.tracks import Encrypted
 from worker.parts import Helper, Parts
+from worker.produced import Produced
 from worker.publication import Publication, Version
 from worker.quality.score import Pair, score
 from worker.sandbox.machine import cores
@@ -37,18 +38,6 @@ from worker.side_files import find_side_files
 from worker.storage import Storage
 
 _Report = Callable[[Progress], None]
-
-
-class _Produced(NamedTuple):
-    """What the job has produced in its folder: each local file with its output, and the summary of a score.
-
-    `version` has the files of a package that are not listed.
-    """
-
-    files: list[tuple[Path, Output]]
-    quality: Quality | None
-    notices: list[Notice]
-    version: Version = Version()
 
 
 def folder_prefix(settings: Settings) -> str:
@@ -98,9 +87,14 @@ def run_part(job: PartJob, settings: Settings, storage: Storage, runner: Runner,
     """
     _check_runnable(job, settings)
     package = job.profile.package
-    if not package:
-        raise PermanentError("worker-cannot", "The job of the part has no package.")
     with tempfile.TemporaryDirectory(prefix=folder_prefix(settings)) as path:
+        if job.part.kind == "chunk":
+            place = Place(job, settings, storage, runner, Path(path), helper.report)
+            plans = Plans(storage, job.part.prefix)
+            helper.work(lambda numbers: open_chunks(place, plans, helper.stored).encode(numbers))
+            return
+        if not package:
+            raise PermanentError("worker-cannot", "The job of the part has no package.")
         source = Path(path) / "input"
         storage.download(job.input, source, runner)
         sides, _ = find_side_files(job, storage, source.parent, runner)
@@ -108,7 +102,7 @@ def run_part(job: PartJob, settings: Settings, storage: Storage, runner: Runner,
         helper.work(encoder.encode)
 
 
-def _ending(job: Job, produced: _Produced, outputs: list[Output]) -> Ending:
+def _ending(job: Job, produced: Produced, outputs: list[Output]) -> Ending:
     """How a job with these outputs ends: it fails if its quality is too low, and the outputs are kept."""
     quality, scoring = produced.quality, job.profile.vmaf
     result = Result(outputs=outputs, quality=quality or UNSET, warnings=produced.notices)
@@ -141,23 +135,30 @@ def _produce(
     folder: Path,
     version: str,
     parts: Parts | None,
-) -> _Produced:
+) -> Produced:
     """Download the inputs and produce the outputs in the job's folder."""
     package, profile = job.profile.package, job.profile
+    at, uncut = Place(job, settings, storage, runner, folder, report), ""
+    if parts:
+        division = find_division(at, parts)
+        if not isinstance(division, str):
+            return assemble(at, division, parts, version)
+        uncut = division
+    storage.download(job.input, folder / "input", runner)
+    runner.check()
     if not package:
+        if parts and uncut:
+            tell_undivided(at, parts, uncut)
         return _produce_file(job, settings, storage, runner, report, folder)
-    file = _Produced([], None, [])
+    file = Produced([], None, [])
     if profile.ffmpeg:  # the pictures go with the package
         alone = structs.replace(job, profile=structs.replace(profile, package=UNSET, images=UNSET))
         file = _produce_file(alone, settings, storage, runner, report, folder)
-    else:
-        storage.download(job.input, folder / "input", runner)
     sides, notices = find_side_files(job, storage, folder, runner)
     encoder = PackageEncoder(job, package, folder / "input", settings, runner, report, sides)
-    results = _encoded(encoder, parts, settings, folder)
-    encrypted = _encrypted(job, package, settings)
-    done = finish(encoder, results, encrypted, version)
-    return _Produced(
+    results = _encoded(encoder, parts, settings, folder, uncut)
+    done = finish(encoder, results, encrypted(job, package, settings), version)
+    return Produced(
         [*file.files, *done.files],
         file.quality or done.quality,
         list(dict.fromkeys([*file.notices, *notices, *done.notices])),
@@ -165,14 +166,21 @@ def _produce(
     )
 
 
-def _encoded(encoder: PackageEncoder, parts: Parts | None, settings: Settings, folder: Path) -> Mapping[int, Encoded]:
-    """The results of all rungs: encoded here in one decode, or by several workers where one would take long."""
+def _encoded(
+    encoder: PackageEncoder, parts: Parts | None, settings: Settings, folder: Path, uncut: str
+) -> Mapping[int, Encoded]:
+    """The results of all rungs: encoded here in one decode, or by several workers where one would take long.
+
+    `uncut` says why the film has no chunks.
+    """
     everything = range(len(encoder.names))
     if not parts:
         return encoder.encode(everything)
     if not parts.division:
-        work = estimate(encoder.job.profile, encoder.seconds, None, encoder.ladder)
-        choice = choose(work, cores(), settings.divide_seconds, "Its rungs are its parts.")
+        profile = encoder.job.profile
+        work = estimate(profile, encoder.seconds, None, encoder.ladder)
+        reason = uncut or "Its rungs are its parts."
+        choice = choose(work, cores(), settings.divide_seconds, reason, never=profile.split == "never")
         if not choice.kind:
             parts.undivided(choice.seconds, choice.reason)
             return encoder.encode(everything)
@@ -181,23 +189,14 @@ def _encoded(encoder: PackageEncoder, parts: Parts | None, settings: Settings, f
     return parts.run(encoder.encode, folder)
 
 
-def _encrypted(job: Job, package: Package, settings: Settings) -> Encrypted | None:
-    encryption = package.encryption
-    if not encryption:
-        return None
-    return Encrypted(encryption.scheme, encryption.keyUri, content_key(job, settings), key_id(job))
-
-
 def _produce_file(
     job: Job, settings: Settings, storage: Storage, runner: Runner, report: _Report, folder: Path
-) -> _Produced:
-    """Download the inputs and produce the outputs of a job without a package."""
+) -> Produced:
+    """Produce the outputs of a job without a package, whose input lies in the folder."""
     encoding, scoring = job.profile.ffmpeg, job.profile.vmaf
     source, origin, target = folder / "input", folder / "origin", folder / "output"
     files: list[tuple[Path, Output]] = []
     notices: list[Notice] = []
-    storage.download(job.input, source, runner)
-    runner.check()
     if encoding:
         uri = job.output + output_name(job.input, encoding.codec)
         muxer = CONTAINERS[uri.rpartition(".")[2].lower()]
@@ -217,7 +216,7 @@ def _produce_file(
         uri = job.output + audio_name(job.input, sound.codec or "aac")
         muxer = AUDIO_MUXERS[uri.rpartition(".")[2]]
         output, warnings = extract(source, target, uri, muxer, job.profile, settings, runner, report)
-        return _Produced([(target, output)], None, warnings)
+        return Produced([(target, output)], None, warnings)
     elif not job.origin:
         raise PermanentError("origin-not-found", "The job has no origin to score against.")
     else:
@@ -225,10 +224,10 @@ def _produce_file(
         runner.check()
         pair = Pair(origin, source, job.origin, job.input)
     if not scoring:
-        return _Produced(files, None, notices)
+        return Produced(files, None, notices)
     before = sum(output.frames or 0 for _, output in files)
     scored = score(pair, scoring, settings, runner, report, folder, before=before)
     for file, suffix in zip((scored.report, scored.html), SCORE_FILES, strict=True):
         uri = job.output + name(job.input) + suffix
         files.append((file, Output(uri=uri, bytes=file.stat().st_size, role="report")))
-    return _Produced(files, scored.quality, notices)
+    return Produced(files, scored.quality, notices)

@@ -20,7 +20,7 @@ from elasticrecode.jobs.store import JobsTable
 from elasticrecode.jobs.uris import MARK, split
 from tests.fakes.memory import Item, holds, updated
 from tests.fakes.steps import Answer, Request, at_once
-from worker.pipeline import _Produced
+from worker.produced import Produced
 from worker.publication import Version
 from worker.uploads import ENTRY_FILES
 
@@ -373,17 +373,17 @@ def world(law: Law, jobs: list[Job]) -> Shared:
     return shared
 
 
-def produced(pod: str, job: Job, folder: Path) -> _Produced:
+def produced(pod: str, job: Job, folder: Path) -> Produced:
     """What an encoder makes of a job: bytes that no other attempt makes."""
     files = []
     for n, uri in enumerate(products(job)):
         file = folder / f"output-{n}"
         file.write_bytes(f"{job.jobid} by {pod}".encode())
         files.append((file, Output(uri=uri, bytes=file.stat().st_size)))
-    return _Produced(files, None, [])
+    return Produced(files, None, [])
 
 
-def packaged(pod: str, job: Job, folder: Path) -> _Produced:
+def packaged(pod: str, job: Job, folder: Path) -> Produced:
     """A package of a listed track, an unlisted playlist, and an entry file that names them."""
     track, playlist, entry = (folder / name for name in ("track.mp4", "track.m3u8", "master.m3u8"))
     version = f"{job.output}x/{pod.replace(' ', '-')}/"
@@ -392,4 +392,4 @@ def packaged(pod: str, job: Job, folder: Path) -> _Produced:
     entry.write_text("\n".join([split(version)[1], track.name, playlist.name]))
     listed = {track: version + track.name, entry: f"{job.output}x/{entry.name}"}
     files = [(file, Output(uri=uri, bytes=file.stat().st_size)) for file, uri in listed.items()]
-    return _Produced(files, None, [], Version(version, [(playlist, version + playlist.name)]))
+    return Produced(files, None, [], Version(version, [(playlist, version + playlist.name)]))

@@ -30,6 +30,7 @@ from tests.conftest import Tell
 from tests.fakes.steps import Answer, Found, Program, Request, explore, in_steps
 from tests.sizes import sized
 from worker import lease, loop, pipeline, publication, uploads
+from worker.produced import Produced
 from worker.settings import Settings
 
 PROFILE = Profile(ffmpeg=Ffmpeg(codec="libx264", scale="480:270", bitrate="1M", buffersize="2M", platform="cpu"))
@@ -39,7 +40,7 @@ AGAIN = msgspec.structs.replace(FIRST, jobid="again")
 RIVAL = msgspec.structs.replace(FIRST, jobid="rival", input="s3://media/other/x.mp4")
 """With other sources: it must not."""
 
-Produce = Callable[[str, Job, Path], pipeline._Produced]
+Produce = Callable[[str, Job, Path], Produced]
 
 
 class InTurn(threading.Thread):

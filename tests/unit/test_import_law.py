@@ -149,7 +149,7 @@ def test_packages_of_the_worker_form_no_cycle() -> None:
         ("sandbox", {"errors", "host_faults"}),
         ("media", {"errors", "host_faults", "sandbox"}),
         ("quality", {"errors", "media", "sandbox"}),
-        ("packaging", {"errors", "host_faults", "sandbox"}),
+        ("packaging", {"cuts", "errors", "host_faults", "sandbox"}),
     ],
 )
 def test_packages_of_the_worker_know_nothing_of_the_loop(room: str, below: set[str]) -> None:

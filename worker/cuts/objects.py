@@ -7,6 +7,7 @@ from pathlib import Path
 from threading import Lock
 from typing import NamedTuple, Protocol
 
+from worker.aws_faults import replaced
 from worker.host_faults import host_error
 from worker.sandbox.runner import Runner
 from worker.storage import Storage
@@ -152,15 +153,20 @@ def _write(file: int, content: memoryview, place: int) -> None:
 class StoredObject(_Ranged):
     """One version of an object of S3."""
 
-    def __init__(self, storage: Storage, uri: str, runner: Runner, side: str = "input") -> None:
-        """Raises JobError, as `Storage.download`: also for an object that is too large, but not for the disk's sake."""
-        size, self._etag = storage.opened(uri, side)
+    def __init__(self, storage: Storage, uri: str, runner: Runner, side: str = "input", etag: str = "") -> None:
+        """With `etag`, the version that has it.
+
+        Raises JobError, as `Storage.download`: also for an object that is too large, but not for the disk's sake.
+        """
+        size, self.etag = storage.opened(uri, side)
+        if etag not in ("", self.etag):
+            raise replaced(uri)
         runner.limits.check_bytes(side, size)
         super().__init__(size, runner.check)
         self._storage, self._side, self.uri = storage, side, uri
 
     def _get(self, offset: int, size: int) -> bytes:
-        return self._storage.read_range(self.uri, self._etag, offset, size, self._side)
+        return self._storage.read_range(self.uri, self.etag, offset, size, self._side)
 
 
 class LocalFile(_Ranged):

@@ -1,0 +1,237 @@
+"""The outputs of a divided film, made by its holder of the chunks that all workers have encoded."""
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import msgspec
+from msgspec import structs
+
+from elasticrecode.jobs.events import Notice, Output, Quality
+from elasticrecode.jobs.uris import SCORE_FILES, name, output_name
+from elasticrecode.media.codecs import CONTAINERS
+from elasticrecode.media.profiles import Vmaf
+from worker.chunks import FILE, REST, SCORE, ChunkEncoder, ChunkResult, FilmPlan, Place
+from worker.cuts.index import join_rest, make_rest, open_index
+from worker.dividing import Divided
+from worker.errors import PermanentError
+from worker.holding import Encoded
+from worker.joining.chunks import ChunkFile
+from worker.joining.finish import finish_file
+from worker.joining.join import Cap, Joined, join
+from worker.joining.sounds import Sound, encode_sound
+from worker.keys import encrypted
+from worker.media import damage, images, subtitles, timing
+from worker.media.chunk import ChunkFigures
+from worker.media.images import THUMBS, ImagePlan
+from worker.media.pieces import Piece
+from worker.media.plan import make_plan
+from worker.media.renditions import rung_figures
+from worker.media.subtitles import SideFile, read_subtitles
+from worker.media.verify import Verified, read_back
+from worker.package import PackageEncoder, PackageFiles, finish
+from worker.parts import Parts
+from worker.produced import Produced
+from worker.publication import Version
+from worker.quality import results
+from worker.quality.pooled import Measured, load, pool, write_reports
+from worker.quality.score import at_size
+from worker.side_files import find_side_files
+
+
+class Chunks:
+    """The results of all parts of a film, with their files in the job's folder."""
+
+    def __init__(self, at: Place, film: FilmPlan, encoded: Mapping[int, Encoded]) -> None:
+        self._at, self._film = at, film
+        self._files: list[dict[str, Path]] = []
+        self.results: list[ChunkResult] = []
+        for number in range(len(film.work)):
+            result = msgspec.convert(dict(encoded[number].figures), ChunkResult, str_keys=True)
+            self.results.append(result)
+            self._files.append(dict(zip(result.files, encoded[number].files, strict=True)))
+
+    def rest(self) -> Path:
+        """All of the film but its pictures, of the pieces that its chunks have brought."""
+        target = self._at.folder / "rest"
+        join_rest(self._film.film, [files[REST] for files in self._files], target)
+        return target
+
+    def draw(self) -> None:
+        """Bring the pictures beside the film together, where `images.finish` looks for them. Raises as `Runner.run`."""
+        folder, thumbs = self._at.folder, list[Path]()
+        for files in self._files:
+            if THUMBS in files:
+                thumbs.append(files[THUMBS])
+            for candidate in (each for each in files if each.startswith("poster-")):
+                files[candidate].replace(folder / candidate)
+        if thumbs:
+            images.join_thumbs(thumbs, folder, self._at.settings.ffmpeg, self._at.runner)
+
+    def quality(self, output: int) -> Measured | None:
+        """The measurement of an output's score; None without one."""
+        name = f"{SCORE}{output}"
+        files = [files[name] for files in self._files if name in files]
+        return pool([load(file) for file in files]) if files else None
+
+    def figures(self, output: int) -> list[ChunkFigures]:
+        """The figures of an output, by chunk."""
+        return [result.outputs[output] for result in self.results]
+
+    def cpu_seconds(self, output: int) -> float:
+        """CPU seconds of the encodes of an output."""
+        return sum(figures.cpuSeconds for figures in self.figures(output))
+
+    def damage(self) -> list[Notice]:
+        """The warning of frames that could not be decoded. Raises PermanentError `input-corrupt` for too many."""
+        output = min(self._film.rates)
+        figures = self.figures(output)
+        harmed = [n for n, each in enumerate(figures) if each.lost or each.marred]
+        starts = [work.file or work.rungs for work in self._film.work]
+        first = starts[harmed[0]] if harmed else None
+        return damage.of_chunks(
+            sum(each.lost for each in figures),
+            sum(each.marred for each in figures),
+            sum(each.frames for each in figures),
+            float(first.start) if first else None,
+        )
+
+    def joined(self, output: int, units: Fraction, ticks: int, divisor: int = 1) -> Joined:
+        """The film of an output. Raises PermanentError `output-invalid` for chunks that do not fit."""
+        chunks: list[ChunkFile] = []
+        rate = self._film.rates[output]
+        for work, files, result in zip(self._film.work, self._files, self.results, strict=True):
+            chunk = work.file if output == FILE else work.rungs
+            if not chunk:
+                raise ValueError(output)
+            start, end = (
+                None if time is None else int(time * ticks / units) for time in Piece(chunk, ()).bounds(units)
+            )
+            figures = result.outputs[output]
+            if not figures.frames:  # the picture before it stays
+                chunks = [*chunks[:-1], chunks[-1]._replace(end=end)] if chunks else chunks
+                continue
+            chunks.append(ChunkFile(files[f"{output}"], work.name, start or 0, end, figures.frames))
+        if not chunks:
+            raise PermanentError("input-corrupt", "No frame of the input could be decoded.")
+        cap = Cap(round(rate.peak), round(rate.buffer)) if rate.peak else None
+        at = self._at
+        target = at.folder / f"joined-{output}.mp4"
+        return join(chunks, target, ticks, at.settings.ffprobe, at.runner, cap=cap, consume=True)
+
+
+def _summary(measured: Measured, profile: Vmaf) -> Quality:
+    return results.summarize(measured.scores, profile, measured.warnings, measured.pairs)
+
+
+class FileAssembly:
+    """The one output file of a film: its sound first, and then the whole of its chunks."""
+
+    def __init__(self, at: Place, film: FilmPlan, sides: Sequence[SideFile]) -> None:
+        self._at, self._film, self._sides = at, film, sides
+        self._sound: Sound | None = None
+
+    def hear(self, rest: Path | None) -> None:
+        """Encode the sound, and read the subtitles, of the rest of the film. Raises JobError or Interrupted."""
+        at, source, profile = self._at, self._film.source, self._at.job.profile
+        if not profile.ffmpeg:
+            raise ValueError("the job has no output file")
+        muxer = CONTAINERS[self._uri.rpartition(".")[2].lower()]
+        path = rest or at.folder / REST
+        texts = read_subtitles(path, source, profile, profile.ffmpeg, at.settings.ffmpeg, at.runner, self._sides)
+        plan = make_plan(source, profile, profile.ffmpeg, muxer, texts)
+        self._sound = encode_sound(plan, rest, at.settings, at.runner)
+
+    @property
+    def _uri(self) -> str:
+        encode = self._at.job.profile.ffmpeg
+        return self._at.job.output + output_name(self._at.job.input, encode.codec if encode else "")
+
+    def finish(self, chunks: Chunks) -> Produced:
+        """The output file and what goes beside it. Raises JobError or Interrupted."""
+        at, sound = self._at, self._sound
+        if not sound:
+            raise ValueError("the sound comes first")
+        plan, target = sound.plan, at.folder / "output"
+        encode, video = plan.picture.encode, plan.source.video
+        ticks = timing.ticks(video, encode)
+        joined = chunks.joined(FILE, timing.wanted_rate(encode) or Fraction(ticks), ticks)
+        pictures = ImagePlan() if at.job.profile.package else plan.images
+        length = timing.length(video, encode) or 0.0
+        stills = images.finish(pictures, plan.picture.size, length, at.folder, at.settings.ffmpeg, at.runner)
+        done = finish_file(plan, joined, sound, target, self._uri, at.settings, at.runner, stills=stills)
+        files = [(target, done.output), *images.published(done.stills, at.job.input, at.job.output, at.folder)]
+        files += subtitles.published(plan.subtitles, at.job.input, at.job.output, at.folder)
+        scored = self._score(chunks)
+        return Produced([*files, *(scored.files if scored else [])], scored.quality if scored else None, done.notices)
+
+    def _score(self, chunks: Chunks) -> Produced | None:
+        measured, scoring, job = chunks.quality(FILE), self._at.job.profile.vmaf, self._at.job
+        if not measured or not scoring:
+            return None
+        scored = write_reports(measured, scoring, self._uri, job.input, self._at.folder)
+        uris = [job.output + name(job.input) + suffix for suffix in SCORE_FILES]
+        files = [
+            (file, Output(uri=uri, bytes=file.stat().st_size, role="report"))
+            for file, uri in zip((scored.report, scored.html), uris, strict=True)
+        ]
+        return Produced(files, scored.quality, [])
+
+
+def assemble(at: Place, film: Divided, parts: Parts, version: str) -> Produced:
+    """Have all chunks encoded, some of them here, and make the outputs of them. Raises JobError or Interrupted."""
+    job, plan = at.job, film.plan
+    sides, notices = find_side_files(job, at.storage, at.folder, at.runner)
+    rest = None if plan.has_rest else _rest(at, film)
+    file = FileAssembly(at, plan, sides) if job.profile.ffmpeg else None
+    if file and not plan.has_rest:
+        file.hear(rest)
+    encoder = ChunkEncoder(at._replace(report=parts.report), plan, film.plans, film.source, lambda: parts.stored)
+    chunks = Chunks(at, plan, parts.run(encoder.encode, at.folder))
+    notices += chunks.damage()
+    chunks.draw()
+    if plan.has_rest:
+        rest = chunks.rest()
+        if file:
+            file.hear(rest)
+    produced = file.finish(chunks) if file else Produced([], None, [])
+    if job.profile.package:
+        package = _package(at, plan, rest, chunks, sides, version)
+        produced = Produced(
+            [*produced.files, *package.files],
+            produced.quality or package.quality,
+            [*produced.notices, *package.notices],
+            Version(package.folder, package.unlisted),
+        )
+    return produced._replace(notices=list(dict.fromkeys([*notices, *produced.notices])))
+
+
+def _rest(at: Place, film: Divided) -> Path | None:
+    """All of the film but its pictures, where its container has an index of that; None where there is nothing else."""
+    index = film.opened or open_index(film.source, at.folder, at.settings, at.runner)[1]
+    return make_rest(index, film.source, at.folder / "rest")
+
+
+def _package(
+    at: Place, film: FilmPlan, rest: Path | None, chunks: Chunks, sides: Sequence[SideFile], version: str
+) -> PackageFiles:
+    """The package of a film of its chunks."""
+    job, package = at.job, at.job.profile.package
+    if not package:
+        raise ValueError("the job has no package")
+    source = rest or at.folder / "rest"
+    encoder = PackageEncoder(
+        *(job, package, source, at.settings, at.runner, at.report, sides), inspected=(film.source, film.ends)
+    )
+    ladder = encoder.ladder
+    results = {}
+    for number, rung in enumerate(ladder.rungs):
+        joined = chunks.joined(number, ladder.rate, ladder.ticks)
+        read, packets = read_back(at.settings, at.runner, joined.file, rung, [])
+        verified = Verified(read.video, packets.tracks[read.video.stream], [])
+        figures = rung_figures(rung, verified, chunks.cpu_seconds(number))
+        if (measured := chunks.quality(number)) and job.profile.vmaf:
+            wanted = at_size(job.profile.vmaf, ladder.rungs[0].picture.size)
+            figures = structs.replace(figures, quality=_summary(measured, wanted))
+        results[number] = Encoded((joined.file,), msgspec.to_builtins(figures))
+    return finish(encoder, results, encrypted(job, package, at.settings), version)
