@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.cuts.fragments import Box, Sample, SampleDescription, boxes
-from worker.packaging.early import (
+from worker.early.playlists import (
     GrowingFile,
     Part,
     Picture,
