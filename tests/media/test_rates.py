@@ -17,6 +17,7 @@ from worker.media.encoders import encoder_options
 from worker.media.rates import Coded, Span
 
 RATE = 25
+TICKS = 90_000
 SIGNAL = Signal(
     range="tv", matrix="bt709", primaries="bt709", transfer="bt709", dynamic_range="sdr", pixel_format="yuv420p"
 )
@@ -51,10 +52,11 @@ def film(folder: Path, name: str, filters: str, seconds: float, length: Sequence
 def encode_span(source: Path, encode: Ffmpeg, start: float, seconds: float, *, with_tail: bool = False) -> list[Packet]:
     """The packets of a span of a film, which is encoded as a chunk: times in frames from its start, and bytes."""
     target = source.with_name("span.mp4")
-    tail = rates.tail(round(seconds * RATE), Fraction(RATE)) if with_tail else rates.Tail(("null",), ())
+    tail = rates.tail(round(seconds * RATE), Fraction(RATE), TICKS) if with_tail else rates.Tail(("null",), ())
     opened = ["-ss", str(start), "-t", str(seconds), "-i", str(source), "-vf", ",".join(tail.filters)]
+    clock = ("-fps_mode", "passthrough", "-enc_time_base:v", f"1/{TICKS}")
     options = encoder_options(encode, SIGNAL, RATE, "mp4", 1, gop=2 * RATE)
-    command = [FFMPEG, "-v", "error", "-y", *opened, "-fps_mode", "passthrough", *options, *tail.options, str(target)]
+    command = [FFMPEG, "-v", "error", "-y", *opened, *clock, *options, *tail.options, str(target)]
     subprocess.run(command, check=True, capture_output=True)
     return packets(target)
 
@@ -101,6 +103,8 @@ def test_the_end_of_a_chunk_has_the_bits_that_it_has_in_the_whole(folder: Path, 
     whole = encode_span(source, encode, 0, 5.2)[: 4 * RATE]
     bare = encode_span(source, encode, 0, 4)
     chunk = encode_span(source, encode, 0, 4, with_tail=True)
+    decoded = [FFMPEG, "-v", "error", "-i", str(source.with_name("span.mp4")), "-f", "null", "-"]
+    assert subprocess.run(decoded, check=True, capture_output=True).stderr == b""
     assert len(chunk) == len(bare) == 4 * RATE
     last = slice(4 * RATE - 12, None)
     assert size(bare[last]) < 0.75 * size(whole[last])

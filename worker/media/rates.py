@@ -197,16 +197,17 @@ def chunk_crf(
     return round((plan.crf + min(max(step, -_STEP), _STEP)) / plan.grain) * plan.grain
 
 
-def tail(end: int, units: Fraction) -> Tail:
-    """The tail of a chunk that is not the film's last, and is `end` ticks long, of which a second has `units`.
+def tail(end: int, units: Fraction, ticks: int) -> Tail:
+    """The tail of a chunk that is not the film's last.
 
-    The picture behind the chunk must be a keyframe, as closed groups have it: nothing that is kept then depends on the
-    pictures that are dropped.
+    The chunk is `end` ticks long on the clock of the filters, of which a second has `units`; that of the encoder has
+    `ticks`, not fewer. The picture behind the chunk must be a keyframe, as at all ends of chunks: nothing that is kept
+    then depends on pictures that are dropped.
     """
     later = f"max({end}\\,PREV_OUTPTS+{max(1, round(units / _COPY_RATE))})"
     return Tail(
         (f"tpad=stop={_COPIES}:stop_mode=clone", f"setpts=if(gt(N\\,0)*lte(PTS\\,PREV_OUTPTS)\\,{later}\\,PTS)"),
-        ("-bsf:v", f"noise=amount=0:drop=gte(pts\\,{end})"),
+        ("-bsf:v", f"noise=amount=0:drop=gte(pts\\,{math.ceil((end - Fraction(1, 2)) * ticks / units)})"),
     )
 
 
