@@ -16,7 +16,7 @@ from elasticrecode.jobs.job import Job
 from elasticrecode.media import ladders
 from elasticrecode.media.profiles import Ffmpeg
 from elasticrecode.parts.part import StoredPart
-from worker.cuts.index import make_cut, rest_piece
+from worker.cuts.index import make_cut
 from worker.cuts.objects import Bytes, StoredObject
 from worker.cuts.recipes import Film, Recipe
 from worker.errors import PermanentError
@@ -159,10 +159,9 @@ class ChunkEncoder:
     def _encode(self, number: int) -> Encoded:
         plan, work = self.plan, self.plan.work[number]
         recipe, cut = self.plans.recipe(number), self.folder / f"cut-{number}"
-        make_cut(plan.film, recipe, self.source, cut, self.runner)
-        files: list[tuple[str, Path]] = []
-        if plan.has_rest:
-            files.append((REST, rest_piece(plan.film, recipe, self.source, self.folder / f"rest-{number}")))
+        rest = self.folder / f"rest-{number}" if plan.has_rest else None
+        make_cut(plan.film, recipe, self.source, cut, self.runner, rest)
+        files = [(REST, rest)] if rest else []
         factors = self._factors(number)
         groups = self.targets(work, self._encodes(number, factors), f"{number}")
         stills = self._stills(work, groups)
