@@ -56,6 +56,8 @@ class BroadcastIndex:
         keys = [picture for picture in head if picture.is_key]
         steps = [b.time - a.time for a, b in pairwise(keys)]
         self._group = max(steps, default=round(_USUAL_GROUP * _TICKS))
+        times = sorted(picture.time for picture in head)
+        self._step = min((b - a for a, b in pairwise(times) if b > a), default=0) * 3 // 2
         self._keys = {key.time: key.offset for key in keys}
         self._seen = dict[int, Picture | None]()
 
@@ -118,7 +120,7 @@ class BroadcastIndex:
 
     def _sought(self, tick: int) -> Picture | None:
         """Look for the key frame from a while before a tick on; from ever longer before, where none is seen."""
-        step = back = round(0.6 * self._group) + _TICKS // 10
+        step = back = round(0.4 * self._group) + _TICKS // 10
         stop = self._about(tick) + _LOOK_WINDOW
         for number in count():
             start = self._about(tick - back) // PACKET * PACKET
@@ -133,14 +135,27 @@ class BroadcastIndex:
         raise AssertionError
 
     def _look(self, start: int, stop: int, tick: int) -> Picture | None:
-        """The first key frame that begins in a range and is shown at or before a tick; None if there is none."""
+        """The first key frame that begins in a range, and before which no picture is shown from a tick on.
+
+        None if there is none. It is shown at or before the tick, or is the first picture behind it.
+        """
+        latest, key = -_WRAP, None
         while start < min(stop, self._source.size):
             data = self._source.read(start, _LOOK_WINDOW + _LEAST_WINDOW)
             for picture in pictures(data, start, self.film.track, self._codec):
-                if picture.decoded > tick:
+                if picture.offset >= start + _LOOK_WINDOW:
+                    break
+                if key and picture.time > key.time:
+                    return key
+                if key and picture.time >= tick:  # it leads to the key frame in an open group
                     return None
                 if picture.is_key and picture.time <= tick:
                     return picture
+                if picture.is_key and latest < tick and picture.time - latest <= self._step:
+                    key = picture
+                elif picture.decoded > tick + self._step:
+                    return None
+                latest = max(latest, picture.time)
             start += _LOOK_WINDOW
         return None
 

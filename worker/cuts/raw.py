@@ -8,8 +8,8 @@ from pathlib import Path
 from worker.cuts.objects import Bytes, Span
 from worker.cuts.recipes import Film
 
-_STEP = 1 << 20
-_EVEN_STEPS = 8
+_STEP, _COPIED = 1 << 18, 1 << 20
+_EVEN_STEPS = 4
 
 
 class Raw:
@@ -45,4 +45,4 @@ def join_pieces(film: Film, pieces: Sequence[Path], target: Path) -> None:
         file.write(film.rest_head)
         for piece in pieces:
             with piece.open("rb") as part:
-                shutil.copyfileobj(part, file, _STEP)
+                shutil.copyfileobj(part, file, _COPIED)
