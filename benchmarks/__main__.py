@@ -8,6 +8,7 @@ from typing import NamedTuple
 from benchmarks import (
     batches,
     calls,
+    chunks,
     division,
     events,
     imports,
@@ -47,6 +48,7 @@ _SECTIONS: dict[str, Callable[[], Iterator[tuple[str, str, str, float, float]]]]
     "media": media.rows,
     "packages": packages.rows,
     "division": division.rows,
+    "chunks": chunks.rows,
     "score": score.rows,
 }
 

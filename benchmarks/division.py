@@ -16,8 +16,12 @@ from elasticrecode.jobs.events import Progress
 _ROOT = Path(__file__).parents[1]
 WORKERS = (1, 2, 4, 8, 16, 32, 64, 100, 150, 200)
 _SEEDS = 5
-_LEAST = {8: 0.85, 100: 0.7}
-"""The least efficiency of so many workers, and of fewer down to the next."""
+_LEAST = {
+    "even": {8: 0.85, 100: 0.7},
+    "uneven": {8: 0.85, 64: 0.7},
+    "spot": {8: 0.85, 64: 0.7},
+}
+"""The least efficiency of so many workers, and of fewer down to the next, by their fleet."""
 _QUARTER = 0.25
 _MOST_ERROR = 0.2
 _ETA_WORKERS = (1, 2, 3, 5, 8, 12, 20, 32, 50, 70, 100)
@@ -42,7 +46,7 @@ def rows() -> Iterator[tuple[str, str, str, float, float]]:
         for at, workers in enumerate(WORKERS):
             best, peer = max((means[fleet, name][at], name) for name in names if name != "the product")
             ours = means[fleet, "the product"][at]
-            least = next((share for most, share in _LEAST.items() if workers <= most), 0.0)
+            least = next((share for most, share in _LEAST[fleet].items() if workers <= most), 0.0)
             label = f"a film of 2 h, {workers} {fleet} workers: efficiency"
             limit = 1 / least if least else float("inf")
             yield label, f"{ours:.3f}", f"{peer} {best:.3f}", 1 / ours, limit

@@ -69,7 +69,8 @@ def test_a_job_of_finished_parts_is_about_to_be_joined() -> None:
     progress = overall(parts, {}, 10**9)
     size = sum(file.bytes for each in parts if each.result for file in each.result.files)
     assert progress.percent == 100.0
-    assert progress.etaSeconds == pytest.approx(size / film.JOIN_BYTES_PER_SECOND, rel=0.01)
+    join = size / film.JOIN_BYTES_PER_SECOND + len(parts) * film.JOIN_CHUNK_SECONDS
+    assert progress.etaSeconds == pytest.approx(join, rel=0.01)
 
 
 def test_what_a_worker_has_in_hand_is_newer_than_the_record() -> None:

@@ -27,6 +27,8 @@ _RENEWAL_SECONDS = 2.5
 """The mean age of the progress in a record, which a worker stores as often as it renews its lease."""
 _JOIN_BYTES_PER_SECOND = 2e8
 """Bytes of results that a worker fetches, joins and publishes in a second."""
+_JOIN_CHUNK_SECONDS = 0.045
+"""Seconds in which it reads the times of a chunk's frames."""
 
 
 def overall(parts: Sequence[StoredPart], own: Mapping[int, Progress], now: int) -> Progress:
@@ -148,4 +150,6 @@ def _join_seconds(parts: Sequence[StoredPart]) -> float:
     finished = [each for each in parts if each.result and each.part.kind == "chunk"]
     cost = sum(each.part.cost for each in finished)
     size = sum(file.bytes for each in finished if each.result for file in each.result.files)
-    return size / cost * sum(each.part.cost for each in parts) / _JOIN_BYTES_PER_SECOND if cost else 0.0
+    chunks = sum(each.part.kind == "chunk" for each in parts)
+    total = size / cost * sum(each.part.cost for each in parts) if cost else 0.0
+    return total / _JOIN_BYTES_PER_SECOND + chunks * _JOIN_CHUNK_SECONDS
