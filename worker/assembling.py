@@ -1,6 +1,7 @@
 """The outputs of a divided film, made by its holder of the chunks that all workers have encoded."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,12 +9,14 @@ import msgspec
 from msgspec import structs
 
 from elasticrecode.jobs.events import Notice, Output, Quality
+from elasticrecode.jobs.job import plays_early
 from elasticrecode.jobs.uris import SCORE_FILES, name, output_name
 from elasticrecode.media.codecs import CONTAINERS
 from elasticrecode.media.profiles import Vmaf
-from worker.chunks import FILE, REST, SCORE, ChunkEncoder, ChunkResult, FilmPlan, Place
+from worker.chunks import FILE, REST, SCORE, ChunkEncoder, ChunkResult, FilmPlan, Place, encodes_of
 from worker.cuts.index import join_rest, make_rest, open_index
 from worker.dividing import Divided
+from worker.early.playback import EarlyPlayback
 from worker.errors import PermanentError
 from worker.holding import Encoded
 from worker.joining.chunks import ChunkFile
@@ -24,10 +27,11 @@ from worker.keys import encrypted
 from worker.media import damage, images, subtitles, timing
 from worker.media.chunk import ChunkFigures
 from worker.media.images import THUMBS, ImagePlan
+from worker.media.ladder import plan_ladder
 from worker.media.pieces import Piece
 from worker.media.plan import make_plan
 from worker.media.renditions import rung_figures
-from worker.media.subtitles import SideFile, read_subtitles
+from worker.media.subtitles import SideFile, SubtitlePlan, read_subtitles
 from worker.media.verify import Verified, read_back
 from worker.package import PackageEncoder, PackageFiles, finish
 from worker.parts import Parts
@@ -180,9 +184,27 @@ class FileAssembly:
 
 def assemble(at: Place, film: Divided, parts: Parts, version: str) -> Produced:
     """Have all chunks encoded, some of them here, and make the outputs of them. Raises JobError or Interrupted."""
+    rest = None if film.plan.has_rest else _rest(at, film)
+    with _early(at, film.plan, parts, rest) as playback:
+        produced = _assembled(at, film, parts, version, rest)
+    return produced._replace(notices=[*produced.notices, *(playback.notices if playback else ())])
+
+
+def _early(at: Place, plan: FilmPlan, parts: Parts, rest: Path | None) -> AbstractContextManager[EarlyPlayback | None]:
+    """What plays the film while it is made, where the job wants that."""
+    if not plays_early(at.job.profile):
+        return nullcontext()
+    encodes = sorted(encodes_of(at.job, plan.source).items())
+    rungs = [encode for number, encode in encodes if number != FILE]
+    ladder = plan_ladder(plan.source, at.job.profile, rungs, SubtitlePlan(), plan.ends)
+    chunks = [(work.name, work.rungs) for work in plan.work if work.rungs]
+    return EarlyPlayback(at, ladder, chunks, parts, rest)
+
+
+def _assembled(at: Place, film: Divided, parts: Parts, version: str, rest: Path | None) -> Produced:
+    """The outputs of a film, whose `rest` is there unless its chunks bring it."""
     job, plan = at.job, film.plan
     sides, notices = find_side_files(job, at.storage, at.folder, at.runner)
-    rest = None if plan.has_rest else _rest(at, film)
     file = FileAssembly(at, plan, sides) if job.profile.ffmpeg else None
     if file and not plan.has_rest:
         file.hear(rest)

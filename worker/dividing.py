@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 from msgspec import structs
 
-from elasticrecode.jobs.job import Job
+from elasticrecode.jobs.job import Job, plays_early
 from elasticrecode.media.profiles import platform
 from worker.chunks import FILE, ChunkEncoder, FilmPlan, Place, Plans, Work, encodes_of
 from worker.cuts.index import Index, make_cut, open_index
 from worker.cuts.objects import StoredObject
 from worker.cuts.recipes import Uncuttable
-from worker.division import Choice, Estimate, choose, chunk_costs, estimate, plan_chunks, span_name
+from worker.division import Choice, Estimate, choose, chunk_costs, estimate, plan_chunks, span_name, with_short_start
 from worker.media import pieces, rates, timing
 from worker.media.encode import inspect
 from worker.media.ladder import Ends, Ladder, declared_ends, plan_ladder
@@ -193,6 +193,8 @@ def _divide(
     steps = [min(grid * number, length) for number in range(int(-(-length // grid)) + 1)]
     weights = index.weights([begin + float(step) for step in steps])
     bounds = plan_chunks(length, grid, work.total / float(length), at.settings.chunk_seconds, weights)
+    if plays_early(job.profile):
+        bounds = with_short_start(bounds, grid)
     number_of = {step: number for number, step in enumerate(steps)}
     coded = [float(sum(weights[number_of[start] : number_of[end]])) for start, end in bounds]
     whole = plans.work(bounds, coded, chunk_costs(bounds, grid, work.total, weights))

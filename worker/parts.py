@@ -181,6 +181,14 @@ class Parts:
             raise ClaimLost(f"the claim is lost: {lost}") from None
         self._division = division
 
+    def read(self) -> list[StoredPart]:
+        """The parts as they are now. Raises Unavailable."""
+        return self._holder.table.read(self._job.jobid, self._division)[1] if self._division else []
+
+    def is_wanted(self) -> bool:
+        """Whether the job still needs its parts. Raises Unavailable."""
+        return bool(self._division and self._holder.table.whole(self._job.jobid).wants(self._division))
+
     def run(self, encode: Encode, folder: Path) -> dict[int, Encoded]:
         """Have all parts encoded, some of them here; the result of each, with its file in `folder`.
 
@@ -201,7 +209,7 @@ class Parts:
         except BaseException:
             self._hands.release()
             with suppress(Unavailable):
-                if not self._holder.table.whole(self._job.jobid).wants(self._division):
+                if not self.is_wanted():
                     self.clean()
             raise
         return results

@@ -19,6 +19,7 @@ from worker.assembling import assemble
 from worker.chunks import Place, Plans, open_chunks
 from worker.dividing import find_division, tell_undivided
 from worker.division import choose, estimate
+from worker.early.files import removed_on_failure
 from worker.errors import PermanentError
 from worker.holding import Encoded
 from worker.keys import encrypted
@@ -69,7 +70,10 @@ def run_job(
         return Ending(Action.JOB_FINISHED, result=Result())
     _check_runnable(job, settings)
     publication.prepare()
-    with tempfile.TemporaryDirectory(prefix=folder_prefix(settings)) as path:
+    with (
+        removed_on_failure(job, storage, parts),
+        tempfile.TemporaryDirectory(prefix=folder_prefix(settings)) as path,
+    ):
         progress, folder = JobProgress(report), Path(path)
         version = publication.version_name
         produced = _produce(job, settings, storage, runner, progress, folder, version, parts)

@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 from elasticrecode.clock import now_ms
 from elasticrecode.jobs.job import Job
-from elasticrecode.jobs.uris import split
+from elasticrecode.jobs.uris import EARLY, early_folder, package_folder, split
 from elasticrecode.jobs.versions import OldVersion, Versions
 from worker.aws_faults import as_job_errors
 from worker.errors import JobError
@@ -53,6 +53,11 @@ class VersionRemoval:
             self._versions.retire(retired.folder, retired.job, now_ms() + _POSTPONED_MS)
             return
         storage = self._storage_of(retired.job)
+        if is_early(retired.job, retired.folder):
+            count = remove_early(storage, retired.job, retired.folder)
+            _log.info("removed %s files of %s", count, retired.folder)
+            self._versions.forget(retired, now_ms())
+            return
         parent = retired.folder[: retired.folder.rindex("/", 0, -1) + 1]
         uploads = Uploads(storage, retired.job.jobid, 0, Runner())
         present = [uploads.present(parent + name) for name in ENTRY_FILES]
@@ -60,6 +65,23 @@ class VersionRemoval:
             count = remove(storage, retired.folder)
             _log.info("removed %s files of %s", count, retired.folder)
         self._versions.forget(retired, now_ms())
+
+
+def is_early(job: Job, folder: str) -> bool:
+    """Whether a folder holds what plays before a package is whole."""
+    return folder.startswith(job.output + early_folder(job.input, "").removesuffix("/"))
+
+
+def remove_early(storage: Storage, job: Job, folder: str) -> int:
+    """Delete what plays early from a folder, first of all the file that players open; how many. Raises JobError."""
+    entry = job.output + package_folder(job.input) + EARLY
+    present = Uploads(storage, job.jobid, 0, Runner()).present(entry)
+    is_there = present is not None and job.output + early_folder(job.input, present.version) == folder
+    if is_there:
+        bucket, key = split(entry)
+        with as_job_errors("output", entry):
+            storage.s3.delete_object(Bucket=bucket, Key=key)
+    return remove(storage, folder) + is_there
 
 
 def remove(storage: Storage, folder: str) -> int:

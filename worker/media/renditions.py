@@ -31,7 +31,7 @@ from worker.sandbox.runner import Runner, last_lines
 from worker.settings import Settings
 
 SOUNDS = "sounds.mp4"
-_WITHOUT_PRIMING = "noise=drop='lt(pts,0)'"
+WITHOUT_PRIMING = "noise=drop='lt(pts,0)'"
 """Leaves out AAC's first packet, which only primes the decoder. Some players count it although an edit list hides it,
 and then have the sound 21 ms late; without it all agree. The first 10 ms of the sound fade in."""
 _CUT_SECONDS = 0.1
@@ -154,13 +154,13 @@ def encode_sounds(
     left_out: frozenset[int] = frozenset()
     while True:
         heard = probed.without_sound(left_out)
-        plan = _planned(heard, profile, seconds)
+        plan = plan_sounds(heard, profile, seconds)
         if not plan.tracks:
             return Sounds(target, (), list(plan.notices), 0.0) if plan.notices else None
         if profile.audio and profile.audio.loudness is not UNSET:
             plan = levelled(plan, profile.audio.loudness, Meter(settings.ffmpeg, runner, source.parent, options, limit))
         aac = [f":{number}" for number, track in enumerate(plan.tracks) if track.codec == "aac"]
-        finishing = tuple(word for number in aac for word in (f"-bsf:a{number}", _WITHOUT_PRIMING))
+        finishing = tuple(word for number in aac for word in (f"-bsf:a{number}", WITHOUT_PRIMING))
         command = [settings.ffmpeg, *sound_arguments(plan, options, MUXER, str(target), finishing)]
         status = runner.run(command, source.parent, log, seconds=limit)
         every_line = last_lines(log, source.parent)
@@ -199,7 +199,7 @@ def _cut(ladder: Ladder, length: Fraction) -> list[Notice]:
     return [Notice("sound-cut", message)]
 
 
-def _planned(source: Source, profile: Profile, seconds: Fraction) -> AudioPlan:
+def plan_sounds(source: Source, profile: Profile, seconds: Fraction) -> AudioPlan:
     """The sounds of a package: each track in its layout, and in stereo beside 5.1 where the profile names no layout."""
     wished, tracks, demuxer = profile.audio or Audio(), source.audio, source.video.demuxer
     own = plan_audio(tracks, demuxer, profile, MUXER)

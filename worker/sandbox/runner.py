@@ -275,7 +275,11 @@ def _keep_end(stream: IO[str], end: bytearray) -> None:
 def _reject_special_files(folder: Path) -> None:
     """Raise PermanentError for a link or a pipe: a link could point to a file that only the worker may read."""
     for path in folder.iterdir():
-        if not stat.S_ISREG(mode := path.lstat().st_mode) and not stat.S_ISDIR(mode):
+        try:
+            mode = path.lstat().st_mode
+        except FileNotFoundError:  # removed since the listing, by another thread
+            continue
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
             raise PermanentError("encoder-failed", f"The encoder left {path.name}, which is not a regular file.")
 
 

@@ -1,0 +1,111 @@
+"""A film plays in hls.js while its package is made, to its end, and then is a whole one without a reload."""
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+from playwright.sync_api import Browser
+
+from elasticrecode.jobs.events import Notice
+from local.place import ROOT
+from tests.e2e.conftest import wait_for
+from tests.players import clips, driver
+from tests.players.growing import GrowingFilm, mirrored
+from worker.sandbox.runner import Runner
+
+pytestmark = pytest.mark.skipif(not driver.CHROMIUM, reason="there is no Chromium")
+SECONDS, LATE = 30, 2
+"""The length of the film, and the number of the chunk that is late."""
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    with driver.chromium() as browser:
+        yield browser
+
+
+def test_a_film_plays_in_hls_js_while_its_chunks_are_encoded_and_ends_whole(browser: Browser, tmp_path: Path) -> None:
+    """The player comes to the end of what there is, as a chunk is late, and goes on when it is there."""
+    source, shown = clips.clip(tmp_path / "clip.mp4", SECONDS), tmp_path / "shown"
+    shown.mkdir()
+    with mock_aws():
+        s3 = boto3.client("s3")
+        s3.create_bucket(Bucket="media")
+        film = GrowingFilm(source, SECONDS, tmp_path, s3)
+        mirrored(s3, shown)
+
+        def make() -> list[Notice]:
+            with film.playback(tmp_path / "job", Runner()) as playback:
+                for number in range(len(film.chunks)):
+                    if number == LATE:
+                        assert is_waiting.wait(60)
+                    film.encode(number)
+            return playback.notices
+
+        is_waiting = threading.Event()
+        began = time.monotonic()
+        with ThreadPoolExecutor() as pool:
+            making = pool.submit(make)
+            wait_for(lambda: making.done() or (shown / "early.m3u8").exists(), "the file that players open")
+            ready = time.monotonic() - began
+            if making.done():
+                making.result()
+            played = _play(browser, shown, is_waiting)
+            assert making.result() == []
+    print(f"playable after {ready:.1f} s; {played}")
+    assert played["before"] == {"live": True, "type": "EVENT"}
+    assert played["after"] == {"live": False, "type": "EVENT"}
+    assert played["early"] < SECONDS - 2
+    assert abs(played["duration"] - SECONDS) < 0.1
+    assert played["loads"] == 1
+    assert all(abs(each - 2 * round(each / 2)) < 0.2 for each in played["waits"])  # at the end of a segment
+    assert abs(played["stopped"] - float(film.chunks[LATE].start)) < 0.2
+    assert played["resumed"] < 10
+    assert played["ended"]
+    assert played["wrong"] == played["jumps"] == []
+    for kind in ("video", "audio"):
+        assert played[kind]["fragments"] > SECONDS / 2 - 2
+        assert played[kind]["gap"] <= 0.001, kind
+
+
+def _play(browser: Browser, folder: Path, is_waiting: threading.Event) -> dict[str, Any]:
+    """Play from the start to the end; what the player and the page tell."""
+    details = "(({live, type}) => ({live, type}))(playing.player.levels[0].details)"
+    with (
+        driver.serving(folder) as media,
+        driver.serving(ROOT / "docs" / "play") as site,
+        driver.page(browser, "hls.js", site) as played,
+    ):
+        played.open(f"{media}/early.m3u8")
+        before, early = played.evaluate(details), played.evaluate("video.duration")
+        played.evaluate(
+            "(probe.loads = 1, playing.player.on('hlsManifestLoading', () => probe.loads++), probe.watch(argument), 0)",
+            clips.RATE,
+        )
+        played.until("at('error').textContent || probe.waits.length")
+        stopped = played.evaluate("video.currentTime")
+        is_waiting.set()
+        began = time.monotonic()
+        played.until("at('error').textContent || video.currentTime > argument + 0.2", stopped)
+        resumed = time.monotonic() - began
+        played.until("at('error').textContent || video.ended")
+        assert played.error() == ""
+        after = played.evaluate(details)
+        return {
+            "before": before,
+            "after": after,
+            "early": early,
+            "stopped": stopped,
+            "resumed": resumed,
+            **played.evaluate(
+                "({loads: probe.loads, ended: video.ended, duration: video.duration, waits: probe.waits,"
+                " wrong: probe.wrong, jumps: probe.jumps, frames: probe.frames,"
+                " video: probe.gap('video'), audio: probe.gap('audio')})"
+            ),
+        }
