@@ -14,12 +14,13 @@ from elasticrecode.media.profiles import Profile, resolve
 from tests.media.case import FFPROBE, SETTINGS, ffmpeg
 from tests.media.chunks import UNEVEN, encode_chunks, encode_of, frame_times, packets
 from worker.cuts.fragments import boxes
+from worker.errors import PermanentError
 from worker.joining.finish import finish_file
-from worker.joining.join import join
-from worker.joining.sounds import encode_sound
+from worker.joining.join import Joined, join
+from worker.joining.sounds import Sound, encode_sound
 from worker.media import timing
 from worker.media.encode import Encoded, inspect, transcode
-from worker.media.plan import make_plan
+from worker.media.plan import Plan, make_plan
 from worker.media.subtitles import read_subtitles
 from worker.sandbox.runner import Runner
 
@@ -36,6 +37,14 @@ def tone(number: int, seconds: float = SECONDS, rate: int = 48_000, level: float
     """An input with a tone that comes and goes."""
     wave = f"{level}*sin({220 * number}*2*PI*t)*lt(mod(t,1.5),1)"
     return ("-f", "lavfi", "-i", f"aevalsrc='{wave}|{wave}':d={seconds}:s={rate}")
+
+
+CHAPTERS = ";FFMETADATA1\ntitle=A film\n" + "".join(
+    f"[CHAPTER]\nTIMEBASE=1/1000\nSTART={start}\nEND={start + 3000}\ntitle=Part {start}\n" for start in (0, 3000)
+)
+
+
+TEXTS = "1\n00:00:01,000 --> 00:00:02,500\nBonjour\n\n2\n00:00:04,000 --> 00:00:05,000\nSalut\n"
 
 
 class Film(NamedTuple):
@@ -56,6 +65,17 @@ FILMS = {
         "film.ts", ("-itsoffset", 0.4, *PICTURE, *tone(1, 7), "-map", "0:v", "-map", "1:a", *H264, "-c:a", "aac")
     ),
     "mov, uneven": Film("film.mov", (*PICTURE, *tone(1), *H264, *VARYING, *TICKS, "-c:a", "aac")),
+    "29.97": Film("film.mp4", ("-f", "lavfi", "-i", "testsrc2=size=192x108:rate=30000/1001:duration=6", *H264)),
+    "much beside": Film(
+        "film.mkv",
+        (
+            *PICTURE, *tone(1), *tone(2), *tone(3), "-i", "texts.srt", "-i", "tags.txt", *H264, "-c:a", "flac",
+            *("-map", 0, "-map", 1, "-map", 2, "-map", 3, "-map", 4, "-map_metadata", 5, "-map_chapters", 5),
+            *("-metadata:s:a:0", "language=eng", "-metadata:s:a:1", "language=ger", "-metadata:s:a:1", "title=Ton"),
+            *("-metadata:s:s:0", "language=fre", "-disposition:a:1", "default", "-disposition:a:0", 0),
+            *("-bsf:a:2", "noise=drop=1", "-c:s", "srt"),
+        ),
+    ),
     "mp4, no sound": Film("film.mp4", (*PICTURE, *H264, "-video_track_timescale", 600)),
 }  # fmt: skip
 
@@ -73,6 +93,7 @@ def profile(codec: str = "h264", audio: Mapping[str, Any] | None = None, **encod
     return {"ffmpeg": encode_of(codec, **encode), "audio": {"codec": "aac", **(audio or {})}}
 
 
+MUCH = {**profile(audio={"tracks": "all", "loudness": -20}), "subtitles": {}}
 JOBS = {
     "h264 mp4": Job("mp4, sound later", "mp4", profile()),
     "h264 mp4 from mkv": Job("mkv, picture later", "mp4", profile(), (0, 2, 4)),
@@ -82,6 +103,9 @@ JOBS = {
     "h264 ts, early sound": Job("ts, sound earlier", "mpegts", profile()),
     "h264 mp4 from ts": Job("ts, sound later", "mp4", profile(), (0, 2, 4)),
     "h264 mov uneven": Job("mov, uneven", "mov", profile(), (0, 2, 4)),
+    "29.97": Job("29.97", "mp4", profile(), (0, 2)),
+    "much beside, mp4": Job("much beside", "mp4", MUCH),
+    "much beside, mkv": Job("much beside", "matroska", MUCH),
     "h264 mp4 without sound": Job("mp4, no sound", "mp4", profile()),
     "h265 mp4": Job("mov, uneven", "mp4", profile("h265"), (0, 2, 4)),
     "h265 mkv": Job("mkv, uneven, 44.1 kHz", "matroska", profile("h265", {"codec": "opus"})),
@@ -223,5 +247,35 @@ def compare(one: Outcome, other: Outcome, muxer: str) -> None:
 def test_the_output_is_the_one_of_an_undivided_encode(tmp_path: Path, name: str) -> None:
     job = JOBS[name]
     film = FILMS[job.film]
+    (tmp_path / "texts.srt").write_text(TEXTS)
+    (tmp_path / "tags.txt").write_text(CHAPTERS)
     source = ffmpeg(tmp_path, film.name, *film.arguments)
     compare(undivided(tmp_path / "whole", source, job), divided(tmp_path / "parts", source, job), job.muxer)
+
+
+def parts(folder: Path) -> tuple[Plan, Joined, Sound]:
+    """A small film that is joined, its plan and its sound, in a folder."""
+    arguments = ("-f", "lavfi", "-i", "testsrc2=size=64x36:rate=25:duration=1", *tone(1, 1), "-c:a", "aac")
+    rest = ffmpeg(folder, "input.mp4", *arguments)
+    request, runner = resolve(msgspec.convert(profile(), Profile)), Runner()
+    assert request.ffmpeg
+    plan = make_plan(inspect(rest, SETTINGS, runner), request, request.ffmpeg, "mp4")
+    every = frame_times(plan, ("-i", rest))
+    ticks = timing.ticks(plan.source.video, request.ffmpeg)
+    joined = join(encode_chunks(folder, plan, ("-i", rest), [0], every), folder / "joined", ticks, FFPROBE, runner)
+    return plan, joined, encode_sound(plan, rest, SETTINGS, runner)
+
+
+def test_an_output_that_lacks_frames_of_its_chunks_is_refused(tmp_path: Path) -> None:
+    plan, joined, sound = parts(tmp_path)
+    more = joined._replace(frames=joined.frames + 1)
+    with pytest.raises(PermanentError, match="The output has 25 frames; its chunks have 26") as refused:
+        finish_file(plan, more, sound, tmp_path / "output", "s3://b/out", SETTINGS, Runner())
+    assert refused.value.failure.code == "output-invalid"
+
+
+def test_sound_of_another_film_is_refused(tmp_path: Path) -> None:
+    plan, _, _ = parts(tmp_path)
+    other = ffmpeg(tmp_path, "other.mp4", *tone(1, 1), "-c:a", "ac3")
+    with pytest.raises(PermanentError, match="other audio tracks than the source"):
+        encode_sound(plan, other, SETTINGS, Runner())
