@@ -223,7 +223,7 @@ class ChunkEncoder:
             piece = Piece(work.rungs, plan.film.filters)
             planned = plan_ladder(self._cut, job.profile, rungs, SubtitlePlan(), plan.ends, piece)
             files = [self.file(number, name) for number in range(len(rungs))]
-            result.append(targets_of_ladder(planned, files))
+            result.append(targets_of_ladder(planned, piece, files))
         return result
 
     def _scores(self, shown: Mapping[int, Target], cut: Path, work: Work) -> list[tuple[str, Path]]:

@@ -8,8 +8,9 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from elasticrecode.jobs.events import Progress
+from elasticrecode.media.codecs import encoder_of
 from elasticrecode.media.profiles import Ffmpeg, Profile
-from worker.media import colour, damage, encoders, images, ladder, silence, tally, timing
+from worker.media import colour, damage, encoders, images, ladder, rates, silence, tally, timing
 from worker.media.audio import AudioPlan
 from worker.media.demuxers import input_options
 from worker.media.ffmpeg_errors import encoder_error, grave, limit_error
@@ -20,7 +21,9 @@ from worker.media.packets import TrackMeter
 from worker.media.pieces import Piece
 from worker.media.plan import Plan, make_plan
 from worker.media.progress import Ticker
+from worker.media.rates import Tail
 from worker.media.source import Source
+from worker.media.steps import Step
 from worker.media.subtitles import SubtitlePlan
 from worker.media.verify import is_empty, read_back
 from worker.sandbox.limits import JobLimits
@@ -45,7 +48,7 @@ class Target(NamedTuple):
     """An output of a chunk's encode: its plan, the ticks of a second in its file, and the file.
 
     Of several outputs of one graph, ffmpeg gives only the first one's encoder the metadata of the source: `light` is
-    what the others write. `late` are the seconds from the start of the chunk to its first tick.
+    what the others write. `late` are the seconds from the start of the chunk to its first tick. `tail` ends it.
     """
 
     plan: Plan
@@ -53,6 +56,13 @@ class Target(NamedTuple):
     file: Path
     light: HdrMetadata = HdrMetadata()
     late: float = 0.0
+    tail: Tail = Tail((), ())
+
+    @property
+    def tailed(self) -> Plan:
+        """The plan with the pictures that follow the chunk into the encoder."""
+        picture = self.plan.picture
+        return self.plan._replace(picture=picture._replace(conversion=(*picture.conversion, Step(self.tail.filters))))
 
 
 def target_of_file(source: Source, profile: Profile, encode: Ffmpeg, piece: Piece, file: Path) -> Target:
@@ -62,13 +72,21 @@ def target_of_file(source: Source, profile: Profile, encode: Ffmpeg, piece: Piec
     span = piece.span(units, is_paced=bool(wanted))
     plan = make_plan(source, profile, encode, MUXER, span=span)
     plan = plan._replace(audio=AudioPlan(), images=ImagePlan(), subtitles=SubtitlePlan())
-    return Target(plan, ticks, file, late=piece.late(units))
+    return Target(plan, ticks, file, late=piece.late(units), tail=_tail(piece, units, ticks, encode))
 
 
-def targets_of_ladder(planned: Ladder, files: Sequence[Path]) -> dict[int, Target]:
+def targets_of_ladder(planned: Ladder, piece: Piece, files: Sequence[Path]) -> dict[int, Target]:
     """The outputs of a chunk's rungs, each with its file."""
-    light = planned.source.video.metadata
-    return {n: Target(planned.rungs[n], planned.ticks, file, light) for n, file in enumerate(files)}
+    light, ticks = planned.source.video.metadata, planned.ticks
+    tails = [_tail(piece, planned.rate, ticks, plan.picture.encode) for plan in planned.rungs]
+    return {n: Target(planned.rungs[n], ticks, file, light, tail=tails[n]) for n, file in enumerate(files)}
+
+
+def _tail(piece: Piece, units: Fraction, ticks: int, encode: Ffmpeg) -> Tail:
+    """The tail of a chunk, but for the film's last one, and SVT-AV1, which looks no further than a keyframe."""
+    begin, end = piece.bounds(units)
+    is_needed = end is not None and end > begin and encoder_of(encode.codec)[0].stream != "av1"
+    return rates.tail((end or 0) - begin, units, ticks) if is_needed else Tail((), ())
 
 
 def encode_chunk(
@@ -138,7 +156,7 @@ def arguments(
 ) -> list[str]:
     """Arguments of ffmpeg for the encode of a chunk, without the program's name."""
     video = next(iter(targets.values())).plan.source.video
-    graph = ladder.graph({n: target.plan for n, target in targets.items()}, stills, video.stream, fitted=fitted)
+    graph = ladder.graph({n: target.tailed for n, target in targets.items()}, stills, video.stream, fitted=fitted)
     return [
         *("-hide_banner", "-nostdin", "-y", "-loglevel", "level+verbose", "-nostats", "-progress", "pipe:1"),
         *("-max_error_rate", "1", "-copyts", *colour.decoder(video), *input_options(limits)),
@@ -160,5 +178,5 @@ def _output(number: int, target: Target, threads: int) -> list[str]:
         *("-map", f"[rung{number}]", "-dn", "-map_metadata", "-1", "-map_chapters", "-1", *options),
         *("-fps_mode:v", "passthrough", "-enc_time_base:v", f"1/{target.ticks}"),
         *("-video_track_timescale", str(target.ticks), "-movie_timescale", str(target.ticks), "-write_tmcd", "0"),
-        *("-f", MUXER, f"file:{target.file}"),
+        *(*target.tail.options, "-f", MUXER, f"file:{target.file}"),
     ]
