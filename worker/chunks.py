@@ -5,6 +5,7 @@ The worker that divides the film stores the plan and a recipe for each cut, as o
 
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -25,7 +26,8 @@ from worker.media import images, rates, timing
 from worker.media.chunk import ChunkFigures, Target, encode_chunk, target_of_file, targets_of_ladder
 from worker.media.images import ImagePlan
 from worker.media.ladder import Ends, constant_rate, plan_ladder
-from worker.media.pieces import Chunk, Piece
+from worker.media.pieces import EARLY, Chunk, Piece
+from worker.media.probe import shown_ticks
 from worker.media.rates import Coded, RatePlan
 from worker.media.source import Source
 from worker.media.subtitles import SubtitlePlan
@@ -163,7 +165,10 @@ class ChunkEncoder:
         make_cut(plan.film, recipe, self.source, cut, self.runner, rest)
         files = [(REST, rest)] if rest else []
         factors = self._factors(number)
-        groups = self.targets(work, self._encodes(number, factors), f"{number}")
+        groups = [
+            {output: self._timed(output, target, work, cut) for output, target in group.items()}
+            for group in self.targets(work, self._encodes(number, factors), f"{number}")
+        ]
         stills = self._stills(work, groups)
         outputs = self.run(groups, cut, work.seconds, stills)
         shown = {n: target for group in groups for n, target in group.items() if outputs[n].frames}
@@ -225,6 +230,33 @@ class ChunkEncoder:
             files = [self.file(number, name) for number in range(len(rungs))]
             result.append(targets_of_ladder(planned, piece, files))
         return result
+
+    def _timed(self, output: int, target: Target, work: Work, cut: Path) -> Target:
+        """The target of a chunk of the film, with the keyframes of the undivided encode.
+
+        ffmpeg counts their times from the first picture that it gets.
+        """
+        target = target._replace(varies=bool(self.plan.rates[output].target))
+        if output != FILE or not work.file or not work.file.start or timing.wanted_rate(target.plan.picture.encode):
+            return target
+        doubled = target.plan.picture.factor > 1
+        times = self.times(cut, doubled=doubled)
+        first = next((time for time in times if time >= work.file.start - EARLY), None)
+        return target if first is None else target._replace(late=max(0.0, float(first - work.file.start)))
+
+    def times(self, cut: Path, *, doubled: bool = False) -> list[Fraction]:
+        """When the output shows the pictures of a cut, ascending: seconds of the output, negative before its start.
+
+        `doubled` says that each field becomes a picture.
+        """
+        film, encode = self.plan.film, self.job.profile.ffmpeg
+        start = Fraction(f"{(encode.start or 0.0) if encode else 0.0:.6f}")
+        shown = shown_ticks(self.settings.ffprobe, self.runner, cut, film.stream)
+        first, until = film.first, film.until
+        kept = [at for at in shown if (first is None or at >= first) and (until is None or at < until)]
+        times = [Fraction(at - film.shift, film.ticks) - start for at in kept]
+        between = [(one + other) / 2 for one, other in pairwise(times)] if doubled else []
+        return sorted([*times, *between])
 
     def _scores(self, shown: Mapping[int, Target], cut: Path, work: Work) -> list[tuple[str, Path]]:
         """The measurements of a chunk's outputs, in files: rungs are compared at the size of the largest."""

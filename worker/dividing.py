@@ -18,6 +18,7 @@ from worker.cuts.index import Index, make_cut, open_index
 from worker.cuts.objects import StoredObject
 from worker.cuts.recipes import Uncuttable
 from worker.division import Choice, Estimate, choose, chunk_costs, estimate, plan_chunks, span_name, with_short_start
+from worker.errors import PermanentError
 from worker.media import pieces, rates, timing
 from worker.media.encode import inspect
 from worker.media.ladder import Ends, Ladder, declared_ends, plan_ladder
@@ -188,29 +189,46 @@ def _divide(
     at: Place, parts: Parts, plans: Outlook, index: Index, source: StoredObject, work: Estimate, choice: Choice
 ) -> Divided:
     """Divide the film: its plan and recipes first, so that whoever finds a part finds them."""
-    job, length, grid = at.job, Fraction(plans.length or 0.0).limit_denominator(1_000_000), plans.grid
+    job, grid = at.job, plans.grid
+    film = FilmPlan(plans.source, index.film, plans.ends, source.etag, [], {}, _needs_pieces(job, plans.source))
+    stored = Plans(at.storage, parts.start(parts.attempt))
+    encoder = ChunkEncoder(at._replace(report=lambda _: None), film, stored, source, list)
     begin = (job.profile.ffmpeg.start or 0.0) if plans.file and job.profile.ffmpeg else 0.0
+    first = _first_picture(encoder, index, grid, begin) if plans.file else Fraction(0)
+    length = Fraction(plans.length or 0.0).limit_denominator(1_000_000) - first
+    if length <= 0:
+        raise PermanentError("start-beyond-source", f"The input has no frame at or after second {begin:g}.")
     steps = [min(grid * number, length) for number in range(int(-(-length // grid)) + 1)]
-    weights = index.weights([begin + float(step) for step in steps])
+    weights = index.weights([begin, *(begin + float(first + step) for step in steps[1:])])
     bounds = plan_chunks(length, grid, work.total / float(length), at.settings.chunk_seconds, weights)
     if plays_early(job.profile):
         bounds = with_short_start(bounds, grid)
     number_of = {step: number for number, step in enumerate(steps)}
     coded = [float(sum(weights[number_of[start] : number_of[end]])) for start, end in bounds]
-    whole = plans.work(bounds, coded, chunk_costs(bounds, grid, work.total, weights))
+    costs = chunk_costs(bounds, grid, work.total, weights)
+    whole = plans.work([(first + start if start else start, first + end) for start, end in bounds], coded, costs)
     film_spans = [
         rates.Span(float(end - start), float(weight))
         for start, end, weight in zip(steps, steps[1:], weights, strict=False)
     ]
     lead = pieces.lead(plans.source.video)
     recipes = [index.recipe(*seconds_of(each, begin), lead) for each in whole]
-    film = FilmPlan(plans.source, index.film, plans.ends, source.etag, whole, {}, _needs_pieces(job, plans.source))
-    stored = Plans(at.storage, parts.start(parts.attempt))
-    encoder = ChunkEncoder(at._replace(report=lambda _: None), film, stored, source, list)
-    film = structs.replace(film, rates=_analysed(encoder, plans, index, film_spans, steps, begin))
+    rate_plans = _analysed(encoder, plans, index, film_spans, [first + step for step in steps], begin)
+    film = structs.replace(film, work=whole, rates=rate_plans)
     stored.store(film, recipes)
     _store_parts(parts, film, choice.seconds, choice.reason)
     return Divided(film, stored, source, index)
+
+
+def _first_picture(encoder: ChunkEncoder, index: Index, grid: Fraction, begin: float) -> Fraction:
+    """The second of the output at which its first picture is shown, from which the times of its keyframes count."""
+    cut = encoder.folder / "first"
+    make_cut(index.film, index.recipe(begin, begin + float(grid)), encoder.source, cut, encoder.runner)
+    shown = [time for time in encoder.times(cut) if time >= 0]
+    cut.unlink()
+    wanted = timing.wanted_rate(encoder.job.profile.ffmpeg) if encoder.job.profile.ffmpeg else None
+    first = min(shown, default=Fraction(0))
+    return Fraction(round(first * wanted), 1) / wanted if wanted else first
 
 
 def _needs_pieces(job: Job, source: Source) -> bool:

@@ -48,7 +48,8 @@ class Target(NamedTuple):
     """An output of a chunk's encode: its plan, the ticks of a second in its file, and the file.
 
     Of several outputs of one graph, ffmpeg gives only the first one's encoder the metadata of the source: `light` is
-    what the others write. `late` are the seconds from the start of the chunk to its first tick. `tail` ends it.
+    what the others write. `late` are the seconds from the start of the chunk to its first picture. `tail` ends
+    it. `varies` says that its quality is not that of all chunks.
     """
 
     plan: Plan
@@ -57,6 +58,7 @@ class Target(NamedTuple):
     light: HdrMetadata = HdrMetadata()
     late: float = 0.0
     tail: Tail = Tail((), ())
+    varies: bool = False
 
     @property
     def tailed(self) -> Plan:
@@ -173,6 +175,7 @@ def _output(number: int, target: Target, threads: int) -> list[str]:
         *(picture.encode, picture.signal, picture.rate, MUXER, threads, picture.gop),
         light=target.light,
         late=target.late,
+        varies=target.varies,
     )
     return [
         *("-map", f"[rung{number}]", "-dn", "-map_metadata", "-1", "-map_chapters", "-1", *options),

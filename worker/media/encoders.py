@@ -35,18 +35,22 @@ def encoder_options(
     gop: int = 0,
     light: HdrMetadata = HdrMetadata(),  # noqa: B008
     late: float = 0.0,
+    *,
+    varies: bool = False,
 ) -> list[str]:
     """Options of ffmpeg for the video encoder.
 
     `rate` is the mean of frames per second, 0 where unknown; `threads` is the number of cores to use, 0 for all. `gop`
     is the number of frames from one keyframe to the next; 0 for the encode's seconds. `light` is the metadata to write
     where the encoder does not get it with the pictures. `late` is how many seconds the encode's first frame comes after
-    a multiple of the interval, where it is a chunk of a film.
+    a multiple of the interval, where it is a chunk of a film; `varies` says that chunks have different qualities.
     """
     _, encoder = encoder_of(encode.codec)
     family = _family(encoder)
     mean = min(max(rate or _UNKNOWN_RATE, _RATES[0]), _RATES[1])
     params = _params(family, encode, mean, threads)
+    if varies and family == "x264":  # else it writes the quality into the parameter sets, which are to be equal
+        params["stitchable"] = "1"
     if signal.dynamic_range == "hdr10":
         params |= {"x265": light.x265, "svtav1": light.svtav1}.get(family, {})
     return [

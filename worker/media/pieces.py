@@ -13,7 +13,7 @@ from worker.media.video import Video
 _FOREVER = "tpad=stop_mode=clone:stop=-1"
 """The filter that repeats the last frame until the chunk ends, where a paced film has frames without a source."""
 _LEAD_SECONDS = 0.5
-_EARLY = Fraction(6, 1_000_000)
+EARLY = Fraction(6, 1_000_000)
 """Seconds by which a frame may come before a keyframe's time and still be that keyframe, as encoders are told."""
 
 
@@ -48,7 +48,7 @@ class Piece(NamedTuple):
 
 
 def _tick(time: Fraction, units: Fraction) -> int:
-    return max(0, math.ceil((time - _EARLY) * units))
+    return max(0, math.ceil((time - EARLY) * units))
 
 
 def lead(video: Video) -> float:

@@ -145,6 +145,23 @@ def picture_clock(
     return seen
 
 
+def shown_ticks(ffprobe: str, runner: Runner, path: Path, stream: int) -> list[int]:
+    """When the pictures of a file are shown, in ticks of their track, ascending. No decoding.
+
+    Raises as `probe_source`.
+    """
+    ticks: list[int] = []
+
+    def take(line: str, _: float) -> None:
+        text = line.strip().strip(",")
+        if text.lstrip("-").isdigit():
+            ticks.append(int(text))
+
+    shown = ["-select_streams", str(stream), "-show_entries", "packet=pts", "-print_format", "csv=p=0"]
+    _run(ffprobe, runner, path, "input", shown, _FULL_READ_SECONDS, on_line=take)
+    return sorted(ticks)
+
+
 def _measured(ffprobe: str, runner: Runner, path: Path, video: Video, side: str) -> Video:
     """The video with the rate and the length that the packets of its first seconds have."""
     shown = [*_PACKETS, "-read_intervals", f"%+#{_FIRST_PACKETS}"]
