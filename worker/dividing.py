@@ -12,7 +12,7 @@ from typing import NamedTuple
 from msgspec import structs
 
 from elasticrecode.jobs.job import Job, plays_early
-from elasticrecode.media.profiles import platform
+from elasticrecode.media.profiles import Profile, platform
 from worker.chunks import FILE, ChunkEncoder, FilmPlan, Place, Plans, Work, encodes_of
 from worker.cuts.index import Index, make_cut, open_index
 from worker.cuts.objects import StoredObject
@@ -108,12 +108,19 @@ def obstacle(job: Job, plans: Outlook) -> str:
         return "Encodes on GPUs are not divided."
     if profile.subtitles and profile.subtitles.burn:
         return "Films with burnt-in subtitles are not divided."
+    if _is_constant(profile) and profile.split != "auto":
+        return 'It has a bitrate, which chunks meet as a whole, not in each moment: "split": "auto" divides it.'
     if plans.length is None:
         return "Its length is unknown."
     every = [*([plans.file] if plans.file else []), *(plans.ladder.rungs if plans.ladder else [])]
     if any(plan.picture.factor < 1 for plan in every):
         return "It was stretched by pulldown, whose cycles of five pictures chunks would cut."
     return ""
+
+
+def _is_constant(profile: Profile) -> bool:
+    """Whether the output file has a bitrate that is its own cap."""
+    return bool(profile.ffmpeg and profile.ffmpeg.bitrate)
 
 
 class Divided(NamedTuple):
@@ -200,7 +207,9 @@ def _divide(
         raise PermanentError("start-beyond-source", f"The input has no frame at or after second {begin:g}.")
     steps = [min(grid * number, length) for number in range(int(-(-length // grid)) + 1)]
     weights = index.weights([begin, *(begin + float(first + step) for step in steps[1:])])
-    bounds = plan_chunks(length, grid, work.total / float(length), at.settings.chunk_seconds, weights)
+    longest = at.settings.chunk_seconds
+    least = {"least": longest} if _is_constant(job.profile) else {}  # short ones lose more of a rate that is its cap
+    bounds = plan_chunks(length, grid, work.total / float(length), longest, weights, **least)
     if plays_early(job.profile):
         bounds = with_short_start(bounds, grid)
     number_of = {step: number for number, step in enumerate(steps)}

@@ -114,11 +114,14 @@ def plan_chunks(
     cost_per_second: float,
     longest: float = LONGEST_SECONDS,
     weights: Sequence[float] | None = None,
+    *,
+    least: float = _LEAST_MEAN_SECONDS,
 ) -> list[tuple[Fraction, Fraction]]:
     """The chunks of a film of `length` seconds, in order: start and end, which are multiples of `grid` but at the end.
 
     `grid` is the time from one keyframe of the output to the next, `cost_per_second` the mean CPU seconds for a second
-    of the film, and `weights` the coded bytes of the source in each step of the grid, where known.
+    of the film, and `weights` the coded bytes of the source in each step of the grid, where known. Chunks are `least`
+    seconds long on average, or longer.
 
     The first chunks are the longest, up to `longest` seconds, and they become shorter towards the end, where workers
     that have no more to do wait for the last one. They are as many as workers may need, but each is worth its constant
@@ -128,7 +131,7 @@ def plan_chunks(
         grid, weights = grid * math.ceil(length / grid / _MOST_STEPS), None
     steps = max(1, math.ceil(length / grid))
     shares = _shares(length, grid, steps, weights)
-    wanted = min(MOST_PARTS, cost_per_second * float(length) / _LEAST_MEAN_COST, float(length) / _LEAST_MEAN_SECONDS)
+    wanted = min(MOST_PARTS, cost_per_second * float(length) / _LEAST_MEAN_COST, float(length) / least)
     most = max(1, int(longest / grid), math.ceil(steps / MOST_PARTS))
     bounds = _bounds(shares, max(1.0, wanted), most)
     if len(bounds) > MOST_PARTS:

@@ -1,6 +1,7 @@
 """Joins the files of chunks into a film without sound: their coded pictures, with the times of an undivided encode."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -10,6 +11,7 @@ from worker.errors import PermanentError
 from worker.host_faults import host_error
 from worker.joining.bucket import overflow
 from worker.joining.chunks import ChunkFile, Table, differing, read_table
+from worker.sandbox.machine import cores
 from worker.sandbox.runner import Runner
 
 _PIECE_BYTES = 1 << 20
@@ -55,7 +57,8 @@ def join(
     in the target, so that together they take the disk of one film and a chunk. Raises PermanentError `output-invalid`
     for a chunk that does not fit, naming it, and as `Runner.run`.
     """
-    tables = [read_table(chunk, ffprobe, runner) for chunk in chunks]
+    with ThreadPoolExecutor(cores()) as threads:
+        tables = list(threads.map(lambda chunk: read_table(chunk, ffprobe, runner), chunks))
     _check_seams(chunks, tables, ticks)
     times = _timed(chunks, tables)
     begin = max(0, -times[0].dts)

@@ -74,7 +74,10 @@ def target_of_file(source: Source, profile: Profile, encode: Ffmpeg, piece: Piec
     span = piece.span(units, is_paced=bool(wanted))
     plan = make_plan(source, profile, encode, MUXER, span=span)
     plan = plan._replace(audio=AudioPlan(), images=ImagePlan(), subtitles=SubtitlePlan())
-    return Target(plan, ticks, file, late=piece.late(units), tail=_tail(piece, units, ticks, encode))
+    tail = _tail(piece, units, ticks, encode)
+    if piece.chunk.end is None:
+        tail = Tail((), timing.last_frame_options(source.video, encode))
+    return Target(plan, ticks, file, late=piece.late(units), tail=tail)
 
 
 def targets_of_ladder(planned: Ladder, piece: Piece, files: Sequence[Path]) -> dict[int, Target]:

@@ -167,14 +167,18 @@ def encode_sounds(
         counts = tally.decoded(every_line)
         if error := limit_error(runner.limits, "input", grave(every_line)):
             raise error
-        more = silence.mute(heard, plan, MUXER, status, counts, every_line) - left_out
+        more = silence.mute(heard, plan, MUXER, status, counts, every_line, alone=True) - left_out
         if not more:
             break
         left_out |= more
     if status and status != silence.ERROR_RATE:
         raise encoder_error(grave(every_line), status)
     output = probe_recording(settings.ffprobe, runner, target, "output")
-    notices = [*plan.notices, *_cut(ladder, seconds), *silence.check(plan, output.audio, counts, every_line)]
+    notices = [
+        *plan.notices,
+        *_cut(ladder, seconds),
+        *silence.check(plan, output.audio, counts, every_line, alone=True),
+    ]
     measured = meter(settings.ffprobe, runner, target)
     tracks = [track for _, track in sorted(measured.tracks.items())]
     notices += damage.sound(ladder.rungs[0]._replace(audio=plan), counts, tracks)

@@ -258,7 +258,8 @@ class Profile(Struct, forbid_unknown_fields=True, kw_only=True):
     """The `profile` of a job: an encode, a package, a score, or sound alone.
 
     Subtitles and images go with an encode or a package. `split` says whether a long film may be divided into chunks,
-    which several workers encode: `auto` where one worker would take long, which is the default, or `never`.
+    which several workers encode: `auto` where one worker would take long, or `never`. Without it, an encode with a
+    `bitrate` stays whole.
     """
 
     ffmpeg: Ffmpeg | UnsetType = UNSET
