@@ -27,7 +27,7 @@ from worker.keys import encrypted
 from worker.media import damage, images, subtitles, timing
 from worker.media.chunk import ChunkFigures
 from worker.media.images import THUMBS, ImagePlan
-from worker.media.ladder import plan_ladder
+from worker.media.ladder import expected_length, plan_ladder
 from worker.media.pieces import Piece
 from worker.media.plan import make_plan
 from worker.media.renditions import rung_figures
@@ -206,24 +206,26 @@ def _assembled(at: Place, film: Divided, parts: Parts, version: str, rest: Path 
     job, plan = at.job, film.plan
     sides, notices = find_side_files(job, at.storage, at.folder, at.runner)
     file = FileAssembly(at, plan, sides) if job.profile.ffmpeg else None
-    if file and not plan.has_rest:
-        file.hear(rest)
+    package = PackageAssembly(at, plan, sides) if job.profile.package else None
+    makers = [maker for maker in (file, package) if maker]
+    for maker in makers if not plan.has_rest else ():
+        maker.hear(rest)
     encoder = ChunkEncoder(at._replace(report=parts.report), plan, film.plans, film.source, lambda: parts.stored)
     chunks = Chunks(at, plan, parts.run(encoder.encode, at.folder))
     notices += chunks.damage()
     chunks.draw()
     if plan.has_rest:
         rest = chunks.rest()
-        if file:
-            file.hear(rest)
+        for maker in makers:
+            maker.hear(rest)
     produced = file.finish(chunks) if file else Produced([], None, [])
-    if job.profile.package:
-        package = _package(at, plan, rest, chunks, sides, version)
+    if package:
+        done = package.finish(chunks, version)
         produced = Produced(
-            [*produced.files, *package.files],
-            produced.quality or package.quality,
-            [*produced.notices, *package.notices],
-            Version(package.folder, package.unlisted),
+            [*produced.files, *done.files],
+            produced.quality or done.quality,
+            [*produced.notices, *done.notices],
+            Version(done.folder, done.unlisted),
         )
     return produced._replace(notices=list(dict.fromkeys([*notices, *produced.notices])))
 
@@ -234,26 +236,36 @@ def _rest(at: Place, film: Divided) -> Path | None:
     return make_rest(index, film.source, at.folder / "rest")
 
 
-def _package(
-    at: Place, film: FilmPlan, rest: Path | None, chunks: Chunks, sides: Sequence[SideFile], version: str
-) -> PackageFiles:
-    """The package of a film of its chunks."""
-    job, package = at.job, at.job.profile.package
-    if not package:
-        raise ValueError("the job has no package")
-    source = rest or at.folder / "rest"
-    encoder = PackageEncoder(
-        *(job, package, source, at.settings, at.runner, at.report, sides), inspected=(film.source, film.ends)
-    )
-    ladder = encoder.ladder
-    results = {}
-    for number, rung in enumerate(ladder.rungs):
-        joined = chunks.joined(number, ladder.rate, ladder.ticks)
-        read, packets = read_back(at.settings, at.runner, joined.file, rung, [])
-        verified = Verified(read.video, packets.tracks[read.video.stream], [])
-        figures = rung_figures(rung, verified, chunks.cpu_seconds(number))
-        if (measured := chunks.quality(number)) and job.profile.vmaf:
-            wanted = at_size(job.profile.vmaf, ladder.rungs[0].picture.size)
-            figures = structs.replace(figures, quality=_summary(measured, wanted))
-        results[number] = Encoded((joined.file,), msgspec.to_builtins(figures))
-    return finish(encoder, results, encrypted(job, package, at.settings), version)
+class PackageAssembly:
+    """The package of a film: its sounds first, and then its rungs, each the whole of its chunks."""
+
+    def __init__(self, at: Place, film: FilmPlan, sides: Sequence[SideFile]) -> None:
+        self._at, self._film, self._sides = at, film, sides
+        self._encoder: PackageEncoder | None = None
+
+    def hear(self, rest: Path | None) -> None:
+        """Read the subtitles of the rest of the film, and encode its sounds, as far as its length is known before."""
+        at, film = self._at, self._film
+        if not at.job.profile.package:
+            raise ValueError("the job has no package")
+        parts = (at.job, at.job.profile.package, rest or at.folder / REST, at.settings, at.runner, at.report)
+        self._encoder = PackageEncoder(*parts, self._sides, inspected=(film.source, film.ends))
+        if rest and (length := expected_length(self._encoder.ladder, film.ends)):
+            self._encoder.hear(length)
+
+    def finish(self, chunks: Chunks, version: str) -> PackageFiles:
+        """The files of the package. Raises JobError or Interrupted."""
+        at, encoder, package = self._at, self._encoder, self._at.job.profile.package
+        if not encoder or not package:
+            raise ValueError("the sounds come first")
+        ladder, scoring, results = encoder.ladder, at.job.profile.vmaf, {}
+        for number, rung in enumerate(ladder.rungs):
+            joined = chunks.joined(number, ladder.rate, ladder.ticks)
+            read, packets = read_back(at.settings, at.runner, joined.file, rung, [])
+            verified = Verified(read.video, packets.tracks[read.video.stream], [])
+            figures = rung_figures(rung, verified, chunks.cpu_seconds(number))
+            if scoring and (measured := chunks.quality(number)):
+                quality = _summary(measured, at_size(scoring, ladder.rungs[0].picture.size))
+                figures = structs.replace(figures, quality=quality)
+            results[number] = Encoded((joined.file,), msgspec.to_builtins(figures))
+        return finish(encoder, results, encrypted(at.job, package, at.settings), version)

@@ -34,6 +34,8 @@ from worker.settings import Settings
 _log = logging.getLogger(__name__)
 
 _UNKNOWN_RATE = 30.0
+_EARLY_WINDOWS = 2
+"""Windows that are encoded in one round where somebody waits to watch: the chunks that follow correct the rest."""
 _INDEXED = ("mov", "mp4")
 """Demuxers of containers whose index tells where each packet of each track lies."""
 _NO_TEXTS = SubtitlePlan()
@@ -262,7 +264,8 @@ def _analysed(
     encodes = encodes_of(encoder.job, encoder.plan.source)
     coded: dict[int, list[Coded]] = {output: [] for output, encode in encodes.items() if not encode.quality}
     factors = {output: rates.first_crf(encodes[output], plans.pixels(output)) for output in coded}
-    numbers = rates.windows(film) if coded else []
+    is_early = plays_early(encoder.job.profile)
+    numbers = rates.windows(film)[: _EARLY_WINDOWS if is_early else None] if coded else []
     cuts: dict[int, Path] = {}
     wanted = set(coded)
     while wanted:
@@ -288,6 +291,8 @@ def _analysed(
             for output, figures in encoder.run(groups, cuts[number], work.seconds).items():
                 if output in wanted:
                     coded[output].append(Coded(film[number], factors[output], 8 * figures.bytes))
+        if is_early:
+            break
         following = {output: rates.next_crf(encodes[output], film, coded[output]) for output in wanted}
         factors |= {output: factor for output, factor in following.items() if factor is not None}
         wanted = {output for output, factor in following.items() if factor is not None}

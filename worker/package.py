@@ -75,11 +75,19 @@ class PackageEncoder:
         size = self.ladder.rungs[0].picture.size
         self.pictures = plan_images(job.profile.images or None if with_images else None, size, self.seconds)
         self._undrawn = ImagePlan() if inspected else self.pictures
+        self._heard: tuple[Fraction, Sounds | None] | None = None
 
     @property
     def names(self) -> list[str]:
         """The name of each rung: codec, short side and bitrate, such as `h264-1080p-6000k`."""
         return names(self.ladder)
+
+    def hear(self, length: Fraction) -> Sounds | None:
+        """The sounds beside pictures of `length` seconds, which are encoded once. Raises JobError or Interrupted."""
+        if not self._heard or self._heard[0] != length:
+            sounds = encode_sounds(self.ladder, self.job.profile, length, self.source, self.settings, self.runner)
+            self._heard = length, sounds
+        return self._heard[1]
 
     def draw(self) -> None:
         """Make the pictures beside the film, unless an encode did."""
@@ -152,7 +160,7 @@ def finish(
     encoder.draw()
     size = ladder.rungs[0].picture.size
     stills = images.finish(encoder.pictures, size, float(length), source.parent, settings.ffmpeg, runner)
-    sounds = encode_sounds(ladder, job.profile, length, source, settings, runner)
+    sounds = encoder.hear(length)
     tracks = [
         *(Track(results[number].files[0], name, "video") for number, name in enumerate(names(ladder))),
         *_sound_tracks(sounds),

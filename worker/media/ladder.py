@@ -167,6 +167,17 @@ def _pace(ends: Ends, rate: Fraction, unit: int, late: float, piece: Piece | Non
     return Step((begin, *stay)), span._replace(span=Step((*span.span.filters, *whole)))
 
 
+def expected_length(ladder: Ladder, ends: Ends) -> Fraction | None:
+    """Seconds that the rungs of a source with a constant rate last; None where its end is unknown."""
+    if not ends.picture:
+        return None
+    unit = math.lcm(*(ladder.gop // plan.picture.gop for plan in ladder.rungs))
+    hold = min(ends.sound - ends.picture, _MOST_HOLD_SECONDS)
+    held = math.ceil(hold * ladder.rate) if hold > _LEAST_HOLD_SECONDS else 0
+    frames = round(Fraction(ends.picture) * ladder.rate) + held + unit - 1
+    return frames // unit * unit / ladder.rate
+
+
 def declared_ends(source: Source) -> Ends | None:
     """The ends of the tracks as the container tells them; None where it does not, or by estimates."""
     video, tracks = source.video, [track for track in source.audio if track.is_usable]

@@ -36,7 +36,7 @@ _SHARE = 0.015
 """Most of the film that a round of the analysis encodes."""
 _CLOSE = (0.5, 2.0)
 """How near to the factor that is sought one of a first round, or of one or two, is near enough: between, sizes bend."""
-_ROUNDS = 3
+_ROUNDS = 2
 _COPIES = 12
 """Copies of its last picture behind a chunk: with them its end has the bits that it has in the undivided encode."""
 _COPY_RATE = 25
