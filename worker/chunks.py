@@ -28,7 +28,7 @@ from worker.media.images import ImagePlan
 from worker.media.ladder import Ends, constant_rate, plan_ladder
 from worker.media.pieces import EARLY, Chunk, Piece
 from worker.media.probe import shown_ticks
-from worker.media.rates import Coded, RatePlan
+from worker.media.rates import Coded, RatePlan, Tail
 from worker.media.source import Source
 from worker.media.subtitles import SubtitlePlan
 from worker.quality.score import Pair, at_size, measure
@@ -42,6 +42,8 @@ FILE = -1
 """The number of the one output file among the outputs of a film; the others are rungs, from 0."""
 REST, SCORE = "rest", "score"
 _PLAN, _RECIPE = "plan.json", "cut-{}.json"
+_JITTER = Fraction(2, 1000)
+"""Seconds by which the times of even pictures differ from each other, where a clock has milliseconds."""
 _MOST_BYTES = 1 << 26
 """The longest plan or recipe that is read."""
 
@@ -237,12 +239,14 @@ class ChunkEncoder:
         ffmpeg counts their times from the first picture that it gets.
         """
         target = target._replace(varies=bool(self.plan.rates[output].target))
-        if output != FILE or not work.file or not work.file.start or timing.wanted_rate(target.plan.picture.encode):
+        if output != FILE or not work.file or timing.wanted_rate(target.plan.picture.encode):
             return target
         doubled = target.plan.picture.factor > 1
         times = self.times(cut, doubled=doubled)
         first = next((time for time in times if time >= work.file.start - EARLY), None)
-        return target if first is None else target._replace(late=max(0.0, float(first - work.file.start)))
+        late = float(first - work.file.start) if first is not None and work.file.start else target.late
+        tail = target.tail if work.file.end is None or _is_even(times, work.file.end) else Tail((), ())
+        return target._replace(late=max(0.0, late), tail=tail)
 
     def times(self, cut: Path, *, doubled: bool = False) -> list[Fraction]:
         """When the output shows the pictures of a cut, ascending: seconds of the output, negative before its start.
@@ -315,3 +319,17 @@ def encodes_of(job: Job, source: Source) -> dict[int, Ffmpeg]:
         rungs = ladders.rungs(package, *video.upright, constant_rate(video), is_hdr=video.hdr)
         encodes |= dict(enumerate(rungs))
     return encodes
+
+
+def _is_even(times: Sequence[Fraction], end: Fraction) -> bool:
+    """Whether the picture after the last one before `end` is due at `end`: the copies behind a chunk come no earlier.
+
+    The last one is shown for as long as any of the 16 before it.
+    """
+    shown = [time for time in times if time < end - EARLY][-17:]
+    steps = [later - time for time, later in pairwise(shown)]
+    return (
+        bool(steps)
+        and shown[-1] + min(steps) >= end - 2 * EARLY - (max(steps) - min(steps))
+        and (max(steps) - min(steps) <= _JITTER)
+    )

@@ -69,16 +69,17 @@ class BroadcastIndex:
         """As `Index.recipe`."""
         first, own = self._key(start - lead if start > 0 else 0.0), self._key(start)
         begin = first.offset if first else 0
-        last = self._source.size
+        last = until = self._source.size
         if end is not None:
-            key = self._key(end)
-            last = max(begin, key.offset if key else 0)
-        mine = min(last, own.offset if own else 0)
+            key, later = self._key(end), self._key(end + lead)
+            last = max(begin, later.offset if later else 0)
+            until = min(last, key.offset if key else 0)
+        mine = min(until, own.offset if own else 0)
         return Recipe(
             [(begin, last - begin)],
-            own=(mine, last),
+            own=(mine, until),
             begin=first.time if first else 0,
-            end=None if end is None else self._tick(end),
+            end=None if end is None else self._tick(end + lead),
         )
 
     def weights(self, bounds: Sequence[float]) -> list[int]:

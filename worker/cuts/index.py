@@ -51,7 +51,7 @@ class Index(Protocol):
         """Where a cut can begin without a picture too many, ascending; some of them, where the index is coarse."""
 
     def recipe(self, start: float, end: float | None, lead: float = 0.0) -> Recipe:
-        """The recipe of a cut with all pictures from `start` to `end`, which is not in it, and those `lead` before.
+        """The recipe of a cut with all pictures from `start` to `end`, which is not in it, and `lead` seconds around.
 
         `end` None means the end of the film. May read the source. Raises JobError or Interrupted.
         """

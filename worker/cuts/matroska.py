@@ -87,12 +87,16 @@ class MatroskaIndex:
     def recipe(self, start: float, end: float | None, lead: float = 0.0) -> Recipe:
         """As `Index.recipe`."""
         first, own = self._cue(start - lead if start > 0 else 0.0), self._cue(start)
-        last = self._end if end is None else self._cue(end).place
+        last = self._end if end is None else self._cue(end + lead).place
         last = max(last, first.place)
+        mine = last if end is None else min(last, self._cue(end).place)
         pieces = [(first.place, last - first.place)]
         begin = first.time if first.place > self._cues[0].place else -(2**62)
         return Recipe(
-            pieces, own=(min(own.place, last), last), begin=begin, end=None if end is None else self._tick(end)
+            pieces,
+            own=(min(own.place, mine), mine),
+            begin=begin,
+            end=None if end is None else self._tick(end + lead),
         )
 
     def weights(self, bounds: Sequence[float]) -> list[int]:

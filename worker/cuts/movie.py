@@ -109,10 +109,10 @@ class MovieIndex:
         samples = self._samples
         begin = self._tick(start - lead)
         first = self._entries[max(0, bisect_right(self._times, begin) - 1)] if start > 0 else 0
-        last = len(samples.pts) if end is None else self._stop(end)
+        last = len(samples.pts) if end is None else self._stop(end + lead)
         chosen = [self._sample(number) for number in range(first, max(first, last))]
         pieces = [Span(each.offset, each.size) for each in chosen]
-        shown = None if end is None else self._tick(end) + self._lift
+        shown = None if end is None else self._tick(end + lead) + self._lift
         return Recipe(
             [(each.offset, each.size) for each in joined(pieces)], chosen, begin=begin + self._lift, end=shown
         )

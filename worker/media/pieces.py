@@ -52,7 +52,7 @@ def _tick(time: Fraction, units: Fraction) -> int:
 
 
 def lead(video: Video) -> float:
-    """Seconds before a chunk at which its cut must have begun, for filters that look at the pictures before."""
+    """Seconds that a cut has before its chunk and behind it, for filters that look at the pictures around each."""
     return _LEAD_SECONDS if video.interlaced or video.scan.combed else 0.0
 
 
