@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +32,8 @@ _log = logging.getLogger(__name__)
 SETTLE_SECONDS = 3.0
 """Time from the storing of parts until they are shared. By then idle workers have taken their messages."""
 _CHECK_SECONDS = 0.2
+_REMOVALS = 10
+"""Objects that are removed at a time."""
 
 
 class Encoded(NamedTuple):
@@ -159,9 +162,14 @@ def settle(parts: Sequence[StoredPart], runner: Runner) -> None:
 
 def remove(storage: Storage, uris: Sequence[str]) -> None:
     """Remove objects, as far as S3 lets it."""
-    for uri in uris:
+    client = storage.s3
+
+    def delete(uri: str) -> None:
         bucket, key = split(uri)
         try:
-            storage.s3.delete_object(Bucket=bucket, Key=key)
+            client.delete_object(Bucket=bucket, Key=key)
         except (BotoCoreError, ClientError) as error:
             _log.warning("cannot remove %s: %s", uri, error)
+
+    with ThreadPoolExecutor(_REMOVALS) as threads:
+        list(threads.map(delete, uris))
