@@ -70,7 +70,7 @@ class FilmPlan(Struct, frozen=True):
     """What all workers of a divided film share.
 
     `etag` is that of the source; `work` is that of the parts in their order, and `rates` the rate control of each
-    output by its number.
+    output by its number, as `levels` are the levels that encoders write.
     """
 
     source: Source
@@ -80,6 +80,7 @@ class FilmPlan(Struct, frozen=True):
     work: list[Work]
     rates: dict[int, RatePlan]
     has_rest: bool
+    levels: dict[int, str] = {}
 
 
 class ChunkResult(Struct, frozen=True):
@@ -238,7 +239,8 @@ class ChunkEncoder:
 
         ffmpeg counts their times from the first picture that it gets.
         """
-        target = target._replace(varies=bool(self.plan.rates[output].target))
+        level = self.plan.levels.get(output, "")
+        target = target._replace(varies=bool(self.plan.rates[output].target), level=level)
         if output != FILE or not work.file or timing.wanted_rate(target.plan.picture.encode):
             return target
         doubled = target.plan.picture.factor > 1

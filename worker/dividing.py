@@ -20,6 +20,7 @@ from worker.cuts.recipes import Uncuttable
 from worker.division import Choice, Estimate, choose, chunk_costs, estimate, plan_chunks, span_name, with_short_start
 from worker.errors import PermanentError
 from worker.media import pieces, rates, timing
+from worker.media.chunk import level_of
 from worker.media.encode import inspect
 from worker.media.ladder import Ends, Ladder, declared_ends, plan_ladder
 from worker.media.pieces import Chunk
@@ -64,12 +65,16 @@ class Outlook(NamedTuple):
             raise ValueError("the job encodes nothing")
         return self.ladder.gop_seconds
 
-    def pixels(self, output: int) -> float:
-        """The pixels that an output has in a second."""
+    def plan(self, output: int) -> Plan:
+        """The plan of an output by its number."""
         plan = self.file if output == FILE else self.ladder.rungs[output] if self.ladder else None
         if not plan:
             raise ValueError(output)
-        picture = plan.picture
+        return plan
+
+    def pixels(self, output: int) -> float:
+        """The pixels that an output has in a second."""
+        picture = self.plan(output).picture
         rate = picture.rate or self.source.video.rate or _UNKNOWN_RATE
         return picture.size.width * picture.size.height * rate
 
@@ -225,7 +230,12 @@ def _divide(
     lead = pieces.lead(plans.source.video)
     recipes = [index.recipe(*seconds_of(each, begin), lead) for each in whole]
     rate_plans = _analysed(encoder, plans, index, film_spans, [first + step for step in steps], begin)
-    film = structs.replace(film, work=whole, rates=rate_plans)
+    levels = {
+        output: level_of(plans.plan(output), at.settings, at.runner, at.folder)
+        for output, plan in rate_plans.items()
+        if plan.peak
+    }
+    film = structs.replace(film, work=whole, rates=rate_plans, levels=levels)
     stored.store(film, recipes)
     _store_parts(parts, film, choice.seconds, choice.reason)
     return Divided(film, stored, source, index)

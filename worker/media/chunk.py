@@ -20,6 +20,7 @@ from worker.media.ladder import Ladder
 from worker.media.packets import TrackMeter
 from worker.media.pieces import Piece
 from worker.media.plan import Plan, make_plan
+from worker.media.probe import read_level
 from worker.media.progress import Ticker
 from worker.media.rates import Tail
 from worker.media.source import Source
@@ -32,6 +33,8 @@ from worker.sandbox.runner import Runner, last_lines
 from worker.settings import Settings
 
 MUXER = "mp4"
+_UNKNOWN_RATE = 30.0
+_LEVEL_SECONDS = 60
 
 
 class ChunkFigures(Struct, kw_only=True):
@@ -59,6 +62,7 @@ class Target(NamedTuple):
     late: float = 0.0
     tail: Tail = Tail((), ())
     varies: bool = False
+    level: str = ""
 
     @property
     def tailed(self) -> Plan:
@@ -85,6 +89,27 @@ def targets_of_ladder(planned: Ladder, piece: Piece, files: Sequence[Path]) -> d
     light, ticks = planned.source.video.metadata, planned.ticks
     tails = [_tail(piece, planned.rate, ticks, plan.picture.encode) for plan in planned.rungs]
     return {n: Target(planned.rungs[n], ticks, file, light, tail=tails[n]) for n, file in enumerate(files)}
+
+
+def level_of(plan: Plan, settings: Settings, runner: Runner, folder: Path) -> str:
+    """The level that an encoder writes for a whole film with this plan, such as `3.1`; empty where it tells none.
+
+    Chunks have less of the buffer and of the rate, and would get a lower one, or several. Raises as `Runner.run`.
+    """
+    picture, file, log = plan.picture, folder / "level.mp4", folder / "level.log"
+    size, rate = picture.size, picture.rate or _UNKNOWN_RATE
+    options = encoders.encoder_options(picture.encode, picture.signal, picture.rate, MUXER, 0, picture.gop)
+    command = [
+        *(settings.ffmpeg, "-hide_banner", "-nostdin", "-y", "-v", "error", "-f", "lavfi"),
+        *("-i", f"color=size={size.width}x{size.height}:rate={rate:.6f}", "-frames:v", "2"),
+        *("-vf", f"format={picture.signal.pixel_format}", *options, "-f", MUXER, f"file:{file}"),
+    ]
+    if status := runner.run(command, folder, log, seconds=_LEVEL_SECONDS):
+        raise encoder_error(last_lines(log, folder), status)
+    level = read_level(settings.ffprobe, runner, file)
+    file.unlink()
+    scale = {"h264": 10, "hevc": 30}.get(encoder_of(picture.encode.codec)[0].stream)
+    return f"{level / scale:.1f}" if scale and level > 0 else ""
 
 
 def _tail(piece: Piece, units: Fraction, ticks: int, encode: Ffmpeg) -> Tail:
@@ -179,6 +204,7 @@ def _output(number: int, target: Target, threads: int) -> list[str]:
         light=target.light,
         late=target.late,
         varies=target.varies,
+        level=target.level,
     )
     return [
         *("-map", f"[rung{number}]", "-dn", "-map_metadata", "-1", "-map_chapters", "-1", *options),

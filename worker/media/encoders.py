@@ -23,6 +23,9 @@ _SPARE = 1.02
 _SVT_LEVELS = ((1, 1), (3, 2), (5, 3), (11, 4), (23, 5))
 """Most cores, and SVT-AV1's level of parallelism for them; above, its highest."""
 
+_LEVELS = {"x264": "level", "x265": "level-idc"}
+"""Encoders that write the level by the rate and the buffer they are given, and their parameter for another one."""
+
 Family = Literal["x264", "x265", "svtav1", "nvenc"]
 
 
@@ -37,18 +40,22 @@ def encoder_options(
     late: float = 0.0,
     *,
     varies: bool = False,
+    level: str = "",
 ) -> list[str]:
     """Options of ffmpeg for the video encoder.
 
     `rate` is the mean of frames per second, 0 where unknown; `threads` is the number of cores to use, 0 for all. `gop`
     is the number of frames from one keyframe to the next; 0 for the encode's seconds. `light` is the metadata to write
     where the encoder does not get it with the pictures. `late` is how many seconds the encode's first frame comes after
-    a multiple of the interval, where it is a chunk of a film; `varies` says that chunks have different qualities.
+    a multiple of the interval, where it is a chunk of a film; `varies` says that chunks have different qualities,
+    and `level` is that of the whole film.
     """
     _, encoder = encoder_of(encode.codec)
     family = _family(encoder)
     mean = min(max(rate or _UNKNOWN_RATE, _RATES[0]), _RATES[1])
     params = _params(family, encode, mean, threads)
+    if level and family in _LEVELS:
+        params[_LEVELS[family]] = level
     if varies and family == "x264":  # else it writes the quality into the parameter sets, which are to be equal
         params["stitchable"] = "1"
     if signal.dynamic_range == "hdr10":

@@ -145,6 +145,14 @@ def picture_clock(
     return seen
 
 
+def read_level(ffprobe: str, runner: Runner, path: Path) -> int:
+    """The level that the video of an output tells, as its codec counts them; 0 where it tells none."""
+    lines: list[str] = []
+    shown = ["-select_streams", "v:0", "-show_entries", "stream=level", "-print_format", "csv=p=0"]
+    _run(ffprobe, runner, path, "output", shown, _SECONDS, on_line=lambda line, _: lines.append(line.strip()))
+    return int(lines[0]) if lines and lines[0].isdigit() else 0
+
+
 def shown_ticks(ffprobe: str, runner: Runner, path: Path, stream: int) -> list[int]:
     """When the pictures of a file are shown, in ticks of their track, ascending. No decoding.
 
