@@ -135,6 +135,11 @@ def replaced(uri: str) -> TransientError:
     return TransientError("storage-unavailable", f"{uri} was replaced while the worker read it.")
 
 
+def input_replaced(uri: str) -> PermanentError:
+    """The error of an input that is no longer the one of which parts of the job are encoded: they would not fit."""
+    return PermanentError("input-replaced", f"{uri} was replaced while the job ran: send the job again.")
+
+
 def _cause(error: Exception) -> Exception:
     """The error behind an error of the transfer manager."""
     if isinstance(error, boto3.exceptions.S3UploadFailedError):

@@ -49,6 +49,17 @@ def test_an_object_that_is_replaced_meanwhile_is_not_mixed(storage: Storage, sta
         film.fetch([Span(place, 10) for place in range(0, 5_000_000, 200_000)], tmp_path / "cut", range(0, 250, 10))
 
 
+def test_a_film_that_was_replaced_since_it_was_divided_fails_for_good(storage: Storage, stack: Stack) -> None:
+    uri = "s3://films/x.mp4"
+    divided = StoredObject(storage, uri, Runner())
+    assert StoredObject(storage, uri, Runner(), etag=divided.etag).read(0, 10) == CONTENT[:10]
+    stack.s3.put_object(Bucket="films", Key="x.mp4", Body=CONTENT[::-1])
+    with pytest.raises(PermanentError) as opened:
+        StoredObject(storage, uri, Runner(), etag=divided.etag)
+    assert opened.value.failure.code == "input-replaced"
+    assert opened.value.failure.message == f"{uri} was replaced while the job ran: send the job again."
+
+
 def test_objects_that_cannot_be_read_fail_as_in_a_download(storage: Storage, stack: Stack, tmp_path: Path) -> None:
     stack.s3.put_object(Bucket="films", Key="empty.mp4", Body=b"")
     stack.s3.put_object(Bucket="films", Key="cold.mp4", Body=b"x", StorageClass="GLACIER")

@@ -7,7 +7,7 @@ from pathlib import Path
 from threading import Lock
 from typing import NamedTuple, Protocol
 
-from worker.aws_faults import replaced
+from worker.aws_faults import input_replaced
 from worker.host_faults import host_error
 from worker.sandbox.runner import Runner
 from worker.storage import Storage
@@ -154,13 +154,13 @@ class StoredObject(_Ranged):
     """One version of an object of S3."""
 
     def __init__(self, storage: Storage, uri: str, runner: Runner, side: str = "input", etag: str = "") -> None:
-        """With `etag`, the version that has it.
+        """With `etag`, the version that has it; PermanentError `input-replaced` where it is no longer there.
 
         Raises JobError, as `Storage.download`: also for an object that is too large, but not for the disk's sake.
         """
         size, self.etag = storage.opened(uri, side)
         if etag not in ("", self.etag):
-            raise replaced(uri)
+            raise input_replaced(uri)
         runner.limits.check_bytes(side, size)
         super().__init__(size, runner.check)
         self._storage, self._side, self.uri = storage, side, uri
