@@ -161,9 +161,7 @@ class FileAssembly:
         ticks = timing.ticks(video, encode)
         joined = chunks.joined(FILE, timing.wanted_rate(encode) or Fraction(ticks), ticks)
         pictures = ImagePlan() if at.job.profile.package else plan.images
-        length = timing.length(video, encode) or 0.0
-        stills = images.finish(pictures, plan.picture.size, length, at.folder, at.settings.ffmpeg, at.runner)
-        done = finish_file(plan, joined, sound, target, self._uri, at.settings, at.runner, stills=stills)
+        done = finish_file(plan, joined, sound, target, self._uri, at.settings, at.runner, pictures=pictures)
         files = [(target, done.output), *images.published(done.stills, at.job.input, at.job.output, at.folder)]
         files += subtitles.published(plan.subtitles, at.job.input, at.job.output, at.folder)
         scored = self._score(chunks)

@@ -16,6 +16,7 @@ from tests.media.case import FFMPEG, FFPROBE, Made, ffmpeg, make
 from tests.media.dividing import DividedFilm, divide
 from tests.sizes import SIZE
 from worker.joining.bucket import overflow
+from worker.media.images import webvtt
 
 SECONDS = 5
 X264 = ("-c:v", "libx264", "-preset", "veryfast", "-crf", 20, "-pix_fmt", "yuv420p")
@@ -278,3 +279,19 @@ def test_a_film_that_cannot_be_cut_stays_whole_and_says_why(tmp_path: Path, name
     source = source_of(tmp_path, FILMS[name], "mp4")
     divided = divide(tmp_path / "divided", source, Job(name, "crf").profile, 1)
     assert FILMS[name].reason in divided.reason
+
+
+def test_sprites_of_a_divided_film_end_with_the_picture_where_the_sound_is_longer(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("source", "whole", "divided")]
+    for folder in folders:
+        folder.mkdir()
+    source = ffmpeg(folders[0], "film.mkv", *picture(seconds=4), *tone(4.023), *X264, "-g", 25, "-c:a", "flac")
+    wanted = {"ffmpeg": ENCODES["crf"], "images": {"sprite": {"everySeconds": 1, "width": 64}}}
+    whole, divided = make(folders[1], source, wanted), divide(folders[2], source, wanted, 1)
+    assert whole.stills
+    assert divided.produced, divided.reason
+    cues = webvtt(whole.stills, source.name)
+    assert cues.count("-->") == 4
+    assert [path.read_text() for path, _ in divided.produced.files if path.suffix == ".vtt"] == [cues]
+    sprites = [path.read_bytes() for path, _ in divided.produced.files if path.name.startswith("sprite")]
+    assert sprites == [path.read_bytes() for path in whole.stills.sprites]

@@ -8,11 +8,11 @@ from elasticrecode.jobs.events import Notice
 from worker.errors import PermanentError
 from worker.joining.join import Joined
 from worker.joining.sounds import Sound, container
-from worker.media import audio, colour, damage, encoders, metadata, silence, timing
+from worker.media import audio, colour, damage, encoders, images, metadata, silence, timing
 from worker.media.demuxers import input_options
 from worker.media.encode import Encoded, described
 from worker.media.ffmpeg_errors import encoder_error, grave
-from worker.media.images import Stills
+from worker.media.images import ImagePlan
 from worker.media.packets import TrackMeter
 from worker.media.plan import BEGINNING, Plan, output_options, side_inputs
 from worker.media.verify import Verified, read_back
@@ -32,13 +32,13 @@ def finish_file(
     settings: Settings,
     runner: Runner,
     notices: Sequence[Notice] = (),
-    stills: Stills = Stills(),  # noqa: B008
+    pictures: ImagePlan = ImagePlan(),  # noqa: B008
 ) -> Encoded:
     """Make the output file of a film from its joined pictures and its sound, and verify it against the plan.
 
     `plan` is that of the film, `sound` comes from `encode_sound` with that plan; all files lie in the job's folder, as
     do those of the plan's subtitles. `uri` is where the output will be published. `notices` are those of the pictures'
-    encodes, and `stills` the pictures beside the film. Raises JobError or Interrupted.
+    encodes. `pictures` are those beside the film, whose candidates and thumbnails lie in the folder as well. Raises JobError or Interrupted.
     """
     plan = sound.plan
     tags = metadata.tags(plan.source, plan.picture.encode, plan.muxer)
@@ -50,6 +50,8 @@ def finish_file(
     if status:
         raise encoder_error(grave(lines), status, ("output",))
     output = _verify(joined, sound, target, settings, runner, grave(lines))
+    size, seconds = plan.picture.size, output.film.seconds
+    stills = images.finish(pictures, size, seconds, target.parent, settings.ffmpeg, runner)
     return Encoded(described(output, uri, target, plan), plan, [*plan.notices, *output.notices, *notices], stills)
 
 
