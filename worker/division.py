@@ -85,7 +85,7 @@ def _seconds(picture: Picture, frames: float, scored_at: Picture, profile: Profi
     encode, size, compared = picture.encode, picture.size, scored_at.size
     speeds = _CPU_SECONDS[encoder_of(encode.codec)[0].stream]
     score = _SCORE_SECONDS * compared.width * compared.height if profile.vmaf else 0.0
-    return round(frames * (speeds[encode.speed or "medium"] * size.width * size.height + score) / 1e6, 2)
+    return frames * (speeds[encode.speed or "medium"] * size.width * size.height + score) / 1e6
 
 
 def choose(work: Estimate, cores: int, bound: float, uncuttable: str = "", *, never: bool = False) -> Choice:
@@ -94,10 +94,11 @@ def choose(work: Estimate, cores: int, bound: float, uncuttable: str = "", *, ne
     `uncuttable` says why the film can't be divided into chunks; then the rungs of a package are parts, if it has
     several. `never` is the profile's wish.
     """
-    seconds = round(work.total / max(1, cores), 1)
+    exactly = work.total / max(1, cores)
+    seconds = round(exactly, 1)
     if never:
         return Choice(None, seconds, 'The profile says "split": "never".')
-    fits = seconds <= bound
+    fits = exactly <= bound
     needs = f"One worker needs about {seconds:g} s, {'not more than' if fits else 'more than'} {bound:g} s."
     if fits:
         return Choice(None, seconds, needs)

@@ -140,7 +140,7 @@ class Parts:
 
     def undivided(self, seconds: float, reason: str) -> None:
         """Store that the job is not divided. `seconds` is the estimated time of one worker. Raises ClaimLost."""
-        division = Division(parts=0, estimatedSeconds=seconds, reason=reason, attempt=self._claim.attempt)
+        division = Division(parts=0, kind=None, estimatedSeconds=seconds, reason=reason, attempt=self._claim.attempt)
         try:
             self._holder.table.decide(self._job, self._claim.attempt, division)
         except NotRunning as lost:

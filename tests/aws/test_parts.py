@@ -177,7 +177,8 @@ def test_a_job_that_is_not_divided_says_why_and_has_no_parts(fleet: Fleet, stack
     job_id = submitted(stack)
     assert record(stack, job_id)["division"] is None
     fleet.whole("w0", job_id).undivided(14.0, "It is short.")
-    assert record(stack, job_id)["division"]["reason"] == "It is short."
+    division = record(stack, job_id)["division"]
+    assert (division["parts"], division["kind"], division["reason"]) == (0, None, "It is short.")
     assert fleet.listed(job_id) == []
 
 

@@ -113,8 +113,7 @@ def divide(folder: Path, source: Path, wanted: Mapping[str, Any], chunk_seconds:
     job = Job(userid="u", jobid="j", input=f"s3://films/{source.name}", output="s3://out/", profile=profile)
     objects, runner = Objects(), Runner()
     objects.put_object(Bucket="films", Key=source.name, Body=source.read_bytes())
-    # the estimate of a tiny film is rounded to 0 s, so the bound is below that
-    settings = SETTINGS._replace(divide_seconds=-1.0, chunk_seconds=chunk_seconds, parts_bucket="parts")
+    settings = SETTINGS._replace(divide_seconds=0.0, chunk_seconds=chunk_seconds, parts_bucket="parts")
     place = Place(job, settings, Storage(lambda: objects), runner, folder, lambda _: None)
     parts = _OwnParts(job)
     film = find_division(place, cast("Parts", parts))

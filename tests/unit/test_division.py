@@ -32,7 +32,7 @@ def _ladder(package: Package) -> Ladder:
     return plan_ladder(Source(_VIDEO), Profile(package=package), encodes, SubtitlePlan(), Ends(0.0, 0.0))
 
 
-def _file(scale: str = "1920:1080", speed: Literal["medium", "slow"] = "medium") -> Picture:
+def _file(scale: str = "1920:1080", speed: Literal["fast", "medium", "slow"] = "medium") -> Picture:
     encode = Ffmpeg("libx264", scale, "5M", speed=speed)
     return make_plan(Source(_VIDEO), Profile(ffmpeg=encode), encode, "mp4").picture
 
@@ -46,6 +46,11 @@ def test_a_long_job_is_divided_and_a_short_one_is_not() -> None:
     assert (long.kind, short.kind) == ("chunk", None)
     assert long.reason == f"One worker needs about {long.seconds:g} s, more than 120 s."
     assert short.reason == f"One worker needs about {short.seconds:g} s, not more than 120 s."
+
+
+def test_a_bound_of_zero_divides_the_shortest_film() -> None:
+    assert choose(Estimate(0.04), 2, 0.0).kind == "chunk"
+    assert choose(estimate(Profile(), 0.04, _file("16:16", speed="fast"), None), 64, 0.0).kind == "chunk"
 
 
 def test_a_film_that_cannot_be_cut_is_divided_by_rungs_and_says_why() -> None:

@@ -38,7 +38,8 @@ def finish_file(
 
     `plan` is that of the film, `sound` comes from `encode_sound` with that plan; all files lie in the job's folder, as
     do those of the plan's subtitles. `uri` is where the output will be published. `notices` are those of the pictures'
-    encodes. `pictures` are those beside the film, whose candidates and thumbnails lie in the folder as well. Raises JobError or Interrupted.
+    encodes, and `pictures` those beside the film, of which candidates and thumbnails lie in the folder. Raises JobError
+    or Interrupted.
     """
     plan = sound.plan
     tags = metadata.tags(plan.source, plan.picture.encode, plan.muxer)

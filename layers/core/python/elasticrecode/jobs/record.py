@@ -9,13 +9,13 @@ from elasticrecode.jobs.lifecycle import State
 
 
 class Division(Struct, kw_only=True):
-    """The number of parts that a job is divided into, 0 for none, their kind, and why.
+    """The number of parts that a job is divided into, their kind, and why: 0 and null for a job that stays whole.
 
     `estimatedSeconds` is how long one worker would need for the whole, and `attempt` the one that divided the job.
     """
 
     parts: int
-    kind: Literal["rung", "chunk"] = "rung"
+    kind: Literal["rung", "chunk"] | None = "rung"
     estimatedSeconds: float
     reason: str
     attempt: int
