@@ -14,7 +14,8 @@ from elasticrecode.jobs.uris import SCORE_FILES, name, output_name
 from elasticrecode.media.codecs import CONTAINERS
 from elasticrecode.media.profiles import Vmaf
 from worker.chunks import FILE, REST, SCORE, ChunkEncoder, ChunkResult, FilmPlan, Place, encodes_of
-from worker.cuts.index import join_rest, make_rest, open_index
+from worker.cuts.index import Index, join_rest, make_rest, open_index
+from worker.cuts.movie import MOVIE, MovieIndex
 from worker.dividing import Divided
 from worker.early.playback import EarlyPlayback
 from worker.errors import PermanentError
@@ -55,10 +56,12 @@ class Chunks:
             self.results.append(result)
             self._files.append(dict(zip(result.files, encoded[number].files, strict=True)))
 
-    def rest(self) -> Path:
+    def rest(self, film: Divided) -> Path:
         """All of the film but its pictures, of the pieces that its chunks have brought."""
-        target = self._at.folder / "rest"
-        join_rest(self._film.film, [files[REST] for files in self._files], target)
+        target, pieces = self._at.folder / REST, [files[REST] for files in self._files if REST in files]
+        if self._film.film.demuxer == MOVIE and isinstance(index := opened(self._at, film), MovieIndex):
+            return index.rest_of(pieces, target)
+        join_rest(self._film.film, pieces, target)
         return target
 
     def draw(self) -> None:
@@ -213,7 +216,7 @@ def _assembled(at: Place, film: Divided, parts: Parts, version: str, rest: Path 
     notices += chunks.damage()
     chunks.draw()
     if plan.has_rest:
-        rest = chunks.rest()
+        rest = chunks.rest(film)
         for maker in makers:
             maker.hear(rest)
     produced = file.finish(chunks) if file else Produced([], None, [])
@@ -230,8 +233,12 @@ def _assembled(at: Place, film: Divided, parts: Parts, version: str, rest: Path 
 
 def _rest(at: Place, film: Divided) -> Path | None:
     """All of the film but its pictures, where its container has an index of that; None where there is nothing else."""
-    index = film.opened or open_index(film.source, at.folder, at.settings, at.runner)[1]
-    return make_rest(index, film.source, at.folder / "rest")
+    return make_rest(opened(at, film), film.source, at.folder / REST)
+
+
+def opened(at: Place, film: Divided) -> Index:
+    """The index of the film, which an adopted one is opened for again."""
+    return film.opened or open_index(film.source, at.folder, at.settings, at.runner)[1]
 
 
 class PackageAssembly:

@@ -166,7 +166,7 @@ class ChunkEncoder:
         recipe, cut = self.plans.recipe(number), self.folder / f"cut-{number}"
         rest = self.folder / f"rest-{number}" if plan.has_rest else None
         make_cut(plan.film, recipe, self.source, cut, self.runner, rest)
-        files = [(REST, rest)] if rest else []
+        files = [(REST, rest)] if rest and rest.exists() and rest.stat().st_size else []
         factors = self._factors(number)
         groups = [
             {output: self._timed(output, target, work, cut) for output, target in group.items()}

@@ -14,7 +14,7 @@ from msgspec import structs
 from elasticrecode.jobs.job import Job, plays_early
 from elasticrecode.media.profiles import Profile, platform
 from worker.chunks import FILE, ChunkEncoder, FilmPlan, Place, Plans, Work, encodes_of
-from worker.cuts.index import Index, make_cut, open_index
+from worker.cuts.index import Index, has_pieces, make_cut, open_index
 from worker.cuts.objects import StoredObject
 from worker.cuts.recipes import Uncuttable
 from worker.division import Choice, Estimate, choose, chunk_costs, estimate, plan_chunks, span_name, with_short_start
@@ -204,7 +204,7 @@ def _divide(
 ) -> Divided:
     """Divide the film: its plan and recipes first, so that whoever finds a part finds them."""
     job, grid = at.job, plans.grid
-    film = FilmPlan(plans.source, index.film, plans.ends, source.etag, [], {}, _needs_pieces(job, plans.source))
+    film = FilmPlan(plans.source, index.film, plans.ends, source.etag, [], {}, _needs_pieces(job, plans.source, index))
     stored = Plans(at.storage, parts.start(parts.attempt))
     encoder = ChunkEncoder(at._replace(report=lambda _: None), film, stored, source, list)
     begin = (job.profile.ffmpeg.start or 0.0) if plans.file and job.profile.ffmpeg else 0.0
@@ -252,11 +252,14 @@ def _first_picture(encoder: ChunkEncoder, index: Index, grid: Fraction, begin: f
     return Fraction(round(first * wanted), 1) / wanted if wanted else first
 
 
-def _needs_pieces(job: Job, source: Source) -> bool:
+def _needs_pieces(job: Job, source: Source, index: Index) -> bool:
     """Whether the workers of chunks bring the rest of the film: its container has no index of other tracks."""
     profile = job.profile
     is_heard = bool(source.audio) and not (profile.audio and profile.audio.codec == "none")
-    return source.video.demuxer not in _INDEXED and (is_heard or bool(profile.subtitles and source.subtitles))
+    is_trimmed = bool(profile.ffmpeg and (profile.ffmpeg.start or profile.ffmpeg.end))
+    if source.video.demuxer in _INDEXED and is_trimmed:
+        return False  # the chunks leave out what lies before the first of them
+    return has_pieces(index) and (is_heard or bool(profile.subtitles and source.subtitles))
 
 
 def _analysed(

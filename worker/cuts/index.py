@@ -133,7 +133,7 @@ def make_cut(film: Film, recipe: Recipe, source: Bytes, target: Path, runner: Ru
     elif film.demuxer == "mpegts":
         cut_broadcast(film, recipe, source, target, rest)
     else:
-        cut_movie(film, recipe, source, target)
+        cut_movie(film, recipe, source, target, runner, rest)
 
 
 def make_rest(index: Index, source: Bytes, target: Path) -> Path | None:
@@ -143,6 +143,11 @@ def make_rest(index: Index, source: Bytes, target: Path) -> Path | None:
     left in the job's folder, so it can be made once. Raises JobError or Interrupted.
     """
     return index.rest(target) if isinstance(index, MovieIndex) else None
+
+
+def has_pieces(index: Index) -> bool:
+    """Whether pieces make the rest: always those of Matroska and MPEG-TS."""
+    return index.has_pieces if isinstance(index, MovieIndex) else True
 
 
 def join_rest(film: Film, pieces: Sequence[Path], target: Path) -> None:

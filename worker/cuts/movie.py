@@ -3,6 +3,7 @@
 ffprobe lists all samples of a hollow copy in ffmpeg's own clock, with edit lists applied. A cut is a fragmented MP4.
 """
 
+import os
 import struct
 from array import array
 from bisect import bisect_left, bisect_right
@@ -15,12 +16,13 @@ from msgspec import structs
 
 from worker.cuts.fragments import Sample, fragment, head_of
 from worker.cuts.hollow import Hollow, film_ticks, rescaled
-from worker.cuts.objects import Bytes, Span, joined
+from worker.cuts.objects import CLOSE, Bytes, LocalFile, Span, joined
 from worker.cuts.recipes import Film, Recipe, Uncuttable
 from worker.cuts.tables import Track, top_boxes, tracks
 from worker.errors import PermanentError
 from worker.media.probe import packets
 from worker.media.source import Source
+from worker.sandbox.runner import Runner
 
 _MOST_INDEX = 256 << 20
 _MOST_ASIDE = 1 << 20
@@ -38,7 +40,11 @@ _SEEK_EARLIER = 0.25
 """Seconds by which ffmpeg seeks earlier than it is to, for the delay of decoders."""
 _FIELDS = "stream_index,pts,dts,duration,size,pos,flags"
 _GAPS = (64 << 10, 16 << 10, 4 << 10, 0)
+MOVIE = "mov"
+"""ffmpeg's demuxer of mp4 and mov."""
 _MOST_WASTE = 0.05
+_MOST_RANGES = 1000
+"""Byte ranges that the holder of a film fetches for its rest; of more, the workers of chunks bring pieces."""
 
 
 class Samples:
@@ -99,6 +105,13 @@ class MovieIndex:
         self._earliest.reverse()
         self._entries, self._times = _entries(samples)
         self._bytes = array("q", accumulate(samples.sizes, initial=0))
+        beside = samples.beside
+        self._beside = sorted((beside[at], beside[at + 1]) for at in range(0, len(beside), 2))
+        spans = [Span(*each) for each in self._beside]
+        most = sum(each.size for each in joined(spans)) + _MOST_WASTE * hollow.source.size
+        self._gap = next((gap for gap in _GAPS if sum(each.size for each in joined(spans, gap)) <= most), 0)
+        self._ranges = len(joined(spans, self._gap))
+        self._is_ascending = all(a < b for a, b in pairwise(samples.offsets))
 
     def entries(self) -> list[float]:
         """As `Index.entries`."""
@@ -113,9 +126,28 @@ class MovieIndex:
         chosen = [self._sample(number) for number in range(first, max(first, last))]
         pieces = [Span(each.offset, each.size) for each in chosen]
         shown = None if end is None else self._tick(end + lead) + self._lift
+        own = (self._place(start), self._place(end)) if self.has_pieces else (0, 0)
+        beside = self._beside[bisect_left(self._beside, (own[0], 0)) : bisect_left(self._beside, (own[1], 0))]
         return Recipe(
-            [(each.offset, each.size) for each in joined(pieces)], chosen, begin=begin + self._lift, end=shown
+            [(each.offset, each.size) for each in joined(pieces)],
+            chosen,
+            own=own,
+            beside=[(each.offset, each.size) for each in joined(Span(*each) for each in beside)],
+            begin=begin + self._lift,
+            end=shown,
         )
+
+    @property
+    def has_pieces(self) -> bool:
+        """Whether the rest is brought by the workers of chunks: its samples are too many ranges for one to fetch."""
+        return self._ranges > _MOST_RANGES and self._is_ascending
+
+    def _place(self, second: float | None) -> int:
+        """Where the bytes of the chunk that begins at a second of the source begin; None is the end of the film."""
+        if second is None:
+            return self._hollow.source.size
+        number = self._stop(second) if second > 0 else 0
+        return self._samples.offsets[number] if 0 < number < len(self._samples.offsets) else 0
 
     def weights(self, bounds: Sequence[float]) -> list[int]:
         """As `Index.weights`."""
@@ -124,12 +156,20 @@ class MovieIndex:
 
     def rest(self, target: Path) -> Path:
         """Make the rest of the hollow copy: fill in the samples of all other tracks, and move it to `target`."""
-        beside = self._samples.beside
-        spans = [Span(beside[at], beside[at + 1]) for at in range(0, len(beside), 2)]
-        bare = sum(each.size for each in joined(spans))
-        most = bare + _MOST_WASTE * self._hollow.source.size
-        gap = next((gap for gap in _GAPS if sum(each.size for each in joined(spans, gap)) <= most), 0)
-        self._hollow.fill(spans, gap)
+        self._hollow.fill([Span(*each) for each in self._beside], self._gap)
+        return self._hollow.path.replace(target)
+
+    def rest_of(self, pieces: Sequence[Path], target: Path) -> Path:
+        """Make the rest of the hollow copy and the pieces that the chunks have brought, in their order."""
+        places = iter(self._beside)
+        with self._hollow.path.open("r+b") as file:
+            for piece in pieces:
+                with piece.open("rb") as content:
+                    left = piece.stat().st_size
+                    while left > 0 and (place := next(places, None)):
+                        file.seek(place[0])
+                        file.write(content.read(place[1]))
+                        left -= place[1]
         return self._hollow.path.replace(target)
 
     def reach(self, start: float, count: int) -> list[Span]:
@@ -253,7 +293,7 @@ def _film(hollow: Hollow, source: Source, moov: bytes, listed: list[Track]) -> t
     samples = Samples(video.stream, others)
     settings, runner = hollow.settings, hollow.runner
     packets(settings.ffprobe, runner, hollow.path, _FIELDS, samples.take, is_late=video.is_late)
-    return Film("mov", head_of(moov, places[0]), rescaled(start, ticks), 0, ticks, number), samples
+    return Film(MOVIE, head_of(moov, places[0]), rescaled(start, ticks), 0, ticks, number), samples
 
 
 def _check(samples: Samples) -> None:
@@ -285,12 +325,35 @@ def _bounded(film: Film, samples: Samples, lift: int) -> Film:
     return structs.replace(lifted, first=first + lift, until=until + lift)
 
 
-def cut_movie(film: Film, recipe: Recipe, source: Bytes, target: Path) -> None:
-    """Write a cut. Raises JobError or Interrupted."""
+def cut_movie(
+    film: Film, recipe: Recipe, source: Bytes, target: Path, runner: Runner, rest: Path | None = None
+) -> None:
+    """Write a cut and, into the file `rest` if given, a piece of the rest. Raises JobError or Interrupted."""
     try:
         head = film.head + fragment(recipe.samples, 1)
     except ValueError as error:
         raise PermanentError("input-corrupt", f"The input's index is not as it should be: {error}.") from error
     target.write_bytes(head)
+    if rest and recipe.beside:
+        source = _fetched(recipe, source, target, runner)
+        rest.touch()
+        beside = [Span(*each) for each in recipe.beside]
+        source.fetch(beside, rest, accumulate((each.size for each in beside[:-1]), initial=0))
     places = accumulate((each.size for each in recipe.samples[:-1]), initial=len(head))
     source.fetch([Span(each.offset, each.size) for each in recipe.samples], target, places)
+    if rest and recipe.beside:
+        _whole(target).unlink()
+
+
+def _fetched(recipe: Recipe, source: Bytes, target: Path, runner: Runner) -> Bytes:
+    """What a cut and its piece of the rest need of the source, read at once into a hollow copy beside `target`."""
+    spans = [Span(*each) for each in (*recipe.pieces, *recipe.beside)]
+    whole = _whole(target)
+    whole.touch()
+    os.truncate(whole, source.size)
+    source.fetch(joined(spans, CLOSE), whole, [each.offset for each in joined(spans, CLOSE)])
+    return LocalFile(whole, runner)
+
+
+def _whole(target: Path) -> Path:
+    return target.with_name(f"{target.name}.bytes")

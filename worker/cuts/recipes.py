@@ -45,12 +45,14 @@ class Recipe(msgspec.Struct, frozen=True):
 
     `samples` are the film's, with offsets in the source, where the cut gets an index of its own (mp4, mov). `own` is
     the first byte and the one behind the last of the range that no other cut of the film has for its own: what it
-    holds beside the film goes into the rest (Matroska, MPEG-TS). `begin` is the time of the first picture in ticks,
+    holds beside the film goes into the rest; in an mp4 or mov whose tracks change every few pictures, that is `beside`,
+    byte ranges with an offset and a size. `begin` is the time of the first picture in ticks,
     `end` the one up to which the cut needs all pictures; None for the end of the film.
     """
 
     pieces: list[tuple[int, int]]
     samples: list[Sample] = []
     own: tuple[int, int] = (0, 0)
+    beside: list[tuple[int, int]] = []
     begin: int = 0
     end: int | None = None
