@@ -115,7 +115,7 @@ class Hands:
         """Store the result of a held part; False when another worker has the part now."""
         holder, job_id, attempt = self._holder, self.id_of(part.number), self._held[part.number]
         uploads = Uploads(holder.storage, job_id, attempt, holder.runner)
-        start = f"{part.prefix}{part.number}-{attempt}-"
+        start = _result_start(part, attempt)
         files = [_store(uploads, file, f"{start}{n}{file.suffix}") for n, file in enumerate(encoded.files)]
         del self._held[part.number]
         is_held = holder.lease.let_go(job_id)
@@ -136,6 +136,20 @@ class Hands:
             if self._holder.lease.let_go(job_id):
                 with suppress(Unavailable):
                     self._holder.claims.release(job_id, attempt)
+
+
+def result_uris(stored: StoredPart) -> list[str]:
+    """The URIs of the result of a part, and of what attempts before it may have left when they died."""
+    part, files = stored.part, stored.result.files if stored.result else []
+    return [
+        f"{_result_start(part, attempt)}{n}{Path(file.uri).suffix}"
+        for attempt in range(1, stored.attempt + 1)
+        for n, file in enumerate(files)
+    ]
+
+
+def _result_start(part: Part, attempt: int) -> str:
+    return f"{part.prefix}{part.number}-{attempt}-"
 
 
 def _store(uploads: Uploads, file: Path, uri: str) -> PartFile:

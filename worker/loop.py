@@ -284,7 +284,10 @@ class Worker:
         )
         if claim.commit:
             _log.info("job %s: completing the publication of attempt %s", job.jobid, claim.attempt)
-            return publication.resume(claim.commit)
+            ending = publication.resume(claim.commit)
+            if claim.division and not is_part(job.jobid):
+                self._parts(work, storage, report).clean()  # the worker that has committed may have died before it
+            return ending
         if isinstance(job, PartJob):
             run_part(job, self._settings, storage, work.runner, Helper(self._holder(work, storage), job, claim.attempt))
             return Ending(Action.JOB_FINISHED)

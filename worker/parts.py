@@ -30,7 +30,7 @@ from elasticrecode.parts.part import Part, PartFile, PartJob, PartKind, StoredPa
 from elasticrecode.parts.progress import overall
 from worker.chunks import plan_uris
 from worker.errors import ClaimLost, PermanentError
-from worker.holding import Encode, Encoded, Hands, Holder, remove, settle
+from worker.holding import Encode, Encoded, Hands, Holder, remove, result_uris, settle
 
 _log = logging.getLogger(__name__)
 
@@ -324,8 +324,9 @@ class Parts:
             _log.warning("cannot cancel the parts of job %s: %s", self._job.jobid, error)
             parts = self._parts
         if self._division.kind == "chunk":
-            remove(self._holder.storage, plan_uris(self.start(self._division.attempt), self._division.parts))
-        remove(self._holder.storage, [file.uri for each in parts if each.result for file in each.result.files])
+            for attempt in range(1, self._division.attempt + 1):  # one may have died between its plan and its parts
+                remove(self._holder.storage, plan_uris(self.start(attempt), self._division.parts))
+        remove(self._holder.storage, [uri for each in parts for uri in result_uris(each)])
 
 
 def _raise_failure(parts: Sequence[StoredPart]) -> None:
