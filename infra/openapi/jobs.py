@@ -61,8 +61,8 @@ AREA = Area(
             "listParts",
             "List the parts of a job",
             "Lists the parts of a divided job, each of which one worker encodes: chunks of its film, with names such "
-            "as `00:00:00-00:01:00`, or rungs of its package. The list is empty for a job that has no parts: `division` "
-            "of its record says why.",
+            "as `00:00:00-00:01:00`, or rungs of its package. The list is empty for a job that has no parts: "
+            "`division` of its record says why.",
             {200: list[PartRecord]},
             (503,),
         ),
