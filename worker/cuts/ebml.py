@@ -105,27 +105,42 @@ class Block(NamedTuple):
     since: int
 
 
-def blocks(data: Data, start: int, end: int) -> Iterator[Block]:
-    """The blocks of clusters, of which the first begins at `start`. Stops in front of one that reaches beyond `end`."""
-    time, cluster = 0, start
+class Damage(NamedTuple):
+    """Bytes among clusters that are no elements, up to the next cluster."""
+
+    place: int
+    end: int
+
+
+def blocks(data: Data, start: int, end: int) -> Iterator[Block | Damage]:
+    """The blocks of clusters, of which the first begins at `start`. Stops in front of one that reaches beyond `end`.
+
+    Goes on at the next cluster behind damage, as ffmpeg does.
+    """
+    time, cluster, until = 0, start, 0
     while start < end:
         try:
             each = element(data, start, end)
-        except (ValueError, IndexError):
+            if each.number in (CLUSTER, SEGMENT):
+                start, until = each.start, each.end or 0
+                cluster = start
+                continue
+            if each.end is None or start < until < each.end:
+                raise ValueError("an element in a cluster has no size, or reaches beyond it")
+            if each.end > end:
+                return
+            block = _block(data, each, time, cluster) if each.number in (_SIMPLE_BLOCK, _BLOCK_GROUP) else None
+            time = unsigned(content(data, each)) if each.number == _TIMESTAMP else time
+        except (ValueError, IndexError, KeyError, struct.error):
             if end - start < 12:  # the rest of it lies beyond the end
                 return
-            raise
-        if each.number in (CLUSTER, SEGMENT):
-            start = cluster = each.start
+            following = data.find(_id(CLUSTER), start + 1, end)
+            following = end if following < 0 else following
+            yield Damage(start, following)
+            start = following
             continue
-        if each.end is None:
-            raise ValueError("an element in a cluster has no size")
-        if each.end > end:
-            return
-        if each.number == _TIMESTAMP:
-            time = unsigned(content(data, each))
-        elif each.number in (_SIMPLE_BLOCK, _BLOCK_GROUP):
-            yield _block(data, each, time, cluster)
+        if block:
+            yield block
         start = each.end
 
 

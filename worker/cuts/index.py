@@ -77,6 +77,11 @@ def open_index(source: Bytes, folder: Path, settings: Settings, runner: Runner) 
     except Uncuttable:
         hollow.path.unlink(missing_ok=True)
         raise
+    except PermanentError as error:
+        if error.failure.code != "input-corrupt":
+            raise
+        hollow.path.unlink(missing_ok=True)
+        raise Uncuttable("it is damaged") from error
     return inspected, index
 
 

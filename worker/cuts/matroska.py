@@ -16,7 +16,7 @@ from typing import BinaryIO, NamedTuple
 from msgspec import structs
 
 from worker.cuts import ebml
-from worker.cuts.ebml import Block, Element
+from worker.cuts.ebml import Block, Damage, Element
 from worker.cuts.hollow import Hollow, film_ticks, rescaled
 from worker.cuts.objects import Bytes, Span
 from worker.cuts.raw import Raw
@@ -280,11 +280,14 @@ def cut_matroska(film: Film, recipe: Recipe, source: Bytes, target: Path, rest: 
         with raw.mapped() as data:
             with target.open("wb") as file:
                 file.write(film.head)
-                if not _copy(data, _of_film(film, recipe, ebml.blocks(data, 0, stop)), file):
-                    raise ValueError("a cue leads to no key frame")
+                _copy(data, _of_film(film, recipe, ebml.blocks(data, 0, stop)), file)
             if rest:
                 first, last = (place - offset for place in recipe.own)
-                beside = (each for each in ebml.blocks(data, first, last) if each.track != film.track)
+                beside = (
+                    each
+                    for each in ebml.blocks(data, first, last)
+                    if isinstance(each, Damage) or each.track != film.track
+                )
                 with rest.open("wb") as file:
                     _copy(data, beside, file)
     except (ValueError, IndexError, KeyError, struct.error) as error:
@@ -302,7 +305,7 @@ def _stop(film: Film, recipe: Recipe, raw: Raw, size: int) -> int:
         is_whole, key = not raw.add(), None
         with raw.mapped() as data:
             for block in ebml.blocks(data, size, len(data)):
-                if block.track != film.track:
+                if isinstance(block, Damage) or block.track != film.track:
                     continue
                 if block.time >= end + film.slack or (key is not None and block.time > key):
                     return block.place
@@ -311,23 +314,23 @@ def _stop(film: Film, recipe: Recipe, raw: Raw, size: int) -> int:
                 return len(data)
 
 
-def _of_film(film: Film, recipe: Recipe, listed: Iterator[Block]) -> Iterator[Block]:
-    """The film's blocks from the key frame on at which the cut begins."""
+def _of_film(film: Film, recipe: Recipe, listed: Iterator[Block | Damage]) -> Iterator[Block | Damage]:
+    """The film's blocks from the key frame on at which the cut begins, and all damage, which ffmpeg counts."""
     has_begun = recipe.begin < 0
     for block in listed:
-        if block.track == film.track:
+        if isinstance(block, Damage):
+            yield block
+        elif block.track == film.track:
             has_begun = has_begun or (block.is_key and block.time >= recipe.begin)
             if has_begun:
                 yield block
 
 
-def _copy(data: mmap, listed: Iterator[Block], file: BinaryIO) -> int:
-    """Write blocks, each under the time of its cluster. Returns their number."""
-    cluster, count = -1, 0
+def _copy(data: mmap, listed: Iterator[Block | Damage], file: BinaryIO) -> None:
+    """Write blocks, each under the time of its cluster, and damage as it is."""
+    cluster = -1
     for block in listed:
-        if block.cluster != cluster:
+        if isinstance(block, Block) and block.cluster != cluster:
             cluster = block.cluster
             file.write(ebml.opening(ebml.CLUSTER) + ebml.whole(_TIMESTAMP, block.since.to_bytes(8, "big")))
         file.write(data[block.place : block.end])
-        count += 1
-    return count

@@ -165,11 +165,12 @@ def encode_chunk(
         if not is_empty(lines):
             read, measured = read_back(settings, runner, target.file, target.plan, lines)
             film = measured.tracks[read.video.stream]
+        holes = sum(length for _, length in film.gaps()) if damage.signs(grave(lines)) else 0.0
         figures[number] = ChunkFigures(
             frames=film.frames,
             bytes=film.bytes,
             cpuSeconds=round(spent * sizes[number] / sum(sizes.values()), 2),
-            lost=pictures.errors if pictures else 0,
+            lost=max(pictures.errors if pictures else 0, round(rate * holes)),
             marred=marred,
         )
     return figures
