@@ -11,8 +11,8 @@ was frozen replaces no result.
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -193,7 +193,7 @@ class Parts:
         """Have all parts encoded, some of them here; the result of each, with its file in `folder`.
 
         Raises PermanentError when a part has failed, with its error; JobError and Interrupted. The parts in hand are
-        free again then; where the job has ended, all are cancelled and their objects removed.
+        free again then.
         """
         if not self._division:
             raise ValueError("the job has no parts")
@@ -202,17 +202,25 @@ class Parts:
         try:
             while len(results) < self._division.parts:
                 self._step(self._hands, encode, folder, results)
-        except PermanentError:
+        except BaseException:
             self._hands.release()
+            raise
+        return results
+
+    @contextmanager
+    def cleaned(self) -> Iterator[None]:
+        """Cancel the parts and remove their objects when the job has ended, failed or been cancelled."""
+        try:
+            yield
+        except PermanentError:
             self.clean()
             raise
         except BaseException:
-            self._hands.release()
             with suppress(Unavailable):
                 if not self.is_wanted():
                     self.clean()
             raise
-        return results
+        self.clean()
 
     def _step(self, hands: Hands, encode: Encode, folder: Path, results: dict[int, Encoded]) -> None:
         """Encode what is this worker's, or fetch what others have finished, or wait a little."""

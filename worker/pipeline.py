@@ -4,6 +4,7 @@ import glob
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -71,6 +72,7 @@ def run_job(
     _check_runnable(job, settings)
     publication.prepare()
     with (
+        parts.cleaned() if parts else nullcontext(),
         removed_on_failure(job, storage, parts),
         tempfile.TemporaryDirectory(prefix=folder_prefix(settings)) as path,
     ):
@@ -78,10 +80,7 @@ def run_job(
         version = publication.version_name
         produced = _produce(job, settings, storage, runner, progress, folder, version, parts)
         runner.check()
-        ending = publication.publish(produced.files, partial(_ending, job, produced), produced.version)
-        if parts:
-            parts.clean()
-        return ending
+        return publication.publish(produced.files, partial(_ending, job, produced), produced.version)
 
 
 def run_part(job: PartJob, settings: Settings, storage: Storage, runner: Runner, helper: Helper) -> None:

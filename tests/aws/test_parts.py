@@ -139,6 +139,12 @@ def fleet(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Flee
     return Fleet(stack, tmp_path, monkeypatch)
 
 
+def run_whole(whole: Parts, fleet: Fleet) -> None:
+    """Have all parts encoded, as the worker of the whole job does."""
+    with whole.cleaned():
+        whole.run(fleet.encode("w0"), fleet.folder)
+
+
 def assert_whole(results: Mapping[int, Encoded]) -> None:
     """All results are there, each with the content and the figures of its part."""
     assert sorted(results) == list(range(len(COSTS)))
@@ -190,7 +196,7 @@ def test_chunks_are_encoded_the_longest_first_but_in_film_order_where_the_film_p
     job_id = submitted(stack, profile=profile)
     whole = fleet.whole("w0", job_id)
     whole.divide("chunk", NAMES, COSTS[::-1], 240.0, "It takes long.")
-    whole.run(fleet.encode("w0"), fleet.folder)
+    run_whole(whole, fleet)
     assert [number for _, number in fleet.encoded] == order
 
 
@@ -250,7 +256,7 @@ def test_a_cancelled_job_stops_its_parts_and_leaves_nothing(fleet: Fleet, stack:
     with pytest.raises(ClaimLost):
         helper.work(encode)
     with pytest.raises(ClaimLost):
-        whole.run(fleet.encode("w0"), fleet.folder)
+        run_whole(whole, fleet)
     assert fleet.states(job_id) == ["cancelled"] * 4
     assert fleet.objects() == []
     assert fleet.encoded == []
@@ -263,7 +269,7 @@ def test_a_part_that_fails_fails_the_job_with_its_name(fleet: Fleet, stack: Stac
     event |= {"error": {"code": "encoder-failed", "message": "It broke."}, "eventID": "e", "tsMs": clock.now_ms()}
     assert stack.say(event) == []
     with pytest.raises(PermanentError, match="Part h264-480p: It broke") as failed:
-        whole.run(fleet.encode("w0"), fleet.folder)
+        run_whole(whole, fleet)
     assert failed.value.failure.code == "encoder-failed"
     assert fleet.states(job_id) == ["cancelled", "cancelled", "failed", "cancelled"]
 
@@ -276,7 +282,7 @@ def test_a_part_that_kills_its_workers_fails_the_job(fleet: Fleet, stack: Stack)
         fleet.report_lost(part._job, part._attempt)
     assert fleet.claims.renew(job_id, 1) is None
     with pytest.raises(PermanentError) as failed:
-        whole.run(fleet.encode("w0"), fleet.folder)
+        run_whole(whole, fleet)
     assert failed.value.failure.code == "attempts-exhausted"
 
 
@@ -291,7 +297,7 @@ def test_a_worker_that_has_lost_the_job_divides_nothing(fleet: Fleet, stack: Sta
 
 def test_a_retried_job_is_divided_anew(fleet: Fleet, stack: Stack) -> None:
     job_id, whole = fleet.divided()
-    whole.run(fleet.encode("w0"), fleet.folder)
+    run_whole(whole, fleet)
     cancel(stack, job_id)
     assert call(stack.jobs, routes.RETRY, parameters={"jobID": job_id}).status == 202
     again = fleet.whole("w1", job_id)
@@ -406,7 +412,7 @@ def test_a_lost_answer_to_a_transaction_stores_no_part_twice(
 
 def test_finished_parts_are_not_read_again(fleet: Fleet, stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id, whole = fleet.divided()
-    whole.run(fleet.encode("w0"), fleet.folder)
+    run_whole(whole, fleet)
     division = fleet.table.whole(job_id).division
     assert division
     _, parts = fleet.table.read(job_id, division)
@@ -480,7 +486,7 @@ def test_a_worker_killed_at_any_call_costs_its_own_parts_alone(
                 if helper:
                     helper.work(fleet.encode("w1"))
                 else:
-                    whole.run(fleet.encode("w0"), fleet.folder)
+                    run_whole(whole, fleet)
                     whole.clean()
             except Killed:
                 pass
