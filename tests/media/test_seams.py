@@ -310,7 +310,8 @@ def test_the_rest_of_a_film_may_come_from_its_chunks(tmp_path: Path, monkeypatch
     assert described(divided.file, exact=True) == described(whole.target, exact=True)
 
 
-def test_a_damaged_matroska_film_finishes_with_the_warning_of_the_undivided_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("share", [0.5, 0.55])
+def test_a_damaged_matroska_film_finishes_with_the_warning_of_the_undivided_one(tmp_path: Path, share: float) -> None:
     folders = [tmp_path / name for name in ("source", "whole", "divided")]
     for folder in folders:
         folder.mkdir()
@@ -318,11 +319,11 @@ def test_a_damaged_matroska_film_finishes_with_the_warning_of_the_undivided_one(
         folders[0], "film.mkv", *picture(seconds=16), *tone(16), *X264, "-g", 12, "-cluster_time_limit", 400
     )
     content = bytearray(source.read_bytes())
-    middle, size = int(len(content) * 0.55), len(content) // 50
+    middle, size = int(len(content) * share), len(content) // 50
     content[middle : middle + size] = bytes(size)
     source.write_bytes(content)
     wanted = {"ffmpeg": ENCODES["crf"], "audio": {"codec": "aac"}}
-    whole, divided = make(folders[1], source, wanted), divide(folders[2], source, wanted, 4)
+    whole, divided = make(folders[1], source, wanted), divide(folders[2], source, wanted, 1)
     assert whole.failure == ""
     assert "picture-damaged" in {notice.code for notice in whole.notices}
     assert divided.produced, divided.reason

@@ -165,7 +165,10 @@ def encode_chunk(
         if not is_empty(lines):
             read, measured = read_back(settings, runner, target.file, target.plan, lines)
             film = measured.tracks[read.video.stream]
-        holes = sum(length for _, length in film.gaps()) if damage.signs(grave(lines)) else 0.0
+        is_damaged = film.frames and damage.signs(grave(lines))
+        edges = (film.start, seconds - film.start - film.seconds) if is_damaged else ()
+        holes = sum(edge for edge in edges if edge > 1.5 / (rate or 25.0))
+        holes += sum(length for _, length in film.gaps()) if is_damaged else 0.0
         figures[number] = ChunkFigures(
             frames=film.frames,
             bytes=film.bytes,
