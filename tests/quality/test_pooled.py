@@ -15,6 +15,7 @@ from tests.media.divided import CHUNKS, Cuts, planned, real_film
 from worker.media.chunk import encode_chunk, target_of_file, targets_of_ladder
 from worker.media.encode import inspect
 from worker.media.plan import make_plan
+from worker.media.rates import Tail
 from worker.quality.pooled import Measured, Scored, load, pool, write_reports
 from worker.quality.score import Pair, Place, measure, score
 from worker.sandbox.runner import Runner
@@ -50,7 +51,9 @@ def scored_both(folder: Path, source: Path, vmaf: Any = None, encode: Any = None
     for number, chunk in enumerate(CHUNKS):
         place = folder / f"chunk-{number}"
         place.mkdir()
-        target = target_of_file(cuts.source, profile, profile.ffmpeg, cuts.piece(chunk), place / "chunk.mp4")
+        target = target_of_file(cuts.source, profile, profile.ffmpeg, cuts.piece(chunk), place / "chunk.mp4")._replace(
+            tail=Tail((), ())  # whose copies of the last picture are for films of even pictures alone
+        )
         own = cuts.cut(place, chunk)
         seconds = float((chunk.end or Fraction(12)) - chunk.start)
         figures = encode_chunk({0: target}, own, seconds, SETTINGS, runner, lambda _: None)
