@@ -117,6 +117,8 @@ def obstacle(job: Job, plans: Outlook) -> str:
         return "Films with burnt-in subtitles are not divided."
     if _is_constant(profile) and profile.split != "auto":
         return 'It has a bitrate, which chunks meet as a whole, not in each moment: "split": "auto" divides it.'
+    if plans.source.video.demuxer in timing.FREE_CLOCKS and profile.ffmpeg and profile.ffmpeg.start:
+        return "A part of a transport stream is not divided: its sound is found by time, not by an index."
     if plans.length is None:
         return "Its length is unknown."
     every = [*([plans.file] if plans.file else []), *(plans.ladder.rungs if plans.ladder else [])]
