@@ -113,7 +113,8 @@ def _keyframes(family: Family, encode: Ffmpeg, rate: float, late: float) -> list
     """
     seconds = encode.keyframeSeconds or KEYFRAME_SECONDS
     shift = f"+{late:.9f}" if late else ""
-    following = f"(floor((prev_forced_t{shift})/{seconds:g}+{_EARLY})+1)*{seconds:g}"
+    previous = f"(prev_forced_t{shift})" if late else "prev_forced_t"
+    following = f"(floor({previous}/{seconds:g}+{_EARLY})+1)*{seconds:g}"
     force = ["-force_key_frames", f"expr:if(isnan(prev_forced_t),1,gte(t{shift}+{_EARLY},{following}))"]
     if family == "svtav1":
         is_paced = not encode.quality and encode.profile == "quality"
