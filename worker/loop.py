@@ -292,8 +292,8 @@ class Worker:
             run_part(job, self._settings, storage, work.runner, Helper(self._holder(work, storage), job, claim.attempt))
             return Ending(Action.JOB_FINISHED)
         work.reporter.send(Action.JOB_START)
-        is_encoded = job.profile.package or job.profile.ffmpeg
-        if not (self._settings.parts_bucket and is_encoded and claim.attempt):
+        can_divide = self._settings.parts_bucket and claim.attempt
+        if not (can_divide and (job.profile.package or job.profile.ffmpeg)):
             return run_job(job, self._settings, storage, work.runner, report, publication)
         parts = self._parts(work, storage, report)
         return run_job(job, self._settings, storage, work.runner, report, publication, parts)
