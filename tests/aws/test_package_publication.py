@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import pytest
@@ -184,11 +185,12 @@ def test_where_s3_refuses_an_upload_nothing_is_left(stack: Stack, tmp_path: Path
 
 def test_a_job_that_is_cancelled_while_it_uploads_leaves_nothing(stack: Stack, tmp_path: Path) -> None:
     attempt = Packager(stack, submitted(stack), tmp_path)
-    stop: list[Any] = []
+    stop, one = list[Any](), Lock()
 
     def cancelled() -> None:
-        if not stop:
-            stop.append(cancel(stack, attempt.job_id))
+        with one:  # files are uploaded several at a time
+            if not stop:
+                stop.append(cancel(stack, attempt.job_id))
 
     attempt.freeze_at("UploadPart", cancelled)
     with pytest.raises(ClaimLost, match="cancelled"):
