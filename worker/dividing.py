@@ -118,7 +118,7 @@ def obstacle(job: Job, plans: Outlook) -> str:
     if _is_constant(profile) and profile.split != "auto":
         return 'It has a bitrate, which chunks meet as a whole, not in each moment: "split": "auto" divides it.'
     if plans.source.video.demuxer in timing.FREE_CLOCKS and profile.ffmpeg and profile.ffmpeg.start:
-        return "A part of a transport stream is not divided: its sound is found by time, not by an index."
+        return "One worker encodes a part of a transport stream: it has no index to cut the sound by."
     if plans.length is None:
         return "Its length is unknown."
     every = [*([plans.file] if plans.file else []), *(plans.ladder.rungs if plans.ladder else [])]
