@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 from msgspec import structs
 
-from elasticrecode.jobs.events import Notice, Output, Quality
+from elasticrecode.jobs.events import Notice, Output, Progress, Quality
 from elasticrecode.jobs.job import plays_early
 from elasticrecode.jobs.uris import SCORE_FILES, name, output_name
 from elasticrecode.media.codecs import CONTAINERS
@@ -23,7 +23,7 @@ from worker.holding import Encoded
 from worker.joining.chunks import ChunkFile
 from worker.joining.finish import finish_file
 from worker.joining.join import Cap, Joined, join
-from worker.joining.sounds import Sound, encode_sound
+from worker.joining.sounds import Sound, encode_sound, expected_seconds
 from worker.keys import encrypted
 from worker.media import damage, images, subtitles, timing
 from worker.media.chunk import ChunkFigures
@@ -147,7 +147,7 @@ class FileAssembly:
         path = rest or at.folder / REST
         texts = read_subtitles(path, source, profile, profile.ffmpeg, at.settings.ffmpeg, at.runner, self._sides)
         plan = make_plan(source, profile, profile.ffmpeg, muxer, texts)
-        self._sound = encode_sound(plan, rest, at.settings, at.runner)
+        self._sound = encode_sound(plan, rest, at.settings, at.runner, lambda *_: at.report(Progress()))
 
     @property
     def _uri(self) -> str:
@@ -204,14 +204,15 @@ def _early(at: Place, plan: FilmPlan, parts: Parts, rest: Path | None) -> Abstra
 
 def _assembled(at: Place, film: Divided, parts: Parts, version: str, rest: Path | None) -> Produced:
     """The outputs of a film, whose `rest` is there unless its chunks bring it."""
-    job, plan = at.job, film.plan
+    at, job, plan = at._replace(report=parts.report), at.job, film.plan
+    parts.sound_seconds = expected_seconds(plan.source, job.profile) if plan.has_rest else 0.0
     sides, notices = find_side_files(job, at.storage, at.folder, at.runner)
     file = FileAssembly(at, plan, sides) if job.profile.ffmpeg else None
     package = PackageAssembly(at, plan, sides) if job.profile.package else None
     makers = [maker for maker in (file, package) if maker]
     for maker in makers if not plan.has_rest else ():
         maker.hear(rest)
-    encoder = ChunkEncoder(at._replace(report=parts.report), plan, film.plans, film.source, lambda: parts.stored)
+    encoder = ChunkEncoder(at, plan, film.plans, film.source, lambda: parts.stored)
     chunks = Chunks(at, plan, parts.run(encoder.encode, at.folder))
     notices += chunks.damage()
     chunks.draw()
@@ -256,7 +257,7 @@ class PackageAssembly:
         parts = (at.job, at.job.profile.package, rest or at.folder / REST, at.settings, at.runner, at.report)
         self._encoder = PackageEncoder(*parts, self._sides, inspected=(film.source, film.ends))
         if rest and (length := expected_length(self._encoder.ladder, film.ends)):
-            self._encoder.hear(length)
+            self._encoder.hear(length, lambda *_: at.report(Progress()))
 
     def finish(self, chunks: Chunks, version: str) -> PackageFiles:
         """The files of the package. Raises JobError or Interrupted."""

@@ -82,10 +82,14 @@ class PackageEncoder:
         """The name of each rung: codec, short side and bitrate, such as `h264-1080p-6000k`."""
         return names(self.ladder)
 
-    def hear(self, length: Fraction) -> Sounds | None:
-        """The sounds beside pictures of `length` seconds, which are encoded once. Raises JobError or Interrupted."""
+    def hear(self, length: Fraction, on_line: Callable[[str, float], None] = lambda *_: None) -> Sounds | None:
+        """The sounds beside pictures of `length` seconds, which are encoded once.
+
+        `on_line` takes what ffmpeg tells of its progress. Raises JobError or Interrupted.
+        """
         if not self._heard or self._heard[0] != length:
-            sounds = encode_sounds(self.ladder, self.job.profile, length, self.source, self.settings, self.runner)
+            of = (self.ladder, self.job.profile, length, self.source, self.settings, self.runner)
+            sounds = encode_sounds(*of, on_line)
             self._heard = length, sounds
         return self._heard[1]
 

@@ -127,6 +127,8 @@ class Parts:
         self._parts: list[StoredPart] = []
         self._read_at = 0.0
         self._reported: dict[tuple[str, int], float] = {}
+        self.sound_seconds = 0.0
+        """Seconds that the sound takes after the last part."""
 
     @property
     def division(self) -> Division | None:
@@ -292,7 +294,8 @@ class Parts:
 
     def _show(self, own: Progress | None) -> None:
         numbers = self._hands.numbers if self._hands else []
-        self._report(overall(self._parts, dict.fromkeys(numbers, own) if own else {}, now_ms()))
+        in_hand = dict.fromkeys(numbers, own) if own else {}
+        self._report(overall(self._parts, in_hand, now_ms(), self.sound_seconds))
 
     @property
     def _poll_seconds(self) -> float:

@@ -186,7 +186,7 @@ def divided(folder: Path, source: Path, job: Job) -> Outcome:
     chunks = encode_chunks(folder, plan, opened, seams, every)
     rest = without_pictures(folder, source, is_copied=job.profile["audio"]["codec"] == "copy")
     local.unlink()
-    sound = encode_sound(plan, rest, SETTINGS, runner)
+    sound = encode_sound(plan, rest, SETTINGS, runner, lambda *_: None)
     joined = join(chunks, folder / "joined.mp4", ticks, FFPROBE, runner, consume=True)
     encoded = finish_file(plan, joined, sound, folder / "output", "s3://b/out", SETTINGS, runner)
     return Outcome(folder / "output", encoded)
@@ -263,7 +263,7 @@ def parts(folder: Path) -> tuple[Plan, Joined, Sound]:
     every = frame_times(plan, ("-i", rest))
     ticks = timing.ticks(plan.source.video, request.ffmpeg)
     joined = join(encode_chunks(folder, plan, ("-i", rest), [0], every), folder / "joined", ticks, FFPROBE, runner)
-    return plan, joined, encode_sound(plan, rest, SETTINGS, runner)
+    return plan, joined, encode_sound(plan, rest, SETTINGS, runner, lambda *_: None)
 
 
 def test_an_output_that_lacks_frames_of_its_chunks_is_refused(tmp_path: Path) -> None:
@@ -278,4 +278,4 @@ def test_sound_of_another_film_is_refused(tmp_path: Path) -> None:
     plan, _, _ = parts(tmp_path)
     other = ffmpeg(tmp_path, "other.mp4", *tone(1, 1), "-c:a", "ac3")
     with pytest.raises(PermanentError, match="other audio tracks than the source"):
-        encode_sound(plan, other, SETTINGS, Runner())
+        encode_sound(plan, other, SETTINGS, Runner(), lambda *_: None)

@@ -73,6 +73,15 @@ def test_a_job_of_finished_parts_is_about_to_be_joined() -> None:
     assert progress.etaSeconds == pytest.approx(join, rel=0.01)
 
 
+def test_the_sound_counts_until_it_has_been_made() -> None:
+    parts = _parts(1e6)
+    ended = max(each.ended_ms or 0 for each in parts)
+    joined = overall(parts, {}, ended).etaSeconds
+    later = [overall(parts, {}, ended + 1000 * seconds, 60.0).etaSeconds for seconds in (0, 20, 90)]
+    assert joined is not None
+    assert later == pytest.approx([joined + 60, joined + 40, joined], abs=0.1)
+
+
 def test_what_a_worker_has_in_hand_is_newer_than_the_record() -> None:
     parts = _parts(300.0)
     running = next(each for each in parts if each.state == "running")

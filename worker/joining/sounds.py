@@ -1,10 +1,13 @@
 """Encodes the sound of a film whose pictures others encode: the packets that an undivided encode would write."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec import UNSET
+
+from elasticrecode.media.profiles import Profile
 from worker.errors import PermanentError
 from worker.media import audio, silence, tally, timing
 from worker.media.audio import AudioPlan
@@ -13,15 +16,19 @@ from worker.media.encode import with_loudness
 from worker.media.ffmpeg_errors import encoder_error, grave, limit_error
 from worker.media.plan import BEGINNING, Plan, make_plan
 from worker.media.probe import probe_recording
-from worker.media.source import Recording
+from worker.media.source import Recording, Source
 from worker.media.tally import Decoded
 from worker.sandbox.runner import Runner, last_lines
 from worker.settings import Settings
 
+OnLine = Callable[[str, float], None]
+"""Takes a line of a program's standard output, and the seconds since its start."""
 _CONTAINER = {"matroska": "matroska"}
 """Muxer of the output → that of the encoded sound, by default MP4: the one whose rounding and padding it has."""
 _RATE = math.lcm(48_000, 44_100)
 """Ticks a second of the clock of an MP4, in which tracks begin at whole ones."""
+_SPEED = 60.0
+"""Seconds of a stereo track that one core decodes and encodes in a second."""
 
 
 class Sound(NamedTuple):
@@ -45,10 +52,18 @@ class Sound(NamedTuple):
         return [number for number, track in enumerate(self.plan.audio.tracks) if track.codec != "copy"]
 
 
-def encode_sound(plan: Plan, rest: Path | None, settings: Settings, runner: Runner) -> Sound:
+def expected_seconds(source: Source, profile: Profile) -> float:
+    """Seconds in which a worker encodes the sound of a film, about."""
+    wanted = profile.audio.tracks if profile.audio else UNSET
+    tracks = len(source.audio) if wanted == "all" else len(wanted) if isinstance(wanted, list) else 1
+    return (source.video.duration or 0.0) * tracks / _SPEED
+
+
+def encode_sound(plan: Plan, rest: Path | None, settings: Settings, runner: Runner, on_line: OnLine) -> Sound:
     """Encode the sound of a film by its plan, from a file in the job's folder: the source without pictures.
 
-    The tracks of `rest` have the numbers and the clock that they have in the source. Raises JobError or Interrupted.
+    The tracks of `rest` have the numbers and the clock that they have in the source. `on_line` takes what ffmpeg tells
+    of its progress. Raises JobError or Interrupted.
     """
     if not rest or not plan.audio.tracks:
         return Sound(plan)
@@ -57,13 +72,13 @@ def encode_sound(plan: Plan, rest: Path | None, settings: Settings, runner: Runn
     start, opening = _opening(plan, recording, rest, runner)
     planned = with_loudness(plan, opening, rest.parent, settings, runner)
     file = rest.with_name("sound")
-    status, lines = _run(planned, opening, file, settings, runner)
+    status, lines = _run(planned, opening, file, settings, runner, on_line)
     streams = silence.mute(plan.source, planned.audio, plan.muxer, status, tally.decoded(lines), lines, alone=True)
     if streams:
         heard = plan.source.without_sound(streams)
         muted = make_plan(heard, plan.profile, plan.picture.encode, plan.muxer, plan.subtitles)
         planned = with_loudness(plan._replace(audio=muted.audio), opening, rest.parent, settings, runner)
-        status, lines = _run(planned, opening, file, settings, runner)
+        status, lines = _run(planned, opening, file, settings, runner, on_line)
     if status and status != silence.ERROR_RATE:
         raise encoder_error(grave(lines), status)
     sound = Sound(planned, file, rest, start, tally.decoded(lines), tuple(lines))
@@ -106,13 +121,13 @@ def _later(start: float | None, picture: float | None) -> float:
 
 
 def _run(
-    plan: Plan, opening: tuple[str, ...], target: Path, settings: Settings, runner: Runner
+    plan: Plan, opening: tuple[str, ...], target: Path, settings: Settings, runner: Runner, on_line: OnLine
 ) -> tuple[int, list[str]]:
     """The exit status of ffmpeg, and the lines of its log. Raises PermanentError for a limit."""
     log = target.with_name("sound.log")
     command = [settings.ffmpeg, *arguments(plan, opening, target)]
     seconds = runner.limits.timeout_seconds(plan.source.video.duration)
-    status = runner.run(command, target.parent, log, seconds=seconds)
+    status = runner.run(command, target.parent, log, seconds=seconds, on_line=on_line)
     lines = last_lines(log, target.parent)
     if error := limit_error(runner.limits, "input", grave(lines)):
         raise error

@@ -140,11 +140,17 @@ def rung_figures(plan: Plan, verified: Verified, cpu_seconds: float) -> RungFigu
 
 
 def encode_sounds(
-    ladder: Ladder, profile: Profile, seconds: Fraction, source: Path, settings: Settings, runner: Runner
+    ladder: Ladder,
+    profile: Profile,
+    seconds: Fraction,
+    source: Path,
+    settings: Settings,
+    runner: Runner,
+    on_line: Callable[[str, float], None] = lambda *_: None,
 ) -> Sounds | None:
     """Encode the sounds of a package whose pictures last `seconds`; None where it has none.
 
-    Raises JobError or Interrupted.
+    `on_line` takes what ffmpeg tells of its progress. Raises JobError or Interrupted.
     """
     before, probed = runner.cpu_seconds, ladder.source
     target, log = source.with_name(SOUNDS), source.with_name("encode.log")
@@ -162,7 +168,7 @@ def encode_sounds(
         aac = [f":{number}" for number, track in enumerate(plan.tracks) if track.codec == "aac"]
         finishing = tuple(word for number in aac for word in (f"-bsf:a{number}", WITHOUT_PRIMING))
         command = [settings.ffmpeg, *sound_arguments(plan, options, MUXER, str(target), finishing)]
-        status = runner.run(command, source.parent, log, seconds=limit)
+        status = runner.run(command, source.parent, log, seconds=limit, on_line=on_line)
         every_line = last_lines(log, source.parent)
         counts = tally.decoded(every_line)
         if error := limit_error(runner.limits, "input", grave(every_line)):

@@ -31,11 +31,11 @@ _JOIN_CHUNK_SECONDS = 0.045
 """Seconds in which it reads the times of a chunk's frames."""
 
 
-def overall(parts: Sequence[StoredPart], own: Mapping[int, Progress], now: int) -> Progress:
+def overall(parts: Sequence[StoredPart], own: Mapping[int, Progress], now: int, sound: float = 0.0) -> Progress:
     """The progress of a whole job at `now`, in Unix milliseconds.
 
     `own` is newer than what the records of parts in hand have. The percent is that of the parts, by
-    their costs.
+    their costs. The sound takes `sound` seconds after the last part.
     """
     done = total = 0.0
     frames: list[int] = []
@@ -52,7 +52,7 @@ def overall(parts: Sequence[StoredPart], own: Mapping[int, Progress], now: int) 
     return Progress(
         percent=round(100 * done / total, 2) if total else None,
         frame=min(frames, default=None),
-        etaSeconds=None if eta is None else round(eta + _join_seconds(parts), 1),
+        etaSeconds=None if eta is None else round(eta + _sound_seconds(parts, sound, now) + _join_seconds(parts), 1),
     )
 
 
@@ -143,6 +143,13 @@ def _spans(some: Sequence[StoredPart], now: int) -> list[tuple[float, float]]:
         else:
             spans.append((start, max(start, end)))
     return spans
+
+
+def _sound_seconds(parts: Sequence[StoredPart], sound: float, now: int) -> float:
+    """Seconds that are left of `sound`, which begins when the last part has finished."""
+    ended = [each.ended_ms for each in parts if each.state == "finished" and each.ended_ms is not None]
+    begun = now - max(ended) if len(ended) == len(parts) and ended else 0
+    return max(0.0, sound - begun / 1000)
 
 
 def _join_seconds(parts: Sequence[StoredPart]) -> float:
