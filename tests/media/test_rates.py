@@ -87,7 +87,7 @@ def test_no_window_exceeds_the_cap_where_the_film_is_hardest_around_its_seams(fo
     full: list[Packet] = []
     for number in range(4):
         is_last = number == 3
-        chunk = rates.chunk_encode(encode, plan, quality.crf, 4.0, at_end=number in (0, 3))
+        chunk = rates.chunk_encode(encode, plan, quality.factor, 4.0, at_end=number in (0, 3))
         for joined, options in ((safe, chunk), (full, encode)):
             own = encode_span(source, options, 4 * number, 4, with_tail=not is_last)
             joined += [packet._replace(decoded=packet.decoded + 4 * RATE * number) for packet in own]

@@ -89,7 +89,7 @@ def _rate_control(family: Family, encode: Ffmpeg) -> list[str]:
 
     SVT-AV1 has such a buffer only with constant quality or low delay: at a mean bitrate, its peaks are not bounded.
     """
-    quality = encode.quality.crf if encode.quality else None
+    quality = encode.quality.factor if encode.quality else None
     bitrate = encode.bitrate or ""
     peak = encode.maxBitrate or (bitrate if quality is None else "")
     buffer = ["-maxrate", peak, "-bufsize", encode.buffersize or peak] if peak else []
@@ -142,7 +142,7 @@ def _params(family: Family, encode: Ffmpeg, rate: float, threads: int) -> dict[s
         low_delay = encode.profile == "latency" and not capped  # it ignores the cap with low delay
         level = next((level for most, level in _SVT_LEVELS if threads <= most), 6)
         return {
-            **({"crf": f"{encode.quality.crf:g}"} if encode.quality else {}),
+            **({"crf": f"{encode.quality.factor:g}"} if encode.quality else {}),
             **({"pred-struct": "1"} if low_delay else {}),
             "fps-num": f"{exact.numerator}",
             "fps-denom": f"{exact.denominator}",

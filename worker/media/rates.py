@@ -158,7 +158,7 @@ def analysed(encode: Ffmpeg, film: Sequence[Span], probes: Sequence[Coded] = ())
     scale = _scale(encode)
     peak, buffer = _limits(encode)
     if encode.quality:
-        return RatePlan(encode.quality.crf, peak=peak, buffer=buffer)
+        return RatePlan(encode.quality.factor, peak=peak, buffer=buffer)
     rounds: dict[float, list[Coded]] = {}
     for probe in probes:
         rounds.setdefault(probe.crf, []).append(probe)

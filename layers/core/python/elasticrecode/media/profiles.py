@@ -19,6 +19,10 @@ SOURCE = "source"
 BITRATE_MBITS = (1, 15)
 """Bitrates that a profile may have whose other fields the first generation knows, in Mbit/s."""
 CRF_LIMIT = 63
+TOLERANCE = 0.5
+"""How far the mean VMAF of a film may be from its target, where the target has no tolerance of its own."""
+FLOOR_BELOW = 2.0
+"""How far below its target a part of a film may be, where the target has no floor of its own."""
 LANGUAGES_LIMIT = 32
 """Languages that a list may name."""
 PRIORITIES = (0, 100)
@@ -109,9 +113,25 @@ class Ec2(Struct, forbid_unknown_fields=True):
 
 
 class Target(Struct, forbid_unknown_fields=True):
-    """The quality to encode at, in place of a bitrate: a constant rate factor on the encoder's own scale."""
+    """The quality to encode at, in place of a bitrate: a constant rate factor (CRF), or the mean VMAF to reach.
 
-    crf: Annotated[float, Meta(ge=0, le=CRF_LIMIT)]
+    `crf` is on the encoder's own scale. The worker finds the one for `vmaf`. The film's mean may differ from that by
+    `tolerance`, and no part of a film is to be below `floor`, by default `vmaf` less FLOOR_BELOW. `model` is that of
+    the job's score, if it has one, else fits the size.
+    """
+
+    crf: Annotated[float, Meta(ge=0, le=CRF_LIMIT)] | UnsetType = UNSET
+    vmaf: Annotated[float, Meta(ge=10, le=99)] | UnsetType = UNSET
+    model: VmafModel | Literal["auto"] | UnsetType = UNSET
+    tolerance: Annotated[float, Meta(ge=0.1, le=5)] | UnsetType = UNSET
+    floor: Annotated[float, Meta(ge=0, le=99)] | UnsetType = UNSET
+
+    @property
+    def factor(self) -> float:
+        """The CRF. Raises ValueError for a target whose CRF is yet to be found."""
+        if self.crf is UNSET:
+            raise ValueError("the CRF of a VMAF is yet to be found")
+        return self.crf
 
 
 class Ffmpeg(Struct, forbid_unknown_fields=True):

@@ -148,6 +148,27 @@ def _rate_faults(parts: RequestProfile) -> Iterator[Fault]:
         yield Fault("/profile/ffmpeg/quality/crf", f"must be at most {limit} for {encode['codec']}, not {crf:g}")
     if crf == 0 and parts.platform == "gpu":
         yield Fault("/profile/ffmpeg/quality/crf", "must be more than 0 on gpu, where 0 leaves the rate to the encoder")
+    yield from _target_faults(parts)
+
+
+def _target_faults(parts: RequestProfile) -> Iterator[Fault]:
+    """Neither or both of a CRF and a VMAF, and values that go with a VMAF alone."""
+    target = parts.ffmpeg.get("quality")
+    if not isinstance(target, Mapping):
+        return
+    place = "/profile/ffmpeg/quality"
+    if ("crf" in target) == ("vmaf" in target):
+        yield Fault(place, "must have either crf or vmaf")
+    for field in ("model", "tolerance", "floor"):
+        if field in target and "vmaf" not in target:
+            yield Fault(f"{place}/{field}", "goes with vmaf")
+    if "vmaf" in target and parts.platform == "gpu":
+        yield Fault(f"{place}/vmaf", "must not be given on gpu: use crf there, or cpu")
+    wanted, floor = _number(target, "vmaf"), _number(target, "floor")
+    if wanted is not None and floor is not None and floor > wanted:
+        yield Fault(f"{place}/floor", f"must be at most the target, {wanted:g}, not {floor:g}")
+    if "model" in target and "vmaf" in parts.present and target["model"] != parts.vmaf.get("model", target["model"]):
+        yield Fault(f"{place}/model", "must agree with /profile/vmaf/model: a job is scored by one model")
 
 
 def _picture_faults(parts: RequestProfile) -> Iterator[Fault]:
