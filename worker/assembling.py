@@ -8,17 +8,19 @@ from pathlib import Path
 import msgspec
 from msgspec import structs
 
-from elasticrecode.jobs.events import Notice, Output, Progress, Quality
+from elasticrecode.jobs.events import Notice, Output, Progress, Quality, TargetReached
 from elasticrecode.jobs.job import plays_early
 from elasticrecode.jobs.uris import SCORE_FILES, name, output_name
 from elasticrecode.media.codecs import CONTAINERS
 from elasticrecode.media.profiles import Vmaf
-from worker.chunks import FILE, REST, SCORE, ChunkEncoder, ChunkResult, FilmPlan, Place, encodes_of
+from worker.chunks import ChunkEncoder, Place
 from worker.cuts.index import Index, join_rest, make_rest, open_index
 from worker.cuts.movie import MOVIE, MovieIndex
 from worker.dividing import Divided
 from worker.early.playback import EarlyPlayback
 from worker.errors import PermanentError
+from worker.films import FILE, REST, SCORE, ChunkResult, FilmPlan, encodes_of, result_of
+from worker.goals import ReachedPart, reached, score_of
 from worker.holding import Encoded
 from worker.joining.chunks import ChunkFile
 from worker.joining.finish import finish_file
@@ -39,9 +41,13 @@ from worker.parts import Parts
 from worker.produced import Produced
 from worker.publication import Version
 from worker.quality import results
+from worker.quality.aim import corrections
 from worker.quality.pooled import Measured, load, pool, write_reports
 from worker.quality.score import at_size
 from worker.side_files import find_side_files
+
+_CORRECTIONS = 2
+"""Times that chunks are encoded again for the mean of the film."""
 
 
 class Chunks:
@@ -52,7 +58,7 @@ class Chunks:
         self._files: list[dict[str, Path]] = []
         self.results: list[ChunkResult] = []
         for number in range(len(film.work)):
-            result = msgspec.convert(dict(encoded[number].figures), ChunkResult, str_keys=True)
+            result = result_of(encoded[number])
             self.results.append(result)
             self._files.append(dict(zip(result.files, encoded[number].files, strict=True)))
 
@@ -84,6 +90,19 @@ class Chunks:
     def figures(self, output: int) -> list[ChunkFigures]:
         """The figures of an output, by chunk."""
         return [result.outputs[output] for result in self.results]
+
+    def reached(self) -> TargetReached | None:
+        """What came of the target of quality of the file; None without one."""
+        goal, measured = self._film.goal, self.quality(FILE)
+        mean = measured.scores.mean("vmaf") if measured else None
+        if not goal or not mean:
+            return None
+        parts = [
+            ReachedPart(work.name, result.scored, result.tries)
+            for work, result in zip(self._film.work, self.results, strict=True)
+            if result.scored
+        ]
+        return reached(goal, mean.mean, parts)
 
     def cpu_seconds(self, output: int) -> float:
         """CPU seconds of the encodes of an output."""
@@ -172,15 +191,21 @@ class FileAssembly:
 
     def _score(self, chunks: Chunks) -> Produced | None:
         measured, scoring, job = chunks.quality(FILE), self._at.job.profile.vmaf, self._at.job
-        if not measured or not scoring:
+        if not measured:
             return None
+        target, goal = chunks.reached(), self._film.goal
+        if not scoring:
+            if not goal:
+                return None
+            quality = results.summarize(measured.scores, score_of(goal.aim), measured.warnings, measured.pairs)
+            return Produced([], structs.replace(quality, target=target), [])
         scored = write_reports(measured, scoring, self._uri, job.input, self._at.folder)
         uris = [job.output + name(job.input) + suffix for suffix in SCORE_FILES]
         files = [
             (file, Output(uri=uri, bytes=file.stat().st_size, role="report"))
             for file, uri in zip((scored.report, scored.html), uris, strict=True)
         ]
-        return Produced(files, scored.quality, [])
+        return Produced(files, structs.replace(scored.quality, target=target), [])
 
 
 def assemble(at: Place, film: Divided, parts: Parts, version: str) -> Produced:
@@ -213,7 +238,7 @@ def _assembled(at: Place, film: Divided, parts: Parts, version: str, rest: Path 
     for maker in makers if not plan.has_rest else ():
         maker.hear(rest)
     encoder = ChunkEncoder(at, plan, film.plans, film.source, lambda: parts.stored)
-    chunks = Chunks(at, plan, parts.run(encoder.encode, at.folder))
+    chunks = Chunks(at, plan, _corrected(encoder, parts.run(encoder.encode, at.folder)))
     notices += chunks.damage()
     chunks.draw()
     if plan.has_rest:
@@ -230,6 +255,20 @@ def _assembled(at: Place, film: Divided, parts: Parts, version: str, rest: Path 
             Version(done.folder, done.unlisted),
         )
     return produced._replace(notices=list(dict.fromkeys([*notices, *produced.notices])))
+
+
+def _corrected(encoder: ChunkEncoder, encoded: Mapping[int, Encoded]) -> Mapping[int, Encoded]:
+    """All chunks, some of them encoded again so that the mean of the film is what its target of quality wants."""
+    goal, spans = encoder.plan.goal, [work.span for work in encoder.plan.work]
+    chunks = dict(encoded)
+    for _ in range(_CORRECTIONS if goal else 0):
+        results = {number: result_of(each).scored for number, each in chunks.items()}
+        scored = {number: each for number, each in results.items() if each}
+        wanted = corrections(goal.curve, goal.aim, spans, scored) if goal and scored else {}
+        if not wanted:
+            break
+        chunks |= {number: encoder.again(number, crf, chunks[number]) for number, crf in wanted.items()}
+    return chunks
 
 
 def _rest(at: Place, film: Divided) -> Path | None:

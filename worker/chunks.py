@@ -1,136 +1,42 @@
-"""A film that is divided into chunks: the plan that its workers share, and the encode of chunks on one of them.
-
-The worker that divides the film stores the plan and a recipe for each cut, as objects beside the results of the parts.
-"""
+"""The encode of the chunks of a divided film on one worker."""
 
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import msgspec
-from msgspec import Struct
+from msgspec import structs
 
 from elasticrecode.jobs.events import Progress
 from elasticrecode.jobs.job import Job
-from elasticrecode.media import ladders
-from elasticrecode.media.profiles import Ffmpeg
+from elasticrecode.media.profiles import Ffmpeg, Vmaf
 from elasticrecode.parts.part import StoredPart
 from worker.cuts.index import make_cut
 from worker.cuts.objects import Bytes, StoredObject
-from worker.cuts.recipes import Film, Recipe
 from worker.errors import PermanentError
+from worker.films import FILE, REST, SCORE, ChunkResult, FilmPlan, Plans, Work, encodes_of, result_of
+from worker.goals import Goal, Try, best, score_of
 from worker.holding import Encoded
 from worker.media import images, rates, timing
 from worker.media.chunk import ChunkFigures, Target, encode_chunk, target_of_file, targets_of_ladder
 from worker.media.images import ImagePlan
-from worker.media.ladder import Ends, constant_rate, plan_ladder
+from worker.media.ladder import plan_ladder
 from worker.media.pieces import EARLY, Chunk, Piece
 from worker.media.probe import shown_ticks
-from worker.media.rates import Coded, RatePlan, Tail
-from worker.media.source import Source
+from worker.media.rates import Coded, Tail
 from worker.media.subtitles import SubtitlePlan
+from worker.quality.aim import Scored, again, chunk_crf
+from worker.quality.pooled import Measured
 from worker.quality.score import Pair, at_size, measure
 from worker.quality.score import Place as Start
 from worker.sandbox.runner import Runner
 from worker.settings import Settings
 from worker.storage import Storage
 
-_Kind = TypeVar("_Kind")
-FILE = -1
-"""The number of the one output file among the outputs of a film; the others are rungs, from 0."""
-REST, SCORE = "rest", "score"
-_PLAN, _RECIPE = "plan.json", "cut-{}.json"
 _JITTER = Fraction(2, 1000)
 """Seconds by which the times of even pictures differ from each other, where a clock has milliseconds."""
-_MOST_BYTES = 1 << 26
-"""The longest plan or recipe that is read."""
-
-
-class Work(Struct, frozen=True):
-    """What one part encodes: the chunk of the output file, or of the rungs, or both, and what it is of the film.
-
-    `name` and `cost` are those of the part.
-    """
-
-    name: str
-    cost: float
-    file: Chunk | None
-    rungs: Chunk | None
-    span: rates.Span
-
-    @property
-    def seconds(self) -> float:
-        """Seconds of the film."""
-        return self.span.seconds
-
-
-class FilmPlan(Struct, frozen=True):
-    """What all workers of a divided film share.
-
-    `etag` is that of the source; `work` is that of the parts in their order, and `rates` the rate control of each
-    output by its number, as `levels` are the levels that encoders write.
-    """
-
-    source: Source
-    film: Film
-    ends: Ends
-    etag: str
-    work: list[Work]
-    rates: dict[int, RatePlan]
-    has_rest: bool
-    levels: dict[int, str] = {}
-
-
-class ChunkResult(Struct, frozen=True):
-    """What the worker of a chunk tells beside its files: the kind of each file, figures, and factor by output."""
-
-    files: list[str]
-    outputs: dict[int, ChunkFigures]
-    factors: dict[int, float]
-
-
-def plan_uris(start: str, parts: int) -> list[str]:
-    """The URIs of the objects of a plan with so many parts below the prefix `start`."""
-    return [start + _PLAN, *(start + _RECIPE.format(number) for number in range(parts))]
-
-
-class Plans:
-    """The plan of a divided film and its recipes, as objects below the prefix `start` of the division."""
-
-    def __init__(self, storage: Storage, start: str) -> None:
-        self._storage, self._start = storage, start
-
-    def store(self, plan: FilmPlan, recipes: Sequence[Recipe]) -> None:
-        """Store the recipes, and then the plan."""
-        for number, recipe in enumerate(recipes):
-            self._put(_RECIPE.format(number), recipe)
-        self._put(_PLAN, plan)
-
-    def plan(self) -> FilmPlan:
-        """The plan. Raises PermanentError without one."""
-        return self._get(_PLAN, FilmPlan)
-
-    def recipe(self, number: int) -> Recipe:
-        """The recipe of a part's cut. Raises PermanentError without one."""
-        return self._get(_RECIPE.format(number), Recipe)
-
-    def _put(self, name: str, value: Struct) -> None:
-        self._storage.write_small(self._start + name, msgspec.json.encode(value, enc_hook=str))
-
-    def _get(self, name: str, kind: type[_Kind]) -> _Kind:
-        _, content = self._storage.read_small(self._start + name, _MOST_BYTES, "")
-        if not content:
-            raise PermanentError("parts-gone", f"The plan of the film is gone: {self._start}{name}.")
-        return msgspec.json.decode(content, type=kind, dec_hook=_decoded)
-
-
-def _decoded(kind: type[Any], value: Any) -> Any:
-    """A Fraction, which JSON holds as text."""
-    if kind is Fraction and isinstance(value, str):
-        return Fraction(value)
-    raise NotImplementedError(kind)
 
 
 class Place(NamedTuple):
@@ -168,21 +74,85 @@ class ChunkEncoder:
         make_cut(plan.film, recipe, self.source, cut, self.runner, rest)
         files = [(REST, rest)] if rest and rest.exists() and rest.stat().st_size else []
         factors = self._factors(number)
-        groups = [
-            {output: self._timed(output, target, work, cut) for output, target in group.items()}
-            for group in self.targets(work, self._encodes(number, factors), f"{number}")
-        ]
+        groups = self._groups(number, factors, cut)
         stills = self._stills(work, groups)
         outputs = self.run(groups, cut, work.seconds, stills)
         shown = {n: target for group in groups for n, target in group.items() if outputs[n].frames}
-        files += [(f"{output}", target.file) for output, target in shown.items()]
+        files += [(f"{output}", target.file) for output, target in shown.items() if not (plan.goal and output == FILE)]
         files += self._scores(shown, cut, work)
+        tries: list[Try] = []
+        if plan.goal and FILE in shown:
+            shots = self._aimed(number, cut, plan.goal, _Shot(shown[FILE].file, factors[FILE], outputs[FILE]))
+            tries = [shot.tried for shot in shots if shot.tried]
+            kept = shots[best(plan.goal.aim, [each.scored for each in tries])]
+            files += kept.files
+            outputs[FILE], factors[FILE] = kept.figures, kept.crf
         for path in images.chunk_files(stills, self.folder):
-            kept = path.rename(path.with_name(f"{number}-{path.name}"))
-            files.append((path.name, kept))
+            files.append((path.name, path.rename(path.with_name(f"{number}-{path.name}"))))
         cut.unlink()
-        result = ChunkResult([name for name, _ in files], outputs, factors)
-        return Encoded(tuple(path for _, path in files), msgspec.to_builtins(result, str_keys=True))
+        return _encoded(files, ChunkResult([name for name, _ in files], outputs, factors, tries))
+
+    def again(self, number: int, crf: float, before: Encoded) -> Encoded:
+        """The chunk of a part that was encoded before, its file at another CRF. Raises JobError or Interrupted."""
+        goal, cut = self.plan.goal, self.folder / f"cut-{number}"
+        result = result_of(before)
+        if not goal:
+            raise ValueError("the film has no goal")
+        make_cut(self.plan.film, self.plans.recipe(number), self.source, cut, self.runner)
+        shot = self._measured(number, cut, goal, self._shoot(number, cut, crf, len(result.tries)))
+        cut.unlink()
+        fresh = dict(shot.files)
+        files = [(name, fresh.get(name, path)) for name, path in zip(result.files, before.files, strict=True)]
+        outputs, factors = {**result.outputs, FILE: shot.figures}, {**result.factors, FILE: crf}
+        tries = [*result.tries, *([shot.tried] if shot.tried else [])]
+        return _encoded(files, structs.replace(result, outputs=outputs, factors=factors, tries=tries))
+
+    def _groups(self, number: int, factors: Mapping[int, float], cut: Path, name: str = "") -> list[dict[int, Target]]:
+        """The outputs of a chunk at these factors, those of one decode together."""
+        work = self.plan.work[number]
+        return [
+            {output: self._timed(output, target, work, cut) for output, target in group.items()}
+            for group in self.targets(work, self._encodes(number, factors), name or f"{number}")
+        ]
+
+    def _shoot(self, number: int, cut: Path, crf: float, turn: int) -> "_Shot":
+        """The file's encode of a chunk at a CRF, for the turn-th time."""
+        groups = self._groups(number, {FILE: crf}, cut, f"{number}-{turn}")
+        figures = self.run(groups, cut, self.plan.work[number].seconds)[FILE]
+        return _Shot(groups[0][FILE].file, crf, figures)
+
+    def _aimed(self, number: int, cut: Path, goal: Goal, first: "_Shot") -> list["_Shot"]:
+        """The tries of a chunk until it reaches the floor, as far as that is possible."""
+        work = self.plan.work[number]
+        shots = [self._measured(number, cut, goal, first)]
+        while True:
+            tried = [shot.tried.scored for shot in shots if shot.tried]
+            crf = again(goal.curve, goal.aim, work.span, tried)
+            if crf is None:
+                return shots
+            shots.append(self._measured(number, cut, goal, self._shoot(number, cut, crf, len(shots))))
+
+    def _measured(self, number: int, cut: Path, goal: Goal, shot: "_Shot") -> "_Shot":
+        """The encode with its score."""
+        work, before = self.plan.work[number], self.runner.cpu_seconds
+        target = self._groups(number, {FILE: shot.crf}, cut)[0][FILE]._replace(file=shot.file)
+        if not work.file:
+            raise ValueError(number)
+        scoring = self.job.profile.vmaf or score_of(goal.aim, goal.nth)
+        measured = self._score(target, cut, work.file, scoring)
+        path = shot.file.with_suffix(".score")
+        measured.save(path)
+        score, figures = measured.scores.mean("vmaf"), shot.figures
+        if not score:
+            raise PermanentError("score-incomplete", f"libvmaf gave no score of the chunk {work.name}.")
+        scored = Scored(shot.crf, score.mean, 8.0 * figures.bytes, figures.frames)
+        spent = round(self.runner.cpu_seconds - before, 2)
+        return shot._replace(score=path, tried=Try(scored, figures.cpuSeconds, spent))
+
+    def _score(self, target: Target, cut: Path, chunk: Chunk, scoring: Vmaf) -> Measured:
+        place = Start(float(chunk.start))
+        pair = Pair(cut, target.file, self.job.input, self.job.output, target.plan, place)
+        return measure(pair, scoring, self.settings, self.runner, self.report, self.folder)
 
     def run(
         self,
@@ -270,11 +240,10 @@ class ChunkEncoder:
         scoring = self.job.profile.vmaf
         for output, target in shown.items() if scoring else ():
             chunk = work.file if output == FILE else work.rungs
-            if not scoring or not chunk:
+            if not scoring or not chunk or (self.plan.goal and output == FILE):
                 continue
             wanted = scoring if output == FILE else at_size(scoring, shown[0].plan.picture.size)
-            pair = Pair(cut, target.file, self.job.input, self.job.output, target.plan, Start(float(chunk.start)))
-            measured = measure(pair, wanted, self.settings, self.runner, self.report, self.folder)
+            measured = self._score(target, cut, chunk, wanted)
             path = target.file.with_suffix(".score")
             measured.save(path)
             files.append((f"{SCORE}{output}", path))
@@ -289,8 +258,13 @@ class ChunkEncoder:
             if each.result
         }
         running = [each.part.number for each in parts if each.state == "running" and each.part.number != number]
-        factors = {}
+        factors, goal = {}, self.plan.goal
         for output, plan in self.plan.rates.items():
+            if goal and output == FILE:
+                scored = {n: result.scored for n, result in results.items() if result.scored}
+                busy = dict.fromkeys(running, goal.curve.crf)
+                factors[output] = chunk_crf(goal.curve, goal.aim, spans, number, scored, busy)
+                continue
             finished = {
                 n: Coded(spans[n], result.factors[output], 8 * result.outputs[output].bytes)
                 for n, result in results.items()
@@ -303,7 +277,27 @@ class ChunkEncoder:
         return {
             output: rates.chunk_encode(encode, self.plan.rates[output], factors[output], work.seconds, at_end=is_end)
             for output, encode in encodes_of(self.job, self.plan.source).items()
+            if output in factors
         }
+
+
+class _Shot(NamedTuple):
+    """A chunk of the file, encoded at a CRF, and its score once it has one."""
+
+    file: Path
+    crf: float
+    figures: ChunkFigures
+    score: Path | None = None
+    tried: Try | None = None
+
+    @property
+    def files(self) -> list[tuple[str, Path]]:
+        """The kind of each file."""
+        return [(f"{FILE}", self.file), *([(f"{SCORE}{FILE}", self.score)] if self.score else [])]
+
+
+def _encoded(files: Sequence[tuple[str, Path]], result: ChunkResult) -> Encoded:
+    return Encoded(tuple(path for _, path in files), msgspec.to_builtins(result, str_keys=True))
 
 
 def open_chunks(at: Place, plans: Plans, parts: Callable[[], Sequence[StoredPart]]) -> ChunkEncoder:
@@ -311,16 +305,6 @@ def open_chunks(at: Place, plans: Plans, parts: Callable[[], Sequence[StoredPart
     film = plans.plan()
     source = StoredObject(at.storage, at.job.input, at.runner, etag=film.etag)
     return ChunkEncoder(at, film, plans, source, parts)
-
-
-def encodes_of(job: Job, source: Source) -> dict[int, Ffmpeg]:
-    """The encodes of a job, each by the number of its output."""
-    encodes: dict[int, Ffmpeg] = {FILE: job.profile.ffmpeg} if job.profile.ffmpeg else {}
-    if package := job.profile.package:
-        video = source.video
-        rungs = ladders.rungs(package, *video.upright, constant_rate(video), is_hdr=video.hdr)
-        encodes |= dict(enumerate(rungs))
-    return encodes
 
 
 def _is_even(times: Sequence[Fraction], end: Fraction) -> bool:

@@ -28,8 +28,8 @@ from elasticrecode.jobs.job import Job, plays_early
 from elasticrecode.jobs.record import Division
 from elasticrecode.parts.part import Part, PartFile, PartJob, PartKind, StoredPart, whole_of
 from elasticrecode.parts.progress import overall
-from worker.chunks import plan_uris
 from worker.errors import ClaimLost, PermanentError
+from worker.films import plan_uris
 from worker.holding import Encode, Encoded, Hands, Holder, remove, result_uris, settle
 
 _log = logging.getLogger(__name__)

@@ -17,11 +17,12 @@ from elasticrecode.jobs.uris import SCORE_FILES, audio_name, name, output_name
 from elasticrecode.media.codecs import AUDIO_MUXERS, CONTAINERS
 from elasticrecode.parts.part import PartJob
 from worker.assembling import assemble
-from worker.chunks import Place, Plans, open_chunks
+from worker.chunks import Place, open_chunks
 from worker.dividing import find_division, tell_undivided
 from worker.division import choose, estimate
 from worker.early.files import removed_on_failure
 from worker.errors import PermanentError
+from worker.films import Plans
 from worker.holding import Encoded
 from worker.keys import encrypted
 from worker.media import images, subtitles

@@ -16,8 +16,9 @@ from elasticrecode.media.profiles import Profile, resolve
 from elasticrecode.parts.part import Part, PartJob, PartResult, StoredPart
 from tests.media.case import SETTINGS
 from worker.assembling import assemble
-from worker.chunks import FilmPlan, Place
+from worker.chunks import Place
 from worker.dividing import find_division
+from worker.films import FilmPlan
 from worker.holding import Encode, Encoded
 from worker.parts import Parts
 from worker.produced import Produced

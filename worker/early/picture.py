@@ -8,11 +8,12 @@ import msgspec
 from elasticrecode.media.codecs import encoder_of
 from elasticrecode.media.profiles import bits
 from elasticrecode.parts.part import PartResult
-from worker.chunks import ChunkResult, Place
+from worker.chunks import Place
 from worker.cuts.fragments import head_of
 from worker.early import playlists
 from worker.early.files import EarlyFiles
 from worker.early.playlists import Part, Sound
+from worker.films import ChunkResult
 from worker.joining.chunks import ChunkFile, Table, read_table
 from worker.media import timing
 from worker.media.ladder import Ladder

@@ -122,6 +122,57 @@ class MeanScore(Struct):
     mean: float
 
 
+class Probed(Struct):
+    """A short window of a film, encoded at a CRF and scored: from second `start` on, for so many `seconds`."""
+
+    start: float
+    seconds: float
+    crf: float
+    vmaf: float
+    cpuSeconds: float
+
+
+class PartReached(Struct):
+    """A part of a film with a target of quality: its mean VMAF at the CRF of its encode, and that of each repeat."""
+
+    name: str
+    crf: float
+    vmaf: float
+    tries: int
+
+
+class Spent(Struct):
+    """CPU seconds that a target of quality took: the encodes that were kept, and what it took beside them."""
+
+    encodes: float
+    probes: float
+    scores: float
+    repeats: float
+
+
+class TargetReached(Struct):
+    """What a target of quality asked for, and what came of it.
+
+    `vmaf`, `tolerance` and `floor` are of the target, `reached` is the mean of the film's frames and `worst` the lowest
+    mean of a part. `met` says whether both are as wanted. `model` is libvmaf's name of the model, and `width` and
+    `height` are the size at which pictures were compared. `repeats` counts encodes of parts that were not kept.
+    """
+
+    vmaf: float
+    tolerance: float
+    floor: float
+    reached: float
+    worst: float
+    met: bool
+    model: str
+    width: int
+    height: int
+    repeats: int
+    probes: list[Probed]
+    parts: list[PartReached]
+    cpuSeconds: Spent
+
+
 class Quality(Struct, omit_defaults=True):
     """Quality scores of a video. PSNR in dB. `passed` says whether the requested minimum is reached."""
 
@@ -131,6 +182,7 @@ class Quality(Struct, omit_defaults=True):
     msSsim: MeanScore | None = None
     passed: bool | None = None
     warnings: list[str] = []
+    target: TargetReached | None = None
 
 
 class Notice(Struct, frozen=True):
