@@ -122,7 +122,7 @@ class Chunks:
             float(first.start) if first else None,
         )
 
-    def joined(self, output: int, units: Fraction, ticks: int, divisor: int = 1) -> Joined:
+    def joined(self, output: int, units: Fraction, ticks: int) -> Joined:
         """The film of an output. Raises PermanentError `output-invalid` for chunks that do not fit."""
         chunks: list[ChunkFile] = []
         rate = self._film.rates[output]
@@ -143,7 +143,8 @@ class Chunks:
         cap = Cap(round(rate.peak), round(rate.buffer)) if rate.peak else None
         at = self._at
         target = at.folder / f"joined-{output}.mp4"
-        return join(chunks, target, ticks, at.settings.ffprobe, at.runner, cap=cap, consume=True)
+        is_file = output == FILE
+        return join(chunks, target, ticks, at.settings.ffprobe, at.runner, cap=cap, consume=True, edited=is_file)
 
 
 def _summary(measured: Measured, profile: Vmaf) -> Quality:

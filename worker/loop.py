@@ -253,7 +253,8 @@ class Worker:
                 self._leave_to_another_host(work, host, receives)
                 return
             _log.exception("job %s returned for %s s", job.jobid, delay)
-            message = f"The worker itself failed: {type(error).__name__}."
+            place = "".join(f"{note}: " for note in getattr(error, "__notes__", ()))
+            message = f"{place}The worker itself failed: {type(error).__name__}."
             if self._holds(work):
                 self._return_job(reporter, lease, delay, WorkerError("worker-error", message))
 

@@ -235,7 +235,7 @@ class Parts:
         self._parts = hands.claim_share()
         if hands.numbers:
             numbers = hands.numbers
-            encoded = encode(numbers)
+            encoded = self._encoded(encode, numbers)
             by_number = {each.part.number: each.part for each in self._parts}
             for number in numbers:
                 results[number] = encoded[number]
@@ -264,8 +264,21 @@ class Parts:
                 return True
         elif stored and stored.state != "cancelled":
             return False
-        results |= encode([number])
+        results |= self._encoded(encode, [number])
         return True
+
+    def _encoded(self, encode: Encode, numbers: Sequence[int]) -> Mapping[int, Encoded]:
+        """Encode parts here. What goes wrong names them, as it does where another worker has them."""
+        names = {each.part.number: each.part.name for each in self._parts}
+        place = f"Part {', '.join(names.get(number, f'{number}') for number in numbers)}"
+        try:
+            return encode(numbers)
+        except PermanentError as error:
+            failure = error.failure
+            raise PermanentError(failure.code, f"{place}: {failure.message}", failure.log) from error
+        except Exception as error:
+            error.add_note(place)
+            raise
 
     def _download(self, source: PartFile, target: Path) -> bool:
         """Download a result; False when it is gone or damaged."""

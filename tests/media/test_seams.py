@@ -4,19 +4,28 @@ With SIZE=full every source meets every encode and container.
 """
 
 import itertools
-import json
-import subprocess
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from tests.media.case import FFMPEG, FFPROBE, Made, ffmpeg, make
+from tests.media.case import Made, ffmpeg, make
 from tests.media.dividing import DividedFilm, divide
+from tests.media.seams import (
+    described,
+    film_times,
+    frame_digests,
+    light,
+    parameter_sets,
+    pictures,
+    sounds_and_texts,
+    spilled,
+)
+from tests.packages.made import make_package
 from tests.sizes import SIZE
 from worker.cuts import movie
-from worker.joining.bucket import overflow
 from worker.media.images import webvtt
 
 SECONDS = 5
@@ -56,6 +65,13 @@ _JOIN = ("-map", "0:v", "-map", "1:a")
 _CUTS = "select='not(between(t,2.2,2.4))',hue=h='90*gte(t,1.94)':b='2*gte(t,3.1)'"
 _BESIDE = ("-i", "texts.srt", "-i", "tags.txt", "-map", 0, "-map", 1, "-map", 2, "-map", 3, "-map_metadata", 4)
 _TWO = ("-metadata:s:a:0", "language=eng", "-metadata:s:a:1", "language=fre", "-metadata:s:s:0", "language=fre")
+_PQ = "format=yuv420p10le,setparams=color_primaries=bt2020:color_trc=smpte2084:colorspace=bt2020nc:range=tv"
+_HLG = _PQ.replace("smpte2084", "arib-std-b67")
+_HEVC = ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params")
+_GROUPS = "keyint=30:open-gop=1:log-level=1"
+_MASTERED = (
+    "hdr10=1:max-cll=1000,400:master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
+)
 
 FILMS = {
     "open groups, mp4": Film("film.mp4", (*picture(), *tone(), *X264, *_OPEN, "-c:a", "aac")),
@@ -87,17 +103,19 @@ FILMS = {
     "scene cuts": Film("film.mp4", (*picture(_CUTS), *tone(), *X264, *_FREE, "-c:a", "aac")),
     "one frame more": Film("film.mp4", (*picture(seconds=4.04), *tone(4), *X264, "-c:a", "aac")),
     "one frame more, mkv": Film("film.mkv", (*picture(seconds=4.04), *tone(4), *X264, "-g", 30, "-c:a", "aac")),
-    "negative start": Film(
-        "film.mp4", ("-ss", 0.5, "-i", "long.mp4", "-c", "copy", "-avoid_negative_ts", "disabled")
-    ),
+    "negative start": Film("film.mp4", ("-ss", 0.5, "-i", "long.mp4", "-c", "copy", "-avoid_negative_ts", "disabled")),
     "much beside": Film("film.mkv", (*picture(), *tone(), *tone(pitch=440), *_BESIDE, *X264, "-g", 30, *_TWO)),
     "mov": Film("film.mov", (*picture(), *tone(), *X264, "-c:a", "pcm_s16le")),
     "vp9, webm": Film("film.webm", (*picture(), *tone(), "-c:v", "libvpx-vp9", "-b:v", "300K", "-g", 30)),
-    "hevc": Film("film.mp4", (*picture(), *tone(), "-c:v", "libx265", "-preset", "ultrafast", "-x265-params",
-                              "keyint=30:open-gop=1:log-level=1", "-c:a", "aac")),
+    "hevc": Film("film.mp4", (*picture(), *tone(), *_HEVC, _GROUPS, "-c:a", "aac")),
+    "HDR10": Film("film.mp4", (*picture(_PQ), *tone(), *_HEVC, f"{_GROUPS}:{_MASTERED}", "-c:a", "aac")),
+    "HDR10, ts": Film("film.ts", (*picture(_PQ), *tone(), *_HEVC, f"{_GROUPS}:{_MASTERED}", "-c:a", "aac")),
+    "HLG": Film("film.mkv", (*picture(_HLG), *tone(), *_HEVC, _GROUPS, "-c:a", "flac")),
     "avi": Film("film.avi", (*picture(), *tone(), *X264, "-bf", 0), "cannot be cut"),
     "flv": Film("film.flv", (*picture(), *tone(), *X264, "-c:a", "aac", "-ar", 44100), "cannot be cut"),
-}  # fmt: skip
+}
+LIGHT = ("HDR10", "HDR10, ts", "HLG")
+"""Films whose pictures tell how bright they are."""
 
 
 def encode(codec: str = "h264", **options: Any) -> dict[str, Any]:
@@ -158,6 +176,8 @@ SAMPLE = [
     Job("scene cuts", "30"),
     Job("much beside", "crf", "mkv", 2),
     Job("negative start", "lossless"),
+    Job("HDR10", "h265, 10 bits"),
+    Job("HLG", "h265 capped", "mkv"),
 ]
 CONTAINERS = ("mp4", "mkv", "ts", "mov")
 
@@ -203,50 +223,6 @@ def outcome(folder: Path, job: Job) -> Outcome:
     return Outcome(made, divide(places[2], source, job.profile, job.seconds))
 
 
-def shown(path: Path, *options: str) -> Any:
-    command = [FFPROBE, "-v", "error", *options, "-show_data_hash", "md5", "-of", "json", str(path)]
-    return json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
-
-
-def pictures(path: Path) -> list[dict[str, Any]]:
-    """The packets of the film, in the order of the file."""
-    found: list[dict[str, Any]] = shown(path, "-select_streams", "v:0", "-show_packets")["packets"]
-    return found
-
-
-def sounds_and_texts(path: Path) -> dict[int, list[tuple[Any, ...]]]:
-    """Times and digests of the packets of all other tracks."""
-    tracks: dict[int, list[tuple[Any, ...]]] = {}
-    for each in shown(path, "-show_packets")["packets"]:
-        if each["codec_type"] != "video":
-            what = (each.get("pts"), each.get("dts"), each.get("duration"), each["data_hash"], each["flags"])
-            tracks.setdefault(each["stream_index"], []).append(what)
-    return tracks
-
-
-def described(path: Path, *, exact: bool) -> Any:
-    """All that the file's heads tell, but for bytes. `exact` also of the parameter sets."""
-    told = shown(path, "-show_streams", "-show_format", "-show_chapters")
-    told["format"] = {k: v for k, v in told["format"].items() if k not in ("filename", "size", "bit_rate")}
-    for stream in told["streams"]:
-        for name in ("bit_rate", "max_bit_rate", *(() if exact else ("extradata_hash", "extradata_size"))):
-            stream.pop(name, None)
-        for name in ("BPS", "NUMBER_OF_BYTES"):
-            stream.get("tags", {}).pop(name, None)
-    return told
-
-
-def frame_digests(path: Path) -> str:
-    """The times and digests of all decoded pictures."""
-    command = [FFMPEG, "-v", "error", "-i", str(path), "-map", "0:v", "-fps_mode", "passthrough", "-f", "framemd5", "-"]
-    return subprocess.run(command, capture_output=True, check=True, text=True).stdout
-
-
-def film_times(path: Path) -> list[tuple[int, bool]]:
-    """When each frame is shown, and whether it is a keyframe."""
-    return sorted((each["pts"], "K" in each["flags"]) for each in pictures(path))
-
-
 @pytest.mark.parametrize(
     "job", JOBS, ids=lambda job: f"{job.film} | {job.encode} | {job.container} | {job.seconds:g} s"
 )
@@ -255,26 +231,53 @@ def test_nobody_can_tell_that_a_film_was_divided(tmp_path: Path, job: Job) -> No
     assert divided.plan, divided.reason
     assert len(divided.plan.work) > 1
     one, other = whole.target, divided.file
+    wanted = ENCODES[job.encode]
     assert film_times(other) == film_times(one)
     assert sounds_and_texts(other) == sounds_and_texts(one)
-    rate = ENCODES[job.encode].get("maxBitrate") or ENCODES[job.encode].get("bitrate")
-    exact = not (rate and "h265" in job.encode)  # x265 writes its options, with the caps, into the head
-    assert described(other, exact=exact) == described(one, exact=exact)
-    if "h265" not in job.encode:
+    assert described(other) == described(one)
+    if wanted["codec"] == "h265":
+        assert parameter_sets(other) == parameter_sets(one)
+    else:
         assert [each.get("dts") for each in pictures(other)] == [each.get("dts") for each in pictures(one)]
-    if ENCODES[job.encode].get("quality") == {"crf": 0}:
+    if job.film in LIGHT:
+        assert light(other) == light(one)
+    if wanted.get("quality") == {"crf": 0}:
         assert frame_digests(other) == frame_digests(one)
-    if rate:
+    if rate := wanted.get("maxBitrate") or wanted.get("bitrate"):
         assert spilled(other, int(rate.removesuffix("K")) * 1000) == 0
     assert divided.produced
     assert sorted(n.code for n in divided.produced.notices) == sorted(n.code for n in whole.notices)
 
 
-def spilled(path: Path, rate: int) -> int:
-    """Bits by which a film exceeds a rate with a buffer of one second."""
-    film, packets = shown(path, "-select_streams", "v:0", "-show_streams")["streams"][0], pictures(path)
-    above, below = map(int, film["time_base"].split("/"))
-    return overflow(((each["dts"] * above, int(each["size"])) for each in packets), below, rate, rate)
+def test_the_rungs_of_a_divided_package_are_those_of_the_undivided_one(tmp_path: Path) -> None:
+    (tmp_path / "divided").mkdir()
+    source = source_of(tmp_path, FILMS["open groups, mp4"], "mp4")
+    ladder = [{"scale": "90:50", "bitrate": "150K"}, {"scale": "48:26", "bitrate": "60K", "frameRate": "15"}]
+    wanted = {"package": {"ladder": ladder, "speed": "fast", "segmentSeconds": 1}, "split": "auto"}
+    whole = make_package(source, wanted, tmp_path / "whole").made
+    divided = divide(tmp_path / "divided", source, wanted, 2)
+    assert divided.plan, divided.reason
+    assert divided.produced
+    assert len(divided.plan.work) > 1
+    rungs = [[path for path, output in made.files if output.role == "rendition"] for made in (whole, divided.produced)]
+    sounds = [[path for path, output in made.files if output.role == "audio"] for made in (whole, divided.produced)]
+    assert [len(paths) for paths in (*rungs, *sounds)] == [2, 2, 1, 1]
+    for number, (one, other) in enumerate(zip(*rungs, strict=True)):
+        assert film_times(other) == film_times(one)
+        assert described(other) == described(one)
+        assert [each["dts"] for each in pictures(other)] == [each["dts"] for each in pictures(one)]
+        plan = divided.plan.rates[number]
+        assert spilled(other, round(plan.peak), round(plan.buffer)) == 0
+    assert sounds_and_texts(sounds[1][0]) == sounds_and_texts(sounds[0][0])
+    assert segment_lengths(tmp_path / "divided") == segment_lengths(tmp_path / "whole" / "job")
+
+
+def segment_lengths(folder: Path) -> dict[str, list[str]]:
+    """The lengths of the segments in each playlist of a package's tracks."""
+    playlists = sorted(path for path in folder.glob("package-*.m3u8") if "iframes" not in path.name)
+    lengths = {path.name: re.findall(r"#EXTINF:.*", path.read_text()) for path in playlists}
+    assert sum(map(len, lengths.values())) > len(lengths) > 3
+    return lengths
 
 
 @pytest.mark.parametrize("name", [name for name, film in FILMS.items() if film.reason])
@@ -308,7 +311,7 @@ def test_the_rest_of_a_film_may_come_from_its_chunks(tmp_path: Path, monkeypatch
     assert divided.plan, divided.reason
     assert divided.plan.has_rest
     assert sounds_and_texts(divided.file) == sounds_and_texts(whole.target)
-    assert described(divided.file, exact=True) == described(whole.target, exact=True)
+    assert described(divided.file) == described(whole.target)
 
 
 @pytest.mark.parametrize("share", [0.5, 0.55])

@@ -103,7 +103,9 @@ def _rest_options(sound: Sound, limits: JobLimits) -> tuple[str, ...]:
 
 def _rate_options(plan: Plan, ticks: int) -> tuple[str, ...]:
     """Options of ffmpeg for the rate that Matroska declares; MP4 has it in its times."""
-    rate = Fraction(plan.picture.rate).limit_denominator(1001)
+    picture, video = plan.picture, plan.source.video
+    declared = timing.declared_rate(video, picture.encode, picture.rate, picture.factor)
+    rate = Fraction(declared).limit_denominator(1001)
     if not rate or plan.muxer != "matroska":
         return ()
     return ("-r:v", f"{rate.numerator}/{rate.denominator}", "-time_base:v", f"1/{ticks}")

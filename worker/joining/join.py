@@ -50,11 +50,13 @@ def join(
     *,
     cap: Cap | None = None,
     consume: bool = False,
+    edited: bool = True,
 ) -> Joined:
     """Join chunks, given in their order, into `target`; all files lie in the job's folder.
 
     `ticks` are those of a second of the output's clock. With `consume` each chunk's file is removed when its bytes are
-    in the target, so that together they take the disk of one film and a chunk. Raises PermanentError `output-invalid`
+    in the target, so that together they take the disk of one film and a chunk. An edit list skips the encoder's delay
+    or, unless `edited`, negative offsets do, which all players of segments know. Raises PermanentError `output-invalid`
     for a chunk that does not fit, naming it, and as `Runner.run`.
     """
     with ThreadPoolExecutor(cores()) as threads:
@@ -62,15 +64,15 @@ def join(
     _check_seams(chunks, tables, ticks)
     times = _timed(chunks, tables)
     begin = max(0, -times[0].dts)
-    before = 0
-    head = head_of(tables[0].moov, 0, begin=begin)
+    before, later = 0, begin if edited else 0
+    head = head_of(tables[0].moov, 0, begin=later)
     try:
         with target.open("wb") as film:
             film.write(head)
             for number, (chunk, table) in enumerate(zip(chunks, tables, strict=True), 1):
                 runner.check()
                 until = before + len(table.samples)
-                moved = [each._replace(pts=each.pts + begin, dts=each.dts + begin) for each in times[before:until]]
+                moved = [each._replace(pts=each.pts + later, dts=each.dts + begin) for each in times[before:until]]
                 film.write(_fragment(chunk, moved, number))
                 _copy(chunk, table.samples, film)
                 before = until

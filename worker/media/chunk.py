@@ -88,6 +88,8 @@ def targets_of_ladder(planned: Ladder, piece: Piece, files: Sequence[Path]) -> d
     """The outputs of a chunk's rungs, each with its file."""
     light, ticks = planned.source.video.metadata, planned.ticks
     tails = [_tail(piece, planned.rate, ticks, plan.picture.encode) for plan in planned.rungs]
+    if piece.chunk.end is None:
+        tails = [Tail((), planned.frame_options(plan)) for plan in planned.rungs]
     return {n: Target(planned.rungs[n], ticks, file, light, tail=tails[n]) for n, file in enumerate(files)}
 
 

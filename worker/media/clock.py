@@ -3,6 +3,7 @@
 Values come from the file: a length, a number of frames or a rate that its bytes cannot hold is unknown.
 """
 
+import math
 from typing import NamedTuple
 
 _LEAST_BYTES = {"mpegts": 188, "mpeg": 64}
@@ -20,7 +21,8 @@ class Clock(NamedTuple):
 
     `duration` is the picture's, or the file's if the track has none of its own; `file_duration` the file's. `frames`
     is exact if `is_counted`. `rate` is the mean of frames per second, 0 where unknown; `is_rate_guessed` marks one
-    that has to be measured. `ticks` are those of the track's clock in a second, rounded up; 0 where unknown.
+    that has to be measured. `ticks` are those of the track's clock in a second, rounded up; 0 where unknown. `nominal`
+    is the rate that frames have where none is missing, 0 where unknown.
     """
 
     duration: float | None = None
@@ -30,6 +32,7 @@ class Clock(NamedTuple):
     rate: float = 0.0
     is_rate_guessed: bool = False
     ticks: int = 0
+    nominal: float = 0.0
 
     def measured(self, rate: float, bits_per_second: float, size: int | None) -> "Clock":
         """The clock with the rate of frames, and of bits, that packets from the file's beginning have."""
@@ -74,6 +77,7 @@ def read_clock(
         rate=rate,
         is_rate_guessed=guessed,
         ticks=-int(-ticks // 1),
+        nominal=nominal if math.isfinite(nominal) else 0.0,
     )
 
 

@@ -79,6 +79,11 @@ class Ladder(NamedTuple):
         """The length of a segment: the number of whole groups of pictures that comes nearest to `wanted` seconds."""
         return max(1, round(wanted / self.gop_seconds)) * self.gop_seconds
 
+    def frame_options(self, plan: Plan) -> tuple[str, ...]:
+        """Options of ffmpeg by which all frames of a rung last equally long, the last one too."""
+        period = self.ticks / self.rate * (self.gop // plan.picture.gop)
+        return ("-bsf:v", f"setts=pts=PTS:dts=DTS:duration={period}")
+
 
 def as_frames(video: Video) -> Video:
     """The video as its rungs show it: with a frame for each field where it is interlaced."""
@@ -271,11 +276,10 @@ def _output(ladder: Ladder, plan: Plan, link: str, target: str, threads: int) ->
     options = encoders.encoder_options(
         *(picture.encode, picture.signal, picture.rate, MUXER, threads, picture.gop), light=light
     )
-    period = ladder.ticks / ladder.rate * (ladder.gop // picture.gop)
     return [
         *("-map", link, "-dn", "-map_metadata", "-1", "-map_chapters", "-1", *options),
         *("-fps_mode:v", "passthrough", "-enc_time_base:v", f"1/{ladder.ticks}"),
-        *("-bsf:v", f"setts=pts=PTS:dts=DTS:duration={period}"),
+        *ladder.frame_options(plan),
         *("-video_track_timescale", str(ladder.ticks), "-movflags", "+negative_cts_offsets", "-write_tmcd", "0"),
         *("-f", MUXER, f"file:{target}"),
     ]

@@ -17,6 +17,8 @@ _MAX_TICKS = 1_000_000
 FREE_CLOCKS = ("mpegts", "mpeg")
 GUARD_SECONDS = 20.0
 """A seek ends this long before `start`, or further where no key frame is between."""
+_MOST_NOMINAL, _LEAST_UNUSUAL = 210, 70
+"""ffmpeg takes a higher nominal rate for the clock's, where the mean is lower than the second."""
 _NEAR_SECONDS = 0.05
 """An `end` at most this far behind the source, or one frame and a half, is its end."""
 SYNC = "aresample=async=1000:min_comp=0.002:min_hard_comp=0.018"
@@ -128,6 +130,16 @@ def mean_rate(video: Video, encode: Ffmpeg) -> float:
     """Mean frames per second of the output, which the encoder spreads its bits by; 0 where unknown."""
     rate = wanted_rate(encode)
     return float(rate) if rate else video.rate
+
+
+def declared_rate(video: Video, encode: Ffmpeg, mean: float, factor: float) -> float:
+    """The rate that ffmpeg declares of an output with this mean, whose filters make `factor` frames of one.
+
+    That of a film with gaps is the rate between them.
+    """
+    nominal = video.clock.nominal
+    is_usual = 0 < nominal <= _MOST_NOMINAL or (nominal > 0 and video.rate >= _LEAST_UNUSUAL)
+    return mean if wanted_rate(encode) or video.interlaced or not is_usual else nominal * factor
 
 
 def length(video: Video, encode: Ffmpeg) -> float | None:
