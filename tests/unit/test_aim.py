@@ -52,12 +52,13 @@ class Film:
 
 def search(film: Film, encode: Ffmpeg, aim: Aim) -> tuple[Curve, int]:
     """The curve of a film, and the rounds that it took."""
-    chosen, probes, rounds = aims.windows(film.spans), list[Probe](), 0
+    chosen, probes, rounds = aims.scouts(film.spans), list[Probe](), 0
     crf: float | None = aims.first_crf(encode, aim)
     while crf is not None:
         rounds += 1
         probes += [film.probe(window, crf) for window in chosen]
         crf = aims.next_crf(encode, aim, film.spans, probes)
+        chosen = aims.windows(film.spans)
     return aims.learnt(encode, aim, film.spans, probes), rounds
 
 
@@ -70,6 +71,7 @@ class Course:
         self.spans = [Span(WINDOW * len(place), weight) for place, weight in zip(places, weights, strict=True)]
         self.film, self.places, self.repeats = film, places, 0
         self.results: dict[int, Scored] = {}
+        self.tries: dict[int, list[Scored]] = {}
         running: dict[int, float] = {}
         for number in range(len(self.spans)):
             running[number] = aims.chunk_crf(curve, aim, self.spans, number, self.results, running)
@@ -77,9 +79,11 @@ class Course:
                 self.results |= {each: self.encoded(curve, aim, each, crf) for each, crf in running.items()}
                 running = {}
         for _ in range(3):
-            wanted = aims.corrections(curve, aim, self.spans, self.results)
+            wanted = aims.corrections(curve, aim, self.spans, self.results, self.tries)
             self.repeats += len(wanted)
-            self.results |= {number: self.scored(number, crf) for number, crf in wanted.items()}
+            for number, crf in wanted.items():
+                self.results[number] = self.scored(number, crf)
+                self.tries[number].append(self.results[number])
 
     def scored(self, number: int, crf: float) -> Scored:
         place = self.places[number]
@@ -91,6 +95,7 @@ class Course:
         while (following := aims.again(curve, aim, self.spans[number], tries)) is not None:
             self.repeats += 1
             tries.append(self.scored(number, following))
+        self.tries[number] = tries
         return max(tries, key=lambda one: one.vmaf)
 
     @property
@@ -125,11 +130,34 @@ def test_windows_stand_for_the_whole_film() -> None:
 
 def test_the_number_of_windows_follows_the_length_of_the_film() -> None:
     counts = {length: len(aims.windows(Film(1, length).spans)) for length in (1, 5, 16, 80, 4000)}
-    assert counts == {1: 1, 5: 1, 16: 2, 80: 10, 4000: 12}
+    assert counts == {1: 1, 5: 2, 16: 3, 80: 10, 4000: 12}
     for length in counts:
         chosen = aims.windows(Film(1, length).spans)
         assert chosen == sorted(set(chosen))
         assert all(0 <= number < length for number in chosen)
+
+
+def test_the_first_round_has_fewer_windows_and_the_second_corrects_it_by_those_in_common() -> None:
+    film = Film(5, 120)
+    few, many = aims.scouts(film.spans), aims.windows(film.spans)
+    assert set(few) < set(many)
+    assert len(few) == 4
+    probes = [film.probe(number, 20.0) for number in few] + [film.probe(number, 28.0) for number in many]
+    low, high = aims.learnt(X264, AIM, film.spans, probes).points
+    assert aims.next_crf(X264, AIM, film.spans, probes[: len(few)]) is not None
+    whole = aims.learnt(X264, AIM, film.spans, [film.probe(n, crf) for n in many for crf in (20.0, 28.0)]).points
+    assert high == whole[1]
+    assert low[1] == pytest.approx(whole[0][1], abs=0.4)
+    assert low[2] == pytest.approx(whole[0][2], rel=0.1)
+
+
+def test_a_film_at_the_end_of_the_scale_is_brought_back_by_bisection() -> None:
+    encode, aim = X264, Aim(90.0, 0.5, 88.0, "vmaf_v0.6.1", 480, 270)
+    film = Film(2, 9, shift=-2.5)
+    film.losses, film.slope = [film.losses[0]] * 9, 4 * film.scale.slope
+    curve, _ = search(film, encode, aim)
+    course = Course(film, curve, aim, 3, 1)
+    assert course.mean == pytest.approx(90.0, abs=0.5)
 
 
 def test_a_window_counts_as_the_spans_that_are_like_it() -> None:

@@ -1,7 +1,8 @@
 """Which constant rate factor (CRF) gives a film the VMAF that a job wants, from short encoded windows. Pure.
 
 **Search.** `windows` chooses spans of the film by how hard they are to encode, and each stands for its share of the
-film. They are encoded and scored at `first_crf`, then at `next_crf` until that is None; `learnt` makes the curve.
+film. A few of them, the `scouts`, are encoded and scored at `first_crf`, then all at `next_crf` until that is None;
+`learnt` makes the curve.
 
 **Film.** `chunk_crf` gives a chunk the factor with which the film has the wanted mean, by the chunks that are finished.
 `again` is for a chunk below the floor. When all are finished, `corrections` has the fewest chunks encoded again that
@@ -19,9 +20,12 @@ from elasticrecode.media.profiles import Ffmpeg
 from worker.media.rates import Span
 from worker.quality.curve import Curve, bisected, curved, loss_of, scale_of, slope_around, solved, vmaf_of, weight_of
 
+NTH = 3
+"""One frame of so many is scored, of windows and of chunks. See docs/quality-target.md for the error of each number."""
 _WINDOWS = 12
-_FEWEST_SPANS = 8
-"""A film has one window for so many spans."""
+_FEW_WINDOWS = 3
+_SPANS = 8
+"""A film that is so short that it would have fewer windows than three has one for three spans, others for so many."""
 _ROUNDS = 3
 _CLOSE = 1.0
 """How near to the aim the mean of a round ends the search: so near, the usual slope errs by little."""
@@ -37,6 +41,8 @@ _UP, _DOWN = 1.5, 1.0
 _TRIES = 3
 _MARGIN = 0.3
 """How far above the floor a chunk is aimed."""
+_KEPT = 0.8
+"""The share of the tolerance within which a finished film is kept: scores of every third frame err by the rest."""
 _WITHIN = 0.5
 """How far from the aim repeats for the mean may leave it, as a share of the tolerance."""
 _REPEAT_STEP = 3.0
@@ -80,9 +86,11 @@ class Scored(Struct, frozen=True):
 def windows(film: Sequence[Span]) -> list[int]:
     """The numbers of the spans that each round of the search encodes, of a film cut at its keyframes.
 
-    One for each 8 spans, up to 12. Each stands for as many spans of like weight, and they are spread over the film.
+    One for each 8 spans, up to 12, but 3, or one for each 3 spans, where a film is short. Each stands for as many spans
+    of like weight, and they are spread over the film.
     """
-    count = min(_WINDOWS, max(1, len(film) // _FEWEST_SPANS), len(film))
+    few = min(_FEW_WINDOWS, -(-len(film) // _FEW_WINDOWS))
+    count = min(_WINDOWS, max(few, len(film) // _SPANS))
     by_weight = _ordered(film)
     free, chosen = set(range(count)), []
     for stratum in range(count):
@@ -104,6 +112,14 @@ def windows(film: Sequence[Span]) -> list[int]:
     return sorted(chosen)
 
 
+def scouts(film: Sequence[Span]) -> list[int]:
+    """Those of `windows` that the first round encodes: a third of them, of middling weight."""
+    chosen = sorted(windows(film), key=lambda number: (film[number].weight / film[number].seconds, number))
+    count = -(-len(chosen) // 3)
+    start = (len(chosen) - count) // 2
+    return sorted(chosen[start : start + count])
+
+
 def first_crf(encode: Ffmpeg, aim: Aim) -> float:
     """The factor at which a search begins."""
     scale = scale_of(encode)
@@ -113,9 +129,11 @@ def first_crf(encode: Ffmpeg, aim: Aim) -> float:
 def next_crf(encode: Ffmpeg, aim: Aim, film: Sequence[Span], probes: Sequence[Probe]) -> float | None:
     """The factor of the next round of the search; None where `probes` are enough. `film` has all its spans."""
     curve = learnt(encode, aim, film, probes)
+    if len({probe.span for probe in probes}) < len(windows(film)) and len(curve.points) < _ROUNDS:
+        return curve.crf
     misses = [vmaf - aim.vmaf for _, vmaf, _ in curve.points]
     is_bracketed = min(misses) <= 0 <= max(misses)
-    is_close = min(map(abs, misses)) <= (_BRACKETED if is_bracketed else _CLOSE)
+    is_close = min(map(abs, misses)) <= (_BRACKETED if is_bracketed and len(misses) > 1 else _CLOSE)
     is_tried = any(abs(curve.crf - crf) < curve.grain for crf, _, _ in curve.points)
     return None if is_close or is_tried or len(misses) >= _ROUNDS else curve.crf
 
@@ -128,7 +146,7 @@ def learnt(encode: Ffmpeg, aim: Aim, film: Sequence[Span], probes: Sequence[Prob
     rounds: dict[float, dict[int, Probe]] = {}
     for probe in probes:
         rounds.setdefault(probe.crf, {})[probe.span] = probe
-    points = [(crf, *_pooled(film, list(rounds[crf].values()))) for crf in sorted(rounds)]
+    points = _points(film, rounds)
     losses = [(crf, loss_of(vmaf)) for crf, vmaf, _ in points]
     wanted = loss_of(aim.vmaf)
     slope = slope_around(losses, wanted, scale.slope)
@@ -186,26 +204,31 @@ def again(curve: Curve, aim: Aim, span: Span, tries: Sequence[Scored]) -> float 
     best = max(tries, key=lambda scored: scored.vmaf)
     if best.vmaf >= aim.floor or len(tries) >= _TRIES or span.seconds <= 0:
         return None
-    losses = sorted({scored.crf: loss_of(scored.vmaf) for scored in tries}.items())
-    wanted = loss_of(min(aim.floor + _MARGIN, max(aim.vmaf, aim.floor)))
-    crf = curve.near(solved(losses, wanted, slope_around(losses, wanted, curve.slope)))
+    crf = _refined(curve, tries, min(aim.floor + _MARGIN, max(aim.vmaf, aim.floor)))
     return crf if crf < min(scored.crf for scored in tries) - curve.grain / 2 else None
 
 
-def corrections(curve: Curve, aim: Aim, spans: Sequence[Span], results: Mapping[int, Scored]) -> dict[int, float]:
+def corrections(
+    curve: Curve,
+    aim: Aim,
+    spans: Sequence[Span],
+    results: Mapping[int, Scored],
+    tries: Mapping[int, Sequence[Scored]] | None = None,
+) -> dict[int, float]:
     """The chunks of a finished film to encode again, with their factors, so that its mean is within the tolerance.
 
+    `results` are the chunks as they are, and `tries` all encodes of each chunk, where there were more than one.
     Empty where it is, and where no factor within the bounds can bring it nearer. The fewest seconds are encoded again;
     no chunk is brought below the floor, and none changes its factor by more than 3 unless all together miss the aim.
     """
     frames = sum(scored.frames for scored in results.values())
     miss = aim.vmaf - sum(scored.frames * scored.vmaf for scored in results.values()) / frames
-    if abs(miss) <= aim.tolerance:
+    if abs(miss) <= _KEPT * aim.tolerance:
         return {}
     needed = abs(miss) - _WITHIN * aim.tolerance
     for step in (_REPEAT_STEP, 2 * _REPEAT_STEP, curve.most):
         reach = {number: _reach(curve, aim, scored, math.copysign(step, -miss)) for number, scored in results.items()}
-        gains = {n: scored.frames / frames * abs(reach[n][1] - scored.vmaf) for n, scored in results.items()}
+        gains = {n: scored.frames / frames * abs(reach[n] - scored.vmaf) for n, scored in results.items()}
         chosen: list[int] = []
         for number in sorted(gains, key=lambda n: (-gains[n], n)):
             if sum(gains[n] for n in chosen) < needed and gains[number] > 0:
@@ -217,8 +240,8 @@ def corrections(curve: Curve, aim: Aim, spans: Sequence[Span], results: Mapping[
     result = {}
     for number in chosen:
         scored = results[number]
-        wanted = scored.vmaf + share * (reach[number][1] - scored.vmaf)
-        crf = curve.near(scored.crf + (loss_of(wanted) - loss_of(scored.vmaf)) / curve.slope)
+        wanted = scored.vmaf + share * (reach[number] - scored.vmaf)
+        crf = _refined(curve, [*(tries or {}).get(number, ()), scored], wanted)
         if abs(crf - scored.crf) >= curve.grain / 2:
             result[number] = crf
     return result
@@ -233,14 +256,21 @@ def _fewest(chosen: Sequence[int], gains: Mapping[int, float], spans: Sequence[S
     return kept
 
 
-def _reach(curve: Curve, aim: Aim, scored: Scored, step: float) -> tuple[float, float]:
-    """The factor so many steps from that of a chunk, within the bounds and above the floor, and its predicted VMAF."""
+def _reach(curve: Curve, aim: Aim, scored: Scored, step: float) -> float:
+    """The predicted VMAF of a chunk so many steps from its factor, within the bounds and above the floor."""
     crf = curve.near(scored.crf + step)
-    vmaf = vmaf_of(loss_of(scored.vmaf) + curve.slope * (crf - scored.crf))
-    least = min(aim.floor + _MARGIN, scored.vmaf)
-    if vmaf >= least:
-        return crf, vmaf
-    return curve.near(scored.crf + (loss_of(least) - loss_of(scored.vmaf)) / curve.slope), least
+    vmaf = vmaf_of(loss_of(scored.vmaf) + loss_of(curve.vmaf(crf)) - loss_of(curve.vmaf(scored.crf)))
+    return max(vmaf, min(aim.floor + _MARGIN, scored.vmaf)) if step > 0 else max(vmaf, scored.vmaf)
+
+
+def _refined(curve: Curve, tries: Sequence[Scored], wanted: float) -> float:
+    """The factor with which a chunk has a VMAF, by its tries; by one alone, along the curve of the film."""
+    points = sorted({scored.crf: loss_of(scored.vmaf) for scored in tries}.items())
+    if len(points) > 1:
+        return curve.near(solved(points, loss_of(wanted), slope_around(points, loss_of(wanted), curve.slope)))
+    ((crf, loss),) = points
+    film = [(at, loss_of(vmaf)) for at, vmaf, _ in curve.points]
+    return curve.near(solved(film, loss_of(wanted) - loss + curved(film, crf, curve.slope), curve.slope))
 
 
 def _level(curve: Curve, spans: Sequence[Span], finished: Mapping[int, Scored]) -> float:
@@ -257,6 +287,23 @@ def _level(curve: Curve, spans: Sequence[Span], finished: Mapping[int, Scored]) 
 def _part(curve: Curve, crf: float, span: Span, level: float) -> float:
     """The predicted VMAF of a part of the film at a factor, where the film lacks so much more than the curve has it."""
     return vmaf_of(loss_of(curve.chunk_vmaf(crf, span)) + level)
+
+
+def _points(film: Sequence[Span], rounds: Mapping[float, Mapping[int, Probe]]) -> list[tuple[float, float, float]]:
+    """The points of a curve. A round of fewer windows tells by how much the film differs from the round of the most."""
+    base = max(sorted(rounds), key=lambda crf: len(rounds[crf]))
+    points = []
+    for crf in sorted(rounds):
+        common = rounds[crf].keys() & rounds[base].keys()
+        if len(rounds[crf]) == len(rounds[base]) or not common:
+            points.append((crf, *_pooled(film, list(rounds[crf].values()))))
+            continue
+        vmaf, bits = _pooled(film, list(rounds[base].values()))
+        (of_part, size), (of_base, full) = (
+            _pooled(film, [rounds[each][number] for number in common]) for each in (crf, base)
+        )
+        points.append((crf, vmaf_of(loss_of(vmaf) + loss_of(of_part) - loss_of(of_base)), bits * size / max(full, 1.0)))
+    return points
 
 
 def _pooled(film: Sequence[Span], probes: Sequence[Probe]) -> tuple[float, float]:

@@ -16,9 +16,9 @@ from elasticrecode.media.codecs import encoder_of
 from elasticrecode.media.profiles import Ffmpeg
 from worker.media.rates import Span
 
-_LEAST_LOSS = 0.2
-"""What a score lacks to 100 at least: logarithms of less would be noise."""
-_SLOPES = (0.4, 2.0)
+_LEAST_LOSS = 0.5
+"""What a score lacks to 100 at least: above, scores tell little, as they end at 100."""
+_SLOPES = (0.35, 4.0)
 """Least and most slope by the usual one."""
 
 
