@@ -24,7 +24,7 @@ from worker.media.pieces import Chunk
 from worker.media.rates import Span
 from worker.media.source import Source
 from worker.outlook import Outlook, first_picture, outlook, seconds_of
-from worker.quality.aim import Aim, Probe, first_crf, learnt, next_crf, windows
+from worker.quality.aim import NTH, Aim, Probe, first_crf, learnt, next_crf, scouts, windows
 from worker.quality.score import Pair, measure
 from worker.quality.score import Place as Start
 
@@ -147,13 +147,13 @@ def find_goal(prober: Prober) -> Goal | None:
     if not aim or not profile.ffmpeg:
         return None
     encode, film, probes = profile.ffmpeg, prober.film, list[Probe]()
-    numbers, crf = windows(film), first_crf(profile.ffmpeg, aim)
-    following: float | None = crf
+    numbers = scouts(film)
+    following: float | None = first_crf(encode, aim)
     while following is not None:
-        probes += prober.probe(numbers, encode, following, aim)
+        probes += prober.probe(numbers, encode, following, aim, NTH)
         if not probes:
             raise PermanentError("input-corrupt", "No frame of the input could be decoded.")
-        following = next_crf(encode, aim, film, probes)
+        numbers, following = windows(film), next_crf(encode, aim, film, probes)
     return Goal(aim, learnt(encode, aim, film, probes), film, probes)
 
 
