@@ -46,7 +46,7 @@ from worker.quality.pooled import Measured, load, pool, write_reports
 from worker.quality.score import at_size
 from worker.side_files import find_side_files
 
-_CORRECTIONS = 2
+_CORRECTIONS = 3
 """Times that chunks are encoded again for the mean of the film."""
 
 
@@ -263,9 +263,10 @@ def _corrected(encoder: ChunkEncoder, encoded: Mapping[int, Encoded]) -> Mapping
     goal, spans = encoder.plan.goal, [work.span for work in encoder.plan.work]
     chunks = dict(encoded)
     for _ in range(_CORRECTIONS if goal else 0):
-        results = {number: result_of(each).scored for number, each in chunks.items()}
-        scored = {number: each for number, each in results.items() if each}
-        wanted = corrections(goal.curve, goal.aim, spans, scored) if goal and scored else {}
+        results = {number: result_of(each) for number, each in chunks.items()}
+        scored = {number: each.scored for number, each in results.items() if each.scored}
+        tries = {number: [one.scored for one in each.tries] for number, each in results.items()}
+        wanted = corrections(goal.curve, goal.aim, spans, scored, tries) if goal and scored else {}
         if not wanted:
             break
         chunks |= {number: encoder.again(number, crf, chunks[number]) for number, crf in wanted.items()}
