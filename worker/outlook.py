@@ -97,6 +97,16 @@ def first_picture(encoder: ChunkEncoder, index: Index, grid: Fraction, begin: fl
     return Fraction(round(first * wanted), 1) / wanted if wanted else first
 
 
+def last_picture(encoder: ChunkEncoder, index: Index, grid: Fraction, begin: float, end: Fraction) -> Fraction:
+    """The second of the output at which its last picture is shown, before `end`."""
+    cut = encoder.folder / "last"
+    recipe = index.recipe(begin + float(max(Fraction(0), end - grid)), None)
+    make_cut(index.film, recipe, encoder.source, cut, encoder.runner)
+    shown = [time for time in encoder.times(cut) if time < end]
+    cut.unlink()
+    return max(shown, default=end)
+
+
 def seconds_of(work: Work, begin: float) -> tuple[float, float | None]:
     """The seconds of the source that a part needs; the file's output begins at its second `begin`."""
     chunks = [(begin, work.file)] if work.file else []

@@ -16,18 +16,19 @@ from worker.cuts.objects import Bytes
 from worker.errors import PermanentError
 from worker.films import FILE, FilmPlan, Plans, Work
 from worker.goals import Goal, aim_of, score_of
-from worker.media import pieces, rates
+from worker.media import pieces, rates, timing
 from worker.media.chunk import ChunkFigures
 from worker.media.chunk import Target as Output
 from worker.media.ladder import Ends, declared_ends
 from worker.media.pieces import Chunk
 from worker.media.rates import Span
 from worker.media.source import Source
-from worker.outlook import Outlook, first_picture, outlook, seconds_of
+from worker.outlook import Outlook, first_picture, last_picture, outlook, seconds_of
 from worker.quality.aim import NTH, Aim, Probe, first_crf, learnt, next_crf, scouts, windows
 from worker.quality.score import Pair, measure
 from worker.quality.score import Place as Start
 
+_MOMENT = Fraction(1, 1000)
 _INDEXED = ("mov", "mp4")
 """Demuxers of containers whose index tells where each packet of each track lies."""
 
@@ -47,7 +48,7 @@ class Prober:
         self.encoder, self.plans, self.index, self.begin = encoder, plans, index, begin
         grid = plans.grid
         self.first = first_picture(encoder, index, grid, begin) if plans.file else Fraction(0)
-        self.length = Fraction(plans.length or 0.0).limit_denominator(1_000_000) - self.first
+        self.length = self._end() - self.first
         if self.length <= 0:
             raise PermanentError("start-beyond-source", f"The input has no frame at or after second {begin:g}.")
         count = int(-(-self.length // grid))
@@ -58,6 +59,19 @@ class Prober:
             for start, end, weight in zip(self.steps, self.steps[1:], self.weights, strict=False)
         ]
         self._cuts: dict[int, Path] = {}
+
+    def _end(self) -> Fraction:
+        """The second of the output at which the film ends.
+
+        That of an output with a rate of its own is close behind its last picture: chunks repeat pictures up to the next
+        chunk, but the sound may be longer, and only an index of samples tells where each track ends.
+        """
+        plans, profile = self.plans, self.encoder.job.profile
+        end = Fraction(plans.length or 0.0).limit_denominator(1_000_000)
+        is_paced = profile.ffmpeg and timing.wanted_rate(profile.ffmpeg) and not profile.package
+        if not is_paced or plans.source.video.demuxer in _INDEXED or end <= self.first:
+            return end
+        return min(end, last_picture(self.encoder, self.index, plans.grid, self.begin, end) + _MOMENT)
 
     def start(self, number: int) -> Fraction:
         """The second of the output at which a span of the film begins."""

@@ -176,6 +176,7 @@ SAMPLE = [
     Job("scene cuts", "30"),
     Job("much beside", "crf", "mkv", 2),
     Job("negative start", "lossless"),
+    Job("sound earlier, mkv", "24000/1001", "mkv"),
     Job("HDR10", "h265, 10 bits"),
     Job("HLG", "h265 capped", "mkv"),
 ]
