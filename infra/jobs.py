@@ -30,15 +30,17 @@ class Jobs:
         self.reconcile = self._reconcile()
 
     def _submission(self) -> dict[str, lambda_.Function]:
-        submit, vmaf, presets = (self._functions.make(name) for name in ("submit", "vmaf", "presets"))
+        submit, vmaf, plans, presets = map(self._functions.make, ("submit", "vmaf", "plans", "presets"))
         self._storage.jobs.grant(submit, "dynamodb:BatchWriteItem", *_BY_KEY)
-        self._storage.jobs.grant(vmaf, *_BY_KEY)
-        for function in (submit, vmaf):
+        for function in (vmaf, plans):
+            self._storage.jobs.grant(function, *_BY_KEY)
+        for function in (submit, vmaf, plans):
             self._storage.registry.grant(function, "dynamodb:Query")
         self._storage.registry.grant(presets, "dynamodb:Query", "dynamodb:PutItem", "dynamodb:DeleteItem")
-        self._storage.let_seal(submit)
-        self._storage.let_count(submit, vmaf)
-        return {"submit": submit, "vmaf": vmaf, "presets": presets}
+        for function in (submit, plans):
+            self._storage.let_seal(function)
+        self._storage.let_count(submit, vmaf, plans)
+        return {"submit": submit, "vmaf": vmaf, "plans": plans, "presets": presets}
 
     def _management(self) -> dict[str, lambda_.Function]:
         jobs, logs = self._functions.make("jobs"), self._functions.make("logs")

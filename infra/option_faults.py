@@ -11,7 +11,7 @@ from elasticrecode.access import prefixes
 from elasticrecode.access.prefixes import Prefixes
 from elasticrecode.drops import rules
 from elasticrecode.drops.rules import Drop
-from elasticrecode.errors import Fault, Invalid
+from elasticrecode.errors import Fault, Invalid, Malformed
 from elasticrecode.jobs.requests import read_preset
 from elasticrecode.media import presets
 from elasticrecode.media.presets import BUILT_IN, ProfileBody
@@ -31,6 +31,17 @@ _QUEUE_LISTS = ("cpuQueues", "gpuQueues", "vmafQueues")
 def in_all(given: dict[str, Any]) -> list[Fault]:
     """The faults of options of any type; names of presets in drops are replaced by their profiles."""
     return [*_preset_faults(given), *_name_presets(given), *_faults(given)]
+
+
+def parse_presets(chosen: dict[str, Any]) -> list[Fault]:
+    """Replace presets from the command line, which are JSON, by their content; the faults in it."""
+    try:
+        body = Body(chosen["presets"].encode())
+    except Malformed as error:
+        chosen["presets"] = {}
+        return [Fault("/presets", f"must be a JSON object, name to profile: {error.detail}")]
+    chosen["presets"] = body.content
+    return [Fault(f"/presets{fault.pointer}", fault.detail) for fault in body.faults]
 
 
 def _preset_faults(given: Mapping[str, Any]) -> Iterator[Fault]:

@@ -15,9 +15,10 @@ from msgspec import Meta, Struct, structs
 
 from elasticrecode.access.prefixes import UserPrefix
 from elasticrecode.contract.auth import Auth, Kind
+from elasticrecode.contract.settings import Prices
 from elasticrecode.drops.rules import Drop
-from elasticrecode.errors import Fault, Invalid, Malformed
-from elasticrecode.validation import Body, Reader
+from elasticrecode.errors import Invalid
+from elasticrecode.validation import Reader
 from infra import option_faults
 from infra.option_formats import FORMATS, ROOT, listed
 
@@ -178,6 +179,17 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     maxAttempts: Annotated[
         int, _option("how often a job may be lost, or returned with an error of its own, before it fails", ge=1, le=20)
     ] = 3
+    workerPrice: Annotated[
+        float,
+        _option(
+            "what one cpu worker costs in US dollars per hour, for [plans and budgets](../how-to/plan.md). The default "
+            "is a c7g.xlarge in us-east-1, on demand, for each worker",
+            gt=0,
+        ),
+    ] = 0.145
+    spotPrice: Annotated[float, _option("the same for the price model `spot`; spot prices change: set yours", gt=0)] = (
+        0.058
+    )
     batchBuckets: Annotated[
         str,
         _option(
@@ -307,6 +319,7 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "cors": tuple(listed(self.cors)),
             "auth": Auth(self.auth, tuple(listed(self.operators))),
             "presets": self.presets,
+            "prices": Prices(self.workerPrice, self.spotPrice),
             "user_prefixes": [msgspec.to_builtins(each.with_bucket(media_bucket)) for each in self.userPrefixes],
             "drops": [msgspec.to_builtins(drop.with_bucket(media_bucket)) for drop in self.drops],
             "job_logs": self.jobLogs,
@@ -331,7 +344,7 @@ def read(context: Mapping[str, Any]) -> Options:
     """The options in an app's context, without CDK's own keys, which have : or /. Raises Invalid with every fault."""
     given = {name: _typed(name, value) for name, value in context.items() if not re.search("[:/]", name)}
     chosen: dict[str, Any] = {**_DEFAULTS, **given}
-    faults = _parse_presets(chosen) if isinstance(chosen["presets"], str) else []
+    faults = option_faults.parse_presets(chosen) if isinstance(chosen["presets"], str) else []
     faults += option_faults.in_all(chosen)
     return _reader.convert(chosen, faults)
 
@@ -361,7 +374,7 @@ def _shown(default: object) -> str:
     """A default as the table has it."""
     if default == "":
         return "none"
-    if isinstance(default, int) and not isinstance(default, bool):
+    if isinstance(default, int | float) and not isinstance(default, bool):
         return str(default)
     if isinstance(default, str) and "{region}" in default:
         return "AWS's own"
@@ -375,21 +388,12 @@ def _typed(name: str, value: Any) -> Any:
         return value == "true"
     if kind is int and isinstance(value, str) and value.isdigit():
         return int(value)
+    if kind is float and isinstance(value, str) and re.fullmatch(r"\d{1,6}(\.\d{1,6})?", value, re.ASCII):
+        return float(value)
     if get_origin(kind) is list and isinstance(value, str):
         with suppress(msgspec.DecodeError):  # the schema reports text that is no JSON
             return msgspec.json.decode(value)
     return value
-
-
-def _parse_presets(chosen: dict[str, Any]) -> list[Fault]:
-    """Replace presets from the command line, which are JSON, by their content; the faults in it."""
-    try:
-        body = Body(chosen["presets"].encode())
-    except Malformed as error:
-        chosen["presets"] = {}
-        return [Fault("/presets", f"must be a JSON object, name to profile: {error.detail}")]
-    chosen["presets"] = body.content
-    return [Fault(f"/presets{fault.pointer}", fault.detail) for fault in body.faults]
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from heapq import merge
 from itertools import chain, groupby
-from typing import TypeVar, get_args
+from typing import TypeVar
 
 import msgspec
 from msgspec import UNSET, Raw
@@ -27,7 +27,7 @@ from elasticrecode.jobs import events
 from elasticrecode.jobs.answers import Retried
 from elasticrecode.jobs.events import Action
 from elasticrecode.jobs.formats import FORMATS
-from elasticrecode.jobs.job import Job, Kind
+from elasticrecode.jobs.job import LISTED, Job
 from elasticrecode.jobs.lifecycle import ENDED, STATES
 from elasticrecode.jobs.pages import Filter, JobLists
 from elasticrecode.jobs.placement import Choice, wanted
@@ -82,7 +82,7 @@ class JobHandler:
             raise BadParameter(f"userID is required{beside}: jobs are listed for one user. Add userID to the query.")
         limit, after = request.page(cursor=ids.JOB) if batch_id else request.page()
         request.caller.act_for(user_id)
-        wanted = Filter(user_id, _choice(request, "state", STATES), _choice(request, "kind", get_args(Kind)))
+        wanted = Filter(user_id, _choice(request, "state", STATES), _choice(request, "kind", LISTED))
         if not batch_id:
             records, after = self._lists.records(wanted, limit, after)
         elif stored := self._batch(user_id, batch_id):

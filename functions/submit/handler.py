@@ -1,4 +1,6 @@
-"""POST /v1/jobs: submit one transcode, or several with one profile."""
+"""POST /v1/jobs: submit one transcode, or several with one profile, or one by a plan."""
+
+from functools import partial
 
 from elasticrecode.access.rates import Rates
 from elasticrecode.api import http
@@ -6,8 +8,9 @@ from elasticrecode.api.intake import JobsIntake
 from elasticrecode.contract.routes import SUBMIT
 from elasticrecode.contract.settings import SubmitSettings
 from elasticrecode.jobs.answers import SubmittedJob
-from elasticrecode.jobs.requests import read_jobs
 from elasticrecode.log import logger
+from elasticrecode.plans.request import read_submission
+from elasticrecode.plans.store import Plans
 from elasticrecode.runtime import compose
 
 
@@ -16,10 +19,11 @@ class Submit:
 
     def __init__(self, settings: SubmitSettings) -> None:
         self._intake = JobsIntake(settings)
+        self._read = partial(read_submission, prices=settings.prices, find_plan=Plans(settings.jobs_table).get)
 
     def submit(self, request: http.Request) -> http.Response:
         """Store the jobs of a request: an entry for each, also for those that could not be stored."""
-        submission = self._intake.take(request, read_jobs)
+        submission = self._intake.take(request, self._read)
         jobs, refused = submission
         logger.info("jobs submitted", extra={"jobs": len(jobs), "refused": len(refused)})
         return http.Response(

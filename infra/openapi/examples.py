@@ -49,5 +49,10 @@ BATCH: dict[str, Any] = {
     "priority": 0,
     "profile": {"preset": "h264-720p"},
 }
+PLANNED: dict[str, Any] = {
+    "userid": _USER,
+    "plan": "plan-5f3b5d2e-6f0e-4f0b-9d1c-6a3f6a2f7c11",
+    "budget": {"dollars": 0.5},
+}
 RETRY: dict[str, Any] = {"userID": _USER}
 PRESET: dict[str, Any] = {"profile": {"ffmpeg": {"codec": "h265", "scale": "480p", "bitrate": "2M"}}}

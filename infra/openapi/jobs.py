@@ -1,23 +1,28 @@
 """Operations on jobs."""
 
-from typing import get_args
-
 from elasticrecode import ids
 from elasticrecode.api.http import CURSOR
 from elasticrecode.contract.routes import CANCEL, JOB_PARTS, JOB_STATUS, JOBS, RETRY, RETRY_FAILED, SUBMIT, SUBMIT_VMAF
 from elasticrecode.jobs.answers import Retried, SubmittedJob, SubmittedScore
-from elasticrecode.jobs.job import Kind
+from elasticrecode.jobs.job import LISTED
 from elasticrecode.jobs.lifecycle import STATES
 from elasticrecode.jobs.record import JobRecord
-from elasticrecode.jobs.requests import REQUEST_JOBS, JobRequest, JobsRequest, RetryRequest, VmafRequest
+from elasticrecode.jobs.requests import (
+    REQUEST_JOBS,
+    JobRequest,
+    JobsRequest,
+    RetryRequest,
+    VmafRequest,
+)
 from elasticrecode.parts.part import PartRecord
+from elasticrecode.plans.request import PlannedRequest
 from infra.openapi import examples
 from infra.openapi.operation import USER, Area, Body, Operation, Query, job_links, name_schema
 
 _FILTERS = (
     USER,
     Query("state", "List only jobs in this state.", {"type": "string", "enum": list(STATES)}),
-    Query("kind", "List only jobs of this kind.", {"type": "string", "enum": list(get_args(Kind))}),
+    Query("kind", "List only jobs of this kind.", {"type": "string", "enum": list(LISTED)}),
     Query("batchID", "List only jobs of this batch of the user. `userID` is required beside it.", name_schema()),
 )
 
@@ -29,10 +34,14 @@ AREA = Area(
             "submitJobs",
             "Submit jobs",
             f"Submits one transcode with `input`, or up to {REQUEST_JOBS:,} with `batchInputs`, all with one profile. "
-            "Answers an array with an entry for each job; an entry with the status `failed` was not stored.",
+            "With `plan` it carries out that plan. Answers an array with an entry for each job; an entry with the "
+            "status `failed` was not stored.",
             {200: list[SubmittedJob]},
             (409, 503),
-            body=Body((JobRequest, JobsRequest), {"job": examples.JOB, "jobs": examples.JOBS}),
+            body=Body(
+                (JobRequest, JobsRequest, PlannedRequest),
+                {"job": examples.JOB, "jobs": examples.JOBS, "by a plan": examples.PLANNED},
+            ),
             has_key=True,
             links=job_links("/0/jobid"),
             examples={"jobs": examples.SUBMITTED},

@@ -15,6 +15,7 @@ from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.record import JobRecord
 from elasticrecode.media.codecs import AUDIO_EXTENSIONS, CODECS, PLATFORMS
 from elasticrecode.media.profiles import Profile
+from elasticrecode.plans.plan import PlanRecord
 from elasticrecode.webhooks import request as webhooks
 from elasticrecode.webhooks.answers import GivenUp
 from infra.openapi.operation import Json, Operation
@@ -27,6 +28,7 @@ _RAW_FIELDS: Mapping[type, Mapping[str, Any]] = {
         "quality": Quality | None,
         "warnings": list[Notice] | None,
     },
+    PlanRecord: {"profile": Profile},
     Event: {"job": Job, "batch": dict[str, Any]},
     GivenUp: {"event": Event},
 }

@@ -37,6 +37,7 @@ class Things(NamedTuple):
 
     job: str
     batch: str
+    plan: str
 
 
 class Access:
@@ -46,8 +47,9 @@ class Access:
         self.deployed = deployed
         self.missing = f"s3://{deployed.bucket}/none/missing.mp4"
         job = deployed.call("POST", "/api/v1/jobs", self.job(ANN), user=ANN)[1][0]["jobid"]
+        plan = deployed.call("POST", "/api/v1/plans", self.job(ANN), user=ANN)[1]["planID"]
         batch = deployed.call("POST", "/api/v1/batches", self.batch(ANN), user=ANN)[1]["batchID"]
-        self.things = Things(job, batch)
+        self.things = Things(job, batch, plan)
         deployed.until(job, "failed")
         wait_for(lambda: deployed.call("GET", f"/api/v1/batches/{batch}")[1]["state"] == "finished", "the batch's end")
 
@@ -70,7 +72,13 @@ class Access:
     def request(self, route: str) -> tuple[str, Any]:
         """Path with its query, and body, of a request to a route."""
         path = "/api" + route.split(" ")[1].rstrip("/")
-        names = {"jobID": self.things.job, "batchID": self.things.batch, "userID": ANN, "queue": "vmaf_job"}
+        names = {
+            "jobID": self.things.job,
+            "batchID": self.things.batch,
+            "planID": self.things.plan,
+            "userID": ANN,
+            "queue": "vmaf_job",
+        }
         if "{webhookID}" in path:
             made = self.deployed.call("POST", "/api/v1/webhooks", self.webhook(ANN), user=ANN)[1]
             names["webhookID"] = made["webhookID"]
@@ -80,6 +88,7 @@ class Access:
         body = {
             routes.SUBMIT: self.job(ANN),
             routes.SUBMIT_VMAF: self.score(ANN),
+            routes.SUBMIT_PLAN: self.job(ANN),
             routes.SUBMIT_BATCH: self.batch(ANN),
             routes.RETRY_FAILED: {"userID": ANN},
             routes.ADD_WEBHOOK: self.webhook(ANN),

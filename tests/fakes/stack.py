@@ -85,6 +85,7 @@ class Stack:
             user_prefixes=user_prefixes or [],
         )
         self.submit, self.vmaf, self.schema = self.build("submit"), self.build("vmaf"), self.build("schema")
+        self.plans = self.build("plans")
         self.logs, self.jobs, self.presets = self.build("logs"), self.build("jobs"), self.build("presets")
         self.batch, self.survey, self.expand = self.build("batch"), self.build("survey"), self.build("expand")
         self.tally, self.workers, self.reconcile = self.build("tally"), self.build("workers"), self.build("reconcile")

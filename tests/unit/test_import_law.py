@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 CORE = ROOT / "layers" / "core" / "python" / "elasticrecode"
 LEVELS = (
     {"api"},
-    {"batches", "drops", "parts", "watch", "webhooks", "workers"},
+    {"batches", "drops", "parts", "plans", "watch", "webhooks", "workers"},
     {"jobs"},
     {"media", "access"},
     {"aws"},

@@ -1,7 +1,8 @@
-"""Ids of jobs, parts and batches.
+"""Ids of jobs, parts, plans and batches.
 
 The id of a batch's job is the batch's id and the job's position in it. The id of a part is its job's id, the attempt
-that divided the job, and the part's number. Users choose no ids, and no job's id has this form.
+that divided the job, and the part's number. The id of a plan begins with `plan-`. Users choose no ids, and no other
+job's id has these forms.
 """
 
 import re
@@ -13,6 +14,9 @@ JOB = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-(\d{7})", re.AS
 
 PART = re.compile(r"(.+)\.(\d+)\.(\d+)", re.ASCII)
 """The id of a part: its job's id, the attempt that divided the job, and the part's number."""
+
+
+_PLAN = "plan-"
 
 
 def new() -> str:
@@ -47,3 +51,18 @@ def part_id(job_id: str, attempt: int, number: int) -> str:
 def is_part(job_id: str) -> bool:
     """Whether an id is that of a part of a job."""
     return PART.fullmatch(job_id) is not None
+
+
+def plan_id(job_id: str) -> str:
+    """The id of a plan, made of a new id."""
+    return _PLAN + job_id
+
+
+def is_plan(job_id: str) -> bool:
+    """Whether an id is that of a plan."""
+    return job_id.startswith(_PLAN)
+
+
+def is_unlisted(job_id: str) -> bool:
+    """Whether a job is in no list and shows no events: a part or a plan."""
+    return is_plan(job_id) or is_part(job_id)

@@ -19,6 +19,7 @@ from elasticrecode.aws.clients import client, refusals
 from elasticrecode.clock import now_ms
 from elasticrecode.contract.tables import TTL
 from elasticrecode.errors import BadParameter, Busy, KeyReused
+from elasticrecode.ids import plan_id
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.requests import IDEMPOTENCY_KEY
 from elasticrecode.media.profiles import Profile
@@ -136,9 +137,11 @@ class Keys:
 
 def with_key(jobs: Iterable[Job], key: str, use: KeyUse) -> list[Job]:
     """The jobs with the ids and the profile that follow from the key."""
-    return [
-        structs.replace(job, jobid=keyed_id(job.userid, key, use, n), profile=use.profile) for n, job in enumerate(jobs)
-    ]
+    keyed: list[Job] = []
+    for n, job in enumerate(jobs):
+        new = keyed_id(job.userid, key, use, n)
+        keyed.append(structs.replace(job, jobid=plan_id(new) if job.planning else new, profile=use.profile))
+    return keyed
 
 
 def keyed_id(user_id: str, key: str, use: KeyUse, n: int = 0) -> str:

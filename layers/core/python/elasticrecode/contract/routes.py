@@ -7,6 +7,8 @@ HEALTH = "GET /v1/health"
 OPENAPI = "GET /v1/openapi.json"
 SUBMIT = "POST /v1/jobs"
 SUBMIT_VMAF = "POST /v1/vmaf"
+SUBMIT_PLAN = "POST /v1/plans"
+PLAN = "GET /v1/plans/{planID}"
 JOB_EVENTS = "GET /v1/jobs/{jobID}"
 USER_EVENTS = "GET /v1/{userID}/jobs"
 USER_LOGS = "GET /v1/logs/{userID}"
@@ -38,6 +40,7 @@ ROUTES = {
     "schema": (SERVER, VERSION, SCHEMA, HEALTH, OPENAPI),
     "submit": (SUBMIT,),
     "vmaf": (SUBMIT_VMAF,),
+    "plans": (SUBMIT_PLAN, PLAN),
     "logs": (JOB_EVENTS, USER_EVENTS, USER_LOGS),
     "batch": (SUBMIT_BATCH, BATCH, CANCEL_BATCH),
     "jobs": (JOB_STATUS, JOB_PARTS, JOBS, CANCEL, RETRY, RETRY_FAILED),

@@ -75,8 +75,15 @@ class SchemaSettings(ApiSettings, frozen=True, kw_only=True):
     sign_in: SignIn | None = None
 
 
+class Prices(Struct, frozen=True):
+    """What a worker costs, in US dollars per hour, by its price model."""
+
+    normal: float
+    spot: float
+
+
 class SubmitSettings(ChangingSettings, frozen=True, kw_only=True):
-    """For functions that accept jobs: `submit`, `vmaf`, and with more fields `batch`.
+    """For functions that accept jobs: `submit`, `vmaf`, `plans`, and with more fields `batch`.
 
     `sealing_key` is the ARN of the KMS key that encrypts keys of packages.
     """
@@ -87,6 +94,7 @@ class SubmitSettings(ChangingSettings, frozen=True, kw_only=True):
     queues: Queues
     first_generation: list[str]
     presets: Presets
+    prices: Prices
     user_prefixes: UserPrefixes
     retention_days: int
     idempotency_days: int

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from elasticrecode.contract import settings
 from elasticrecode.contract.auth import Auth, SignIn
-from elasticrecode.contract.settings import Presets, Queues, Rate, Settings, UserPrefixes
+from elasticrecode.contract.settings import Presets, Prices, Queues, Rate, Settings, UserPrefixes
 
 S = TypeVar("S", bound=Settings)
 
@@ -26,6 +26,7 @@ FUNCTIONS: dict[str, type[Settings]] = {
     "expand": settings.ExpandSettings,
     "jobs": settings.JobsSettings,
     "logs": settings.LogsSettings,
+    "plans": settings.SubmitSettings,
     "presets": settings.PresetsSettings,
     "publish": settings.PublishSettings,
     "push": settings.WatchersSettings,
@@ -85,6 +86,7 @@ class Wiring(Struct, frozen=True, kw_only=True):
     user_claim: str
     groups_claim: str
     presets: Presets
+    prices: Prices
     user_prefixes: UserPrefixes
     drops: list[dict[str, Any]]
     job_logs: bool

@@ -16,7 +16,7 @@ from elasticrecode.jobs import lifecycle
 from elasticrecode.jobs.commits import Commit
 from elasticrecode.jobs.events import Action, Failure, FaultOf, Progress
 from elasticrecode.jobs.items import NO_QUEUE, due_shard
-from elasticrecode.jobs.lifecycle import COMMIT, DIVISION, FAULT, PART_PROGRESS, RELEASED, Step
+from elasticrecode.jobs.lifecycle import COMMIT, DIVISION, FAULT, PART_PROGRESS, RELEASED, SPENT, Step
 from elasticrecode.jobs.record import Division
 
 
@@ -25,7 +25,8 @@ class Claim:
     """The right to work on an attempt, counted from 1.
 
     `job` is the job as JSON and `expires` the TTL of its record, in Unix seconds. With a `commit` the attempt has
-    uploaded its outputs, and what is left is to complete them. `division` is that of an earlier attempt.
+    uploaded its outputs, and what is left is to complete them. `division` is that of an earlier attempt, and `spent_ms`
+    the time that workers have spent on the job before, where it has a budget.
     """
 
     attempt: int
@@ -33,6 +34,7 @@ class Claim:
     expires: int = field(default=0, compare=False)
     commit: Commit | None = field(default=None, compare=False)
     division: Division | None = field(default=None, compare=False)
+    spent_ms: int = field(default=0, compare=False)
 
 
 class Refusal(NamedTuple):
@@ -86,7 +88,8 @@ class Claims:
         )["Attributes"]
         commit = msgspec.json.decode(record[COMMIT]["S"], type=Commit) if COMMIT in record else None
         division = msgspec.json.decode(record[DIVISION]["S"], type=Division) if DIVISION in record else None
-        return Claim(int(record["attempt"]["N"]), record["job"]["S"], int(record[TTL]["N"]), commit, division)
+        spent = int(record[SPENT]["N"]) if SPENT in record else 0
+        return Claim(int(record["attempt"]["N"]), record["job"]["S"], int(record[TTL]["N"]), commit, division, spent)
 
     def release(self, job_id: str, attempt: int, failure: Failure | None = None, fault: FaultOf = "host") -> bool:
         """Return a job without a strike, so that it can be claimed at once; False when the claim is lost.
@@ -102,12 +105,15 @@ class Claims:
             return False
         return True
 
-    def renew(self, job_id: str, attempt: int, progress: Progress | None = None) -> str | None:
-        """Extend the lease from now, and store the `progress` of a part.
+    def renew(
+        self, job_id: str, attempt: int, progress: Progress | None = None, spent_ms: int | None = None
+    ) -> str | None:
+        """Extend the lease from now, and store the `progress` of a part, and the time spent on a job with a budget.
 
         Returns None when renewed; otherwise the job's state, or `forgotten` when it has no record.
         """
         change = "SET lease = :lease" + (", #progress = :progress" if progress else "")
+        change += f", {SPENT} = :spent" if spent_ms is not None else ""
         try:
             self._table.update(
                 _key(job_id),
@@ -120,6 +126,7 @@ class Claims:
                     ":running": text("running"),
                     ":attempt": number(attempt),
                     **({":progress": document(progress)} if progress else {}),
+                    **({":spent": number(spent_ms)} if spent_ms is not None else {}),
                 },
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )

@@ -12,6 +12,7 @@ from msgspec import UNSET, DecodeError, Meta, Raw, Struct, UnsetType
 
 from elasticrecode import ids, wire
 from elasticrecode.errors import UnreadableEvent
+from elasticrecode.media.planned import Planned
 
 
 class Action(StrEnum):
@@ -193,11 +194,12 @@ class Notice(Struct, frozen=True):
 
 
 class Result(Struct, omit_defaults=True):
-    """The result of a job: its outputs, its scores where it has any, and warnings."""
+    """The result of a job: its outputs, its scores where it has any, warnings, and of a plan what was planned."""
 
     outputs: list[Output] = []
     quality: Quality | UnsetType = UNSET
     warnings: list[Notice] = []
+    plan: Planned | UnsetType = UNSET
 
 
 class _JobReference(Struct):

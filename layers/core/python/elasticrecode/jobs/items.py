@@ -25,7 +25,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType, structs
 
 from elasticrecode.aws.dynamodb import Item, document, key_of, number, text
 from elasticrecode.contract.tables import DUE_KEYS, JOBS_KEYS, STATE_KEYS, TTL, USER_KEYS
-from elasticrecode.ids import batch_of, is_part
+from elasticrecode.ids import batch_of, is_plan, is_unlisted
 from elasticrecode.jobs import lifecycle
 from elasticrecode.jobs.events import Action, Event, Failure, Progress, Result, submitted
 from elasticrecode.jobs.job import Job
@@ -39,6 +39,8 @@ RECORD = "job"
 _LOG = "log#"
 _OFF_FEED = "offFeed"
 """Attribute of a stored event that watchers have seen already, or that came too late to be shown in order."""
+_CREATED = "createdMs"
+"""Attribute of the record of a plan: when it was accepted."""
 
 SHARDS = 8
 """Partitions of a user, and of a queue's jobs. A partition takes 1,000 writes a second; a batch brings more."""
@@ -119,7 +121,7 @@ def record_item(accepted: Accepted, retention_seconds: int) -> Item:
         **record_key(job.jobid),
         "userID": text(job.userid),
         **({"batchID": text(batch_id)} if batch_id else {}),
-        **_user_keys(job.userid, job.jobid, submitted(b"", job.userid, job.jobid, accepted.created_ms).position),
+        **_places(accepted),
         "kind": text(job.kind),
         **{name: text(value) for name, value in destination(accepted.choice, job).items()},
         DUE_KEYS[1]: number(accepted.created_ms + lifecycle.WATCHED_AFTER_MS[state]),
@@ -173,9 +175,9 @@ def latest_of(event: Event) -> str:
 def events_of(item: Item) -> list[Event]:
     """The events that an item stands for, without their job unless it is the record: its JobSummit and its progress.
 
-    The record of a part stands for none: watchers see the events of the whole job.
+    The record of a part or a plan stands for none.
     """
-    if is_part(item["jobID"]["S"]):
+    if is_unlisted(item["jobID"]["S"]):
         return []
     if "job" not in item:
         return [msgspec.json.decode(item["event"]["S"], type=Event)] if "event" in item else []
@@ -186,7 +188,7 @@ def events_of(item: Item) -> list[Event]:
 def new_events(change: Mapping[str, Any]) -> list[Event]:
     """The events that a record of the table's stream brings to the feed, of those that `streams.FEED` lets through."""
     image, before = change["dynamodb"]["NewImage"], change["dynamodb"].get("OldImage")
-    if is_part(image["jobID"]["S"]):
+    if is_unlisted(image["jobID"]["S"]):
         return []
     if "job" in image:
         latest = _latest_event(image) if before and before.get(LATEST) != image.get(LATEST) else None
@@ -226,6 +228,8 @@ def record_of(item: Item, now: float) -> JobRecord:
         quality=Raw(item["quality"]["S"].encode()) if "quality" in item else None,
         warnings=Raw(item["warnings"]["S"].encode()) if "warnings" in item else None,
         division=msgspec.json.decode(item[DIVISION]["S"], type=Division) if DIVISION in item else None,
+        plan=job.plan.planID if job.plan else None,
+        budget=job.budget or None,
         error=msgspec.json.decode(item["failure"]["S"], type=Failure) if "failure" in item else None,
         replaces=msgspec.json.decode(published["replaces"]["S"], type=list[str]) if "replaces" in published else None,
         replacedBy=published["replacedBy"]["S"] if "replacedBy" in published else None,
@@ -294,5 +298,13 @@ def _user_keys(user_id: str, job_id: str, at: str) -> Item:
     return {USER_KEYS[0]: text(shard), USER_KEYS[1]: text(at)}
 
 
+def _places(accepted: Accepted) -> Item:
+    """Attributes under which lists find a new record; a plan has the time alone, and is in no list."""
+    job, created = accepted.job, accepted.created_ms
+    if is_plan(job.jobid):
+        return {_CREATED: number(created)}
+    return _user_keys(job.userid, job.jobid, submitted(b"", job.userid, job.jobid, created).position)
+
+
 def _created_ms(item: Item) -> int:
-    return int(item["at"]["S"].split("#", 1)[0])
+    return int(item[_CREATED]["N"]) if _CREATED in item else int(item["at"]["S"].split("#", 1)[0])

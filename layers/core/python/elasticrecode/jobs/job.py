@@ -8,11 +8,33 @@ from elasticrecode.jobs.formats import FORMATS
 from elasticrecode.jobs.uris import Outputs
 from elasticrecode.media.profiles import Audio, Encryption, Profile, Subtitles
 
-Kind = Literal["ffmpeg", "vmaf"]
+Kind = Literal["ffmpeg", "vmaf", "plan"]
+LISTED: tuple[Kind, ...] = ("ffmpeg", "vmaf")
+"""Kinds of the jobs that lists show."""
+
+_HOUR_SECONDS = 3600.0
+
+
+class Budget(Struct, frozen=True, forbid_unknown_fields=True):
+    """The most that a job may cost: `dollars`, or `seconds` of all its workers together, or both."""
+
+    dollars: Annotated[float, Meta(gt=0, le=1_000_000)] | UnsetType = UNSET
+    seconds: Annotated[float, Meta(gt=0, le=1_000_000_000)] | UnsetType = UNSET
+
+
+class PlanReference(Struct, frozen=True):
+    """The plan that a job carries out: its id, and the ETag of the version of the input that the plan probed."""
+
+    planID: str
+    etag: str
 
 
 class Job(Struct, frozen=True, kw_only=True):
-    """A job with a resolved profile; the fields are in the documented order of the message."""
+    """A job with a resolved profile; the fields are in the documented order of the message.
+
+    With `planning` the job encodes nothing: it plans what this profile would make. `price` is what a worker costs, in
+    dollars per hour, and stands with `planning` and `budget`.
+    """
 
     userid: Annotated[str, Meta(min_length=1, max_length=128)]
     jobid: Annotated[str, Meta(min_length=1, max_length=128)]
@@ -21,11 +43,31 @@ class Job(Struct, frozen=True, kw_only=True):
     output: str
     priority: int | UnsetType = UNSET
     profile: Profile
+    planning: Literal[True] | UnsetType = UNSET
+    plan: PlanReference | UnsetType = UNSET
+    budget: Budget | UnsetType = UNSET
+    price: float | UnsetType = UNSET
 
     @property
     def kind(self) -> Kind:
-        """The kind of worker that runs it: `ffmpeg`, which also packages and scores, or `vmaf`."""
+        """The kind of job: `ffmpeg`, which also packages and scores, `vmaf`, or `plan`, which workers of ffmpeg run."""
+        if self.planning:
+            return "plan"
         return "ffmpeg" if self.profile.ffmpeg or self.profile.package or self.profile.audio else "vmaf"
+
+
+def dollars_of(seconds: float, price: float) -> float:
+    """What so many seconds of a worker cost, at `price` dollars per hour; to a millionth."""
+    return round(seconds / _HOUR_SECONDS * price, 6)
+
+
+def budget_seconds(job: Job) -> float | None:
+    """The seconds that all workers of a job may take together, by both limits of its budget; None without one."""
+    if not job.budget or job.planning:
+        return None
+    limits = [job.budget.seconds] if job.budget.seconds else []
+    limits += [job.budget.dollars / job.price * _HOUR_SECONDS] if job.budget.dollars and job.price else []
+    return min(limits, default=None)
 
 
 def encryption_of(profile: Profile) -> Encryption | None:

@@ -145,7 +145,7 @@ def write(
         sets[LATEST_AT] = _NO_MORE
     assignments = [f"{words.name(name)} = {words.value(value)}" for name, value in sets.items()]
     left_behind = (*_LEFT_BEHIND[target], *((COMMIT,) if action in _PUBLISHED else ()))
-    left_behind += REPLACEMENTS if action == Step.CLAIM else (DIVISION,) if action == Action.JOB_RETRIED else ()
+    left_behind += REPLACEMENTS if action == Step.CLAIM else (DIVISION, SPENT) if action == Action.JOB_RETRIED else ()
     removed = [words.name(name) for name in left_behind if name not in sets]
     counters = [f"{words.name('moves')} {words.value(1)}"]
     if target == "running" and action != Step.ADOPT:
@@ -286,11 +286,15 @@ FAULT = "fault"
 DIVISION, PART_PROGRESS, PART_RESULT = "division", "progress", "result"
 """Attributes of a record: how its job is divided into parts; of the record of a part: its progress, and its result. A
 later attempt keeps the division and goes on with the parts; a retried job is divided anew."""
+PLANNED = "planned"
+"""Attribute of the record of a plan: what its worker has planned."""
+SPENT = "spentMs"
+"""Attribute of a record with a budget: the time that workers have spent on the job. A retried job begins anew."""
 _FAILURE = ("failure", FAULT)
 _ATTEMPT = ("lease", "worker", LATEST, LATEST_AT, PART_PROGRESS)
 _LEFT_BEHIND: dict[State, tuple[str, ...]] = {
     "accepted": (),
-    "queued": (*_ATTEMPT, RELEASED, "startedMs", "endedMs", "outputs", "quality", "warnings", *_FAILURE),
+    "queued": (*_ATTEMPT, RELEASED, "startedMs", "endedMs", "outputs", "quality", "warnings", PLANNED, *_FAILURE),
     "running": (*_ATTEMPT, *_FAILURE),
     "finished": (*_ATTEMPT, "due", *_FAILURE),
     "failed": (*_ATTEMPT, "due", FAULT),

@@ -6,7 +6,7 @@ A page ends early where an answer would exceed what a function may return, or wh
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice, product
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -23,7 +23,7 @@ from elasticrecode.contract.tables import (
 )
 from elasticrecode.jobs.events import Event
 from elasticrecode.jobs.items import NO_QUEUE, RECORD, SHARDS, Waiting, events_of, held_queue, record_key, waiting_of
-from elasticrecode.jobs.job import Kind
+from elasticrecode.jobs.job import LISTED, Kind
 from elasticrecode.jobs.lifecycle import STATES, State, state_shards
 from elasticrecode.jobs.placement import Group
 from elasticrecode.jobs.record import JobRecord
@@ -271,7 +271,7 @@ def _of_user(user_id: str, after: str) -> list[_Query]:
 
 def _in_states(wanted: Filter, after: str) -> list[_Query]:
     """Queries for the records that may match a filter, newest first."""
-    kinds = [wanted.kind] if wanted.kind else get_args(Kind)
+    kinds = [wanted.kind] if wanted.kind else LISTED
     shards = [shard for state in wanted.stored_states for shard in state_shards(state)]
     return [
         _Query(STATE_INDEX, STATE_KEYS, (wanted.user_id, *partition), after).backwards()

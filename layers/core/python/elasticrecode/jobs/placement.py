@@ -15,8 +15,8 @@ GROUPS: tuple[Group, ...] = get_args(Group)
 class Want(NamedTuple):
     """What a job requires of a worker queue; `priority` is 0 to 100.
 
-    `beyond` names a field of the profile that only workers of the second generation know, and is empty where the first
-    can do the job.
+    `beyond` names a field of the profile, `plan` or `budget`, that only workers of the second generation know, and is
+    empty where the first can do the job.
     """
 
     group: Group
@@ -39,5 +39,10 @@ def wanted(job: Job) -> Want:
         group="vmaf" if job.kind == "vmaf" else platform(job.profile),
         price=(ec2.priceModel if ec2 else None) or "normal",
         priority=job.priority or 0,
-        beyond=beyond_first(job.profile),
+        beyond=beyond_first(job.profile) or _beyond_first(job),
     )
+
+
+def _beyond_first(job: Job) -> str:
+    """What only workers of the second generation know beside a profile; empty for a job that has none of it."""
+    return "plan" if job.planning or job.plan else "budget" if job.budget else ""

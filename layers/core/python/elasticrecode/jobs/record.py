@@ -5,6 +5,7 @@ from typing import Literal
 from msgspec import Raw, Struct
 
 from elasticrecode.jobs.events import Failure, Progress
+from elasticrecode.jobs.job import Budget
 from elasticrecode.jobs.lifecycle import State
 
 
@@ -25,7 +26,8 @@ class JobRecord(Struct, kw_only=True):
     """The record of a job. Times are in Unix seconds; a field without a value is null.
 
     `replaces` names the jobs with outputs that this one has overwritten, and `replacedBy` the one that has overwritten
-    an output of this job. `division` is None until a worker has decided whether the job gets parts.
+    an output of this job. `division` is None until a worker has decided whether the job gets parts. `plan` is the id of
+    the plan that the job carries out.
     """
 
     jobID: str
@@ -50,6 +52,8 @@ class JobRecord(Struct, kw_only=True):
     quality: Raw | None = None
     warnings: Raw | None = None
     division: Division | None = None
+    plan: str | None = None
+    budget: Budget | None = None
     error: Failure | None = None
     replaces: list[str] | None = None
     replacedBy: str | None = None

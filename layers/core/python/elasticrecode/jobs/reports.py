@@ -32,7 +32,7 @@ from elasticrecode.errors import Unavailable
 from elasticrecode.jobs import lifecycle
 from elasticrecode.jobs.events import Action, Event, Failure, Report
 from elasticrecode.jobs.items import Entry, latest_of
-from elasticrecode.jobs.lifecycle import FAULT, LATEST, LATEST_AT, Step
+from elasticrecode.jobs.lifecycle import FAULT, LATEST, LATEST_AT, PLANNED, Step
 from elasticrecode.jobs.store import JobsTable
 
 _log = logging.getLogger(__name__)
@@ -231,6 +231,8 @@ def _details(report: Report) -> dict[str, str | int]:
             details["quality"] = msgspec.json.encode(event.result.quality).decode()
         if event.result.warnings:
             details["warnings"] = msgspec.json.encode(event.result.warnings).decode()
+        if event.result.plan is not UNSET:
+            details[PLANNED] = msgspec.json.encode(event.result.plan).decode()
     error = event.error
     if event.action == Action.JOB_FAILED and not error:
         error = Failure("worker-failed", event.msg or "Its worker gave no reason.")

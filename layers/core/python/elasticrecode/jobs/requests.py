@@ -12,9 +12,10 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from elasticrecode import ids
 from elasticrecode.access.prefixes import UNRESTRICTED, Prefixes
+from elasticrecode.contract.settings import Prices
 from elasticrecode.errors import Fault
 from elasticrecode.jobs.formats import FORMATS, ObjectURI, PrefixURI, Priority, UserID
-from elasticrecode.jobs.job import Job
+from elasticrecode.jobs.job import Budget, Job
 from elasticrecode.jobs.uris import TOO_LONG, Outputs, is_object, is_prefix
 from elasticrecode.media import rules
 from elasticrecode.media.presets import BUILT_IN, POINTER, ProfileBody, Profiles
@@ -23,6 +24,9 @@ from elasticrecode.validation import Body, Reader
 
 REQUEST_JOBS = 1000
 """Jobs in one request: as many as an invocation stores well within API Gateway's 29 s. A batch may have more."""
+
+FREE = Prices(0.0, 0.0)
+"""Prices of tests and readers that need none."""
 
 BODY_LIMIT = 2 * 1024 * 1024
 """Bytes of a request body. REQUEST_JOBS inputs with the longest keys of S3 fit."""
@@ -39,17 +43,19 @@ class JobRequest(Struct, forbid_unknown_fields=True):
     output: PrefixURI
     profile: FfmpegProfile
     priority: Priority = 0
+    budget: Budget | UnsetType = UNSET
     batchInputs: Any = UNSET
 
 
 class JobsRequest(Struct, forbid_unknown_fields=True):
-    """Several transcodes with one profile into one output prefix."""
+    """Several transcodes with one profile into one output prefix. Each has the `budget` for itself."""
 
     userid: UserID
     batchInputs: Annotated[list[ObjectURI], Meta(min_length=1, max_length=REQUEST_JOBS)]
     output: PrefixURI
     profile: FfmpegProfile
     priority: Priority = 0
+    budget: Budget | UnsetType = UNSET
 
 
 class VmafRequest(Struct, forbid_unknown_fields=True):
@@ -81,19 +87,28 @@ _jobs = Reader(JobsRequest, FORMATS)
 _vmaf = Reader(VmafRequest, FORMATS)
 
 
-def read_jobs(text: bytes, presets: Profiles = BUILT_IN, prefixes: Prefixes = UNRESTRICTED) -> list[Job]:
-    """The resolved jobs of a `POST /v1/jobs` body, 1 to REQUEST_JOBS, with new ids. Raises Malformed or Invalid."""
+def read_jobs(
+    text: bytes,
+    presets: Profiles = BUILT_IN,
+    prefixes: Prefixes = UNRESTRICTED,
+    *,
+    prices: Prices = FREE,
+) -> list[Job]:
+    """The resolved jobs of a `POST /v1/jobs` body, 1 to REQUEST_JOBS, with new ids. Raises Malformed or Invalid.
+
+    A job with a budget gets its price.
+    """
     body = ProfileBody(text, presets, {"batchInputs": REQUEST_JOBS}, "; POST /v1/batches takes batches of any size")
     request: JobRequest | JobsRequest
     if "input" in body.fields or "batchInputs" not in body.fields:
         given = [("/input", body.fields.get("input"))]
-        request = _job.read(body, _faults(body, given, prefixes))
+        request = _job.read(body, job_faults(body, given, prefixes))
         inputs = [request.input]
     else:
         listed = body.fields["batchInputs"]
         numbered = enumerate(listed[:REQUEST_JOBS] if isinstance(listed, list) else ())
         given = [(f"/batchInputs/{n}", uri) for n, uri in numbered]
-        request = _jobs.read(body, _faults(body, given, prefixes))
+        request = _jobs.read(body, job_faults(body, given, prefixes))
         inputs = request.batchInputs
     profile = resolve(request.profile)
     return [
@@ -104,6 +119,8 @@ def read_jobs(text: bytes, presets: Profiles = BUILT_IN, prefixes: Prefixes = UN
             output=request.output,
             priority=request.priority,
             profile=profile,
+            budget=request.budget,
+            price=price_of(profile, prices) if request.budget else UNSET,
         )
         for uri in inputs
     ]
@@ -181,9 +198,27 @@ def transcode_faults(body: Body, inputs: Iterable[tuple[str, object]] = ()) -> I
     yield from rules.faults(profile, inputs)
 
 
-def _faults(body: Body, inputs: list[tuple[str, object]], prefixes: Prefixes) -> list[Fault]:
+def job_faults(body: Body, inputs: list[tuple[str, object]], prefixes: Prefixes) -> list[Fault]:
     """Faults between the fields of a request for transcodes; `inputs` are pointers with their URIs."""
-    return [*transcode_faults(body, inputs), *output_faults(body, inputs), *prefix_faults(body, inputs, prefixes)]
+    return [
+        *transcode_faults(body, inputs),
+        *output_faults(body, inputs),
+        *prefix_faults(body, inputs, prefixes),
+        *budget_faults(body),
+    ]
+
+
+def budget_faults(body: Body) -> Iterator[Fault]:
+    """Faults of the budget in the body of a job."""
+    budget = body.part("budget")
+    if budget is None:
+        return
+    if not budget:
+        yield Fault("/budget", "must hold dollars, seconds or both")
+    profile = body.part("profile") or {}
+    parts = (part for name in ("ffmpeg", "ec2") if isinstance(part := profile.get(name), dict))
+    if "dollars" in budget and any(part.get("platform") == "gpu" for part in parts):
+        yield Fault("/budget/dollars", "is for cpu workers, whose price the deployment knows: give seconds")
 
 
 def prefix_faults(body: Body, inputs: Iterable[tuple[str, object]], prefixes: Prefixes) -> Iterator[Fault]:
@@ -217,3 +252,8 @@ def output_faults(body: Body, inputs: Iterable[tuple[str, object]]) -> Iterator[
         first = next((place for place, other in earlier if other != uri), "")
         if first:
             yield Fault(pointer, f"its output would overwrite that of {first}, which has the same name")
+
+
+def price_of(profile: Profile, prices: Prices) -> float:
+    """What a worker for this profile costs, in dollars per hour."""
+    return prices.spot if profile.ec2 and profile.ec2.priceModel == "spot" else prices.normal

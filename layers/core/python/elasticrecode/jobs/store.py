@@ -14,7 +14,7 @@ from msgspec import UNSET, Raw, structs
 from elasticrecode.aws.clients import pauses
 from elasticrecode.aws.dynamodb import ConditionFailed, Conflict, Item, Table, is_current, refused
 from elasticrecode.contract.tables import DUE_KEYS
-from elasticrecode.ids import batch_of, is_part
+from elasticrecode.ids import batch_of, is_part, is_unlisted
 from elasticrecode.jobs import lifecycle
 from elasticrecode.jobs.events import Action, Event
 from elasticrecode.jobs.items import (
@@ -68,10 +68,10 @@ class JobsTable:
             self._table.put(item, "storing the job", ConditionExpression="attribute_not_exists(jobID)")
 
     def log(self, entries: Iterable[Entry], retention_seconds: int) -> set[str]:
-        """Store events; the eventIDs of those that could not be stored. Those of parts are not stored."""
+        """Store events; the eventIDs of those that could not be stored. Those of parts and plans are not stored."""
         items: dict[tuple[str, str], tuple[Item, Event]] = {}
         for entry in entries:
-            if is_part(entry.event.jobID):
+            if is_unlisted(entry.event.jobID):
                 continue
             item = event_item(entry, retention_seconds)
             items[item["jobID"]["S"], item["item"]["S"]] = item, entry.event
@@ -128,10 +128,10 @@ class JobsTable:
         """Make an update of `lifecycle` and store the events of its job, all or nothing.
 
         So the stream has an event between the changes of the record that came before and after it: no event of an
-        attempt can follow what ended the attempt. The events of a part are not stored. Raises ConditionFailed with the
-        record as it is.
+        attempt can follow what ended the attempt. The events of a part or a plan are not stored. Raises ConditionFailed
+        with the record as it is.
         """
-        if is_part(entries[0].event.jobID):
+        if is_unlisted(entries[0].event.jobID):
             self.apply(entries[0].event.jobID, update)
             return
         change = {

@@ -1,0 +1,1 @@
+"""Plans: what a job would make and cost, and jobs that carry that out."""
