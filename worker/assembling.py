@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 from msgspec import structs
 
-from elasticrecode.jobs.events import Notice, Output, Progress, Quality, TargetReached
+from elasticrecode.jobs.events import Notice, Progress, Quality, TargetReached
 from elasticrecode.jobs.job import plays_early
-from elasticrecode.jobs.uris import SCORE_FILES, name, output_name
+from elasticrecode.jobs.uris import output_name
 from elasticrecode.media.codecs import CONTAINERS
 from elasticrecode.media.profiles import Vmaf
 from worker.chunks import ChunkEncoder, Place
@@ -20,7 +20,7 @@ from worker.dividing import Divided
 from worker.early.playback import EarlyPlayback
 from worker.errors import PermanentError
 from worker.films import FILE, REST, SCORE, ChunkResult, FilmPlan, encodes_of, result_of
-from worker.goals import ReachedPart, reached, score_of
+from worker.goals import Goal, ReachedPart, reached
 from worker.holding import Encoded
 from worker.joining.chunks import ChunkFile
 from worker.joining.finish import finish_file
@@ -38,11 +38,11 @@ from worker.media.subtitles import SideFile, SubtitlePlan, read_subtitles
 from worker.media.verify import Verified, read_back
 from worker.package import PackageEncoder, PackageFiles, finish
 from worker.parts import Parts
-from worker.produced import Produced
+from worker.produced import Produced, of_score
 from worker.publication import Version
 from worker.quality import results
-from worker.quality.aim import corrections
-from worker.quality.pooled import Measured, load, pool, write_reports
+from worker.quality.aim import corrections, selected
+from worker.quality.pooled import Measured, load, pool
 from worker.quality.score import at_size
 from worker.side_files import find_side_files
 
@@ -187,26 +187,11 @@ class FileAssembly:
         done = finish_file(plan, joined, sound, target, self._uri, at.settings, at.runner, pictures=pictures)
         files = [(target, done.output), *images.published(done.stills, at.job.input, at.job.output, at.folder)]
         files += subtitles.published(plan.subtitles, at.job.input, at.job.output, at.folder)
-        scored = self._score(chunks)
-        return Produced([*files, *(scored.files if scored else [])], scored.quality if scored else None, done.notices)
-
-    def _score(self, chunks: Chunks) -> Produced | None:
-        measured, scoring, job = chunks.quality(FILE), self._at.job.profile.vmaf, self._at.job
+        measured = chunks.quality(FILE)
         if not measured:
-            return None
-        target, goal = chunks.reached(), self._film.goal
-        if not scoring:
-            if not goal:
-                return None
-            quality = results.summarize(measured.scores, score_of(goal.aim), measured.warnings, measured.pairs)
-            return Produced([], structs.replace(quality, target=target), [])
-        scored = write_reports(measured, scoring, self._uri, job.input, self._at.folder)
-        uris = [job.output + name(job.input) + suffix for suffix in SCORE_FILES]
-        files = [
-            (file, Output(uri=uri, bytes=file.stat().st_size, role="report"))
-            for file, uri in zip((scored.report, scored.html), uris, strict=True)
-        ]
-        return Produced(files, structs.replace(scored.quality, target=target), [])
+            return Produced(files, None, done.notices)
+        scored = of_score(measured, chunks.reached(), at.job, self._uri, at.folder)
+        return Produced([*files, *scored.files], scored.quality, done.notices)
 
 
 def assemble(at: Place, film: Divided, parts: Parts, version: str) -> Produced:
@@ -261,16 +246,29 @@ def _assembled(at: Place, film: Divided, parts: Parts, version: str, rest: Path 
 def _corrected(encoder: ChunkEncoder, encoded: Mapping[int, Encoded]) -> Mapping[int, Encoded]:
     """All chunks, some of them encoded again so that the mean of the film is what its target of quality wants."""
     goal, spans = encoder.plan.goal, [work.span for work in encoder.plan.work]
-    chunks = dict(encoded)
-    for _ in range(_CORRECTIONS if goal else 0):
-        results = {number: result_of(each) for number, each in chunks.items()}
-        scored = {number: each.scored for number, each in results.items() if each.scored}
-        tries = {number: [one.scored for one in each.tries] for number, each in results.items()}
-        wanted = corrections(goal.curve, goal.aim, spans, scored, tries) if goal and scored else {}
+    if not goal:
+        return encoded
+    takes = {number: [each] for number, each in encoded.items() if result_of(each).scored}
+    for _ in range(_CORRECTIONS):
+        chosen = {number: result_of(each) for number, each in _selected(goal, takes).items()}
+        results = {number: each.scored for number, each in chosen.items() if each.scored}
+        tries = {number: [one.scored for one in each.tries] for number, each in chosen.items()}
+        wanted = corrections(goal.curve, goal.aim, spans, results, tries) if results else {}
         if not wanted:
             break
-        chunks |= {number: encoder.again(number, crf, chunks[number]) for number, crf in wanted.items()}
-    return chunks
+        for number, crf in wanted.items():
+            takes[number].append(encoder.again(number, crf, takes[number][-1]))
+    return {**encoded, **_selected(goal, takes)}
+
+
+def _selected(goal: Goal, takes: Mapping[int, Sequence[Encoded]]) -> dict[int, Encoded]:
+    """Of the takes of each chunk the one that the film is to have, which knows of all others."""
+    scored = {n: [one for each in some if (one := result_of(each).scored)] for n, some in takes.items()}
+    chosen = {}
+    for number, place in selected(goal.aim, scored).items():
+        take, last = takes[number][place], takes[number][-1]
+        chosen[number] = take._replace(figures={**take.figures, "tries": last.figures["tries"]})
+    return chosen
 
 
 def _rest(at: Place, film: Divided) -> Path | None:

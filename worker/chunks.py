@@ -17,7 +17,7 @@ from worker.cuts.index import make_cut
 from worker.cuts.objects import Bytes, StoredObject
 from worker.errors import PermanentError
 from worker.films import FILE, REST, SCORE, ChunkResult, FilmPlan, Plans, Work, encodes_of, result_of
-from worker.goals import Goal, Try, best, score_of
+from worker.goals import Goal, Try, score_of
 from worker.holding import Encoded
 from worker.media import images, rates, timing
 from worker.media.chunk import ChunkFigures, Target, encode_chunk, target_of_file, targets_of_ladder
@@ -27,7 +27,7 @@ from worker.media.pieces import EARLY, Chunk, Piece
 from worker.media.probe import shown_ticks
 from worker.media.rates import Coded, Tail
 from worker.media.subtitles import SubtitlePlan
-from worker.quality.aim import Scored, again, chunk_crf
+from worker.quality.aim import Scored, again, cheapest, chunk_crf
 from worker.quality.pooled import Measured
 from worker.quality.score import Pair, at_size, measure
 from worker.quality.score import Place as Start
@@ -84,7 +84,7 @@ class ChunkEncoder:
         if plan.goal and FILE in shown:
             shots = self._aimed(number, cut, plan.goal, _Shot(shown[FILE].file, factors[FILE], outputs[FILE]))
             tries = [shot.tried for shot in shots if shot.tried]
-            kept = shots[best(plan.goal.aim, [each.scored for each in tries])]
+            kept = shots[cheapest(plan.goal.aim, [each.scored for each in tries])]
             files += kept.files
             outputs[FILE], factors[FILE] = kept.figures, kept.crf
         for path in images.chunk_files(stills, self.folder):
@@ -210,7 +210,8 @@ class ChunkEncoder:
         ffmpeg counts their times from the first picture that it gets.
         """
         level = self.plan.levels.get(output, "")
-        target = target._replace(varies=bool(self.plan.rates[output].target), level=level)
+        varies = bool(self.plan.rates[output].target or (self.plan.goal and output == FILE))
+        target = target._replace(varies=varies, level=level)
         if output != FILE or not work.file or timing.wanted_rate(target.plan.picture.encode):
             return target
         doubled = target.plan.picture.factor > 1

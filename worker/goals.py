@@ -10,7 +10,7 @@ from elasticrecode.jobs.events import PartReached, Probed, Spent, TargetReached
 from elasticrecode.media.profiles import FLOOR_BELOW, TOLERANCE, Profile, Target, Vmaf, libvmaf_model
 from worker.media.geometry import Raster
 from worker.media.rates import Span
-from worker.quality.aim import Aim, Probe, Scored
+from worker.quality.aim import NTH, Aim, Probe, Scored
 from worker.quality.curve import Curve
 
 _MODEL_LINES = (1080, 2160)
@@ -48,23 +48,23 @@ class ReachedPart(NamedTuple):
     tries: Sequence[Try]
 
 
-def best(aim: Aim, tries: Sequence[Scored]) -> int:
-    """The number of the try to keep: the smallest of those that reach the floor, else the one of the best quality."""
-    good = [number for number, each in enumerate(tries) if each.vmaf >= aim.floor]
-    if good:
-        return min(good, key=lambda number: tries[number].bits)
-    return max(range(len(tries)), key=lambda number: tries[number].vmaf)
-
-
 def reached(goal: Goal, mean: float, parts: Sequence[ReachedPart]) -> TargetReached:
     """What came of a goal, of a film with that mean VMAF and those parts."""
     aim, film = goal.aim, goal.film
     starts = list(accumulate((span.seconds for span in film), initial=0.0))
     probes = [
-        Probed(round(starts[probe.span], 3), film[probe.span].seconds, probe.crf, probe.vmaf, probe.cpuSeconds)
+        Probed(
+            round(starts[probe.span], 3),
+            round(film[probe.span].seconds, 3),
+            round(probe.crf, 2),
+            round(probe.vmaf, 4),
+            probe.cpuSeconds,
+        )
         for probe in goal.probes
     ]
-    shown = [PartReached(part.name, part.kept.crf, part.kept.vmaf, len(part.tries)) for part in parts]
+    shown = [
+        PartReached(part.name, round(part.kept.crf, 2), round(part.kept.vmaf, 4), len(part.tries)) for part in parts
+    ]
     tries = [(part.kept.crf == each.scored.crf, each) for part in parts for each in part.tries]
     worst = min(part.vmaf for part in shown)
     return TargetReached(
@@ -77,6 +77,7 @@ def reached(goal: Goal, mean: float, parts: Sequence[ReachedPart]) -> TargetReac
         model=aim.model,
         width=aim.width,
         height=aim.height,
+        subsample=goal.nth,
         repeats=sum(not kept for kept, _ in tries),
         probes=probes,
         parts=shown,
@@ -112,6 +113,11 @@ def aim_of(profile: Profile, output: Raster, source: tuple[int, int]) -> Aim | N
     tolerance = TOLERANCE if target.tolerance is UNSET else target.tolerance
     floor = max(0.0, target.vmaf - FLOOR_BELOW) if target.floor is UNSET else target.floor
     return Aim(target.vmaf, tolerance, floor, libvmaf_model(scoring), *scoring.size)
+
+
+def scored_of(profile: Profile) -> int:
+    """One frame in so many is scored."""
+    return (profile.vmaf.subsample or 1) if profile.vmaf else NTH
 
 
 def score_of(aim: Aim, nth: int = 1) -> Vmaf:

@@ -13,7 +13,7 @@ from msgspec import UNSET, structs
 from elasticrecode.jobs.commits import Ending
 from elasticrecode.jobs.events import Action, Failure, Notice, Output, Progress, Result
 from elasticrecode.jobs.job import Job, flaws
-from elasticrecode.jobs.uris import SCORE_FILES, audio_name, name, output_name
+from elasticrecode.jobs.uris import audio_name, output_name
 from elasticrecode.media.codecs import AUDIO_MUXERS, CONTAINERS
 from elasticrecode.parts.part import PartJob
 from worker.assembling import assemble
@@ -23,6 +23,7 @@ from worker.division import choose, estimate
 from worker.early.files import removed_on_failure
 from worker.errors import PermanentError
 from worker.films import Plans
+from worker.goals import target_of
 from worker.holding import Encoded
 from worker.keys import encrypted
 from worker.media import images, subtitles
@@ -31,7 +32,7 @@ from worker.media.progress import JobProgress
 from worker.media.recording import extract
 from worker.package import PackageEncoder, finish
 from worker.parts import Helper, Parts
-from worker.produced import Produced
+from worker.produced import Produced, of_score, reports
 from worker.publication import Publication, Version
 from worker.quality.score import Pair, score
 from worker.sandbox.machine import cores
@@ -39,6 +40,7 @@ from worker.sandbox.runner import Runner
 from worker.settings import DEBUG, Settings
 from worker.side_files import find_side_files
 from worker.storage import Storage
+from worker.undivided import encode_aimed
 
 _Report = Callable[[Progress], None]
 
@@ -204,17 +206,24 @@ def _produce_file(
     if encoding:
         uri = job.output + output_name(job.input, encoding.codec)
         muxer = CONTAINERS[uri.rpartition(".")[2].lower()]
-        then_score = scoring is not UNSET
         sides, notices = find_side_files(job, storage, folder, runner)
-        encoded = transcode(
-            *(source, target, uri, muxer, job.profile, encoding, settings, runner, report),
-            then_score=then_score,
-            sides=sides,
-        )
+        if target_of(job.profile):
+            aimed = encode_aimed(source, target, uri, muxer, job.profile, settings, runner, report, sides)
+            encoded = aimed.encoded
+        else:
+            aimed = None
+            encoded = transcode(
+                *(source, target, uri, muxer, job.profile, encoding, settings, runner, report),
+                then_score=scoring is not UNSET,
+                sides=sides,
+            )
         files.append((target, encoded.output))
         files += images.published(encoded.stills, job.input, job.output, folder)
         files += subtitles.published(encoded.plan.subtitles, job.input, job.output, folder)
         notices += encoded.notices
+        if aimed:
+            done = of_score(aimed.measured, aimed.target, job, uri, folder)
+            return Produced([*files, *done.files], done.quality, notices)
         pair = Pair(source, target, job.input, uri, encoded.plan)
     elif (sound := job.profile.audio) and not scoring:
         uri = job.output + audio_name(job.input, sound.codec or "aac")
@@ -231,7 +240,4 @@ def _produce_file(
         return Produced(files, None, notices)
     before = sum(output.frames or 0 for _, output in files)
     scored = score(pair, scoring, settings, runner, report, folder, before=before)
-    for file, suffix in zip((scored.report, scored.html), SCORE_FILES, strict=True):
-        uri = job.output + name(job.input) + suffix
-        files.append((file, Output(uri=uri, bytes=file.stat().st_size, role="report")))
-    return Produced(files, scored.quality, notices)
+    return Produced([*files, *reports(scored, job)], scored.quality, notices)

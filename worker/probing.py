@@ -15,7 +15,7 @@ from worker.cuts.index import Index, has_pieces, make_cut, open_index
 from worker.cuts.objects import Bytes
 from worker.errors import PermanentError
 from worker.films import FILE, FilmPlan, Plans, Work
-from worker.goals import Goal, aim_of, score_of
+from worker.goals import Goal, aim_of, score_of, scored_of
 from worker.media import pieces, rates, timing
 from worker.media.chunk import ChunkFigures
 from worker.media.chunk import Target as Output
@@ -168,7 +168,7 @@ def find_goal(prober: Prober) -> Goal | None:
         if not probes:
             raise PermanentError("input-corrupt", "No frame of the input could be decoded.")
         numbers, following = windows(film), next_crf(encode, aim, film, probes)
-    return Goal(aim, learnt(encode, aim, film, probes), film, probes, NTH)
+    return Goal(aim, learnt(encode, aim, film, probes), film, probes, scored_of(profile))
 
 
 def _needs_pieces(job: Job, source: Source, index: Index) -> bool:

@@ -250,6 +250,16 @@ def test_corrections_bring_no_chunk_below_the_floor() -> None:
     assert set(aims.corrections(flat(), AIM, [Span(60.0)] * 2, results)) == {1}
 
 
+def test_a_film_has_the_tries_that_bring_it_to_its_aim_above_the_floor_with_the_fewest_bits() -> None:
+    tries = {
+        0: [Scored(24.0, 92.9, 9e5, 100), Scored(23.0, 93.1, 1e6, 100), Scored(18.0, 97.0, 4e6, 100)],
+        1: [Scored(24.0, 80.0, 1e6, 100), Scored(20.0, 92.8, 2e6, 100)],
+    }
+    assert aims.selected(AIM, tries) == {0: 0, 1: 1}
+    missed = {0: [Scored(24.0, 92.0, 1e6, 100), Scored(20.0, 96.0, 2e6, 100)], 1: [Scored(24.0, 89.5, 1e6, 100)]}
+    assert aims.selected(AIM, missed) == {0: 1, 1: 0}
+
+
 def test_a_hard_chunk_gets_a_lower_factor_before_it_is_encoded() -> None:
     curve = Curve(24.0, [(24.0, 93.0, 1e6)], 0.13, 0.115, lean=0.8, middle=math.log(1e4), least=6.0, most=49.0)
     spans = [Span(60.0, 60e4), Span(60.0, 60e4 * 3)]

@@ -39,6 +39,7 @@ _STEP = 4.0
 _UP, _DOWN = 1.5, 1.0
 """How far above or below the aim the rest of a film may be brought, to make up for the part that is finished."""
 _TRIES = 3
+_PASSES = 8
 _MARGIN = 0.3
 """How far above the floor a chunk is aimed."""
 _KEPT = 0.8
@@ -245,6 +246,40 @@ def corrections(
         if abs(crf - scored.crf) >= curve.grain / 2:
             result[number] = crf
     return result
+
+
+def selected(aim: Aim, tries: Mapping[int, Sequence[Scored]]) -> dict[int, int]:
+    """The number of the try of each chunk with which the film is best.
+
+    No chunk is below the floor that need not be, the mean is within the tolerance or as near as can be, and then the
+    film is small.
+    """
+    chosen = {number: cheapest(aim, some) for number, some in tries.items()}
+    frames = sum(tries[number][place].frames for number, place in chosen.items())
+    gained = sum(tries[n][place].frames * tries[n][place].vmaf for n, place in chosen.items())
+    for _ in range(_PASSES):
+        before = dict(chosen)
+        for number, some in tries.items():
+            rest = gained - some[chosen[number]].frames * some[chosen[number]].vmaf
+
+            def cost(place: int, some: Sequence[Scored] = some, rest: float = rest) -> tuple[float, float, float]:
+                mean = (rest + some[place].frames * some[place].vmaf) / frames
+                below = max(0.0, aim.floor - some[place].vmaf)
+                return below, max(0.0, abs(mean - aim.vmaf) - aim.tolerance), some[place].bits
+
+            chosen[number] = min(range(len(some)), key=cost)
+            gained = rest + some[chosen[number]].frames * some[chosen[number]].vmaf
+        if chosen == before:
+            break
+    return chosen
+
+
+def cheapest(aim: Aim, tries: Sequence[Scored]) -> int:
+    """The number of the smallest try that reaches the floor, else of the best."""
+    good = [number for number, each in enumerate(tries) if each.vmaf >= aim.floor]
+    if good:
+        return min(good, key=lambda number: tries[number].bits)
+    return max(range(len(tries)), key=lambda number: tries[number].vmaf)
 
 
 def _fewest(chosen: Sequence[int], gains: Mapping[int, float], spans: Sequence[Span], needed: float) -> list[int]:

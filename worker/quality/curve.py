@@ -38,7 +38,7 @@ class Scale(NamedTuple):
 
     def near(self, crf: float) -> float:
         """The factor within the bounds that is nearest to another and that the encoder knows."""
-        return round(min(max(crf, self.least), self.most) / self.grain) * self.grain
+        return round(round(min(max(crf, self.least), self.most) / self.grain) * self.grain, 3)
 
 
 _SCALES: Mapping[str, Scale] = {
@@ -86,7 +86,7 @@ class Curve(Struct, frozen=True):
 
     def near(self, crf: float) -> float:
         """The factor within the bounds that is nearest to another and that the encoder knows."""
-        return round(min(max(crf, self.least), self.most) / self.grain) * self.grain
+        return round(round(min(max(crf, self.least), self.most) / self.grain) * self.grain, 3)
 
 
 def weight_of(span: Span) -> float:

@@ -156,7 +156,8 @@ class TargetReached(Struct):
 
     `vmaf`, `tolerance` and `floor` are of the target, `reached` is the mean of the film's frames and `worst` the lowest
     mean of a part. `met` says whether both are as wanted. `model` is libvmaf's name of the model, and `width` and
-    `height` are the size at which pictures were compared. `repeats` counts encodes of parts that were not kept.
+    `height` are the size at which pictures were compared, one in `subsample`. `repeats` counts encodes of parts that
+    were not kept.
     """
 
     vmaf: float
@@ -168,6 +169,7 @@ class TargetReached(Struct):
     model: str
     width: int
     height: int
+    subsample: int
     repeats: int
     probes: list[Probed]
     parts: list[PartReached]
