@@ -17,6 +17,7 @@ from benchmarks import (
     media,
     packages,
     push,
+    quality,
     routing,
     score,
     transcode,
@@ -50,6 +51,7 @@ _SECTIONS: dict[str, Callable[[], Iterator[tuple[str, str, str, float, float]]]]
     "division": division.rows,
     "chunks": chunks.rows,
     "score": score.rows,
+    "quality": quality.rows,
 }
 
 
