@@ -13,13 +13,15 @@ from elasticrecode.jobs.job import plays_early
 from elasticrecode.jobs.uris import output_name
 from elasticrecode.media.codecs import CONTAINERS
 from elasticrecode.media.profiles import Vmaf
+from worker.certificate.evidence import FilmPart, FilmRecord, Join, JoinedPart, PartOutput, evidence_of
+from worker.certificate.parts import load_run
 from worker.chunks import ChunkEncoder, Place
 from worker.cuts.index import Index, join_rest, make_rest, open_index
 from worker.cuts.movie import MOVIE, MovieIndex
 from worker.dividing import Divided
 from worker.early.playback import EarlyPlayback
 from worker.errors import PermanentError
-from worker.films import FILE, REST, SCORE, ChunkResult, FilmPlan, encodes_of, result_of
+from worker.films import FILE, REST, RUN, SCORE, ChunkResult, FilmPlan, encodes_of, result_of
 from worker.goals import Goal, ReachedPart, reached
 from worker.holding import Encoded
 from worker.joining.chunks import ChunkFile
@@ -27,7 +29,7 @@ from worker.joining.finish import finish_file
 from worker.joining.join import Cap, Joined, join
 from worker.joining.sounds import Sound, encode_sound, expected_seconds
 from worker.keys import encrypted
-from worker.media import damage, images, subtitles, timing
+from worker.media import damage, images, pieces, subtitles, timing
 from worker.media.chunk import ChunkFigures
 from worker.media.images import THUMBS, ImagePlan
 from worker.media.ladder import expected_length, plan_ladder
@@ -36,6 +38,7 @@ from worker.media.plan import make_plan
 from worker.media.renditions import rung_figures
 from worker.media.subtitles import SideFile, SubtitlePlan, read_subtitles
 from worker.media.verify import Verified, read_back
+from worker.outlook import seconds_of
 from worker.package import PackageEncoder, PackageFiles, finish
 from worker.parts import Parts
 from worker.produced import Produced, of_score
@@ -61,6 +64,8 @@ class Chunks:
             result = result_of(encoded[number])
             self.results.append(result)
             self._files.append(dict(zip(result.files, encoded[number].files, strict=True)))
+        self._joins: list[Join] = []
+        self._measured: dict[int, list[Measured | None]] = {}
 
     def rest(self, film: Divided) -> Path:
         """All of the film but its pictures, of the pieces that its chunks have brought."""
@@ -83,9 +88,38 @@ class Chunks:
 
     def quality(self, output: int) -> Measured | None:
         """The measurement of an output's score; None without one."""
+        measured = [each for each in self._scores(output) if each]
+        return pool(measured) if measured else None
+
+    def _scores(self, output: int) -> list[Measured | None]:
+        """The measurement of an output in each chunk; None where it has none."""
         name = f"{SCORE}{output}"
-        files = [files[name] for files in self._files if name in files]
-        return pool([load(file) for file in files]) if files else None
+        if output not in self._measured:
+            self._measured[output] = [load(files[name]) if name in files else None for files in self._files]
+        return self._measured[output]
+
+    def record(self, attempts: Mapping[int, int]) -> FilmRecord:
+        """How the film was made. `attempts` has the attempt of each part by its number."""
+        encode, film = self._at.job.profile.ffmpeg, self._film
+        begin = (encode.start or 0.0) if encode else 0.0
+        parts = []
+        for number, (work, files, result) in enumerate(zip(film.work, self._files, self.results, strict=True)):
+            run, scores = load_run(files[RUN]), {output: self._scores(output)[number] for output in result.outputs}
+            start, end = seconds_of(work, begin)
+            outputs = {
+                output_label(output): PartOutput(
+                    file=run.files[output],
+                    crf=result.factors[output],
+                    bits=8 * figures.bytes,
+                    frames=figures.frames,
+                    vmaf=mean.mean if (scored := scores[output]) and (mean := scored.scores.mean("vmaf")) else None,
+                )
+                for output, figures in result.outputs.items()
+                if output in run.files
+            }
+            at = attempts.get(number, 1)
+            parts.append(FilmPart(work.name, start, end, at, run.cut, run.steps, outputs, run.programs))
+        return FilmRecord(pieces.lead(film.source.video), film.has_rest, parts, self._joins)
 
     def figures(self, output: int) -> list[ChunkFigures]:
         """The figures of an output, by chunk."""
@@ -124,7 +158,7 @@ class Chunks:
 
     def joined(self, output: int, units: Fraction, ticks: int) -> Joined:
         """The film of an output. Raises PermanentError `output-invalid` for chunks that do not fit."""
-        chunks: list[ChunkFile] = []
+        chunks, written = list[ChunkFile](), list[str]()
         rate = self._film.rates[output]
         for work, files, result in zip(self._film.work, self._files, self.results, strict=True):
             chunk = work.file if output == FILE else work.rungs
@@ -138,13 +172,22 @@ class Chunks:
                 chunks = [*chunks[:-1], chunks[-1]._replace(end=end)] if chunks else chunks
                 continue
             chunks.append(ChunkFile(files[f"{output}"], work.name, start or 0, end, figures.frames))
+            written.append(load_run(files[RUN]).files[output])
         if not chunks:
             raise PermanentError("input-corrupt", "No frame of the input could be decoded.")
         cap = Cap(round(rate.peak), round(rate.buffer)) if rate.peak else None
         at = self._at
         target = at.folder / f"joined-{output}.mp4"
+        files_of = zip(written, chunks, strict=True)
+        parts = [JoinedPart(name, each.name, each.start, each.end, each.frames or 0) for name, each in files_of]
+        self._joins.append(Join(target.name, ticks, output == FILE, parts))
         is_file = output == FILE
         return join(chunks, target, ticks, at.settings.ffprobe, at.runner, cap=cap, consume=True, edited=is_file)
+
+
+def output_label(output: int) -> str:
+    """The name of an output of a film by its number."""
+    return "file" if output == FILE else f"rung-{output}"
 
 
 def _summary(measured: Measured, profile: Vmaf) -> Quality:
@@ -180,6 +223,7 @@ class FileAssembly:
         if not sound:
             raise ValueError("the sound comes first")
         plan, target = sound.plan, at.folder / "output"
+        plan.picture.write_files(at.folder)  # the certificate has the texts that the runs of the chunks read
         encode, video = plan.picture.encode, plan.source.video
         ticks = timing.ticks(video, encode)
         joined = chunks.joined(FILE, timing.wanted_rate(encode) or Fraction(ticks), ticks)
@@ -187,11 +231,12 @@ class FileAssembly:
         done = finish_file(plan, joined, sound, target, self._uri, at.settings, at.runner, pictures=pictures)
         files = [(target, done.output), *images.published(done.stills, at.job.input, at.job.output, at.folder)]
         files += subtitles.published(plan.subtitles, at.job.input, at.job.output, at.folder)
-        measured = chunks.quality(FILE)
+        measured, own = chunks.quality(FILE), evidence_of(done)
         if not measured:
-            return Produced(files, None, done.notices)
+            return Produced(files, None, done.notices, evidence=own)
+        own = own._replace(moments=tuple(measured.moments))
         scored = of_score(measured, chunks.reached(), at.job, self._uri, at.folder)
-        return Produced([*files, *scored.files], scored.quality, done.notices)
+        return Produced([*files, *scored.files], scored.quality, done.notices, evidence=own)
 
 
 def assemble(at: Place, film: Divided, parts: Parts, version: str) -> Produced:
@@ -239,8 +284,11 @@ def _assembled(at: Place, film: Divided, parts: Parts, version: str, rest: Path 
             produced.quality or done.quality,
             [*produced.notices, *done.notices],
             Version(done.folder, done.unlisted),
+            produced.evidence.joined(done.evidence),
         )
-    return produced._replace(notices=list(dict.fromkeys([*notices, *produced.notices])))
+    attempts = {each.part.number: each.attempt for each in parts.read()}
+    evidence = produced.evidence._replace(film=chunks.record(attempts))
+    return produced._replace(notices=list(dict.fromkeys([*notices, *produced.notices])), evidence=evidence)
 
 
 def _corrected(encoder: ChunkEncoder, encoded: Mapping[int, Encoded]) -> Mapping[int, Encoded]:
@@ -310,7 +358,10 @@ class PackageAssembly:
             verified = Verified(read.video, packets.tracks[read.video.stream], [])
             figures = rung_figures(rung, verified, chunks.cpu_seconds(number))
             if scoring and (measured := chunks.quality(number)):
+                encoder.moments = encoder.moments if number else tuple(measured.moments)
                 quality = _summary(measured, at_size(scoring, ladder.rungs[0].picture.size))
                 figures = structs.replace(figures, quality=quality)
             results[number] = Encoded((joined.file,), msgspec.to_builtins(figures))
+        for plan in ladder.rungs:
+            plan.picture.write_files(at.folder)  # the certificate has the texts that the runs of the chunks read
         return finish(encoder, results, encrypted(at.job, package, at.settings), version)

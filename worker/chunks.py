@@ -13,10 +13,11 @@ from elasticrecode.jobs.events import Progress
 from elasticrecode.jobs.job import Job
 from elasticrecode.media.profiles import Ffmpeg, Vmaf
 from elasticrecode.parts.part import StoredPart
+from worker.certificate.parts import replace_run, save_run
 from worker.cuts.index import make_cut
 from worker.cuts.objects import Bytes, StoredObject
 from worker.errors import PermanentError
-from worker.films import FILE, REST, SCORE, ChunkResult, FilmPlan, Plans, Work, encodes_of, result_of
+from worker.films import FILE, REST, RUN, SCORE, ChunkResult, FilmPlan, Plans, Work, encodes_of, result_of
 from worker.goals import Goal, Try, score_of
 from worker.holding import Encoded
 from worker.media import images, rates, timing
@@ -73,7 +74,7 @@ class ChunkEncoder:
         rest = self.folder / f"rest-{number}" if plan.has_rest else None
         make_cut(plan.film, recipe, self.source, cut, self.runner, rest)
         files = [(REST, rest)] if rest and rest.exists() and rest.stat().st_size else []
-        factors = self._factors(number)
+        factors, before = self._factors(number), len(self.runner.steps)
         groups = self._groups(number, factors, cut)
         stills = self._stills(work, groups)
         outputs = self.run(groups, cut, work.seconds, stills)
@@ -87,6 +88,10 @@ class ChunkEncoder:
             kept = shots[cheapest(plan.goal.aim, [each.scored for each in tries])]
             files += kept.files
             outputs[FILE], factors[FILE] = kept.figures, kept.crf
+            shown[FILE] = shown[FILE]._replace(file=kept.file)
+        run, names = self.folder / f"run-{number}", {output: target.file.name for output, target in shown.items()}
+        save_run(run, cut.name, names, self.runner.steps[before:], self.settings, self.runner)
+        files.append((RUN, run))
         for path in images.chunk_files(stills, self.folder):
             files.append((path.name, path.rename(path.with_name(f"{number}-{path.name}"))))
         cut.unlink()
@@ -99,9 +104,12 @@ class ChunkEncoder:
         if not goal:
             raise ValueError("the film has no goal")
         make_cut(self.plan.film, self.plans.recipe(number), self.source, cut, self.runner)
+        steps = len(self.runner.steps)
         shot = self._measured(number, cut, goal, self._shoot(number, cut, crf, len(result.tries)))
         cut.unlink()
-        fresh = dict(shot.files)
+        run, place = self.folder / f"run-{number}-{len(result.tries)}", result.files.index(RUN)
+        replace_run(before.files[place], run, FILE, shot.file.name, self.runner.steps[steps:])
+        fresh = dict([*shot.files, (RUN, run)])
         files = [(name, fresh.get(name, path)) for name, path in zip(result.files, before.files, strict=True)]
         outputs, factors = {**result.outputs, FILE: shot.figures}, {**result.factors, FILE: crf}
         tries = [*result.tries, *([shot.tried] if shot.tried else [])]

@@ -29,7 +29,7 @@ from worker.storage import Storage
 _Kind = TypeVar("_Kind")
 FILE = -1
 """The number of the one output file among the outputs of a film; the others are rungs, from 0."""
-REST, SCORE = "rest", "score"
+REST, SCORE, RUN = "rest", "score", "run"
 _PLAN, _RECIPE = "plan.json", "cut-{}.json"
 _MOST_BYTES = 1 << 26
 """The longest plan or recipe that is read."""

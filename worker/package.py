@@ -18,6 +18,7 @@ from elasticrecode.jobs.uris import SCORE_FILES, package_folder
 from elasticrecode.media import ladders
 from elasticrecode.media.codecs import CODECS, encoder_of
 from elasticrecode.media.profiles import SOURCE, Package, Vmaf, bits
+from worker.certificate.evidence import Evidence, SoundLevel
 from worker.holding import Encoded
 from worker.media import images, languages, timing
 from worker.media.encode import inspect
@@ -26,9 +27,11 @@ from worker.media.ladder import Ends, Ladder, constant_rate, plan_ladder
 from worker.media.renditions import RungFigures, Sounds, common_length, encode_rungs, encode_sounds, find_ends
 from worker.media.source import Source
 from worker.media.subtitles import SideFile, SubtitlePlan, read_subtitles
+from worker.packaging.findings import Rule
 from worker.packaging.package import pack
 from worker.packaging.tracks import Encrypted, Packaged, Thumbnails, Track
 from worker.quality import ladder_report
+from worker.quality.html_report import Moment
 from worker.quality.ladder_report import RungScore
 from worker.quality.score import Pair, at_size, score
 from worker.sandbox.runner import Runner
@@ -76,6 +79,8 @@ class PackageEncoder:
         self.pictures = plan_images(job.profile.images or None if with_images else None, size, self.seconds)
         self._undrawn = ImagePlan() if inspected else self.pictures
         self._heard: tuple[Fraction, Sounds | None] | None = None
+        self.moments: tuple[Moment, ...] = ()
+        """The worst frames of the largest rung, where this worker has scored it."""
 
     @property
     def names(self) -> list[str]:
@@ -119,7 +124,9 @@ class PackageEncoder:
         uri = f"{self.job.output}{self.names[number]}.mp4"
         pair = Pair(self.source, file, self.job.input, uri, self.ladder.rungs[number])
         folder = file.parent
-        return score(pair, wanted, self.settings, self.runner, self.report, folder, before=0).quality
+        scored = score(pair, wanted, self.settings, self.runner, self.report, folder, before=0)
+        self.moments = self.moments if number else scored.moments
+        return scored.quality
 
 
 def names(ladder: Ladder) -> list[str]:
@@ -142,6 +149,7 @@ class PackageFiles(NamedTuple):
     folder: str
     quality: Quality | None
     notices: list[Notice]
+    evidence: Evidence
 
 
 def finish(
@@ -193,7 +201,35 @@ def finish(
     notices += sounds.notices if sounds else []
     notices += packaged.notices
     quality = figures[0].quality or None
-    return PackageFiles(files, unlisted, f"{base}{version}/", quality, list(dict.fromkeys(notices)))
+    evidence = _evidence(encoder, figures, sounds, packaged)
+    return PackageFiles(files, unlisted, f"{base}{version}/", quality, list(dict.fromkeys(notices)), evidence)
+
+
+def _evidence(
+    encoder: PackageEncoder, rungs: Sequence[RungFigures], sounds: Sounds | None, packaged: Packaged
+) -> Evidence:
+    """What the package shows of itself, for the certificate."""
+    levels = {each.track: each for each in (sounds.levels if sounds else ())}
+    heard = []
+    for number, track in enumerate((each for each in packaged.tracks if each.kind == "audio"), 1):
+        output, peak = packaged.loudness.get(track.name, (None, None))
+        level = levels.get(number)
+        heard.append(SoundLevel(track.name, level and level.source, output, level and level.target, peak))
+    named = list(zip(encoder.names, rungs, strict=True))
+    return Evidence(
+        source=encoder.ladder.source,
+        rates=tuple(structs.replace(rung.rate, name=name) for name, rung in named if rung.rate),
+        sounds=tuple(heard),
+        rules=(
+            *(
+                Rule("picture-as-planned", passed=True, measured=f"{r.width}x{r.height} {r.codec}", where=n)
+                for n, r in named
+            ),
+            *packaged.rules,
+        ),
+        moments=encoder.moments,
+        steps=tuple(rung.step for rung in rungs if rung.step),
+    )
 
 
 def _reports(

@@ -17,6 +17,9 @@ from elasticrecode.jobs.uris import audio_name, output_name
 from elasticrecode.media.codecs import AUDIO_MUXERS, CONTAINERS
 from elasticrecode.parts.part import PartJob
 from worker.assembling import assemble
+from worker.certificate.digest import Digest
+from worker.certificate.evidence import Evidence, evidence_of
+from worker.certifying import certifier
 from worker.chunks import Place, open_chunks
 from worker.dividing import find_division, tell_undivided
 from worker.division import choose, estimate
@@ -83,7 +86,8 @@ def run_job(
         version = publication.version_name
         produced = _produce(job, settings, storage, runner, progress, folder, version, parts)
         runner.check()
-        return publication.publish(produced.files, partial(_ending, job, produced), produced.version)
+        certify = certifier(job, publication.attempt, produced, settings, storage, runner, folder)
+        return publication.publish(produced.files, partial(_ending, job, produced), produced.version, certify)
 
 
 def run_part(job: PartJob, settings: Settings, storage: Storage, runner: Runner, helper: Helper) -> None:
@@ -143,7 +147,6 @@ def _produce(
     parts: Parts | None,
 ) -> Produced:
     """Download the inputs and produce the outputs in the job's folder."""
-    package, profile = job.profile.package, job.profile
     at, uncut = Place(job, settings, storage, runner, folder, report), ""
     if parts:
         division = find_division(at, parts)
@@ -152,6 +155,15 @@ def _produce(
         uncut = division
     storage.download(job.input, folder / "input", runner)
     runner.check()
+    with Digest(folder / "input") as digest:
+        produced = _produce_whole(at, parts, uncut, version)
+    return produced._replace(evidence=produced.evidence._replace(sha256=digest.hex))
+
+
+def _produce_whole(at: Place, parts: Parts | None, uncut: str, version: str) -> Produced:
+    """Produce the outputs of a job whose input lies in the folder whole."""
+    job, settings, storage, runner, folder, report = at
+    package, profile = job.profile.package, job.profile
     if not package:
         if parts and uncut:
             tell_undivided(at, parts, uncut)
@@ -169,6 +181,7 @@ def _produce(
         file.quality or done.quality,
         list(dict.fromkeys([*file.notices, *notices, *done.notices])),
         Version(done.folder, done.unlisted),
+        file.evidence.joined(done.evidence),
     )
 
 
@@ -202,7 +215,7 @@ def _produce_file(
     encoding, scoring = job.profile.ffmpeg, job.profile.vmaf
     source, origin, target = folder / "input", folder / "origin", folder / "output"
     files: list[tuple[Path, Output]] = []
-    notices: list[Notice] = []
+    notices, evidence = list[Notice](), Evidence()
     if encoding:
         uri = job.output + output_name(job.input, encoding.codec)
         muxer = CONTAINERS[uri.rpartition(".")[2].lower()]
@@ -221,9 +234,11 @@ def _produce_file(
         files += images.published(encoded.stills, job.input, job.output, folder)
         files += subtitles.published(encoded.plan.subtitles, job.input, job.output, folder)
         notices += encoded.notices
+        evidence = evidence_of(encoded)
         if aimed:
+            evidence = evidence._replace(moments=tuple(aimed.measured.moments))
             done = of_score(aimed.measured, aimed.target, job, uri, folder)
-            return Produced([*files, *done.files], done.quality, notices)
+            return Produced([*files, *done.files], done.quality, notices, evidence=evidence)
         pair = Pair(source, target, job.input, uri, encoded.plan)
     elif (sound := job.profile.audio) and not scoring:
         uri = job.output + audio_name(job.input, sound.codec or "aac")
@@ -237,7 +252,8 @@ def _produce_file(
         runner.check()
         pair = Pair(origin, source, job.origin, job.input)
     if not scoring:
-        return Produced(files, None, notices)
+        return Produced(files, None, notices, evidence=evidence)
     before = sum(output.frames or 0 for _, output in files)
     scored = score(pair, scoring, settings, runner, report, folder, before=before)
-    return Produced([*files, *reports(scored, job)], scored.quality, notices)
+    evidence = evidence._replace(moments=scored.moments)
+    return Produced([*files, *reports(scored, job)], scored.quality, notices, evidence=evidence)

@@ -10,6 +10,7 @@ from elasticrecode.jobs.events import Notice, Output, Quality, TargetReached
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.uris import SCORE_FILES, name
 from elasticrecode.media.profiles import Vmaf, VmafModel
+from worker.certificate.evidence import Evidence
 from worker.publication import Version
 from worker.quality import results
 from worker.quality.pooled import Measured, Scored, write_reports
@@ -18,13 +19,14 @@ from worker.quality.pooled import Measured, Scored, write_reports
 class Produced(NamedTuple):
     """Each local file with its output, the summary of a score, and warnings.
 
-    `version` has the files of a package that are not listed.
+    `version` has the files of a package that are not listed, `evidence` what the certificate tells.
     """
 
     files: list[tuple[Path, Output]]
     quality: Quality | None
     notices: list[Notice]
     version: Version = Version()
+    evidence: Evidence = Evidence()
 
 
 def of_score(measured: Measured, target: TargetReached | None, job: Job, uri: str, folder: Path) -> Produced:

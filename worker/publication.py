@@ -14,7 +14,7 @@ open and which refer to that folder. Entry files are the last to appear, so a pl
 
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
@@ -75,6 +75,7 @@ class Publication:
         self._job, self._runner, self._keys, self._watching = job, runner, keys, watching
         self._storage, self._versions = storage, versions
         self._uploads = Uploads(storage, job.jobid, attempt, runner)
+        self.attempt = attempt
         self.version_name = version_name(job.jobid, attempt)
         self._etags: dict[str, str] = {}
 
@@ -96,8 +97,11 @@ class Publication:
         files: Sequence[tuple[Path, Output]],
         conclude: Callable[[list[Output]], Ending],
         version: Version = _NO_VERSION,
+        certify: Callable[[list[Output]], Sequence[tuple[Path, Output]]] = lambda _: (),
     ) -> Ending:
         """Publish local files as outputs. `conclude` returns the job's ending, given the outputs with their checksums.
+
+        `certify` makes the last outputs, given the others with their checksums.
 
         Owns first the keys that `prepare` could not know: the source decides how many sprites and subtitles there are.
         Raises JobError or Interrupted; before the commit, then nothing is published.
@@ -109,9 +113,12 @@ class Publication:
                 sent = _sent(files, version)
                 commit = Commit([], Ending(""), version=version.folder)
                 self._own([each.uri for each in outputs if not (commit.holds(each.uri) or each.uri in self._etags)])
-                sums = self._uploads.send_all(sent, begun, version.folder)
+                outputs = _summed(outputs, self._uploads.send_all(sent, begun, version.folder))
+                if last := certify(outputs):
+                    sums = self._uploads.send_all([(file, output.uri) for file, output in last], begun)
+                    outputs += _summed([output for _, output in last], sums)
                 commit.uploads = sorted(begun, key=lambda upload: _turn(commit, upload))
-                commit.ending = conclude([structs.replace(output, sha256=sums[output.uri]) for output in outputs])
+                commit.ending = conclude(outputs)
                 self._commit(commit)
         except Unavailable as error:  # it may be committed all the same: then another worker completes the uploads
             raise TransientError("storage-unavailable", "AWS could not be reached to commit the outputs.") from error
@@ -197,6 +204,10 @@ class Publication:
                 remove(self._storage, commit.version)
             except JobError as error:
                 _log.warning("cannot remove %s yet: %s", commit.version, error)
+
+
+def _summed(outputs: Sequence[Output], sums: Mapping[str, str]) -> list[Output]:
+    return [structs.replace(output, sha256=sums[output.uri]) for output in outputs]
 
 
 def _sent(files: Sequence[tuple[Path, Output]], version: Version) -> list[tuple[Path, str]]:

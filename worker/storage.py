@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from boto3.s3.transfer import TransferConfig, create_transfer_manager
 from botocore.exceptions import (
@@ -27,12 +27,22 @@ _BROKEN_BODIES = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError,
 _RESTORED = 'ongoing-request="false"'
 
 
+class Stored(NamedTuple):
+    """An object: its size in bytes, its ETag, and its version, empty in a bucket that keeps none."""
+
+    size: int
+    etag: str
+    version: str
+
+
 class Storage:
     """The S3 client of one job, and downloads with it."""
 
     def __init__(self, connect: Callable[[], Any]) -> None:
         """`connect` returns the S3 client. It is called at the first use."""
         self._connect = connect
+        self.known: dict[str, Stored] = {}
+        """The objects that were opened, by their URIs."""
 
     @cached_property
     def s3(self) -> Any:
@@ -66,6 +76,7 @@ class Storage:
             raise archived(side, uri, storage_class)
         if head["ContentLength"] == 0:
             raise PermanentError(f"{side}-empty", f"{uri} is empty.")
+        self.known[uri] = Stored(head["ContentLength"], head["ETag"], head.get("VersionId", ""))
         return head["ContentLength"], head["ETag"]
 
     def read_range(self, uri: str, etag: str, offset: int, size: int, side: str = "input") -> bytes:

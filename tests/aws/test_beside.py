@@ -57,9 +57,12 @@ def test_a_job_with_images_publishes_them_and_lists_them_with_their_roles(
         "a film.jpg": "poster",
         "a film.sprite-0.jpg": "sprite",
         "a film.thumbnails.vtt": "sprite",
+        "a film.mp4.certificate.json": "certificate",
+        "a film.mp4.certificate.html": "certificate",
     }
     heads = {name: stack.s3.head_object(Bucket="media", Key=f"out/{name}") for name in roles}
-    assert [head["ContentType"] for head in heads.values()] == ["video/mp4", "image/jpeg", "image/jpeg", "text/vtt"]
+    types = ["video/mp4", "image/jpeg", "image/jpeg", "text/vtt", "application/json", "text/html"]
+    assert [head["ContentType"] for head in heads.values()] == types
     assert [head["ContentLength"] for head in heads.values()] == [output["bytes"] for output in ended["outputs"]]
     cues = stack.s3.get_object(Bucket="media", Key="out/a film.thumbnails.vtt")["Body"].read().decode()
     assert cues == (

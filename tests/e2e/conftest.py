@@ -25,6 +25,7 @@ import boto3
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
+from elasticrecode.jobs.uris import CERTIFICATE_FILES
 from local import users
 from local.cluster import administrator_token
 from local.place import TOOLS, Place
@@ -52,6 +53,11 @@ def wait_for(condition: Callable[[], Any], what: str, seconds: float = _SECONDS)
             return found
         time.sleep(0.05)
     pytest.fail(f"{what} did not happen within {seconds:.0f} s")
+
+
+def certified(*keys: str) -> list[str]:
+    """The keys of the files of jobs, and of their certificates, in the order of a listing."""
+    return sorted(key + suffix for key in keys for suffix in ("", *CERTIFICATE_FILES))
 
 
 class Deployed:

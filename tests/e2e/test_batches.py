@@ -16,7 +16,7 @@ from elasticrecode.jobs.lifecycle import STATES
 from local.place import TOOLS
 from local.processes import Program, programs
 from tests.conftest import Tell, contract
-from tests.e2e.conftest import Deployed, wait_for
+from tests.e2e.conftest import Deployed, certified, wait_for
 from tests.e2e.test_deployed import PICTURE, SOUND, Clips
 from tests.sizes import sized
 
@@ -168,8 +168,9 @@ def test_a_prefix_with_three_real_clips_is_transcoded(deployed: Deployed, clips:
     assert sum(said["action"] == "JobFinished" for said in told) == 3
     record = shown(deployed, batch_id)
     assert (record["state"], record["total"], record["finished"]) == ("finished", 3, 3), record
-    assert deployed.keys("batch-out/") == ["batch-out/a.mp4", "batch-out/deep/b.mp4", "batch-out/deep/er/c.MKV"]
-    for key in deployed.keys("batch-out/"):
+    names = ["batch-out/a.mp4", "batch-out/deep/b.mp4", "batch-out/deep/er/c.MKV"]
+    assert deployed.keys("batch-out/") == certified(*names)
+    for key in names:
         probed = deployed.probe(f"s3://{deployed.bucket}/{key}", tmp_path)
         video = next(stream for stream in probed["streams"] if stream["codec_type"] == "video")
         size = (640, 360) if key.endswith("/a.mp4") else (320, 180)  # never enlarged

@@ -1,5 +1,6 @@
 """The product as its users meet it: the deployed stack, real ffmpeg, real sockets."""
 
+import hashlib
 import json
 import os
 import signal
@@ -16,7 +17,7 @@ import pytest
 from infra.options import Options
 from local.place import TOOLS
 from tests.conftest import contract
-from tests.e2e.conftest import LEASE_SECONDS, Deployed, wait_for
+from tests.e2e.conftest import LEASE_SECONDS, Deployed, certified, wait_for
 
 BUNNY = TOOLS / "media" / "bigbuckbunny.mp4"
 PICTURE = ("-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25:duration=2")
@@ -98,12 +99,13 @@ def test_a_batch_of_three_is_watched_from_submission_to_files(
             assert any(event["action"] == "JobProgress" for event in said)
             assert all(event["job"]["jobid"] == job_id for event in said)
             assert deployed.actions(job_id) == pushed
-            (output,) = said[-1]["result"]["outputs"]
+            output, *others = said[-1]["result"]["outputs"]
+            assert [other["role"] for other in others] == ["certificate", "certificate"]
             probed = deployed.probe(output["uri"], tmp_path)
             video = next(stream for stream in probed["streams"] if stream["codec_type"] == "video")
             size = (1280, 720) if output["uri"].endswith("/example.mp4") else (320, 180)  # never enlarged
             assert (video["codec_name"], video["width"], video["height"]) == ("h264", *size)
-        assert deployed.keys("three/") == ["three/example.mp4", "three/second.mp4", "three/third.mkv"]
+        assert deployed.keys("three/") == certified("three/example.mp4", "three/second.mp4", "three/third.mkv")
         wait_for(lambda: sum('"JobFinished"' in line for line in printed()) >= len(ids), "wscat's last line", 30)
         for job_id in ids:
             mine = [json.loads(line) for line in printed() if job_id in line]
@@ -159,13 +161,30 @@ ODD = {
 }
 
 
+def test_the_certificate_of_a_job_names_its_source_its_output_and_its_runs(deployed: Deployed) -> None:
+    job_id = deployed.submit(deployed.put(BUNNY, "certified/film.mp4"), "certified-out/")
+    record = deployed.until(job_id, "finished", "failed")
+    output, *others = record["outputs"]
+    bodies = [
+        deployed.s3.get_object(Bucket=deployed.bucket, Key=other["uri"].split("/", 3)[3])["Body"].read()
+        for other in others
+    ]
+    certificate = json.loads(bodies[0])
+    assert certificate["job"] == job_id
+    assert certificate["input"]["sha256"] == hashlib.sha256(BUNNY.read_bytes()).hexdigest()
+    assert certificate["outputs"] == [output]
+    assert [step["name"] for step in certificate["steps"]] == ["encode"]
+    assert output["sha256"] in bodies[1].decode()
+
+
 @pytest.mark.parametrize("name", ODD)
 def test_odd_videos_are_transcoded(deployed: Deployed, clips: Clips, tmp_path: Path, name: str) -> None:
     path = clips(f"made-{list(ODD).index(name)}.{name.rsplit('.')[-1]}", *ODD[name])
     job_id = deployed.submit(deployed.put(path, f"odd/{name}"), "odd-out/")
     record = deployed.until(job_id, "finished", "failed")
     assert record["error"] is None
-    (output,) = record["outputs"]
+    output, *others = record["outputs"]
+    assert [other["role"] for other in others] == ["certificate", "certificate"]
     assert output["uri"].startswith(f"s3://{deployed.bucket}/odd-out/{name}")
     assert (output["width"], output["height"]) == (320, 180)  # never enlarged
     assert deployed.probe(output["uri"], tmp_path)["format"]["nb_streams"] >= 1
@@ -264,7 +283,7 @@ def test_the_job_of_a_killed_worker_is_taken_over_and_finishes_once(deployed: De
     said = deployed.actions(job_id)
     assert said.count("JobFinished") == 1
     assert "JobLost" in said
-    assert deployed.keys("killed/") == ["killed/killed.mp4"]
+    assert deployed.keys("killed/") == certified("killed/killed.mp4")
 
 
 def kill_worker(deployed: Deployed) -> None:

@@ -52,7 +52,8 @@ def test_each_upload_into_a_drop_becomes_one_job(
     uri = deployed.put(clip, f"{DROP}films/one two+ü.mp4")
     (record,) = until_jobs(deployed, uri, 1)
     assert record["state"] == "finished", record["error"]
-    (output,) = record["outputs"]
+    output, *others = record["outputs"]
+    assert [other["role"] for other in others] == ["certificate", "certificate"]
     assert output["uri"] == f"s3://{deployed.bucket}/{OUTPUT}films/one two+ü.mp4"
     (stream,) = deployed.probe(output["uri"], tmp_path)["streams"]
     assert (stream["codec_name"], stream["height"]) == ("h264", 240)  # never enlarged
@@ -77,7 +78,7 @@ def test_outputs_and_reports_of_a_job_in_a_drop_start_no_job(deployed: Deployed,
     record = deployed.until(answer[0]["jobid"], "finished", "failed")
     assert record["state"] == "finished", record["error"]
     made = [output["uri"] for output in record["outputs"]]
-    assert len(made) == 3
+    assert len(made) == 5
     for output in made:
         until_ignored(deployed, output)
         assert jobs_of(deployed, output) == []

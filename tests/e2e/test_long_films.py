@@ -84,7 +84,8 @@ def test_a_film_comes_out_of_its_chunks_as_one_file(fleet: Deployed, film: Path,
     assert [each["name"] for each in listed] == NAMES
     assert {(each["kind"], each["state"], each["attempt"]) for each in listed} == {("chunk", "finished", 1)}
     assert all(each["worker"] for each in listed)
-    (output,) = record["outputs"]
+    output, *others = record["outputs"]
+    assert [other["role"] for other in others] == ["certificate", "certificate"]
     probed = fleet.probe(output["uri"], tmp_path)
     assert {each["codec_type"] for each in probed["streams"]} >= {"video", "audio"}
     assert float(probed["format"]["duration"]) == pytest.approx(SECONDS, abs=0.05)

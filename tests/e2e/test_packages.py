@@ -35,7 +35,7 @@ PROFILE = {
     "images": {"poster": True, "sprite": {"everySeconds": 4, "width": 160}},
 }
 KEY, KEY_ID = "0123456789abcdef0123456789abcdef", "00112233445566778899aabbccddeeff"
-ROLES = {"rendition": 2, "audio": 2, "subtitles": 2, "playlist": 2, "poster": 1, "sprite": 2}
+ROLES = {"rendition": 2, "audio": 2, "subtitles": 2, "playlist": 2, "poster": 1, "sprite": 2, "certificate": 2}
 """What a package of the clip is to have; one `sprite` is the file that maps times to pictures."""
 VERSIONED, REPLACED = "public, max-age=31536000, immutable", "public, max-age=60"
 TYPES = {

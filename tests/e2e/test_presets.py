@@ -87,7 +87,8 @@ def test_a_worker_encodes_with_a_built_in_preset(deployed: Deployed, tmp_path: P
     record = deployed.until(answer[0]["jobid"], "finished", "failed")
     assert record["error"] is None
     assert record["profile"]["ffmpeg"]["bitrate"] == BUILT_IN["h264-360p"]["ffmpeg"]["bitrate"]
-    (output,) = record["outputs"]
+    output, *others = record["outputs"]
+    assert [other["role"] for other in others] == ["certificate", "certificate"]
     assert (output["width"], output["height"], output["videoCodec"]) == (640, 360, "h264")
     video = deployed.probe(output["uri"], tmp_path)["streams"][0]
     assert (video["width"], video["height"]) == (640, 360)

@@ -116,13 +116,14 @@ def judge(events: list[dict[str, Any]], attempts: int) -> None:
 
 
 def assert_object_fits(deployed: Deployed, record: dict[str, Any]) -> None:
-    """Fail unless the object is the one that the record promises."""
-    (output,) = record["outputs"]
-    key = output["uri"].split("/", 3)[3]
-    found = deployed.s3.get_object(Bucket=deployed.bucket, Key=key)
-    body = found["Body"].read()
-    assert found["Metadata"][MARK] == record["jobID"]
-    assert (len(body), hashlib.sha256(body).hexdigest()) == (output["bytes"], output["sha256"])
+    """Fail unless the objects are those that the record promises: the file, and its certificate."""
+    assert [output["role"] for output in record["outputs"]] == ["file", "certificate", "certificate"]
+    for output in record["outputs"]:
+        key = output["uri"].split("/", 3)[3]
+        found = deployed.s3.get_object(Bucket=deployed.bucket, Key=key)
+        body = found["Body"].read()
+        assert found["Metadata"][MARK] == record["jobID"]
+        assert (len(body), hashlib.sha256(body).hexdigest()) == (output["bytes"], output["sha256"])
 
 
 def ended(deployed: Deployed, job_id: str) -> dict[str, Any] | None:

@@ -78,7 +78,8 @@ def test_a_transcode_is_measured_in_the_same_job_against_a_minimum(deployed: Dep
     record = both(deployed, origin, "measured/", min=10)
     assert (record["state"], record["kind"], record["quality"]["passed"]) == ("finished", "ffmpeg", True)
     assert [output["uri"].rsplit("/")[-1] for output in record["outputs"]] == [
-        "origin.mp4", "origin.mp4.vmaf.json", "origin.mp4.vmaf.html",
+        "origin.mp4", "origin.mp4.vmaf.json", "origin.mp4.vmaf.html", "origin.mp4.certificate.json",
+        "origin.mp4.certificate.html",
     ]  # fmt: skip
     record = both(deployed, origin, "below/", min=99.9)
     assert (record["state"], record["quality"]["passed"]) == ("finished", False)
@@ -107,7 +108,7 @@ def test_a_score_below_the_minimum_fails_the_job_and_keeps_its_output(deployed: 
     assert "below the minimum of 99.9" in record["error"]["message"]
     assert record["quality"]["passed"] is False
     assert record["outputs"][0]["uri"] == f"s3://{deployed.bucket}/failing/origin.mp4"
-    assert len(deployed.keys("failing/")) == 3
+    assert len(deployed.keys("failing/")) == 5
     (last,) = [event for event in deployed.call("GET", f"/api/v1/jobs/{record['jobID']}")[1] if "error" in event]
     assert last["result"]["quality"]["passed"] is False
 

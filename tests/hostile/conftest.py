@@ -123,7 +123,10 @@ class Stage:
 
     def output(self, event: dict[str, Any]) -> bytes:
         """The output of a finished job."""
-        (output,) = event["result"]["outputs"]
+        output, *others = event["result"]["outputs"]
+        assert [other["role"] for other in others] == ["certificate", "certificate"] * (
+            "ffmpeg" in event["job"]["profile"]
+        )
         body: bytes = self.s3.get_object(Bucket="media", Key=output["uri"].removeprefix("s3://media/"))["Body"].read()
         return body
 

@@ -192,7 +192,8 @@ NAMES = [
 def test_unusual_file_names_are_accepted(stage: Stage, name: str) -> None:
     event = stage.job(stage.make.mp4(), f"in/{name}")
     assert event["action"] == "JobFinished", event
-    (output,) = event["result"]["outputs"]
+    output, *others = event["result"]["outputs"]
+    assert [other["role"] for other in others] == ["certificate", "certificate"]
     assert output["uri"].startswith(f"s3://media/out/{name}")
     assert len(stage.output(event)) == output["bytes"]
 

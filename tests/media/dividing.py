@@ -77,6 +77,9 @@ class _OwnParts:
     def undivided(self, seconds: float, reason: str) -> None:
         """Nobody reads the record."""
 
+    def read(self) -> list[StoredPart]:
+        return self.stored
+
     def report(self, progress: Progress) -> None:
         """Nobody watches."""
 

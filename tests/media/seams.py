@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.media.case import FFMPEG, FFPROBE
-from worker.joining.bucket import overflow
+from worker.media.bucket import overflow
 
 
 def shown(path: Path, *options: str) -> Any:

@@ -10,8 +10,8 @@ import pytest
 
 from elasticrecode.media.profiles import Ffmpeg, Target, bits
 from tests.media.case import BUNNY, FFMPEG, FFPROBE
-from worker.joining.bucket import overflow
 from worker.media import rates
+from worker.media.bucket import overflow
 from worker.media.colour import Signal
 from worker.media.encoders import encoder_options
 from worker.media.rates import Coded, Span

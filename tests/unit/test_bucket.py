@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.joining.bucket import overflow
+from worker.media.bucket import overflow
 
 PACKETS = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 50)), min_size=1, max_size=25)
 

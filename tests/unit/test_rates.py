@@ -9,8 +9,8 @@ import pytest
 from msgspec import json
 
 from elasticrecode.media.profiles import Ffmpeg, Target, bits
-from worker.joining.bucket import overflow
 from worker.media import rates
+from worker.media.bucket import overflow
 from worker.media.rates import Coded, RatePlan, Span
 
 RUNG = Ffmpeg(codec="libx264", scale="480:270", bitrate="300K", maxBitrate="450K", buffersize="450K")

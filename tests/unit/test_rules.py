@@ -216,18 +216,22 @@ def test_sound_alone_is_encoded_and_has_no_pictures() -> None:
     assert "one track" in faults({"audio": {"codec": "opus", "tracks": "all"}})["/profile/audio/tracks"]
 
 
+CERTIFICATE = ["film.mov.certificate.json", "film.mov.certificate.html"]
+
+
 @pytest.mark.parametrize(
     ("profile", "names"),
     [
-        ({"ffmpeg": ENCODE}, ["film.mov"]),
-        ({"ffmpeg": AV1}, ["film.mov.mp4"]),
+        ({"ffmpeg": ENCODE}, ["film.mov", *CERTIFICATE]),
+        ({"ffmpeg": AV1}, ["film.mov.mp4", *CERTIFICATE]),
         ({"audio": {}}, ["film.m4a"]),
         ({"audio": {"codec": "opus"}}, ["film.opus"]),
         (
             {"ffmpeg": ENCODE, "images": {"poster": True, "sprite": {}}, "vmaf": {"scale": "720p"}},
-            ["film.mov", "film.jpg", "film.thumbnails.vtt", "film.mov.vmaf.json", "film.mov.vmaf.html"],
+            ["film.mov", "film.jpg", "film.thumbnails.vtt", "film.mov.vmaf.json", "film.mov.vmaf.html", *CERTIFICATE],
         ),
-        ({"ffmpeg": ENCODE, "images": {"poster": False}}, ["film.mov"]),
+        ({"ffmpeg": ENCODE, "images": {"poster": False}}, ["film.mov", *CERTIFICATE]),
+        ({"package": {"formats": ["hls"]}}, [*CERTIFICATE, "film/master.m3u8"]),
     ],
 )
 def test_a_job_writes_the_documented_files(profile: dict[str, Any], names: list[str]) -> None:

@@ -9,6 +9,7 @@ from worker.errors import PermanentError
 from worker.joining.join import Joined
 from worker.joining.sounds import Sound, container
 from worker.media import audio, colour, damage, encoders, images, metadata, silence, timing
+from worker.media.buffer import rate_of
 from worker.media.demuxers import input_options
 from worker.media.encode import Encoded, described
 from worker.media.ffmpeg_errors import encoder_error, grave
@@ -46,14 +47,17 @@ def finish_file(
     target.with_name(metadata.TAGS).write_text(tags, encoding="utf-8")
     log = target.with_name("finish.log")
     command = [settings.ffmpeg, *arguments(joined, sound, target, runner.limits)]
-    status = runner.run(command, target.parent, log, seconds=runner.limits.timeout_seconds(plan.source.video.duration))
+    seconds = runner.limits.timeout_seconds(plan.source.video.duration)
+    status = runner.run(command, target.parent, log, seconds=seconds, step="finish")
     lines = last_lines(log, target.parent)
     if status:
         raise encoder_error(grave(lines), status, ("output",))
     output = _verify(joined, sound, target, settings, runner, grave(lines))
     size, seconds = plan.picture.size, output.film.seconds
     stills = images.finish(pictures, size, seconds, target.parent, settings.ffmpeg, runner)
-    return Encoded(described(output, uri, target, plan), plan, [*plan.notices, *output.notices, *notices], stills)
+    rate = rate_of("file", plan.picture.encode, output.film)
+    notices = [*plan.notices, *output.notices, *notices]
+    return Encoded(described(output, uri, target, plan), plan, notices, stills, rate)
 
 
 def arguments(joined: Joined, sound: Sound, target: Path, limits: JobLimits) -> list[str]:

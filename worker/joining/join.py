@@ -9,8 +9,8 @@ from typing import BinaryIO, NamedTuple
 from worker.cuts.fragments import Sample, fragment, head_of
 from worker.errors import PermanentError
 from worker.host_faults import host_error
-from worker.joining.bucket import overflow
 from worker.joining.chunks import ChunkFile, Table, differing, read_table
+from worker.media.bucket import overflow
 from worker.sandbox.machine import cores
 from worker.sandbox.runner import Runner
 

@@ -127,7 +127,7 @@ def _run(
     log = target.with_name("sound.log")
     command = [settings.ffmpeg, *arguments(plan, opening, target)]
     seconds = runner.limits.timeout_seconds(plan.source.video.duration)
-    status = runner.run(command, target.parent, log, seconds=seconds, on_line=on_line)
+    status = runner.run(command, target.parent, log, seconds=seconds, on_line=on_line, step="sound")
     lines = last_lines(log, target.parent)
     if error := limit_error(runner.limits, "input", grave(lines)):
         raise error

@@ -89,11 +89,21 @@ class AudioOutput(NamedTuple):
         return self._replace(filters=(*self.filters[:-1], *level, self.filters[-1]))
 
 
+class Level(NamedTuple):
+    """The measured loudness of a track in LUFS: before, after, and the target. `track` counts from 1."""
+
+    track: int
+    source: float
+    output: float
+    target: float
+
+
 class AudioPlan(NamedTuple):
-    """The audio tracks of the output, and warnings."""
+    """The audio tracks of the output, warnings, and levels where they were measured."""
 
     tracks: tuple[AudioOutput, ...] = ()
     notices: tuple[Notice, ...] = ()
+    levels: tuple[Level, ...] = ()
 
 
 class _Group(NamedTuple):

@@ -151,6 +151,7 @@ def encode_chunk(
         log,
         seconds=runner.limits.timeout_seconds(seconds),
         on_line=Ticker(round(seconds * rate) or None, seconds, report),
+        step="chunk",
     )
     lines = last_lines(log, folder)
     if error := limit_error(runner.limits, "input", grave(lines)):

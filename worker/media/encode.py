@@ -10,6 +10,7 @@ from elasticrecode.jobs.events import Notice, Output, Progress
 from elasticrecode.media.profiles import Ffmpeg, Profile
 from worker.errors import PermanentError
 from worker.media import geometry, images, metadata, scanning, silence, tally, timing
+from worker.media.buffer import Rate, rate_of
 from worker.media.demuxers import input_options
 from worker.media.entry import enter
 from worker.media.ffmpeg_errors import encoder_error, grave, limit_error
@@ -23,16 +24,19 @@ from worker.media.subtitles import SideFile, read_subtitles
 from worker.media.verify import Verified, verify
 from worker.sandbox.machine import cores
 from worker.sandbox.runner import Runner, last_lines
+from worker.sandbox.steps import Step
 from worker.settings import Settings
 
 
 class Encoded(NamedTuple):
-    """A finished transcode: its output, the plan by which it was made, and the pictures beside it."""
+    """A finished transcode: its output, the plan by which it was made, the pictures beside it, its rate and its run."""
 
     output: Output
     plan: Plan
     notices: list[Notice]
     stills: Stills
+    rate: Rate | None = None
+    step: Step | None = None
 
 
 def transcode(
@@ -74,11 +78,14 @@ def transcode(
         status, every_line = _run(plan, source, target, settings, runner, ticker)
     if status and not silence.excusable(status, tally.decoded(every_line).get((0, video.stream))):
         raise encoder_error(grave(every_line), status)
+    step = runner.steps[-1]
     output = verify(settings, runner, source, target, plan, every_line)
     notices = geometry.changed(video, tally.sizes(every_line))
     size = plan.picture.size
     stills = images.finish(plan.images, size, output.film.seconds, target.parent, settings.ffmpeg, runner)
-    return Encoded(described(output, uri, target, plan), plan, [*plan.notices, *output.notices, *notices], stills)
+    rate = rate_of("file", encode, output.film)
+    notices = [*plan.notices, *output.notices, *notices]
+    return Encoded(described(output, uri, target, plan), plan, notices, stills, rate, step)
 
 
 def inspect(source: Path, settings: Settings, runner: Runner) -> Source:
@@ -97,7 +104,7 @@ def _run(
     plan.picture.write_files(target.parent)
     command = [settings.ffmpeg, *arguments(plan, str(source), str(target), runner.limits, cores())]
     seconds = runner.limits.timeout_seconds(plan.source.video.duration)
-    status = runner.run(command, target.parent, log, seconds=seconds, on_line=ticker)
+    status = runner.run(command, target.parent, log, seconds=seconds, on_line=ticker, step="encode")
     every_line = last_lines(log, target.parent)
     if error := limit_error(runner.limits, "input", grave(every_line)):
         raise error

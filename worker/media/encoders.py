@@ -5,7 +5,7 @@ from fractions import Fraction
 from typing import Literal
 
 from elasticrecode.media.codecs import Encoder, encoder_of
-from elasticrecode.media.profiles import Ffmpeg
+from elasticrecode.media.profiles import Ffmpeg, bits
 from worker.media.colour import Signal
 from worker.media.hdr import HdrMetadata
 
@@ -91,11 +91,10 @@ def _rate_control(family: Family, encode: Ffmpeg) -> list[str]:
     """
     quality = encode.quality.factor if encode.quality else None
     bitrate = encode.bitrate or ""
-    peak = encode.maxBitrate or (bitrate if quality is None else "")
-    buffer = ["-maxrate", peak, "-bufsize", encode.buffersize or peak] if peak else []
+    peak, size = _buffer(family, encode)
+    buffer = ["-maxrate", peak, "-bufsize", size] if peak else []
     if quality is None:
-        unbounded = family == "svtav1" and encode.profile == "quality"
-        return ["-b:v", bitrate, *([] if unbounded else buffer)]
+        return ["-b:v", bitrate, *buffer]
     constant = {
         "x264": ["-crf", f"{quality:g}"],
         "x265": ["-crf", f"{quality:g}"],
@@ -103,6 +102,20 @@ def _rate_control(family: Family, encode: Ffmpeg) -> list[str]:
         "nvenc": ["-rc", "vbr", "-cq", f"{quality:g}", "-b:v", "0"],
     }
     return [*constant[family], *buffer]
+
+
+def cap(encode: Ffmpeg) -> tuple[int, int] | None:
+    """Bits per second to which the peaks of an encode keep, and the bits of the decoder's buffer; None without."""
+    peak, size = _buffer(_family(encoder_of(encode.codec)[1]), encode)
+    return (bits(peak), bits(size)) if peak else None
+
+
+def _buffer(family: Family, encode: Ffmpeg) -> tuple[str, str]:
+    """The cap and the buffer in the words of a profile; both empty where there is none."""
+    if family == "svtav1" and encode.profile == "quality" and not encode.quality:
+        return "", ""
+    peak = encode.maxBitrate or ("" if encode.quality else encode.bitrate or "")
+    return peak, encode.buffersize or peak
 
 
 def _keyframes(family: Family, encode: Ffmpeg, rate: float, late: float) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from elasticrecode.jobs.events import Notice
-from worker.media.audio import AudioOutput, AudioPlan
+from worker.media.audio import AudioOutput, AudioPlan, Level
 from worker.media.demuxers import input_options
 from worker.sandbox.runner import Runner, last_lines
 
@@ -86,7 +86,7 @@ class Meter(NamedTuple):
 
 def levelled(plan: AudioPlan, target: float, meter: Meter) -> AudioPlan:
     """The plan whose encoded tracks reach an integrated loudness of `target` LUFS, and true peaks of at most PEAK."""
-    tracks, notices = [], list(plan.notices)
+    tracks, notices, levels = list[AudioOutput](), list(plan.notices), list[Level]()
     for number, track in enumerate(plan.tracks):
         if track.codec == "copy":
             tracks.append(track)
@@ -99,13 +99,14 @@ def levelled(plan: AudioPlan, target: float, meter: Meter) -> AudioPlan:
             continue
         changed, reached = _to_target(track, target, measured, meter)
         tracks.append(changed)
+        levels.append(Level(number + 1, measured.loudness, reached, target))
         if abs(reached - target) > 0.5:
             message = (
                 f"Audio track {number + 1} has {reached:.1f} LUFS, not {target:g}: "
                 f"more would flatten its peaks, which stay below {PEAK:g} dBTP."
             )
             notices.append(Notice("audio-loudness-missed", message))
-    return AudioPlan(tuple(tracks), tuple(notices))
+    return AudioPlan(tuple(tracks), tuple(notices), tuple(levels))
 
 
 def _to_target(track: AudioOutput, target: float, measured: Loudness, meter: Meter) -> tuple[AudioOutput, float]:

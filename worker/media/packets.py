@@ -6,11 +6,13 @@ from collections import deque
 from itertools import pairwise
 from typing import NamedTuple
 
+from worker.media.bucket import overflow
 from worker.media.numbers import number_of
 
 _FIELDS = 5
 _JUMP_SECONDS = 10.0
 _BACK_SECONDS = 0.1
+_TICKS = 1_000_000
 
 
 class Packet(NamedTuple):
@@ -135,6 +137,8 @@ class TrackMeter:
         self.start = math.inf
         self._last = (-math.inf, 0.0)
         self._times = array("d")
+        self._sizes = array("Q")
+        self._decoded = array("d")
         self._second = deque[tuple[float, int]]()
         self._second_bytes = 0
 
@@ -150,6 +154,8 @@ class TrackMeter:
         # MP4 tells the step to the next packet in the file, which may be shown before a gap: only the last counts.
         self._last = max(self._last, (time, packet.duration))
         decoded = packet.decoded if packet.decoded is not None else time
+        self._decoded.append(decoded)
+        self._sizes.append(packet.size)
         self._second.append((decoded, packet.size))
         self._second_bytes += packet.size
         while self._second[0][0] <= decoded - 1:
@@ -177,6 +183,14 @@ class TrackMeter:
         """Seconds from a frame to the next at most, or to the end of the last."""
         times = sorted(self._times)
         return max([self._last[1], *(b - a for a, b in pairwise(times))]) or 1.0
+
+    def overflow(self, rate: int, buffer: int) -> int:
+        """Bits by which the track exceeds a rate with a buffer at worst, as `bucket.overflow` has it; 0 if it does not.
+
+        Packets without a time do not count.
+        """
+        ticks = (round(time * _TICKS) for time in self._decoded)
+        return overflow(zip(ticks, self._sizes, strict=True), _TICKS, rate, buffer)
 
     def gaps(self) -> list[tuple[float, float]]:
         """Where frames are missing: the second at which each gap begins, counted from the first frame, and its length.

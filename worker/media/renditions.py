@@ -14,7 +14,8 @@ from elasticrecode.jobs.events import Notice, Progress, Quality
 from elasticrecode.media.profiles import Audio, Profile
 from worker.errors import PermanentError
 from worker.media import damage, silence, tally, timing
-from worker.media.audio import AudioOutput, AudioPlan, plan_audio
+from worker.media.audio import AudioOutput, AudioPlan, Level, plan_audio
+from worker.media.buffer import Rate, rate_of
 from worker.media.demuxers import input_options
 from worker.media.ffmpeg_errors import encoder_error, grave, limit_error
 from worker.media.images import ImagePlan
@@ -28,6 +29,7 @@ from worker.media.source import Source
 from worker.media.verify import Verified, verify
 from worker.sandbox.machine import cores
 from worker.sandbox.runner import Runner, last_lines
+from worker.sandbox.steps import Step
 from worker.settings import Settings
 
 SOUNDS = "sounds.mp4"
@@ -41,7 +43,7 @@ _CUT_SECONDS = 0.1
 class RungFigures(Struct, frozen=True, kw_only=True):
     """What was measured of an encoded rung. Rates are in bits per second, and frames per second.
 
-    `cpuSeconds` is its share of the run that encoded it, by the pixels of the rungs of that run.
+    `cpuSeconds` is its share of the run that encoded it, the `step`, by the pixels of the rungs of that run.
     """
 
     width: int
@@ -56,6 +58,8 @@ class RungFigures(Struct, frozen=True, kw_only=True):
     cpuSeconds: float
     notices: list[Notice] = []
     quality: Quality | UnsetType = UNSET
+    rate: Rate | UnsetType = UNSET
+    step: Step | UnsetType = UNSET
 
 
 class Rendition(NamedTuple):
@@ -72,6 +76,7 @@ class Sounds(NamedTuple):
     tracks: tuple[AudioOutput, ...]
     notices: list[Notice]
     cpu_seconds: float
+    levels: tuple[Level, ...] = ()
 
 
 def encode_rungs(
@@ -103,6 +108,7 @@ def encode_rungs(
         log,
         seconds=runner.limits.timeout_seconds(video.duration),
         on_line=ticker,
+        step="rungs",
     )
     every_line = last_lines(log, folder)
     if error := limit_error(runner.limits, "input", grave(every_line)):
@@ -115,10 +121,12 @@ def encode_rungs(
         for number, target in zip(numbers, targets, strict=True)
     ]
     weights = [each.film.frames * each.video.width * each.video.height for each in verified]
-    return {
-        number: Rendition(target, rung_figures(ladder.rungs[number], each, spent * weight / max(1, sum(weights))))
-        for number, target, each, weight in zip(numbers, targets, verified, weights, strict=True)
-    }
+    shares = [spent * weight / max(1, sum(weights)) for weight in weights]
+    figures = [
+        structs.replace(rung_figures(ladder.rungs[number], each, share), step=runner.steps[-1].bare)
+        for number, each, share in zip(numbers, verified, shares, strict=True)
+    ]
+    return dict(zip(numbers, map(Rendition, targets, figures), strict=True))
 
 
 def rung_figures(plan: Plan, verified: Verified, cpu_seconds: float) -> RungFigures:
@@ -136,6 +144,7 @@ def rung_figures(plan: Plan, verified: Verified, cpu_seconds: float) -> RungFigu
         dynamicRange=plan.picture.signal.dynamic_range,
         cpuSeconds=round(cpu_seconds, 2),
         notices=notices,
+        rate=rate_of("", plan.picture.encode, film),
     )
 
 
@@ -168,7 +177,7 @@ def encode_sounds(
         aac = [f":{number}" for number, track in enumerate(plan.tracks) if track.codec == "aac"]
         finishing = tuple(word for number in aac for word in (f"-bsf:a{number}", WITHOUT_PRIMING))
         command = [settings.ffmpeg, *sound_arguments(plan, options, MUXER, str(target), finishing)]
-        status = runner.run(command, source.parent, log, seconds=limit, on_line=on_line)
+        status = runner.run(command, source.parent, log, seconds=limit, on_line=on_line, step="sounds")
         every_line = last_lines(log, source.parent)
         counts = tally.decoded(every_line)
         if error := limit_error(runner.limits, "input", grave(every_line)):
@@ -188,7 +197,7 @@ def encode_sounds(
     measured = meter(settings.ffprobe, runner, target)
     tracks = [track for _, track in sorted(measured.tracks.items())]
     notices += damage.sound(ladder.rungs[0]._replace(audio=plan), counts, tracks)
-    return Sounds(target, plan.tracks, notices, runner.cpu_seconds - before)
+    return Sounds(target, plan.tracks, notices, runner.cpu_seconds - before, plan.levels)
 
 
 def find_ends(source: Path, probed: Source, settings: Settings, runner: Runner) -> Ends:

@@ -22,11 +22,11 @@ _MEASURED = 2 << 4 | 3
 """By ITU-R BS.1770, measured and accurate."""
 
 
-def write_loudness(path: Path, source: Path, ffmpeg: str, runner: Runner) -> None:
+def write_loudness(path: Path, source: Path, ffmpeg: str, runner: Runner) -> tuple[float, float | None] | None:
     """Measure `source`, the clear file of a sound, and write its loudness into `path`, the packaged one.
 
-    Silence has no loudness, and gets no box. Both lie in the job's folder. Raises PermanentError `packaging-failed`;
-    else as `Runner.run`.
+    Returns it in LUFS, with the true peak in dBTP. Silence has no loudness, and gets no box. Both lie in the job's
+    folder. Raises PermanentError `packaging-failed`; else as `Runner.run`.
     """
     log = source.with_name(f"{path.name}.loudness")
     measured = ["-map", "0:a", "-af", "ebur128=framelog=quiet:peak=true", "-f", "null", "-"]
@@ -37,8 +37,11 @@ def write_loudness(path: Path, source: Path, ffmpeg: str, runner: Runner) -> Non
     loudness, peak = (pattern.findall("\n".join(lines)) for pattern in (_LOUDNESS, _PEAK))
     if status or not loudness:
         raise PermanentError("packaging-failed", "ffmpeg cannot measure the loudness of a packaged sound.", lines)
-    if float(loudness[-1]) >= _SOFTEST:
-        _insert(path, loudness_box(float(loudness[-1]), float(peak[-1]) if peak else None))
+    if float(loudness[-1]) < _SOFTEST:
+        return None
+    measured_levels = float(loudness[-1]), float(peak[-1]) if peak else None
+    _insert(path, loudness_box(*measured_levels))
+    return measured_levels
 
 
 def loudness_box(loudness: float, peak: float | None) -> bytes:

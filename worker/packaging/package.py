@@ -14,6 +14,7 @@ from worker.packaging.channel import least_rate
 from worker.packaging.loudness_box import write_loudness
 from worker.packaging.packager import PREFIX, Facts, package_file, run_packager
 from worker.packaging.rendition import Rendition
+from worker.packaging.rules import check_tracks
 from worker.packaging.segments import Segment, key_frames, peak, segments, target
 from worker.packaging.texts import timed
 from worker.packaging.tracks import Encrypted, Format, Packaged, Thumbnails, Track
@@ -60,11 +61,16 @@ def pack(
             folder=folder,
             runner=runner,
         )
-        for track in chosen:
-            if track.kind == "audio":
-                write_loudness(package_file(folder, track), track.file, settings.ffmpeg, runner)
-        renditions = _renditions(chosen, facts, encryption, folder)
-        return _finish(renditions, formats, encryption, thumbnails, version, folder)
+        levels = {
+            track.name: write_loudness(package_file(folder, track), track.file, settings.ffmpeg, runner)
+            for track in chosen
+            if track.kind == "audio"
+        }
+        read = {track.name: read_track(package_file(folder, track)) for track in chosen if track.name in facts}
+        findings = check_tracks(chosen, read)
+        renditions = _renditions(chosen, facts, read, encryption, folder)
+        packaged = _finish(renditions, formats, encryption, thumbnails, version, folder)
+        return packaged._replace(rules=findings, loudness={name: level for name, level in levels.items() if level})
     except (struct.error, KeyError, ValueError) as error:
         message = f"A packaged track is not as it must be: {type(error).__name__}: {error}."
         raise PermanentError("packaging-failed", message) from error
@@ -82,10 +88,13 @@ def _check(tracks: Sequence[Track], formats: Collection[Format], encryption: Enc
 
 
 def _renditions(
-    tracks: Sequence[Track], facts: Mapping[str, Facts], encryption: Encrypted | None, folder: Path
+    tracks: Sequence[Track],
+    facts: Mapping[str, Facts],
+    read: Mapping[str, TrackFile],
+    encryption: Encrypted | None,
+    folder: Path,
 ) -> list[Rendition]:
     """The renditions in the order of the tracks. Sounds and videos have one target duration."""
-    read = {track.name: read_track(package_file(folder, track)) for track in tracks if track.name in facts}
     parts = {name: segments(file) for name, file in read.items()}
     common = max(target(part) for part in parts.values())
     length = max(read[track.name].seconds for track in tracks if track.kind == "video")

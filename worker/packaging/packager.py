@@ -13,6 +13,7 @@ from typing import NamedTuple
 from worker.errors import PermanentError
 from worker.packaging.tracks import Encrypted, Track
 from worker.sandbox.runner import Runner, last_lines
+from worker.sandbox.steps import Step
 
 PREFIX = "package-"
 """The prefix of the package's files in the job's folder."""
@@ -20,6 +21,8 @@ _LEFTOVERS = "packager-tempfile-*"
 _MARGIN = 1e-9
 """Seconds. Packager rounds down to ticks: 6.006 s could be a tick short, which adds up over the segments."""
 _EACH_KEY_FRAME = Fraction(1, 1000)
+_SECRET = ("--keys=", "--iv=")
+"""Flags that no record shows: the vector follows from the key."""
 _FIELD = re.compile(r'^\s*(\w+): "?([^"\n]*)"?$', re.MULTILINE)
 _SAMPLE_ENTRIES = {"opus": "Opus", "flac": "fLaC"}
 """Codecs that Packager does not name by their sample entries in MP4, as RFC 6381 has it."""
@@ -110,6 +113,8 @@ def _run(
     try:
         command = [packager, *streams, f"--flagfile={flag_file.name}"]
         status = runner.run(command, folder, log, seconds=runner.limits.timeout_seconds(None))
+        shown = [flag for flag in flags if not flag.startswith(_SECRET)]
+        runner.steps.append(Step("package", "packager", [*streams, *shown]))
         lines = last_lines(log, folder)
     finally:
         flag_file.unlink()

@@ -1,11 +1,13 @@
 """The tracks that go into a package, and the files and figures that come out of it."""
 
 import re
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from elasticrecode.jobs.events import Notice
+from worker.packaging.findings import Rule
 
 Kind = Literal["video", "audio", "text", "trick"]
 Format = Literal["hls", "dash"]
@@ -97,9 +99,12 @@ class Figures(NamedTuple):
 class Packaged(NamedTuple):
     """A finished package: each local file with its name below the package's folder, the entry files last.
 
-    `tracks` has the figures of each track, in the order of the tracks. `notices` say what is left out.
+    `tracks` has the figures of each track, in the order of the tracks. `notices` say what is left out. `rules` are the
+    findings of `rules.check_tracks`, and `loudness` has LUFS and true peak in dBTP of each sound that is not silent.
     """
 
     files: list[tuple[Path, str]]
     tracks: list[Figures]
     notices: list[Notice]
+    rules: Sequence[Rule] = ()
+    loudness: Mapping[str, tuple[float, float | None]] = {}

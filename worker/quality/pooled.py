@@ -22,11 +22,12 @@ from worker.quality.results import Scores
 
 
 class Scored(NamedTuple):
-    """The result of a score; the report files are in the job's folder."""
+    """The result of a score: the report files, which are in the job's folder, and the worst moments."""
 
     quality: Quality
     report: Path
     html: Path
+    moments: tuple[Moment, ...] = ()
 
 
 class Measured(NamedTuple):
@@ -105,7 +106,7 @@ def _warnings(chunks: Sequence[Measured]) -> list[str]:
 def write_reports(measured: Measured, profile: Vmaf, input_uri: str, origin_uri: str, folder: Path) -> Scored:
     """The summary of a measurement, and its reports in `folder`."""
     quality = results.summarize(measured.scores, profile, measured.warnings, measured.pairs)
-    scored = Scored(quality, folder / "report.json", folder / "report.html")
+    scored = Scored(quality, folder / "report.json", folder / "report.html", tuple(measured.moments))
     measurement = {"input": input_uri, "origin": origin_uri, "filter": measured.graph, "profile": profile}
     scored.report.write_bytes(results.json_report(measured.scores, quality, measurement))
     html = html_report.render(

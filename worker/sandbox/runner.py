@@ -20,6 +20,7 @@ from worker.host_faults import host_error, host_failed, memory_short, program_mi
 from worker.sandbox import isolation
 from worker.sandbox.isolation import ProcessLimits
 from worker.sandbox.limits import JobLimits
+from worker.sandbox.steps import Step, recorded
 
 _log = logging.getLogger(__name__)
 
@@ -65,6 +66,8 @@ class Runner:
         self._reason: Interrupted | None = None
         self.cpu_seconds = 0.0
         """CPU seconds of the programs that have ended."""
+        self.steps: list[Step] = []
+        """The runs that outputs came of, in the order of their ends."""
 
     def stop(self, reason: Interrupted) -> None:
         """Kill running programs and start no more. Safe to call from threads and signal handlers, repeatedly."""
@@ -89,13 +92,15 @@ class Runner:
         file_bytes: int | None = None,
         output: Path | None = None,
         on_line: Callable[[str, float], None] = lambda *_: None,
+        step: str = "",
     ) -> int:
         """Run a program in the job's folder until it ends, and return its exit status; negative for a signal.
 
         It may run for `seconds` and write files of up to `file_bytes`. Its standard output goes to the file `output`,
         or line by line to `on_line`, with the seconds since the start. `log` gets the last 64 KiB of its standard
-        error. Raises Interrupted after `stop`; PermanentError for a limit or a special file it leaves; HostError when
-        the program cannot be executed, or the host has no room or no memory for it.
+        error. A run with the name of a `step` is recorded in `steps`. Raises Interrupted after `stop`; PermanentError
+        for a limit or a special file it leaves; HostError when the program cannot be executed, or the host has no room
+        or no memory for it.
         """
         self.check()
         limits = self.limits.for_process(folder, seconds, file_bytes)
@@ -116,6 +121,8 @@ class Runner:
         self._raise_if_limited(ended, limits, folder, log, output)
         _raise_if_host_failed(arguments[0], ended, last_lines(log, folder))
         _reject_special_files(folder)
+        if step:
+            self.steps.append(recorded(step, arguments, folder))
         return ended.status
 
     def _execute(

@@ -66,7 +66,7 @@ class Failure(Struct):
     log: list[str] = []
 
 
-Role = Literal["file", "playlist", "rendition", "audio", "subtitles", "poster", "sprite", "report"]
+Role = Literal["file", "playlist", "rendition", "audio", "subtitles", "poster", "sprite", "report", "certificate"]
 """What an output is for."""
 
 

@@ -17,6 +17,9 @@ MARK = "elasticrecode-job"
 SCORE_FILES = (".vmaf.json", ".vmaf.html")
 """Suffixes that a score's JSON report and HTML report add to the input's file name."""
 
+CERTIFICATE_FILES = (".certificate.json", ".certificate.html")
+"""Suffixes that the certificate of a job that encodes, as JSON and as HTML, adds to the input's file name."""
+
 POSTER, THUMBNAILS = ".jpg", ".thumbnails.vtt"
 """Suffixes that a poster, and the WebVTT file of the sprites, add to the stem of the input's file name."""
 
@@ -153,6 +156,7 @@ class Outputs(NamedTuple):
             *([poster_name(uri)] if self.poster else []),
             *([thumbnails_name(uri)] if self.sprites else []),
             *(name(uri) + suffix for suffix in SCORE_FILES if self.scores),
+            *(name(uri) + suffix for suffix in CERTIFICATE_FILES if self.video or self.package),
             *(package_folder(uri) + ENTRIES[format_] for format_ in self.package),
             *([package_folder(uri) + EARLY] if self.early else []),
         ]
@@ -184,6 +188,8 @@ class Outputs(NamedTuple):
             yield from (".mp4", ".m3u8", ".mpd", *((POSTER,) if self.sprites or self.poster else ()))
         if self.scores:
             yield from (suffix + score_file for score_file in SCORE_FILES)
+        if self.video or self.package:
+            yield from (suffix + file for file in CERTIFICATE_FILES)
 
 
 _TRACK_CHARACTERS = 120
