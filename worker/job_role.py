@@ -42,7 +42,8 @@ _METHOD = "job-role"
 def session_policy(job: Job, partition: str, limit: int = LIMITS[0], parts_bucket: str = "") -> str:
     """The IAM session policy of a job, as JSON of at most `limit` characters.
 
-    A job that encodes may also use the objects of its parts in `parts_bucket`; a part may write those alone.
+    A job that encodes may also use the objects of its parts in `parts_bucket`; a part may write those alone. A plan
+    writes nothing.
 
     If keys are too long for that, it cuts them all to the longest prefix that fits, and covers every object below it.
     """
@@ -56,12 +57,18 @@ def _policy(job: Job, partition: str, key_length: int, parts_bucket: str) -> str
     """The policy with keys cut to `key_length` characters."""
     side = side_prefix(job)
     results = _results(job, parts_bucket)
-    written = [] if isinstance(job, PartJob) else products(job)
-    starts = [] if isinstance(job, PartJob) else _starts(job)
+    publishes = not isinstance(job, PartJob) and not job.planning
+    written = products(job) if publishes else []
+    starts = _starts(job) if publishes else []
     package = job.output + package_folder(job.input)
     replaced = [_objects(package, partition, key_length, below=True)]
-    has_package = Outputs.of(job.profile).package and not isinstance(job, PartJob)
+    has_package = Outputs.of(job.profile).package and publishes
     removal = [_allow(REMOVE_ACTIONS, replaced)] if has_package else []
+    changed = [
+        *(_objects(uri, partition, key_length) for uri in written),
+        *(_objects(start, partition, key_length, below=True) for start in starts),
+        *([_objects(results, partition, LIMITS[0], below=True)] if results else []),
+    ]
     statements = [
         *removal,
         _allow(
@@ -71,14 +78,7 @@ def _policy(job: Job, partition: str, key_length: int, parts_bucket: str) -> str
                 *([_objects(side, partition, key_length, below=True)] if side else []),
             ],
         ),
-        _allow(
-            WRITE_ACTIONS,
-            [
-                *(_objects(uri, partition, key_length) for uri in written),
-                *(_objects(start, partition, key_length, below=True) for start in starts),
-                *([_objects(results, partition, LIMITS[0], below=True)] if results else []),
-            ],
-        ),
+        *([_allow(WRITE_ACTIONS, changed)] if changed else []),
         *([_allow(("s3:DeleteObject",), [_objects(results, partition, LIMITS[0], below=True)])] if results else []),
         # Has no effect unless the role may use a KMS key; then S3 may use the key that encrypts these objects' bucket.
         _allow(("kms:Decrypt", "kms:GenerateDataKey"), ["*"])
@@ -92,7 +92,7 @@ def _results(job: Job, parts_bucket: str) -> str:
     """The start of the URIs of the results of a job's parts; empty for a job that can have none."""
     if isinstance(job, PartJob):
         return job.part.prefix
-    is_encoded = job.profile.package or job.profile.ffmpeg
+    is_encoded = (job.profile.package or job.profile.ffmpeg) and not job.planning
     return f"s3://{parts_bucket}/{job.jobid}/" if parts_bucket and is_encoded else ""
 
 

@@ -18,7 +18,7 @@ from worker.sandbox.runner import Runner
 
 _log = logging.getLogger(__name__)
 
-_RENEWALS = 6
+RENEWALS = 6
 """Renewals per lease. A cancelled job's encoder stops at the next one."""
 _CLOSE_SECONDS = 1.0
 """Time between renewals during an upload, which a cancel stops sooner than an encoder."""
@@ -43,12 +43,14 @@ class Lease:
     """
 
     progress: Progress | None = None
+    spent: Callable[[], float] | None = None
+    """The seconds that workers have spent on the whole job, where it has a budget: they are stored, too."""
 
     def __init__(self, sqs: Any, queue_url: str, receipt: str, seconds: float, runner: Runner) -> None:
         self._sqs = sqs
         self._message = {"QueueUrl": queue_url, "ReceiptHandle": receipt}
         self._seconds = seconds
-        self._interval = seconds / _RENEWALS
+        self._interval = seconds / RENEWALS
         self._runner = runner
         self._claim: tuple[Claims, str, int] | None = None
         self._held: dict[str, int] = {}
@@ -128,7 +130,8 @@ class Lease:
     def _renew_claims(self, claims: Claims, main: str) -> None:
         """Renew all claims. Raises ClaimLost when that of a whole job is lost, or the last one."""
         for job_id, attempt in tuple(self._held.items()):
-            state = claims.renew(job_id, attempt, self.progress if is_part(job_id) else None)
+            spent_ms = int(1000 * self.spent()) if self.spent and job_id == main else None
+            state = claims.renew(job_id, attempt, self.progress if is_part(job_id) else None, spent_ms)
             if state and self.let_go(job_id):
                 if not is_part(job_id) or not self._held:
                     raise ClaimLost(f"the claim is lost: the job is {state}")

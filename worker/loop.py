@@ -40,6 +40,7 @@ from worker.sandbox import isolation
 from worker.sandbox.isolation import Isolation
 from worker.sandbox.runner import Runner
 from worker.settings import DEBUG, ConfigurationError, Settings
+from worker.spending import Spending
 from worker.storage import Storage
 from worker.versions import VersionRemoval
 
@@ -294,10 +295,13 @@ class Worker:
             return Ending(Action.JOB_FINISHED)
         work.reporter.send(Action.JOB_START)
         can_divide = self._settings.parts_bucket and claim.attempt
-        if not (can_divide and (job.profile.package or job.profile.ffmpeg)):
-            return run_job(job, self._settings, storage, work.runner, report, publication)
-        parts = self._parts(work, storage, report)
-        return run_job(job, self._settings, storage, work.runner, report, publication, parts)
+        settings = self._settings
+        with Spending(job, claim, settings.pod, settings.lease_seconds, work.lease, work.runner) as spending:
+            if not (can_divide and (job.profile.package or job.profile.ffmpeg)):
+                return run_job(job, settings, storage, work.runner, report, publication)
+            parts = self._parts(work, storage, report)
+            spending.parts = lambda: parts.stored
+            return run_job(job, settings, storage, work.runner, report, publication, parts)
 
     def _holder(self, work: "_Work", storage: Storage) -> Holder:
         """This worker as one that holds parts of the job at hand."""
@@ -317,7 +321,8 @@ class Worker:
         return Parts(self._holder(work, storage), work.job, work.claim, place, report, lost)
 
     def _storage_of(self, job: Job) -> Storage:
-        return Storage(partial(self._role.s3, job)) if self._role else self._storage
+        storage = Storage(partial(self._role.s3, job)) if self._role else self._storage
+        return storage.pinned(job.input, job.plan.etag) if job.plan else storage
 
     def _return_job(self, reporter: Reporter, lease: Lease, delay: float, error: JobError) -> None:
         """Return the job for a later attempt. Without a claim no event is sent: such a job has not failed."""

@@ -35,12 +35,13 @@ from worker.media.progress import JobProgress
 from worker.media.recording import extract
 from worker.package import PackageEncoder, finish
 from worker.parts import Helper, Parts
+from worker.planning import plan_job
 from worker.produced import Produced, of_score, reports
 from worker.publication import Publication, Version
 from worker.quality.score import Pair, score
 from worker.sandbox.machine import cores
 from worker.sandbox.runner import Runner
-from worker.settings import DEBUG, Settings
+from worker.settings import DEBUG, FFMPEG, Settings
 from worker.side_files import find_side_files
 from worker.storage import Storage
 from worker.undivided import encode_aimed
@@ -76,6 +77,8 @@ def run_job(
     if settings.kind == DEBUG:
         return Ending(Action.JOB_FINISHED, result=Result())
     _check_runnable(job, settings)
+    if job.planning:
+        return _planned(job, settings, storage, runner, report)
     publication.prepare()
     with (
         parts.cleaned() if parts else nullcontext(),
@@ -88,6 +91,13 @@ def run_job(
         runner.check()
         certify = certifier(job, publication.attempt, produced, settings, storage, runner, folder)
         return publication.publish(produced.files, partial(_ending, job, produced), produced.version, certify)
+
+
+def _planned(job: Job, settings: Settings, storage: Storage, runner: Runner, report: _Report) -> Ending:
+    """Plan a job in a folder of its own. Raises JobError or Interrupted."""
+    with tempfile.TemporaryDirectory(prefix=folder_prefix(settings)) as path:
+        planned = plan_job(Place(job, settings, storage, runner, Path(path), report))
+    return Ending(Action.JOB_FINISHED, result=Result(plan=planned))
 
 
 def run_part(job: PartJob, settings: Settings, storage: Storage, runner: Runner, helper: Helper) -> None:
@@ -125,7 +135,7 @@ def _ending(job: Job, produced: Produced, outputs: list[Output]) -> Ending:
 
 def _check_runnable(job: Job, settings: Settings) -> None:
     """Raise PermanentError `worker-cannot` for a job that no attempt on this queue can run."""
-    if job.kind != settings.kind:
+    if (FFMPEG if job.planning else job.kind) != settings.kind:
         message = f"This worker runs {settings.kind} jobs; the job is for {job.kind}."
         raise PermanentError("worker-cannot", message)
     faults = flaws(job)

@@ -79,7 +79,7 @@ class Prober:
 
     def run(self, number: int, encodes: Mapping[int, Ffmpeg]) -> dict[int, Window]:
         """Encode the window of a span, each output by its encode. Raises JobError or Interrupted."""
-        encoder, work, cut = self.encoder, self._work(number), self._cut(number)
+        encoder, work, cut = self.encoder, self._work(number), self.cut(number)
         groups = encoder.targets(work, encodes, f"window-{number}")
         outputs = {output: target for group in groups for output, target in group.items()}
         figures = encoder.run(groups, cut, work.seconds)
@@ -96,7 +96,7 @@ class Prober:
             output, figures = self.run(number, {FILE: rates.probe_encode(encode, crf)})[FILE]
             if not figures.frames:
                 continue
-            vmaf = self._score(number, output, aim, nth) if aim else 0.0
+            vmaf = self.score(number, output, aim, nth) if aim else 0.0
             cost = runner.cpu_seconds - before
             probes.append(Probe(number, crf, vmaf, 8.0 * figures.bytes, figures.frames, round(cost, 3)))
             output.file.unlink()
@@ -108,10 +108,11 @@ class Prober:
             path.unlink()
         self._cuts.clear()
 
-    def _score(self, number: int, output: Output, aim: Aim, nth: int) -> float:
+    def score(self, number: int, output: Output, aim: Aim, nth: int) -> float:
+        """The mean VMAF of an encoded window, by every `nth` frame. Raises JobError or Interrupted."""
         job, encoder = self.encoder.job, self.encoder
         place = Start(float(self.start(number)))
-        pair = Pair(self._cut(number), output.file, job.input, job.output, output.plan, place)
+        pair = Pair(self.cut(number), output.file, job.input, job.output, output.plan, place)
         scoring = score_of(aim, nth)
         measured = measure(
             *(pair, scoring, encoder.settings, encoder.runner, lambda _: None, encoder.folder), with_stills=False
@@ -126,7 +127,8 @@ class Prober:
         profile = self.encoder.job.profile
         return Work("", 0.0, chunk if profile.ffmpeg else None, chunk if profile.package else None, self.film[number])
 
-    def _cut(self, number: int) -> Path:
+    def cut(self, number: int) -> Path:
+        """The cut of the window of a span, made at the first call. Raises JobError or Interrupted."""
         if number not in self._cuts:
             encoder, path = self.encoder, self.encoder.folder / f"window-{number}"
             lead = pieces.lead(encoder.plan.source.video)

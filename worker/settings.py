@@ -7,8 +7,8 @@ from typing import NamedTuple, Self
 
 from worker.sandbox.limits import JobLimits
 
-DEBUG = "debug"
-_KINDS = ("ffmpeg", "vmaf", DEBUG)
+DEBUG, FFMPEG = "debug", "ffmpeg"
+_KINDS = (FFMPEG, "vmaf", DEBUG)
 _CORES = ("CPU", "GPU")
 _SANDBOXES = ("auto", "required", "off")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)

@@ -1,6 +1,6 @@
 """Downloads inputs from S3; errors of S3 as errors of the job."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,11 +38,15 @@ class Stored(NamedTuple):
 class Storage:
     """The S3 client of one job, and downloads with it."""
 
-    def __init__(self, connect: Callable[[], Any]) -> None:
-        """`connect` returns the S3 client. It is called at the first use."""
-        self._connect = connect
+    def __init__(self, connect: Callable[[], Any], versions: Mapping[str, str] | None = None) -> None:
+        """`connect` returns the S3 client. It is called at the first use. `versions` are ETags of pinned objects."""
+        self._connect, self._versions = connect, versions or {}
         self.known: dict[str, Stored] = {}
         """The objects that were opened, by their URIs."""
+
+    def pinned(self, uri: str, etag: str) -> "Storage":
+        """The same storage, with an object that can be read in that version alone, which a plan has probed."""
+        return Storage(lambda: self.s3, {**self._versions, uri: etag})
 
     @cached_property
     def s3(self) -> Any:
@@ -76,6 +80,8 @@ class Storage:
             raise archived(side, uri, storage_class)
         if head["ContentLength"] == 0:
             raise PermanentError(f"{side}-empty", f"{uri} is empty.")
+        if self._versions.get(uri, head["ETag"]) != head["ETag"]:
+            raise PermanentError("plan-outdated", f"{uri} is not the version that the plan has probed: plan again.")
         self.known[uri] = Stored(head["ContentLength"], head["ETag"], head.get("VersionId", ""))
         return head["ContentLength"], head["ETag"]
 

@@ -156,7 +156,7 @@ def analysed(encode: Ffmpeg, film: Sequence[Span], probes: Sequence[Coded] = ())
     An encode with `quality` needs no windows.
     """
     scale = _scale(encode)
-    peak, buffer = _limits(encode)
+    peak, buffer = limits(encode)
     if encode.quality:
         return RatePlan(encode.quality.factor, peak=peak, buffer=buffer)
     rounds: dict[float, list[Coded]] = {}
@@ -230,7 +230,7 @@ def probe_encode(encode: Ffmpeg, crf: float) -> Ffmpeg:
     return structs.replace(encode, bitrate=UNSET, quality=quality, maxBitrate=UNSET, buffersize=UNSET)
 
 
-def _limits(encode: Ffmpeg) -> tuple[float, float]:
+def limits(encode: Ffmpeg) -> tuple[float, float]:
     """The peak rate in bit/s and the buffer in bits of an encode, as the undivided one has them; 0 without a cap."""
     is_unbounded = not encode.quality and not encode.maxBitrate and encoder_of(encode.codec)[1].name == "libsvtav1"
     peak = encode.maxBitrate or (UNSET if encode.quality or is_unbounded else encode.bitrate)

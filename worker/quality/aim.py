@@ -331,17 +331,17 @@ def _points(film: Sequence[Span], rounds: Mapping[float, Mapping[int, Probe]]) -
     for crf in sorted(rounds):
         common = rounds[crf].keys() & rounds[base].keys()
         if len(rounds[crf]) == len(rounds[base]) or not common:
-            points.append((crf, *_pooled(film, list(rounds[crf].values()))))
+            points.append((crf, *pooled(film, list(rounds[crf].values()))))
             continue
-        vmaf, bits = _pooled(film, list(rounds[base].values()))
+        vmaf, bits = pooled(film, list(rounds[base].values()))
         (of_part, size), (of_base, full) = (
-            _pooled(film, [rounds[each][number] for number in common]) for each in (crf, base)
+            pooled(film, [rounds[each][number] for number in common]) for each in (crf, base)
         )
         points.append((crf, vmaf_of(loss_of(vmaf) + loss_of(of_part) - loss_of(of_base)), bits * size / max(full, 1.0)))
     return points
 
 
-def _pooled(film: Sequence[Span], probes: Sequence[Probe]) -> tuple[float, float]:
+def pooled(film: Sequence[Span], probes: Sequence[Probe]) -> tuple[float, float]:
     """The film's VMAF and bits by probes at one factor: each counts as much as the spans that are most like it."""
     by_span = {probe.span: probe for probe in probes}
     order = _ordered(film)

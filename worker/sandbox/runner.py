@@ -63,13 +63,13 @@ class Runner:
         self._sandbox = sandbox
         self._deadline = time.monotonic() + limits.job_seconds
         self._running: set[subprocess.Popen[str]] = set()
-        self._reason: Interrupted | None = None
+        self._reason: Interrupted | PermanentError | None = None
         self.cpu_seconds = 0.0
         """CPU seconds of the programs that have ended."""
         self.steps: list[Step] = []
         """The runs that outputs came of, in the order of their ends."""
 
-    def stop(self, reason: Interrupted) -> None:
+    def stop(self, reason: Interrupted | PermanentError) -> None:
         """Kill running programs and start no more. Safe to call from threads and signal handlers, repeatedly."""
         self._reason = self._reason or reason
         for process in tuple(self._running):

@@ -1,0 +1,143 @@
+"""A plan and the job that carries it out, as workers run them: predicted against real figures."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from elasticrecode.contract import routes
+from elasticrecode.jobs.claims import Claim
+from elasticrecode.jobs.job import Budget
+from tests.aws.test_beside import run
+from tests.aws.test_plans import by_plan, planned, shown
+from tests.aws.test_publication import OUT, Attempt, s3_as_it_is
+from tests.conftest import contract
+from tests.fakes.stack import Stack
+from tests.media.case import BUNNY, FFMPEG, SETTINGS
+from tests.support import call
+from worker.errors import PermanentError
+from worker.lease import Lease
+from worker.pipeline import run_job
+from worker.sandbox.runner import Runner
+from worker.spending import Spending
+from worker.storage import Storage
+
+__all__ = ["s3_as_it_is"]
+
+INPUT = "s3://media/in/film.mp4"
+SCORE = {"scale": "720p", "subsample": 3}
+
+
+def body(profile: dict[str, Any], **more: Any) -> dict[str, Any]:
+    whole: dict[str, Any] = contract("job") | {"input": INPUT, "output": OUT, "profile": profile} | more
+    return whole
+
+
+@pytest.fixture(autouse=True)
+def film(stack: Stack) -> None:
+    stack.s3.upload_file(str(BUNNY), "media", "in/film.mp4")
+
+
+def plan(stack: Stack, profile: dict[str, Any], folder: Path) -> tuple[str, dict[str, Any]]:
+    """A plan that a worker has made: its id and its record."""
+    plan_id = planned(stack, body(profile))
+    run(stack, plan_id, folder)
+    return plan_id, shown(stack, plan_id).body
+
+
+def carried_out(stack: Stack, plan_id: str, folder: Path) -> dict[str, Any]:
+    answer = by_plan(stack, plan_id)
+    assert answer.status == 200, answer
+    return run(stack, answer.body[0]["jobid"], folder)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("rate", [{"quality": {"vmaf": 91}}, {"quality": {"crf": 26}}, {"bitrate": "1200K"}])
+def test_a_job_by_plan_has_the_bytes_and_the_quality_that_the_plan_predicts(
+    stack: Stack, tmp_path: Path, rate: dict[str, Any]
+) -> None:
+    encode = {"codec": "h264", "scale": "720p", "speed": "fast", "fit": "contain", **rate}
+    plan_id, predicted = plan(stack, {"ffmpeg": encode, "vmaf": SCORE}, tmp_path)
+    assert predicted["state"] == "finished", predicted
+    (rung,) = predicted["rungs"]
+    assert (rung["width"], rung["height"], rung["codec"]) == (1280, 720, "h264")
+    assert predicted["basis"]["probeSeconds"] < 60
+    assert sum(each["seconds"] for each in predicted["basis"]["windows"]) == pytest.approx(5.28, abs=0.1)
+    assert not stack.s3.list_objects_v2(Bucket="media", Prefix="out/").get("Contents")
+    done = carried_out(stack, plan_id, tmp_path)
+    assert done["state"] == "finished", done
+    (output,) = (each for each in done["outputs"] if each["role"] == "file")
+    assert rung["bytes"] == pytest.approx(output["bytes"], rel=0.08)
+    # One pass at a constant rate reaches less in so short a film than one quality for all of it.
+    assert rung["predictedVmaf"] == pytest.approx(done["quality"]["vmaf"]["mean"], abs=2 if "bitrate" in rate else 1)
+    assert predicted["basis"]["model"] == "vmaf_v0.6.1"
+    if "vmaf" in rate.get("quality", {}):
+        assert rung["predictedVmaf"] == pytest.approx(91, abs=0.5)
+        assert predicted["profile"]["ffmpeg"]["quality"].keys() == {"crf"}
+
+
+@pytest.mark.timeout(600)
+def test_a_plan_of_a_package_has_all_rungs(stack: Stack, tmp_path: Path) -> None:
+    ladder = [{"scale": "480p", "bitrate": "900K"}, {"scale": "240p", "bitrate": "300K"}]
+    _, predicted = plan(stack, {"package": {"ladder": ladder, "speed": "fast"}}, tmp_path)
+    first, second = predicted["rungs"]
+    assert [(each["width"], each["height"]) for each in predicted["rungs"]] == [(800, 450), (480, 270)]
+    assert [each["bitrate"] for each in predicted["rungs"]] == [900_000, 300_000]
+    assert 100 > first["predictedVmaf"] > second["predictedVmaf"] + 5
+    assert first["bytes"] == pytest.approx(900_000 * 5.28 / 8, rel=0.03)
+    assert predicted["seconds"] > 0
+    assert predicted["profile"]["package"]["ladder"][0]["bitrate"] == "900K"
+
+
+def test_a_job_by_plan_whose_input_has_been_replaced_fails_and_says_so(stack: Stack, tmp_path: Path) -> None:
+    encode = {"codec": "h264", "scale": "240p", "speed": "fast", "quality": {"crf": 35}}
+    plan_id, _ = plan(stack, {"ffmpeg": encode}, tmp_path)
+    stack.s3.put_object(Bucket="media", Key="in/film.mp4", Body=BUNNY.read_bytes() + b"\0")
+    job_id = by_plan(stack, plan_id).body[0]["jobid"]
+    attempt = Attempt(stack, job_id, tmp_path, b"")
+    assert attempt.job.plan
+    storage = Storage(lambda: attempt.s3).pinned(attempt.job.input, attempt.job.plan.etag)
+    with pytest.raises(PermanentError) as failed:
+        run_job(attempt.job, SETTINGS, storage, attempt.runner, lambda _: None, attempt.publication)
+    assert failed.value.failure.code == "plan-outdated"
+
+
+def test_a_plan_of_a_film_without_an_index_says_why_there_is_none(stack: Stack, tmp_path: Path) -> None:
+    stack.s3.put_object(Bucket="media", Key="in/film.mp4", Body=b"FLV\x01\x05\0\0\0\x09" + bytes(5000))
+    plan_id = planned(stack, body({"ffmpeg": {"codec": "h264", "scale": "240p", "bitrate": "1M"}}))
+    with pytest.raises(PermanentError) as failed:
+        run(stack, plan_id, tmp_path)
+    assert failed.value.failure.code in ("plan-impossible", "input-no-video", "input-corrupt", "input-not-video")
+
+
+def spending(stack: Stack, folder: Path, seconds: float, runner: Runner, spent: float = 0.0) -> Spending:
+    request = body(contract("job")["profile"], budget={"seconds": 100})
+    attempt = Attempt(stack, call(stack.submit, routes.SUBMIT, request).body[0]["jobid"], folder, b"")
+    job = structs.replace(attempt.job, budget=Budget(seconds=seconds))
+    lease = Lease(stack.sqs, stack.queue["ffmpeg_job"], "receipt", 6.0, runner)
+    claim = Claim(attempt.claim.attempt, spent_ms=int(1000 * spent))
+    return Spending(job, claim, "w", 6.0, lease, runner)
+
+
+def encoded(runner: Runner, folder: Path) -> None:
+    """Encode without an end."""
+    source = ["-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25", "-f", "null", "-"]
+    runner.run([FFMPEG, "-nostdin", "-v", "error", *source], folder, folder / "log", seconds=60)
+
+
+@pytest.mark.parametrize("before", [0.0, 98.0])
+def test_a_job_is_stopped_before_it_passes_its_budget(stack: Stack, tmp_path: Path, before: float) -> None:
+    runner = Runner()
+    budget = spending(stack, tmp_path, before + 2.5, runner, before)
+    with budget, pytest.raises(PermanentError) as failed:
+        encoded(runner, tmp_path)
+    assert failed.value.failure.code == "budget-exceeded"
+    assert before + 1.5 < budget.seconds() < before + 2.5
+
+
+def test_a_job_within_its_budget_is_not_stopped(stack: Stack, tmp_path: Path) -> None:
+    runner = Runner()
+    with spending(stack, tmp_path, 60, runner):
+        runner.run([FFMPEG, "-version"], tmp_path, tmp_path / "log", seconds=10)
+    runner.check()
