@@ -35,7 +35,7 @@ _STAGES = {
     ("assembling", "hear"): "sound",
     ("assembling", "_rest"): "sound",
     ("assembling", "finish"): "joining",
-    ("chunks", "store"): "planning",
+    ("films", "store"): "planning",
     ("chunks", "_encode"): "chunk",
     ("dividing", "_store_parts"): "planning",
     ("dividing", "find_division"): "opening",
@@ -138,6 +138,11 @@ class _Own(threading.local):
 
 
 _own = _Own()
+
+
+def acting() -> str:
+    """The name of the worker whose thread this is; empty in others."""
+    return _own.mortal.pod if _own.mortal else ""
 
 
 class Fleet:
@@ -263,7 +268,7 @@ class Fleet:
             refused = self.stack.say(message["Body"])
             assert not refused, message["Body"]
 
-    def until_ended(self, job_ids: Sequence[str], seconds: float = 150, *, replace: bool = True) -> None:
+    def until_ended(self, job_ids: Sequence[str], seconds: float = 600, *, replace: bool = True) -> None:
         """Let workers and control plane run until the jobs have ended and all workers have ended what they do."""
         until, reconciled = time.monotonic() + seconds, time.monotonic()
         try:

@@ -4,10 +4,12 @@ Real workers encode chunks of tiny films and join them. Their plan of blows is d
 work: opening, planning, a chunk, its delivery, the sound, the join, publishing, cleaning up.
 """
 
+import errno
 import hashlib
 import random
 import subprocess
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,15 +18,19 @@ from typing import Any, Literal, NamedTuple
 import pytest
 from moto import mock_aws
 
+from elasticrecode.ids import is_part
 from local.place import TOOLS
-from tests.aws.test_publication import record, submitted
-from tests.chaos.fleet import STAGES, Blow, Fleet, one_client, parts_of
+from tests.aws.test_publication import cancel, record, submitted
+from tests.chaos.fleet import STAGES, Blow, Fleet, acting, one_client, parts_of
 from tests.conftest import Tell
 from tests.fakes.multipart import answer_as_s3
 from tests.fakes.stack import Stack
 from tests.fakes.turns import call_in_turn, transact_in_turn
 from tests.sizes import SEED, sized
 from worker import loop, parts
+from worker.chunks import ChunkEncoder
+from worker.cuts import objects
+from worker.holding import Encoded
 
 FILMS = sized(4, 100, 100)
 SECONDS = 5
@@ -240,3 +246,144 @@ def judge(fleet: Fleet, job_id: str, name: str, calm: Reference, struck: set[str
     if twice or wasted or len(begun) != len(set(begun)):
         faults["encoded again without a reason"] = (begun, delivered, struck)
     return faults
+
+
+_STOPPED_SECONDS = 10
+"""Within so long all workers have let a cancelled film go."""
+
+
+def assert_each_chunk_once(fleet: Fleet, job_id: str, name: str, folder: Path) -> None:
+    """A film is finished with all of its pictures, each chunk was delivered once, and nothing else of it is left."""
+    found = record(fleet.stack, job_id)
+    assert found["state"] == "finished", found
+    (file,) = outputs(fleet.stack, name).values()
+    assert len(shown(file, folder).times) == SECONDS * 25
+    delivered = [number for _, job, number in fleet.delivered if job == job_id]
+    assert sorted(delivered) == list(range(found["division"]["parts"]))
+    assert left(fleet.stack) == []
+
+
+def assert_nothing_left(stack: Stack, name: str) -> None:
+    """Neither outputs nor results nor uploads of a film are there."""
+    assert (outputs(stack, name), left(stack), uploads_left(stack)) == ({}, [], [])
+
+
+def test_a_chunk_that_fails_three_times_fails_the_job_and_names_its_place(
+    stack: Stack, films: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = Fleet(stack, monkeypatch)
+
+    def fail(_: str, number: int) -> None:
+        if number == 2:
+            raise ValueError("a fault of the encoder")
+
+    fleet.at_chunk = fail
+    job_id = film_of(stack, films, "mp4", "poisoned")
+    fleet.until_ended([job_id])
+    found = record(stack, job_id)
+    assert (found["state"], found["error"]["code"]) == ("failed", "attempts-exhausted")
+    assert "Part 00:00:02-00:00:03: " in found["error"]["message"]
+    assert "The worker itself failed: ValueError." in found["error"]["message"]
+    tries = Counter(number for _, _, number in fleet.begun)
+    assert 3 <= tries[2] <= 5  # three by helpers, or by holders, of whom each counts for itself
+    assert (outputs(stack, "poisoned"), uploads_left(stack)) == ({}, [])
+    assert all(key.startswith(f"{job_id}/") for key in left(stack))  # the rule of the bucket removes those
+
+
+def test_a_helper_with_a_full_disk_costs_its_chunk_alone(
+    stack: Stack, films: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet, write = Fleet(stack, monkeypatch), objects._write
+    encode, full, refused = ChunkEncoder._encode, list[str](), list[str]()
+
+    def begin(encoder: ChunkEncoder, number: int) -> Encoded:
+        if is_part(encoder.job.jobid) and not full:
+            full.append(encoder.settings.pod)
+        return encode(encoder, number)
+
+    def fill(*arguments: Any) -> None:
+        if acting() in full and not refused:
+            refused.append(acting())
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(*arguments)
+
+    monkeypatch.setattr(ChunkEncoder, "_encode", begin)
+    monkeypatch.setattr(objects, "_write", fill)
+    job_id = film_of(stack, films, "mkv", "full")
+    fleet.until_ended([job_id])
+    assert refused == full
+    assert len(full) == 1
+    assert_each_chunk_once(fleet, job_id, "full", tmp_path)
+    tries = Counter(number for _, _, number in fleet.begun)
+    assert sorted(tries.values()) == [1] * (len(tries) - 1) + [2]
+    assert record(stack, job_id)["attempt"] == 1
+
+
+def test_a_source_that_is_replaced_while_it_is_encoded_fails_the_job(
+    stack: Stack, films: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objects, "_SMALL", 0)  # films as small as this one are read at once, whole
+    fleet = Fleet(stack, monkeypatch)
+
+    def replace(_: str, number: int) -> None:
+        stack.s3.put_object(Bucket="media", Key="in/replaced/film.mp4", Body=films["mkv"])
+
+    fleet.at_chunk = replace
+    job_id = film_of(stack, films, "mp4", "replaced")
+    fleet.until_ended([job_id])
+    found = record(stack, job_id)
+    assert (found["state"], found["error"]["code"]) == ("failed", "input-replaced"), found
+    assert fleet.delivered == []
+    assert_nothing_left(stack, "replaced")
+
+
+def test_a_cancelled_film_stops_on_all_workers_and_its_results_are_removed(
+    stack: Stack, films: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = Fleet(stack, monkeypatch)
+    cancelled: list[float] = []
+    before: list[str] = []
+
+    def stop(_: str, number: int) -> None:
+        if fleet.delivered and not cancelled:
+            cancelled.append(time.monotonic())
+            before.extend(left(stack))
+            assert cancel(stack, job_id).status == 202
+
+    fleet.at_chunk = stop
+    job_id = film_of(stack, films, "ts", "cancelled")
+    fleet.until_ended([job_id])
+    took = time.monotonic() - cancelled[0]
+    assert any("cut-" not in key and not key.endswith("plan.json") for key in before)
+    assert record(stack, job_id)["state"] == "cancelled"
+    assert took < _STOPPED_SECONDS
+    states = {part["state"]["S"] for part in parts_of(stack, job_id)}
+    assert states <= {"cancelled", "finished"}
+    assert_nothing_left(stack, "cancelled")
+
+
+@pytest.mark.parametrize(
+    ("stage", "n", "after"),
+    [
+        ("claiming", 1, False),
+        ("claiming", 1, True),
+        ("planning", 1, True),  # the first recipe is stored
+        ("planning", 6, True),  # the plan is, no part
+        ("planning", 7, True),  # the parts are, and nobody has any
+    ],
+)
+def test_a_worker_that_dies_while_it_claims_or_plans_leaves_the_film_to_another(
+    stack: Stack,
+    films: dict[str, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stage: str,
+    n: int,
+    after: bool,
+) -> None:
+    fleet = Fleet(stack, monkeypatch)
+    fleet.blows = [Blow(stage, n, "killed", after=after)]
+    job_id = film_of(stack, films, "mp4", "planned")
+    fleet.until_ended([job_id])
+    assert [blow.stage for _, blow in fleet.struck] == [stage]
+    assert_each_chunk_once(fleet, job_id, "planned", tmp_path)
