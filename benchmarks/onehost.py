@@ -73,6 +73,9 @@ class _Parts:
     def undivided(self, seconds: float, reason: str) -> None:
         raise ValueError(reason)
 
+    def read(self) -> list[StoredPart]:
+        return self.stored
+
     def report(self, progress: Progress) -> None:
         pass
 

@@ -10,7 +10,7 @@ from elasticrecode.jobs.events import PartReached, Probed, Spent, TargetReached
 from elasticrecode.media.profiles import FLOOR_BELOW, TOLERANCE, Profile, Target, Vmaf, libvmaf_model
 from worker.media.geometry import Raster
 from worker.media.rates import Span
-from worker.quality.aim import NTH, Aim, Probe, Scored
+from worker.quality.aim import Aim, Probe, Scored, nth_of
 from worker.quality.curve import Curve
 
 _MODEL_LINES = (1080, 2160)
@@ -115,9 +115,9 @@ def aim_of(profile: Profile, output: Raster, source: tuple[int, int]) -> Aim | N
     return Aim(target.vmaf, tolerance, floor, libvmaf_model(scoring), *scoring.size)
 
 
-def scored_of(profile: Profile) -> int:
+def scored_of(profile: Profile, seconds: float) -> int:
     """One frame in so many is scored."""
-    return (profile.vmaf.subsample or 1) if profile.vmaf else NTH
+    return (profile.vmaf.subsample or 1) if profile.vmaf else nth_of(seconds)
 
 
 def score_of(aim: Aim, nth: int = 1) -> Vmaf:

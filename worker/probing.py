@@ -170,7 +170,7 @@ def find_goal(prober: Prober) -> Goal | None:
         if not probes:
             raise PermanentError("input-corrupt", "No frame of the input could be decoded.")
         numbers, following = windows(film), next_crf(encode, aim, film, probes)
-    return Goal(aim, learnt(encode, aim, film, probes), film, probes, scored_of(profile))
+    return Goal(aim, learnt(encode, aim, film, probes), film, probes, scored_of(profile, float(prober.length)))
 
 
 def _needs_pieces(job: Job, source: Source, index: Index) -> bool:

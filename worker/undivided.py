@@ -59,10 +59,10 @@ class _Encoder(NamedTuple):
             sides=self.sides,
         )
 
-    def measure(self, encoded: Encoded, target: Path, aim: Aim, *, is_window: bool) -> tuple[Measured, float]:
-        """The measurement of an encode, and its mean VMAF."""
+    def measure(self, encoded: Encoded, target: Path, aim: Aim, nth: int, *, is_window: bool) -> tuple[Measured, float]:
+        """The measurement of every `nth` frame of an encode, and its mean VMAF."""
         pair = Pair(self.source, target, self.uri, self.uri, encoded.plan)
-        scoring = self.profile.vmaf or score_of(aim, NTH)
+        scoring = self.profile.vmaf or score_of(aim, nth)
         report = (lambda _: None) if is_window else self.report
         measured = measure(
             *(pair, scoring, self.settings, self.runner, report, self.source.parent),
@@ -95,7 +95,7 @@ def encode_aimed(
     crf, shots, tries = goal.curve.crf, list[tuple[Path, Encoded, Measured]](), list[Try]()
     while True:
         file = target.with_name(f"{target.name}-{len(tries)}")
-        encoded, measured, tried = _shoot(encoder, encode, crf, file, goal.aim)
+        encoded, measured, tried = _shoot(encoder, encode, crf, file, goal)
         shots.append((file, encoded, measured))
         tries.append(tried)
         scored = [each.scored for each in tries]
@@ -133,20 +133,20 @@ def _learn(encoder: _Encoder, encode: Ffmpeg) -> Goal:
             )
             file, before = encoder.target.with_name("window"), runner.cpu_seconds
             encoded = encoder.encode(window, file, is_window=True)
-            _, vmaf = encoder.measure(encoded, file, aim, is_window=True)
+            _, vmaf = encoder.measure(encoded, file, aim, NTH, is_window=True)
             bits, frames = 8.0 * file.stat().st_size, encoded.output.frames or 0
             probes.append(Probe(number, crf, vmaf, bits, frames, round(runner.cpu_seconds - before, 3)))
             file.unlink()
         crf = next_crf(encode, aim, film, probes)
-    return Goal(aim, learnt(encode, aim, film, probes), film, probes, scored_of(encoder.profile))
+    return Goal(aim, learnt(encode, aim, film, probes), film, probes, scored_of(encoder.profile, length))
 
 
-def _shoot(encoder: _Encoder, encode: Ffmpeg, crf: float, file: Path, aim: Aim) -> tuple[Encoded, Measured, Try]:
+def _shoot(encoder: _Encoder, encode: Ffmpeg, crf: float, file: Path, goal: Goal) -> tuple[Encoded, Measured, Try]:
     """The film encoded at a CRF, and its score."""
     runner, before = encoder.runner, encoder.runner.cpu_seconds
     encoded = encoder.encode(structs.replace(encode, quality=Target(crf=round(crf, 2))), file, is_window=False)
     between = runner.cpu_seconds
-    measured, vmaf = encoder.measure(encoded, file, aim, is_window=False)
+    measured, vmaf = encoder.measure(encoded, file, goal.aim, goal.nth, is_window=False)
     scored = Scored(crf, vmaf, 8.0 * file.stat().st_size, encoded.output.frames or 0)
     return encoded, measured, Try(scored, round(between - before, 2), round(runner.cpu_seconds - between, 2))
 

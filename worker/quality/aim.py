@@ -42,7 +42,9 @@ _TRIES = 3
 _PASSES = 8
 _MARGIN = 0.3
 """How far above the floor a chunk is aimed."""
-_KEPT = 0.8
+_ALL_SECONDS = 60.0
+"""Chunks of films up to so long are scored on all frames: the error of a sample is of the size of the tolerance."""
+_KEPT = 0.9
 """The share of the tolerance within which a finished film is kept: scores of every third frame err by the rest."""
 _WITHIN = 0.5
 """How far from the aim repeats for the mean may leave it, as a share of the tolerance."""
@@ -82,6 +84,11 @@ class Scored(Struct, frozen=True):
     vmaf: float
     bits: float
     frames: int
+
+
+def nth_of(seconds: float) -> int:
+    """One frame of so many is scored, of each chunk of a film so long."""
+    return NTH if seconds > _ALL_SECONDS else 1
 
 
 def windows(film: Sequence[Span]) -> list[int]:
@@ -158,7 +165,8 @@ def learnt(encode: Ffmpeg, aim: Aim, film: Sequence[Span], probes: Sequence[Prob
     steepness = slope_around(sizes, curved(sizes, crf, usual), usual)
     lean, middle = _lean(film, list(rounds[nearest].values()))
     spread = pstdev(probe.vmaf for probe in rounds[nearest].values())
-    return Curve(crf, points, slope, steepness, lean, middle, spread, scale.least, scale.most, scale.grain)
+    bounds = (scale.least, scale.most, scale.grain)
+    return Curve(crf, points, slope, steepness, lean, middle, spread, *bounds, scale.slope, len(windows(film)))
 
 
 def chunk_crf(
@@ -265,7 +273,7 @@ def selected(aim: Aim, tries: Mapping[int, Sequence[Scored]]) -> dict[int, int]:
             def cost(place: int, some: Sequence[Scored] = some, rest: float = rest) -> tuple[float, float, float]:
                 mean = (rest + some[place].frames * some[place].vmaf) / frames
                 below = max(0.0, aim.floor - some[place].vmaf)
-                return below, max(0.0, abs(mean - aim.vmaf) - aim.tolerance), some[place].bits
+                return below, max(0.0, abs(mean - aim.vmaf) - _KEPT * aim.tolerance), some[place].bits
 
             chosen[number] = min(range(len(some)), key=cost)
             gained = rest + some[chosen[number]].frames * some[chosen[number]].vmaf
@@ -299,13 +307,19 @@ def _reach(curve: Curve, aim: Aim, scored: Scored, step: float) -> float:
 
 
 def _refined(curve: Curve, tries: Sequence[Scored], wanted: float) -> float:
-    """The factor with which a chunk has a VMAF, by its tries; by one alone, along the curve of the film."""
+    """The factor with which a chunk has a VMAF, by its tries; by one alone, along the curve of the film.
+
+    Of few windows, that is half trusted, beside the usual slope.
+    """
     points = sorted({scored.crf: loss_of(scored.vmaf) for scored in tries}.items())
     if len(points) > 1:
         return curve.near(solved(points, loss_of(wanted), slope_around(points, loss_of(wanted), curve.slope)))
     ((crf, loss),) = points
     film = [(at, loss_of(vmaf)) for at, vmaf, _ in curve.points]
-    return curve.near(solved(film, loss_of(wanted) - loss + curved(film, crf, curve.slope), curve.slope))
+    step = solved(film, loss_of(wanted) - loss + curved(film, crf, curve.slope), curve.slope) - crf
+    usual = (loss_of(wanted) - loss) / (curve.usual or curve.slope)
+    trust = curve.windows / (curve.windows + _FEW_WINDOWS)
+    return curve.near(crf + math.copysign(abs(step) ** trust * abs(usual) ** (1 - trust), usual))
 
 
 def _level(curve: Curve, spans: Sequence[Span], finished: Mapping[int, Scored]) -> float:

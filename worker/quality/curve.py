@@ -54,7 +54,8 @@ class Curve(Struct, frozen=True):
     `crf` meets the aim, or is the bound nearest to it. `points` are factor, VMAF and bits of the film, by factor.
     `slope` is that of the logarithm of what VMAF lacks to 100, by the factor, and `steepness` that of the logarithm of
     the bits, near `crf`. `lean` is the slope of the first logarithm by that of the coded bytes of a second of the
-    source, whose mean is `middle`. `spread` is the deviation of VMAF among windows.
+    source, whose mean is `middle`. `spread` is the deviation of VMAF among windows, of which a full round has
+    `windows`. `usual` is the slope that is usual for the encoder.
     """
 
     crf: float
@@ -67,6 +68,8 @@ class Curve(Struct, frozen=True):
     least: float = 0.0
     most: float = 63.0
     grain: float = 0.05
+    usual: float = 0.0
+    windows: int = 12
 
     def vmaf(self, crf: float) -> float:
         """The film's predicted mean VMAF at a factor."""
