@@ -98,6 +98,7 @@ def _intakes(stage: Stage) -> dict[str, Intake]:
     return {
         "submit": Intake("submit", "/jobs", stage.request(new())),
         "vmaf": Intake("vmaf", "/vmaf", stage.request(new()) | scoring),
+        "plans": Intake("plans", "/plans", stage.request(new())),
         "batch": Intake("batch", "/batches", batch),
     }
 
@@ -143,7 +144,7 @@ def counts_what_a_user_asks_for(stage: Stage, intake: Intake) -> None:
     stage.call("POST", intake.path, intake.body | {"userid": users.USER}, user=users.USER)
 
 
-for _function in ("submit", "vmaf", "batch"):
+for _function in ("submit", "vmaf", "plans", "batch"):
     _intake(_function, counts_what_a_user_asks_for)
     _intake(_function, takes_a_request_with_a_key)
     _intake(_function, goes_on_with_a_request_that_was_cut_off)
@@ -172,6 +173,11 @@ def submit_seals_the_key_of_a_package(stage: Stage) -> None:
     (answer,) = stage.call("POST", "/jobs", stage.request(new(), profile=_locked(key=_KEY)))
     if answer["status"]["status"] != "success":
         raise Missed("the job was not stored")
+
+
+@of("plans")
+def plans_seals_the_key_of_a_package(stage: Stage) -> None:
+    stage.call("POST", "/plans", stage.request(new(), profile=_locked(key=_KEY)))
 
 
 @of("batch")

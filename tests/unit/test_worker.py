@@ -9,7 +9,6 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import boto3
@@ -23,7 +22,7 @@ from elasticrecode.jobs.events import Failure, Progress
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.uris import Outputs, output_name
 from elasticrecode.media.codecs import container
-from tests.conftest import ROOT
+from tests.conftest import ROOT, contract
 from worker import loop, pipeline
 from worker.errors import JobError, PermanentError, TransientError
 from worker.lease import Lease
@@ -306,7 +305,7 @@ def test_users_see_the_class_of_an_unexpected_error_and_the_log_its_message(
 
     monkeypatch.setattr(loop, "run_job", fail)
     settings = Settings.read({"WORKER_TYPE": "ffmpeg", "QUEUE_NAME": "q", "CONTROL_PLANE": "c"})
-    fake, job = FakeLeaseAndReporter(), cast(Job, SimpleNamespace(jobid="j"))
+    fake, job = FakeLeaseAndReporter(), msgspec.convert(contract("queue_message"), Job)
     work = loop._Work(job, loop._UNCLAIMED, cast(Lease, fake), cast(Reporter, fake), Runner())
     loop.Worker(settings)._run(work, 1)
     action, more = fake.events[-1]
