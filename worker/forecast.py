@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from msgspec import structs
 
@@ -33,8 +34,17 @@ _SOUND_SECONDS = 0.01
 """CPU seconds to encode a second of a track of sound."""
 _BYTES_PER_SECOND = 100e6
 """How fast an input is read, and an output stored."""
+_LEAST_SHARE = 0.1
+"""The least share of the cores that a program gets, beside others on the machine."""
 _FIXED_SECONDS = 1.5
 """What a job takes besides: claim, inspection, publication."""
+
+
+class Spent(NamedTuple):
+    """CPU seconds, and seconds on the clock."""
+
+    cpu: float
+    wall: float
 
 
 class Costs:
@@ -48,26 +58,28 @@ class Costs:
         runner.run([settings.ffmpeg, "-nostdin", *empty], folder, log, seconds=_CALIBRATION_SECONDS)
         log.unlink(missing_ok=True)
         self.start_cpu, self.start_wall = runner.cpu_seconds - before, time.monotonic() - started
-        self.seconds = self.encode = self.wall = self.score = 0.0
+        self.seconds = self.encode = self.wall = self.score = self.score_wall = 0.0
 
-    def add(self, seconds: float, encode: float, wall: float, score: float) -> None:
-        """Count a window of so many seconds of the film: CPU seconds, and those on the clock with reading it back."""
+    def add(self, seconds: float, encode: Spent, score: Spent) -> None:
+        """Count a window of so many seconds of the film. The encode's seconds on the clock are with reading it back."""
         self.seconds += seconds
-        self.encode += max(encode - self.start_cpu, 0.1 * encode)
-        self.wall += max(wall - 2 * self.start_wall, 0.1 * wall)
-        self.score += score
+        self.encode += max(encode.cpu - self.start_cpu, 0.1 * encode.cpu)
+        self.wall += max(encode.wall - 2 * self.start_wall, 0.1 * encode.wall)
+        self.score += score.cpu
+        self.score_wall += score.wall
 
-    @property
-    def busy_cores(self) -> float:
-        """The cores that an encode keeps busy."""
-        return min(max(self.encode / self.wall, 0.3 * cores()), float(cores())) if self.wall else float(cores())
+
+def _wall(cpu: float, measured: Spent) -> float:
+    """The seconds on the clock for so many CPU seconds, at the share of the cores that a measured run got."""
+    got = measured.cpu / measured.wall if measured.wall else float(cores())
+    return cpu / min(max(got, _LEAST_SHARE * cores()), float(cores()))
 
 
 def whole_seconds(profile: Profile, costs: Costs, length: float, input_bytes: int, output_bytes: int) -> float:
     """The seconds that this worker would need for the whole job."""
     factor = length / costs.seconds if costs.seconds else 0.0
-    encode = (costs.encode + costs.start_cpu) * factor / costs.busy_cores
-    score = costs.score * factor / cores() if profile.vmaf else 0.0
+    encode = _wall((costs.encode + costs.start_cpu) * factor, Spent(costs.encode, costs.wall))
+    score = _wall(costs.score * factor, Spent(costs.score, costs.score_wall)) if profile.vmaf else 0.0
     sound = 0.0 if profile.audio and profile.audio.codec in ("none", "copy") else length * _SOUND_SECONDS / cores()
     return encode + score + sound + (input_bytes + output_bytes) / _BYTES_PER_SECOND + _FIXED_SECONDS
 

@@ -20,7 +20,7 @@ from worker.cuts.recipes import Uncuttable
 from worker.division import estimate
 from worker.errors import PermanentError
 from worker.films import FILE, encodes_of
-from worker.forecast import Costs, bytes_of, capped, held, sound_bits, whole_seconds
+from worker.forecast import Costs, Spent, bytes_of, capped, held, sound_bits, whole_seconds
 from worker.goals import aim_of
 from worker.media import rates
 from worker.media.ladder import Ends, declared_ends
@@ -302,7 +302,7 @@ class _Search:
         before = time.monotonic()
         encoded = prober.run(number, encodes)
         wall = time.monotonic() - before
-        is_whole, scored = len(factors) == len(self._tracks), 0.0
+        is_whole, scored, begun = len(factors) == len(self._tracks), 0.0, time.monotonic()
         for output, (target, figures) in encoded.items():
             track, crf = self._tracks[output], factors[output]
             if figures.frames:
@@ -317,4 +317,4 @@ class _Search:
         self.probed.add(number)
         if is_whole:
             encode = sum(window.figures.cpuSeconds for window in encoded.values())
-            self._costs.add(span.seconds, encode, wall, scored)
+            self._costs.add(span.seconds, Spent(encode, wall), Spent(scored, time.monotonic() - begun))

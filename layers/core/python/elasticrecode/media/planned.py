@@ -2,7 +2,7 @@
 
 from msgspec import UNSET, Struct, UnsetType
 
-from elasticrecode.media.profiles import Rung
+from elasticrecode.media.profiles import LadderName, Rung
 
 
 class PlannedRung(Struct, kw_only=True):
@@ -68,4 +68,4 @@ class Planned(Struct, kw_only=True, omit_defaults=True):
     seconds: float
     basis: Basis
     crf: float | UnsetType = UNSET
-    ladder: list[Rung] | UnsetType = UNSET
+    ladder: list[Rung] | LadderName | UnsetType = UNSET
