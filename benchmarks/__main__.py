@@ -11,6 +11,7 @@ from benchmarks import (
     chunks,
     division,
     events,
+    hull,
     imports,
     lists,
     live,
@@ -52,6 +53,7 @@ _SECTIONS: dict[str, Callable[[], Iterator[tuple[str, str, str, float, float]]]]
     "chunks": chunks.rows,
     "score": score.rows,
     "quality": quality.rows,
+    "hull": hull.rows,
 }
 
 

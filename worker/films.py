@@ -94,6 +94,11 @@ def result_of(encoded: Encoded) -> ChunkResult:
     return msgspec.convert(dict(encoded.figures), ChunkResult, str_keys=True)
 
 
+def ladder_uri(start: str) -> str:
+    """The URI of the ladder of a title, beside the plan of its film."""
+    return start + "ladder.json"
+
+
 def plan_uris(start: str, parts: int) -> list[str]:
     """The URIs of the objects of a plan with so many parts below the prefix `start`."""
     return [start + _PLAN, *(start + _RECIPE.format(number) for number in range(parts))]

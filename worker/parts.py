@@ -29,7 +29,7 @@ from elasticrecode.jobs.record import Division
 from elasticrecode.parts.part import Part, PartFile, PartJob, PartKind, StoredPart, whole_of
 from elasticrecode.parts.progress import overall
 from worker.errors import ClaimLost, PermanentError
-from worker.films import plan_uris
+from worker.films import ladder_uri, plan_uris
 from worker.holding import Encode, Encoded, Hands, Holder, remove, result_uris, settle
 
 _log = logging.getLogger(__name__)
@@ -216,6 +216,7 @@ class Parts:
             yield
         except PermanentError:
             self.clean()
+            self._forget_ladder()
             raise
         except BaseException:
             with suppress(Unavailable):
@@ -223,6 +224,7 @@ class Parts:
                     self.clean()
             raise
         self.clean()
+        self._forget_ladder()
 
     def _step(self, hands: Hands, encode: Encode, folder: Path, results: dict[int, Encoded]) -> None:
         """Encode what is this worker's, or fetch what others have finished, or wait a little."""
@@ -351,6 +353,13 @@ class Parts:
             for attempt in range(1, self._division.attempt + 1):  # one may have died between its plan and its parts
                 remove(self._holder.storage, plan_uris(self.start(attempt), self._division.parts))
         remove(self._holder.storage, [uri for each in parts for uri in result_uris(each)])
+
+    def _forget_ladder(self) -> None:
+        """Remove the ladder that an attempt has found for the title."""
+        package = self._job.profile.package
+        if package and package.ladder == "auto":
+            attempts = range(1, self._claim.attempt + 1)
+            remove(self._holder.storage, [ladder_uri(self.start(attempt)) for attempt in attempts])
 
 
 def _raise_failure(parts: Sequence[StoredPart]) -> None:

@@ -29,6 +29,7 @@ from worker.films import Plans
 from worker.goals import target_of
 from worker.holding import Encoded
 from worker.keys import encrypted
+from worker.laddering import find_ladder, is_auto, ladder_of, read_ladder
 from worker.media import images, subtitles
 from worker.media.encode import transcode
 from worker.media.progress import JobProgress
@@ -87,16 +88,21 @@ def run_job(
     ):
         progress, folder = JobProgress(report), Path(path)
         version = publication.version_name
-        produced = _produce(job, settings, storage, runner, progress, folder, version, parts)
+        ladder = ladder_of(Place(job, settings, storage, runner, folder, progress), parts) if is_auto(job) else None
+        fixed = ladder.applied(job) if ladder else job
+        produced = _produce(fixed, settings, storage, runner, progress, folder, version, parts)
+        if ladder:
+            produced = produced._replace(notices=[*ladder.notices, *produced.notices], ladder=ladder.title)
         runner.check()
-        certify = certifier(job, publication.attempt, produced, settings, storage, runner, folder)
+        certify = certifier(fixed, publication.attempt, produced, settings, storage, runner, folder)
         return publication.publish(produced.files, partial(_ending, job, produced), produced.version, certify)
 
 
 def _planned(job: Job, settings: Settings, storage: Storage, runner: Runner, report: _Report) -> Ending:
     """Plan a job in a folder of its own. Raises JobError or Interrupted."""
     with tempfile.TemporaryDirectory(prefix=folder_prefix(settings)) as path:
-        planned = plan_job(Place(job, settings, storage, runner, Path(path), report))
+        at = Place(job, settings, storage, runner, Path(path), report)
+        planned = plan_job(at._replace(job=find_ladder(at).applied(job)) if is_auto(job) else at)
     return Ending(Action.JOB_FINISHED, result=Result(plan=planned))
 
 
@@ -106,6 +112,8 @@ def run_part(job: PartJob, settings: Settings, storage: Storage, runner: Runner,
     Raises JobError or Interrupted.
     """
     _check_runnable(job, settings)
+    if is_auto(job):
+        job = read_ladder(storage, job.part.prefix).applied(job)
     package = job.profile.package
     with tempfile.TemporaryDirectory(prefix=folder_prefix(settings)) as path:
         if job.part.kind == "chunk":
@@ -125,7 +133,8 @@ def run_part(job: PartJob, settings: Settings, storage: Storage, runner: Runner,
 def _ending(job: Job, produced: Produced, outputs: list[Output]) -> Ending:
     """How a job with these outputs ends: it fails if its quality is too low, and the outputs are kept."""
     quality, scoring = produced.quality, job.profile.vmaf
-    result = Result(outputs=outputs, quality=quality or UNSET, warnings=produced.notices)
+    ladder = produced.ladder or UNSET
+    result = Result(outputs=outputs, quality=quality or UNSET, ladder=ladder, warnings=produced.notices)
     if quality and scoring and quality.passed is False and scoring.onFail == "fail":
         message = f"VMAF is {quality.vmaf.mean:.2f}, below the minimum of {scoring.min:g}. The outputs are kept."
         error = Failure("quality-below-minimum", message)

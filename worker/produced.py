@@ -8,6 +8,7 @@ from msgspec import structs
 
 from elasticrecode.jobs.events import Notice, Output, Quality, TargetReached
 from elasticrecode.jobs.job import Job
+from elasticrecode.jobs.title_ladder import TitleLadder
 from elasticrecode.jobs.uris import SCORE_FILES, name
 from elasticrecode.media.profiles import Vmaf, VmafModel
 from worker.certificate.evidence import Evidence
@@ -19,7 +20,8 @@ from worker.quality.pooled import Measured, Scored, write_reports
 class Produced(NamedTuple):
     """Each local file with its output, the summary of a score, and warnings.
 
-    `version` has the files of a package that are not listed, `evidence` what the certificate tells.
+    `version` has the files of a package that are not listed, `evidence` what the certificate tells, and `ladder` is the
+    one that was found for the title.
     """
 
     files: list[tuple[Path, Output]]
@@ -27,6 +29,7 @@ class Produced(NamedTuple):
     notices: list[Notice]
     version: Version = Version()
     evidence: Evidence = Evidence()
+    ladder: TitleLadder | None = None
 
 
 def of_score(measured: Measured, target: TargetReached | None, job: Job, uri: str, folder: Path) -> Produced:

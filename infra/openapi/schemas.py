@@ -13,6 +13,7 @@ from elasticrecode.batches.request import SOURCES
 from elasticrecode.jobs.events import Event, Notice, Output, Quality
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.record import JobRecord
+from elasticrecode.jobs.title_ladder import TitleLadder
 from elasticrecode.media.codecs import AUDIO_EXTENSIONS, CODECS, PLATFORMS
 from elasticrecode.media.profiles import Profile
 from elasticrecode.plans.plan import PlanRecord
@@ -26,6 +27,7 @@ _RAW_FIELDS: Mapping[type, Mapping[str, Any]] = {
         "profile": Profile,
         "outputs": list[Output] | None,
         "quality": Quality | None,
+        "ladder": TitleLadder | None,
         "warnings": list[Notice] | None,
     },
     PlanRecord: {"profile": Profile},

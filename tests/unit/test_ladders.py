@@ -7,7 +7,7 @@ from fractions import Fraction
 import pytest
 
 from elasticrecode.media.codecs import CODECS
-from elasticrecode.media.ladders import inside, rungs
+from elasticrecode.media.ladders import bounds, boxes, inside, rungs
 from elasticrecode.media.profiles import LADDER_NAMES, SCALES, Encryption, Ffmpeg, Package, Rung, bits
 
 RATES = [
@@ -152,3 +152,27 @@ def test_no_text_of_an_encryption_shows_its_key() -> None:
     key = "00112233445566778899aabbccddeeff"
     assert key not in repr(Package(encryption=Encryption("cbcs", "https://keys.example/1", key=key)))
     assert set(LADDER_NAMES) == set(CODECS)
+
+
+def test_an_automatic_ladder_has_the_sizes_of_the_fixed_one_and_none_above_the_source() -> None:
+    assert [box.scale for box in boxes("h264", 1280, 720)] == ["1280:720", "960:540", "768:432", "640:360", "416:234"]
+    assert [box.is_calm for box in boxes("h264", 1280, 720)] == [False, False, True, True, True]
+    assert [box.scale for box in boxes("av1", 720, 1280)] == ["1280:720", "960:540", "768:432", "640:360"]
+    assert boxes("h265", 1778, 1000)[0].scale == "3840:2160"  # its own size
+    assert [box.scale for box in boxes("h264", 64, 36)] == ["3840:2160"]
+    dice = random.Random(20)
+    for _ in range(2000):
+        width, height = (round(math.exp(dice.uniform(math.log(2), math.log(8192)))) for _ in range(2))
+        codec = dice.choice(LADDER_NAMES)
+        ladder = [Rung(scale=box.scale, bitrate="1M", codec=codec) for box in boxes(codec, width, height)]
+        chosen = [size(each) for each in rungs(Package(ladder=ladder), width, height, Fraction(25), is_hdr=False)]
+        areas = [wide * high for wide, high in chosen]
+        assert len(set(chosen)) == len(ladder) > 0
+        assert areas == sorted(areas, reverse=True)
+        low, high = bounds(codec, width, height, is_hdr=False)
+        assert 0 < low <= high
+
+
+def test_a_ladder_that_is_yet_to_be_found_has_no_rungs() -> None:
+    with pytest.raises(ValueError, match="finds its ladder first"):
+        rungs(Package(ladder="auto"), 1280, 720, Fraction(25), is_hdr=False)

@@ -91,7 +91,18 @@ def faults(profile: Any, **changes: Any) -> dict[str, str]:
         ("package", {"ladder": [RUNG | {"maxBitrate": "1M"}]}, "package/ladder/0/maxBitrate", "at least the bitrate"),
         ("package", {"ladder": [RUNG | {"codec": "vp9"}]}, "package/ladder/0/codec", "one of av1, h264, h265"),
         ("package", {"ladder": [RUNG | {"scale": "9:9"}]}, "package/ladder/0/scale", "even sides"),
-        ("package", {"ladder": "auto"}, "package/ladder", "auto needs a prediction"),
+        ("package", {"ladder": "automatic"}, "package/ladder", "one of auto, av1, h264, h265 or an array"),
+        ("package", {"auto": {}}, "package/auto", "needs the ladder auto"),
+        ("package", {"ladder": "auto", "auto": {"codec": "vp9"}}, "package/auto/codec", "one of av1, h264, h265"),
+        ("package", {"ladder": "auto", "auto": {"topVmaf": 100}}, "package/auto/topVmaf", "at most 99"),
+        ("package", {"ladder": "auto", "auto": {"bottomBitrate": "1K"}}, "package/auto/bottomBitrate", "from 50K"),
+        (
+            "package",
+            {"ladder": "auto", "auto": {"bottomBitrate": "2M", "maxBitrate": "1M"}},
+            "package/auto/maxBitrate",
+            "at least the bottomBitrate, 2M, not 1M",
+        ),
+        ("package", {"ladder": "auto", "dynamicRange": "keep"}, "package/dynamicRange", "cannot carry HDR"),
         ("package", {"dynamicRange": "keep"}, "package/dynamicRange", "cannot carry HDR"),
         ("package", {"segmentSeconds": 0}, "package/segmentSeconds", "at least 1"),
         ("package", {"encryption": LOCK | {"scheme": "cenc"}}, "package/encryption/scheme", "one of aes-128, cbcs"),
@@ -130,12 +141,12 @@ def test_a_contradiction_points_to_its_field(part: str, fields: Any, pointer: st
 
 def test_a_ladder_of_no_known_name_has_one_fault() -> None:
     with pytest.raises(Invalid) as caught:
-        read_jobs(request({"package": {"ladder": "auto"}}))
+        read_jobs(request({"package": {"ladder": "automatic"}}))
     assert [fault.pointer for fault in caught.value.faults] == ["/profile/package/ladder"]
 
 
 def test_rules_leave_out_no_fault_of_another_place() -> None:
-    assert set(faults({"package": {"ladder": "auto", "segmentSeconds": 0}, "audio": {"loudness": 0}})) == {
+    assert set(faults({"package": {"ladder": "automatic", "segmentSeconds": 0}, "audio": {"loudness": 0}})) == {
         "/profile/package/ladder",
         "/profile/package/segmentSeconds",
         "/profile/audio/loudness",

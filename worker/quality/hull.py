@@ -26,6 +26,8 @@ NOTICEABLE = 6.0
 """VMAF from one rung to the next, at least."""
 _RATIO = 1.5
 """Bitrate from one rung to the next, at least."""
+_LEAST_VMAF = 20.0
+"""No rung is worse: nobody watches it."""
 _BOTTOM_RATIO = 2.0
 """Bitrate from the bottom rung to the one above, at least, where they look alike."""
 _GRAIN = 0.25
@@ -37,7 +39,7 @@ _STEEPEST = 1.3
 _TOP_CLOSE, _TOP_BRACKETED = 1.0, 5.0
 """How near a probe is to the top, in steps of the factor: alone, or with another on the other side of the top."""
 _TOP_TRIES = 3
-_WIDE = 8.0
+_WIDE = 7.0
 """Steps of the factor between the two probes of a size."""
 _NARROW = 5.0
 _BACK = 4.0
@@ -48,7 +50,9 @@ _CLOSE = 0.5
 """VMAF below the hull at which a point counts as on it."""
 _WELL_BELOW = 0.7
 """The share of the bottom at which the probes of a size end so low that smaller ones do not matter."""
-_FAR = 1.5
+_BEHIND = 1.5
+"""A size that is no more VMAF behind at its coarse probe, and gains, passes the larger ones a little below."""
+_FAR = 2.0
 """A probe that is so many VMAF better than larger sizes lies far below the place where its size passes them."""
 
 
@@ -150,6 +154,8 @@ class _Search:
         if len(own) == 1:
             return own[0].crf + _WIDE * self.unit
         curve = _Curve(own, scale)
+        if curve.points[-1].bitrate > self.bounds.most:
+            return None  # smaller sizes have the top
         top = curve.top(self.bounds)
         high = curve.points[-1].crf
         nearest = min(abs(point.crf - top) for point in own)
@@ -172,7 +178,7 @@ class _Search:
             return box, finer
         if len(own) == 1 and not self._is_below(curve):
             return box, finest + _NARROW * self.unit
-        if max(leads.values()) > 0 or 2 * leads[coarsest] > leads[finest]:  # it gains, and is ahead a little below
+        if max(leads.values()) > 0 or leads[coarsest] > max(-_BEHIND, leads[finest]):  # gains: ahead a little below
             self.useful.append(curve)
             return None
         if above.rate(end + _BEYOND * self.unit) > self.bounds.bottom:  # the larger size goes on
@@ -184,7 +190,7 @@ class _Search:
         curve = self.useful[-1]
         crf = curve.crf(self.bounds.bottom)
         end = curve.points[-1].crf
-        if crf <= end + _BEYOND * self.unit or end >= self.scale.most - self.unit:
+        if self._is_below(curve) or crf <= end + _BEYOND * self.unit or end >= self.scale.most - self.unit:
             return None
         return curve.box, min(crf, end + 2 * _WIDE * self.unit)
 
@@ -194,7 +200,9 @@ class _Search:
         return max(curve.vmaf(curve.crf(rate)) for curve in (*reaching, self.useful[-1]))
 
     def _is_below(self, curve: _Curve, share: float = 1.0) -> bool:
-        return curve.points[-1].bitrate <= share * self.bounds.bottom
+        """Whether the probes of a size end so low that no rung lies below them."""
+        first, last = curve.points[0], curve.points[-1]
+        return last.bitrate <= share * self.bounds.bottom or first.vmaf < _LEAST_VMAF
 
 
 def next_probe(scale: Scale, bounds: Bounds, areas: Sequence[int], points: Sequence[Point]) -> tuple[int, float] | None:
@@ -247,7 +255,8 @@ def rungs(best: Sequence[Point], bounds: Bounds, limit: int) -> list[Point]:
     allowed = [point for point in best if point.bitrate <= bounds.most] or [best[0]]
     top = next((point for point in allowed if point.vmaf >= bounds.top), allowed[-1])
     below = [point for point in allowed if point.bitrate <= top.bitrate]
-    bottom = next((point for point in reversed(below) if point.bitrate <= bounds.bottom), below[0])
+    seen = [point for point in below if point.vmaf >= _LEAST_VMAF] or [top]
+    bottom = next((point for point in reversed(seen) if point.bitrate <= bounds.bottom), seen[0])
     between = [point for point in below if point.bitrate >= bottom.bitrate][::-1]
     count = min(len(_steps(between, 1.0)), limit)
     narrow, wide = 1.0, _MOST_STRETCH

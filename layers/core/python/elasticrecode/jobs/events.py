@@ -12,6 +12,7 @@ from msgspec import UNSET, DecodeError, Meta, Raw, Struct, UnsetType
 
 from elasticrecode import ids, wire
 from elasticrecode.errors import UnreadableEvent
+from elasticrecode.jobs.title_ladder import TitleLadder
 from elasticrecode.media.planned import Planned
 
 
@@ -196,10 +197,11 @@ class Notice(Struct, frozen=True):
 
 
 class Result(Struct, omit_defaults=True):
-    """The result of a job: its outputs, its scores where it has any, warnings, and of a plan what was planned."""
+    """The result of a job: outputs, scores, the ladder of its title, warnings, and of a plan what was planned."""
 
     outputs: list[Output] = []
     quality: Quality | UnsetType = UNSET
+    ladder: TitleLadder | UnsetType = UNSET
     warnings: list[Notice] = []
     plan: Planned | UnsetType = UNSET
 

@@ -104,6 +104,8 @@ def flaws(job: Job) -> list[str]:
         checked["ffmpeg-scale"] = [*checked.get("ffmpeg-scale", []), *(rung.scale for rung in own)]
         checked["cap"] = [*checked.get("cap", []), *(rate for rung in own for rate in (rung.bitrate, rung.maxBitrate))]
         checked["frame-rate"] = [*checked.get("frame-rate", []), *(rung.frameRate for rung in own)]
+        if auto := package.auto:
+            checked["cap"] += [auto.bottomBitrate, auto.maxBitrate]
         if encryption := package.encryption:
             checked |= {
                 "key-uri": [encryption.keyUri],

@@ -294,7 +294,10 @@ _FAILURE = ("failure", FAULT)
 _ATTEMPT = ("lease", "worker", LATEST, LATEST_AT, PART_PROGRESS)
 _LEFT_BEHIND: dict[State, tuple[str, ...]] = {
     "accepted": (),
-    "queued": (*_ATTEMPT, RELEASED, "startedMs", "endedMs", "outputs", "quality", "warnings", PLANNED, *_FAILURE),
+    "queued": (
+        *(*_ATTEMPT, RELEASED, "startedMs", "endedMs"),
+        *("outputs", "quality", "ladder", "warnings", PLANNED, *_FAILURE),
+    ),
     "running": (*_ATTEMPT, *_FAILURE),
     "finished": (*_ATTEMPT, "due", *_FAILURE),
     "failed": (*_ATTEMPT, "due", FAULT),

@@ -50,6 +50,7 @@ class JobRecord(Struct, kw_only=True):
     progress: Progress | None = None
     outputs: Raw | None = None
     quality: Raw | None = None
+    ladder: Raw | None = None
     warnings: Raw | None = None
     division: Division | None = None
     plan: str | None = None

@@ -229,6 +229,8 @@ def _details(report: Report) -> dict[str, str | int]:
         details["outputs"] = msgspec.json.encode(event.result.outputs).decode()
         if event.result.quality is not UNSET:
             details["quality"] = msgspec.json.encode(event.result.quality).decode()
+        if event.result.ladder is not UNSET:
+            details["ladder"] = msgspec.json.encode(event.result.ladder).decode()
         if event.result.warnings:
             details["warnings"] = msgspec.json.encode(event.result.warnings).decode()
         if event.result.plan is not UNSET:

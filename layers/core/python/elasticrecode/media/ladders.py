@@ -91,6 +91,19 @@ LADDERS: Mapping[tuple[LadderName, bool], tuple[Step, ...]] = {
 """Codec, and whether HDR → its recommended rungs, the smallest first."""
 
 
+class Box(NamedTuple):
+    """A size of an automatic ladder: its box, and whether its rungs are calm (CALM_RATE)."""
+
+    width: int
+    height: int
+    is_calm: bool = False
+
+    @property
+    def scale(self) -> str:
+        """The scale of a rung that fills the box."""
+        return f"{self.width}:{self.height}"
+
+
 class _Choice(NamedTuple):
     """A rung for one source. `frame_rate` is 0 for that of the source, `cap` 0 for the default."""
 
@@ -107,9 +120,11 @@ def rungs(package: Package, width: int, height: int, frame_rate: Fraction, *, is
 
     `width` and `height` are those of the picture as shown, in square pixels; `frame_rate` is the source's in frames per
     second, 0 where unknown. Sizes have even sides and the shape of the source. An HDR source becomes HDR and SDR
-    rungs where the codec carries HDR, unless `dynamicRange` is `sdr` or `keep`.
+    rungs where the codec carries HDR, unless `dynamicRange` is `sdr` or `keep`. The ladder must not be `auto`.
     """
     source = (width, height)
+    if package.ladder == "auto":
+        raise ValueError("the worker that has the job finds its ladder first")
     if isinstance(package.ladder, list):
         chosen = [
             choice
@@ -125,6 +140,29 @@ def rungs(package: Package, width: int, height: int, frame_rate: Fraction, *, is
         ]
     order = sorted(_distinct(chosen), key=lambda one: (math.prod(one.size), one.is_hdr, one.average), reverse=True)
     return [_encode(choice, package) for choice in order]
+
+
+def boxes(codec: LadderName, width: int, height: int) -> list[Box]:
+    """The sizes of an automatic ladder, the largest first: at least one, none larger than the source.
+
+    They are those of the codec's recommended rungs, and the source's own where that is noticeably larger.
+    """
+    source, steps = (width, height), LADDERS[codec, False]
+    lively = {step[:2] for step in steps if not step.is_calm}
+    sizes = list(dict.fromkeys(step[:2] for step in steps))
+    chosen = [Box(*box, is_calm=box not in lively) for box in sizes if _growth(box, source) <= _NEAR]
+    top = inside(*source, _turned(_LARGEST, source))
+    if not chosen or math.prod(top) > _NOTICEABLE * math.prod(inside(*source, _turned(chosen[-1][:2], source))):
+        calm = math.prod(top) <= max(math.prod(step[:2]) for step in steps if step.is_calm)
+        chosen.append(Box(*_LARGEST, is_calm=calm))
+    filled = {inside(*source, _turned(box[:2], source)): box for box in chosen}
+    return list(filled.values())[::-1]
+
+
+def bounds(codec: LadderName, width: int, height: int, *, is_hdr: bool) -> tuple[int, int]:
+    """The lowest and the highest average, in bit/s, that the recommended rungs of a source have."""
+    rates = [choice.average for choice in _recommended(codec, (width, height), Fraction(0), is_hdr=is_hdr)]
+    return min(rates), max(rates)
 
 
 def inside(width: int, height: int, box: tuple[int, int], *, enlarge: bool = False) -> tuple[int, int]:

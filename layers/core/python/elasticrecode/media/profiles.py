@@ -212,6 +212,20 @@ class Rung(Struct, forbid_unknown_fields=True):
     frameRate: Annotated[str, Meta(extra_json_schema={"format": "frame-rate"})] | UnsetType = UNSET
 
 
+class Auto(Struct, forbid_unknown_fields=True):
+    """The bounds of the ladder `auto`, which a worker finds for the title.
+
+    The top rung is the smallest that has a VMAF of `topVmaf` where the film is shown at its own size; no rung has more
+    than `maxBitrate` on average, and the bottom rung has at most `bottomBitrate`. Absent rates are the highest (but at
+    least 2M) and the lowest of the codec's fixed ladder for the size of the source.
+    """
+
+    codec: LadderName = "h264"
+    topVmaf: Annotated[float, Meta(ge=40, le=99)] = 95
+    bottomBitrate: Annotated[str, Meta(extra_json_schema={"format": "cap"})] | UnsetType = UNSET
+    maxBitrate: Annotated[str, Meta(extra_json_schema={"format": "cap"})] | UnsetType = UNSET
+
+
 class Encryption(Struct, forbid_unknown_fields=True):
     """How segments are encrypted. Players get the key from `keyUri`; keys are 32 hexadecimal digits.
 
@@ -234,13 +248,15 @@ class Encryption(Struct, forbid_unknown_fields=True):
 class Package(Struct, forbid_unknown_fields=True):
     """A streaming package: one ladder of renditions, which HLS and DASH share. `segmentSeconds` is what to aim at.
 
+    The ladder `auto` is found for the title, within the bounds `auto`; an encode sees the rungs that were found.
     With `early`, a small rung of a film that is divided into chunks plays over HLS while the others are encoded.
     """
 
     formats: Annotated[list[Literal["hls", "dash"]], Meta(min_length=1, max_length=2)] = field(
         default_factory=lambda: ["hls", "dash"]
     )
-    ladder: LadderName | Annotated[list[Rung], Meta(min_length=1, max_length=RUNGS_LIMIT)] = "h264"
+    ladder: Literal[LadderName, "auto"] | Annotated[list[Rung], Meta(min_length=1, max_length=RUNGS_LIMIT)] = "h264"
+    auto: Auto | UnsetType = UNSET
     segmentSeconds: Annotated[float, Meta(ge=1, le=30)] = 6
     speed: Speed | UnsetType = UNSET
     dynamicRange: DynamicRange | UnsetType = UNSET

@@ -218,10 +218,7 @@ def _package_faults(parts: RequestProfile) -> Iterator[Fault]:
         yield Fault("/profile/audio/codec", detail)
     if isinstance(formats, list) and len(formats) == 2 and formats[0] == formats[1]:
         yield Fault("/profile/package/formats/1", f"repeats {formats[0]}")
-    if ladder == "auto":
-        yield Fault(
-            "/profile/package/ladder", "names no ladder: auto needs a prediction of quality, which workers do not make"
-        )
+    yield from _auto_faults(package)
     rungs = ladder[: profiles.RUNGS_LIMIT] if isinstance(ladder, list) else ()
     seen: dict[str, int] = {}
     for n, rung in enumerate(rungs):
@@ -236,10 +233,25 @@ def _package_faults(parts: RequestProfile) -> Iterator[Fault]:
             yield Fault(
                 f"/profile/package/ladder/{n}/maxBitrate", f"must be at least the bitrate, {average}, not {cap}"
             )
-    codecs = [rung.get("codec", "h264") for rung in rungs if isinstance(rung, dict)] if rungs else [ladder]
+    auto = package.get("auto")
+    word = (auto.get("codec", "h264") if isinstance(auto, dict) else "h264") if ladder == "auto" else ladder
+    codecs = [rung.get("codec", "h264") for rung in rungs if isinstance(rung, dict)] if rungs else [word]
     if package.get("dynamicRange") == "keep" and "h264" in codecs:
         detail = "must be auto or sdr for a ladder with h264, which cannot carry HDR: use h265 or av1 to keep it"
         yield Fault("/profile/package/dynamicRange", detail)
+
+
+def _auto_faults(package: Fields) -> Iterator[Fault]:
+    """Faults of the bounds of the ladder that a worker finds."""
+    if "auto" not in package:
+        return
+    if package.get("ladder", "h264") != "auto":
+        yield Fault("/profile/package/auto", "needs the ladder auto beside it")
+    bounds = package["auto"] if isinstance(package["auto"], dict) else {}
+    bottom, most = bounds.get("bottomBitrate"), bounds.get("maxBitrate")
+    if _rate(bottom) and _rate(most) and _rate(most) < _rate(bottom):
+        detail = f"must be at least the bottomBitrate, {bottom}, not {most}"
+        yield Fault("/profile/package/auto/maxBitrate", detail)
 
 
 def _early_faults(package: Fields) -> Iterator[Fault]:
