@@ -13,15 +13,17 @@ from tests.media.case import SETTINGS
 from worker.package import PackageEncoder, PackageFiles, finish
 from worker.packaging.tracks import Encrypted
 from worker.sandbox.runner import Runner
+from worker.sandbox.steps import Step
 
 VERSION = "0123456789"
 
 
 class Package(NamedTuple):
-    """A package: the folder with its entry files, and what the worker says of it."""
+    """A package: the folder with its entry files, what the worker says of it, and the runs that made it."""
 
     folder: Path
     made: PackageFiles
+    steps: list[Step]
 
 
 def make_package(source: Path, profile: dict[str, Any], folder: Path, encryption: Encrypted | None = None) -> Package:
@@ -34,7 +36,8 @@ def make_package(source: Path, profile: dict[str, Any], folder: Path, encryption
     job = Job(userid="u", jobid="j", input="s3://in/film.mp4", output="s3://out/", profile=resolved)
     if not resolved.package:
         raise ValueError("the profile has no package")
-    encoder = PackageEncoder(job, resolved.package, local, SETTINGS, Runner(SETTINGS.limits), lambda _: None)
+    runner = Runner(SETTINGS.limits)
+    encoder = PackageEncoder(job, resolved.package, local, SETTINGS, runner, lambda _: None)
     results = encoder.encode(range(len(encoder.ladder.rungs)))
     made = finish(encoder, results, encryption, VERSION)
     root = folder / "out"
@@ -42,4 +45,4 @@ def make_package(source: Path, profile: dict[str, Any], folder: Path, encryption
         target = root / uri.removeprefix(job.output)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
-    return Package(root / package_folder(job.input), made)
+    return Package(root / package_folder(job.input), made, runner.steps)

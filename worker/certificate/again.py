@@ -1,9 +1,9 @@
 """Makes the files of a certificate again: the recorded runs, with their exact arguments, on the same source."""
 
-import gzip
 import hashlib
 import os
 import shutil
+import zlib
 from base64 import b64decode
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -25,6 +25,9 @@ _INPUT = "input"
 _SKIPPED = ("package",)
 """Runs that move coded pictures from one file to another. A package may be encrypted: no certificate has the key."""
 _SECONDS = 24 * 3600
+_GZIP = 31
+_MOST_TEXT = 16 << 20
+"""The longest text that a certificate can hold."""
 
 
 class Unlike(Exception):
@@ -52,12 +55,14 @@ def make_again(certificate: Certificate, source: Path, folder: Path, settings: S
     if any(folder.iterdir()):
         raise Unlike(f"{folder} is not empty")
     place = _Folder(certificate, source, folder, settings, runner)
-    if certificate.film:
-        place.make_film(certificate.film)
-    else:
-        _link(source, folder / _INPUT)
-    place.run(certificate.steps)
-    (folder / _INPUT).unlink(missing_ok=True)
+    try:
+        if certificate.film:
+            place.make_film(certificate.film)
+        else:
+            _link(source, folder / _INPUT)
+        place.run(certificate.steps)
+    finally:
+        (folder / _INPUT).unlink(missing_ok=True)
     joined = [each.target for each in certificate.film.joins] if certificate.film else []
     names = [*joined, *(name for step in certificate.steps for name in step.outputs)]
     return [path for path in (folder / name for name in dict.fromkeys(names)) if path.exists()]
@@ -104,7 +109,8 @@ class _Folder:
         for name, digest in files.items():
             if Path(name).name != name or digest not in self._files:
                 raise Unlike(f"the certificate lacks the text {name!r}")
-            (self._path / name).write_bytes(gzip.decompress(b64decode(self._files[digest])))
+            text = zlib.decompressobj(_GZIP).decompress(b64decode(self._files[digest]), _MOST_TEXT)
+            (self._path / name).write_bytes(text)
 
     def make_film(self, film: FilmRecord) -> None:
         """Make the parts of a divided film from their cuts, join them, and leave the rest of the film in its file."""

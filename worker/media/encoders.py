@@ -20,6 +20,8 @@ _EARLY = "0.000006"
 """Seconds that a keyframe may come early: half a tick of the encoder's clock, for rounding."""
 _SPARE = 1.02
 """SVT-AV1 spreads bits over the interval it expects. This much longer, jitter in the frame times adds no keyframe."""
+_X265_FRAMES = ((3, 1), (7, 2), (15, 3), (31, 4))
+"""Most cores, and frames that x265 encodes at a time, which its output depends on: left alone, it counts the host's."""
 _SVT_LEVELS = ((1, 1), (3, 2), (5, 3), (11, 4), (23, 5))
 """Most cores, and SVT-AV1's level of parallelism for them; above, its highest."""
 
@@ -149,7 +151,9 @@ def _params(family: Family, encode: Ffmpeg, rate: float, threads: int) -> dict[s
     if family == "x264":
         return {"fps": f"{exact}", **({"threads": f"{threads + threads // 2}"} if threads else {})}
     if family == "x265":
-        return {"fps": f"{exact}", "open-gop": "0", **({"pools": f"{threads}"} if threads else {})}
+        frames = next((number for most, number in _X265_FRAMES if threads <= most), 5)
+        parallel = {"pools": f"{threads}", "frame-threads": f"{frames}"} if threads else {}
+        return {"fps": f"{exact}", "open-gop": "0", **parallel}
     if family == "svtav1":
         capped = bool(encode.quality and encode.maxBitrate)
         low_delay = encode.profile == "latency" and not capped  # it ignores the cap with low delay
