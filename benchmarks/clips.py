@@ -29,6 +29,7 @@ _WHEELS = {
 _TEXT = "text.txt"
 _LINES = 60
 _SIZE = "480:270"
+_FILM = "384:216"
 _X264 = ("-c:v", "libx264", "-preset", "veryfast", "-crf", "8", "-g", "50", "-pix_fmt", "yuv420p")
 _PQ = "crf=8:log-level=error:colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc:hdr10=1:max-cll=1000,400"
 _X265 = ("-c:v", "libx265", "-preset", "ultrafast", "-g", "50", "-x265-params", _PQ, "-tag:v", "hvc1")
@@ -105,6 +106,23 @@ def make(folder: Path) -> Iterator[tuple[Clip, Path]]:
         if not path.exists():
             _make(clip, films, path)
         yield clip, path
+
+
+def film(folder: Path) -> Path:
+    """A film of about three minutes: all clips of 25 pictures a second that are not HDR, one after the other."""
+    path = folder / "film.mp4"
+    if not path.exists():
+        chosen = [(clip, file) for clip, file in make(folder) if not clip.is_hdr and clip.name not in ("pan", "phone")]
+        inputs = [word for _, file in chosen for word in ("-i", str(file))]
+        fit = f"scale={_FILM}:force_original_aspect_ratio=decrease,pad={_FILM}:-1:-1,setsar=1,fps=25,format=yuv420p"
+        graph = ";".join(f"[{number}:v]{fit}[v{number}]" for number in range(len(chosen)))
+        graph += ";" + "".join(f"[v{number}]" for number in range(len(chosen))) + f"concat=n={len(chosen)}[v]"
+        part = path.with_suffix(".part")
+        options = ["-map", "[v]", "-an", *_X264, "-threads", "1", "-f", "mp4", str(part)]
+        command = [_FFMPEG, "-v", "error", "-y", "-bitexact", *inputs, "-filter_complex", graph, *options]
+        subprocess.run(command, check=True)
+        part.rename(path)
+    return path
 
 
 def _films(folder: Path) -> dict[str, Path]:

@@ -59,6 +59,11 @@ def rows() -> Iterator[tuple[str, str, str, float, float]]:
         mine = [product(clip, path, codec) for clip, path in films]
         peers = [[peer(clip, path, codec) for clip, path in films] for peer in (ab_av1, av1an)]
         yield from judged(codec, mine, peers)
+    long = Clip("film", "all clips in a row", (), "", 0.0)
+    path = clips.film(folder)
+    for codec in CODECS:
+        mine, (theirs,) = [product(long, path, codec)], [[ab_av1(long, path, codec)]]
+        yield from judged(codec, mine, [theirs])
 
 
 def judged(
@@ -68,10 +73,10 @@ def judged(
     able = {each.clip for each in mine if not each.bounded}
     kept = [[each for each in outcomes if each.clip in able] for outcomes in (mine, *peers)]
     errors = [[abs(each.vmaf - TARGET) for each in outcomes] for outcomes in kept]
-    names = ("", "ab-av1", "Av1an")
+    names = ("", "ab-av1", "Av1an")[: 1 + len(peers)]
     near = [sum(error <= TOLERANCE for error in each) / len(each) for each in errors]
     beside = ", ".join(f"{name} {share:.0%}" for name, share in zip(names[1:], near[1:], strict=True))
-    label = f"target VMAF {TARGET:.0f}, {codec}, {len(kept[0])} clips"
+    label = f"VMAF {TARGET:.0f}, {codec}, {mine[0].clip if len(mine) == 1 else f'{len(kept[0])} clips'}"
     yield f"{label}: within {TOLERANCE}", f"{near[0]:.0%}", beside, 1 - near[0], 1 - _RATE
     beside = ", ".join(f"{name} {max(each):.2f}" for name, each in zip(names[1:], errors[1:], strict=True))
     yield f"{label}: largest error", f"{max(errors[0]):.2f}", beside, max(errors[0]), 2 * TOLERANCE
@@ -110,7 +115,9 @@ def ab_av1(clip: Clip, path: Path, codec: str) -> Outcome:
     """That of ab-av1's method."""
 
     def search(bench: "Bench") -> float:
+        bench.sample = ab_av1_target.sample(bench.length)
         crf = ab_av1_target.search(codec, TARGET, lambda at: statistics.mean(bench.probe(at)))
+        bench.sample = None
         return bench.least if crf is None else crf
 
     return _by(search, clip, path, codec)
@@ -142,10 +149,13 @@ class Bench:
     """Plain encodes of a clip with the product's options, and scores of all their frames; `seconds` are CPU's."""
 
     least = 10.0
+    sample: tuple[float, float] | None = None
+    """From which second on, and for how many, it encodes and scores; None for all."""
 
     def __init__(self, path: Path, codec: str, folder: Path) -> None:
         self._path, self._codec, self._folder, self.seconds = path, codec, folder, 0.0
         self._source = probe_source(FFPROBE, Runner(), path)
+        self.length = self._source.video.duration or 0.0
 
     def encode(self, crf: float, speed: Speed | None = None) -> Path:
         """The file of an encode at a CRF."""
@@ -153,7 +163,7 @@ class Bench:
         target = self._folder / "plain.mp4"
         options = encoder_options(picture.encode, picture.signal, picture.rate, "mp4", 2, picture.gop)
         graph = ["-filter_complex", f"[0:v]{','.join(picture.filters)}[v]", "-map", "[v]"]
-        self._run("-i", str(self._path), *graph, "-an", *options, str(target))
+        self._run(*self._input(), *graph, "-an", *options, str(target))
         return target
 
     def score(self, file: Path) -> list[float]:
@@ -166,9 +176,13 @@ class Bench:
         alike = f"scale={wanted.width}:{wanted.height}:flags=bicubic,format={kind}"
         sides = f"[0:v]setpts=N/25/TB,{alike}[d];[1:v]{','.join(picture.filters)},setpts=N/25/TB,{alike}[r]"
         metric = f"[d][r]libvmaf=n_threads=2:log_fmt=json:log_path={log.name}:model=version={wanted.model}"
-        self._run("-i", str(file), "-i", str(self._path), "-lavfi", f"{sides};{metric}", "-f", "null", "-")
+        self._run("-i", str(file), *self._input(), "-lavfi", f"{sides};{metric}", "-f", "null", "-")
         frames = msgspec.json.decode(log.read_bytes())["frames"]
         return [frame["metrics"]["vmaf"] for frame in frames]
+
+    def _input(self) -> list[str]:
+        start, seconds = self.sample or (0.0, 0.0)
+        return [*(("-ss", f"{start:g}", "-t", f"{seconds:g}") if seconds else ()), "-i", str(self._path)]
 
     def _picture(self, crf: float, speed: Speed | None = None) -> Picture:
         profile = resolve(Profile(ffmpeg=encode_of(self._codec, crf, speed)))

@@ -13,6 +13,16 @@ _RANGES = {"h264": (10.0, 46.0, 0.1), "h265": (10.0, 46.0, 0.1), "av1": (5.0, 70
 _MOST_AV1 = 63.0
 _LEAST_TOLERANCE = 0.1
 _RUNS = 20
+_SAMPLE_SECONDS = 20.0
+_MOST_SHARE = 0.85
+"""Samples that are more of the film than this are the whole of it."""
+
+
+def sample(seconds: float) -> tuple[float, float] | None:
+    """The start and the length of the sample of a film of at most 12 minutes; None where that is the film."""
+    if seconds * _MOST_SHARE <= _SAMPLE_SECONDS:
+        return None
+    return (seconds - _SAMPLE_SECONDS) / 2, _SAMPLE_SECONDS
 
 
 def search(codec: str, target: float, probe: Callable[[float], float]) -> float | None:
