@@ -64,7 +64,7 @@ CLIPS = (
     _real("bunny detail", "cartoon, enlarged", "bunny", f"crop={_SIZE}:400:300"),
     _real("bikes", "street, seven shots", "bikes", "scale=480:-2"),
     _real("bikes detail", "street, enlarged", "bikes", "crop=320:180"),
-    _real("phone", "face, small", "phone", "null"),
+    _real("phone", "face, small", "phone", "setsar=1"),
     _real("globe", "dark, slow", "globe", "null", 6.0),
     _real("title", "moving title", "title", f"scale={_SIZE}"),
     _real("bikes grain", "street, film grain", "bikes", "scale=400:-2,noise=alls=12:allf=t:all_seed=1", 6.0),
