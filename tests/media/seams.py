@@ -61,9 +61,9 @@ def light(path: Path) -> list[dict[str, Any]]:
     """Colour, mastering display and content light level of each decoded picture."""
     entries = "frame=color_range,color_space,color_primaries,color_transfer,pix_fmt:frame_side_data_list"
     frames = shown(path, "-select_streams", "v:0", "-show_entries", entries)["frames"]
-    for frame in frames:  # x265's words about its options
+    for frame in frames:  # the words of x264 and x265 about their options
         side = frame.get("side_data_list", ())
-        frame["side_data_list"] = [each for each in side if "unregistered" not in each["side_data_type"]]
+        frame["side_data_list"] = [each for each in side if "Unregistered" not in each["side_data_type"]]
     return list(frames)
 
 
