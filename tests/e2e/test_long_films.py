@@ -111,6 +111,24 @@ def test_a_package_comes_out_of_its_chunks_without_a_fault(fleet: Deployed, film
     assert left_in_parts(fleet, job_id) == []
 
 
+def test_the_ladder_of_a_title_is_that_of_all_its_chunks(fleet: Deployed, film: Path) -> None:
+    wanted = {"ladder": "auto", "auto": {"topVmaf": 80, "maxBitrate": "400K"}, "speed": "fast", "segmentSeconds": 2}
+    job_id = submit(fleet, fleet.put(film, "long/auto.mp4"), "long-auto/", {"package": wanted})
+    record = fleet.until(job_id, "finished", "failed")
+    assert record["error"] is None
+    assert record["division"]["kind"] == "chunk"
+    assert [each["name"] for each in parts(fleet, job_id)] == NAMES
+    assert record["profile"]["package"]["ladder"] == "auto"
+    ladder, renditions = record["ladder"], [each for each in record["outputs"] if each["role"] == "rendition"]
+    assert [(each["width"], each["height"]) for each in renditions] == [
+        (rung["width"], rung["height"]) for rung in ladder["rungs"]
+    ]
+    assert max(each["frames"] for each in renditions) == SECONDS * clips.RATE
+    assert 0 < len(ladder["points"]) <= 12
+    assert ladder["rungs"][0]["bitrate"] <= 400_000
+    assert left_in_parts(fleet, job_id) == []
+
+
 def test_a_film_that_is_never_to_be_split_stays_whole_and_says_so(fleet: Deployed, film: Path) -> None:
     profile = {"ffmpeg": FILE, "split": "never"}
     job_id = submit(fleet, fleet.put(film, "long/whole.mp4"), "long-whole/", profile)
