@@ -1,14 +1,18 @@
 """A plan and the job that carries it out, as workers run them: predicted against real figures."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from msgspec import structs
 
+from elasticrecode.clock import now_ms
 from elasticrecode.contract import routes
 from elasticrecode.jobs.claims import Claim
 from elasticrecode.jobs.job import Budget
+from elasticrecode.jobs.lifecycle import State
+from elasticrecode.jobs.record import Division
+from elasticrecode.parts.part import PartJob, StoredPart
 from tests.aws.test_beside import run
 from tests.aws.test_plans import by_plan, planned, shown
 from tests.aws.test_publication import OUT, Attempt, s3_as_it_is
@@ -111,12 +115,14 @@ def test_a_plan_of_a_film_without_an_index_says_why_there_is_none(stack: Stack, 
     assert failed.value.failure.code in ("plan-impossible", "input-no-video", "input-corrupt", "input-not-video")
 
 
-def spending(stack: Stack, folder: Path, seconds: float, runner: Runner, spent: float = 0.0) -> Spending:
+def spending(
+    stack: Stack, folder: Path, seconds: float, runner: Runner, spent: float = 0.0, division: Division | None = None
+) -> Spending:
     request = body(contract("job")["profile"], budget={"seconds": 100})
     attempt = Attempt(stack, call(stack.submit, routes.SUBMIT, request).body[0]["jobid"], folder, b"")
     job = structs.replace(attempt.job, budget=Budget(seconds=seconds))
     lease = Lease(stack.sqs, stack.queue["ffmpeg_job"], "receipt", 6.0, runner)
-    claim = Claim(attempt.claim.attempt, spent_ms=int(1000 * spent))
+    claim = Claim(attempt.claim.attempt, spent_ms=int(1000 * spent), division=division)
     return Spending(job, claim, "w", 6.0, lease, runner)
 
 
@@ -141,3 +147,34 @@ def test_a_job_within_its_budget_is_not_stopped(stack: Stack, tmp_path: Path) ->
     with spending(stack, tmp_path, 60, runner):
         runner.run([FFMPEG, "-version"], tmp_path, tmp_path / "log", seconds=10)
     runner.check()
+
+
+def held(worker: str, since_ms: int, until_ms: int | None = None) -> StoredPart:
+    """A part that a worker holds, or has finished."""
+    state: State = "running" if until_ms is None else "finished"
+    lease = None if until_ms else now_ms() + 60_000
+    job = cast(PartJob, None)
+    return StoredPart(job, state, 1, worker, lease, since_ms, since_ms, until_ms, None, None, None)
+
+
+def test_the_parts_of_other_workers_count_and_those_of_the_holder_count_once(stack: Stack, tmp_path: Path) -> None:
+    runner, now = Runner(), now_ms()
+    budget = spending(stack, tmp_path, 60, runner)
+    budget.parts = lambda: [held("other", now - 10_000), held("third", now - 9_000, now - 4_000), held("w", now)]
+    assert 15 < budget.seconds() < 17
+    budget = spending(stack, tmp_path, 20, runner)
+    budget.parts = lambda: [held("other", now - 10_000), held("third", now - 9_000, now - 4_000), held("w", now)]
+    with budget, pytest.raises(PermanentError) as failed:
+        encoded(runner, tmp_path)
+    assert failed.value.failure.code == "budget-exceeded"
+    assert budget.seconds() < 20
+
+
+def test_a_later_attempt_does_not_count_again_what_the_record_has(stack: Stack, tmp_path: Path) -> None:
+    division = Division(parts=2, kind="chunk", estimatedSeconds=9.0, reason="", attempt=1)
+    budget, now = spending(stack, tmp_path, 60, Runner(), 30.0, division), now_ms()
+    parts = [held("other", now - 10_000)]
+    budget.parts = lambda: parts
+    assert 30 <= budget.seconds() < 32
+    parts.append(held("third", now - 6_000, now - 1_000))
+    assert 35 <= budget.seconds() < 37
