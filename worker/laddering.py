@@ -8,6 +8,7 @@ From then on the job is one with rungs of its own: whoever plans or encodes any 
 
 import logging
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -60,6 +61,8 @@ _NTH = 2
 """One frame in so many of a probe is scored: the mean of a window differs by less than a probe's own error."""
 _MOST_PIXELS = 1.5e9
 """Pixels of the source in all windows of a probe, which bound the time that a ladder takes: 28 s of 1080p25."""
+_FEW_PIXELS = 0.3e9
+"""The same for a ladder that is to be found in a minute, on two cores."""
 _LEAST_WINDOWS = 3
 _LEAST_BITS = 50_000
 _MOST_BITS = 2_000_000
@@ -132,15 +135,16 @@ def _stored(storage: Storage, start: str) -> StoredLadder | None:
     return msgspec.json.decode(content, type=StoredLadder) if content else None
 
 
-def find_ladder(at: Place) -> StoredLadder:
+def find_ladder(at: Place, until: float | None = None) -> StoredLadder:
     """The ladder of a title, by probes of it. Raises JobError or Interrupted.
 
+    With `until`, a time of the monotonic clock, probes are few and short, and none begins that would end later.
     A source that cannot be cut gets the fixed ladder of its codec, and a notice.
     """
     folder = at.folder / "ladder"
     folder.mkdir()
     try:
-        return _probed(at._replace(folder=folder))
+        return _probed(at._replace(folder=folder), until)
     except Uncuttable as uncuttable:
         codec = _auto(at.job).codec
         message = f"The source cannot be probed: {uncuttable}. It has the fixed ladder of {codec}."
@@ -154,14 +158,14 @@ def _auto(job: Job) -> Auto:
     return (package.auto if package else UNSET) or Auto()
 
 
-def _probed(at: Place) -> StoredLadder:
+def _probed(at: Place, until: float | None) -> StoredLadder:
     source = StoredObject(at.storage, at.job.input, at.runner)
     try:
-        return _of_prober(open_prober(_probe_job(at), source), at)
+        return _of_prober(open_prober(_probe_job(at), source), at, until)
     except Uncuttable as uncuttable:
         _log.info("the ladder is found on a copy of the pictures: %s", uncuttable)
     pictures = _remuxed(at)
-    return _of_prober(open_prober(_probe_job(at), LocalFile(pictures, at.runner)), at)
+    return _of_prober(open_prober(_probe_job(at), LocalFile(pictures, at.runner)), at, until)
 
 
 def _probe_job(at: Place) -> Place:
@@ -187,13 +191,13 @@ def _remuxed(at: Place) -> Path:
     return copy
 
 
-def _of_prober(prober: Prober, at: Place) -> StoredLadder:
+def _of_prober(prober: Prober, at: Place, until: float | None) -> StoredLadder:
     package = at.job.profile.package
     if not package:
         raise ValueError("the job has no package")
     source, auto = prober.plans.source, _auto(at.job)
     chosen = candidates(package, source)
-    search = Search(prober, chosen, aim_of_ladder(at.job.profile, chosen[0], source))
+    search = Search(prober, chosen, aim_of_ladder(at.job.profile, chosen[0], source), until=until)
     bounds = bounds_of(auto, source)
     search.run(bounds)
     best = hull.rungs(hull.hull(search.scale, search.points), bounds, RUNGS_LIMIT)
@@ -253,20 +257,29 @@ def rung_of(candidate: Candidate, point: Point) -> Rung:
 class Search:
     """Probes sizes of a film until the hull is known. `points` are what it has, `cpu_seconds` what that took."""
 
-    def __init__(self, prober: Prober, sizes: Sequence[Candidate], aim: Aim, nth: int = _NTH) -> None:
+    def __init__(
+        self, prober: Prober, sizes: Sequence[Candidate], aim: Aim, nth: int = _NTH, until: float | None = None
+    ) -> None:
         self.prober, self.sizes, self.aim, self._nth = prober, sizes, aim, nth
         self.scale = scale_of(sizes[0].encode)
         self.points: list[Point] = []
         self.cpu_seconds = 0.0
+        self._until, self._longest = until, 0.0
         video = prober.plans.source.video
         picture = video.upright[0] * video.upright[1] * (video.rate or _UNKNOWN_RATE)
-        self._windows = fewer(windows(prober.film), prober.film, picture)
+        pixels = _MOST_PIXELS if until is None else _FEW_PIXELS
+        self._windows = fewer(windows(prober.film), prober.film, picture, pixels)
 
     def run(self, bounds: Bounds) -> None:
         """Probe what the search wants. Raises JobError or Interrupted."""
         areas = [width * height for width, height in (candidate.size for candidate in self.sizes)]
         while following := hull.next_probe(self.scale, bounds, areas, self.points):
+            before = time.monotonic()
+            if self.points and self._until is not None and before + self._longest > self._until:
+                _log.info("the ladder is made of %s probes: there is no time for more", len(self.points))
+                return
             self.probe(*following)
+            self._longest = max(self._longest, time.monotonic() - before)
 
     def probe(self, box: int, crf: float) -> None:
         """Probe a size at a factor. Raises JobError or Interrupted."""
@@ -279,13 +292,13 @@ class Search:
         self.cpu_seconds += sum(probe.cpuSeconds for probe in probes)
 
 
-def fewer(numbers: Sequence[int], film: Sequence[Span], pixels: float) -> list[int]:
-    """The windows, or some of them that are spread over easy and hard ones, where all have too many pixels.
+def fewer(numbers: Sequence[int], film: Sequence[Span], pixels: float, most_pixels: float = _MOST_PIXELS) -> list[int]:
+    """The windows, or some of them that are spread over easy and hard ones, where all have more than `most_pixels`.
 
     `pixels` is the number that the source has in a second.
     """
     seconds = max(film[number].seconds for number in numbers)
-    most = max(_LEAST_WINDOWS, int(_MOST_PIXELS / max(1.0, pixels * seconds)))
+    most = max(_LEAST_WINDOWS, int(most_pixels / max(1.0, pixels * seconds)))
     if len(numbers) <= most:
         return list(numbers)
     by_weight = sorted(numbers, key=lambda number: film[number].weight / film[number].seconds)

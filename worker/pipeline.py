@@ -29,7 +29,7 @@ from worker.films import Plans
 from worker.goals import target_of
 from worker.holding import Encoded
 from worker.keys import encrypted
-from worker.laddering import find_ladder, is_auto, ladder_of, read_ladder
+from worker.laddering import is_auto, ladder_of, read_ladder
 from worker.media import images, subtitles
 from worker.media.encode import transcode
 from worker.media.progress import JobProgress
@@ -102,7 +102,7 @@ def _planned(job: Job, settings: Settings, storage: Storage, runner: Runner, rep
     """Plan a job in a folder of its own. Raises JobError or Interrupted."""
     with tempfile.TemporaryDirectory(prefix=folder_prefix(settings)) as path:
         at = Place(job, settings, storage, runner, Path(path), report)
-        planned = plan_job(at._replace(job=find_ladder(at).applied(job)) if is_auto(job) else at)
+        planned = plan_job(at)
     return Ending(Action.JOB_FINISHED, result=Result(plan=planned))
 
 

@@ -22,6 +22,7 @@ from worker.errors import PermanentError
 from worker.films import FILE, encodes_of
 from worker.forecast import Costs, Spent, bytes_of, capped, held, sound_bits, whole_seconds
 from worker.goals import aim_of
+from worker.laddering import find_ladder, is_auto
 from worker.media import rates
 from worker.media.ladder import Ends, declared_ends
 from worker.media.rates import Span
@@ -36,6 +37,8 @@ PLAN_SECONDS = 60.0
 """How long a plan takes at most, on two cores, for a film of any length."""
 _PROBE_SECONDS = 48.0
 """When no window is begun any more: the rest is for the one that runs, and for opening the film."""
+_LADDER_SECONDS = 36.0
+"""When no probe for the ladder `auto` is begun any more."""
 _WINDOW_SECONDS = 12.0
 """The longest time that a window may take, as far as the table of `division` knows."""
 _GRIDS = (2.0, 1.0, 0.5, 0.25)
@@ -44,6 +47,7 @@ _MOST_WINDOWS = 30
 """Windows that are probed where time suffices."""
 _SCORE_PIXELS = 1080 * 1920
 """Pictures of a ladder are compared at most at this size, unless the job says where."""
+_USUAL_RATE = 25.0
 _USUAL = 93.0
 """The VMAF near which curves of encodes without a VMAF for a target are made."""
 
@@ -77,6 +81,11 @@ def plan_job(at: Place) -> Planned:
     except Uncuttable as uncuttable:
         raise PermanentError("plan-impossible", f"The input cannot be planned: {uncuttable}.") from None
     ends = declared_ends(probed) or Ends(0.0, 0.0)
+    at = at._replace(storage=at.storage.pinned(job.input, source.etag))
+    titled = find_ladder(at, started + _LADDER_SECONDS) if is_auto(job) else None
+    if titled:
+        job = titled.applied(job)
+        at = at._replace(job=job)
     plans = outlook(job, probed, ends)
     if plans.length is None:
         raise PermanentError("plan-impossible", "The input cannot be planned: its length is unknown.")
@@ -89,24 +98,8 @@ def plan_job(at: Place) -> Planned:
         search.run()
     finally:
         prober.close()
-    rungs, factors = [], {}
+    rungs = [_rung(search, plans, output) for output in tracks]
     length = float(prober.length)
-    sound = sound_bits(plans.file.audio, probed.audio, length) if plans.file else 0.0
-    for output, track in tracks.items():
-        factors[output], size, vmaf = search.forecast(output)
-        picture = plans.plan(output).picture
-        rate = float(picture.rate or probed.video.rate or 25)
-        total = bytes_of(size, sound if output == FILE else 0.0, length, rate, is_segmented=output != FILE)
-        rungs.append(
-            PlannedRung(
-                width=picture.size.width,
-                height=picture.size.height,
-                codec=encoder_of(track.encode.codec)[0].stream,
-                bitrate=round(size / length),
-                predictedVmaf=round(vmaf, 2),
-                bytes=total,
-            )
-        )
     aim = tracks[min(tracks)].aim
     basis = Basis(
         etag=source.etag,
@@ -123,7 +116,29 @@ def plan_job(at: Place) -> Planned:
     )
     seconds = whole_seconds(job.profile, costs, length, source.size, sum(rung.bytes for rung in rungs))
     sought = FILE in tracks and tracks[FILE].has_aim
-    return Planned(rungs=rungs, seconds=round(seconds, 1), basis=basis, crf=factors[FILE] if sought else UNSET)
+    return Planned(
+        rungs=rungs,
+        seconds=round(seconds, 1),
+        basis=basis,
+        crf=search.forecast(FILE)[0] if sought else UNSET,
+        ladder=titled.ladder if titled else UNSET,
+    )
+
+
+def _rung(search: "_Search", plans: Outlook, output: int) -> PlannedRung:
+    """An output as the search predicts it."""
+    _, size, vmaf = search.forecast(output)
+    picture, source, length = plans.plan(output).picture, plans.source, search.length
+    rate = float(picture.rate or source.video.rate or _USUAL_RATE)
+    sound = sound_bits(plans.file.audio, source.audio, length) if plans.file and output == FILE else 0.0
+    return PlannedRung(
+        width=picture.size.width,
+        height=picture.size.height,
+        codec=encoder_of(picture.encode.codec)[0].stream,
+        bitrate=round(size / length),
+        predictedVmaf=round(vmaf, 2),
+        bytes=bytes_of(size, sound, length, rate, is_segmented=output != FILE),
+    )
 
 
 def _with_short_windows(job: Job, plans: Outlook) -> Job:
@@ -205,7 +220,7 @@ class _Search:
         self._probes: dict[int, list[Probe]] = {output: [] for output in tracks}
         scoring = prober.encoder.job.profile.vmaf
         self._nth = (scoring.subsample or 1) if scoring else NTH
-        self._longest = 0.0
+        self._longest, self.length = 0.0, float(prober.length)
         self.probed: set[int] = set()
         """The numbers of the windows."""
 

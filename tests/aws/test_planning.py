@@ -12,10 +12,11 @@ from elasticrecode.jobs.claims import Claim
 from elasticrecode.jobs.job import Budget
 from elasticrecode.jobs.lifecycle import State
 from elasticrecode.jobs.record import Division
+from elasticrecode.media.profiles import bits
 from elasticrecode.parts.part import PartJob, StoredPart
 from tests.aws.test_beside import run
 from tests.aws.test_plans import by_plan, planned, shown
-from tests.aws.test_publication import OUT, Attempt, s3_as_it_is
+from tests.aws.test_publication import OUT, Attempt, record, s3_as_it_is
 from tests.conftest import contract
 from tests.fakes.stack import Stack
 from tests.media.case import BUNNY, FFMPEG, SETTINGS
@@ -92,6 +93,20 @@ def test_a_plan_of_a_package_has_all_rungs(stack: Stack, tmp_path: Path) -> None
     assert first["bytes"] == pytest.approx(900_000 * 5.28 / 8, rel=0.03)
     assert predicted["seconds"] > 0
     assert predicted["profile"]["package"]["ladder"][0]["bitrate"] == "900K"
+
+
+@pytest.mark.timeout(600)
+def test_a_job_by_plan_has_the_ladder_that_the_plan_has_found_for_the_title(stack: Stack, tmp_path: Path) -> None:
+    request = {"package": {"ladder": "auto", "speed": "fast", "auto": {"topVmaf": 80}}}
+    plan_id, predicted = plan(stack, request, tmp_path)
+    assert predicted["state"] == "finished", predicted
+    ladder = predicted["profile"]["package"]["ladder"]
+    assert [rung["bitrate"] for rung in predicted["rungs"]] == [bits(rung["bitrate"]) for rung in ladder]
+    assert "auto" not in predicted["profile"]["package"]
+    assert predicted["basis"]["probeSeconds"] < 60
+    answer = by_plan(stack, plan_id)
+    assert answer.status == 200, answer
+    assert record(stack, answer.body[0]["jobid"])["profile"] == predicted["profile"]
 
 
 def test_a_job_by_plan_whose_input_has_been_replaced_fails_and_says_so(stack: Stack, tmp_path: Path) -> None:

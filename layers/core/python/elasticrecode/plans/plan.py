@@ -56,5 +56,5 @@ def planned_profile(profile: Profile, planned: Planned) -> Profile:
     if encode and planned.crf is not UNSET:
         encode = structs.replace(encode, quality=Target(crf=planned.crf))
     if package and planned.ladder is not UNSET:
-        package = structs.replace(package, ladder=planned.ladder)
+        package = structs.replace(package, ladder=planned.ladder, auto=UNSET)
     return structs.replace(profile, ffmpeg=encode, package=package)
