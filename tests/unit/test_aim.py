@@ -286,3 +286,29 @@ def test_the_cubic_stays_between_its_points_and_rises_with_them(bend: Callable[[
     assert values == sorted(values)
     assert (values[0], values[-1]) == pytest.approx((bend(1.0), bend(4.0)))
     assert curved(points, 2.0, 1.0) == pytest.approx(bend(2.0))
+
+
+def test_short_films_are_scored_on_all_frames_and_long_ones_on_every_third() -> None:
+    assert [aims.nth_of(seconds) for seconds in (5.0, 60.0, 61.0, 7200.0)] == [1, 1, 3, 3]
+
+
+@pytest.mark.parametrize("mean", [92.4, 92.52, 92.6, 93.4, 93.48, 93.6])
+def test_no_film_is_encoded_again_for_a_try_that_it_then_does_not_get(mean: float) -> None:
+    first = Scored(24.0, mean, 1e6, 250)
+    wanted = aims.corrections(flat(), AIM, [Span(10.0)], {0: first}, {0: [first]})
+    if wanted:
+        better = Scored(wanted[0], 93.0, 2e6 if wanted[0] < 24.0 else 5e5, 250)
+        chosen = aims.selected(AIM, {0: [first, better]})
+        assert chosen == {0: 1}
+        assert aims.corrections(flat(), AIM, [Span(10.0)], {0: better}, {0: [first, better]}) == {}
+
+
+def test_the_curve_of_few_windows_is_half_trusted_beside_the_usual_slope() -> None:
+    def steps(windows: int) -> float:
+        points = [(22.0, 97.0, 2e6), (26.0, 90.0, 1e6)]
+        curve = Curve(24.0, points, 0.3, 0.115, least=6.0, most=49.0, usual=0.13, windows=windows)
+        (crf,) = aims.corrections(curve, AIM, [Span(10.0)], {0: Scored(24.0, 90.0, 1e6, 250)}).values()
+        return 24.0 - crf
+
+    usual = math.log(10 / 7) / 0.13
+    assert steps(12) < steps(1) < usual
