@@ -6,14 +6,14 @@ from itertools import pairwise
 
 from worker.sandbox.steps import Step
 
-_ONE_THREAD = re.compile(r"(^|:)(threads|lp)=1(:|$)")
+_ONE_THREAD = re.compile(r"(^|:)(threads|pools)=1(:|$)")
 
 
 def unrepeatable(steps: Iterable[Step]) -> list[str]:
     """Why runs may make other frames another time, in sentences; empty if they make the same.
 
-    With a cap, threads of x264 see how far the others are by chance, and so do those of SVT-AV1 with a cap or a
-    bitrate. x265 makes the same frames always, and so does every encoder at a constant quality or on one thread.
+    With a cap, threads of x264 and x265 see how far the others are by chance, and so do those of SVT-AV1 with a cap or
+    a bitrate. Every encoder makes the same frames at a constant quality, and those of the x family on one thread.
     """
     reasons = [reason for step in steps for reason in map(_reason, _outputs(step.arguments))]
     return list(dict.fromkeys(filter(None, reasons)))
@@ -32,9 +32,9 @@ def _outputs(arguments: Sequence[str]) -> Iterable[list[str]]:
 def _reason(options: Sequence[str]) -> str:
     values = dict(pairwise(options))
     encoder, is_capped = values.get("-c:v", ""), "-maxrate" in values
-    is_single = any(_ONE_THREAD.search(values.get(name, "")) for name in ("-x264-params", "-svtav1-params"))
-    if encoder == "libx264" and is_capped and not is_single:
-        return "x264 keeps to a cap with several threads, whose timing decides about bits."
-    if encoder == "libsvtav1" and (is_capped or "-b:v" in values) and not is_single:
+    is_single = any(_ONE_THREAD.search(values.get(name, "")) for name in ("-x264-params", "-x265-params"))
+    if encoder in ("libx264", "libx265") and is_capped and not is_single:
+        return f"{encoder.removeprefix('lib')} keeps to a cap with several threads, whose timing decides about bits."
+    if encoder == "libsvtav1" and (is_capped or "-b:v" in values):
         return "SVT-AV1 keeps to a rate with several threads, whose timing decides about bits."
     return "A GPU encodes." if encoder.endswith("nvenc") else ""
