@@ -39,13 +39,15 @@ _STEEPEST = 1.3
 _TOP_CLOSE, _TOP_BRACKETED = 1.0, 5.0
 """How near a probe is to the top, in steps of the factor: alone, or with another on the other side of the top."""
 _TOP_TRIES = 3
-_WIDE = 7.0
-"""Steps of the factor between the two probes of a size."""
-_NARROW = 5.0
+"""Probes of the largest size that look for the top."""
+_WIDE, _NARROW = 7.0, 5.0
+"""Steps of the factor from the fine probe to the coarse one of the largest size, and of the others."""
 _BACK = 4.0
 """Steps of the factor from the coarse probe of a size to the fine one of the size with half of the pixels."""
 _MOST_STRETCH = 20.0
+"""How often the least step fits into the largest, at most."""
 _MOST_OF_SIZE = 3
+"""Probes of a size, on average over all sizes, at most."""
 _CLOSE = 0.5
 """VMAF below the hull at which a point counts as on it."""
 _WELL_BELOW = 0.7
@@ -154,7 +156,7 @@ class _Search:
         if len(own) == 1:
             return own[0].crf + _WIDE * self.unit
         curve = _Curve(own, scale)
-        if curve.points[-1].bitrate > self.bounds.most:
+        if curve.points[-1].bitrate > self.bounds.most and len(self.areas) > 1:
             return None  # smaller sizes have the top
         top = curve.top(self.bounds)
         high = curve.points[-1].crf
