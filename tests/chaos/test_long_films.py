@@ -125,9 +125,10 @@ def film_of(stack: Stack, films: dict[str, bytes], suffix: str, name: str, **pro
 
 
 def outputs(stack: Stack, name: str) -> dict[str, bytes]:
-    """The objects of a job's outputs, by their names."""
+    """The objects of a job's outputs, by their names, but for its certificate, which tells times and workers."""
     listed = stack.s3.list_objects_v2(Bucket="media", Prefix=f"out/{name}/").get("Contents", ())
-    return {each["Key"]: stack.s3.get_object(Bucket="media", Key=each["Key"])["Body"].read() for each in listed}
+    keys = [each["Key"] for each in listed if ".certificate." not in each["Key"]]
+    return {key: stack.s3.get_object(Bucket="media", Key=key)["Body"].read() for key in keys}
 
 
 def left(stack: Stack) -> list[str]:
