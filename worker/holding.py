@@ -116,7 +116,13 @@ class Hands:
         holder, job_id, attempt = self._holder, self.id_of(part.number), self._held[part.number]
         uploads = Uploads(holder.storage, job_id, attempt, holder.runner)
         start = _result_start(part, attempt)
-        files = [_store(uploads, file, f"{start}{n}{file.suffix}") for n, file in enumerate(encoded.files)]
+        files: list[PartFile] = []
+        try:
+            for n, file in enumerate(encoded.files):
+                files.append(_store(uploads, file, f"{start}{n}{file.suffix}"))
+        except Exception:  # nobody else knows of those that are stored
+            remove(holder.storage, [file.uri for file in files])
+            raise
         del self._held[part.number]
         is_held = holder.lease.let_go(job_id)
         result = PartResult(files, Raw(msgspec.json.encode(encoded.figures)))
