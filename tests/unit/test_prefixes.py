@@ -192,6 +192,7 @@ def test_prefixes_that_no_id_leads_into_are_accepted(one: str, other: str) -> No
 # The session policy
 
 ENCODE = Ffmpeg(codec="libx264", scale="1280:720", bitrate="1M", buffersize="2M", platform="cpu")
+CERTIFICATE = ("out/a.webm.certificate.json", "out/a.webm.certificate.html")
 ACTIONS = (*dict.fromkeys((*READ_ACTIONS, *WRITE_ACTIONS)), "s3:DeleteObject", "s3:ListBucket")
 
 
@@ -210,11 +211,11 @@ def may(policy: str, action: str, arn: str) -> bool:
 @pytest.mark.parametrize(
     ("job", "read", "written"),
     [
-        (job_with(Profile(ffmpeg=ENCODE)), ["in/a.webm"], ["out/a.webm.mp4"]),
+        (job_with(Profile(ffmpeg=ENCODE)), ["in/a.webm"], ["out/a.webm.mp4", *CERTIFICATE]),
         (
             job_with(Profile(ffmpeg=ENCODE, vmaf=Vmaf(scale="1280x720"))),
             ["in/a.webm"],
-            ["out/a.webm.mp4", "out/a.webm.vmaf.json", "out/a.webm.vmaf.html"],
+            ["out/a.webm.mp4", "out/a.webm.vmaf.json", "out/a.webm.vmaf.html", *CERTIFICATE],
         ),
         (
             job_with(Profile(vmaf=Vmaf(scale="1280x720")), origin="s3://media/origin.mp4"),
