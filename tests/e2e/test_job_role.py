@@ -382,7 +382,11 @@ def test_a_worker_follows_the_record_and_not_a_forged_message(
     event = ended(aws, worker, "real-1")
     assert event["action"] == "JobFinished"
     assert event["job"] == msgspec.to_builtins(real)
-    assert keys(aws, "users/ann/real/") == ["users/ann/real/bunny.mp4"]
+    assert keys(aws, "users/ann/real/") == [
+        "users/ann/real/bunny.mp4",
+        "users/ann/real/bunny.mp4.certificate.html",
+        "users/ann/real/bunny.mp4.certificate.json",
+    ]
     assert keys(aws, "users/ann/stolen/") == []
     assert aws.roles["users"] in worker.read_text()
 
