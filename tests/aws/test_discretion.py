@@ -77,10 +77,18 @@ def test_no_route_logs_credentials_or_bodies(lines: Lines, stack: Stack, webhook
     handlers = {
         "schema": stack.schema, "submit": stack.submit, "vmaf": stack.vmaf, "logs": stack.logs, "jobs": stack.jobs,
         "batch": stack.batch, "workers": stack.workers, "presets": stack.presets, "webhooks": webhooks.api,
-        "tickets": stack.build("tickets"),
+        "tickets": stack.build("tickets"), "plans": stack.build("plans"),
     }  # fmt: skip
     assert handlers.keys() == ROUTES.keys()
-    parameters = {"jobID": "j", "userID": "ann", "batchID": "b", "queue": "q", "webhookID": "w", "name": "n"}
+    parameters = {
+        "jobID": "j",
+        "userID": "ann",
+        "batchID": "b",
+        "queue": "q",
+        "webhookID": "w",
+        "name": "n",
+        "planID": "p",
+    }
     bodies: list[Any] = [
         None, SECRET, {"password": SECRET}, contract("job"), contract("job") | {"input": SIGNED},
         contract("job") | {"userid": SECRET, "input": SECRET},

@@ -177,8 +177,6 @@ def test_a_job_by_plan_gets_the_ladder_that_the_plan_has_chosen(stack: Stack) ->
         ({"profile": BODY["profile"]}, "/profile"),
         ({"batchInputs": [BODY["input"]]}, "/batchInputs"),
         ({"input": "s3://other/film.mp4"}, "/input"),
-        ({"userid": "somebody-else"}, "/plan"),
-        ({"plan": "plan-none"}, "/plan"),
         ({"budget": {"seconds": 1799}}, "/budget/seconds"),
         ({"budget": {"dollars": 0.0724}}, "/budget/dollars"),
         ({"budget": {}}, "/budget"),
@@ -191,6 +189,15 @@ def test_what_contradicts_the_plan_is_refused_and_nothing_is_stored(
     before = len(stack.items())
     answer = by_plan(stack, plan_id, **more)
     assert (answer.status, [fault["pointer"] for fault in answer.body["errors"]]) == (422, [pointer]), answer
+    assert len(stack.items()) == before
+
+
+@pytest.mark.parametrize("more", [{"userid": "somebody-else"}, {"plan": "plan-none"}])
+def test_a_plan_that_is_not_there_or_anothers_cannot_be_carried_out(stack: Stack, more: dict[str, Any]) -> None:
+    plan_id = finished(stack)
+    before = len(stack.items())
+    answer = by_plan(stack, plan_id, **more)
+    assert (answer.status, answer.body["detail"][:16]) == (409, "There is no plan"), answer
     assert len(stack.items()) == before
 
 

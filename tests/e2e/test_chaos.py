@@ -129,7 +129,7 @@ def test_every_job_ends_once_with_the_bytes_of_its_record(hindered: Hindered, cl
     settle(hindered)
     judged = Judged(deployed)
     for job_id, key in keys.items():
-        judged.judge(job_id, [key])
+        judged.judge(job_id, [key, *(f"{key}.certificate.{kind}" for kind in ("json", "html"))])
     judged.wrong["doubled"] += [] if len(set(ids)) == JOBS else [("jobs", len(ids))]
     left = judged.uploads("chaos/")
     faults = {name: count for name, count in proxy.counts.items() if " " not in name}

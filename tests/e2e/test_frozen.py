@@ -21,7 +21,7 @@ from tests.sizes import SIZE
 FROZEN = "worker-ffmpeg-0"
 FINISHED = rb"\"action\":\"JobFinished\""
 """The action of an event, as JSON within the JSON of a request."""
-SUFFIXES = ("", ".vmaf.json", ".vmaf.html")
+SUFFIXES = ("", ".vmaf.json", ".vmaf.html", ".certificate.json", ".certificate.html")
 
 
 def names(text: bytes) -> Callable[[Call], bool]:

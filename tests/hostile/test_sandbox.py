@@ -393,7 +393,7 @@ SOFTWARE = [(codec.encoders["cpu"].name, purpose) for codec in CODECS.values() f
 def test_isolated_encoders_and_scorers_work(tmp_path: Path, codec: str, purpose: str) -> None:
     source, target = tmp_path / "input", tmp_path / "output"
     source.write_bytes(Maker(tmp_path)("made.mp4", *SMALL, *SOUND, "-shortest", *H264))
-    rate: dict[str, Any] = {"bitrate": "200k", "buffersize": "200k", "platform": "cpu", "profile": purpose}
+    rate: dict[str, Any] = {"bitrate": "200K", "buffersize": "200K", "platform": "cpu", "profile": purpose}
     profile = Ffmpeg(codec=codec, scale="320:180", fit="exact", **rate)
     runner = Runner(sandbox="required" if all(DETECTED) else "auto")
     encoded = transcode(

@@ -22,6 +22,10 @@ class Budget(Struct, frozen=True, forbid_unknown_fields=True):
     seconds: Annotated[float, Meta(gt=0, le=1_000_000_000)] | UnsetType = UNSET
 
 
+Limits = Annotated[Budget, Meta(extra_json_schema={"minProperties": 1})]
+"""The budget in a request."""
+
+
 class PlanReference(Struct, frozen=True):
     """The plan that a job carries out: its id, and the ETag of the version of the input that the plan probed."""
 

@@ -15,7 +15,7 @@ from elasticrecode.access.prefixes import UNRESTRICTED, Prefixes
 from elasticrecode.contract.settings import Prices
 from elasticrecode.errors import Fault
 from elasticrecode.jobs.formats import FORMATS, ObjectURI, PrefixURI, Priority, UserID
-from elasticrecode.jobs.job import Budget, Job
+from elasticrecode.jobs.job import Job, Limits
 from elasticrecode.jobs.uris import TOO_LONG, Outputs, is_object, is_prefix
 from elasticrecode.media import rules
 from elasticrecode.media.presets import BUILT_IN, POINTER, ProfileBody, Profiles
@@ -43,7 +43,7 @@ class JobRequest(Struct, forbid_unknown_fields=True):
     output: PrefixURI
     profile: FfmpegProfile
     priority: Priority = 0
-    budget: Budget | UnsetType = UNSET
+    budget: Limits | UnsetType = UNSET
     batchInputs: Any = UNSET
 
 
@@ -55,7 +55,7 @@ class JobsRequest(Struct, forbid_unknown_fields=True):
     output: PrefixURI
     profile: FfmpegProfile
     priority: Priority = 0
-    budget: Budget | UnsetType = UNSET
+    budget: Limits | UnsetType = UNSET
 
 
 class VmafRequest(Struct, forbid_unknown_fields=True):

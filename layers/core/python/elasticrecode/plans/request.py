@@ -11,7 +11,7 @@ from elasticrecode.access.prefixes import UNRESTRICTED, Prefixes
 from elasticrecode.contract.settings import Prices
 from elasticrecode.errors import Fault, Invalid, Refused
 from elasticrecode.jobs.formats import FORMATS, ObjectURI, PrefixURI, Priority, UserID
-from elasticrecode.jobs.job import Budget, Job, PlanReference, dollars_of
+from elasticrecode.jobs.job import Budget, Job, Limits, PlanReference, dollars_of
 from elasticrecode.jobs.requests import (
     FREE,
     JobRequest,
@@ -43,7 +43,7 @@ class PlannedRequest(Struct, forbid_unknown_fields=True):
     input: ObjectURI | UnsetType = UNSET
     output: PrefixURI | UnsetType = UNSET
     priority: Priority | UnsetType = UNSET
-    budget: Budget | UnsetType = UNSET
+    budget: Limits | UnsetType = UNSET
 
 
 _job = Reader(JobRequest, FORMATS)
@@ -112,7 +112,7 @@ def _read_planned(body: Body, prefixes: Prefixes, prices: Prices, find_plan: Fin
     request = _planned.read(body, [*beside, *budget_faults(body)])
     plan = find_plan(request.plan)
     if not plan or plan.job.userid != request.userid:
-        raise Invalid([Fault("/plan", "is no plan of this user, or its retention has ended")])
+        raise Refused(f"There is no plan {request.plan} of this user, or its retention has ended.")
     if not plan.planned:
         failure = plan.record.error
         reason = f": {failure.message}" if failure else ""
