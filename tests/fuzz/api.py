@@ -20,11 +20,12 @@ from schemathesis.schemas import BaseSchema
 from elasticrecode import ids
 from elasticrecode.api.http import CURSOR
 from elasticrecode.errors import Invalid
+from elasticrecode.jobs.job import Budget
 from elasticrecode.jobs.requests import IDEMPOTENCY_KEY, REQUEST_JOBS
 from elasticrecode.media import rules
 from elasticrecode.media.formats import FORMATS
 from elasticrecode.media.presets import BUILT_IN
-from elasticrecode.media.profiles import CRF_LIMIT, MS_SSIM_SIDE, SCALES, SOURCE, Package
+from elasticrecode.media.profiles import MS_SSIM_SIDE, SCALES, SOURCE, Audio, Package, Target
 from elasticrecode.validation import Reader
 from tests.sizes import sized
 
@@ -117,9 +118,13 @@ def before_call(context: HookContext, case: Case[Any], kwargs: Any) -> None:
     key = case.headers.get("Idempotency-Key")
     if isinstance(key, str) and IDEMPOTENCY_KEY.fullmatch(key):
         case.headers["Idempotency-Key"] = f"{next(_numbers)}{key}"[:255]
-    profile = case.body.get("profile") if isinstance(case.body, dict) else None
+    body = case.body if isinstance(case.body, dict) else {}
+    profile = body.get("profile")
     if isinstance(profile, dict):
         _settle(profile)
+        _settle_budget(body, profile)
+        if case.operation.path == "/v1/plans":
+            _settle_plan(body, profile)
     listed = case.body.get("batchInputs", case.body.get("inputs")) if isinstance(case.body, dict) else None
     if isinstance(listed, list) and _LONG < len(listed) <= REQUEST_JOBS and next(_lists) >= _LONG_ONES:
         del listed[_LONG:]  # the longest lists are tried only twice: moto takes seconds for 1,000 jobs
@@ -143,7 +148,7 @@ def _settle(profile: dict[str, Any]) -> None:
         "/profile/ffmpeg/bitDepth": lambda value: value == 10,
         "/profile/ffmpeg/dynamicRange": lambda value: value == "keep",
         "/profile/ffmpeg/fit": lambda value: True,
-        "/profile/ffmpeg/quality": lambda value: value.keys() == {"crf"} and 0 <= value["crf"] <= CRF_LIMIT,
+        "/profile/ffmpeg/quality": _is_target,
         "/profile/audio/bitrate": FORMATS["audio-bitrate"][0],
         "/profile/audio/tracks": _are_languages,
         "/profile/subtitles/tracks": _are_languages,
@@ -154,22 +159,49 @@ def _settle(profile: dict[str, Any]) -> None:
         fields = profile[part] if place in repaired else {}
         if name in fields and repaired[place](fields[name]):
             if name == "quality":
-                fields[name]["crf"] = 23
+                fields[name] = {"crf": 23}
             else:
                 del fields[name]
 
 
+def _settle_budget(body: dict[str, Any], profile: dict[str, Any]) -> None:
+    """A valid budget in dollars becomes one in seconds beside another platform than cpu."""
+    budget = body.get("budget")
+    platforms = [part.get("platform") for name in ("ffmpeg", "ec2") if isinstance(part := profile.get(name), dict)]
+    if isinstance(budget, dict) and _takes(_budget, budget) and "gpu" in platforms and "dollars" in budget:
+        body["budget"] = {"seconds": 60}
+
+
+def _settle_plan(body: dict[str, Any], profile: dict[str, Any]) -> None:
+    """A plan is of one input, and of pictures that cpu workers encode."""
+    body.pop("batchInputs", None)
+    if not {"ffmpeg", "package"} & profile.keys() and "audio" in profile and _takes(_audio, profile["audio"]):
+        profile["ffmpeg"] = {"codec": "h264", "scale": "720p", "bitrate": "2M"}
+    for name in ("ffmpeg", "ec2"):
+        part = profile.get(name)
+        if isinstance(part, dict) and part.get("platform") == "gpu":
+            part["platform"] = "cpu"
+
+
 _SECONDS = 1_000_000
-_package = Reader(Package, FORMATS)
+_package, _target, _budget, _audio = (Reader(kind, FORMATS) for kind in (Package, Target, Budget, Audio))
 
 
-def _is_package(value: object) -> bool:
-    """Whether the schema takes a value as a package."""
+def _takes(reader: Reader[Any], value: object) -> bool:
+    """Whether the schema takes a value."""
     try:
-        _package.convert(value)
+        reader.convert(value)
     except Invalid:
         return False
     return True
+
+
+def _is_package(value: object) -> bool:
+    return _takes(_package, value)
+
+
+def _is_target(value: object) -> bool:
+    return _takes(_target, value)
 
 
 def _are_languages(tracks: object) -> bool:

@@ -95,7 +95,7 @@ def _unplannable(body: Body) -> Iterator[Fault]:
     profile = body.part("profile") or {}
     if "audio" in profile and not {"ffmpeg", "package"} & profile.keys():
         yield Fault("/profile/audio", "has no plan alone: plans are for pictures")
-    if "batchInputs" in body.fields:
+    if body.fields.get("batchInputs"):
         yield Fault("/batchInputs", "has no plan: plan one input at a time")
     for part in ("ffmpeg", "ec2"):
         if (body.part("profile", part) or {}).get("platform") == "gpu":
