@@ -16,7 +16,7 @@ from tests.players.clips import CUE_SHOWN, RATE, cue
 
 CHROMIUM = shutil.which("chromium")
 PLAYERS = ("hls.js", "shaka-player", "dash.js")
-WAIT = 60_000
+WAIT = 120_000
 """Milliseconds that a condition of the page may take on a busy machine."""
 _QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync",
           "--autoplay-policy=no-user-gesture-required", "--mute-audio"]  # fmt: skip
