@@ -42,7 +42,8 @@ def demonstrate(place: Place, supervisor: Supervisor) -> None:
     with connect(f"ws://localhost:{place.port}/ws?lastMod=0", additional_headers=headers) as socket:
         job_id = _submit(place, headers, "jobs", body)
         print(f"Submitted job {job_id}")
-        (output,) = _follow(socket, job_id, supervisor, started)["outputs"]
+        outputs = _follow(socket, job_id, supervisor, started)["outputs"]
+        (output,) = (file for file in outputs if file["role"] == "file")
         _check(s3, bucket, output["uri"])
         scoring = {**body, "input": output["uri"], "origin": body["input"], "profile": _SCORING}
         score_id = _submit(place, headers, "vmaf", scoring)
@@ -51,11 +52,13 @@ def demonstrate(place: Place, supervisor: Supervisor) -> None:
     means = {name: scores["mean"] for name, scores in scored["quality"].items()}
     print(f"VMAF {means['vmaf']:.1f}, PSNR {means['psnr']:.1f} dB, SSIM {means['ssim']:.3f}")
     report = next(file["uri"] for file in scored["outputs"] if file["uri"].endswith(".html"))
+    certificate = next(file["uri"] for file in outputs if file["uri"].endswith(".certificate.html"))
     signed = f" {users.option(place)}" if headers else ""
     print(f"""
 The output is {output["uri"]}
   download      curl -O {stack["AwsEndpoint"]}/{output["uri"].removeprefix("s3://")}
   quality       {stack["AwsEndpoint"]}/{report.removeprefix("s3://")}
+  certificate   {stack["AwsEndpoint"]}/{certificate.removeprefix("s3://")}
   its events    curl{signed} {place.url}/api/v1/jobs/{job_id}
   all events    npx wscat{signed} -c ws://localhost:{place.port}/ws?lastMod=0
 The home page is {place.url}/. Everything keeps running; `make down` stops it.""")
