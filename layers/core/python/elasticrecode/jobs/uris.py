@@ -151,23 +151,33 @@ class Outputs(NamedTuple):
         These are sprites, subtitles and the tracks of a package.
         """
         certified = CERTIFICATE_FILES if self.video or self.package else ()
-        return [*self._own(uri), *(name(uri) + suffix for suffix in certified)]
+        return [*self._files(uri), *(name(uri) + suffix for suffix in certified), *self._entries(uri)]
 
-    def _own(self, uri: str) -> list[str]:
-        """The names without those of certificates, which are unequal where these are."""
+    def _files(self, uri: str) -> list[str]:
+        """The names of single files, without certificates."""
         return [
             *([output_name(uri, self.video)] if self.video else []),
             *([audio_name(uri, self.audio)] if self.audio else []),
             *([poster_name(uri)] if self.poster else []),
             *([thumbnails_name(uri)] if self.sprites else []),
             *(name(uri) + suffix for suffix in (SCORE_FILES if self.scores else ())),
-            *(package_folder(uri) + ENTRIES[format_] for format_ in self.package),
-            *([package_folder(uri) + EARLY] if self.early else []),
         ]
 
+    def _entries(self, uri: str) -> list[str]:
+        """The names of a package's files that players open."""
+        entries = [*(ENTRIES[format_] for format_ in self.package), *([EARLY] if self.early else [])]
+        return [package_folder(uri) + entry for entry in entries]
+
     def claims(self, uri: str) -> list[str]:
-        """Names by which two inputs with one output prefix collide: equal stems collide in sprites and subtitles."""
-        return [*self._own(uri), *([subtitles_name(uri, UNKNOWN_LANGUAGE)] if self.subtitles else [])]
+        """Names by which two inputs with one output prefix collide: equal stems collide in sprites and subtitles.
+
+        Certificates collide where these do.
+        """
+        return [
+            *self._files(uri),
+            *self._entries(uri),
+            *([subtitles_name(uri, UNKNOWN_LANGUAGE)] if self.subtitles else []),
+        ]
 
     def fit(self, output: str, uri: str) -> bool:
         """Whether the keys of all outputs of an input, below the prefix `output`, are valid in S3."""
@@ -176,7 +186,7 @@ class Outputs(NamedTuple):
             *([subtitles_name(uri, _LONG_LANGUAGE, _MANY)] if self.subtitles else []),
             *([package_folder(uri) + "x" * _TRACK_CHARACTERS] if self.package else []),
         ]
-        names = [*self._own(uri), *longest]
+        names = [*self._files(uri), *self._entries(uri), *longest]
         if self.video or self.package:
             names.append(name(uri) + max(CERTIFICATE_FILES, key=len))
         return all(is_object(output + each) for each in names)
