@@ -204,11 +204,12 @@ class ChunkEncoder:
             piece = Piece(work.file, plan.film.filters)
             file = self.file(FILE, name)
             result.append({FILE: target_of_file(self._cut, job.profile, encodes[FILE], piece, file)})
-        rungs = [encode for number, encode in sorted(encodes.items()) if number != FILE]
-        if work.rungs and rungs:
+        files = {number: self.file(number, name) for number in sorted(encodes) if number != FILE}
+        if work.rungs and files:
             piece = Piece(work.rungs, plan.film.filters)
+            every = sorted((encodes_of(job, plan.source) | dict(encodes)).items())  # all share their GOP
+            rungs = [encode for number, encode in every if number != FILE]
             planned = plan_ladder(self._cut, job.profile, rungs, SubtitlePlan(), plan.ends, piece)
-            files = [self.file(number, name) for number in range(len(rungs))]
             result.append(targets_of_ladder(planned, piece, files))
         return result
 

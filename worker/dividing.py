@@ -188,10 +188,9 @@ def _analysed(prober: Prober, goal: Goal | None) -> dict[int, RatePlan]:
     wanted = set(coded)
     while wanted:
         for number in numbers:
-            probing = {output: rates.probe_encode(encodes[output], factors[output]) for output in factors}
+            probing = {output: rates.probe_encode(encodes[output], factors[output]) for output in wanted}
             for output, window in prober.run(number, probing).items():
-                if output in wanted:
-                    coded[output].append(Coded(film[number], factors[output], 8 * window.figures.bytes))
+                coded[output].append(Coded(film[number], factors[output], 8 * window.figures.bytes))
         if is_early:
             break
         following = {output: rates.next_crf(encodes[output], film, coded[output]) for output in wanted}

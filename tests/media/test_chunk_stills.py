@@ -139,7 +139,7 @@ def test_a_divided_package_has_the_pictures_of_the_undivided_one(tmp_path: Path,
         place = tmp_path / f"chunk-{number}"
         place.mkdir()
         piece = cuts.piece(chunk)
-        targets = targets_of_ladder(planned(cuts.source, profile, piece), piece, [place / "rung.mp4"])
+        targets = targets_of_ladder(planned(cuts.source, profile, piece), piece, {0: place / "rung.mp4"})
         own, own_cut = beside.of_chunk(*chunk), cuts.cut(place, chunk)
         encode_chunk(targets, own_cut, 4.0, SETTINGS, runner, lambda _: None, own)
         thumbs.append(Path(shutil.copy(place / images.THUMBS, folders[1] / f"thumbs-{number}.mkv")))

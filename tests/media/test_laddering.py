@@ -14,12 +14,17 @@ from elasticrecode.jobs.record import Division
 from elasticrecode.media.profiles import Profile, Rung, bits, resolve
 from tests.media.case import BUNNY, SETTINGS, ffmpeg
 from tests.media.dividing import Objects
+from tests.media.measures import streams
 from worker.chunks import Place
+from worker.cuts.objects import LocalFile
 from worker.errors import PermanentError
+from worker.films import encodes_of
 from worker.laddering import StoredLadder, is_auto, ladder_of, read_ladder
+from worker.media import rates
 from worker.media.renditions import RungFigures
 from worker.package import PackageEncoder
 from worker.parts import Parts
+from worker.probing import open_prober
 from worker.quality.hull import NOTICEABLE
 from worker.sandbox.runner import Runner
 from worker.storage import Storage
@@ -116,6 +121,17 @@ def test_a_container_without_an_index_is_probed_on_a_copy_of_its_pictures(tmp_pa
     ladder = ladder_of(place(tmp_path / "job", source), None)
     assert ladder.notices == []
     assert rungs(ladder)[0].scale == "640:360"
+
+
+def test_a_window_is_encoded_for_the_rungs_that_need_it_and_for_no_other(tmp_path: Path, clip: Path) -> None:
+    ladder = [{"scale": scale, "bitrate": "500K"} for scale in ("320:180", "240:136", "160:90")]
+    at = place(tmp_path / "job", clip, {"package": {"ladder": ladder}})
+    prober = open_prober(at, LocalFile(clip, at.runner))
+    every = encodes_of(at.job, prober.plans.source)
+    wanted = {output: rates.probe_encode(every[output], 40.0) for output in (0, 2)}
+    windows = prober.run(0, wanted)
+    made = {output: streams(window.output.file, "video")[0] for output, window in windows.items()}
+    assert {output: video["width"] for output, video in made.items()} == {0: 320, 2: 160}
 
 
 def test_a_title_that_cannot_be_cut_has_the_fixed_ladder_and_a_warning(tmp_path: Path) -> None:

@@ -95,7 +95,8 @@ class GrowingFilm:
         cut = place / "cut"
         cut.hardlink_to(self.source)
         piece = Piece(self.chunks[number], ())
-        targets = targets_of_ladder(self._planned(piece), piece, [place / "rung-0.mp4", place / "rung-1.mp4"])
+        files = {number: place / f"rung-{number}.mp4" for number in range(2)}
+        targets = targets_of_ladder(self._planned(piece), piece, files)
         figures = encode_chunk(targets, cut, LONGEST_SECONDS, SETTINGS, Runner(), lambda _: None)
         told = {"files": [f"{n}" for n in targets], "outputs": figures, "factors": {}}
         (place / "told.json").write_bytes(msgspec.json.encode(told))

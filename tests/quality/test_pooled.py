@@ -162,7 +162,7 @@ def test_a_rung_of_half_the_rate_scores_as_the_whole_one_does(tmp_path: Path) ->
         place = tmp_path / f"chunk-{number}"
         place.mkdir()
         pieces = planned(cuts.source, profile, cuts.piece(chunk))
-        targets = targets_of_ladder(pieces, cuts.piece(chunk), [place / "0.mp4", place / "1.mp4"])
+        targets = targets_of_ladder(pieces, cuts.piece(chunk), {0: place / "0.mp4", 1: place / "1.mp4"})
         own = cuts.cut(place, chunk)
         encode_chunk(targets, own, 4.0, SETTINGS, runner, lambda _: None)
         pair = Pair(own, targets[1].file, ORIGIN, INPUT, targets[1].plan, Place(float(chunk.start)))

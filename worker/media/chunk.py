@@ -1,6 +1,6 @@
 """One chunk of a film, from its cut to encoded files: the steps of the undivided encode, and those of `pieces`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -84,13 +84,13 @@ def target_of_file(source: Source, profile: Profile, encode: Ffmpeg, piece: Piec
     return Target(plan, ticks, file, late=piece.late(units), tail=tail)
 
 
-def targets_of_ladder(planned: Ladder, piece: Piece, files: Sequence[Path]) -> dict[int, Target]:
-    """The outputs of a chunk's rungs, each with its file."""
+def targets_of_ladder(planned: Ladder, piece: Piece, files: Mapping[int, Path]) -> dict[int, Target]:
+    """The outputs of a chunk's rungs, each with its file; `files` has the rungs that are to be encoded."""
     light, ticks = planned.source.video.metadata, planned.ticks
     tails = [_tail(piece, planned.rate, ticks, plan.picture.encode) for plan in planned.rungs]
     if piece.chunk.end is None:
         tails = [Tail((), planned.frame_options(plan)) for plan in planned.rungs]
-    return {n: Target(planned.rungs[n], ticks, file, light, tail=tails[n]) for n, file in enumerate(files)}
+    return {n: Target(planned.rungs[n], ticks, file, light, tail=tails[n]) for n, file in files.items()}
 
 
 def level_of(plan: Plan, settings: Settings, runner: Runner, folder: Path) -> str:
