@@ -8,10 +8,11 @@ from msgspec import structs
 from elasticrecode.jobs.events import Output
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.uris import CERTIFICATE_FILES, name
-from worker.certificate.document import Facts, certificate_of, encoded
+from worker.certificate.document import Certificate, Facts, certificate_of, encoded
 from worker.certificate.page import render
 from worker.certificate.programs import programs
 from worker.produced import Produced
+from worker.quality.html_report import Moment
 from worker.sandbox.machine import cores
 from worker.sandbox.runner import Runner
 from worker.sandbox.steps import Step, texts
@@ -49,17 +50,20 @@ def certifier(
     versions = programs([*steps, *bare], paths, folder, runner)
     facts = Facts(job, attempt, stored, steps, versions, evidence, produced.quality, produced.notices, cores())
 
-    def certify(outputs: list[Output]) -> list[tuple[Path, Output]]:
-        certificate = certificate_of(facts, outputs)
-        contents = (encoded(certificate), render(certificate, evidence.moments).encode())
-        files = []
-        for content, suffix in zip(contents, CERTIFICATE_FILES, strict=True):
-            path, uri = folder / f"certificate{suffix}", job.output + name(job.input) + suffix
-            path.write_bytes(content)
-            files.append((path, Output(uri=uri, bytes=len(content), role="certificate")))
-        return files
+    return lambda outputs: certificate_files(certificate_of(facts, outputs), evidence.moments, job, folder)
 
-    return certify
+
+def certificate_files(
+    certificate: Certificate, moments: Sequence[Moment], job: Job, folder: Path
+) -> list[tuple[Path, Output]]:
+    """The files of a certificate, in the job's folder. `moments` are its worst frames."""
+    contents = (encoded(certificate), render(certificate, moments).encode())
+    files = []
+    for content, suffix in zip(contents, CERTIFICATE_FILES, strict=True):
+        path, uri = folder / f"certificate{suffix}", job.output + name(job.input) + suffix
+        path.write_bytes(content)
+        files.append((path, Output(uri=uri, bytes=len(content), role="certificate")))
+    return files
 
 
 def _kept(steps: Iterable[Step]) -> list[Step]:

@@ -28,6 +28,7 @@ from worker.media.pieces import EARLY, Chunk, Piece
 from worker.media.probe import shown_ticks
 from worker.media.rates import Coded, Tail
 from worker.media.subtitles import SubtitlePlan
+from worker.memory import UNKNOWN, Knowledge
 from worker.quality.aim import Scored, again, cheapest, chunk_crf
 from worker.quality.pooled import Measured
 from worker.quality.score import Pair, at_size, measure
@@ -41,7 +42,7 @@ _JITTER = Fraction(2, 1000)
 
 
 class Place(NamedTuple):
-    """A worker at a job: what it is to do, where, and by which means."""
+    """A worker at a job: what it is to do, where, by which means, and what it knows of the source."""
 
     job: Job
     settings: Settings
@@ -49,6 +50,7 @@ class Place(NamedTuple):
     runner: Runner
     folder: Path
     report: Callable[[Progress], None]
+    known: Knowledge = UNKNOWN
 
 
 class ChunkEncoder:

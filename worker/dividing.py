@@ -149,7 +149,7 @@ def _divide(
     whole = plans.work([(first + start if start else start, first + end) for start, end in bounds], coded, costs)
     lead = pieces.lead(plans.source.video)
     recipes = [index.recipe(*seconds_of(each, prober.begin), lead) for each in whole]
-    goal = find_goal(prober)
+    goal = find_goal(prober, at.known)
     rate_plans = _analysed(prober, goal)
     prober.close()
     levels = {

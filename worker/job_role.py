@@ -8,7 +8,7 @@ import json
 import logging
 import re
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import boto3
@@ -39,21 +39,26 @@ _TOO_LARGE = "PackedPolicyTooLarge"
 _METHOD = "job-role"
 
 
-def session_policy(job: Job, partition: str, limit: int = LIMITS[0], parts_bucket: str = "") -> str:
+def session_policy(
+    job: Job, partition: str, limit: int = LIMITS[0], parts_bucket: str = "", also: Sequence[str] = ()
+) -> str:
     """The IAM session policy of a job, as JSON of at most `limit` characters.
 
     A job that encodes may also use the objects of its parts in `parts_bucket`; a part may write those alone. A plan
-    writes nothing.
+    writes nothing. Objects whose URIs begin with one of `also` may be read.
 
     If keys are too long for that, it cuts them all to the longest prefix that fits, and covers every object below it.
     """
     longest = (
-        bisect_right(range(limit + 1), limit, key=lambda length: len(_policy(job, partition, length, parts_bucket))) - 1
+        bisect_right(
+            range(limit + 1), limit, key=lambda length: len(_policy(job, partition, length, parts_bucket, also))
+        )
+        - 1
     )
-    return _policy(job, partition, longest, parts_bucket)
+    return _policy(job, partition, longest, parts_bucket, also)
 
 
-def _policy(job: Job, partition: str, key_length: int, parts_bucket: str) -> str:
+def _policy(job: Job, partition: str, key_length: int, parts_bucket: str, also: Sequence[str]) -> str:
     """The policy with keys cut to `key_length` characters."""
     side = side_prefix(job)
     results = _results(job, parts_bucket)
@@ -75,7 +80,7 @@ def _policy(job: Job, partition: str, key_length: int, parts_bucket: str) -> str
             READ_ACTIONS,
             [
                 *(_objects(uri, partition, key_length) for uri in sources(job)),
-                *([_objects(side, partition, key_length, below=True)] if side else []),
+                *(_objects(start, partition, key_length, below=True) for start in (side, *also) if start),
             ],
         ),
         *([_allow(WRITE_ACTIONS, changed)] if changed else []),
@@ -159,13 +164,13 @@ class JobRole:
         self._sts = boto3.client("sts", config=config)
         self._data = get_session().get_component("data_loader")
 
-    def s3(self, job: Job) -> Any:
-        """A client of S3 for a job. Its calls raise RoleNotAssumed if STS refuses the role."""
-        return self.client("s3", job)
+    def s3(self, job: Job, also: Sequence[str] = ()) -> Any:
+        """A client of S3 for a job, which may also read objects whose URIs begin so. Raises as `client`."""
+        return self.client("s3", job, also)
 
-    def client(self, service: str, job: Job) -> Any:
+    def client(self, service: str, job: Job, also: Sequence[str] = ()) -> Any:
         """A client of any service for a job. Its calls raise RoleNotAssumed if STS refuses the role."""
-        credentials = DeferredRefreshableCredentials(lambda: self._credentials(job), _METHOD)
+        credentials = DeferredRefreshableCredentials(lambda: self._credentials(job, also), _METHOD)
         session = get_session()
         session.register_component("data_loader", self._data)
         session.register_component("credential_provider", CredentialResolver([_FixedProvider(credentials)]))
@@ -181,7 +186,7 @@ class JobRole:
         except ClientError as error:
             raise _not_assumed(error) from error
 
-    def _credentials(self, job: Job) -> Any:
+    def _credentials(self, job: Job, also: Sequence[str]) -> Any:
         """New credentials for a job. Raises RoleNotAssumed."""
         tags = [{"Key": TAG, "Value": job.userid}] if is_tag(job.userid) else []
         request = {
@@ -192,7 +197,7 @@ class JobRole:
         }
         refused = RoleNotAssumed("")
         for limit in LIMITS:
-            policy = session_policy(job, self._partition, limit, self._parts_bucket)
+            policy = session_policy(job, self._partition, limit, self._parts_bucket, also)
             try:
                 return create_assume_role_refresher(self._sts, {**request, "Policy": policy})()
             except ClientError as error:

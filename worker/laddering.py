@@ -43,8 +43,9 @@ from worker.media.demuxers import input_options
 from worker.media.encode import inspect
 from worker.media.geometry import Raster
 from worker.media.ladder import constant_rate
-from worker.media.rates import Span, windows
+from worker.media.rates import Span, probe_encode, windows
 from worker.media.source import Source
+from worker.memory import Knowledge
 from worker.parts import Parts
 from worker.probing import Prober, open_prober
 from worker.quality import hull
@@ -199,7 +200,11 @@ def _of_prober(prober: Prober, at: Place, until: float | None) -> StoredLadder:
     chosen = candidates(package, source)
     search = Search(prober, chosen, aim_of_ladder(at.job.profile, chosen[0], source), until=until)
     bounds = bounds_of(auto, source)
+    facts = search.facts(at.known)
+    search.points += (before := at.known.memory.recall(facts, list[Point]) or [])
     search.run(bounds)
+    if len(search.points) > len(before):
+        at.known.memory.keep(facts, search.points)
     best = hull.rungs(hull.hull(search.scale, search.points), bounds, RUNGS_LIMIT)
     rungs = [rung_of(chosen[point.box], point) for point in best]
     shown = [
@@ -269,6 +274,12 @@ class Search:
         picture = video.upright[0] * video.upright[1] * (video.rate or _UNKNOWN_RATE)
         pixels = _MOST_PIXELS if until is None else _FEW_PIXELS
         self._windows = fewer(windows(prober.film), prober.film, picture, pixels)
+
+    def facts(self, known: Knowledge) -> object:
+        """The facts on which the points depend: not on the ends of the ladder, so those that are known serve others."""
+        aim, encodes = self.aim, [probe_encode(candidate.encode, 0.0) for candidate in self.sizes]
+        where = aim.model, aim.width, aim.height, self._nth, self._windows
+        return known.of("ladder", encodes, where, round(float(self.prober.length), 3))
 
     def run(self, bounds: Bounds) -> None:
         """Probe what the search wants. Raises JobError or Interrupted."""

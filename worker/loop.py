@@ -321,7 +321,10 @@ class Worker:
         return Parts(self._holder(work, storage), work.job, work.claim, place, report, lost)
 
     def _storage_of(self, job: Job) -> Storage:
-        storage = Storage(partial(self._role.s3, job)) if self._role else self._storage
+        role = self._role
+        storage = (
+            Storage(partial(role.s3, job), wider=partial(role.s3, job)) if role else Storage(lambda: self._storage.s3)
+        )
         return storage.pinned(job.input, job.plan.etag) if job.plan else storage
 
     def _return_job(self, reporter: Reporter, lease: Lease, delay: float, error: JobError) -> None:

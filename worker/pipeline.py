@@ -12,7 +12,8 @@ from msgspec import UNSET, structs
 
 from elasticrecode.jobs.commits import Ending
 from elasticrecode.jobs.events import Action, Failure, Notice, Output, Progress, Result
-from elasticrecode.jobs.job import Job, flaws
+from elasticrecode.jobs.job import Job, flaws, sources
+from elasticrecode.jobs.memory import Memory
 from elasticrecode.jobs.uris import audio_name, output_name
 from elasticrecode.media.codecs import AUDIO_MUXERS, CONTAINERS
 from elasticrecode.parts.part import PartJob
@@ -34,12 +35,14 @@ from worker.media import images, subtitles
 from worker.media.encode import transcode
 from worker.media.progress import JobProgress
 from worker.media.recording import extract
+from worker.memory import UNKNOWN, Knowledge, knowledge_of
 from worker.package import PackageEncoder, finish
 from worker.parts import Helper, Parts
 from worker.planning import plan_job
 from worker.produced import Produced, of_score, reports
 from worker.publication import Publication, Version
 from worker.quality.score import Pair, score
+from worker.reuse import Outcome, Reuse
 from worker.sandbox.machine import cores
 from worker.sandbox.runner import Runner
 from worker.settings import DEBUG, FFMPEG, Settings
@@ -79,7 +82,7 @@ def run_job(
         return Ending(Action.JOB_FINISHED, result=Result())
     _check_runnable(job, settings)
     if job.planning:
-        return _planned(job, settings, storage, runner, report)
+        return _planned(job, settings, storage, runner, report, publication)
     publication.prepare()
     with (
         parts.cleaned() if parts else nullcontext(),
@@ -88,21 +91,48 @@ def run_job(
     ):
         progress, folder = JobProgress(report), Path(path)
         version = publication.version_name
-        ladder = ladder_of(Place(job, settings, storage, runner, folder, progress), parts) if is_auto(job) else None
-        fixed = ladder.applied(job) if ladder else job
-        produced = _produce(fixed, settings, storage, runner, progress, folder, version, parts)
-        if ladder:
-            produced = produced._replace(notices=[*ladder.notices, *produced.notices], ladder=ladder.title)
+        at = Place(job, settings, storage, runner, folder, progress, _known(job, settings, storage, publication))
+        reuse = Reuse(at, publication.attempt, version)
+        outcome = reuse.find() or _make(at, publication.attempt, version, parts)
         runner.check()
-        certify = certifier(fixed, publication.attempt, produced, settings, storage, runner, folder)
-        return publication.publish(produced.files, partial(_ending, job, produced), produced.version, certify)
+        ending = publication.publish(
+            outcome.files, partial(_ending, job, outcome.produced), outcome.produced.version, outcome.certify
+        )
+        if ending.action == Action.JOB_FINISHED and ending.result:
+            reuse.keep(ending.result)
+        return ending
 
 
-def _planned(job: Job, settings: Settings, storage: Storage, runner: Runner, report: _Report) -> Ending:
+def _make(at: Place, attempt: int, version: str, parts: Parts | None) -> Outcome:
+    """Produce the outputs of a job, with its ladder where that is to be found."""
+    job, settings, storage, runner, folder, *_ = at
+    ladder = ladder_of(at, parts) if is_auto(job) else None
+    fixed = ladder.applied(job) if ladder else job
+    produced = _produce(at._replace(job=fixed), version, parts)
+    if ladder:
+        produced = produced._replace(notices=[*ladder.notices, *produced.notices], ladder=ladder.title)
+    certify = certifier(fixed, attempt, produced, settings, storage, runner, folder)
+    return Outcome(produced.files, produced, certify)
+
+
+def _known(job: Job, settings: Settings, storage: Storage, publication: Publication) -> Knowledge:
+    """What earlier jobs of its user have left about the sources of a job; nothing for one that is not claimed."""
+    if not (settings.jobs_table and publication.attempt):
+        return UNKNOWN
+    sides = ("input", "origin")
+    for uri, side in zip(sources(job), sides, strict=False):
+        storage.opened(uri, side)
+    stored = [storage.known[uri] for uri in sources(job)]
+    return knowledge_of(Memory(settings.jobs_table, job.userid), settings, *stored)
+
+
+def _planned(
+    job: Job, settings: Settings, storage: Storage, runner: Runner, report: _Report, publication: Publication
+) -> Ending:
     """Plan a job in a folder of its own. Raises JobError or Interrupted."""
     with tempfile.TemporaryDirectory(prefix=folder_prefix(settings)) as path:
-        at = Place(job, settings, storage, runner, Path(path), report)
-        planned = plan_job(at)
+        known = _known(job, settings, storage, publication)
+        planned = plan_job(Place(job, settings, storage, runner, Path(path), report, known))
     return Ending(Action.JOB_FINISHED, result=Result(plan=planned))
 
 
@@ -134,7 +164,8 @@ def _ending(job: Job, produced: Produced, outputs: list[Output]) -> Ending:
     """How a job with these outputs ends: it fails if its quality is too low, and the outputs are kept."""
     quality, scoring = produced.quality, job.profile.vmaf
     ladder = produced.ladder or UNSET
-    result = Result(outputs=outputs, quality=quality or UNSET, ladder=ladder, warnings=produced.notices)
+    copied = produced.copy_of or UNSET
+    result = Result(outputs, copied, quality=quality or UNSET, ladder=ladder, warnings=produced.notices)
     if quality and scoring and quality.passed is False and scoring.onFail == "fail":
         message = f"VMAF is {quality.vmaf.mean:.2f}, below the minimum of {scoring.min:g}. The outputs are kept."
         error = Failure("quality-below-minimum", message)
@@ -155,25 +186,16 @@ def _check_runnable(job: Job, settings: Settings) -> None:
         raise PermanentError("worker-cannot", "The job's profile has neither ffmpeg nor package nor vmaf nor audio.")
 
 
-def _produce(
-    job: Job,
-    settings: Settings,
-    storage: Storage,
-    runner: Runner,
-    report: _Report,
-    folder: Path,
-    version: str,
-    parts: Parts | None,
-) -> Produced:
+def _produce(at: Place, version: str, parts: Parts | None) -> Produced:
     """Download the inputs and produce the outputs in the job's folder."""
-    at, uncut = Place(job, settings, storage, runner, folder, report), ""
+    folder, uncut = at.folder, ""
     if parts:
         division = find_division(at, parts)
         if not isinstance(division, str):
             return assemble(at, division, parts, version)
         uncut = division
-    storage.download(job.input, folder / "input", runner)
-    runner.check()
+    at.storage.download(at.job.input, folder / "input", at.runner)
+    at.runner.check()
     with Digest(folder / "input") as digest:
         produced = _produce_whole(at, parts, uncut, version)
     return produced._replace(evidence=produced.evidence._replace(sha256=digest.hex))
@@ -181,7 +203,7 @@ def _produce(
 
 def _produce_whole(at: Place, parts: Parts | None, uncut: str, version: str) -> Produced:
     """Produce the outputs of a job whose input lies in the folder whole."""
-    job, settings, storage, runner, folder, report = at
+    job, settings, storage, runner, folder, report, _ = at
     package, profile = job.profile.package, job.profile
     if not package:
         if parts and uncut:

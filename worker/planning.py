@@ -26,8 +26,9 @@ from worker.laddering import find_ladder, is_auto
 from worker.media import rates
 from worker.media.ladder import Ends, declared_ends
 from worker.media.rates import Span
+from worker.memory import Knowledge
 from worker.outlook import Outlook, outlook
-from worker.probing import Prober, prober_of
+from worker.probing import Prober, probe_facts, prober_of
 from worker.quality.aim import NTH, Aim, Probe, first_crf, learnt, next_crf, pooled, scouts, windows
 from worker.quality.curve import Curve
 from worker.quality.score import at_size
@@ -96,6 +97,8 @@ def plan_job(at: Place) -> Planned:
     search = _Search(prober, tracks, costs, started + _PROBE_SECONDS)
     try:
         search.run()
+        if FILE in tracks and tracks[FILE].has_aim:
+            search.keep(FILE, at.known)
     finally:
         prober.close()
     rungs = [_rung(search, plans, output) for output in tracks]
@@ -240,6 +243,11 @@ class _Search:
             if not self._round(every, following):
                 break
         self._round(_further(film, self.probed), factors)
+
+    def keep(self, output: int, known: Knowledge) -> None:
+        """Remember the probes of an output for the job that carries out the plan, and for others."""
+        track = self._tracks[output]
+        known.memory.keep(probe_facts(known, self._prober, track.encode, track.aim, self._nth), self._probes[output])
 
     def curve(self, output: int) -> Curve:
         """The curve of an output."""

@@ -8,6 +8,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec import structs
+
 from elasticrecode.jobs.job import Job
 from elasticrecode.media.profiles import Ffmpeg
 from worker.chunks import ChunkEncoder, Place
@@ -23,12 +25,15 @@ from worker.media.ladder import Ends, declared_ends
 from worker.media.pieces import Chunk
 from worker.media.rates import Span
 from worker.media.source import Source
+from worker.memory import Knowledge
 from worker.outlook import Outlook, first_picture, last_picture, outlook, seconds_of
-from worker.quality.aim import NTH, Aim, Probe, first_crf, learnt, next_crf, scouts, windows
+from worker.quality.aim import NTH, Aim, Probe, first_crf, learnt, next_crf, pooled, scouts, windows
 from worker.quality.score import Pair, measure
 from worker.quality.score import Place as Start
 
 _MOMENT = Fraction(1, 1000)
+_ROUNDS = 2
+"""Rounds of earlier searches that one takes over."""
 _INDEXED = ("mov", "mp4")
 """Demuxers of containers whose index tells where each packet of each track lies."""
 
@@ -153,24 +158,50 @@ def prober_of(at: Place, plans: Outlook, index: Index, source: Bytes, etag: str)
     return Prober(encoder, plans, index, begin)
 
 
-def find_goal(prober: Prober) -> Goal | None:
+def probe_facts(known: Knowledge, prober: Prober, encode: Ffmpeg, aim: Aim, nth: int) -> object:
+    """The facts on which probes of a film depend: what is known of it for one target serves others as well."""
+    return known.of(
+        *("probes", rates.probe_encode(encode, 0.0), aim.model, aim.width, aim.height, nth),
+        *(len(prober.film), round(float(prober.length), 3)),
+    )
+
+
+def find_goal(prober: Prober, known: Knowledge) -> Goal | None:
     """What the file's encode aims at, and what probes tell about it; None for an encode without a VMAF as its target.
 
-    Raises JobError or Interrupted.
+    Probes of earlier jobs with this source cost nothing. Raises JobError or Interrupted.
     """
     plans, profile = prober.plans, prober.encoder.job.profile
     aim = aim_of(profile, plans.file.picture.size, plans.source.video.upright) if plans.file else None
     if not aim or not profile.ffmpeg:
         return None
-    encode, film, probes = profile.ffmpeg, prober.film, list[Probe]()
-    numbers = scouts(film)
-    following: float | None = first_crf(encode, aim)
+    encode, film = profile.ffmpeg, prober.film
+    facts = probe_facts(known, prober, encode, aim, NTH)
+    before = known.memory.recall(facts, list[Probe]) or []
+    probes = [structs.replace(probe, cpuSeconds=0.0) for probe in _useful(aim, film, before)]
+    count, numbers = len(probes), windows(film) if probes else scouts(film)
+    following = next_crf(encode, aim, film, probes) if probes else first_crf(encode, aim)
     while following is not None:
         probes += prober.probe(numbers, encode, following, aim, NTH)
         if not probes:
             raise PermanentError("input-corrupt", "No frame of the input could be decoded.")
         numbers, following = windows(film), next_crf(encode, aim, film, probes)
+    if len(probes) > count:
+        known.memory.keep(facts, [*before, *probes[count:]])
     return Goal(aim, learnt(encode, aim, film, probes), film, probes, scored_of(profile, float(prober.length)))
+
+
+def _useful(aim: Aim, film: Sequence[Span], probes: Sequence[Probe]) -> list[Probe]:
+    """Of the probes that earlier searches have left of a film, those with which one for this aim begins.
+
+    These are the two rounds nearest to it, so that a further round may follow.
+    """
+    rounds: dict[float, dict[int, Probe]] = {}
+    for probe in probes:
+        rounds.setdefault(probe.crf, {})[probe.span] = probe
+    away = {crf: abs(pooled(film, list(some.values()))[0] - aim.vmaf) for crf, some in rounds.items()}
+    nearest = sorted(rounds, key=lambda crf: (away[crf], crf))[:_ROUNDS]
+    return [probe for crf in sorted(nearest) for probe in rounds[crf].values()]
 
 
 def _needs_pieces(job: Job, source: Source, index: Index) -> bool:

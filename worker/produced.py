@@ -21,7 +21,7 @@ class Produced(NamedTuple):
     """Each local file with its output, the summary of a score, and warnings.
 
     `version` has the files of a package that are not listed, `evidence` what the certificate tells, and `ladder` is the
-    one that was found for the title.
+    one that was found for the title. `copy_of` is the job whose outputs these are copies of.
     """
 
     files: list[tuple[Path, Output]]
@@ -30,6 +30,7 @@ class Produced(NamedTuple):
     version: Version = Version()
     evidence: Evidence = Evidence()
     ladder: TitleLadder | None = None
+    copy_of: str = ""
 
 
 def of_score(measured: Measured, target: TargetReached | None, job: Job, uri: str, folder: Path) -> Produced:

@@ -31,7 +31,7 @@ from elasticrecode.jobs.versions import GRACE_MS, Versions
 from worker.errors import ClaimLost, JobError, PermanentError, TransientError
 from worker.sandbox.runner import Runner
 from worker.storage import Storage
-from worker.uploads import ENTRY_FILES, FILES, UploadGone, Uploads
+from worker.uploads import ENTRY_FILES, FILES, Content, UploadGone, Uploads
 from worker.versions import remove
 
 _log = logging.getLogger(__name__)
@@ -44,11 +44,11 @@ _PATIENCE_SECONDS = 60.0
 class Version(NamedTuple):
     """A version of a package: its folder, a URI that ends in `/`, and the files in it that the record does not list.
 
-    These are local files with their URIs. Listed ones are in the folder by their URIs.
+    Listed ones are in the folder by their URIs.
     """
 
     folder: str = ""
-    unlisted: Sequence[tuple[Path, str]] = ()
+    unlisted: Sequence[tuple[Content, str]] = ()
 
 
 _NO_VERSION = Version()
@@ -94,12 +94,12 @@ class Publication:
 
     def publish(
         self,
-        files: Sequence[tuple[Path, Output]],
+        files: Sequence[tuple[Content, Output]],
         conclude: Callable[[list[Output]], Ending],
         version: Version = _NO_VERSION,
         certify: Callable[[list[Output]], Sequence[tuple[Path, Output]]] = lambda _: (),
     ) -> Ending:
-        """Publish local files as outputs. `conclude` returns the job's ending, given the outputs with their checksums.
+        """Publish files as outputs. `conclude` returns the job's ending, given the outputs with their checksums.
 
         `certify` makes the last outputs, given the others with their checksums.
 
@@ -210,12 +210,12 @@ def _summed(outputs: Sequence[Output], sums: Mapping[str, str]) -> list[Output]:
     return [structs.replace(output, sha256=sums[output.uri]) for output in outputs]
 
 
-def _sent(files: Sequence[tuple[Path, Output]], version: Version) -> list[tuple[Path, str]]:
-    """Local files with their URIs; of a package also the list of its version's files, which is written here."""
+def _sent(files: Sequence[tuple[Content, Output]], version: Version) -> list[tuple[Content, str]]:
+    """Files with their URIs; of a package also the list of its version's files, which is written beside a local one."""
     sent = [(file, output.uri) for file, output in files] + list(version.unlisted)
     if version.folder:
         members = [uri.removeprefix(version.folder) for _, uri in sent if uri.startswith(version.folder)]
-        listing = files[0][0].with_name(FILES)
+        listing = next(file for file, _ in files if isinstance(file, Path)).with_name(FILES)
         listing.write_text("".join(f"{member}\n" for member in members))
         sent.append((listing, version.folder + FILES))
     return sent

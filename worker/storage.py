@@ -1,6 +1,6 @@
 """Downloads inputs from S3; errors of S3 as errors of the job."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,15 +38,29 @@ class Stored(NamedTuple):
 class Storage:
     """The S3 client of one job, and downloads with it."""
 
-    def __init__(self, connect: Callable[[], Any], versions: Mapping[str, str] | None = None) -> None:
-        """`connect` returns the S3 client. It is called at the first use. `versions` are ETags of pinned objects."""
-        self._connect, self._versions = connect, versions or {}
+    def __init__(
+        self,
+        connect: Callable[[], Any],
+        versions: Mapping[str, str] | None = None,
+        wider: Callable[[Sequence[str]], Any] | None = None,
+    ) -> None:
+        """`connect` returns the S3 client. It is called at the first use. `versions` are ETags of pinned objects.
+
+        `wider` returns a client that may also read objects whose URIs begin with these; without it, the client may
+        read whatever it can.
+        """
+        self._connect, self._versions, self._wider = connect, versions or {}, wider
         self.known: dict[str, Stored] = {}
         """The objects that were opened, by their URIs."""
 
     def pinned(self, uri: str, etag: str) -> "Storage":
         """The same storage, with an object that can be read in that version alone, which a plan has probed."""
-        return Storage(lambda: self.s3, {**self._versions, uri: etag})
+        return Storage(lambda: self.s3, {**self._versions, uri: etag}, self._wider)
+
+    def widen(self, starts: Sequence[str]) -> None:
+        """From now on read also objects of this job's user whose URIs begin so."""
+        if self._wider:
+            self.s3 = self._wider(starts)
 
     @cached_property
     def s3(self) -> Any:
@@ -71,7 +85,12 @@ class Storage:
                 raise replaced(uri)
 
     def opened(self, uri: str, side: str = "input") -> tuple[int, str]:
-        """Size in bytes and ETag of an object that can be read. Raises JobError as `download`, but for limits."""
+        """Size in bytes and ETag of an object that can be read, which is looked at once.
+
+        Raises JobError as `download`, but for limits.
+        """
+        if known := self.known.get(uri):
+            return known.size, known.etag
         bucket, key = split(uri)
         with as_job_errors(side, uri):
             head = self._head(bucket, key)

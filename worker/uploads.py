@@ -36,6 +36,8 @@ _PART_BYTES = 8 << 20
 _PARTS = 10_000
 """Parts that S3 accepts of one upload."""
 _IN_FLIGHT_BYTES = 64 << 20
+_COPIED_BYTES = 256 << 20
+"""Bytes of a part that S3 copies: several at once make a copy quicker."""
 _LANES = 8
 _CHECK_SECONDS = 0.2
 _TRIES = 5
@@ -45,6 +47,19 @@ _REFUSED = {"NoSuchUpload", "PreconditionFailed", "ConditionalRequestConflict", 
 
 class UploadGone(Exception):
     """An upload was aborted, or another upload took its place: what it holds can't be published any more."""
+
+
+class Copied(NamedTuple):
+    """An object in S3 that becomes an output without passing through the worker; `sha256` is of its bytes, in hex."""
+
+    uri: str
+    etag: str
+    size: int
+    sha256: str = ""
+
+
+Content = Path | Copied
+"""What becomes an output: a local file, or an object."""
 
 
 class Present(NamedTuple):
@@ -90,7 +105,7 @@ class Uploads:
         version = version_name(unquote(marks[MARK]), int(marks.get(ATTEMPT_MARK, "0"))) if marked else ""
         return Present(head["ETag"], head["ContentLength"], marked, mine and is_here, version)
 
-    def send_all(self, files: Sequence[tuple[Path, str]], begun: list[Upload], version: str = "") -> dict[str, str]:
+    def send_all(self, files: Sequence[tuple[Content, str]], begun: list[Upload], version: str = "") -> dict[str, str]:
         """Begin and send an upload of each file to its URI; the SHA-256 of the bytes in hex by URI.
 
         Adds each upload to `begun` as soon as S3 has begun it. Files of one part are sent side by side; the parts of
@@ -98,13 +113,13 @@ class Uploads:
         """
         sums: dict[str, str] = {}
 
-        def send(item: tuple[Path, str]) -> None:
-            file, uri = item
-            upload = self.begin(uri, file.stat().st_size, is_member=bool(version) and uri.startswith(version))
+        def send(item: tuple[Content, str]) -> None:
+            content, uri = item
+            upload = self.begin(uri, _size(content), is_member=bool(version) and uri.startswith(version))
             begun.append(upload)
-            sums[uri] = self.send(file, upload)
+            sums[uri] = self.send(content, upload) if isinstance(content, Path) else self._copy(content, upload)
 
-        small = [item for item in files if item[0].stat().st_size <= _PART_BYTES]
+        small = [item for item in files if _size(item[0]) <= _PART_BYTES]
         for item in files:
             if item not in small:
                 send(item)
@@ -159,6 +174,34 @@ class Uploads:
         for _ in range(running):
             self._await(ends, upload.uri)
         return digest.hexdigest()
+
+    def _copy(self, source: Copied, upload: Upload) -> str:
+        """Let S3 copy an object into the parts of an upload; the SHA-256 of its bytes in hex.
+
+        Raises as `send`, and PermanentError or TransientError as a download where the object cannot be read.
+        """
+        size = max(_COPIED_BYTES, -(-source.size // _PARTS))
+        self._parts[upload.uploadID] = {}
+
+        def copy(number: int) -> None:
+            self._runner.check()
+            bucket, key = split(upload.uri)
+            whole = source.size <= size
+            end = min(number * size, source.size) - 1
+            with as_job_errors("input", source.uri):
+                answer = self._storage.s3.upload_part_copy(
+                    Bucket=bucket,
+                    Key=key,
+                    UploadId=upload.uploadID,
+                    PartNumber=number,
+                    CopySource=dict(zip(("Bucket", "Key"), split(source.uri), strict=True)),
+                    CopySourceIfMatch=source.etag,
+                    **({} if whole else {"CopySourceRange": f"bytes={(number - 1) * size}-{end}"}),
+                )
+            self._parts[upload.uploadID][number] = answer["CopyPartResult"]["ETag"]
+
+        _side_by_side(copy, range(1, max(1, -(-source.size // size)) + 1))
+        return source.sha256
 
     def _send_part(self, upload: Upload, number: int, data: bytes, ends: "SimpleQueue[Exception | None]") -> None:
         bucket, key = split(upload.uri)
@@ -275,6 +318,10 @@ class _Stoppable(BytesIO):
         """The next bytes. Raises what `Runner.check` raises."""
         self._runner.check()
         return super().read(size)
+
+
+def _size(content: Content) -> int:
+    return content.stat().st_size if isinstance(content, Path) else content.size
 
 
 def _side_by_side(do: Callable[[T], None], things: Sequence[T]) -> None:

@@ -114,12 +114,12 @@ def test_the_stack_reaches_no_aws() -> None:
     assert not touches_aws(reached(*used))
 
 
-def test_the_worker_reaches_jobs_and_their_claims_commits_and_versions_alone() -> None:
+def test_the_worker_reaches_jobs_and_their_claims_commits_versions_and_memory_alone() -> None:
     used = {name for path in sources("worker") for name in imports(path) if name in MODULES}
     packages = {package_of(name) for name in reached(*used)} - {""}
     assert packages <= {"parts", "jobs", "media", "access", "aws", "contract"}
     writers = {"elasticrecode.jobs.claims", "elasticrecode.jobs.commits", "elasticrecode.jobs.versions"}
-    writers |= {"elasticrecode.parts.store"}
+    writers |= {"elasticrecode.jobs.memory", "elasticrecode.parts.store"}
     pure = reached(*(used - writers))
     assert not touches_aws(pure)
 

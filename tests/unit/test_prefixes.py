@@ -247,6 +247,14 @@ def test_a_session_policy_allows_writing_and_removing_below_the_package_alone() 
     )
 
 
+def test_a_session_policy_lets_a_job_read_what_it_copies_and_no_more() -> None:
+    policy = session_policy(job_with(Profile(ffmpeg=ENCODE), "in/a.webm"), "aws", also=["s3://media/earlier/a"])
+    assert may(policy, "s3:GetObject", "arn:aws:s3:::media/earlier/a.webm.mp4")
+    assert not may(policy, "s3:GetObject", "arn:aws:s3:::media/earlier/b.mp4")
+    for action in ("s3:PutObject", "s3:DeleteObject"):
+        assert not may(policy, action, "arn:aws:s3:::media/earlier/a.webm.mp4")
+
+
 KEYS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1).filter(
     lambda key: FORMATS["s3-object"][0](f"s3://media/{key}")
 )

@@ -328,10 +328,12 @@ def test_a_message_that_bypassed_the_doors_is_checked_before_ffmpeg_reads_it(par
     assert len(flaws(msgspec.convert(message, Job))) == 1
 
 
-def test_the_message_for_the_first_generation_has_no_fit_and_is_else_the_same() -> None:
-    (job,) = read_jobs(request({"ffmpeg": ENCODE | {"scale": "1920:1080"}}))
+def test_the_message_for_the_first_generation_has_neither_fit_nor_reuse_and_is_else_the_same() -> None:
+    (job,) = read_jobs(request({"ffmpeg": ENCODE | {"scale": "1920:1080"}, "reuse": False}))
+    assert beyond_first(job.profile) == ""
     message = json.loads(first_generation_message(msgspec.json.encode(job)))
     del (expected := json.loads(msgspec.json.encode(job)))["profile"]["ffmpeg"]["fit"]
+    assert expected["profile"].pop("reuse") is False
     assert message == expected
     assert list(message["profile"]["ffmpeg"]) == list(contract("queue_message")["profile"]["ffmpeg"])
 

@@ -51,7 +51,8 @@ class Certificate(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """All that a certificate says. `files` are the texts that the runs read, by their SHA-256: gzip in base64.
 
     `steps` are the runs of the worker that held the job, in their order; those of parts are in `film`. `unrepeatable`
-    says why the runs may make other frames another time; it is empty if they make the same.
+    says why the runs may make other frames another time; it is empty if they make the same. `copyOf` is the job that
+    made the outputs, where this one has copied them.
     """
 
     certificate: int
@@ -73,6 +74,7 @@ class Certificate(Struct, frozen=True, omit_defaults=True, kw_only=True):
     warnings: list[Notice] = []
     worst: list[Worst] = []
     unrepeatable: list[str] = []
+    copyOf: str = ""
 
 
 class Facts(NamedTuple):

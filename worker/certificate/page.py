@@ -49,6 +49,7 @@ def _source(certificate: Certificate) -> dict[str, str]:
         "Picture": f"{picture} {video['width']}x{video['height']}, {video['frameRate']:g} fps" if video else "",
         "Colour": colour if video else "",
         "Job": f"{certificate.job}, attempt {certificate.attempt}, {certificate.written}",
+        "Copy of": f"the outputs of {certificate.copyOf}, which the runs below have made" if certificate.copyOf else "",
     }
     return {label: text for label, text in facts.items() if text}
 

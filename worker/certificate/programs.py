@@ -46,13 +46,18 @@ def programs(steps: Iterable[Step], paths: dict[str, str], folder: Path, runner:
     ]
 
 
+def digest_of(file: Path) -> str:
+    """The SHA-256 of a file in hex. Raises OSError."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
 def _described(name: str, path: str, encoders: list[str], folder: Path, runner: Runner) -> Program:
     file = Path(shutil.which(path) or path).resolve()
     facts = file.stat()
     key = str(file), name, facts.st_size, facts.st_mtime_ns
     if key not in _KNOWN:
-        with file.open("rb") as opened:
-            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        digest = digest_of(file)
         lines: list[str] = []
         log = folder / "version.log"
         runner.run([path, "-version"], folder, log, seconds=_SECONDS, on_line=lambda line, _: lines.append(line))

@@ -1,7 +1,8 @@
 """The HTML report of a score: one self-contained file that loads nothing else. Pure."""
 
 import math
-from base64 import b64encode
+import re
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -13,6 +14,7 @@ _STEPS = 1000
 """Columns of the graph. A longer film is drawn as the mean and lowest score of each column."""
 _MAX_TICKS = 8
 _TICK_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
+_DATA = "data:image/jpeg;base64,"
 _FLAG_GAP = 6.5
 """Least distance between the numbers of two moments, in percent of the width."""
 
@@ -136,9 +138,24 @@ def _figure(value: float | None, label: str = "") -> str:
     return "∞" if math.isinf(value) else f"{value:.{4 if 'SSIM' in label else 2}f}"
 
 
+def moments_of(page: str) -> list[Moment]:
+    """The moments of a page that includes `moments.html`, with their pictures; scores and seconds as it shows them."""
+    pictures = [b64decode(text) for text in re.findall(rf'src="{_DATA}([\w+/=]+)"', page)]
+    heads = re.findall(r"</span>VMAF ([\d.]+) at ([\d:.]+)</h3>\s*<small>frame (\d+)</small>", page)
+    return [
+        Moment(int(frame), _seconds(at), float(score), *sides)
+        for (score, at, frame), *sides in zip(heads, pictures[::2], pictures[1::2], strict=True)
+    ]
+
+
+def _seconds(clock_: str) -> float:
+    """The seconds of a time as `clock` writes it."""
+    return sum(60.0**place * float(part) for place, part in enumerate(reversed(clock_.split(":"))))
+
+
 def _data(jpeg: bytes) -> str:
     """The data URL of a picture."""
-    return "data:image/jpeg;base64," + b64encode(jpeg).decode()
+    return _DATA + b64encode(jpeg).decode()
 
 
 ENVIRONMENT = Environment(

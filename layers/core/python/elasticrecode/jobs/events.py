@@ -197,9 +197,13 @@ class Notice(Struct, frozen=True):
 
 
 class Result(Struct, omit_defaults=True):
-    """The result of a job: outputs, scores, the ladder of its title, warnings, and of a plan what was planned."""
+    """The result of a job: outputs, scores, the ladder of its title, warnings, and of a plan what was planned.
+
+    `copyOf` is the job whose outputs were copied, because it asked for the same of the same source.
+    """
 
     outputs: list[Output] = []
+    copyOf: str | UnsetType = UNSET
     quality: Quality | UnsetType = UNSET
     ladder: TitleLadder | UnsetType = UNSET
     warnings: list[Notice] = []

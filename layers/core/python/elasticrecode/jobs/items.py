@@ -225,6 +225,7 @@ def record_of(item: Item, now: float) -> JobRecord:
         endedAt=seconds.get("endedMs"),
         progress=_progress(latest, seen) if latest else None,
         outputs=Raw(item["outputs"]["S"].encode()) if "outputs" in item else None,
+        copyOf=item["copyOf"]["S"] if "copyOf" in item else None,
         quality=Raw(item["quality"]["S"].encode()) if "quality" in item else None,
         ladder=Raw(item["ladder"]["S"].encode()) if "ladder" in item else None,
         warnings=Raw(item["warnings"]["S"].encode()) if "warnings" in item else None,

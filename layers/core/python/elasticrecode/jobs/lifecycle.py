@@ -296,7 +296,7 @@ _LEFT_BEHIND: dict[State, tuple[str, ...]] = {
     "accepted": (),
     "queued": (
         *(*_ATTEMPT, RELEASED, "startedMs", "endedMs"),
-        *("outputs", "quality", "ladder", "warnings", PLANNED, *_FAILURE),
+        *("outputs", "copyOf", "quality", "ladder", "warnings", PLANNED, *_FAILURE),
     ),
     "running": (*_ATTEMPT, *_FAILURE),
     "finished": (*_ATTEMPT, "due", *_FAILURE),

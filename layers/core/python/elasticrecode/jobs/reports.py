@@ -233,6 +233,8 @@ def _details(report: Report) -> dict[str, str | int]:
             details["ladder"] = msgspec.json.encode(event.result.ladder).decode()
         if event.result.warnings:
             details["warnings"] = msgspec.json.encode(event.result.warnings).decode()
+        if event.result.copyOf:
+            details["copyOf"] = event.result.copyOf
         if event.result.plan is not UNSET:
             details[PLANNED] = msgspec.json.encode(event.result.plan).decode()
     error = event.error

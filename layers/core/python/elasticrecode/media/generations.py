@@ -56,8 +56,12 @@ def is_first_rate(bitrate: str) -> bool:
 
 
 def first_generation_message(message: bytes | str) -> str:
-    """The message of a job as the first generation knows it: without `fit`, whose only value there is `exact`."""
+    """The message of a job as the first generation knows it.
+
+    It is without `fit`, whose only value there is `exact`, and without `reuse`, as that generation does every job.
+    """
     job = msgspec.json.decode(message)
+    job["profile"].pop("reuse", None)
     encode = job["profile"].get("ffmpeg", {})
     if encode.get("fit") == "exact":
         del encode["fit"]

@@ -295,7 +295,8 @@ class Profile(Struct, forbid_unknown_fields=True, kw_only=True):
 
     Subtitles and images go with an encode or a package. `split` says whether a long film may be divided into chunks,
     which several workers encode: `auto` where one worker would take long, or `never`. Without it, an encode with a
-    `bitrate` stays whole.
+    `bitrate` stays whole. With `reuse` false the job is done even where an earlier one with the same source and profile
+    has outputs that can be copied.
     """
 
     ffmpeg: Ffmpeg | UnsetType = UNSET
@@ -304,6 +305,7 @@ class Profile(Struct, forbid_unknown_fields=True, kw_only=True):
     subtitles: Subtitles | UnsetType = UNSET
     images: Images | UnsetType = UNSET
     split: Split | UnsetType = UNSET
+    reuse: bool | UnsetType = UNSET
     vmaf: Vmaf | UnsetType = UNSET
     ec2: Ec2 | UnsetType = UNSET
 
@@ -338,6 +340,7 @@ def resolve(profile: Profile) -> Profile:
         subtitles=profile.subtitles,
         images=profile.images,
         split=profile.split,
+        reuse=profile.reuse,
         vmaf=_resolve_vmaf(profile.vmaf) if profile.vmaf else UNSET,
         ec2=profile.ec2,
     )
