@@ -29,7 +29,25 @@ _WHEELS = {
 _TEXT = "text.txt"
 _LINES = 60
 _SIZE = "480:270"
-_FILM = "384:216"
+_FILM = "1280:720"
+_SHOTS = (
+    ("bunny", "null", 5.0),
+    ("globe", "null", 30.0),
+    ("bikes", "null", 10.0),
+    ("bunny", "hflip,eq=gamma=0.5:brightness=-0.05", 5.0),
+    ("title", "null", 6.5),
+    ("bikes", "hflip,noise=alls=10:allf=t:all_seed=4", 10.0),
+    ("bunny", "reverse,noise=alls=6:allf=t:all_seed=5", 5.0),
+    ("globe", "reverse,eq=gamma=1.6", 30.0),
+    ("bunny", "crop=960:540:160:90", 5.0),
+    ("bikes", "reverse,eq=gamma=0.7", 10.0),
+    ("phone", "null", 4.0),
+    ("title", "reverse,negate", 6.5),
+    ("bunny", "reverse,hflip,gblur=sigma=1.5", 5.0),
+    ("bikes", "setpts=PTS/2", 5.0),
+    ("globe", "hflip,setpts=PTS/2", 15.0),
+)
+"""Film, what is done to it, and how many seconds of that: the shots of a longer film."""
 _X264 = ("-c:v", "libx264", "-preset", "veryfast", "-crf", "8", "-g", "50", "-pix_fmt", "yuv420p")
 _PQ = "crf=8:log-level=error:colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc:hdr10=1:max-cll=1000,400"
 _X265 = ("-c:v", "libx265", "-preset", "ultrafast", "-g", "50", "-x265-params", _PQ, "-tag:v", "hvc1")
@@ -109,14 +127,17 @@ def make(folder: Path) -> Iterator[tuple[Clip, Path]]:
 
 
 def film(folder: Path) -> Path:
-    """A film of about three minutes: all clips of 25 pictures a second that are not HDR, one after the other."""
+    """A film of two and a half minutes at 720p, of shots that differ from each other as those of films do."""
     path = folder / "film.mp4"
     if not path.exists():
-        chosen = [(clip, file) for clip, file in make(folder) if not clip.is_hdr and clip.name not in ("pan", "phone")]
-        inputs = [word for _, file in chosen for word in ("-i", str(file))]
+        films = _films(folder)
+        inputs = [word for name, _, _ in _SHOTS for word in ("-i", str(films[name]))]
         fit = f"scale={_FILM}:force_original_aspect_ratio=decrease,pad={_FILM}:-1:-1,setsar=1,fps=25,format=yuv420p"
-        graph = ";".join(f"[{number}:v]{fit}[v{number}]" for number in range(len(chosen)))
-        graph += ";" + "".join(f"[v{number}]" for number in range(len(chosen))) + f"concat=n={len(chosen)}[v]"
+        graph = ";".join(
+            f"[{number}:v]{filters},{fit},trim=duration={seconds}[v{number}]"
+            for number, (_, filters, seconds) in enumerate(_SHOTS)
+        )
+        graph += ";" + "".join(f"[v{number}]" for number in range(len(_SHOTS))) + f"concat=n={len(_SHOTS)}[v]"
         part = path.with_suffix(".part")
         options = ["-map", "[v]", "-an", *_X264, "-threads", "1", "-f", "mp4", str(part)]
         command = [_FFMPEG, "-v", "error", "-y", "-bitexact", *inputs, "-filter_complex", graph, *options]

@@ -18,8 +18,9 @@ _CLIP = TOOLS / "media" / "bigbuckbunny.mp4"
 _KEY = "static/video/example.mp4"
 _USER = "8242d788-3577-455b-9927-12fa48c52fe7"
 _SECONDS = 120
-_TRANSCODING = {"ffmpeg": {"codec": "h264", "scale": "1080p", "bitrate": "1M", "profile": "quality", "platform": "cpu"}}
-_SCORING = {"vmaf": {"scale": "240p", "psnr": "enable", "ssim": "enable"}}
+_ENCODE = {"codec": "h264", "scale": "1080p", "bitrate": "1M", "profile": "quality", "platform": "cpu"}
+_TRANSCODING = {"ffmpeg": _ENCODE, "reuse": False}  # each run is to show the work
+_SCORING = {"vmaf": {"scale": "240p", "psnr": "enable", "ssim": "enable"}, "reuse": False}
 _EXPECTED = "h264 1280x720"  # the size of the clip: words of a scale never enlarge
 
 
