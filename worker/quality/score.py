@@ -282,6 +282,9 @@ class _Scorer(NamedTuple):
         of_input = [number + pairing.skip_input for number in chosen]
         of_origin = [_partner(number, run.films, pairing) for number in chosen]
         frames = {"input": of_input, "origin": of_origin}
+        for side, numbers in frames.items():
+            for number in numbers:
+                _still(self.folder, side, numbers, number).unlink(missing_ok=True)  # those of an earlier chunk
         self._run(
             filters.still_arguments(self.profile, self._sides(pairing), frames, self.runner.limits), lambda *_: None
         )
