@@ -233,7 +233,7 @@ def test_films_whose_workers_die_anywhere_are_those_of_an_undisturbed_fleet(
         counts["chunks begun"] += sum(1 for _, job, _ in fleet.begun if job == job_id)
     counts["blows"] = len(fleet.struck)
     counts["uploads left by the dead"] = len(uploads_left(stack))
-    tell("long films", counts)
+    tell(f"long films, stack {number}", counts)
     killed = sum(1 for _, blow in fleet.struck if blow.kind == "killed")
     assert not wrong, "\n".join(map(str, wrong))
     assert counts["uploads left by the dead"] <= killed
@@ -257,7 +257,8 @@ def judge(fleet: Fleet, job_id: str, name: str, calm: Reference, struck: set[str
     numbers = Counter(number for _, number in delivered)
     twice = {number: count for number, count in numbers.items() if count > 1}
     wasted = [each for each in begun if each not in delivered and each[0] not in struck]
-    if twice or wasted or len(begun) != len(set(begun)):
+    again = [each for each, count in Counter(begun).items() if count > 1 and each[0] not in struck]
+    if twice or wasted or again:
         faults["encoded again without a reason"] = (begun, delivered, struck)
     return faults
 
