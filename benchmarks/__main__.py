@@ -20,6 +20,7 @@ from benchmarks import (
     push,
     quality,
     routing,
+    saved,
     score,
     transcode,
     webhooks,
@@ -54,6 +55,7 @@ _SECTIONS: dict[str, Callable[[], Iterator[tuple[str, str, str, float, float]]]]
     "score": score.rows,
     "quality": quality.rows,
     "hull": hull.rows,
+    "saved": saved.rows,
 }
 
 

@@ -19,7 +19,7 @@ from botocore import exceptions as botocore
 from botocore.parsers import ResponseParserError
 
 from elasticrecode.service_faults import passes
-from worker.errors import HostError, JobError, PermanentError, TransientError
+from worker.errors import HostError, JobError, ObjectReplaced, PermanentError, TransientError
 from worker.host_faults import host_error, host_failed
 from worker.job_role import RoleNotAssumed
 
@@ -130,9 +130,9 @@ def archived(side: str, uri: str, storage_class: str) -> PermanentError:
     return PermanentError(f"{side}-archived", message)
 
 
-def replaced(uri: str) -> TransientError:
+def replaced(uri: str) -> ObjectReplaced:
     """The error of an object that changed while it was read. The next attempt reads the new one."""
-    return TransientError("storage-unavailable", f"{uri} was replaced while the worker read it.")
+    return ObjectReplaced("storage-unavailable", f"{uri} was replaced while the worker read it.")
 
 
 def input_replaced(uri: str) -> PermanentError:

@@ -44,6 +44,10 @@ class TransientError(JobError):
     fault = "service"
 
 
+class ObjectReplaced(TransientError):
+    """An object in S3 is another by now than the one that was looked at."""
+
+
 class HostError(JobError):
     """The worker's host could not do the job. Another host may; the failed attempt is no strike against the job."""
 

@@ -6,13 +6,13 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-import elasticrecode.media
+import elasticrecode
 from elasticrecode.jobs.memory import Memory
 from worker.certificate.programs import digest_of
 from worker.settings import Settings
 from worker.storage import Stored
 
-_CODE = (Path(__file__).parent, Path(*elasticrecode.media.__path__))
+_CODE = (Path(__file__).parent, Path(*elasticrecode.__path__))
 
 
 class Knowledge(NamedTuple):
@@ -36,7 +36,7 @@ def knowledge_of(memory: Memory, settings: Settings, *sources: Stored) -> Knowle
     S3's ETag stands for the content: it is a digest of it, or of one object alone where S3 encrypts with KMS.
     """
     contents = [f"{stored.size} {stored.etag}" for stored in sources]
-    return Knowledge(memory, (*contents, _engine(settings.ffmpeg, settings.packager)))
+    return Knowledge(memory, (*contents, _engine(settings.ffmpeg, settings.ffprobe, settings.packager)))
 
 
 @cache

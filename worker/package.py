@@ -30,10 +30,10 @@ from worker.media.subtitles import SideFile, SubtitlePlan, read_subtitles
 from worker.packaging.findings import Rule
 from worker.packaging.package import pack
 from worker.packaging.tracks import Encrypted, Packaged, Thumbnails, Track
-from worker.quality import ladder_report
+from worker.quality import ladder_report, results
 from worker.quality.html_report import Moment
 from worker.quality.ladder_report import RungScore
-from worker.quality.score import Pair, at_size, score
+from worker.quality.score import Pair, at_size, measure
 from worker.sandbox.runner import Runner
 from worker.settings import Settings
 
@@ -124,9 +124,9 @@ class PackageEncoder:
         uri = f"{self.job.output}{self.names[number]}.mp4"
         pair = Pair(self.source, file, self.job.input, uri, self.ladder.rungs[number])
         folder = file.parent
-        scored = score(pair, wanted, self.settings, self.runner, self.report, folder, before=0)
-        self.moments = self.moments if number else scored.moments
-        return scored.quality
+        measured = measure(pair, wanted, self.settings, self.runner, self.report, folder)
+        self.moments = self.moments if number else tuple(measured.moments)
+        return results.summarize(measured.scores, wanted, measured.warnings, measured.pairs)
 
 
 def names(ladder: Ladder) -> list[str]:

@@ -93,14 +93,20 @@ def run_job(
         version = publication.version_name
         at = Place(job, settings, storage, runner, folder, progress, _known(job, settings, storage, publication))
         reuse = Reuse(at, publication.attempt, version)
-        outcome = reuse.find() or _make(at, publication.attempt, version, parts)
-        runner.check()
-        ending = publication.publish(
-            outcome.files, partial(_ending, job, outcome.produced), outcome.produced.version, outcome.certify
-        )
+        publish = partial(_publish, job, publication)
+        ending = reuse.copy(publish)
+        if not ending:
+            outcome = _make(at, publication.attempt, version, parts)
+            runner.check()
+            ending = publish(outcome)
         if ending.action == Action.JOB_FINISHED and ending.result:
-            reuse.keep(ending.result)
+            reuse.keep(ending.result, publication.etags)
         return ending
+
+
+def _publish(job: Job, publication: Publication, outcome: Outcome) -> Ending:
+    produced = outcome.produced
+    return publication.publish(outcome.files, partial(_ending, job, produced), produced.version, outcome.certify)
 
 
 def _make(at: Place, attempt: int, version: str, parts: Parts | None) -> Outcome:
@@ -123,7 +129,8 @@ def _known(job: Job, settings: Settings, storage: Storage, publication: Publicat
     for uri, side in zip(sources(job), sides, strict=False):
         storage.opened(uri, side)
     stored = [storage.known[uri] for uri in sources(job)]
-    return knowledge_of(Memory(settings.jobs_table, job.userid), settings, *stored)
+    memory = Memory(settings.jobs_table, job.userid, recalls=job.profile.reuse is not False)
+    return knowledge_of(memory, settings, *stored)
 
 
 def _planned(

@@ -79,6 +79,11 @@ class Publication:
         self.version_name = version_name(job.jobid, attempt)
         self._etags: dict[str, str] = {}
 
+    @property
+    def etags(self) -> dict[str, str]:
+        """The ETags of the objects that it has published, by URI."""
+        return self._uploads.etags
+
     def prepare(self) -> None:
         """Own the output keys that the profile tells. Raises PermanentError `output-taken` or `output-exists`."""
         self._own(products(self._job))

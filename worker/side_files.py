@@ -25,7 +25,17 @@ _BYTE_ORDERS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", cod
 
 
 def find_side_files(job: Job, storage: Storage, folder: Path, runner: Runner) -> tuple[list[SideFile], list[Notice]]:
-    """The side files of a job's input, and warnings of those that cannot be used. Raises as `Storage.download`."""
+    """The side files of a job's input, and warnings of those that cannot be used. Raises as `Storage.download`.
+
+    They are read once into a folder, so that all that a job does with them is about the same texts.
+    """
+    if str(folder) not in storage.sides:
+        storage.sides[str(folder)] = _find(job, storage, folder, runner)
+    files, notices = storage.sides[str(folder)]
+    return list(files), list(notices)
+
+
+def _find(job: Job, storage: Storage, folder: Path, runner: Runner) -> tuple[list[SideFile], list[Notice]]:
     files, notices = list[SideFile](), list[Notice]()
     for name, tag, mark, extension in _names(job):
         runner.check()

@@ -1,6 +1,7 @@
 """Downloads inputs from S3; errors of S3 as errors of the job."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,15 +53,22 @@ class Storage:
         self._connect, self._versions, self._wider = connect, versions or {}, wider
         self.known: dict[str, Stored] = {}
         """The objects that were opened, by their URIs."""
+        self.sides: dict[str, Any] = {}
+        """What `find_side_files` has read, by folder."""
 
     def pinned(self, uri: str, etag: str) -> "Storage":
         """The same storage, with an object that can be read in that version alone, which a plan has probed."""
         return Storage(lambda: self.s3, {**self._versions, uri: etag}, self._wider)
 
-    def widen(self, starts: Sequence[str]) -> None:
-        """From now on read also objects of this job's user whose URIs begin so."""
-        if self._wider:
-            self.s3 = self._wider(starts)
+    @contextmanager
+    def widened(self, starts: Sequence[str]) -> Iterator[None]:
+        """Entered, it reads also objects of this job's user whose URIs begin so."""
+        usual = self.s3
+        self.s3 = self._wider(starts) if self._wider else usual
+        try:
+            yield
+        finally:
+            self.s3 = usual
 
     @cached_property
     def s3(self) -> Any:

@@ -17,7 +17,7 @@ from elasticrecode.jobs.commits import Upload
 from elasticrecode.jobs.uris import ENTRIES, MARK, name, split, version_name
 from elasticrecode.media.codecs import content_type
 from worker.aws_faults import as_job_errors
-from worker.errors import PermanentError, TransientError
+from worker.errors import ObjectReplaced, PermanentError, TransientError
 from worker.sandbox.runner import Runner
 from worker.storage import Storage
 
@@ -47,6 +47,10 @@ _REFUSED = {"NoSuchUpload", "PreconditionFailed", "ConditionalRequestConflict", 
 
 class UploadGone(Exception):
     """An upload was aborted, or another upload took its place: what it holds can't be published any more."""
+
+
+class NotCopied(Exception):
+    """S3 does not copy an object: it is archived, gone, another by now, or out of reach."""
 
 
 class Copied(NamedTuple):
@@ -83,6 +87,8 @@ class Uploads:
         # Metadata is ASCII; ids that do not come from the API need not be.
         self._marks = {MARK: quote(job_id), ATTEMPT_MARK: str(attempt)}
         self._parts: dict[str, dict[int, str]] = {}
+        self.etags: dict[str, str] = {}
+        """Those of the objects that this attempt has completed, by URI."""
 
     def present(self, uri: str) -> Present | None:
         """The object at a URI. None if there is none, or S3 does not show it.
@@ -102,7 +108,8 @@ class Uploads:
         mine = all(marks.get(name) == value for name, value in self._marks.items())
         is_here = marks.get(PLACE_MARK, _place(uri)) == _place(uri)
         marked = MARK in marks and is_here
-        version = version_name(unquote(marks[MARK]), int(marks.get(ATTEMPT_MARK, "0"))) if marked else ""
+        attempt = marks.get(ATTEMPT_MARK, "")
+        version = version_name(unquote(marks[MARK]), int(attempt) if attempt.isdecimal() else 0) if marked else ""
         return Present(head["ETag"], head["ContentLength"], marked, mine and is_here, version)
 
     def send_all(self, files: Sequence[tuple[Content, str]], begun: list[Upload], version: str = "") -> dict[str, str]:
@@ -178,7 +185,7 @@ class Uploads:
     def _copy(self, source: Copied, upload: Upload) -> str:
         """Let S3 copy an object into the parts of an upload; the SHA-256 of its bytes in hex.
 
-        Raises as `send`, and PermanentError or TransientError as a download where the object cannot be read.
+        Raises NotCopied, TransientError, and what `Runner.check` raises.
         """
         size = max(_COPIED_BYTES, -(-source.size // _PARTS))
         self._parts[upload.uploadID] = {}
@@ -188,16 +195,19 @@ class Uploads:
             bucket, key = split(upload.uri)
             whole = source.size <= size
             end = min(number * size, source.size) - 1
-            with as_job_errors("input", source.uri):
-                answer = self._storage.s3.upload_part_copy(
-                    Bucket=bucket,
-                    Key=key,
-                    UploadId=upload.uploadID,
-                    PartNumber=number,
-                    CopySource=dict(zip(("Bucket", "Key"), split(source.uri), strict=True)),
-                    CopySourceIfMatch=source.etag,
-                    **({} if whole else {"CopySourceRange": f"bytes={(number - 1) * size}-{end}"}),
-                )
+            try:
+                with as_job_errors("input", source.uri):
+                    answer = self._storage.s3.upload_part_copy(
+                        Bucket=bucket,
+                        Key=key,
+                        UploadId=upload.uploadID,
+                        PartNumber=number,
+                        CopySource=dict(zip(("Bucket", "Key"), split(source.uri), strict=True)),
+                        CopySourceIfMatch=source.etag,
+                        **({} if whole else {"CopySourceRange": f"bytes={(number - 1) * size}-{end}"}),
+                    )
+            except (PermanentError, ObjectReplaced) as error:
+                raise NotCopied(f"{source.uri}: {error.failure.code}") from error
             self._parts[upload.uploadID][number] = answer["CopyPartResult"]["ETag"]
 
         _side_by_side(copy, range(1, max(1, -(-source.size // size)) + 1))
@@ -257,7 +267,7 @@ class Uploads:
             with as_job_errors("output", upload.uri):
                 try:
                     parts = self._parts.get(upload.uploadID) or self._stored_parts(upload)
-                    self._storage.s3.complete_multipart_upload(
+                    answer = self._storage.s3.complete_multipart_upload(
                         Bucket=bucket,
                         Key=key,
                         UploadId=upload.uploadID,
@@ -266,7 +276,7 @@ class Uploads:
                         },
                         **condition,
                     )
-                    refused = ""
+                    refused, self.etags[upload.uri] = "", answer["ETag"]
                 except ClientError as error:
                     refused = error.response["Error"]["Code"]
                     if refused not in _REFUSED:
@@ -275,6 +285,8 @@ class Uploads:
                 return
             present = self.present(upload.uri)
             if (present and present.mine) or not (refused or present):
+                if present:
+                    self.etags[upload.uri] = present.etag
                 return
             if not refused or refused in ("NoSuchUpload", "404"):
                 raise UploadGone(upload.uri)

@@ -23,7 +23,6 @@ from tests.support import call
 from worker import uploads
 from worker.chunks import Place
 from worker.cuts.objects import LocalFile
-from worker.errors import TransientError
 from worker.goals import Goal
 from worker.laddering import StoredLadder, ladder_of
 from worker.memory import Knowledge
@@ -172,7 +171,7 @@ def test_a_job_may_copy_onto_the_outputs_that_it_replaces(stack: Stack, tmp_path
     assert (after["copyOf"], after["replaces"]) == (first.job_id, [first.job_id])
     assert after["outputs"][0] == before["outputs"][0]
     third, last = done(stack, tmp_path, profile)
-    assert (third.encodes, last["copyOf"]) == (0, second.job_id)
+    assert (third.encodes, last["copyOf"], last["replaces"]) == (0, first.job_id, [second.job_id])
 
 
 @pytest.mark.usefixtures("films")
@@ -204,7 +203,7 @@ def test_a_source_with_another_content_is_encoded(stack: Stack, tmp_path: Path, 
 
 
 @pytest.mark.usefixtures("films")
-@pytest.mark.parametrize("change", ["removed", "replaced", "moved back"])
+@pytest.mark.parametrize("change", ["removed", "replaced", "replaced under its marks"])
 def test_outputs_that_are_not_as_they_were_published_are_made_again(stack: Stack, tmp_path: Path, change: str) -> None:
     _, before = done(stack, tmp_path, {"ffmpeg": ENCODE})
     key = before["outputs"][0]["uri"].removeprefix("s3://media/")
@@ -214,7 +213,7 @@ def test_outputs_that_are_not_as_they_were_published_are_made_again(stack: Stack
         stack.s3.put_object(Bucket="media", Key=key, Body=bytes(before["outputs"][0]["bytes"]))
     else:
         marks = stack.s3.head_object(Bucket="media", Key=key)["Metadata"]
-        stack.s3.put_object(Bucket="media", Key=key, Body=b"cut", Metadata=marks)
+        stack.s3.put_object(Bucket="media", Key=key, Body=bytes(before["outputs"][0]["bytes"]), Metadata=marks)
     second, after = done(stack, tmp_path, {"ffmpeg": ENCODE}, output="s3://media/other/")
     assert second.encodes > 0
     assert after["outputs"][0]["frames"] == before["outputs"][0]["frames"]
@@ -278,21 +277,93 @@ def test_a_target_is_searched_from_what_an_earlier_search_has_learnt(tmp_path: P
     assert sum(probe.cpuSeconds for probe in other.probes) > 0
 
 
-def refused() -> None:
-    """S3's answer to a copy of an object that is another by now; moto does not look at the condition."""
-    answer: Any = {"Error": {"Code": "PreconditionFailed"}, "ResponseMetadata": {"HTTPStatusCode": 412}}
-    raise ClientError(answer, "UploadPartCopy")
+@pytest.mark.usefixtures("films")
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [("PreconditionFailed", 412), ("InvalidObjectState", 403), ("NoSuchKey", 404), ("AccessDenied", 403)],
+)
+def test_what_s3_refuses_to_copy_is_made_again(stack: Stack, tmp_path: Path, code: str, status: int) -> None:
+    def refuse() -> None:
+        answer: Any = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+        raise ClientError(answer, "UploadPartCopy")
+
+    done(stack, tmp_path, {"ffmpeg": ENCODE})
+    second = Job(stack, tmp_path, AGAIN, "s3://media/copies/", "ann", {"ffmpeg": ENCODE})
+    second.freeze_at("UploadPartCopy", refuse)
+    ended = second.run()
+    assert (ended["state"], ended["copyOf"], second.encodes > 0) == ("finished", None, True)
+    assert not stack.s3.list_multipart_uploads(Bucket="media").get("Uploads")
 
 
 @pytest.mark.usefixtures("films")
-def test_a_copy_that_is_overtaken_by_a_change_of_its_source_is_tried_again(stack: Stack, tmp_path: Path) -> None:
+def test_a_job_that_is_done_anew_is_the_one_that_later_jobs_copy(stack: Stack, tmp_path: Path) -> None:
     done(stack, tmp_path, {"ffmpeg": ENCODE})
-    second = Job(stack, tmp_path, AGAIN, "s3://media/copies/", "ann", {"ffmpeg": ENCODE})
-    second.freeze_at("UploadPartCopy", refused)
-    with pytest.raises(TransientError, match="replaced"):
-        run_job(second.job, TABLED, second.storage, second.runner, lambda _: None, second.publication)
-    assert published(stack, "copies/a film.mp4") is None
-    assert not stack.s3.list_multipart_uploads(Bucket="media").get("Uploads")
+    second, _ = done(stack, tmp_path, {"ffmpeg": ENCODE, "reuse": False}, output="s3://media/anew/")
+    third, last = done(stack, tmp_path, {"ffmpeg": ENCODE}, output="s3://media/copies/")
+    assert (third.encodes, last["copyOf"]) == (0, second.job_id)
+
+
+@pytest.mark.usefixtures("films")
+def test_subtitles_that_were_corrected_meanwhile_are_not_those_of_a_copy(stack: Stack, tmp_path: Path) -> None:
+    profile = {"ffmpeg": ENCODE, "subtitles": {"tracks": ["fr"]}}
+
+    def say(text: str) -> None:
+        lines = f"1\n00:00:00,500 --> 00:00:02,000\n{text}\n"
+        stack.s3.put_object(Bucket="media", Key="in/a film.fr.srt", Body=lines.encode())
+
+    say("vieux")
+    first = Job(stack, tmp_path, FILM, "s3://media/out/", "ann", profile)
+    first.freeze_at("CompleteMultipartUpload", lambda: say("corrige"))
+    first.run()
+    assert b"vieux" in content(stack, "s3://media/out/a film.fr.vtt")
+    second, after = done(stack, tmp_path, profile, output="s3://media/copies/")
+    assert b"corrige" in content(stack, "s3://media/copies/a film.fr.vtt")
+    assert after["copyOf"] is None
+    third, last = done(stack, tmp_path, profile, output="s3://media/more/")
+    assert (third.encodes, last["copyOf"]) == (0, second.job_id)
+    assert b"corrige" in content(stack, "s3://media/more/a film.fr.vtt")
+
+
+@pytest.mark.usefixtures("films")
+def test_a_file_a_package_and_a_score_have_the_reports_of_the_file_and_are_copied(stack: Stack, tmp_path: Path) -> None:
+    profile = {**PROFILE, "package": {"ladder": LADDER, "speed": "fast"}}
+    _, before = done(stack, tmp_path, profile)
+    report = json.loads(content(stack, "s3://media/out/a film.mp4.vmaf.json"))
+    assert report["input"] == "s3://media/out/a film.mp4"
+    assert report["quality"]["vmaf"]["mean"] == before["quality"]["vmaf"]["mean"]
+    for output in before["outputs"]:
+        assert len(content(stack, output["uri"])) == output["bytes"], output["uri"]
+    second, _ = done(stack, tmp_path, profile, AGAIN, "s3://media/copies/")
+    assert second.encodes == 0
+
+
+def test_the_report_of_a_copy_beside_its_source_names_its_own_file(stack: Stack, tmp_path: Path, clip: Path) -> None:
+    """The URI of such a source is the start of that of its output."""
+    for folder in ("one", "two"):
+        stack.s3.upload_file(str(clip), "media", f"{folder}/noext")
+    profile = {"ffmpeg": ENCODE, "vmaf": {"scale": "240p"}}
+    done(stack, tmp_path, profile, "s3://media/one/noext", "s3://media/one/")
+    second, _ = done(stack, tmp_path, profile, "s3://media/two/noext", "s3://media/other/")
+    assert second.encodes == 0
+    report = json.loads(content(stack, "s3://media/other/noext.vmaf.json"))
+    assert (report["origin"], report["input"]) == ("s3://media/two/noext", "s3://media/other/noext.mp4")
+
+
+@pytest.mark.usefixtures("films")
+@pytest.mark.parametrize("broken", ["{", "{}", '{"sources": []}', None])
+def test_what_is_remembered_wrongly_costs_no_job(stack: Stack, tmp_path: Path, broken: str | None) -> None:
+    done(stack, tmp_path, {"ffmpeg": ENCODE})
+    rows = stack.dynamodb.scan(TableName="jobs")["Items"]
+    (item,) = [row for row in rows if row["jobID"]["S"].startswith("memory#")]
+    if broken is None:
+        del item["content"]
+    elif "sources" in broken:
+        item["content"]["S"] = json.dumps(json.loads(item["content"]["S"]) | json.loads(broken))
+    else:
+        item["content"]["S"] = broken
+    stack.dynamodb.put_item(TableName="jobs", Item=item)
+    second, after = done(stack, tmp_path, {"ffmpeg": ENCODE}, output="s3://media/other/")
+    assert (second.encodes > 0, after["copyOf"]) == (True, None)
 
 
 @pytest.mark.usefixtures("films")

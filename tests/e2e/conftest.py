@@ -39,7 +39,7 @@ TENANTS = ("ann", "bob")
 """Two users with the same rights."""
 PASSWORD = f"{secrets.token_urlsafe(18)}-aA1"
 _FRAME = re.compile(r"\{.*\}")
-_SECONDS = 90
+_SECONDS = 180
 _TOKEN_SECONDS = 1800
 """So long a token is used, which is good for an hour."""
 

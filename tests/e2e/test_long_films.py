@@ -19,6 +19,7 @@ from tests.packages.package import Package
 from tests.players import clips
 from worker.sandbox.isolation import program_environment
 
+pytestmark = pytest.mark.timeout(600)
 SECONDS, CHUNK_SECONDS = 12, 2
 NAMES = [f"00:00:{start:02}-00:00:{start + CHUNK_SECONDS:02}" for start in range(0, SECONDS, CHUNK_SECONDS)]
 FILE = {"codec": "h264", "scale": "source", "speed": "fast", "quality": {"crf": 20}, "keyframeSeconds": CHUNK_SECONDS}

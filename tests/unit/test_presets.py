@@ -118,6 +118,12 @@ def test_the_name_of_a_preset_is_a_string(name: Any) -> None:
     assert (pointer, "must be a string" in detail) == ("/profile/preset", True)
 
 
+def test_a_preset_may_be_done_anew() -> None:
+    (job,) = read_jobs(request_body("job", {"preset": "h264-720p", "reuse": False}))
+    (plain,) = read_jobs(request_body("job", {"preset": "h264-720p"}))
+    assert job.profile == msgspec.structs.replace(plain.profile, reuse=False)
+
+
 @pytest.mark.parametrize("name", ["h264-720p", "nothing"])
 def test_a_preset_stands_alone_and_fields_beside_it_are_checked(name: str) -> None:
     beside = {"preset": name, "ec2": {"platform": "tpu"}, "a/b": 1}

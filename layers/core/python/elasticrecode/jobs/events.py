@@ -199,7 +199,7 @@ class Notice(Struct, frozen=True):
 class Result(Struct, omit_defaults=True):
     """The result of a job: outputs, scores, the ladder of its title, warnings, and of a plan what was planned.
 
-    `copyOf` is the job whose outputs were copied, because it asked for the same of the same source.
+    `copyOf` is the job that made the outputs, where they were copied: it asked for the same of the same source.
     """
 
     outputs: list[Output] = []

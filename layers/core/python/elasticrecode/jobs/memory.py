@@ -30,15 +30,15 @@ _DAY_SECONDS = 86_400
 class Memory:
     """What the workers of one user's jobs have learnt. It only saves work, so nothing is raised when AWS refuses.
 
-    Without a table it remembers nothing.
+    Without a table it remembers nothing. One that does not recall keeps what is new all the same.
     """
 
-    def __init__(self, table: str, user_id: str) -> None:
-        self._table, self._user = Table(table) if table else None, user_id
+    def __init__(self, table: str, user_id: str, *, recalls: bool = True) -> None:
+        self._table, self._user, self._recalls = Table(table) if table else None, user_id, recalls
 
     def recall(self, facts: object, kind: type[T]) -> T | None:
         """What is known about facts that can be written as JSON, their order included; None without anything."""
-        if not self._table:
+        if not (self._table and self._recalls):
             return None
         try:
             items = self._table.get_all([self._key(facts)], "reading what is known of a source")
@@ -46,7 +46,7 @@ class Memory:
             return msgspec.json.decode(known[0]["content"]["S"], type=kind) if known else None
         except Unavailable as error:
             _log.warning("what is known of a source is not used: %s", error)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, KeyError) as error:
             _log.warning("what is known of a source cannot be read: %s", error)
         return None
 

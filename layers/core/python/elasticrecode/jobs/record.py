@@ -26,8 +26,8 @@ class JobRecord(Struct, kw_only=True):
     """The record of a job. Times are in Unix seconds; a field without a value is null.
 
     `replaces` names the jobs with outputs that this one has overwritten, and `replacedBy` the one that has overwritten
-    an output of this job. `copyOf` names the job whose outputs this one has copied. `division` is None until a worker
-    has decided whether the job gets parts. `plan` is the id of the plan that the job carries out.
+    an output of this job. `copyOf` names the job that made the outputs, if they are copies. `division` is None until a
+    worker has decided whether the job gets parts. `plan` is the id of the plan that the job carries out.
     """
 
     jobID: str

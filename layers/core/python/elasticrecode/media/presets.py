@@ -22,6 +22,7 @@ POINTER = "/profile/preset"
 STORED_LIMIT = 200
 """Stored presets of a deployment: one small read returns them all."""
 
+_BESIDE = {"reuse"}
 _FIELD = POINTER.rpartition("/")[2]
 _LISTED = 30
 """Names that a fault lists; of more presets, it lists the closest."""
@@ -115,8 +116,8 @@ class ProfileBody(Body):
             self.faults.append(Fault(POINTER, _unknown(name, presets)))
         else:
             self._preset = name
-        if profile:
-            beside = ", ".join(map(str, sorted(profile)))
+        if others := profile.keys() - _BESIDE:
+            beside = ", ".join(map(str, sorted(others)))
             detail = f"must stand alone, without {beside:.{_SHOWN}}: use the preset as it is, or write out the profile"
             self.faults.append(Fault(POINTER, detail))
         self.content = {**self.fields, "profile": {**(filled or {}), **profile}}
