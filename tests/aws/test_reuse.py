@@ -14,11 +14,13 @@ from elasticrecode.contract import routes
 from elasticrecode.jobs.commits import Upload
 from elasticrecode.jobs.memory import Memory
 from tests.aws.test_beside import ENCODE, IMAGES
+from tests.aws.test_certificates import CRF, divided
 from tests.aws.test_publication import Attempt, published, record, s3_as_it_is
 from tests.conftest import contract
 from tests.fakes.stack import Stack
 from tests.media.case import BUNNY, SETTINGS, ffmpeg
 from tests.media.test_laddering import place, rungs
+from tests.players import clips
 from tests.support import call
 from worker import uploads
 from worker.chunks import Place
@@ -30,6 +32,7 @@ from worker.pipeline import run_job
 from worker.probing import find_goal, open_prober
 from worker.publication import Publication
 from worker.sandbox.runner import Runner
+from worker.settings import Settings
 from worker.storage import Storage
 
 __all__ = ["s3_as_it_is"]
@@ -62,9 +65,9 @@ class Job(Attempt):
         self.storage = Storage(lambda: self.s3)
         self.publication = Publication(self.job, self.claim.attempt, self.storage, self.runner, self.keys)
 
-    def run(self) -> dict[str, Any]:
+    def run(self, settings: Settings = TABLED) -> dict[str, Any]:
         """Its record at its end."""
-        self.report(run_job(self.job, TABLED, self.storage, self.runner, lambda _: None, self.publication))
+        self.report(run_job(self.job, settings, self.storage, self.runner, lambda _: None, self.publication))
         return record(self.stack, self.job_id)
 
     @property
@@ -235,6 +238,24 @@ def test_a_large_object_is_copied_in_parts_and_whole(
     assert [part["Size"] for part in parts] == [5 << 20, 5 << 20, (2 << 20) + 1]
     sender.complete(begun[0], "")
     assert published(stack, "new.mp4") == body
+
+
+def test_the_film_that_workers_have_divided_is_copied_as_one(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, profile = clips.clip(tmp_path / "clip.mp4", 13), {"ffmpeg": CRF, "vmaf": {"scale": "240p"}}
+    ending = divided(stack, source, tmp_path, monkeypatch, **profile)
+    second = Job(stack, tmp_path, "s3://media/in/film.mp4", "s3://media/copies/", "ann", profile)
+    ended = second.run(TABLED._replace(chunk_seconds=4))
+    assert (ended["state"], second.encodes) == ("finished", 0)
+    assert ended["outputs"][0]["sha256"] == ending.result.outputs[0].sha256
+    assert content(stack, "s3://media/copies/film.mp4") == content(stack, "s3://media/out/film.mp4")
+    films = [
+        json.loads(content(stack, f"s3://media/{folder}/film.mp4.certificate.json"))["film"]
+        for folder in ("out", "copies")
+    ]
+    assert len(films[0]["parts"]) > 2
+    assert films[0] == films[1]
 
 
 AUTO = {"package": {"ladder": "auto", "speed": "fast", "auto": {"topVmaf": 92}}}
