@@ -165,7 +165,7 @@ def _probed(at: Place, until: float | None) -> StoredLadder:
         return _of_prober(open_prober(_probe_job(at), source), at, until)
     except Uncuttable as uncuttable:
         _log.info("the ladder is found on a copy of the pictures: %s", uncuttable)
-    pictures = _remuxed(at)
+    pictures, _ = remuxed(at)
     return _of_prober(open_prober(_probe_job(at), LocalFile(pictures, at.runner)), at, until)
 
 
@@ -176,11 +176,15 @@ def _probe_job(at: Place) -> Place:
     return at._replace(job=structs.replace(at.job, profile=profile))
 
 
-def _remuxed(at: Place) -> Path:
-    """A copy of the source's pictures in a container with an index. Raises Uncuttable without one; JobError."""
+def remuxed(at: Place) -> tuple[Path, Source]:
+    """A copy of the source's pictures in a container with an index, and what the source holds.
+
+    Raises Uncuttable where they cannot be copied; JobError or Interrupted.
+    """
     whole, copy = at.folder / "whole", at.folder / "pictures.mkv"
     at.storage.download(at.job.input, whole, at.runner)
-    video = inspect(whole, at.settings, at.runner).video
+    source = inspect(whole, at.settings, at.runner)
+    video = source.video
     command = [at.settings.ffmpeg, "-hide_banner", "-nostdin", "-y", *input_options(at.runner.limits)]
     command += ["-f", video.demuxer, "-i", f"file:{whole}", "-map", f"0:{video.stream}", "-c", "copy"]
     command += ["-f", "matroska", f"file:{copy}"]
@@ -189,7 +193,7 @@ def _remuxed(at: Place) -> Path:
     whole.unlink()
     if status:
         raise Uncuttable("its pictures cannot be copied")
-    return copy
+    return copy, source
 
 
 def _of_prober(prober: Prober, at: Place, until: float | None) -> StoredLadder:

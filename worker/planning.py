@@ -14,18 +14,19 @@ from elasticrecode.media.codecs import encoder_of
 from elasticrecode.media.planned import Basis, Planned, PlannedRung, PlanProbe, Window
 from elasticrecode.media.profiles import Ffmpeg, Target, Vmaf, bits, libvmaf_model
 from worker.chunks import Place
-from worker.cuts.index import open_index
-from worker.cuts.objects import StoredObject
+from worker.cuts.index import Index, open_index
+from worker.cuts.objects import Bytes, LocalFile, StoredObject
 from worker.cuts.recipes import Uncuttable
 from worker.division import estimate
 from worker.errors import PermanentError
 from worker.films import FILE, encodes_of
 from worker.forecast import Costs, Spent, bytes_of, capped, held, sound_bits, whole_seconds
 from worker.goals import aim_of
-from worker.laddering import find_ladder, is_auto
+from worker.laddering import find_ladder, is_auto, remuxed
 from worker.media import rates
 from worker.media.ladder import Ends, declared_ends
 from worker.media.rates import Span
+from worker.media.source import Source
 from worker.memory import Knowledge
 from worker.outlook import Outlook, outlook
 from worker.probing import Prober, probe_facts, prober_of
@@ -34,6 +35,8 @@ from worker.quality.curve import Curve
 from worker.quality.score import at_size
 from worker.sandbox.machine import cores
 
+_MOST_COPIED_BYTES = 4 << 30
+"""Size of the largest input without an index that is copied for a plan."""
 PLAN_SECONDS = 60.0
 """How long a plan takes at most, on two cores, for a film of any length."""
 _PROBE_SECONDS = 48.0
@@ -70,19 +73,41 @@ class _Track(NamedTuple):
         return bool(self.encode.quality) and self.is_sought
 
 
-def plan_job(at: Place) -> Planned:
-    """Plan the job, without any output. Raises JobError or Interrupted; `plan-impossible` for a film that has no index.
+def _open(at: Place) -> tuple[Source, Source, Index, Bytes]:
+    """What an input holds; and its pictures, their index, and bytes: those of a copy where the input has no index.
 
-    It takes at most PLAN_SECONDS on two cores.
+    Raises PermanentError `plan-impossible` where no window of it can be read; JobError or Interrupted.
     """
-    started, job = time.monotonic(), at.job
-    source = StoredObject(at.storage, job.input, at.runner)
+    source = StoredObject(at.storage, at.job.input, at.runner)
     try:
         probed, index = open_index(source, at.folder, at.settings, at.runner)
+        return probed, probed, index, source
     except Uncuttable as uncuttable:
-        raise PermanentError("plan-impossible", f"The input cannot be planned: {uncuttable}.") from None
+        reason = f"The input cannot be planned: {uncuttable}"
+    size, _ = at.storage.opened(at.job.input)
+    if size > _MOST_COPIED_BYTES:
+        raise PermanentError("plan-impossible", f"{reason}, and it has more than {_MOST_COPIED_BYTES >> 30} GiB.")
+    try:
+        path, probed = remuxed(at)
+        copy = LocalFile(path, at.runner)
+        pictures, index = open_index(copy, at.folder, at.settings, at.runner)
+        return probed, pictures, index, copy
+    except Uncuttable as uncuttable:
+        raise PermanentError("plan-impossible", f"{reason}; nor can a copy of its pictures: {uncuttable}.") from None
+
+
+def plan_job(at: Place) -> Planned:
+    """Plan the job, without any output. Raises JobError or Interrupted; `plan-impossible` where that cannot be.
+
+    It takes at most PLAN_SECONDS on two cores, after a copy of the pictures where the input has no index.
+    """
+    started, job = time.monotonic(), at.job
+    probed, pictures, index, source = _open(at)
+    if isinstance(source, LocalFile):  # the copy is not counted
+        started = time.monotonic()
     ends = declared_ends(probed) or Ends(0.0, 0.0)
-    at = at._replace(storage=at.storage.pinned(job.input, source.etag))
+    size, etag = at.storage.opened(job.input)
+    at = at._replace(storage=at.storage.pinned(job.input, etag))
     titled = find_ladder(at, started + _LADDER_SECONDS) if is_auto(job) else None
     if titled:
         job = titled.applied(job)
@@ -91,7 +116,7 @@ def plan_job(at: Place) -> Planned:
     if plans.length is None:
         raise PermanentError("plan-impossible", "The input cannot be planned: its length is unknown.")
     short = _with_short_windows(job, plans)
-    prober = prober_of(at._replace(job=short), outlook(short, probed, ends), index, source, source.etag)
+    prober = prober_of(at._replace(job=short), outlook(short, pictures, ends), index, source, etag)
     costs = Costs(at.settings, at.runner, at.folder)
     tracks = _tracks(job, plans)
     search = _Search(prober, tracks, costs, started + _PROBE_SECONDS)
@@ -105,8 +130,8 @@ def plan_job(at: Place) -> Planned:
     length = float(prober.length)
     aim = tracks[min(tracks)].aim
     basis = Basis(
-        etag=source.etag,
-        inputBytes=source.size,
+        etag=etag,
+        inputBytes=size,
         inputSeconds=round(length, 3),
         windows=[
             Window(round(float(prober.steps[n]), 3), round(prober.film[n].seconds, 3)) for n in sorted(search.probed)
@@ -117,7 +142,7 @@ def plan_job(at: Place) -> Planned:
         model=aim.model,
         comparedAt=f"{aim.width}x{aim.height}",
     )
-    seconds = whole_seconds(job.profile, costs, length, source.size, sum(rung.bytes for rung in rungs))
+    seconds = whole_seconds(job.profile, costs, length, size, sum(rung.bytes for rung in rungs))
     sought = FILE in tracks and tracks[FILE].has_aim
     return Planned(
         rungs=rungs,

@@ -19,7 +19,7 @@ from tests.aws.test_plans import by_plan, planned, shown
 from tests.aws.test_publication import OUT, Attempt, record, s3_as_it_is
 from tests.conftest import contract
 from tests.fakes.stack import Stack
-from tests.media.case import BUNNY, FFMPEG, SETTINGS
+from tests.media.case import BUNNY, FFMPEG, SETTINGS, ffmpeg
 from tests.support import call
 from worker.errors import PermanentError
 from worker.lease import Lease
@@ -122,12 +122,43 @@ def test_a_job_by_plan_whose_input_has_been_replaced_fails_and_says_so(stack: St
     assert failed.value.failure.code == "plan-outdated"
 
 
-def test_a_plan_of_a_film_without_an_index_says_why_there_is_none(stack: Stack, tmp_path: Path) -> None:
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("container", ["avi", "flv"])
+def test_a_film_without_an_index_is_planned_on_a_copy_of_its_pictures(
+    stack: Stack, tmp_path: Path, container: str
+) -> None:
+    coded = ["-c:v", "mpeg4", "-q:v", 4, "-c:a", "libmp3lame"] if container == "avi" else ["-c", "copy"]
+    source = ffmpeg(tmp_path, f"film.{container}", "-i", BUNNY, *coded)
+    stack.s3.upload_file(str(source), "media", "in/film.mp4")
+    encode = {"codec": "h264", "scale": "480p", "speed": "fast", "quality": {"vmaf": 90}}
+    plan_id, predicted = plan(stack, {"ffmpeg": encode}, tmp_path)
+    assert predicted["state"] == "finished", predicted
+    assert predicted["basis"]["inputBytes"] == source.stat().st_size
+    done = carried_out(stack, plan_id, tmp_path)
+    assert done["state"] == "finished", done
+    (output,) = (each for each in done["outputs"] if each["role"] == "file")
+    (rung,) = predicted["rungs"]
+    assert rung["bytes"] == pytest.approx(output["bytes"], rel=0.12)
+    assert not list(tmp_path.glob("**/pictures.mkv"))
+
+
+def test_a_film_whose_pictures_cannot_be_cut_has_no_plan_and_says_why(stack: Stack, tmp_path: Path) -> None:
+    options = ("-t", 4, "-i", BUNNY, "-an", "-vf", "scale=320:180", "-c:v", "libx264", "-g", 25)
+    source = ffmpeg(tmp_path, "clip.mp4", *options, "-x264-params", "intra-refresh=1:ref=1:bframes=0")
+    stack.s3.upload_file(str(source), "media", "in/film.mp4")
+    plan_id = planned(stack, body({"ffmpeg": {"codec": "h264", "scale": "240p", "bitrate": "1M"}}))
+    with pytest.raises(PermanentError) as failed:
+        run(stack, plan_id, tmp_path)
+    assert failed.value.failure.code == "plan-impossible"
+    assert "nor can a copy" in failed.value.failure.message
+
+
+def test_a_plan_of_what_is_no_film_says_so(stack: Stack, tmp_path: Path) -> None:
     stack.s3.put_object(Bucket="media", Key="in/film.mp4", Body=b"FLV\x01\x05\0\0\0\x09" + bytes(5000))
     plan_id = planned(stack, body({"ffmpeg": {"codec": "h264", "scale": "240p", "bitrate": "1M"}}))
     with pytest.raises(PermanentError) as failed:
         run(stack, plan_id, tmp_path)
-    assert failed.value.failure.code in ("plan-impossible", "input-no-video", "input-corrupt", "input-not-video")
+    assert failed.value.failure.code in ("input-no-video", "input-corrupt", "input-not-video")
 
 
 def spending(
