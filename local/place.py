@@ -32,7 +32,7 @@ _NUMBERS = {
     "LEASE_SECONDS": (30, 3, 3600),
 }
 """Variable → default, minimum and maximum."""
-_WORDS = {"IAM": ("open", "enforced"), "AUTH": ("none", "cognito")}
+_WORDS = {"IAM": ("open", "enforced"), "AUTH": ("none", "cognito"), "REUSE": ("on", "off")}
 """Variable → allowed words, the default first."""
 
 
@@ -48,7 +48,7 @@ class Place(NamedTuple):
     """One environment: its folder, its ports, the number of workers of each kind, and their lease in seconds.
 
     With `iam` "enforced" functions and workers have the rights of their roles, with "open" all rights. `auth` is how
-    callers of the API authenticate.
+    callers of the API authenticate. With `reuse` "off" workers do every job, though outputs could be copied.
     """
 
     state: Path
@@ -59,6 +59,7 @@ class Place(NamedTuple):
     lease_seconds: int
     iam: str
     auth: str
+    reuse: str
 
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> Self:

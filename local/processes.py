@@ -217,6 +217,7 @@ def programs(place: Place, stack: Mapping[str, str] | None, *, deploying: bool =
         "JOB_ROLE": stack["JobRole"],
         "PARTS_BUCKET": stack["PartsBucket"],
         "LEASE_SECONDS": str(place.lease_seconds),
+        "REUSE": place.reuse,
     }
     kinds = {"ffmpeg": queue_name(stack["CpuQueue"]), "vmaf": queue_name(stack["VmafQueue"])}
     workers = [

@@ -123,7 +123,7 @@ def _make(at: Place, attempt: int, version: str, parts: Parts | None) -> Outcome
 
 def _known(job: Job, settings: Settings, storage: Storage, publication: Publication) -> Knowledge:
     """What earlier jobs of its user have left about the sources of a job; nothing for one that is not claimed."""
-    if not (settings.jobs_table and publication.attempt):
+    if not (settings.jobs_table and settings.reuse and publication.attempt):
         return UNKNOWN
     sides = ("input", "origin")
     for uri, side in zip(sources(job), sides, strict=False):

@@ -31,7 +31,7 @@ from elasticrecode.jobs.versions import GRACE_MS, Versions
 from worker.errors import ClaimLost, JobError, PermanentError, TransientError
 from worker.sandbox.runner import Runner
 from worker.storage import Storage
-from worker.uploads import ENTRY_FILES, FILES, Content, UploadGone, Uploads
+from worker.uploads import ENTRY_FILES, FILES, Content, Copied, UploadGone, Uploads
 from worker.versions import remove
 
 _log = logging.getLogger(__name__)
@@ -220,7 +220,7 @@ def _sent(files: Sequence[tuple[Content, Output]], version: Version) -> list[tup
     sent = [(file, output.uri) for file, output in files] + list(version.unlisted)
     if version.folder:
         members = [uri.removeprefix(version.folder) for _, uri in sent if uri.startswith(version.folder)]
-        listing = next(file for file, _ in files if isinstance(file, Path)).with_name(FILES)
+        listing = next(file for file, _ in files if not isinstance(file, Copied)).with_name(FILES)
         listing.write_text("".join(f"{member}\n" for member in members))
         sent.append((listing, version.folder + FILES))
     return sent

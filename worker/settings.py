@@ -31,7 +31,7 @@ class Settings(NamedTuple):
     as it can), `required` (completely, or the worker does not start) or `off`.
     `parts_bucket` is the bucket for results of parts, empty if the worker divides no job, and `divide_seconds` for how
     long one worker may be busy with a job before that is divided. `chunk_seconds` is the length of a film's longest
-    chunk.
+    chunk. Without `reuse` the worker does every job, and remembers nothing.
     `kubernetes` is the URL of the Kubernetes API; it and `namespace` are empty outside Kubernetes.
     """
 
@@ -52,6 +52,7 @@ class Settings(NamedTuple):
     parts_bucket: str = ""
     divide_seconds: float = 120.0
     chunk_seconds: float = 60.0
+    reuse: bool = True
     kubernetes: str = ""
     namespace: str = ""
 
@@ -82,6 +83,9 @@ class Settings(NamedTuple):
         chunk = environ.get("CHUNK_SECONDS", "60")
         if not (chunk.isdigit() and 1 <= int(chunk) <= _MOST_CHUNK_SECONDS):
             faults.append(f"CHUNK_SECONDS must be a whole number from 1 to {_MOST_CHUNK_SECONDS}, not {chunk!r}")
+        reuse = environ.get("REUSE") or "on"
+        if reuse not in ("on", "off"):
+            faults.append(f"REUSE must be on or off, not {reuse!r}")
         bucket = environ.get("PARTS_BUCKET", "")
         if bucket and not _BUCKET.fullmatch(bucket):
             faults.append(f"PARTS_BUCKET must be the name of a bucket, not {bucket!r}")
@@ -108,6 +112,7 @@ class Settings(NamedTuple):
             parts_bucket=bucket,
             divide_seconds=float(divide),
             chunk_seconds=float(chunk),
+            reuse=reuse == "on",
             kubernetes=_kubernetes(environ),
             namespace=environ.get("POD_NAMESPACE", ""),
         )

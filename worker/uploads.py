@@ -124,7 +124,7 @@ class Uploads:
             content, uri = item
             upload = self.begin(uri, _size(content), is_member=bool(version) and uri.startswith(version))
             begun.append(upload)
-            sums[uri] = self.send(content, upload) if isinstance(content, Path) else self._copy(content, upload)
+            sums[uri] = self._copy(content, upload) if isinstance(content, Copied) else self.send(content, upload)
 
         small = [item for item in files if _size(item[0]) <= _PART_BYTES]
         for item in files:
@@ -333,7 +333,7 @@ class _Stoppable(BytesIO):
 
 
 def _size(content: Content) -> int:
-    return content.stat().st_size if isinstance(content, Path) else content.size
+    return content.size if isinstance(content, Copied) else content.stat().st_size
 
 
 def _side_by_side(do: Callable[[T], None], things: Sequence[T]) -> None:

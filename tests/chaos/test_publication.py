@@ -116,12 +116,13 @@ def worker(name: str, job: Job, polls: int, patch: pytest.MonkeyPatch, produce: 
             "JOBS_TABLE": TABLE,
             "LEASE_SECONDS": str(LEASE_SECONDS),
             "POD_NAME": name,
+            "REUSE": "off",  # there is no input to look at
         }
     )
 
     def body() -> None:
         runs, ids = count(1), count(1)
-        patch.setattr(pipeline, "_produce", lambda job, *rest: produce(f"{name} {next(runs)}", job, rest[4]))
+        patch.setattr(pipeline, "_produce", lambda at, *_: produce(f"{name} {next(runs)}", at.job, at.folder))
         patch.setattr(uuid, "uuid4", lambda: f"{name}-{next(ids)}")
         patch.setattr(publication, "time", SimpleNamespace(sleep=lambda _: None, monotonic=Seconds(40).monotonic))
         patch.setattr(lease, "time", Seconds(0))  # it never sees that it was frozen

@@ -265,6 +265,7 @@ def deployed() -> Iterator[Deployed]:
         "LEASE_SECONDS": str(LEASE_SECONDS),
         "AUTH": "cognito",
         "IAM": "enforced",
+        "REUSE": "off",
         "PYTHONPATH": f"{ROOT / 'layers' / 'core' / 'python'}:{ROOT}",
     }
     local = [sys.executable, "-m", "local"]

@@ -1,8 +1,12 @@
 """What was made once is copied by S3, with the rights of one job, and is as good as made."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from local.processes import programs
 from tests.conftest import contract
 from tests.e2e.conftest import Deployed
 from tests.media.case import BUNNY
@@ -12,6 +16,14 @@ PROFILE = {
     "package": {"ladder": [{"scale": "240p", "bitrate": "300K"}], "speed": "fast"},
     "vmaf": {"scale": "240p"},
 }
+
+
+@pytest.fixture
+def fleet(deployed: Deployed) -> Iterator[Deployed]:
+    """Workers that copy, for the time of a test."""
+    deployed.supervisor.keep(programs(deployed.place._replace(reuse="on"), deployed.stack))
+    yield deployed
+    deployed.supervisor.keep(programs(deployed.place, deployed.stack))
 
 
 def done(deployed: Deployed, uri: str, output: str, **profile: object) -> dict[str, Any]:
@@ -28,7 +40,8 @@ def seconds(record: dict[str, Any]) -> float:
     return took
 
 
-def test_a_job_that_was_done_is_copied_on_the_deployed_stack(deployed: Deployed, tmp_path: Path) -> None:
+def test_a_job_that_was_done_is_copied_on_the_deployed_stack(fleet: Deployed, tmp_path: Path) -> None:
+    deployed = fleet
     first = done(deployed, deployed.put(BUNNY, "reuse/one/bunny again.mp4"), "reuse/out/")
     moved = deployed.put(BUNNY, "reuse/two/bunny again.mp4")
     second = done(deployed, moved, "reuse/copies/")
