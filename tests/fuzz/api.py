@@ -193,7 +193,7 @@ _target, _budget, _audio = (Reader(kind, FORMATS) for kind in (Target, Budget, A
 _shape, _profile = Reader(Profile, {}), Reader(Profile, FORMATS)
 """Schemathesis takes a few texts that are not of their format for valid ones."""
 _PLAIN = {"preset": "h264-720p"}
-_GPU_PRESETS = {name for name, each in BUILT_IN.items() if each.get("ffmpeg", {}).get("platform") == "gpu"}
+_GPU_PRESETS = [name for name, each in BUILT_IN.items() if each.get("ffmpeg", {}).get("platform") == "gpu"]
 
 
 def _takes(reader: Reader[Any], value: object) -> bool:
