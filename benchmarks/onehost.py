@@ -33,7 +33,7 @@ class Disk(Storage):
     def __init__(self, path: Path) -> None:
         self._path, self._small = path, dict[str, bytes]()
 
-    def opened(self, uri: str, side: str = "input") -> tuple[int, str]:
+    def opened(self, uri: str, side: str = "input", *, anew: bool = False) -> tuple[int, str]:
         """As `Storage.opened`."""
         return self._path.stat().st_size, "etag"
 

@@ -92,12 +92,12 @@ class Storage:
             if target.stat().st_size != size:
                 raise replaced(uri)
 
-    def opened(self, uri: str, side: str = "input") -> tuple[int, str]:
-        """Size in bytes and ETag of an object that can be read, which is looked at once.
+    def opened(self, uri: str, side: str = "input", *, anew: bool = False) -> tuple[int, str]:
+        """Size in bytes and ETag of an object that can be read, which is looked at once, or `anew`.
 
         Raises JobError as `download`, but for limits.
         """
-        if known := self.known.get(uri):
+        if not anew and (known := self.known.get(uri)):
             return known.size, known.etag
         bucket, key = split(uri)
         with as_job_errors(side, uri):

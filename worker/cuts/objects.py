@@ -158,7 +158,7 @@ class StoredObject(_Ranged):
 
         Raises JobError, as `Storage.download`: also for an object that is too large, but not for the disk's sake.
         """
-        size, self.etag = storage.opened(uri, side)
+        size, self.etag = storage.opened(uri, side, anew=bool(etag))
         if etag not in ("", self.etag):
             raise input_replaced(uri)
         runner.limits.check_bytes(side, size)
