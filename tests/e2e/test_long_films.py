@@ -141,7 +141,7 @@ def test_a_film_that_is_never_to_be_split_stays_whole_and_says_so(fleet: Deploye
 
 
 def test_a_cancelled_film_stops_on_all_workers_and_leaves_nothing(fleet: Deployed, film: Path, tell: Tell) -> None:
-    slow = FILE | {"codec": "av1", "scale": "1080p", "speed": "slow"}
+    slow = FILE | {"codec": "av1", "scale": "1080p", "fit": "exact", "speed": "slow"}
     job_id = submit(fleet, fleet.put(film, "long/cancelled.mp4"), "long-cancelled/", {"ffmpeg": slow})
     running = [each["state"] for each in wait_for(lambda: two_running(fleet, job_id), "chunks on both workers")]
     assert len(running) == len(NAMES)

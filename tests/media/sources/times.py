@@ -89,8 +89,9 @@ def _recorded(folder: Path) -> Path:
     )  # fmt: skip
     timed = ffmpeg(folder, "v1.webm", "-i", film, "-c", "copy", "-bsf:v", "setts=ts=floor(N*33.3)+mod(N*7\\,13)")
     data = bytearray(timed.read_bytes())
+    head = data.index(b"\x1f\x43\xb6\x75")  # the first Cluster: pictures may have any bytes
     for name in (b"\x23\xe3\x83", b"\x44\x89"):  # DefaultDuration and Duration become Void elements
-        while (at := data.find(name)) >= 0:
+        while (at := data.find(name, 0, head)) >= 0:
             size = len(name) + 1 + (data[at + len(name)] & 0x7F) - 2
             data[at : at + size + 2] = bytes([0xEC, 0x80 | size]) + bytes(size)
     (folder / "recorded.webm").write_bytes(data)
