@@ -25,10 +25,18 @@ class Description:
         self._document = document
         self._version = f"v{__version__}"
 
-    def server(self, _: http.Request) -> http.Response:
-        """The server's name, version, build and commit."""
+    def server(self, request: http.Request) -> http.Response:
+        """The server's name, version, build and commit, and the caller."""
+        caller, settings = request.caller, self._settings
         return http.Response(
-            Server("ElasticRecode/Controlplane", self._version, self._settings.build, self._settings.commit)
+            Server(
+                "ElasticRecode/Controlplane",
+                self._version,
+                settings.build,
+                settings.commit,
+                caller.userID,
+                caller.operator,
+            )
         )
 
     def health(self, _: http.Request) -> http.Response:

@@ -26,12 +26,14 @@ class ProblemDetails(Struct):
 
 
 class Server(Struct):
-    """The server's name and version. `build` is the commit's time as `YYYY.MM.DD.HHMMSS`."""
+    """The server's name and version, and who asks. `build` is the commit's time as `YYYY.MM.DD.HHMMSS`."""
 
     server: str
     version: str
     build: str
     commit: str
+    userID: str
+    operator: bool
 
 
 class Health(Struct):

@@ -1,0 +1,111 @@
+// The page's frame: navigation, the state of the connection, settings, and the view that the address names.
+import { form, hasToken, signOut } from "./sign-in.js";
+import { connection } from "./live.js";
+import { begin, chooseTheme, chooseUser, isOperator, seenUsers, server, theme, user } from "./session.js";
+import { address, route } from "./address.js";
+import { language, setLanguage, words } from "./words.js";
+import { Notices } from "./notices.js";
+import { VIEWS } from "./views.js";
+import { effect, html, render, useEffect, useRef } from "../vendor/libraries.js";
+
+const t = words({
+  skip: ["Skip to the content", "跳到内容"],
+  main: ["Main", "主导航"],
+  settings: ["Settings", "设置"],
+  user: ["User", "用户"],
+  everyone: ["all users", "所有用户"],
+  light: ["Light", "浅色"],
+  dark: ["Dark", "深色"],
+  system: ["As the system", "跟随系统"],
+  theme: ["Colours", "配色"],
+  language: ["Language", "语言"],
+  live: ["live", "实时"],
+  lost: ["connection lost – reconnecting", "连接已断开，正在重连"],
+  connecting: ["connecting", "正在连接"],
+  signIn: ["Sign in", "登录"],
+  signOut: ["Sign out", "退出登录"],
+  unknown: ["There is no such page.", "没有这个页面。"],
+});
+
+function App() {
+  if (form.value) return html`<${Frame}><${SignIn} key=${form.value.fields[0][0]} ...${form.value} /></${Frame}>`;
+  const { view, id } = route.value;
+  const View = VIEWS[view]?.View;
+  return html`<${Frame}>${server.value && (View ? html`<${View} key=${address.value.split("?")[0]} id=${id} />` : html`<p>${t("unknown")}</p>`)}</${Frame}>`;
+}
+
+function Frame({ children }) {
+  const main = useRef();
+  useEffect(() => {
+    document.documentElement.lang = language.value === "zh" ? "zh-CN" : "en";
+  }, [language.value]);
+  const shown = Object.entries(VIEWS).filter(([, { title, operators }]) => title && (!operators || isOperator.value));
+  return html`
+    <a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); main.current.focus(); }}>${t("skip")}</a>
+    <header class="top">
+      <a class="brand" href="#/">ElasticRecode</a>
+      <nav aria-label=${t("main")}>
+        ${shown.map(([name, { title }]) => html`
+          <a href=${`#/${name}`} aria-current=${route.value.view === name ? "page" : undefined}>${title()}</a>`)}
+      </nav>
+      <p id="connection" class=${connection.value} role="status">${form.value ? "" : t(connection.value)}</p>
+      <${Settings} />
+    </header>
+    ${connection.value === "lost" && html`<div class="lost-line" aria-hidden="true"></div>`}
+    <main id="main" tabindex="-1" ref=${main}>${children}</main>
+    <${Notices} />
+    <footer>${server.value && html`<span id="version">${server.value.version}</span>
+      <span id="build">${server.value.build} · ${server.value.commit.slice(0, 12)}</span>`}</footer>`;
+}
+
+function Settings() {
+  return html`
+    <details class="settings">
+      <summary>${t("settings")}${isOperator.value && user.value ? html` · <span class="who">${user.value}</span>` : ""}</summary>
+      <div class="sheet">
+        ${isOperator.value && html`
+          <label>${t("user")}
+            <input list="users" value=${user.value} placeholder=${t("everyone")} spellcheck=${false}
+              onChange=${(event) => chooseUser(event.target.value.trim())} />
+            <datalist id="users">${seenUsers.value.map((each) => html`<option value=${each} />`)}</datalist>
+          </label>`}
+        <label>${t("language")}
+          <select value=${language.value} onChange=${(event) => setLanguage(event.target.value)}>
+            <option value="en" lang="en">English</option><option value="zh" lang="zh-CN">中文</option>
+          </select>
+        </label>
+        <label>${t("theme")}
+          <select value=${theme.value} onChange=${(event) => chooseTheme(event.target.value)}>
+            <option value="">${t("system")}</option><option value="light">${t("light")}</option><option value="dark">${t("dark")}</option>
+          </select>
+        </label>
+        ${hasToken() && html`<button type="button" onClick=${signOut}>${t("signOut")}</button>`}
+      </div>
+    </details>`;
+}
+
+function SignIn({ fields, message, submit }) {
+  const first = useRef();
+  useEffect(() => first.current.focus(), []);
+  const send = (submission) => {
+    submission.preventDefault();
+    submit([...new FormData(submission.target).values()]);
+  };
+  return html`
+    <form class="sign-in" onSubmit=${send}>
+      <h1>${t("signIn")}</h1>
+      ${fields.map(([label, type, autocomplete], n) => html`
+        <label>${label}<input ref=${n ? undefined : first} name=${n} type=${type} autocomplete=${autocomplete} required spellcheck=${false} /></label>`)}
+      ${message && html`<p class="fault" role="alert">${message}</p>`}
+      <button>${t("signIn")}</button>
+    </form>`;
+}
+
+// A new page begins at its top, with its heading as the window's title.
+effect(() => {
+  const { view } = route.value;
+  const title = VIEWS[view]?.title?.();
+  document.title = title ? `${title} – ElasticRecode` : "ElasticRecode";
+});
+render(html`<${App} />`, document.getElementById("page"));
+begin();

@@ -1,0 +1,87 @@
+// The events of /ws, in their order, from the latest 100 on. A lost connection goes on after the last event that came.
+import { ask } from "./api.js";
+import { hasToken } from "./sign-in.js";
+import { signal } from "../vendor/libraries.js";
+
+const FLUSH_MS = 100;
+const SILENCE_MS = 300_000; // API Gateway ends a connection that is silent for ten minutes
+
+// "connecting", "live" or "lost"
+export const connection = signal("connecting");
+
+const listeners = new Set();
+let socket = null;
+let cursor = null;
+let user = null;
+let pause = 500;
+let waiting = null;
+let gathered = [];
+
+// Calls `listener` with arrays of events, as many as came within a tenth of a second. Returns what ends that.
+export function listen(listener) {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+// Follow the events of a user, or of all users where the id is empty.
+export function follow(userID) {
+  if (user === userID) return;
+  user = userID;
+  cursor = null;
+  clearTimeout(waiting);
+  if (socket) socket.onclose = null;
+  socket?.close();
+  connect();
+}
+
+async function connect() {
+  const mine = user;
+  let ticket;
+  try {
+    // Browsers send no headers of ours with a WebSocket, so a ticket stands in for the token.
+    ticket = hasToken() ? (await ask("POST", "/api/v1/socket-tickets")).ticket : null;
+  } catch (error) {
+    console.warn(error);
+    if (mine === user) again();
+    return;
+  }
+  if (mine !== user) return;
+  const parameters = new URLSearchParams(cursor === null ? { lastMod: 0 } : { after: cursor });
+  if (user) parameters.set("userID", user);
+  if (ticket) parameters.set("ticket", ticket);
+  parameters.set("pack", "1");
+  const opened = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws?${parameters}`);
+  socket = opened;
+  opened.onopen = () => { pause = 500; connection.value = "live"; };
+  opened.onmessage = ({ data }) => gather(data);
+  opened.onclose = again;
+}
+
+function again() {
+  connection.value = "lost";
+  waiting = setTimeout(connect, pause);
+  pause = Math.min(pause * 2, 30_000);
+}
+
+function gather(data) {
+  if (data === "pong" || !/^[[{]/.test(data)) return;
+  const given = JSON.parse(data);
+  const events = Array.isArray(given) ? given : [given];
+  cursor = events.findLast((event) => event.cursor)?.cursor ?? cursor;
+  if (!gathered.length) setTimeout(hand, FLUSH_MS);
+  gathered.push(...events);
+}
+
+function hand() {
+  const events = gathered;
+  gathered = [];
+  for (const listener of [...listeners]) listener(events);
+}
+
+addEventListener("online", () => {
+  if (connection.value !== "lost") return;
+  clearTimeout(waiting);
+  pause = 500;
+  connect();
+});
+setInterval(() => socket?.readyState === WebSocket.OPEN && socket.send("ping"), SILENCE_MS);

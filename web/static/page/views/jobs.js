@@ -1,0 +1,225 @@
+// The list of a user's jobs: filtered and paged by the API, sorted here, live, and with actions on many at once.
+import { ask, page, query } from "../api.js";
+import { route, setParameters } from "../address.js";
+import { Fault, Loading, Progress, Rows, State } from "../parts.js";
+import { NONE, count, moment, nameOf, seconds, shortId } from "../format.js";
+import { attempt, say } from "../notices.js";
+import { listen } from "../live.js";
+import { KINDS, STATES, applied, canRetry, hasEnded, kindWord, moves, runSeconds, stateWord } from "../records.js";
+import { seenUsers, chooseUser, user } from "../session.js";
+import { words } from "../words.js";
+import { html, useEffect, useRef, useState } from "../../vendor/libraries.js";
+
+const t = words({
+  jobs: ["Jobs", "任务"],
+  state: ["State", "状态"],
+  kind: ["Kind", "类型"],
+  any: ["any", "不限"],
+  since: ["From", "起始时间"],
+  until: ["To", "截止时间"],
+  batch: ["Batch", "批次"],
+  code: ["Code", "错误代码"],
+  text: ["Search", "搜索"],
+  textHint: ["name, URI or id", "名称、URI 或 ID"],
+  order: ["Order", "排序"],
+  newest: ["newest first", "最新在前"],
+  oldest: ["oldest first", "最早在前"],
+  name: ["Input", "输入"],
+  created: ["Created", "创建时间"],
+  took: ["Took", "用时"],
+  detail: ["Progress or error", "进度或错误"],
+  select: ["Select {name}", "选择 {name}"],
+  selectAll: ["Select all {n} loaded", "选择已加载的 {n} 个"],
+  selected: ["{n} selected", "已选 {n} 个"],
+  cancel: ["Cancel", "取消任务"],
+  retry: ["Retry", "重试"],
+  retryAll: ["Retry all failed", "重试所有失败任务"],
+  cancelled: ["{n} cancelled, {others} not.", "已取消 {n} 个，{others} 个未取消。"],
+  retried: ["{n} run again, {others} not.", "已重新运行 {n} 个，{others} 个未能重试。"],
+  retriedAll: ["{n} failed jobs run again.", "{n} 个失败任务已重新运行。"],
+  loaded: ["{n} jobs{more}", "{n} 个任务{more}"],
+  more: [", more below", "，下面还有"],
+  reading: ["reading on …", "继续读取中…"],
+  none: ["No job matches.", "没有符合条件的任务。"],
+  noUser: ["Jobs are listed for one user. Choose one:", "任务按用户列出，请选择用户："],
+  noneSeen: ["No user's events have come by yet; enter a user in the settings.", "尚未收到任何用户的事件；请在设置中填写用户。"],
+  clear: ["Clear the filters", "清除筛选"],
+  sort: ["Sort by {name}", "按{name}排序"],
+});
+const PAGE = 200;
+const REFRESH_MS = 1500;
+const FILTERS = ["state", "kind", "batchID", "since", "until", "text", "code", "order"];
+const SORTS = {
+  name: (record) => nameOf(record.input).toLowerCase(),
+  state: (record) => record.state,
+  created: (record) => record.createdAt,
+  took: (record) => runSeconds(record) ?? -1,
+};
+
+export function View() {
+  if (!user.value) return html`<h1>${t("jobs")}</h1><${ChooseUser} />`;
+  const filters = Object.fromEntries(FILTERS.map((name) => [name, route.value.parameters.get(name) ?? ""]));
+  return html`<h1>${t("jobs")}</h1><${Filters} filters=${filters} /><${JobList} key=${JSON.stringify([user.value, filters])} filters=${filters} />`;
+}
+
+export function ChooseUser() {
+  if (!seenUsers.value.length) return html`<p class="quiet">${t("noneSeen")}</p>`;
+  return html`<p>${t("noUser")}</p><ul class="choices">${seenUsers.value.map((each) => html`
+    <li><button type="button" onClick=${() => chooseUser(each)}>${each}</button></li>`)}</ul>`;
+}
+
+const toSeconds = (local) => (local ? new Date(local).getTime() / 1000 : "");
+const toLocal = (unix) => (unix ? new Date(unix * 1000 - new Date().getTimezoneOffset() * 60_000).toISOString().slice(0, 16) : "");
+
+function Filters({ filters }) {
+  const change = (name) => (event) => setParameters({ [name]: event.target.value.trim() });
+  const choice = (name, values, word) => html`
+    <label>${t(name)}<select value=${filters[name]} onChange=${change(name)}>
+      <option value="">${t("any")}</option>${values.map((value) => html`<option value=${value}>${word(value)}</option>`)}</select></label>`;
+  const time = (name) => html`
+    <label>${t(name)}<input type="datetime-local" value=${toLocal(filters[name])} onChange=${(event) => setParameters({ [name]: String(toSeconds(event.target.value)) })} /></label>`;
+  const isFiltered = FILTERS.some((name) => name !== "order" && filters[name]);
+  return html`
+    <form class="filters" role="search" onSubmit=${(event) => event.preventDefault()}>
+      <label class="grow">${t("text")}<input type="search" value=${filters.text} placeholder=${t("textHint")} onChange=${change("text")} /></label>
+      ${choice("state", STATES, stateWord)}${choice("kind", KINDS, kindWord)}${time("since")}${time("until")}
+      <label>${t("batch")}<input value=${filters.batchID} spellcheck=${false} onChange=${change("batchID")} /></label>
+      ${filters.state === "failed" && html`<label>${t("code")}<input value=${filters.code} spellcheck=${false} onChange=${change("code")} /></label>`}
+      <label>${t("order")}<select value=${filters.order} onChange=${change("order")}>
+        <option value="">${t("newest")}</option><option value="oldest">${t("oldest")}</option></select></label>
+      ${isFiltered && html`<button type="button" onClick=${() => setParameters(Object.fromEntries(FILTERS.map((name) => [name, ""])))}>${t("clear")}</button>`}
+    </form>`;
+}
+
+// The records of a list as pages come, kept up by events: { records, isComplete, isReading, error, more, change }.
+function useJobs(filters) {
+  const state = useRef({ records: new Map(), next: query("/api/v1/jobs", { userID: user.value, ...filters, limit: PAGE }), isReading: false, error: null });
+  const [, redraw] = useState(0);
+  const first = state.current.first ??= state.current.next;
+  const add = (items, isNew) => {
+    const before = state.current.records;
+    state.current.records = isNew ? new Map([...items.map((each) => [each.jobID, each]), ...before]) : before;
+    for (const record of items) state.current.records.set(record.jobID, record);
+    redraw((n) => n + 1);
+  };
+  const more = async () => {
+    const now = state.current;
+    if (now.isReading || !now.next || now.error) return;
+    now.isReading = true;
+    redraw((n) => n + 1);
+    try {
+      const had = now.records.size;
+      while (now.next && now.records.size === had && !now.isOver) {
+        const { items, next } = await page(now.next);
+        now.next = next;
+        add(items, false);
+      }
+    } catch (error) {
+      now.error = error;
+    }
+    now.isReading = false;
+    redraw((n) => n + 1);
+  };
+  useEffect(() => {
+    more();
+    let waiting = null;
+    const refresh = async () => {
+      waiting = null;
+      if (filters.order !== "oldest") await page(first).then(({ items }) => add(items, true), console.warn);
+    };
+    const end = listen((events) => {
+      const { records } = state.current;
+      let touched = false;
+      for (const event of events) {
+        const record = records.get(event.jobID);
+        if (record) { records.set(event.jobID, applied(record, event)); touched = true; }
+        else if (moves(event) && !event.batch && waiting === null) waiting = setTimeout(refresh, REFRESH_MS);
+      }
+      if (touched) redraw((n) => n + 1);
+    });
+    return () => { end(); clearTimeout(waiting); state.current.isOver = true; };
+  }, []);
+  return { ...state.current, more, add };
+}
+
+function JobList({ filters }) {
+  const { records, next, isReading, error, more, add } = useJobs(filters);
+  const [sort, setSort] = useState({ name: "", down: false });
+  const [selected, setSelected] = useState(new Set());
+  const isNarrow = useNarrow();
+  let shown = [...records.values()].filter((record) => !filters.state || record.state === filters.state);
+  if (sort.name) shown = sorted(shown, SORTS[sort.name], sort.down);
+  const toggle = (id) => setSelected((before) => { const after = new Set(before); if (!after.delete(id)) after.add(id); return after; });
+  const header = (name) => html`<button type="button" class="plain" aria-label=${t("sort", { name: t(name) })}
+    onClick=${() => setSort({ name, down: sort.name === name && !sort.down })}>${t(name)}${sort.name === name ? (sort.down ? " ↓" : " ↑") : ""}</button>`;
+  const all = html`<input type="checkbox" aria-label=${t("selectAll", { n: count(shown.length) })} checked=${selected.size > 0 && selected.size === shown.length}
+    onChange=${(event) => setSelected(new Set(event.target.checked ? shown.map((each) => each.jobID) : []))} />`;
+  const chosen = shown.filter((record) => selected.has(record.jobID));
+  const row = (n) => ({ key: shown[n].jobID, cells: cells(shown[n], selected.has(shown[n].jobID), toggle) });
+  return html`
+    <${Actions} chosen=${chosen} batchID=${filters.batchID} done=${(changed) => { add(changed, false); setSelected(new Set()); }} />
+    <${Fault} error=${error} />
+    ${shown.length > 0 && html`<${Rows} label=${t("jobs")} className="jobs" count=${shown.length} height=${isNarrow ? 92 : 38} row=${row} more=${more}
+      columns=${[all, header("name"), header("state"), t("kind"), header("created"), header("took"), t("detail")]} />`}
+    ${!shown.length && !next && !isReading && html`<p class="quiet">${t("none")}</p>`}
+    ${!shown.length && isReading && !filters.text && html`<${Loading} />`}
+    <p class="quiet" aria-live="polite">${t("loaded", { n: count(shown.length), more: next ? t("more") : "" })} ${isReading && filters.text ? t("reading") : ""}</p>`;
+}
+
+function cells(record, isSelected, toggle) {
+  const name = nameOf(record.input);
+  return [
+    html`<input type="checkbox" aria-label=${t("select", { name: `${name} ${shortId(record.jobID)}` })} checked=${isSelected} onChange=${() => toggle(record.jobID)} />`,
+    html`<a href=${`#/job/${record.jobID}`} title=${record.input}>${name}</a>`,
+    html`<${State} state=${record.state} />`,
+    kindWord(record.kind),
+    moment(record.createdAt),
+    record.startedAt ? seconds(runSeconds(record)) : NONE,
+    record.error && record.state === "failed" ? html`<span class="fault" title=${record.error.message}>${record.error.code}</span>` : html`<${Progress} record=${record} />`,
+  ];
+}
+
+function sorted(records, key, down) {
+  const order = down ? -1 : 1;
+  return records.map((record) => [key(record), record]).sort(([a], [b]) => (a < b ? -order : a > b ? order : 0)).map(([, record]) => record);
+}
+
+function Actions({ chosen, batchID, done }) {
+  const open = chosen.filter((record) => !hasEnded(record.state));
+  const again = chosen.filter((record) => canRetry(record.state));
+  const act = (records, method, suffix, word) => async () => {
+    const results = await allOf(records, (record) => ask(method, `/api/v1/jobs/${record.jobID}${suffix}`));
+    const changed = results.filter((result) => result.status === "fulfilled").map((result) => result.value);
+    say(t(word, { n: count(changed.length), others: count(records.length - changed.length) }));
+    done(changed);
+  };
+  const retryAll = () => attempt(async () => {
+    const { retried } = await ask("POST", "/api/v1/jobs/retry", { userID: user.value, ...(batchID ? { batchID } : {}) });
+    say(t("retriedAll", { n: count(retried) }));
+  });
+  return html`
+    <div class="actions">
+      <button type="button" disabled=${!open.length} onClick=${act(open, "DELETE", "", "cancelled")}>${t("cancel")}${open.length ? ` (${open.length})` : ""}</button>
+      <button type="button" disabled=${!again.length} onClick=${act(again, "POST", "/retry", "retried")}>${t("retry")}${again.length ? ` (${again.length})` : ""}</button>
+      <button type="button" onClick=${retryAll}>${t("retryAll")}</button>
+      <span class="quiet">${chosen.length ? t("selected", { n: count(chosen.length) }) : ""}</span>
+    </div>`;
+}
+
+// The outcomes of an action on each item, a few at a time.
+async function allOf(items, action, width = 6) {
+  const outcomes = [];
+  for (let at = 0; at < items.length; at += width) outcomes.push(...await Promise.allSettled(items.slice(at, at + width).map(action)));
+  return outcomes;
+}
+
+function useNarrow() {
+  const media = matchMedia("(max-width: 48rem)");
+  const [isNarrow, setNarrow] = useState(media.matches);
+  useEffect(() => {
+    const changed = (event) => setNarrow(event.matches);
+    media.addEventListener("change", changed);
+    return () => media.removeEventListener("change", changed);
+  }, []);
+  return isNarrow;
+}

@@ -1,0 +1,3 @@
+import { html } from "../../vendor/libraries.js";
+
+export const View = () => html`<p>…</p>`;
