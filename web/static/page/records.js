@@ -66,4 +66,4 @@ export function runSeconds(record, now = Date.now() / 1000) {
 }
 
 // The output that a film has as a file, else the first one.
-export const mainOutput = (record) => record.outputs?.find((each) => each.role === "file") ?? record.outputs?.find((each) => each.role === "hls") ?? record.outputs?.[0];
+export const mainOutput = (record) => record.outputs?.find((each) => each.role === "file") ?? record.outputs?.find((each) => each.uri.endsWith(".m3u8")) ?? record.outputs?.[0];
