@@ -9,6 +9,7 @@ ARGS ?=
 PARALLEL := -n 3 --dist loadscope --no-loadscope-reorder
 TOOLS := .tools
 BIN := $(TOOLS)/python/bin
+SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 CHECKED := app.py infra functions layers/core/python worker local benchmarks tests
 LOCKS := layers/deps/requirements.txt worker/requirements.txt worker/media-requirements.txt requirements.txt \
 	local/requirements.txt local/aws-requirements.txt requirements-dev.txt
@@ -21,7 +22,7 @@ export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := 1
 export CDK_DISABLE_VERSION_CHECK := 1
 export UV_SYSTEM_CERTS := 1
 
-.PHONY: audit help licences run sbom up sync down clean logs token quick test test-all iam-proof check format lock synth deploy destroy bench chaos fuzz hooks
+.PHONY: audit browser help licences run sbom up sync down clean logs token quick test test-all iam-proof check format lock synth deploy destroy bench chaos fuzz hooks
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -49,6 +50,9 @@ logs: $(TOOLS)/local ## follow all logs
 
 quick: $(TOOLS)/dev $(TOOLS)/local ## unit tests
 	@python -m pytest $(PARALLEL) -n 2 tests/unit $(ARGS)
+
+browser: ## install Chromium where there is none: the tests of the home page and of players need it
+	@command -v chromium > /dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y chromium; }
 
 test: $(TOOLS)/dev $(TOOLS)/local ## all tests, bulk tests as a fixed sample; players last and alone (docs/testing.md)
 	@python -m pytest $(PARALLEL) $(or $(ARGS),--ignore=tests/players)

@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import Browser
 from standardwebhooks import Webhook
 
+from tests.browser import chromium
 from tests.conftest import ROOT
 from tests.e2e.conftest import FFMPEG, FFPROBE, Deployed, wait_for
 from tests.e2e.test_deployed import BUNNY
@@ -316,7 +317,7 @@ def batch(deployed: Deployed, batch_id: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with driver.chromium() as browser:
+    with chromium() as browser:
         yield browser
 
 
@@ -326,10 +327,6 @@ def site() -> Iterator[str]:
         yield address
 
 
-needs_chromium = pytest.mark.skipif(not driver.CHROMIUM, reason="there is no Chromium")
-
-
-@needs_chromium
 @pytest.mark.parametrize("player", ["hls.js", "shaka-player"])
 def test_a_player_plays_the_package_from_s3(
     deployed: Deployed, made: dict[str, Any], media: str, player: str, browser: Browser, site: str

@@ -1,6 +1,5 @@
 """Drives the page of docs/play in Chromium, and waits for conditions of the page."""
 
-import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -9,27 +8,15 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from tests.conftest import ROOT
 from tests.players.clips import CUE_SHOWN, RATE, cue
 
-CHROMIUM = shutil.which("chromium")
 PLAYERS = ("hls.js", "shaka-player", "dash.js")
 WAIT = 120_000
 """Milliseconds that a condition of the page may take on a busy machine."""
-_QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-          "--autoplay-policy=no-user-gesture-required", "--mute-audio"]  # fmt: skip
 _PROBE = (ROOT / "tests" / "players" / "probe.js").read_text()
-
-
-@contextmanager
-def chromium() -> Iterator[Browser]:
-    """A headless Chromium that plays without a click."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_QUIET)
-        yield browser
-        browser.close()
 
 
 class _Files(SimpleHTTPRequestHandler):

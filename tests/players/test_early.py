@@ -14,19 +14,19 @@ from playwright.sync_api import Browser
 
 from elasticrecode.jobs.events import Notice
 from local.place import ROOT
+from tests.browser import chromium
 from tests.e2e.conftest import wait_for
 from tests.players import clips, driver
 from tests.players.growing import GrowingFilm, mirrored
 from worker.sandbox.runner import Runner
 
-pytestmark = pytest.mark.skipif(not driver.CHROMIUM, reason="there is no Chromium")
 SECONDS, LATE = 30, 2
 """The length of the film, and the number of the chunk that is late."""
 
 
 @pytest.fixture
 def browser() -> Iterator[Browser]:
-    with driver.chromium() as browser:
+    with chromium() as browser:
         yield browser
 
 

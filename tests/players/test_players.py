@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from local.place import TOOLS
+from tests.browser import chromium
 from tests.conftest import ROOT
 from tests.players import clips, driver
 from tests.sizes import SEED, sized
@@ -20,7 +21,6 @@ from worker.packaging.tracks import Encrypted
 from worker.sandbox.runner import Runner
 from worker.settings import Settings
 
-pytestmark = pytest.mark.skipif(not driver.CHROMIUM, reason="there is no Chromium")
 FFMPEG, FFPROBE = str(TOOLS / "bin" / "ffmpeg"), str(TOOLS / "bin" / "ffprobe")
 SETTINGS = Settings("ffmpeg", "CPU", "q", "c", "", 30.0, "node", "pod", FFMPEG, FFPROBE)
 SECONDS = 120
@@ -33,7 +33,7 @@ PLAY = ROOT / "docs" / "play"
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with driver.chromium() as browser:
+    with chromium() as browser:
         yield browser
 
 

@@ -63,15 +63,17 @@ def test_the_home_page_has_no_inline_scripts_or_styles() -> None:
 
 PROBE = "jquery-3.5.1.min.js"
 """Kept for monitors that fetch it; the page does not load it."""
+SVG = "http://www.w3.org/2000/svg"
+"""A namespace, which nothing loads."""
 
 
 @pytest.mark.parametrize(
     "path",
-    [path for path in sorted((SITE / "static").iterdir()) if path.name != PROBE],
+    [path for path in sorted((SITE / "static").rglob("*.*")) if path.name != PROBE and path.parent.name != "vendor"],
     ids=lambda path: path.name,
 )
 def test_no_asset_evaluates_text_or_loads_from_other_origins(path: Path) -> None:
-    text = path.read_text()
+    text = path.read_text().replace(SVG, "")
     assert not re.search(r"\beval\(|new Function|innerHTML|\.html\(|javascript:|@import|url\(|https?://", text)
     assert not re.search(r"\$\(|jquery", text, re.IGNORECASE)
 
@@ -82,7 +84,7 @@ def test_the_page_loads_no_jquery_which_stays_as_the_documented_probe() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "status"), [("/", 200), ("/index", 200), ("/static/app.js", 200), ("/static/no", 404), ("/no", 404)]
+    ("path", "status"), [("/", 200), ("/index", 200), ("/static/page/app.js", 200), ("/static/no", 404), ("/no", 404)]
 )
 def test_the_local_front_door_sends_the_headers_of_cloudfront(path: str, status: int) -> None:
     async def get() -> tuple[int, dict[str, str]]:

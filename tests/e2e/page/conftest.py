@@ -1,0 +1,83 @@
+"""The home page of the deployed stack, in Chromium."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from local import users
+from tests.browser import chromium
+from tests.conftest import ROOT
+from tests.e2e.conftest import PASSWORD, Deployed
+
+expect.set_options(timeout=60_000)
+Opened = Callable[..., Page]
+"""Opens an address behind `#` as a user, an operator unless another is named; further arguments are the context's."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser: Browser, deployed: Deployed) -> Iterator[Page]:
+    """The home page in a new browser context, before anybody has signed in."""
+    with browser.new_context() as context:
+        page = context.new_page()
+        logged = log_of(page)
+        page.goto(deployed.place.url)
+        yield page
+        assert faults(logged) == []
+
+
+@pytest.fixture
+def opened(browser: Browser, deployed: Deployed) -> Iterator[Opened]:
+    """Opens views of the page for a user who has signed in."""
+    contexts, logs = list[BrowserContext](), list[list[str]]()
+
+    def open_(address: str = "/", user: str = users.OPERATOR, acts_for: str = "", **options: object) -> Page:
+        context = browser.new_context(**options)  # type: ignore[arg-type]
+        contexts.append(context)
+        token = deployed.signed(user)["Authorization"].removeprefix("Bearer ")
+        context.add_init_script(
+            f"sessionStorage.getItem('token') ?? sessionStorage.setItem('token', '{token}');"
+            f"localStorage.getItem('user') ?? localStorage.setItem('user', '{acts_for}');"
+        )
+        page = context.new_page()
+        logs.append(log_of(page))
+        page.goto(f"{deployed.place.url}#{address}")
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert [faults(logged) for logged in logs] == [[]] * len(logs)
+
+
+def log_of(page: Page) -> list[str]:
+    """What the page writes to its console, and its uncaught errors, as they come."""
+    logged = list[str]()
+    page.on("console", lambda message: logged.append(message.text))
+    page.on("pageerror", lambda error: logged.append(str(error)))
+    return logged
+
+
+def faults(logged: list[str]) -> list[str]:
+    """Violations of the page's policy, and uncaught errors."""
+    return [line for line in logged if "Content Security Policy" in line or "Error:" in line]
+
+
+def sign_in(page: Page, name: str, password: str = PASSWORD) -> None:
+    """Fill in the form and send it."""
+    page.get_by_label("User name").fill(name)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Sign in").click()
+
+
+def violations(page: Page) -> list[str]:
+    """What axe-core finds wrong with the page as it is: rule and place."""
+    page.evaluate((ROOT / "node_modules" / "axe-core" / "axe.min.js").read_text())
+    found = page.evaluate("async () => (await axe.run()).violations")
+    return [f"{rule['id']}: {node['html'][:160]}" for rule in found for node in rule["nodes"]]
