@@ -29,11 +29,12 @@ from elasticrecode.jobs.events import Action
 from elasticrecode.jobs.formats import FORMATS
 from elasticrecode.jobs.job import LISTED, Job
 from elasticrecode.jobs.lifecycle import ENDED, STATES
-from elasticrecode.jobs.pages import Filter, JobLists
 from elasticrecode.jobs.placement import Choice, wanted
 from elasticrecode.jobs.record import JobRecord
 from elasticrecode.jobs.requests import RetryRequest
 from elasticrecode.jobs.store import JobsTable
+from elasticrecode.lists.filters import ORDERS, TIME, Filter
+from elasticrecode.lists.pages import JobLists
 from elasticrecode.parts.store import PartsTable
 from elasticrecode.runtime import compose
 from elasticrecode.validation import Body, Reader
@@ -73,7 +74,10 @@ class JobHandler:
         return http.Response([part.shown(now) for part in parts])
 
     def listing(self, request: http.Request) -> http.Response:
-        """A page of a user's records, newest first; with `batchID`, of those in one of the user's batches."""
+        """A page of a user's records, newest first by default; with `batchID`, of those in one of the user's batches.
+
+        Raises BadParameter for a filter that is not one.
+        """
         batch_id, user_id = request.query.get("batchID"), request.query.get("userID")
         if batch_id == "":
             raise BadParameter("batchID must be the id of a batch.")
@@ -82,7 +86,7 @@ class JobHandler:
             raise BadParameter(f"userID is required{beside}: jobs are listed for one user. Add userID to the query.")
         limit, after = request.page(cursor=ids.JOB) if batch_id else request.page()
         request.caller.act_for(user_id)
-        wanted = Filter(user_id, _choice(request, "state", STATES), _choice(request, "kind", LISTED))
+        wanted = _filter(request, user_id)
         if not batch_id:
             records, after = self._lists.records(wanted, limit, after)
         elif stored := self._batch(user_id, batch_id):
@@ -136,30 +140,37 @@ class JobHandler:
         return stored if stored and stored.batch.userID == user_id else None
 
     def _of_batch(self, stored: StoredBatch, wanted: Filter, after: str) -> Iterator[str]:
-        """Ids of a batch's jobs that may match, the last ones first, behind `after`.
+        """Ids of a batch's jobs that may match, in the order of their positions, behind `after`.
 
         Once a batch is expanded, it has a job at each position. Before, and with a state, those jobs are read that the
         strips have counted, and the newest of the index `state`: the strips are a few seconds behind.
         """
-        batch, end = stored.batch, ids.position(after) if after else JOBS_LIMIT
+        batch, newest_first = stored.batch, not wanted.oldest_first
+        first, end = 0, JOBS_LIMIT
+        if after:
+            first, end = (0, ids.position(after)) if newest_first else (ids.position(after) + 1, JOBS_LIMIT)
         kind = batch.job(0, batch.output).kind
         if wanted.kind not in (None, kind):
             return iter(())
         wanted = wanted._replace(kind=kind)
         positions: Iterator[int]
         if not wanted.state and stored.state in ("running", "finished"):
-            positions = iter(range(min(end, stored.total or 0) - 1, -1, -1))
+            every = range(first, min(end, stored.total or 0))
+            positions = iter(every[::-1] if newest_first else every)
         else:
             newest = (job_id for job_id in self._lists.newest(wanted) if ids.batch_of(job_id) == batch.batchID)
             positions = merge(
-                self._counted(batch.batchID, wanted), sorted(map(ids.position, newest), reverse=True), reverse=True
+                self._counted(batch.batchID, wanted),
+                sorted(map(ids.position, newest), reverse=newest_first),
+                reverse=newest_first,
             )
-        return (ids.job_id(batch.batchID, position) for position, _ in groupby(positions) if position < end)
+        return (ids.job_id(batch.batchID, position) for position, _ in groupby(positions) if first <= position < end)
 
     def _counted(self, batch_id: str, wanted: Filter) -> Iterator[int]:
-        """The positions of the jobs that the strips have counted in the states of a filter, in descending order."""
-        for strip in reversed(self._batches.strips(batch_id)):
-            yield from sorted(chain.from_iterable(map(strip.positions, wanted.stored_states)), reverse=True)
+        """The positions of the jobs that the strips have counted in the states of a filter, in its order."""
+        newest_first, strips = not wanted.oldest_first, self._batches.strips(batch_id)
+        for strip in strips[::-1] if newest_first else strips:
+            yield from sorted(chain.from_iterable(map(strip.positions, wanted.stored_states)), reverse=newest_first)
 
     def _own(self, request: http.Request) -> JobRecord:
         """The record of the requested job. Raises NotFound unless the caller is its user or an operator."""
@@ -201,6 +212,40 @@ class JobHandler:
         if not choice.queue:
             raise Refused(f"The job can't be retried now: {choice.reason}.")
         return choice
+
+
+def _filter(request: http.Request, user_id: str) -> Filter:
+    """The filter in a query. Raises BadParameter."""
+    for name, example in (("text", "a part of a URI"), ("code", "the code of a failure")):
+        if request.query.get(name) == "":
+            raise BadParameter(f"{name} must be {example}; leave it out to list all jobs.")
+    state, code = _choice(request, "state", STATES), request.query.get("code", "")
+    if code and state not in (None, "failed"):
+        raise BadParameter(f"code finds failed jobs, and state says {state}. Leave one of them out.")
+    since, until = _milliseconds(request, "since"), _milliseconds(request, "until")
+    if since is not None and until is not None and since >= until:
+        raise BadParameter("since must be before until: jobs are listed that were created from since on, before until.")
+    return Filter(
+        user_id,
+        "failed" if code else state,
+        _choice(request, "kind", LISTED),
+        since,
+        until,
+        request.query.get("text", "").casefold(),
+        code,
+        _choice(request, "order", ORDERS) == "oldest",
+    )
+
+
+def _milliseconds(request: http.Request, name: str) -> int | None:
+    """A time of the query, in Unix milliseconds; None where it has none."""
+    text = request.query.get(name)
+    if text is None:
+        return None
+    if not TIME.fullmatch(text):
+        raise BadParameter(f"{name} must be Unix seconds with up to three decimals, not {text[:40]!r}.")
+    seconds, _, decimals = text.partition(".")
+    return 1000 * int(seconds) + int(decimals.ljust(3, "0"))
 
 
 def _choice(request: http.Request, name: str, choices: tuple[C, ...]) -> C | None:

@@ -4,8 +4,8 @@ from elasticrecode.api import http
 from elasticrecode.contract.routes import JOB_EVENTS, USER_EVENTS, USER_LOGS
 from elasticrecode.contract.settings import LogsSettings
 from elasticrecode.errors import NotFound, Refused
-from elasticrecode.jobs.pages import JobLists, Page
 from elasticrecode.jobs.store import JobsTable
+from elasticrecode.lists.pages import JobLists, Page
 from elasticrecode.runtime import compose
 
 

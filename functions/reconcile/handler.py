@@ -24,8 +24,8 @@ from elasticrecode.contract.metrics import (
 from elasticrecode.contract.settings import ReconcileSettings
 from elasticrecode.effort import Effort
 from elasticrecode.jobs.letters import DeadLetters
-from elasticrecode.jobs.pages import JobLists
 from elasticrecode.jobs.store import JobsTable
+from elasticrecode.jobs.waiting import WaitingJobs
 from elasticrecode.log import logger
 from elasticrecode.runtime import compose
 from elasticrecode.workers.registry import Registry
@@ -41,7 +41,7 @@ class Reconciler:
         registry = Registry(settings.registry_table, settings.queues, settings.first_generation)
         retention_seconds = settings.event_retention_seconds
         self._metrics = Metrics(namespace=METRICS, service="reconcile")
-        rescue = Rescue(table, JobLists(settings.jobs_table), registry, settings.control_queue, retention_seconds)
+        rescue = Rescue(table, WaitingJobs(settings.jobs_table), registry, settings.control_queue, retention_seconds)
         letters = DeadLetters(table, settings.control_queue, retention_seconds, self._count)
         self._steps: dict[str, Callable[[Effort], int]] = {
             JOBS_RESCUED: rescue.rescue_all,

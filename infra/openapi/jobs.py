@@ -14,16 +14,29 @@ from elasticrecode.jobs.requests import (
     RetryRequest,
     VmafRequest,
 )
+from elasticrecode.lists.filters import ORDERS, TIME
 from elasticrecode.parts.part import PartRecord
 from elasticrecode.plans.request import PlannedRequest
 from infra.openapi import examples
 from infra.openapi.operation import USER, Area, Body, Operation, Query, job_links, name_schema
 
+_TIME = {"type": "string", "pattern": f"^(?:{TIME.pattern})$"}
 _FILTERS = (
     USER,
     Query("state", "List only jobs in this state.", {"type": "string", "enum": list(STATES)}),
     Query("kind", "List only jobs of this kind.", {"type": "string", "enum": list(LISTED)}),
     Query("batchID", "List only jobs of this batch of the user. `userID` is required beside it.", name_schema()),
+    Query("since", "List only jobs created at this time or later, in Unix seconds.", _TIME),
+    Query("until", "List only jobs created before this time, in Unix seconds.", _TIME),
+    Query(
+        "text",
+        "List only jobs with this text anywhere in the URI of their input, origin or output, or at the beginning of "
+        "their id or that of their batch. Upper and lower case are the same. A page ends after some thousand jobs that "
+        "do not match, with fewer jobs than `limit` or none: follow the link. The whole id of a job finds it at once.",
+        name_schema(),
+    ),
+    Query("code", "List only failed jobs with this code in `error`.", name_schema()),
+    Query("order", "Which jobs come first.", {"type": "string", "enum": list(ORDERS), "default": ORDERS[0]}),
 )
 
 AREA = Area(
@@ -78,8 +91,8 @@ AREA = Area(
         JOBS: Operation(
             "listJobs",
             "List jobs",
-            "Lists the records of a user's jobs, or those of one batch, newest first. A "
-            "page may hold fewer than `limit` where records are large; follow the link.",
+            "Lists the records of a user's jobs, or those of one batch, newest first unless `order` says otherwise. A "
+            "page may hold fewer than `limit` where records are large, or with `text` or `code`; follow the link.",
             {200: list[JobRecord]},
             (503,),
             query=_FILTERS,

@@ -20,10 +20,10 @@ from elasticrecode.errors import Unavailable
 from elasticrecode.jobs.claims import Claim, Claims
 from elasticrecode.jobs.items import Accepted
 from elasticrecode.jobs.lifecycle import Step
-from elasticrecode.jobs.pages import JobLists
 from elasticrecode.jobs.placement import Choice
 from elasticrecode.jobs.requests import read_jobs
 from elasticrecode.jobs.store import JobsTable
+from elasticrecode.jobs.waiting import WaitingJobs
 from elasticrecode.watch.connections import ConnectionsTable
 from elasticrecode.workers import loads, registry
 from tests.aws.test_path import actions, event, status, submitted
@@ -309,7 +309,7 @@ def test_postponing_twice_moves_once(stack: Stack) -> None:
     table = JobsTable("jobs")
     table.postpone([job_id], 1)
     assert not table.move(job_id, Step.POSTPONE, None, 2)
-    assert [found.job.jobid for found in JobLists("jobs").unsent(10**15, 10, bool)] == [job_id]
+    assert [found.job.jobid for found in WaitingJobs("jobs").unsent(10**15, 10, bool)] == [job_id]
 
 
 def test_keys_that_aws_never_processes_end_in_unavailable_after_few_rounds(

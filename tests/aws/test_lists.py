@@ -23,10 +23,10 @@ from elasticrecode.jobs.events import Action, control_event
 from elasticrecode.jobs.items import Accepted, Entry, record_item
 from elasticrecode.jobs.job import Job, Kind
 from elasticrecode.jobs.lifecycle import STATES, State, state_shards
-from elasticrecode.jobs.pages import Filter
 from elasticrecode.jobs.placement import Choice
 from elasticrecode.jobs.requests import read_jobs, read_vmaf
 from elasticrecode.jobs.store import JobsTable
+from elasticrecode.lists.filters import Filter
 from tests.aws.test_batches import ended, finish, give, killed_at, shown, take, taken, uris, work
 from tests.aws.test_faults import every_call
 from tests.aws.test_path import event

@@ -9,8 +9,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from elasticrecode.contract import routes
-from elasticrecode.jobs import pages as lists
 from elasticrecode.jobs.claims import Claim, Claims, Refusal
+from elasticrecode.lists import pages as lists
 from tests.conftest import contract
 from tests.fakes.stack import Stack
 from tests.fakes.wiring import build

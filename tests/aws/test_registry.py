@@ -13,8 +13,8 @@ from elasticrecode.errors import Unavailable
 from elasticrecode.jobs.claims import Claims
 from elasticrecode.jobs.items import Waiting
 from elasticrecode.jobs.job import Job
-from elasticrecode.jobs.pages import JobLists
 from elasticrecode.jobs.store import JobsTable
+from elasticrecode.jobs.waiting import WaitingJobs
 from elasticrecode.workers import loads, registry, relief, rescue
 from elasticrecode.workers.fleet import ClusterView, RegisteredQueue, Worker
 from elasticrecode.workers.registry import Registry
@@ -103,12 +103,12 @@ def test_the_age_of_the_oldest_waiting_job_ignores_running_ones(stack: Stack, mo
 def test_the_oldest_of_400_running_jobs_is_no_older_than_they_are(stack: Stack) -> None:
     body = contract("job_batch") | {"batchInputs": [f"s3://bucket/{n}.mp4" for n in range(400)]}
     call(stack.submit, routes.SUBMIT, body)
-    since = JobLists("jobs").oldest("ffmpeg_job")
+    since = WaitingJobs("jobs").oldest("ffmpeg_job")
     assert since is not None
     claims = Claims("jobs", 30)
     for item in stack.items():
         claims.claim(item["jobID"]["S"], "w")
-    assert JobLists("jobs").oldest("ffmpeg_job") == pytest.approx(since, abs=5000)
+    assert WaitingJobs("jobs").oldest("ffmpeg_job") == pytest.approx(since, abs=5000)
 
 
 def test_jobs_of_a_paused_queue_are_held_until_it_is_resumed(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +161,7 @@ def test_jobs_without_a_queue_leave_time_for_held_ones(stack: Stack, monkeypatch
     resume(stack)
     job = msgspec.json.decode(JobsTable("jobs").jobs([refused])[refused], type=Job)
     again = [Waiting(job, "accepted", 0, 0, None)]
-    monkeypatch.setattr(JobLists, "unsent", lambda *_: again * 5)
+    monkeypatch.setattr(WaitingJobs, "unsent", lambda *_: again * 5)
     monkeypatch.setattr(rescue, "_JOBS_A_RUN", 5)
     monkeypatch.setattr(rescue, "_RESEND_SECONDS", 1)
     pass_time(monkeypatch, 120)

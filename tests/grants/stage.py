@@ -16,9 +16,9 @@ from elasticrecode.contract import settings
 from elasticrecode.jobs.events import Event, control_event
 from elasticrecode.jobs.items import Accepted
 from elasticrecode.jobs.job import Job
-from elasticrecode.jobs.pages import JobLists
 from elasticrecode.jobs.placement import Choice
 from elasticrecode.jobs.store import JobsTable
+from elasticrecode.lists.pages import JobLists
 from elasticrecode.runtime import S
 from elasticrecode.watch.connections import ConnectionsTable
 from elasticrecode.watch.feed import Feed

@@ -12,6 +12,8 @@ _DIGITS = 7
 JOB = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-(\d{7})", re.ASCII)
 """The id of a batch's job: the batch's id, and the position in 7 digits."""
 
+_SINGLE = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+
 PART = re.compile(r"(.+)\.(\d+)\.(\d+)", re.ASCII)
 """The id of a part: its job's id, the attempt that divided the job, and the part's number."""
 
@@ -46,6 +48,11 @@ def position(job_id: str) -> int:
 def part_id(job_id: str, attempt: int, number: int) -> str:
     """The id of a part of a job that `attempt` divided. Numbers count from 0."""
     return f"{job_id}.{attempt}.{number}"
+
+
+def is_job(text: str) -> bool:
+    """Whether a text has the form of a job's id. Ids of batches have it as well."""
+    return bool(_SINGLE.fullmatch(text) or JOB.fullmatch(text))
 
 
 def is_part(job_id: str) -> bool:

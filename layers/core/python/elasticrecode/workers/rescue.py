@@ -22,9 +22,9 @@ from elasticrecode.jobs.events import Action, Failure, WorkerEvent
 from elasticrecode.jobs.items import Waiting
 from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.letters import bury
-from elasticrecode.jobs.pages import JobLists
 from elasticrecode.jobs.placement import GROUPS, Choice, Group, Want, wanted
 from elasticrecode.jobs.store import JobsTable
+from elasticrecode.jobs.waiting import WaitingJobs
 from elasticrecode.workers.fleet import Load, Queue, least_recently_measured
 from elasticrecode.workers.registry import Registry
 
@@ -40,9 +40,9 @@ class Rescue:
     """Takes jobs without a message back from queues, and sends them again."""
 
     def __init__(
-        self, table: JobsTable, lists: JobLists, registry: Registry, control_queue: str, retention_seconds: int
+        self, table: JobsTable, waiting: WaitingJobs, registry: Registry, control_queue: str, retention_seconds: int
     ) -> None:
-        self._table, self._lists, self._registry = table, lists, registry
+        self._table, self._waiting, self._registry = table, waiting, registry
         self._sender, self._receiver = Sender(), Receiver()
         self._control_queue = control_queue
         self._retention_seconds = retention_seconds
@@ -57,13 +57,13 @@ class Rescue:
 
     def _measure(self, loads: dict[str, Load], queue: Queue) -> int:
         load = queue.load.with_counts(self._receiver.counts(queue.url), time.time())
-        loads[queue.name] = load.with_oldest(self._lists.oldest(queue.name) if load.visible else None)
+        loads[queue.name] = load.with_oldest(self._waiting.oldest(queue.name) if load.visible else None)
         return 1
 
     def _rescue_from(self, effort: Effort, measured: tuple[str, Load]) -> int:
         (queue, load), now = measured, now_ms()
         before = now if load.is_empty else now - _LONGEST_WAIT_MS
-        waiting = self._lists.waiting(queue, before, _JOBS_A_RUN, partial(_waits_in_vain, now=now))
+        waiting = self._waiting.waiting(queue, before, _JOBS_A_RUN, partial(_waits_in_vain, now=now))
         return effort.each(lambda waiting_job: self.rescue(waiting_job, now), waiting)
 
     def rescue(self, waiting_job: Waiting, now: int) -> bool:
@@ -82,8 +82,8 @@ class Rescue:
     def resend_all(self, effort: Effort) -> int:
         """Send jobs without a message, and held jobs of groups that take jobs again, some of each in turn; how many."""
         now, resent, until = now_ms(), 0, time.monotonic() + _RESEND_SECONDS
-        sources: deque[Callable[[int, int, Callable[[Waiting], bool]], list[Waiting]]] = deque([self._lists.unsent])
-        sources += [partial(self._lists.held, group) for group in GROUPS if self._takes_jobs(group)]
+        sources: deque[Callable[[int, int, Callable[[Waiting], bool]], list[Waiting]]] = deque([self._waiting.unsent])
+        sources += [partial(self._waiting.held, group) for group in GROUPS if self._takes_jobs(group)]
         while sources and time.monotonic() < until:
             source = sources.popleft()
             waiting = source(now, _JOBS_A_RUN, partial(_waits_in_vain, now=now))
