@@ -97,6 +97,8 @@ def test_chunks_score_as_the_whole_film_does(tmp_path: Path, model: str) -> None
     assert (pooled.psnr, pooled.ssim, pooled.msSsim) == (whole.psnr, whole.ssim, whole.msSsim)
     frames = both.frames()
     assert [frame["frameNum"] for frame in frames[1]] == list(range(288))
+    for listed in frames:
+        assert [frame["seconds"] for frame in listed] == pytest.approx([n / 25 for n in range(288)], abs=0.002)
     differing = {
         one["frameNum"]: two["metrics"]["vmaf"] - one["metrics"]["vmaf"]
         for one, two in zip(*frames, strict=True)

@@ -108,7 +108,8 @@ def write_reports(measured: Measured, profile: Vmaf, input_uri: str, origin_uri:
     quality = results.summarize(measured.scores, profile, measured.warnings, measured.pairs)
     scored = Scored(quality, folder / "report.json", folder / "report.html", tuple(measured.moments))
     measurement = {"input": input_uri, "origin": origin_uri, "filter": measured.graph, "profile": profile}
-    scored.report.write_bytes(results.json_report(measured.scores, quality, measurement))
+    seconds = [at for at, _ in measured.points]
+    scored.report.write_bytes(results.json_report(measured.scores, quality, measurement, seconds))
     html = html_report.render(
         input=input_uri,
         origin=origin_uri,

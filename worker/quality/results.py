@@ -3,6 +3,7 @@
 import math
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from statistics import fmean, quantiles
 from typing import NamedTuple
 
@@ -102,9 +103,17 @@ def summarize(scores: Scores, profile: Vmaf, warnings: Sequence[str], pairs: int
     )
 
 
-def json_report(scores: Scores, quality: Quality, measurement: Mapping[str, object]) -> bytes:
-    """The full report as JSON: how it was measured, the summary, and the metrics of every frame."""
-    frames = [{"frameNum": number, "metrics": metrics} for number, metrics in scores.frames]
+def json_report(
+    scores: Scores, quality: Quality, measurement: Mapping[str, object], seconds: Sequence[float] = ()
+) -> bytes:
+    """The full report as JSON: how it was measured, the summary, and the metrics of every frame.
+
+    `seconds` are the times at which the frames are shown, in their order; further frames have none.
+    """
+    frames: list[dict[str, object]] = [
+        {"frameNum": number} | ({} if at is None else {"seconds": round(at, 6)}) | {"metrics": metrics}
+        for (number, metrics), at in zip_longest(scores.frames, seconds[: len(scores.frames)])
+    ]
     head = {"libvmaf": scores.version, **measurement, "quality": quality}
     return msgspec.json.encode({**head, "frames": Raw(msgspec.json.encode(frames))})
 
