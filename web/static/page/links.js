@@ -2,14 +2,51 @@
 import { ask } from "./api.js";
 
 const SPARE_SECONDS = 60;
+const MOST = 200;
+const GATHER_MS = 5;
 const kept = new Map();
 
+const pathOf = (jobID) => `/api/v1/jobs/${jobID}/links`;
+const isFresh = (expiresAt) => expiresAt - SPARE_SECONDS > Date.now() / 1000;
+
 // URI → URL of the input and of each output.
-export async function linksOf(jobID) {
+export const linksOf = async (jobID) => (await listed(jobID)).links;
+
+async function listed(jobID) {
   const before = kept.get(jobID);
-  if (before && before.expiresAt - SPARE_SECONDS > Date.now() / 1000) return before.links;
-  const { expiresAt, links } = await ask("GET", `/api/v1/jobs/${jobID}/links`);
-  const found = new Map(links.map(({ uri, url }) => [uri, url]));
-  kept.set(jobID, { expiresAt, links: found });
-  return found;
+  if (before && isFresh(before.expiresAt)) return before;
+  const { expiresAt, links } = await ask("GET", pathOf(jobID));
+  const now = { expiresAt, links: new Map(links.map(({ uri, url }) => [uri, url])) };
+  kept.set(jobID, now);
+  return now;
 }
+
+// A function of a URI that returns { url, expiresAt } of a file of the job, with a minute left at least. Files of packages that
+// are wanted within a moment are asked for together. It throws a Problem where the job has no such file.
+export function opener(jobID) {
+  const known = new Map();
+  let waiting = null;
+  const gather = (uri) => {
+    if (!waiting) {
+      const uris = new Set();
+      waiting = { uris, answer: new Promise((resolve) => setTimeout(resolve, GATHER_MS)).then(() => { waiting = null; return load([...uris]); }) };
+    }
+    waiting.uris.add(uri);
+    return waiting.answer;
+  };
+  const load = async (uris) => {
+    for (let at = 0; at < uris.length; at += MOST) {
+      const { expiresAt, links } = await ask("POST", pathOf(jobID), { uris: uris.slice(at, at + MOST) });
+      for (const { uri, url } of links) known.set(uri, { url, expiresAt });
+    }
+  };
+  return async (uri) => {
+    const { links, expiresAt } = await listed(jobID);
+    if (links.has(uri)) return { url: links.get(uri), expiresAt };
+    if (!isFresh(known.get(uri)?.expiresAt ?? 0)) await gather(uri);
+    return known.get(uri);
+  };
+}
+
+// When a link is to be renewed, in milliseconds from now.
+export const renewal = (expiresAt) => Math.max(1000, (expiresAt - SPARE_SECONDS) * 1000 + 500 - Date.now());

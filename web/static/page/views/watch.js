@@ -1,3 +1,149 @@
-import { html } from "../../vendor/libraries.js";
+// A job's output beside its source, in step.
+import { ask } from "../api.js";
+import { route } from "../address.js";
+import { Fault, Loading, useLoaded } from "../parts.js";
+import { bitrate, decimal, nameOf, shortId } from "../format.js";
+import { opener } from "../links.js";
+import { Quality } from "../quality.js";
+import { words } from "../words.js";
+import { filmsOf, reportOf, usual } from "../player/films.js";
+import { openFile } from "../player/files.js";
+import { openPackage } from "../player/packages.js";
+import { Pair } from "../player/pair.js";
+import { middleOf, reportFrom, worstOf } from "../player/report.js";
+import { spritesOf } from "../player/sprites.js";
+import { MODES, Stage } from "../player/stage.js";
+import { Transport, keyed } from "../player/transport.js";
+import { html, useEffect, useMemo, useRef, useState } from "../../vendor/libraries.js";
 
-export const View = () => html`<p>…</p>`;
+const t = words({
+  watch: ["Watch", "观看"], job: ["The job's page", "任务页面"], player: ["Player", "播放器"],
+  none: ["This job has no video to watch.", "该任务没有可观看的视频。"],
+  undecodable: ["This browser cannot decode the source {name}. The output plays alone.", "此浏览器无法解码源文件 {name}，仅播放输出。"],
+  unplayable: ["This browser cannot play {name}.", "此浏览器无法播放 {name}。"],
+  mode: ["View", "视图"], side: ["Side by side", "并排"], wipe: ["Slider", "滑动对比"], difference: ["Difference", "差异"],
+  gain: ["Amplified", "放大差异"], zoom: ["Size", "缩放"], fit: ["Fit", "适应"], version: ["Output", "输出"], rung: ["Rung", "档位"],
+  worst: ["Worst frames", "最差帧"], frame: ["frame {frame} · {score}", "第 {frame} 帧 · {score}"], loadWorst: ["Find the worst frames", "查找最差帧"],
+});
+const ZOOMS = [0, 1, 2, 4];
+const GAINS = [1, 4, 16, 64];
+const SMALL_BYTES = 4e6;
+
+export function View({ id }) {
+  const { data: record, error } = useLoaded(() => ask("GET", `/api/v1/jobs/${id}/status`), [id]);
+  const title = record ? nameOf(record.origin ?? record.input) : shortId(id);
+  const heading = html`<div class="heading"><h1>${t("watch")}: ${title}</h1><a href=${`#/job/${id}`}>${t("job")}</a></div>`;
+  if (error) return html`${heading}<${Fault} error=${error} />`;
+  if (!record) return html`${heading}<${Loading} />`;
+  const films = filmsOf(record);
+  return html`${heading}${films.versions.length ? html`<${Player} record=${record} films=${films} />` : html`<p>${t("none")}</p>`}`;
+}
+
+function Player({ record, films }) {
+  const open = useMemo(() => opener(record.jobID), [record.jobID]);
+  const [version, setVersion] = useState(0);
+  const [mode, setMode] = useState("side");
+  const [gain, setGain] = useState(16);
+  const [zoom, setZoom] = useState(0);
+  const holder = useRef();
+  const played = usePlayed(record, films, films.versions[version], open);
+  const { pair, sizes, faults, ladder } = played;
+  const { places, report, load } = useWorst(record, open, films);
+  const sprites = useLoaded(() => spritesOf(record, open), [record.jobID]).data;
+  const seek = (seconds) => { pair?.pause(); pair?.seek(seconds); holder.current.scrollIntoView({ block: "nearest" }); };
+  const at = route.value.parameters.get("at");
+  useEffect(() => { if (pair && at) pair.seek(Number(at)); }, [pair, at]);
+  const rank = useRef(-1);
+  const next = () => {
+    if (!places?.length) return;
+    rank.current = (rank.current + 1) % places.length;
+    seek(middleOf(report, places[rank.current]));
+  };
+  const isAlone = !films.source || faults.source;
+  const keys = { ...pairKeys(pair), w: next, z: () => setZoom(zoom ? 0 : 1), ...Object.fromEntries(MODES.map((each, n) => [n + 1, () => setMode(each)])) };
+  useEffect(() => keyed(keys));
+  const choice = (name, value, values, word, change) => html`<label>${t(name)}<select value=${value} onChange=${(event) => change(Number(event.target.value))}>
+    ${values.map((each) => html`<option value=${each}>${word(each)}</option>`)}</select></label>`;
+  return html`
+    <section class="player" aria-label=${t("player")} ref=${holder}>
+      ${faults.source && html`<p role="status" class="quiet">${t("undecodable", { name: nameOf(films.source) })}</p>`}
+      ${faults.output && html`<p role="alert" class="fault">${t("unplayable", { name: nameOf(films.versions[version].uri) })} ${faults.output.message ?? ""}</p>`}
+      <${Stage} pair=${pair} source=${played.source} output=${played.output} mode=${mode} gain=${gain} zoom=${zoom} sizes=${sizes} isAlone=${isAlone} />
+      <${Transport} pair=${pair} sprites=${sprites} marks=${places?.map((place) => middleOf(report, place)) ?? []} hasSource=${!isAlone} stage=${holder} />
+      <div class="actions settings-of-player">
+        ${!isAlone && html`<fieldset class="modes"><legend>${t("mode")}</legend>${MODES.map((each, n) => html`
+          <label><input type="radio" name="mode" checked=${mode === each} onChange=${() => setMode(each)} />${t(each)} <kbd>${n + 1}</kbd></label>`)}</fieldset>`}
+        ${mode === "difference" && !isAlone && choice("gain", gain, GAINS, (each) => `× ${each}`, setGain)}
+        ${choice("zoom", zoom, ZOOMS, (each) => (each ? `${each} : 1` : t("fit")), setZoom)}
+        ${films.versions.length > 1 && choice("version", version, [...films.versions.keys()], (n) => nameOf(films.versions[n].uri), setVersion)}
+        ${ladder?.rungs.length > 0 && choice("rung", ladder.rung, ladder.rungs.map((each) => each.level), (level) => rungName(ladder.rungs.find((each) => each.level === level)), played.choose)}
+      </div>
+      <${Worst} record=${record} places=${places} report=${report} load=${load} seek=${seek} />
+    </section>
+    <${Quality} record=${record} onSeek=${seek} position=${pair?.time} bitrates=${ladder?.bitrates} />`;
+}
+
+const rungName = (rung) => (rung ? `${rung.width} × ${rung.height} · ${bitrate(rung.bitrate)}` : "");
+const pairKeys = (pair) => pair && { " ": () => pair.toggle(), k: () => pair.toggle(), ",": () => pair.step(-1), ".": () => pair.step(1), m: () => pair.toggleMute() };
+
+// Both videos with what opens them: { pair, source, output, sizes, faults, ladder, choose }, `source` and `output` being references.
+function usePlayed(record, films, version, open) {
+  const source = useRef(), output = useRef(), packaged = useRef();
+  const [pair, setPair] = useState(null);
+  const [sizes, setSizes] = useState({ source: null, output: null });
+  const [faults, setFaults] = useState({});
+  const [ladder, setLadder] = useState(null);
+  useEffect(() => {
+    const both = new Pair(output.current, films.source ? source.current : null, films.start, films.rate);
+    const listening = new AbortController();
+    const opened = [];
+    let isOver = false;
+    const fail = (side) => (error) => {
+      if (isOver) return;
+      console.warn(side, error);
+      if (side === "source") both.dropSource();
+      setFaults((before) => ({ ...before, [side]: error ?? {} }));
+    };
+    for (const [side, { current }] of Object.entries({ source, output })) {
+      const sized = () => current.videoWidth && setSizes((before) => ({ ...before, [side]: [current.videoWidth, current.videoHeight] }));
+      for (const name of ["loadedmetadata", "resize"]) current.addEventListener(name, sized, { signal: listening.signal });
+    }
+    output.current.addEventListener("loadedmetadata", () => {
+      const frames = record.quality?.vmaf.pairedFrames;
+      if (both.rate.value === null && frames) both.rate.value = usual(frames / output.current.duration);
+    }, { signal: listening.signal });
+    if (films.source) opened.push(openFile(source.current, films.source, open, (change) => both.hold(change), fail("source")));
+    setFaults({});
+    setLadder(null);
+    if (version.isPackage) {
+      openPackage(output.current, version.uri, open, (state) => !isOver && setLadder({ ...state }), fail("output")).then((each) => {
+        if (isOver) { each.end(); return; }
+        packaged.current = each;
+        opened.push(each);
+      }, fail("output"));
+    } else {
+      opened.push(openFile(output.current, version.uri, open, (change) => both.hold(change), fail("output")));
+    }
+    both.hear("output");
+    setPair(both);
+    return () => { isOver = true; listening.abort(); both.end(); for (const each of opened) each.end(); };
+  }, [record.jobID, version.uri]);
+  return { pair, source, output, sizes, faults, ladder, choose: (level) => packaged.current.choose(level) };
+}
+
+// The places of the worst frames in the report, which is read at once where it is small.
+function useWorst(record, open, films) {
+  const file = reportOf(record);
+  const [isWanted, setWanted] = useState(file?.bytes < SMALL_BYTES);
+  const { data: report } = useLoaded(() => (isWanted && file ? reportFrom(open, file.uri, films.rate) : null), [isWanted, file?.uri]);
+  const places = useMemo(() => report && worstOf(report), [report]);
+  return { places, report, load: file && !isWanted ? () => setWanted(true) : null };
+}
+
+function Worst({ places, report, load, seek }) {
+  if (load) return html`<button type="button" onClick=${load}>${t("loadWorst")}</button>`;
+  if (!places?.length) return null;
+  return html`<div class="worst" role="group" aria-label=${t("worst")}><span class="quiet">${t("worst")} <kbd>W</kbd></span>
+    ${places.map((place) => html`<button type="button" key=${place} onClick=${() => seek(middleOf(report, place))}>
+      ${t("frame", { frame: report.numbers[place], score: decimal(report.metrics.vmaf[place], 1) })}</button>`)}</div>`;
+}
