@@ -12,6 +12,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from elasticrecode.contract import tables
 from infra import kept
 from infra.functions import Functions
 from infra.options import Options, listed
@@ -45,12 +46,14 @@ class Batches(Construct):
         storage.registry.grant(batch, "dynamodb:Query")
         table.grant(
             batch,
+            "dynamodb:BatchGetItem",
             "dynamodb:BatchWriteItem",
             "dynamodb:GetItem",
             "dynamodb:PutItem",
             "dynamodb:Query",
             "dynamodb:UpdateItem",
         )
+        table.let_query(batch, tables.OWNER_INDEX)
         storage.let_seal(batch)
         storage.let_count(batch)
 

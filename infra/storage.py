@@ -22,6 +22,9 @@ from elasticrecode.contract.tables import (
     ENDING_KEYS,
     FEED_KEYS,
     JOBS_KEYS,
+    OWNER_INDEX,
+    OWNER_KEYS,
+    OWNER_PROJECTION,
     RATES_KEYS,
     REGISTRY_KEYS,
     STATE_INDEX,
@@ -74,7 +77,7 @@ class Storage(Construct):
         self._outlives = kept.outlives(options)
         self._worker_receives = options.maxAttempts + _MAX_RECEIVES
         self._add_jobs(options.jobsTable)
-        self.batches = self._table("Batches", BATCHES_KEYS, self._outlives)
+        self._add_batches()
         self.feed = self._table(
             "Feed",
             FEED_KEYS,
@@ -166,6 +169,16 @@ class Storage(Construct):
             partition_key=_string(DUE_KEYS[0]),
             sort_key=dynamodb.Attribute(name=DUE_KEYS[1], type=dynamodb.AttributeType.NUMBER),
             projection_type=dynamodb.ProjectionType.KEYS_ONLY,
+        )
+
+    def _add_batches(self) -> None:
+        self.batches = self._table("Batches", BATCHES_KEYS, self._outlives)
+        self.batches.add_global_secondary_index(
+            index_name=OWNER_INDEX,
+            partition_key=_string(OWNER_KEYS[0]),
+            sort_key=_string(OWNER_KEYS[1]),
+            projection_type=dynamodb.ProjectionType.INCLUDE,
+            non_key_attributes=list(OWNER_PROJECTION),
         )
 
     def _add_connections(self) -> None:

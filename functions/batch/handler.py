@@ -1,7 +1,9 @@
 """Answers requests about batches: takes them in, shows their progress, and cancels them."""
 
+import time
 from itertools import starmap
 
+import msgspec
 from msgspec import structs
 
 from elasticrecode import ids
@@ -11,22 +13,28 @@ from elasticrecode.access.rates import Rates
 from elasticrecode.api import http
 from elasticrecode.api.idempotency import KeyUse, keyed_id
 from elasticrecode.api.intake import Intake, Steps
+from elasticrecode.aws.clients import side_by_side
+from elasticrecode.aws.dynamodb import READ_LIMIT
 from elasticrecode.aws.sqs import Sender
 from elasticrecode.batches.messages import PageMessage, SurveyMessage
 from elasticrecode.batches.progress import BatchRecord, BatchTaken, StoredBatch, batch_record
-from elasticrecode.batches.request import Submission, read_batch
+from elasticrecode.batches.request import PLACE, Submission, read_batch
 from elasticrecode.batches.store import BatchesTable
 from elasticrecode.batches.survey import Line
 from elasticrecode.clock import now_ms
-from elasticrecode.contract.routes import BATCH, CANCEL_BATCH, SUBMIT_BATCH
+from elasticrecode.contract.routes import BATCH, BATCHES, CANCEL_BATCH, SUBMIT_BATCH
 from elasticrecode.contract.settings import BatchSettings
-from elasticrecode.errors import NotFound, Refused
+from elasticrecode.errors import BadParameter, NotFound, Refused
 from elasticrecode.jobs.placement import wanted
+from elasticrecode.jobs.queries import PAGE_BYTES
 from elasticrecode.log import logger
 from elasticrecode.media.presets import Profiles
 from elasticrecode.media.profiles import Profile
 from elasticrecode.runtime import compose
 from elasticrecode.workers.registry import Registry
+
+_PAGE_SECONDS = 4
+"""Seconds after which a page of batches holds what was read so far."""
 
 
 class Batches:
@@ -63,6 +71,26 @@ class Batches:
         logger.info("batch taken in", extra={"batch": batch.batchID, "listed": len(inputs), "again": again})
         return ()
 
+    def list(self, request: http.Request) -> http.Response:
+        """A page of a user's batches, newest first. It ends early where records are large or AWS is slow."""
+        user_id = request.query.get("userID")
+        if not user_id:
+            raise BadParameter("userID is required: batches are listed for one user. Add userID to the query.")
+        limit, after = request.page(cursor=PLACE)
+        request.caller.act_for(user_id)
+        records: list[BatchRecord] = []
+        last, size, until = "", 0, time.monotonic() + _PAGE_SECONDS
+        while True:
+            some, after = self._table.of_user(user_id, min(limit - len(records), READ_LIMIT), after)
+            for stored, record in zip(some, side_by_side(self._listed, some), strict=True):
+                size += len(msgspec.json.encode(record))
+                if size > PAGE_BYTES and records:
+                    return http.Response(records, headers=request.next_link(last))
+                records.append(record)
+                last = stored.batch.place
+            if not after or len(records) == limit or time.monotonic() > until:
+                return http.Response(records, headers=request.next_link(after))
+
     def show(self, request: http.Request) -> http.Response:
         """A batch and its progress."""
         return http.Response(self._record(self._requested(request)))
@@ -91,6 +119,11 @@ class Batches:
             raise NotFound(f"There is no batch {batch_id}, or its retention has ended.")
         return stored
 
+    def _listed(self, stored: StoredBatch) -> BatchRecord:
+        """The record of a batch in a list: one that has ended keeps its counts, until `tally` reopens it."""
+        counts = stored.counts if stored.endedMs else None
+        return batch_record(stored, counts, now_ms()) if counts else self._record(stored)
+
     def _record(self, stored: StoredBatch) -> BatchRecord:
         return batch_record(stored, self._table.counts(stored.batch.batchID), now_ms())
 
@@ -112,7 +145,7 @@ def _with_identity(submission: Submission, key: str, use: KeyUse) -> Submission:
 def build(settings: BatchSettings) -> http.LambdaHandler:
     """The Lambda handler."""
     batches = Batches(settings)
-    routes = {SUBMIT_BATCH: batches.submit, BATCH: batches.show, CANCEL_BATCH: batches.cancel}
+    routes = {SUBMIT_BATCH: batches.submit, BATCHES: batches.list, BATCH: batches.show, CANCEL_BATCH: batches.cancel}
     return http.handler(routes, settings, Rates(settings.rate).count)
 
 

@@ -1,10 +1,10 @@
 """Operations on batches."""
 
 from elasticrecode.batches.progress import BatchRecord, BatchTaken
-from elasticrecode.batches.request import INPUTS_LIMIT, BatchRequest
-from elasticrecode.contract.routes import BATCH, CANCEL_BATCH, SUBMIT_BATCH
+from elasticrecode.batches.request import INPUTS_LIMIT, PLACE, BatchRequest
+from elasticrecode.contract.routes import BATCH, BATCHES, CANCEL_BATCH, SUBMIT_BATCH
 from infra.openapi import examples
-from infra.openapi.operation import Area, Body, Operation, batch_links
+from infra.openapi.operation import USER, Area, Body, Operation, batch_links
 
 AREA = Area(
     "Batches",
@@ -20,6 +20,17 @@ AREA = Area(
             body=Body((BatchRequest,), {"manifest": examples.BATCH}),
             has_key=True,
             links=batch_links(),
+        ),
+        BATCHES: Operation(
+            "listBatches",
+            "List batches",
+            "Lists the batches of a user, newest first, as `GET /v1/batches/{batchID}` shows each. A page may hold "
+            "fewer than `limit` where records are large; follow the link. Batches taken in before the deployment had "
+            "this route are not in the list.",
+            {200: list[BatchRecord]},
+            (503,),
+            query=(USER,),
+            cursor=PLACE.pattern,
         ),
         BATCH: Operation(
             "showBatch",

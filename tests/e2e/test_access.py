@@ -94,7 +94,7 @@ class Access:
             routes.ADD_WEBHOOK: self.webhook(ANN),
             routes.PUT_PRESET: _PRESET,
         }.get(route)
-        query = f"?userID={ANN}" if route in (routes.JOBS, routes.WEBHOOKS) else ""
+        query = f"?userID={ANN}" if route in (routes.JOBS, routes.BATCHES, routes.WEBHOOKS) else ""
         return path.format(**names) + query, body
 
     def clear(self) -> None:

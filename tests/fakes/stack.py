@@ -19,6 +19,8 @@ from elasticrecode.contract.tables import (
     ENDING_KEYS,
     FEED_KEYS,
     JOBS_KEYS,
+    OWNER_INDEX,
+    OWNER_KEYS,
     REGISTRY_KEYS,
     STATE_INDEX,
     STATE_KEYS,
@@ -54,7 +56,7 @@ class Stack:
             ),
         }
         self._table("registry", REGISTRY_KEYS, {})
-        self._table("batches", BATCHES_KEYS, {})
+        self._table("batches", BATCHES_KEYS, {OWNER_INDEX: OWNER_KEYS})
         self.s3 = boto3.client("s3")
         self.s3.create_bucket(Bucket="media")
         queue = {name: self.sqs.create_queue(QueueName=name)["QueueUrl"] for name in

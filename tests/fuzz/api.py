@@ -21,7 +21,9 @@ from elasticrecode import ids
 from elasticrecode.api.http import CURSOR
 from elasticrecode.errors import Invalid
 from elasticrecode.jobs.job import Budget
+from elasticrecode.jobs.lifecycle import STATES
 from elasticrecode.jobs.requests import IDEMPOTENCY_KEY, REQUEST_JOBS
+from elasticrecode.lists.filters import TIME
 from elasticrecode.media import rules
 from elasticrecode.media.formats import FORMATS
 from elasticrecode.media.presets import BUILT_IN
@@ -136,6 +138,11 @@ def before_call(context: HookContext, case: Case[Any], kwargs: Any) -> None:
             case.query["after"] = ids.job_id(ids.new(), 7)
         elif not of_batch and ids.JOB.fullmatch(after):
             case.query["after"] = "job"
+        times = [str(case.query[name]) for name in ("since", "until") if name in case.query]
+        if len(times) == 2 and all(map(TIME.fullmatch, times)) and float(times[0]) >= float(times[1]):
+            del case.query["until"]
+        if "code" in case.query and case.query.get("state") in STATES:
+            case.query["state"] = "failed"
 
 
 def _settle(profile: dict[str, Any]) -> None:

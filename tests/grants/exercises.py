@@ -283,6 +283,12 @@ def batch_shows_and_cancels(stage: Stage) -> None:
     stage.call("DELETE", f"/batches/{batch_id}")
 
 
+@of("batch")
+def batch_lists_those_of_a_user(stage: Stage) -> None:
+    _, user = _batch(stage)
+    stage.call("GET", f"/batches?userID={user}")
+
+
 @of("survey", slow=True)
 def survey_looks_through_a_prefix(stage: Stage) -> None:
     stage.s3.put_object(Bucket=stage.bucket, Key="grants/one.mp4", Body=b"-")

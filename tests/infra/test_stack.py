@@ -356,8 +356,8 @@ GRANTS = {
         "dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
     },
     "batch": {
-        "dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
-        "kms:Encrypt", "sqs:SendMessage",
+        "dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query",
+        "dynamodb:UpdateItem", "kms:Encrypt", "sqs:SendMessage",
     },
     "survey": {
         "dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:UpdateItem", "s3:GetObject", "s3:ListBucket",
@@ -448,6 +448,7 @@ def test_only_functions_that_query_an_index_may() -> None:
     assert {name: found for name, found in asking.items() if found} == {
         "logs": ["user"],
         "jobs": ["state", "user"],
+        "batch": ["owner"],
         "reconcile": ["due"],
         "sockets": ["connection"],
         "disconnect": ["ending"],

@@ -28,13 +28,26 @@ class Sample(NamedTuple):
     ended: int
 
 
+class JobCounts(NamedTuple):
+    """The jobs of a batch by state, the failed ones by code, and the moves of all, which never get fewer."""
+
+    states: Mapping[str, int]
+    failures: Mapping[str, int]
+    moves: int
+
+    @property
+    def ended(self) -> int:
+        """How many jobs have ended."""
+        return sum(self.states[state] for state in ENDED)
+
+
 class StoredBatch(Struct, kw_only=True):
     """A batch as its table holds it, with its progress. Times are in Unix milliseconds.
 
     `run` names the survey that counts, and `survey` is its result, None before it is complete. `settled` counts the
     pages that `expand` is done with, `skipped` the inputs that a cancellation kept from becoming jobs. `round` counts
-    how often all jobs have ended, `moves` is how many moves they had made when they last did, and `retries` counts the
-    times that retried jobs were counted.
+    how often all jobs have ended, `moves` is how many moves they had made when they last did, `counts` the jobs by
+    state at that time, and `retries` counts the times that retried jobs were counted.
     """
 
     batch: Batch
@@ -48,6 +61,7 @@ class StoredBatch(Struct, kw_only=True):
     round: int = 0
     retries: int = 0
     moves: int = 0
+    counts: JobCounts | None = None
     samples: tuple[Sample, ...] = ()
 
     @property
@@ -118,19 +132,6 @@ class BatchRecord(Struct, kw_only=True):
     faults: list[LineFault]
     warnings: list[str]
     error: Failure | None
-
-
-class JobCounts(NamedTuple):
-    """The jobs of a batch by state, the failed ones by code, and the moves of all, which never get fewer."""
-
-    states: Mapping[str, int]
-    failures: Mapping[str, int]
-    moves: int
-
-    @property
-    def ended(self) -> int:
-        """How many jobs have ended."""
-        return sum(self.states[state] for state in ENDED)
 
 
 def count_jobs(strips: Iterable[Strip]) -> JobCounts:

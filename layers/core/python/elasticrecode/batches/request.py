@@ -27,6 +27,8 @@ INPUTS_LIMIT = 10_000
 """Inputs that a request may list."""
 SUFFIXES_LIMIT = 50
 Inputs = Annotated[list[ObjectURI], Meta(min_length=1, max_length=INPUTS_LIMIT)]
+PLACE = re.compile(r"\d{14}#[\w-]{1,64}", re.ASCII)
+"""The place of a batch among its user's, which is the cursor behind it."""
 Suffix = Annotated[str, Meta(extra_json_schema={"format": "suffix"})]
 FolderURI = Annotated[str, Meta(extra_json_schema={"format": "s3-folder"})]
 
@@ -58,6 +60,11 @@ class Batch(Struct, frozen=True, kw_only=True):
     suffixes: tuple[str, ...] = ()
     listed: int = 0
     createdMs: int
+
+    @property
+    def place(self) -> str:
+        """Where the batch is among its user's batches, by time."""
+        return f"{self.createdMs:014d}#{self.batchID}"
 
     def job(self, position: int, uri: str) -> Job:
         """The job of the input at a position, counted from 0."""

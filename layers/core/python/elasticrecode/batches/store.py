@@ -7,6 +7,7 @@
     id        strip#<n>        how often 10,000 of its jobs have moved, and to where    tally, jobs
 
 One invocation at a time holds the lease of a page, which ends later than the invocation can run. Every item has a TTL.
+The index `owner` (userID, at) lists the batches of a user by time; those stored before it was there are not in it.
 """
 
 import time
@@ -38,7 +39,7 @@ from elasticrecode.batches.messages import PageMessage
 from elasticrecode.batches.progress import JobCounts, Sample, StoredBatch, count_jobs, has_ended
 from elasticrecode.batches.request import Batch
 from elasticrecode.batches.survey import Line, Page, Survey, SurveyResult
-from elasticrecode.contract.tables import BATCHES_KEYS, TTL
+from elasticrecode.contract.tables import BATCHES_KEYS, OWNER_INDEX, OWNER_KEYS, TTL
 from elasticrecode.errors import Unavailable
 from elasticrecode.jobs.events import Failure
 
@@ -79,6 +80,7 @@ class BatchesTable:
     def create(self, batch: Batch, survey: StoredSurvey | None = None) -> None:
         """Store a new batch, with its survey where it is complete already. A batch with the same id stays as it is."""
         item = {**_key(batch.batchID, _BATCH), "asked": document(batch), "settled": number(0)}
+        item |= dict(zip(OWNER_KEYS, (text(batch.userID), text(batch.place)), strict=True))
         item |= {"unmade": number(0), "round": number(0)}
         item |= {"run": text(survey.run), "findings": document(survey.result)} if survey else {}
         with suppress(ConditionFailed):
@@ -92,6 +94,31 @@ class BatchesTable:
         """A batch with its progress; None when it does not exist, or its retention has ended."""
         item = self._table.get(_key(batch_id, _BATCH), "reading the batch")
         return _stored_batch(item) if item and is_current(item) else None
+
+    def of_user(self, user_id: str, limit: int, after: str) -> tuple[list[StoredBatch], str]:
+        """Up to `limit` batches of a user, the newest ones behind the cursor `after`, and the cursor of the next."""
+        owner, at = OWNER_KEYS
+        names, values = {"#owner": owner, "#ttl": TTL}, {":owner": text(user_id), ":now": number(int(time.time()))}
+        if after:
+            names["#at"], values[":after"] = at, text(after)
+        rows: list[Item] = []
+        for some in self._table.query_pages(
+            "listing batches",
+            IndexName=OWNER_INDEX,
+            KeyConditionExpression="#owner = :owner AND #at < :after" if after else "#owner = :owner",
+            FilterExpression="#ttl > :now",
+            ExpressionAttributeNames=names,
+            ExpressionAttributeValues=values,
+            ScanIndexForward=False,
+            Limit=limit + 1,
+        ):
+            rows += some
+            if len(rows) > limit:
+                break
+        keys = [{name: row[name] for name in BATCHES_KEYS} for row in rows[:limit]]
+        batches = map(_stored_batch, self._table.get_all(keys, "listing batches"))
+        newest_first = sorted(batches, key=lambda stored: stored.batch.place, reverse=True)
+        return newest_first, rows[limit - 1][at]["S"] if len(rows) > limit else ""
 
     def complete_survey(self, batch_id: str, survey: StoredSurvey) -> bool:
         """Let a survey be the one that counts. False where another was first, or the batch was cancelled or failed."""
@@ -133,7 +160,7 @@ class BatchesTable:
         update = {
             "TableName": self._table.name,
             "Key": _key(stored.batch.batchID, _BATCH),
-            "UpdateExpression": "SET endedMs = :now, moves = :moves REMOVE samples ADD #round :one",
+            "UpdateExpression": "SET endedMs = :now, moves = :moves, counts = :counts REMOVE samples ADD #round :one",
             "ConditionExpression": "attribute_not_exists(endedMs) AND #round = :round AND "
             + ("retries = :retries" if stored.retries else "(attribute_not_exists(retries) OR retries = :retries)"),
             "ExpressionAttributeNames": {"#round": "round"},
@@ -143,6 +170,7 @@ class BatchesTable:
                 ":one": number(1),
                 ":round": number(stored.round),
                 ":moves": number(counts.moves),
+                ":counts": document(counts),
             },
         }
         try:
@@ -333,6 +361,7 @@ def _stored_batch(item: Item) -> StoredBatch:
         round=int(item["round"]["N"]),
         retries=int(item["retries"]["N"]) if "retries" in item else 0,
         moves=int(item["moves"]["N"]) if "moves" in item else 0,
+        counts=msgspec.json.decode(item["counts"]["S"], type=JobCounts) if "counts" in item else None,
         samples=msgspec.json.decode(item["samples"]["S"], type=tuple[Sample, ...]) if "samples" in item else (),
     )
 

@@ -19,6 +19,7 @@ CANCEL = "DELETE /v1/jobs/{jobID}"
 RETRY = "POST /v1/jobs/{jobID}/retry"
 RETRY_FAILED = "POST /v1/jobs/retry"
 SUBMIT_BATCH = "POST /v1/batches"
+BATCHES = "GET /v1/batches"
 BATCH = "GET /v1/batches/{batchID}"
 CANCEL_BATCH = "DELETE /v1/batches/{batchID}"
 WORKER_QUEUES = "GET /v1/worker/queues"
@@ -42,7 +43,7 @@ ROUTES = {
     "vmaf": (SUBMIT_VMAF,),
     "plans": (SUBMIT_PLAN, PLAN),
     "logs": (JOB_EVENTS, USER_EVENTS, USER_LOGS),
-    "batch": (SUBMIT_BATCH, BATCH, CANCEL_BATCH),
+    "batch": (SUBMIT_BATCH, BATCHES, BATCH, CANCEL_BATCH),
     "jobs": (JOB_STATUS, JOB_PARTS, JOBS, CANCEL, RETRY, RETRY_FAILED),
     "workers": (WORKER_QUEUES, WORKER_DEPLOYMENTS, WORKER_BACKLOG, PAUSE_QUEUE, RESUME_QUEUE),
     "webhooks": (ADD_WEBHOOK, WEBHOOKS, REMOVE_WEBHOOK, WEBHOOK_FAILURES, RETRY_WEBHOOK),
