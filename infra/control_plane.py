@@ -20,6 +20,7 @@ from infra.alarms import Alarms
 from infra.api import RestApi
 from infra.batches import EXPAND_SECONDS, Batches
 from infra.drops import Drops
+from infra.files import Files
 from infra.front_door import FrontDoor
 from infra.functions import Functions
 from infra.job_role import JobRole
@@ -48,7 +49,8 @@ class ControlPlane(Stack):
         functions = Functions(self, "Functions", options, self._wiring())
         jobs = Jobs(functions, storage, batches.tallies)
         workers = Workers(self, options, functions, storage)
-        served = {**jobs.served, **workers.served, **batches.serve(functions, storage)}
+        files = Files(options, functions, storage)
+        served = {**jobs.served, **files.served, **workers.served, **batches.serve(functions, storage)}
         served |= {**webhooks.serve(functions, storage), **access.serve(functions, storage)}
         rest = RestApi(self, "Api", options, functions, served, access.methods)
         watch = Watch(functions, storage, sockets)
@@ -79,6 +81,7 @@ class ControlPlane(Stack):
                 rest_url=rest.url,
                 socket_url=sockets.url,
                 sign_in_url=access.sign_in.url if access.sign_in else "",
+                media=files.origins,
                 access_logs=storage.access_logs,
             ).url
         if options.serveMedia != "off":
@@ -119,6 +122,7 @@ class ControlPlane(Stack):
             deliveries_queue=self._webhooks.deliveries.queue_url,
             event_bus=self._webhooks.bus.event_bus_name,
             socket_management_url=self._sockets.management_url,
+            s3_url=self._options.s3Url.replace("{region}", self.region),
             build=build,
             commit=commit,
             time_limit=EXPAND_SECONDS,

@@ -1,5 +1,7 @@
 """The front door: CloudFront in front of the site's bucket, the REST API and the WebSocket API."""
 
+from collections.abc import Sequence
+
 from aws_cdk import Duration, Fn, RemovalPolicy
 from aws_cdk import aws_certificatemanager as acm
 from aws_cdk import aws_cloudfront as cloudfront
@@ -21,7 +23,10 @@ function handler(event) {
 
 
 class FrontDoor(Construct):
-    """`url` is the product's address: `/`, `/static/*`, `/api/*` and `/ws`."""
+    """`url` is the product's address: `/`, `/static/*`, `/api/*` and `/ws`.
+
+    `media` are the origins of the files that the page shows.
+    """
 
     def __init__(
         self,
@@ -32,6 +37,7 @@ class FrontDoor(Construct):
         rest_url: str,
         socket_url: str,
         sign_in_url: str,
+        media: Sequence[str],
         access_logs: s3.Bucket,
     ) -> None:
         super().__init__(scope, id_)
@@ -59,7 +65,7 @@ class FrontDoor(Construct):
             default_behavior=cloudfront.BehaviorOptions(
                 origin=origins.S3BucketOrigin.with_origin_access_control(site),
                 viewer_protocol_policy=cloudfront.ViewerProtocolPolicy.REDIRECT_TO_HTTPS,
-                response_headers_policy=_headers_policy(self, sign_in_url),
+                response_headers_policy=_headers_policy(self, sign_in_url, media),
                 function_associations=[
                     cloudfront.FunctionAssociation(
                         event_type=cloudfront.FunctionEventType.VIEWER_REQUEST,
@@ -84,9 +90,9 @@ class FrontDoor(Construct):
         self.url = f"https://{domains[0] if domains else distribution.distribution_domain_name}"
 
 
-def _headers_policy(scope: Construct, sign_in_url: str) -> cloudfront.ResponseHeadersPolicy:
+def _headers_policy(scope: Construct, sign_in_url: str, media: Sequence[str]) -> cloudfront.ResponseHeadersPolicy:
     """The headers of the home page: CloudFront has a property for each security header and takes the others by name."""
-    page = headers.page(sign_in_url)
+    page = headers.page(sign_in_url, media)
     security = cloudfront.ResponseSecurityHeadersBehavior(
         content_security_policy=cloudfront.ResponseHeadersContentSecurityPolicy(
             content_security_policy=page.pop(headers.CONTENT_SECURITY_POLICY), override=True

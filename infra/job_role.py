@@ -4,6 +4,8 @@ The role's policy is the most that any job may do. With user prefixes it allows 
 session's tag, so IAM keeps users apart even if a worker does not.
 """
 
+from collections.abc import Iterable
+
 from aws_cdk import ArnFormat, Aws, Stack
 from aws_cdk import aws_iam as iam
 from constructs import Construct
@@ -31,14 +33,12 @@ class JobRole(Construct):
             description="What a worker may do for one job; sessions are narrowed to the job's objects",
             assumed_by=iam.AccountPrincipal(Aws.ACCOUNT_ID).with_session_tags(),
         )
-        most = _most(options, storage)
+        most = reachable(options, storage.media.bucket_name)
         for access, actions in _ACTIONS.items():
-            prefixes = {each.prefix.removeprefix("s3://") for each in most if each.allows(access)}
-            widest = sorted(
-                one for one in prefixes if not any(one != other and one.startswith(other) for other in prefixes)
+            objects = objects_below(
+                (each for each in most if each.allows(access)), self, f"${{aws:PrincipalTag/{TAG}}}"
             )
-            if widest:
-                objects = [self._objects(prefix) for prefix in widest]
+            if objects:
                 self.role.add_to_policy(iam.PolicyStatement(actions=list(actions), resources=objects))
         results = storage.parts.arn_for_objects("*")
         self.role.add_to_policy(iam.PolicyStatement(actions=list(_RESULT_ACTIONS), resources=[results]))
@@ -51,19 +51,26 @@ class JobRole(Construct):
         )
         self.role.add_to_policy(iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=[secrets]))
 
-    def _objects(self, prefix: str) -> str:
-        """The ARN of all objects under a prefix, with the session's user in place of `{userID}`."""
-        named = prefix.replace(USER, f"${{aws:PrincipalTag/{TAG}}}")
-        return Stack.of(self).format_arn(
-            service="s3", region="", account="", resource=f"{named}*", arn_format=ArnFormat.NO_RESOURCE_NAME
+
+def objects_below(prefixes: Iterable[UserPrefix], scope: Construct, user: str) -> list[str]:
+    """The ARNs of all objects below prefixes, with `user` in place of `{userID}`; none that another covers."""
+    starts = {each.prefix.removeprefix("s3://").replace(USER, user) for each in prefixes}
+    widest = sorted(one for one in starts if not any(one != other and one.startswith(other) for other in starts))
+    return [
+        Stack.of(scope).format_arn(
+            service="s3", region="", account="", resource=f"{start}*", arn_format=ArnFormat.NO_RESOURCE_NAME
         )
+        for start in widest
+    ]
 
 
-def _most(options: Options, storage: Storage) -> list[UserPrefix]:
-    """The prefixes that jobs may read and write: those of users, or without any the buckets that other options name."""
-    own = storage.media.bucket_name
+def reachable(options: Options, own: str) -> list[UserPrefix]:
+    """The prefixes that jobs may read and write: those of users, or without any the buckets that other options name.
+
+    `own` is the name of the product's own bucket.
+    """
     if options.userPrefixes:
-        return [each.with_bucket(own) for each in options.userPrefixes]
+        return options.prefixes(own)
     drops = [drop.with_bucket(own) for drop in options.drops]
     named = [UserPrefix(prefix="")]
     named += [UserPrefix(prefix=f"s3://{name}/", access="read") for name in listed(options.batchBuckets)]

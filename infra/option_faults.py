@@ -149,7 +149,8 @@ def _serving_faults(given: Mapping[str, Any]) -> Iterator[Fault]:
 
 def _prefix_bytes(given: Mapping[str, Any]) -> int:
     """The bytes of prefixes in a function's environment."""
-    named = prefixes.read(given.get("userPrefixes")).values()
+    named = list(prefixes.read(given.get("userPrefixes")).values())
+    named += [prefixes.UPLOADS] if named else []
     return len(msgspec.json.encode([each.with_bucket("-" * _BUCKET_NAME) for each in named]))
 
 

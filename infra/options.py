@@ -1,10 +1,9 @@
 """Deployment options: context keys of the CDK app, set in cdk.json or with `cdk deploy -c name=value`.
 
 A field of `Options` is the one place that an option's name, type, default and description are written. The table in
-docs/reference/options.md is made of it by `python -m infra.options`.
+docs/reference/options.md is made of it by `python -m infra.option_table`.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -13,7 +12,7 @@ from typing import Annotated, Any, Literal, get_origin, get_type_hints
 import msgspec
 from msgspec import Meta, Struct, structs
 
-from elasticrecode.access.prefixes import UserPrefix
+from elasticrecode.access.prefixes import UPLOADS, UserPrefix
 from elasticrecode.contract.auth import Auth, Kind
 from elasticrecode.contract.settings import Prices
 from elasticrecode.drops.rules import Drop
@@ -27,7 +26,6 @@ __all__ = ["ROOT", "Options", "explain", "listed", "read"]
 _DAY_SECONDS = 86_400
 _WITHOUT_LOGS_SECONDS = 3_600
 """Seconds for which events are stored without job logs: long enough to push them."""
-_DOC = ROOT / "docs" / "reference" / "options.md"
 
 
 def _option(description: str, *, format_: str = "", before: str = "", **limits: Any) -> Meta:
@@ -292,6 +290,14 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cognitoIdp: Annotated[
         str, _option("URL of Cognito's user pools, with `{region}` in it", pattern="^https?://[^/]+$")
     ] = "https://cognito-idp.{region}.amazonaws.com"
+    s3Url: Annotated[
+        str,
+        _option(
+            "URL of S3 as browsers reach it, with `{region}` in it. Without `{bucket}.` before the host, the path "
+            "begins with the bucket",
+            pattern=r"^https?://(\{bucket\}\.)?[^/{]+(\{region\}[^/{]+)?$",
+        ),
+    ] = "https://{bucket}.s3.{region}.amazonaws.com"
     lambdaRuntime: Annotated[
         Literal["python3.11", "python3.12", "python3.13", "python3.14"], _option("`python3.12` and newer on AWS")
     ] = "python3.14"
@@ -313,6 +319,10 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """The ARN of the web ACL of a scope."""
         return next((arn for arn in listed(self.webAcls) if f":{scope}/" in arn), None)
 
+    def prefixes(self, media_bucket: str) -> list[UserPrefix]:
+        """The user prefixes as whole URIs, that of uploads among them; none where the option names none."""
+        return [each.with_bucket(media_bucket) for each in (*self.userPrefixes, UPLOADS)] if self.userPrefixes else []
+
     def wiring(self, media_bucket: str) -> dict[str, Any]:
         """The fields of `Wiring` that follow from options; `media_bucket` is the name of the product's own bucket."""
         return {
@@ -320,7 +330,8 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "auth": Auth(self.auth, tuple(listed(self.operators))),
             "presets": self.presets,
             "prices": Prices(self.workerPrice, self.spotPrice),
-            "user_prefixes": [msgspec.to_builtins(each.with_bucket(media_bucket)) for each in self.userPrefixes],
+            "media_bucket": media_bucket,
+            "user_prefixes": [msgspec.to_builtins(each) for each in self.prefixes(media_bucket)],
             "drops": [msgspec.to_builtins(drop.with_bucket(media_bucket)) for drop in self.drops],
             "job_logs": self.jobLogs,
             "first_generation": listed(self.firstGenerationQueues),
@@ -335,7 +346,7 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         }
 
 
-_DEFAULTS = structs.asdict(Options())
+DEFAULTS = structs.asdict(Options())
 _TYPES = get_type_hints(Options)
 _reader = Reader(Options, FORMATS)
 
@@ -343,7 +354,7 @@ _reader = Reader(Options, FORMATS)
 def read(context: Mapping[str, Any]) -> Options:
     """The options in an app's context, without CDK's own keys, which have : or /. Raises Invalid with every fault."""
     given = {name: _typed(name, value) for name, value in context.items() if not re.search("[:/]", name)}
-    chosen: dict[str, Any] = {**_DEFAULTS, **given}
+    chosen: dict[str, Any] = {**DEFAULTS, **given}
     faults = option_faults.parse_presets(chosen) if isinstance(chosen["presets"], str) else []
     faults += option_faults.in_all(chosen)
     return _reader.convert(chosen, faults)
@@ -353,32 +364,6 @@ def explain(error: Invalid) -> str:
     """The faults as sentences, for the terminal."""
     lines = (f"  option {fault.pointer.strip('/')}: {fault.detail}" for fault in error.faults)
     return "\n".join(["The deployment options are wrong (cdk.json, or -c name=value):", *lines])
-
-
-def table() -> str:
-    """The options as a Markdown table."""
-    rows = ["| option | default | what it does | first generation |", "|---|---|---|---|"]
-    for name, type_ in get_type_hints(Options, include_extras=True).items():
-        (meta,) = (each for each in type_.__metadata__ if isinstance(each, Meta))
-        before = f" {meta.extra['before']}" if meta.extra and meta.extra["before"] else ""
-        rows.append(f"| `{name}` | {_shown(_DEFAULTS[name])} | {meta.description} |{before} |")
-    return "\n".join(rows) + "\n"
-
-
-def document(text: str) -> str:
-    """A page of documentation with its table of options renewed."""
-    return re.sub(r"^\| option \|.*?\n(?=\n)", lambda _: table(), text, count=1, flags=re.MULTILINE | re.DOTALL)
-
-
-def _shown(default: object) -> str:
-    """A default as the table has it."""
-    if default == "":
-        return "none"
-    if isinstance(default, int | float) and not isinstance(default, bool):
-        return str(default)
-    if isinstance(default, str) and "{region}" in default:
-        return "AWS's own"
-    return f"`{default if isinstance(default, str) else json.dumps(default)}`"
 
 
 def _typed(name: str, value: Any) -> Any:
@@ -394,7 +379,3 @@ def _typed(name: str, value: Any) -> Any:
         with suppress(msgspec.DecodeError):  # the schema reports text that is no JSON
             return msgspec.json.decode(value)
     return value
-
-
-if __name__ == "__main__":
-    _DOC.write_text(document(_DOC.read_text()))

@@ -12,15 +12,15 @@ from constructs import Construct
 from infra.options import Options, listed
 
 EXPOSED = ["Accept-Ranges", "Content-Length", "Content-Range", "ETag"]
-"""Headers of answers that players read."""
+"""Headers of answers that players and uploads read."""
 _SENT = ["If-Modified-Since", "If-None-Match", "Range"]
 _SECONDS = 3600
 
 
-def let_players_read(bucket: s3.Bucket) -> None:
-    """Let pages of any origin read objects to which they have a URL that S3 accepts. It makes nothing public."""
+def let_pages_reach(bucket: s3.Bucket) -> None:
+    """Let pages of any origin read and write objects by URLs that S3 accepts. It makes nothing public."""
     bucket.add_cors_rule(
-        allowed_methods=[s3.HttpMethods.GET, s3.HttpMethods.HEAD],
+        allowed_methods=[s3.HttpMethods.GET, s3.HttpMethods.HEAD, s3.HttpMethods.PUT],
         allowed_origins=["*"],
         allowed_headers=["*"],
         exposed_headers=EXPOSED,

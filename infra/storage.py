@@ -38,7 +38,7 @@ from elasticrecode.contract.tables import (
 )
 from infra import kept
 from infra.options import Options, listed
-from infra.serving import let_players_read
+from infra.serving import let_pages_reach
 
 _EVENTS_TIMEOUT_SECONDS = 20
 """Time limit of `consume`. The control queue's visibility timeout is six times this."""
@@ -130,7 +130,7 @@ class Storage(Construct):
             server_access_logs_prefix="media/",
             removal_policy=self._outlives,
         )
-        let_players_read(self.media)
+        let_pages_reach(self.media)
         # Results of parts, in a bucket of their own: users reach no object in it, drops never see one, and what is left
         # expires without a rule on users' files.
         self.parts = kept.bucket(

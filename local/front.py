@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import cast
@@ -34,9 +34,11 @@ _log = logging.getLogger("front")
 Socket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
 
 
-def application(site: Path, rest_url: str, socket_url: str, sign_in_url: str = "") -> web.Application:
-    """The routes: `site` at / and /static, the API below /api, the WebSocket at /ws."""
-    front = _Front(site, rest_url, socket_url, headers.page(sign_in_url))
+def application(
+    site: Path, rest_url: str, socket_url: str, sign_in_url: str = "", media: Sequence[str] = ()
+) -> web.Application:
+    """The routes: `site` at / and /static, the API below /api, the WebSocket at /ws. `media` are origins of files."""
+    front = _Front(site, rest_url, socket_url, headers.page(sign_in_url, media))
     app = web.Application(client_max_size=_BODY_LIMIT, middlewares=[_as_problems])
     app.cleanup_ctx.append(front.client)
     app.on_response_prepare.append(front.add_headers)
@@ -207,7 +209,8 @@ def main() -> None:
     stack = place.stack()
     context = json.loads((ROOT / "cdk.json").read_text())["context"]
     site = ROOT / options.read({**context, **place.options()}).siteFolder
-    app = application(site, stack["RestUrl"], stack["SocketUrl"], place.aws_url if place.auth == "cognito" else "")
+    sign_in_url = place.aws_url if place.auth == "cognito" else ""
+    app = application(site, stack["RestUrl"], stack["SocketUrl"], sign_in_url, [place.aws_url])
     asyncio.run(_serve(app, place.port))
 
 

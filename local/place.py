@@ -204,6 +204,7 @@ class Place(NamedTuple):
             "accessEntries": "false",
             "auth": self.auth,
             "cognitoIdp": self.aws_url,
+            "s3Url": self.aws_url,
             "drops": json.dumps([_DROP]),
             "webhookNetworks": "127.0.0.0/8,::1/128",
         }

@@ -14,11 +14,21 @@ from elasticrecode.contract.auth import Kind
 from elasticrecode.contract.routes import OPERATOR_ROUTES, PUBLIC_ROUTES, ROUTES
 from elasticrecode.jobs.requests import IDEMPOTENCY_KEY
 from elasticrecode.media.presets import NAME, NAME_RULE
-from infra.openapi import batches, events, jobs, plans, presets, server, webhooks, workers
+from infra.openapi import batches, events, files, jobs, plans, presets, server, webhooks, workers
 from infra.openapi.operation import Body, Json, Link, Operation, Query, name_schema
 from infra.openapi.schemas import schema, schemas
 
-AREAS = (server.AREA, jobs.AREA, plans.AREA, events.AREA, batches.AREA, workers.AREA, webhooks.AREA, presets.AREA)
+AREAS = (
+    server.AREA,
+    jobs.AREA,
+    files.AREA,
+    plans.AREA,
+    events.AREA,
+    batches.AREA,
+    workers.AREA,
+    webhooks.AREA,
+    presets.AREA,
+)
 OPERATIONS: Mapping[str, Operation] = {
     route: operation for area in AREAS for route, operation in area.operations.items()
 }

@@ -77,7 +77,7 @@ def test_no_route_logs_credentials_or_bodies(lines: Lines, stack: Stack, webhook
     handlers = {
         "schema": stack.schema, "submit": stack.submit, "vmaf": stack.vmaf, "logs": stack.logs, "jobs": stack.jobs,
         "batch": stack.batch, "workers": stack.workers, "presets": stack.presets, "webhooks": webhooks.api,
-        "tickets": stack.build("tickets"), "plans": stack.build("plans"),
+        "tickets": stack.build("tickets"), "plans": stack.build("plans"), "files": stack.build("files"),
     }  # fmt: skip
     assert handlers.keys() == ROUTES.keys()
     parameters = {

@@ -91,6 +91,7 @@ class Access:
             routes.SUBMIT_PLAN: self.job(ANN),
             routes.SUBMIT_BATCH: self.batch(ANN),
             routes.RETRY_FAILED: {"userID": ANN},
+            routes.PACKAGE_LINKS: {"uris": [self.missing]},
             routes.ADD_WEBHOOK: self.webhook(ANN),
             routes.PUT_PRESET: _PRESET,
         }.get(route)

@@ -33,6 +33,7 @@ WIRING = Wiring(
     event_bus="bus",
     sealing_key="arn:aws:kms:us-east-1:123456789012:key/none",
     socket_management_url="http://127.0.0.1:9/ws",
+    s3_url="https://{bucket}.s3.us-east-1.amazonaws.com",
     build="2026.01.02.030405",
     commit="c",
     time_limit=30,

@@ -8,6 +8,7 @@ import os
 import subprocess
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -244,6 +245,27 @@ def jobs_reopens_the_batch_of_a_retried_job(stage: Stage) -> None:
 @of("jobs")
 def jobs_counts_what_a_user_asks_for(stage: Stage) -> None:
     stage.call("DELETE", f"/jobs/{stage.job(user=users.USER).jobid}", user=users.USER)
+
+
+# Files
+
+
+@of("files")
+def files_links_what_a_job_has(stage: Stage) -> None:
+    job = msgspec.structs.replace(stage.job(user=users.USER), jobid=new(), input=f"s3://{stage.bucket}/grants/in.mp4")
+    stage.s3.put_object(Bucket=stage.bucket, Key="grants/in.mp4", Body=b"-")
+    stage.jobs.accept([Accepted(job, Choice("ffmpeg_job", "for an exercise"), now_ms())], 3600)
+    (link,) = stage.call("GET", f"/jobs/{job.jobid}/links", user=users.USER)["links"]
+    with urllib.request.urlopen(link["url"], timeout=10) as answer:
+        if answer.read() != b"-":
+            raise Missed("the link leads elsewhere")
+
+
+@of("files")
+def files_counts_what_a_user_asks_for(stage: Stage) -> None:
+    status, answer, _ = stage.deployed.call("POST", f"/api/v1/jobs/{new()}/links", {"uris": []}, user=users.USER)
+    if status != 404:
+        raise Missed(f"a job that is not there answers {status}: {answer}")
 
 
 # Batches

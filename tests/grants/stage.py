@@ -32,6 +32,7 @@ from tests.e2e.conftest import Deployed
 
 _SECONDS = 8.0
 """So long an effect is waited for that comes by way of a queue or a stream; the embedded AWS looks each second."""
+_LOGGED_SECONDS = 0.5
 _KEPT = 86_400
 _TAKEN_AWAY = ("/ministack-lambda-", "Failed to resolve layer", "Failed to extract layer")
 """One of these is in the fault of a function that was configured anew while the embedded AWS was starting it."""
@@ -82,10 +83,19 @@ class Stage:
         return kind.read(found["Environment"]["Variables"])
 
     def denied_since(self, size: int, role: str, action: str) -> bool:
-        """Whether the embedded AWS has denied a role an action since its log had this size."""
-        with self.log.open(errors="replace") as log:
-            log.seek(size)
-            return f"denied: {role} may not {action} on " in log.read()
+        """Whether the embedded AWS has denied a role an action since its log had this size.
+
+        The supervisor writes the log a moment later.
+        """
+        until = time.monotonic() + _LOGGED_SECONDS
+        while True:
+            with self.log.open(errors="replace") as log:
+                log.seek(size)
+                if f"denied: {role} may not {action} on " in log.read():
+                    return True
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.1)
 
     @property
     def log(self) -> Path:

@@ -71,7 +71,7 @@ def test_the_role_for_jobs_allows_only_the_prefixes_of_the_tagged_user() -> None
     _, may = role(userPrefixes=as_text(*PREFIXES), batchBuckets="films", drops="[]")
     tag = "${aws:PrincipalTag/userID}"
     assert may.keys() == {READ} | WRITE
-    assert may[READ] == {f"own/users/{tag}/*", "library/films/*", f"inbox/{tag}/*"}
+    assert may[READ] == {f"own/users/{tag}/*", "library/films/*", f"inbox/{tag}/*", f"own/uploads/{tag}/*"}
     for action in WRITE - {READ}:
         assert may[action] == {f"own/users/{tag}/*", f"inbox/{tag}/*"}
 
@@ -88,7 +88,8 @@ def test_without_prefixes_the_role_allows_the_buckets_that_options_name() -> Non
 
 
 def test_read_prefixes_grant_no_writing() -> None:
-    assert role(userPrefixes=as_text(PREFIXES[1]))[1] == {READ: {"library/films/*"}}
+    uploads = "own/uploads/${aws:PrincipalTag/userID}/*"
+    assert role(userPrefixes=as_text(PREFIXES[1]))[1] == {READ: {"library/films/*", uploads}}
 
 
 def test_roles_of_the_account_may_assume_the_role_with_a_tag() -> None:
@@ -98,7 +99,7 @@ def test_roles_of_the_account_may_assume_the_role_with_a_tag() -> None:
     assert template()["Outputs"]["JobRole"]["Value"]["Fn::GetAtt"][1] == "Arn"
 
 
-@pytest.mark.parametrize("name", ["submit", "vmaf", "batch", "survey"])
+@pytest.mark.parametrize("name", ["submit", "vmaf", "batch", "survey", "files"])
 def test_functions_that_check_files_have_the_prefixes(name: str) -> None:
     text = "".join(
         part if isinstance(part, str) else "own"
@@ -108,6 +109,7 @@ def test_functions_that_check_files_have_the_prefixes(name: str) -> None:
         {"prefix": "s3://own/users/{userID}/", "access": "read-write"},
         {"prefix": "s3://library/films/", "access": "read"},
         {"prefix": "s3://inbox/{userID}/", "access": "write"},
+        {"prefix": "s3://own/uploads/{userID}/", "access": "read"},
     ]
     assert json.loads(text) == placed
     assert json.loads(environment(name)["USER_PREFIXES"]) == []
@@ -144,7 +146,7 @@ def test_all_faults_of_all_prefixes_are_reported_at_once() -> None:
     assert set(found) == {
         "userPrefixes/0/prefix", "userPrefixes/1/access", "userPrefixes/2/prefix", "userPrefixes/3/user", "cors",
     }  # fmt: skip
-    meeting = faults(userPrefixes=[{"prefix": "{userID}/"}, {"prefix": 7}, {"prefix": "library/"}])
+    meeting = faults(userPrefixes=[{"prefix": "x/{userID}/"}, {"prefix": 7}, {"prefix": "x/library/"}])
     assert set(meeting) == {"userPrefixes/1/prefix", "userPrefixes/2/prefix"}
     assert "are the same place for some users" in meeting["userPrefixes/2/prefix"]
     for text in ("all", "{}", '[{"prefix": '):

@@ -36,14 +36,14 @@ def test_nothing_is_served_by_default() -> None:
     assert not any(id_.startswith("Serving") for id_ in template()["Resources"])
 
 
-def test_players_of_any_page_may_read_ranges_of_objects_whose_urls_s3_accepts() -> None:
+def test_any_page_may_read_ranges_and_upload_where_it_has_urls_that_s3_accepts() -> None:
     rules = [
         each["CorsConfiguration"]["CorsRules"]
         for each in resources("S3::Bucket").values()
         if "CorsConfiguration" in each
     ]
     ((rule,),) = rules
-    assert (set(rule["AllowedMethods"]), rule["AllowedOrigins"]) == ({"GET", "HEAD"}, ["*"])
+    assert (set(rule["AllowedMethods"]), rule["AllowedOrigins"]) == ({"GET", "HEAD", "PUT"}, ["*"])
     assert set(rule["ExposedHeaders"]) == EXPOSED
 
 

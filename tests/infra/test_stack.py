@@ -355,6 +355,7 @@ GRANTS = {
     "jobs": {
         "dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
     },
+    "files": {"dynamodb:BatchGetItem", "dynamodb:UpdateItem", "s3:GetObject"},
     "batch": {
         "dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query",
         "dynamodb:UpdateItem", "kms:Encrypt", "sqs:SendMessage",
@@ -614,7 +615,7 @@ def test_without_access_logs_the_account_is_not_configured() -> None:
     assert "AccessLogSettings" not in sockets["Properties"]
 
 
-CHANGING = {"submit", "vmaf", "batch", "jobs", "webhooks", "tickets", "sockets"}
+CHANGING = {"submit", "vmaf", "batch", "jobs", "files", "webhooks", "tickets", "sockets"}
 
 
 @pytest.mark.parametrize("changes", [{}, {"auth": "none"}, {"requestsPerMinute": 0}], ids=["default", "none", "zero"])
@@ -629,23 +630,40 @@ def test_requests_are_counted_if_users_are_authenticated_and_limited(changes: di
 
 
 @pytest.mark.parametrize(
-    ("changes", "sign_in_url"),
-    [({"auth": "none"}, ""), ({"cognitoIdp": "https://cognito.example"}, "https://cognito.example")],
+    ("changes", "sign_in_url", "media"),
+    [
+        ({"auth": "none", "s3Url": "http://localhost:4566"}, "", ["http://localhost:4566"]),
+        (
+            {"cognitoIdp": "https://cognito.example", "batchBuckets": "films,old.films"},
+            "https://cognito.example",
+            [f"https://{bucket}s3.<region>.amazonaws.com" for bucket in ("<media>.", "films.", "")],
+        ),
+    ],
     ids=["none", "cognito"],
 )
-def test_cloudfront_and_the_local_front_send_the_same_headers(changes: dict[str, str], sign_in_url: str) -> None:
+def test_cloudfront_and_the_local_front_send_the_same_headers(
+    changes: dict[str, str], sign_in_url: str, media: list[str]
+) -> None:
+    """And files are shown of the buckets alone that jobs may reach."""
     (policy,) = resources("AWS::CloudFront::ResponseHeadersPolicy", **changes)
     config = policy["Properties"]["ResponseHeadersPolicyConfig"]
     security = config["SecurityHeadersConfig"]
     told = {item["Header"]: item["Value"] for item in config["CustomHeadersConfig"]["Items"]} | {
-        headers.CONTENT_SECURITY_POLICY: security["ContentSecurityPolicy"]["ContentSecurityPolicy"],
+        headers.CONTENT_SECURITY_POLICY: _joined(security["ContentSecurityPolicy"]["ContentSecurityPolicy"]),
         headers.CONTENT_TYPE_OPTIONS: "nosniff",
         headers.FRAME_OPTIONS: security["FrameOptions"]["FrameOption"],
         headers.REFERRER_POLICY: security["ReferrerPolicy"]["ReferrerPolicy"],
         headers.HSTS: f"max-age={security['StrictTransportSecurity']['AccessControlMaxAgeSec']}",
     }
-    assert told == headers.page(sign_in_url)
+    assert told == headers.page(sign_in_url, media)
     assert security["ContentTypeOptions"] == {"Override": True}
+
+
+def _joined(value: Any) -> str:
+    """A text of the template, with the names of the media bucket and the Region in <>."""
+    names = {"AWS::Region": "<region>", "StorageMedia9333CB25": "<media>"}
+    parts = [value] if isinstance(value, str) else value["Fn::Join"][1]
+    return "".join(part if isinstance(part, str) else names[part["Ref"]] for part in parts)
 
 
 def test_schema_has_the_address_of_the_sign_in() -> None:
@@ -693,6 +711,16 @@ def test_batches_may_read_only_the_media_bucket_and_named_buckets() -> None:
         assert told.count("StorageMedia") == 1
         assert told.count(":s3:::films") == 1
         assert ":s3:::" not in resources_of("survey", action)
+
+
+def test_links_read_only_what_jobs_may_read_or_write() -> None:
+    alone = resources_of("files", "s3:GetObject")
+    assert (alone.count("StorageMedia"), alone.count(":s3:::")) == (1, 1)
+    assert resources_of("files", "s3:GetObject", batchBuckets="films").count(":s3:::films/*") == 1
+    prefixes = [{"prefix": "users/{userID}/"}, {"prefix": "s3://inbox/{userID}/", "access": "write"}]
+    granted = resources_of("files", "s3:GetObject", userPrefixes=json.dumps(prefixes), batchBuckets="films", drops="[]")
+    assert "films" not in granted
+    assert [granted.count(each) for each in ("/users/*", "/uploads/*", ":s3:::inbox/*", "StorageMedia")] == [1, 1, 1, 2]
 
 
 def test_without_discovery_the_template_has_no_resource_of_it() -> None:

@@ -23,6 +23,7 @@ def test_the_content_security_policy_allows_only_files_of_the_own_origin() -> No
     rules = directives(headers.page()["Content-Security-Policy"])
     assert rules.pop("default-src") == "'none'"
     assert {rules.pop(name) for name in ("base-uri", "form-action", "frame-ancestors")} == {"'none'"}
+    assert rules.pop("media-src") == "blob:"
     assert set(rules) == {"script-src", "style-src", "img-src", "connect-src"}
     assert set(rules.values()) == {"'self'"}
 
@@ -31,6 +32,16 @@ def test_the_page_may_connect_to_the_sign_in_url() -> None:
     rules = directives(headers.page("https://a.example")["Content-Security-Policy"])
     assert rules["connect-src"] == "'self' https://a.example"
     assert rules["script-src"] == "'self'"
+
+
+def test_the_page_shows_media_of_the_given_origins_and_runs_nothing_of_them() -> None:
+    media = ["https://media.s3.eu-west-1.amazonaws.com", "https://a.example"]
+    rules = directives(headers.page("https://a.example", media)["Content-Security-Policy"])
+    assert rules["img-src"] == f"'self' {media[0]} {media[1]}"
+    assert rules["media-src"] == f"blob: {media[0]} {media[1]}"
+    assert set(rules["connect-src"].split(" ")) == {"'self'", *media}
+    others = set(rules) - {"img-src", "media-src", "connect-src"}
+    assert not [name for name in others if "example" in rules[name] or "blob:" in rules[name]]
 
 
 class Page(HTMLParser):

@@ -157,12 +157,12 @@ def test_only_lines_that_the_user_may_not_read_become_faulty() -> None:
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        ("{userID}/", "library/"),
-        ("{userID}/", "library/clips/"),
-        ("{userID}/", "shared-{userID}/"),
+        ("x/{userID}/", "x/library/"),
+        ("x/{userID}/", "x/library/clips/"),
+        ("x/{userID}/", "x/shared-{userID}/"),
         ("x/{userID}/", "x/{userID}-drafts/"),
         ("s3://films/{userID}/", "s3://films/all/"),
-        ("{userID}/in/", "{userID}.x/in/"),
+        ("x/{userID}/in/", "x/{userID}.x/in/"),
     ],
 )
 def test_prefixes_that_some_ids_lead_into_are_refused(one: str, other: str) -> None:
@@ -176,17 +176,26 @@ def test_prefixes_that_some_ids_lead_into_are_refused(one: str, other: str) -> N
     ("one", "other"),
     [
         ("users/{userID}/", "library/"),
-        ("{userID}/in/", "{userID}/out/"),
-        ("{userID}/", "{userID}/out/"),
-        ("", "{userID}/"),
+        ("x/{userID}/in/", "x/{userID}/out/"),
+        ("x/{userID}/", "x/{userID}/out/"),
+        ("", "x/{userID}/"),
         ("library/", "library/uploads/"),
-        ("{userID}/", "s3://films/library/"),
+        ("x/{userID}/", "s3://films/x/library/"),
+        ("uploads/", "uploads/{userID}/"),
         ("a-{userID}/", "b-{userID}/"),
         ("a-{userID}/", "a-/"),
     ],
 )
 def test_prefixes_that_no_id_leads_into_are_accepted(one: str, other: str) -> None:
     assert list(prefixes.faults([{"prefix": one}, {"prefix": other}])) == []
+
+
+@pytest.mark.parametrize("prefix", ["{userID}/", "{userID}/in/", "uploads/{userID}-x/"])
+def test_a_prefix_by_which_some_id_leads_into_the_uploads_of_others_is_refused(prefix: str) -> None:
+    ((pointer, detail),) = prefixes.faults([{"prefix": prefix}])
+    assert pointer == "/0/prefix"
+    assert f"{prefix} and uploads/{{userID}}/ are the same place for some users' ids" in detail
+    assert list(prefixes.faults([{"prefix": f"s3://films/{prefix}"}])) == []
 
 
 # The session policy

@@ -10,7 +10,7 @@ from elasticrecode.contract.auth import Auth, SignIn
 from elasticrecode.contract.routes import ROUTES
 from elasticrecode.contract.settings import DispatchSettings
 from elasticrecode.contract.wiring import FUNCTIONS, Wiring
-from infra import options
+from infra import option_table, options
 from tests.conftest import ROOT
 from tests.fakes.wiring import wired
 
@@ -53,8 +53,8 @@ def test_no_route_is_answered_twice() -> None:
 
 def test_the_page_of_options_has_the_table_of_the_options_class() -> None:
     page = (ROOT / "docs" / "reference" / "options.md").read_text()
-    assert options.table() in page, "run `python -m infra.options`"
-    assert options.document(page) == page
+    assert option_table.table() in page, "run `python -m infra.option_table`"
+    assert option_table.document(page) == page
 
 
 def test_the_options_are_the_defaults_where_cdk_json_sets_none() -> None:

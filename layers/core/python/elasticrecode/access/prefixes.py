@@ -37,10 +37,10 @@ _OWN = "s3:///"
 
 
 def _is_prefix(text: str) -> bool:
-    return len(text) <= _LENGTH_LIMIT and _PREFIX.fullmatch(text) is not None and not _has_dots(text)
+    return len(text) <= _LENGTH_LIMIT and _PREFIX.fullmatch(text) is not None and not has_dots(text)
 
 
-def _has_dots(uri: str) -> bool:
+def has_dots(uri: str) -> bool:
     """Whether a part between slashes is `.` or `..`, which another reader may resolve to another place."""
     return any(part in _DOTS for part in uri.split("/"))
 
@@ -76,6 +76,10 @@ def is_tag(user_id: str) -> bool:
     return _TAG_VALUE.fullmatch(user_id) is not None and user_id not in _DOTS
 
 
+UPLOADS = UserPrefix(prefix=f"uploads/{USER}/", access="read")
+"""Where browsers upload: beside the prefixes of a deployment that has any, users read what they have uploaded."""
+
+
 class Prefixes:
     """The prefixes of a deployment, as whole URIs."""
 
@@ -93,7 +97,7 @@ class Prefixes:
             return ""
         allowed = self.of(user_id, access)
         if uri.startswith(tuple(allowed)):
-            return "must not have '.' or '..' between slashes" if _has_dots(uri) else ""
+            return "must not have '.' or '..' between slashes" if has_dots(uri) else ""
         places = ", ".join(prefix.removeprefix(_OWN) or "the product's own bucket" for prefix in allowed)
         detail = f"must be below a prefix that {user_id} may {access}: {places or 'there is none'}"
         if is_tag(user_id) or not any(USER in each.prefix for each in self._prefixes):
@@ -123,10 +127,13 @@ def read(given: object) -> dict[int, UserPrefix]:
 
 
 def faults(given: object) -> Iterator[Fault]:
-    """Faults of pairs of prefixes where the id of one user could lead into the files of another prefix."""
+    """Faults of pairs of prefixes where the id of one user could lead into the files of another prefix.
+
+    One of each pair may be that of uploads.
+    """
     prefixes = read(given)
     for n, one in prefixes.items():
-        for m, other in prefixes.items():
+        for m, other in {-1: UPLOADS, **prefixes}.items():
             if m < n and _meet(one.with_bucket("").prefix, other.with_bucket("").prefix):
                 detail = (
                     f"{one.prefix} and {other.prefix} are the same place for some users' ids: put the users' files "

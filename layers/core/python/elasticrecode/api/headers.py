@@ -1,6 +1,6 @@
 """Security and CORS headers of the home page and of the API's answers, on AWS and on one machine."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 HSTS_SECONDS = 365 * 86_400
 """How long a browser uses https only, once it has. It ignores the header over http."""
@@ -40,14 +40,20 @@ def cross_origin(allowed: Collection[str], origin: str) -> dict[str, str]:
     return {"Vary": "Origin"} | (exposed | {"Access-Control-Allow-Origin": origin} if origin in allowed else {})
 
 
-def page(sign_in_url: str = "") -> dict[str, str]:
-    """The headers of the home page. All that it loads is of its own origin; it may connect to `sign_in_url` too."""
+def page(sign_in_url: str = "", media: Sequence[str] = ()) -> dict[str, str]:
+    """The headers of the home page.
+
+    All that it loads is of its own origin, but for the media of jobs, which are of the origins `media`. It may connect
+    to these and to `sign_in_url`. Players hand a video to the browser piece by piece, as a `blob:`.
+    """
+    connected = dict.fromkeys(["'self'", *([sign_in_url] if sign_in_url else []), *media])
     sources = {
         "default-src": "'none'",
         "script-src": "'self'",
         "style-src": "'self'",
-        "img-src": "'self'",
-        "connect-src": f"'self' {sign_in_url}".rstrip(),
+        "img-src": " ".join(["'self'", *media]),
+        "media-src": " ".join(["blob:", *media]),
+        "connect-src": " ".join(connected),
         "base-uri": "'none'",
         "form-action": "'none'",
         "frame-ancestors": "'none'",

@@ -33,12 +33,13 @@ _session = botocore.session.get_session()
 _threads = ThreadPoolExecutor(PARALLEL)
 
 
-def client(service: str, endpoint_url: str | None = None) -> Any:
-    """A client with the product's time limits and retries. Region and credentials come from the environment.
+def client(service: str, endpoint_url: str | None = None, config: Config | None = None) -> Any:
+    """A client with the product's time limits and retries, as far as `config` sets no others.
 
+    Region and credentials come from the environment.
     It is boto3's client without boto3, whose import of the S3 transfer manager no function here has a use for.
     """
-    return _session.create_client(service, endpoint_url=endpoint_url, config=_CONFIG)
+    return _session.create_client(service, endpoint_url=endpoint_url, config=_CONFIG.merge(config or Config()))
 
 
 @contextmanager

@@ -18,6 +18,8 @@ JOBS = "GET /v1/jobs"
 CANCEL = "DELETE /v1/jobs/{jobID}"
 RETRY = "POST /v1/jobs/{jobID}/retry"
 RETRY_FAILED = "POST /v1/jobs/retry"
+JOB_LINKS = "GET /v1/jobs/{jobID}/links"
+PACKAGE_LINKS = "POST /v1/jobs/{jobID}/links"
 SUBMIT_BATCH = "POST /v1/batches"
 BATCHES = "GET /v1/batches"
 BATCH = "GET /v1/batches/{batchID}"
@@ -45,6 +47,7 @@ ROUTES = {
     "logs": (JOB_EVENTS, USER_EVENTS, USER_LOGS),
     "batch": (SUBMIT_BATCH, BATCHES, BATCH, CANCEL_BATCH),
     "jobs": (JOB_STATUS, JOB_PARTS, JOBS, CANCEL, RETRY, RETRY_FAILED),
+    "files": (JOB_LINKS, PACKAGE_LINKS),
     "workers": (WORKER_QUEUES, WORKER_DEPLOYMENTS, WORKER_BACKLOG, PAUSE_QUEUE, RESUME_QUEUE),
     "webhooks": (ADD_WEBHOOK, WEBHOOKS, REMOVE_WEBHOOK, WEBHOOK_FAILURES, RETRY_WEBHOOK),
     "presets": (PRESETS, PUT_PRESET, REMOVE_PRESET),

@@ -111,6 +111,14 @@ class JobsSettings(ChangingSettings, frozen=True, kw_only=True):
     retention_days: int
 
 
+class FilesSettings(ChangingSettings, frozen=True, kw_only=True):
+    """For the routes about the files of jobs. `s3_url` is the address of S3, with `{bucket}.` where hosts name it."""
+
+    jobs_table: str
+    s3_url: str
+    user_prefixes: UserPrefixes
+
+
 class BatchSettings(SubmitSettings, frozen=True, kw_only=True):
     """For the routes about batches."""
 

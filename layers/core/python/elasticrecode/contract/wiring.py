@@ -24,6 +24,7 @@ FUNCTIONS: dict[str, type[Settings]] = {
     "discover": settings.DiscoverSettings,
     "dispatch": settings.DispatchSettings,
     "expand": settings.ExpandSettings,
+    "files": settings.FilesSettings,
     "jobs": settings.JobsSettings,
     "logs": settings.LogsSettings,
     "plans": settings.SubmitSettings,
@@ -48,8 +49,8 @@ FUNCTIONS: dict[str, type[Settings]] = {
 class Wiring(Struct, frozen=True, kw_only=True):
     """Everything that functions are configured with. A settings class takes the fields that it names.
 
-    Tables, the bus and `reserved` are names, `sealing_key` is an ARN, queues are URLs, `queues` are those of workers by
-    group.
+    Tables, the bucket, the bus and `reserved` are names, `sealing_key` is an ARN, queues are URLs, `queues` are those
+    of workers by group.
     """
 
     jobs_table: str
@@ -72,6 +73,8 @@ class Wiring(Struct, frozen=True, kw_only=True):
     event_bus: str
     sealing_key: str
     socket_management_url: str
+    media_bucket: str
+    s3_url: str
 
     build: str
     commit: str

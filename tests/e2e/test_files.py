@@ -1,0 +1,79 @@
+"""Files as a browser reaches them on the deployed stack: links to the files of a job."""
+
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from http.client import HTTPResponse
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import contract
+from tests.e2e.conftest import TENANTS, Deployed
+
+ANN, BOB = TENANTS
+PAGE = "http://localhost"
+
+
+def fetch(url: str, method: str = "GET", body: bytes | None = None, **headers: str) -> HTTPResponse:
+    """S3's answer to a page's request; `Content_Range` stands for that header."""
+    sent = {"Origin": PAGE} | {name.replace("_", "-"): value for name, value in headers.items()}
+    try:
+        answer: HTTPResponse = urllib.request.urlopen(
+            urllib.request.Request(url, body, sent, method=method), timeout=60
+        )
+    except urllib.error.HTTPError as error:
+        return error  # type: ignore[return-value]  # it is an answer, too
+    return answer
+
+
+def submit(deployed: Deployed, uri: str, output: str, **profile: Any) -> str:
+    """The id of a job of ann's."""
+    body = contract("job") | {"userid": ANN, "input": uri, "output": f"s3://{deployed.bucket}/{output}"}
+    body["profile"] = profile or {"ffmpeg": {"codec": "h264", "scale": "240p", "bitrate": "1M"}}
+    status, answer, _ = deployed.call("POST", "/api/v1/jobs", body, user=ANN)
+    assert status == 200, answer
+    job_id: str = answer[0]["jobid"]
+    return job_id
+
+
+@pytest.fixture(scope="module")
+def clip(clips: Callable[..., Path]) -> Path:
+    return clips("files.mp4", "-f", "lavfi", "-i", "testsrc=s=320x240:d=2:r=10", "-pix_fmt", "yuv420p")
+
+
+def test_a_browser_reads_a_package_by_links_and_nobody_else_gets_them(deployed: Deployed, clip: Path) -> None:
+    uri = deployed.put(clip, "in/files é 100%.mp4")
+    job_id = submit(deployed, uri, "linked/", package={"formats": ["hls"]})
+    deployed.until(job_id, "finished")
+    path = f"/api/v1/jobs/{job_id}/links"
+    status, content, _ = deployed.call("GET", path, user=ANN)
+    assert status == 200
+    by_role = {link["role"]: link for link in content["links"]}
+    with fetch(by_role["input"]["url"], Range="bytes=4-7") as answer:
+        assert (answer.status, answer.read()) == (206, b"ftyp")
+        assert answer.headers["Content-Disposition"].startswith("attachment;")
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    master = next(link for link in content["links"] if link["uri"].endswith("master.m3u8"))
+    with fetch(master["url"]) as answer:
+        lines = answer.read().decode().splitlines()
+    named = [line for line in lines if line and not line.startswith("#")]
+    uris = [master["uri"].rpartition("/")[0] + "/" + name for name in named]
+    status, content, _ = deployed.call("POST", path, {"uris": uris}, user=ANN)
+    assert status == 200, content
+    for link in content["links"]:
+        with fetch(link["url"]) as answer:
+            assert answer.read().startswith(b"#EXTM3U")
+    assert deployed.call("GET", path, user=BOB)[0] == 404
+    assert deployed.call("POST", path, {"uris": uris}, user=BOB)[0] == 404
+    assert deployed.call("POST", path, {"uris": [uri]}, user=ANN)[0] == 422
+    with fetch(content["links"][0]["url"].replace("linked/", "linked2/")) as refused:
+        assert refused.status == 403  # the signature is for one key
+
+
+def test_the_page_may_load_from_the_embedded_aws_and_from_nowhere_else(deployed: Deployed) -> None:
+    with urllib.request.urlopen(deployed.place.url) as answer:
+        policy = dict(part.strip().split(" ", 1) for part in answer.headers["Content-Security-Policy"].split(";"))
+    assert policy["media-src"] == f"blob: {deployed.place.aws_url}"
+    assert policy["img-src"] == policy["connect-src"] == f"'self' {deployed.place.aws_url}"
