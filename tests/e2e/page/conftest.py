@@ -12,7 +12,10 @@ from tests.e2e.conftest import PASSWORD, Deployed
 
 expect.set_options(timeout=60_000)
 Opened = Callable[..., Page]
-"""Opens an address behind `#` as a user, an operator unless another is named; further arguments are the context's."""
+"""Opens an address behind `#`, or a blank page for None, as a user, an operator unless another is named.
+
+An operator acts for all users or, with `acts_for`, for one. Further arguments are the browser context's.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +40,7 @@ def opened(browser: Browser, deployed: Deployed) -> Iterator[Opened]:
     """Opens views of the page for a user who has signed in."""
     contexts, logs = list[BrowserContext](), list[list[str]]()
 
-    def open_(address: str = "/", user: str = users.OPERATOR, acts_for: str = "", **options: object) -> Page:
+    def open_(address: str | None = "/", user: str = users.OPERATOR, acts_for: str = "", **options: object) -> Page:
         context = browser.new_context(**options)  # type: ignore[arg-type]
         contexts.append(context)
         token = deployed.signed(user)["Authorization"].removeprefix("Bearer ")
@@ -47,7 +50,8 @@ def opened(browser: Browser, deployed: Deployed) -> Iterator[Opened]:
         )
         page = context.new_page()
         logs.append(log_of(page))
-        page.goto(f"{deployed.place.url}#{address}")
+        if address is not None:
+            page.goto(f"{deployed.place.url}#{address}")
         return page
 
     yield open_

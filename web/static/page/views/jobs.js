@@ -46,7 +46,8 @@ const t = words({
   clear: ["Clear the filters", "清除筛选"],
   sort: ["Sort by {name}", "按{name}排序"],
 });
-const PAGE = 200;
+const FIRST = 100;
+const THEN = 500;
 const REFRESH_MS = 1500;
 const FILTERS = ["state", "kind", "batchID", "since", "until", "text", "code", "order"];
 const SORTS = {
@@ -93,7 +94,7 @@ function Filters({ filters }) {
 
 // The records of a list as pages come, kept up by events: { records, isComplete, isReading, error, more, change }.
 function useJobs(filters) {
-  const state = useRef({ records: new Map(), next: query("/api/v1/jobs", { userID: user.value, ...filters, limit: PAGE }), isReading: false, error: null });
+  const state = useRef({ records: new Map(), next: query("/api/v1/jobs", { userID: user.value, ...filters, limit: FIRST }), isReading: false, error: null });
   const [, redraw] = useState(0);
   const first = state.current.first ??= state.current.next;
   const add = (items, isNew) => {
@@ -111,7 +112,7 @@ function useJobs(filters) {
       const had = now.records.size;
       while (now.next && now.records.size === had && !now.isOver) {
         const { items, next } = await page(now.next);
-        now.next = next;
+        now.next = next?.replace(/\blimit=\d+/, `limit=${THEN}`);
         add(items, false);
       }
     } catch (error) {
