@@ -1,18 +1,27 @@
-"""Answers requests about worker queues, their backlog and the Deployments behind them; pauses and resumes queues."""
+"""Answers requests about worker queues, their backlog, its history and the Deployments; pauses and resumes queues."""
 
 import time
 from typing import Any
 
 from elasticrecode.api import http
-from elasticrecode.contract.routes import PAUSE_QUEUE, RESUME_QUEUE, WORKER_BACKLOG, WORKER_DEPLOYMENTS, WORKER_QUEUES
+from elasticrecode.contract.routes import (
+    PAUSE_QUEUE,
+    RESUME_QUEUE,
+    WORKER_BACKLOG,
+    WORKER_DEPLOYMENTS,
+    WORKER_HISTORY,
+    WORKER_QUEUES,
+)
 from elasticrecode.contract.settings import WorkersSettings
 from elasticrecode.errors import NotFound, Refused, Unavailable
 from elasticrecode.jobs.placement import GROUPS
 from elasticrecode.runtime import compose
 from elasticrecode.workers.answers import QueuePause, Queues, deployment_records, queue_backlog
 from elasticrecode.workers.fleet import PAGE_KEY, PAGE_LIMIT
+from elasticrecode.workers.history import History
 from elasticrecode.workers.loads import LoadMeter
 from elasticrecode.workers.registry import Registry
+from elasticrecode.workers.routing import Router
 
 _LISTED_NAMES = 20
 
@@ -24,6 +33,7 @@ class Workers:
         self._discovery = settings.discovery
         self._registry = Registry(settings.registry_table, settings.queues, settings.first_generation)
         self._meter = LoadMeter(self._registry)
+        self._history = History(settings.registry_table)
 
     def queues(self, _: http.Request) -> http.Response:
         """Names of the queues that have workers or are configured, by group."""
@@ -45,11 +55,17 @@ class Workers:
         """
         self._meter.measure(traffic=False)
         queues = self._registry.queues(fresh=True)
-        shown = [queue for queue in queues if not (queue.is_orphaned and queue.load.is_empty) or queue.outage]
-        if not shown and (outages := str(self._registry.read().outages(time.time()))):
+        shown, now = [queue for queue in queues if queue.is_shown], time.time()
+        if not shown and (outages := str(self._registry.read().outages(now))):
             raise Unavailable(f"No queue is known. {outages}")
-        page = _page(request, {f"{queue.name} {queue.group}": queue_backlog(queue) for queue in shown})
+        router = Router(queues)
+        rows = {f"{queue.name} {queue.group}": queue_backlog(queue, router.wait(queue, now)) for queue in shown}
+        page = _page(request, rows)
         return page._replace(content=list(page.content.values()))
+
+    def history(self, _: http.Request) -> http.Response:
+        """The samples of the last hour, oldest first."""
+        return http.Response(self._history.read())
 
     def pause(self, request: http.Request) -> http.Response:
         """Pause a queue. Raises NotFound for an unknown one."""
@@ -84,6 +100,7 @@ def build(settings: WorkersSettings) -> http.LambdaHandler:
             WORKER_QUEUES: workers.queues,
             WORKER_DEPLOYMENTS: workers.deployments,
             WORKER_BACKLOG: workers.backlog,
+            WORKER_HISTORY: workers.history,
             PAUSE_QUEUE: workers.pause,
             RESUME_QUEUE: workers.resume,
         },

@@ -5,10 +5,11 @@ from elasticrecode.contract.routes import (
     RESUME_QUEUE,
     WORKER_BACKLOG,
     WORKER_DEPLOYMENTS,
+    WORKER_HISTORY,
     WORKER_QUEUES,
 )
-from elasticrecode.workers.answers import DeploymentRecord, QueueBacklog, QueuePause, Queues
-from elasticrecode.workers.fleet import PAGE_KEY, PAGE_LIMIT
+from elasticrecode.workers.answers import DeploymentRecord, FleetSample, QueueBacklog, QueuePause, Queues
+from elasticrecode.workers.fleet import PAGE_KEY, PAGE_LIMIT, SAMPLED_LIMIT
 from infra.openapi import examples
 from infra.openapi.operation import Area, Link, Operation
 
@@ -44,10 +45,19 @@ AREA = Area(
             cursor=PAGE_KEY.pattern,
             limit=PAGE_LIMIT,
         ),
+        WORKER_HISTORY: Operation(
+            "listHistory",
+            "List the history of the queues",
+            "Lists the figures of the worker queues in each minute of the last hour, oldest first. Of more than "
+            f"{SAMPLED_LIMIT} queues a sample has those with most jobs.",
+            {200: list[FleetSample]},
+            (503,),
+        ),
         PAUSE_QUEUE: Operation(
             "pauseQueue",
             "Pause a queue",
-            "Stops sending new jobs to a queue, within 3 seconds. Workers finish the jobs that it holds.",
+            "Stops sending new jobs to a queue, within 3 seconds. Its workers go on with the jobs that it holds; those "
+            "that other queues would finish clearly sooner go there.",
             {200: QueuePause},
             (503,),
         ),

@@ -86,6 +86,7 @@ def test_the_backlog_has_each_queue(stack: Stack) -> None:
         "readyReplicas": None, "weight": 1.0, "priority": [0, 100], "paused": False, "fault": None,
     }  # fmt: skip
     assert {key: answer[key] for key in expected} == expected
+    assert answer["expectedSeconds"] == pytest.approx(30, abs=5)
     assert backlog(stack, "vmaf_job")["kind"] == "vmaf"
 
 

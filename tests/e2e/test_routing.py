@@ -88,6 +88,16 @@ def test_a_changed_replica_count_and_a_deleted_deployment_are_seen_at_the_next_l
     assert "worker-spot" in deployments(deployed)
 
 
+def test_the_queues_have_a_history(deployed: Deployed) -> None:
+    deployed.invoke("reconcile")
+    status, samples, _ = deployed.call("GET", "/api/v1/worker/history")
+    assert status == 200
+    rows = {row["queue"]: row for row in samples[-1]["queues"]}
+    assert {"ffmpeg_job", "vmaf_job"} <= rows.keys()
+    assert rows["ffmpeg_job"]["readyReplicas"] == deployed.place.workers
+    assert rows["ffmpeg_job"]["expectedSeconds"] is not None
+
+
 def test_two_queues_share_jobs_by_their_speed_and_a_paused_one_gets_none(deployed: Deployed, fast: str) -> None:
     discover(deployed)
 

@@ -246,6 +246,43 @@ def test_a_job_stays_where_no_other_queue_has_workers() -> None:
     assert chosen(queues, leaving="left") == ("", "no other queue has a ready worker")
 
 
+# The expected wait
+
+
+def wait(queue: Queue) -> float | None:
+    return Router([queue]).wait(queue, NOW)
+
+
+def test_a_job_waits_until_the_jobs_ahead_are_finished() -> None:
+    assert wait(queue("a", ready=4, seconds=30.0, load={"visible": 98, "in_flight": 4})) == 750
+    assert wait(queue("a", ready=4, seconds=30.0, weight=2.0, load={"visible": 98, "in_flight": 4})) == 375
+    assert wait(queue("a", ready=4, seconds=30.0, load={"visible": 98, "in_flight": 4, "at": NOW - 30})) == 720
+
+
+def test_a_job_waits_for_no_idle_worker() -> None:
+    assert wait(queue("a", ready=4, load={"in_flight": 3})) == 0
+    assert wait(queue("a", ready=4, load={"in_flight": 4})) == 15
+    assert wait(queue("by-hand", ready=None)) == 0
+
+
+def test_a_job_waits_long_for_workers_that_take_none() -> None:
+    waited = wait(queue("stalled", load={"visible": 1, "oldest": 900.0}))
+    assert waited is not None
+    assert waited >= 900
+
+
+def test_the_wait_is_unknown_where_nothing_takes_jobs_and_before_a_measurement() -> None:
+    full = {"visible": 10}
+    assert wait(queue("none", ready=0, load=full)) is None
+    assert wait(queue("weightless", weight=0.0, load=full)) is None
+    assert wait(queue("fault", fault="there is no such queue", load=full)) is None
+    assert wait(queue("new", load=full | {"at": 0.0})) is None
+
+
+def test_a_paused_queue_shows_how_long_it_has_jobs() -> None:
+    assert wait(queue("paused", paused=True, load={"visible": 98, "in_flight": 4})) == 750
+
+
 # Surplus
 
 

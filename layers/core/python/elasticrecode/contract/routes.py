@@ -27,6 +27,7 @@ CANCEL_BATCH = "DELETE /v1/batches/{batchID}"
 WORKER_QUEUES = "GET /v1/worker/queues"
 WORKER_DEPLOYMENTS = "GET /v1/worker/deployments"
 WORKER_BACKLOG = "GET /v1/worker/backlog"
+WORKER_HISTORY = "GET /v1/worker/history"
 PAUSE_QUEUE = "POST /v1/worker/queues/{queue}/pause"
 RESUME_QUEUE = "POST /v1/worker/queues/{queue}/resume"
 ADD_WEBHOOK = "POST /v1/webhooks"
@@ -48,7 +49,7 @@ ROUTES = {
     "batch": (SUBMIT_BATCH, BATCHES, BATCH, CANCEL_BATCH),
     "jobs": (JOB_STATUS, JOB_PARTS, JOBS, CANCEL, RETRY, RETRY_FAILED),
     "files": (JOB_LINKS, PACKAGE_LINKS),
-    "workers": (WORKER_QUEUES, WORKER_DEPLOYMENTS, WORKER_BACKLOG, PAUSE_QUEUE, RESUME_QUEUE),
+    "workers": (WORKER_QUEUES, WORKER_DEPLOYMENTS, WORKER_BACKLOG, WORKER_HISTORY, PAUSE_QUEUE, RESUME_QUEUE),
     "webhooks": (ADD_WEBHOOK, WEBHOOKS, REMOVE_WEBHOOK, WEBHOOK_FAILURES, RETRY_WEBHOOK),
     "presets": (PRESETS, PUT_PRESET, REMOVE_PRESET),
     "tickets": (SOCKET_TICKET,),
@@ -56,5 +57,7 @@ ROUTES = {
 """Function → the routes it answers, below the stage `api`."""
 PUBLIC_ROUTES = frozenset({HEALTH, OPENAPI})
 """Routes without authentication."""
-OPERATOR_ROUTES = frozenset({WORKER_DEPLOYMENTS, WORKER_BACKLOG, PAUSE_QUEUE, RESUME_QUEUE, PUT_PRESET, REMOVE_PRESET})
+OPERATOR_ROUTES = frozenset(
+    {WORKER_DEPLOYMENTS, WORKER_BACKLOG, WORKER_HISTORY, PAUSE_QUEUE, RESUME_QUEUE, PUT_PRESET, REMOVE_PRESET}
+)
 """Routes that only operators may call, as they concern all users."""

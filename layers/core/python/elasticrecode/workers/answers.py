@@ -43,6 +43,7 @@ class DeploymentRecord(Struct, kw_only=True):
 class QueueBacklog(Struct, kw_only=True):
     """The load of a queue, and its workers. `fault` says why it can't be used; `lookedAt` is in Unix seconds.
 
+    `expectedSeconds` is how long a job sent now would wait for a worker; null while no worker takes jobs of the queue.
     `outage` says which clusters of its workers are out of reach, why, since when, and what to do.
     """
 
@@ -58,10 +59,28 @@ class QueueBacklog(Struct, kw_only=True):
     priceModel: PriceModel
     generation: Generation
     secondsPerJob: float | None
+    expectedSeconds: float | None
     paused: bool
     lookedAt: float | None
     fault: str | None
     outage: str | None
+
+
+class QueueSample(Struct):
+    """The figures of a queue in a sample, as in QueueBacklog."""
+
+    queue: str
+    visible: int
+    inFlight: int
+    readyReplicas: int | None
+    expectedSeconds: float | None
+
+
+class FleetSample(Struct):
+    """The figures of the queues, by name, at a Unix second."""
+
+    at: int
+    queues: list[QueueSample]
 
 
 class QueuePause(Struct):
@@ -112,8 +131,8 @@ def _deployment_record(cluster: ClusterView, worker: Worker, now: float) -> Depl
     )
 
 
-def queue_backlog(queue: Queue) -> QueueBacklog:
-    """The load of a queue as a client sees it."""
+def queue_backlog(queue: Queue, expected: float | None) -> QueueBacklog:
+    """The load of a queue as a client sees it, with the expected wait in seconds."""
     load = queue.load
     return QueueBacklog(
         queue=queue.name,
@@ -128,6 +147,7 @@ def queue_backlog(queue: Queue) -> QueueBacklog:
         priceModel=queue.price,
         generation=queue.generation,
         secondsPerJob=load.seconds,
+        expectedSeconds=expected,
         paused=queue.paused,
         lookedAt=load.at or None,
         fault=queue.fault or None,

@@ -19,6 +19,8 @@ PAGE_LIMIT = 1000
 """Deployments or queues on a page of an answer."""
 PAGE_KEY = re.compile(r"[\w ./-]{1,512}")
 """The cursor of such a page: a queue with its group, or the key of a Deployment."""
+SAMPLED_LIMIT = 200
+"""Queues in a sample. An hour of so many is about a megabyte of JSON, and an answer of Lambda has at most six."""
 KEPT_SECONDS = 900
 """Seconds for which the workers of an unreachable cluster still count after they were last seen."""
 REMEMBERED_SECONDS = 14 * 86_400
@@ -204,6 +206,11 @@ class Queue(Struct, frozen=True, kw_only=True):
     def platform(self) -> Literal["cpu", "gpu"]:
         """The platform of its workers: `cpu` or `gpu`."""
         return "gpu" if self.group == "gpu" else "cpu"
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether clients see it: an orphaned queue without jobs only in an outage."""
+        return not (self.is_orphaned and self.load.is_empty) or bool(self.outage)
 
     def is_deserted(self, now: float, seconds: float) -> bool:
         """Whether its workers are known, and none has been ready for more than `seconds`."""

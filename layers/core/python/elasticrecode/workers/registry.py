@@ -6,6 +6,7 @@
     registry  queues           the queues of those workers, by name         discover
     registry  loads            the load of each queue, by name              dispatch, reconcile, workers
     registry  pause#<queue>    marks a queue that an operator paused        workers
+    history   <minute>         a sample of the queues (workers.history)     reconcile
     preset    <name>           the profile of a preset                      presets
 
 One query reads the partition `registry`. Its documents are compressed JSON, split over several items where they are

@@ -146,6 +146,17 @@ class Router:
             self._sent[leaving] -= 1
         return choice
 
+    def wait(self, queue: Queue, now: float) -> float | None:
+        """Seconds that a job sent to a queue at a Unix time would wait for a worker: until the jobs ahead are finished.
+
+        0 while no job waits and a worker is idle; None while nothing takes jobs of the queue, or it was never measured.
+        """
+        load, backlog = queue.load, self._backlog(queue, now)
+        if queue.fault or queue.ready == 0 or not backlog.rate or not load.at:
+            return None
+        is_idle = not load.visible and load.in_flight < _workers(queue)
+        return 0.0 if is_idle else round(backlog.drained, 1)
+
     def surplus(self, now: float) -> dict[str, int]:
         """How many of the waiting jobs of each queue should move elsewhere at a Unix time; queues with none left out.
 
