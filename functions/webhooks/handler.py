@@ -1,26 +1,34 @@
-"""The routes about webhooks: add, list and remove them; list failed deliveries and send them again."""
+"""The routes about webhooks: add, list, test and remove them; list failed deliveries and send them again."""
 
 import time
 from typing import Any
 
+import msgspec
 from msgspec import UNSET
 from msgspec.structs import asdict
 
 from elasticrecode.access.rates import Rates
 from elasticrecode.api import http
 from elasticrecode.clock import now_ms
-from elasticrecode.contract.routes import ADD_WEBHOOK, REMOVE_WEBHOOK, RETRY_WEBHOOK, WEBHOOK_FAILURES, WEBHOOKS
+from elasticrecode.contract.routes import (
+    ADD_WEBHOOK,
+    REMOVE_WEBHOOK,
+    RETRY_WEBHOOK,
+    TEST_WEBHOOK,
+    WEBHOOK_FAILURES,
+    WEBHOOKS,
+)
 from elasticrecode.contract.settings import WebhooksSettings
 from elasticrecode.errors import BadParameter, Fault, NotFound, Refused, Unavailable
 from elasticrecode.runtime import compose
 from elasticrecode.validation import Body, Reader
 from elasticrecode.webhooks import addresses, courier
-from elasticrecode.webhooks.answers import NewWebhook, Sent, WebhookRecord, WebhookRemoved
-from elasticrecode.webhooks.courier import Undeliverable
+from elasticrecode.webhooks.answers import DeliveryOutcome, NewWebhook, Sent, WebhookRecord, WebhookRemoved
+from elasticrecode.webhooks.courier import Courier, Undeliverable
 from elasticrecode.webhooks.queue import Addressed, Deliveries
 from elasticrecode.webhooks.request import FORMATS, WEBHOOKS_LIMIT, WebhookRequest, is_url
 from elasticrecode.webhooks.store import WebhooksTable
-from elasticrecode.webhooks.webhook import Delivery, Webhook, head, is_secret, new
+from elasticrecode.webhooks.webhook import Delivery, Webhook, head, is_secret, new, sample_event
 
 _BODY_LIMIT = 8192
 _RETRY_SECONDS = 15
@@ -36,6 +44,7 @@ class WebhookRoutes:
         self._table = WebhooksTable(settings.webhooks_table)
         self._deliveries = Deliveries(settings.deliveries_queue)
         self._allowed = addresses.networks(settings.networks)
+        self._courier = Courier(self._allowed)
 
     def add(self, request: http.Request) -> http.Response:
         """Create a webhook: 201 with its secret. Raises Refused for a user with WEBHOOKS_LIMIT of them."""
@@ -61,6 +70,18 @@ class WebhookRoutes:
         webhook = self._existing(request)
         self._table.remove(webhook)
         return http.Response(WebhookRemoved(webhook.webhookID))
+
+    def test(self, request: http.Request) -> http.Response:
+        """Post one test event to a webhook, also a disabled one. Neither success nor failure changes the webhook."""
+        webhook = self._existing(request)
+        event = sample_event(webhook, now_ms())
+        began, error = time.monotonic(), None
+        status: int | None
+        try:
+            status = self._courier.post(webhook.url, webhook.secret, event.eventID, msgspec.json.encode(event))
+        except Undeliverable as failure:
+            status, error = failure.status, str(failure)
+        return http.Response(DeliveryOutcome(status, round(time.monotonic() - began, 3), error))
 
     def failures(self, request: http.Request) -> http.Response:
         """List a page of failed deliveries."""
@@ -143,6 +164,7 @@ def build(settings: WebhooksSettings) -> http.LambdaHandler:
         ADD_WEBHOOK: webhooks.add,
         WEBHOOKS: webhooks.show_all,
         REMOVE_WEBHOOK: webhooks.remove,
+        TEST_WEBHOOK: webhooks.test,
         WEBHOOK_FAILURES: webhooks.failures,
         RETRY_WEBHOOK: webhooks.retry,
     }

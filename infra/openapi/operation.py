@@ -14,6 +14,7 @@ from elasticrecode.contract.routes import (
     REMOVE_WEBHOOK,
     RETRY,
     RETRY_WEBHOOK,
+    TEST_WEBHOOK,
     WEBHOOK_FAILURES,
 )
 
@@ -95,5 +96,5 @@ def batch_links() -> list[Link]:
 
 def webhook_links(pointer: str) -> list[Link]:
     """Links from an answer that has a webhook's id at a JSON pointer."""
-    routes = (WEBHOOK_FAILURES, RETRY_WEBHOOK, REMOVE_WEBHOOK)
+    routes = (TEST_WEBHOOK, WEBHOOK_FAILURES, RETRY_WEBHOOK, REMOVE_WEBHOOK)
     return [Link(route, "webhookID", f"$response.body#{pointer}") for route in routes]

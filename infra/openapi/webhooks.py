@@ -1,8 +1,15 @@
 """Operations on webhooks."""
 
 from elasticrecode.api.http import CURSOR
-from elasticrecode.contract.routes import ADD_WEBHOOK, REMOVE_WEBHOOK, RETRY_WEBHOOK, WEBHOOK_FAILURES, WEBHOOKS
-from elasticrecode.webhooks.answers import GivenUp, NewWebhook, Sent, WebhookRecord, WebhookRemoved
+from elasticrecode.contract.routes import (
+    ADD_WEBHOOK,
+    REMOVE_WEBHOOK,
+    RETRY_WEBHOOK,
+    TEST_WEBHOOK,
+    WEBHOOK_FAILURES,
+    WEBHOOKS,
+)
+from elasticrecode.webhooks.answers import DeliveryOutcome, GivenUp, NewWebhook, Sent, WebhookRecord, WebhookRemoved
 from elasticrecode.webhooks.request import WEBHOOKS_LIMIT, WebhookRequest
 from infra.openapi.operation import USER, Area, Body, Operation, webhook_links
 
@@ -34,6 +41,14 @@ AREA = Area(
             "Remove a webhook",
             "Removes a webhook; its pending deliveries are discarded.",
             {200: WebhookRemoved},
+            (503,),
+        ),
+        TEST_WEBHOOK: Operation(
+            "testWebhook",
+            "Test a webhook",
+            "Posts one signed event of action `WebhookTest` to a webhook, also a disabled one, and answers with the "
+            "receiver's status. The event is not sent again, and a failure does not count.",
+            {200: DeliveryOutcome},
             (503,),
         ),
         WEBHOOK_FAILURES: Operation(

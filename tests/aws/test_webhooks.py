@@ -182,6 +182,9 @@ class WebhookStack:
     def retry(self, webhook: dict[str, Any]) -> Answer:
         return call(self.api, routes.RETRY_WEBHOOK, parameters={"webhookID": webhook["webhookID"]})
 
+    def test(self, webhook: dict[str, Any]) -> Answer:
+        return call(self.api, routes.TEST_WEBHOOK, parameters={"webhookID": webhook["webhookID"]})
+
     def publish(self, *events: Any) -> list[int]:
         """Hand events to `publish`, each in a chunk of its own; the `seq` of the first chunk that is to come again."""
         records = []
@@ -772,8 +775,75 @@ def test_a_webhook_is_created_listed_and_removed_and_its_secret_shown_once(
     removed = call(stack.api, routes.REMOVE_WEBHOOK, parameters={"webhookID": made["webhookID"]})
     assert (removed.status, removed.body) == (200, {"webhookID": made["webhookID"]})
     assert stack.listed() == []
-    for route in (routes.REMOVE_WEBHOOK, routes.WEBHOOK_FAILURES, routes.RETRY_WEBHOOK):
+    for route in (routes.REMOVE_WEBHOOK, routes.TEST_WEBHOOK, routes.WEBHOOK_FAILURES, routes.RETRY_WEBHOOK):
         assert call(stack.api, route, parameters={"webhookID": made["webhookID"]}).status == 404
+
+
+def test_a_test_is_posted_at_once_and_signed_as_a_delivery_is(stack: WebhookStack, receiver: Receiver) -> None:
+    webhook = stack.add(receiver.url, "JobFinished")
+    answer = stack.test(webhook)
+    assert (answer.status, answer.body["status"], answer.body["error"]) == (200, 200, None)
+    assert 0 <= answer.body["seconds"] < 10
+    (post,) = receiver.posts
+    sent = Verifier(webhook["secret"]).verify(post.body, post.headers)
+    assert (sent["action"], sent["userID"], sent["jobID"]) == ("WebhookTest", "ann", webhook["webhookID"])
+    assert post.headers["webhook-id"] == sent["eventID"]
+    msgspec.json.decode(post.body, type=Event)
+    assert stack.test(webhook).body["status"] == 200
+    assert len(set(receiver.events())) == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "status_", "error"),
+    [
+        (status(500), 500, "it answered 500"),
+        (status(503, Retry_After="600"), 503, "it answered 503"),
+        (status(302, Location="http://127.0.0.1:1/"), 302, "it answered 302; redirects are not followed"),
+        (status(410), 410, "it answered 410 Gone"),
+        (garbage, None, "the connection was closed before its answer was complete"),
+        (half_an_answer, None, "the connection was closed before its answer was complete"),
+    ],
+)
+def test_a_failed_test_has_the_reason_is_sent_once_and_changes_nothing(
+    stack: WebhookStack, receiver: Receiver, answer: Answers, status_: int | None, error: str
+) -> None:
+    webhook = stack.add(receiver.url)
+    before = stack.listed()
+    receiver.always = lambda post: answer
+    for _ in range(6):  # one more than the failures after which deliveries pause
+        body = stack.test(webhook).body
+        assert (body["status"], body["error"]) == (status_, error)
+    assert len(receiver.posts) == 6
+    assert stack.listed() == before
+    assert stack.failures(webhook).body == []
+    assert stack.left() == 0
+    receiver.always = lambda post: None
+    stack.publish(event("e1"))
+    stack.deliver()
+    assert [post.event["eventID"] for post in receiver.taken] == ["e1"]
+
+
+def test_a_disabled_webhook_can_be_tested_and_stays_disabled(stack: WebhookStack, receiver: Receiver) -> None:
+    webhook = stack.add(receiver.url)
+    receiver.answers = [status(410)]
+    stack.publish(event("e1"))
+    stack.deliver()
+    assert stack.test(webhook).body["status"] == 200
+    (listed,) = stack.listed()
+    assert listed["state"] == "disabled"
+
+
+def test_the_addresses_of_a_test_are_checked(stack: WebhookStack, receiver: Receiver) -> None:
+    webhook = stack.add(receiver.url)
+    body = call(stack.strict, routes.TEST_WEBHOOK, parameters={"webhookID": webhook["webhookID"]}).body
+    assert (body["status"], body["error"]) == (None, "127.0.0.1 is 127.0.0.1, which is not a public address")
+    assert receiver.posts == []
+
+
+def test_nobody_can_ask_for_test_events(stack: WebhookStack, receiver: Receiver) -> None:
+    """So every one that a receiver gets was sent by a test of its own webhook."""
+    body = {"userID": "ann", "url": receiver.url, "actions": ["WebhookTest"]}
+    assert call(stack.api, routes.ADD_WEBHOOK, body).status == 422
 
 
 def test_all_faults_are_listed_at_once_without_the_secret(stack: WebhookStack) -> None:

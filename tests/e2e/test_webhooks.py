@@ -54,6 +54,22 @@ def test_a_receiver_gets_signed_events_of_its_user_and_a_failed_one_again(
     assert deployed.call("GET", "/api/v1/webhooks?userID=hooked")[1] == []
 
 
+def test_a_receiver_gets_a_signed_test_at_once(deployed: Deployed, receiver: Receiver) -> None:
+    receiver.answers = [status(500)]
+    made = watch(deployed, "tested", receiver.url)
+    path = f"/api/v1/webhooks/{made['webhookID']}/test"
+    outcomes = [deployed.call("POST", path) for _ in range(2)]
+    assert [(code, answer["status"], answer["error"]) for code, answer, _ in outcomes] == [
+        (200, 500, "it answered 500"),
+        (200, 200, None),
+    ]
+    (post,) = receiver.taken
+    assert Webhook(made["secret"]).verify(post.body, post.headers)["action"] == "WebhookTest"
+    (listed,) = deployed.call("GET", "/api/v1/webhooks?userID=tested")[1]
+    assert listed["lastFailureMs"] is None
+    assert deployed.call("DELETE", f"/api/v1/webhooks/{made['webhookID']}")[0] == 200
+
+
 @pytest.mark.parametrize("url", ["http://169.254.169.254/latest", "https://10.0.0.1/x", "https://[fd00:ec2::254]/"])
 def test_private_addresses_are_refused(deployed: Deployed, url: str) -> None:
     body = {"userID": "hooked", "url": url, "actions": ["JobStart"]}

@@ -93,7 +93,7 @@ def test_no_bytes_end_in_another_error(raw: bytes) -> None:
 def documented(page: str) -> set[str]:
     """Actions that a page of the docs lists: words in code marks that start as actions do."""
     text = (ROOT / "docs" / page).read_text()
-    return {word for word in re.findall(r"`([A-Za-z]+)`", text) if re.match(r"Job[A-Z]|BatchF|Gap", word)}
+    return {word for word in re.findall(r"`([A-Za-z]+)`", text) if re.match(r"Job[A-Z]|BatchF|Gap|WebhookT", word)}
 
 
 def test_every_move_is_made_by_an_action_or_by_a_step_and_none_is_both() -> None:

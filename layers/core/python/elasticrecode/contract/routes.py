@@ -33,6 +33,7 @@ RESUME_QUEUE = "POST /v1/worker/queues/{queue}/resume"
 ADD_WEBHOOK = "POST /v1/webhooks"
 WEBHOOKS = "GET /v1/webhooks"
 REMOVE_WEBHOOK = "DELETE /v1/webhooks/{webhookID}"
+TEST_WEBHOOK = "POST /v1/webhooks/{webhookID}/test"
 WEBHOOK_FAILURES = "GET /v1/webhooks/{webhookID}/failures"
 RETRY_WEBHOOK = "POST /v1/webhooks/{webhookID}/failures/retry"
 PRESETS = "GET /v1/presets"
@@ -50,7 +51,7 @@ ROUTES = {
     "jobs": (JOB_STATUS, JOB_PARTS, JOBS, CANCEL, RETRY, RETRY_FAILED),
     "files": (JOB_LINKS, PACKAGE_LINKS),
     "workers": (WORKER_QUEUES, WORKER_DEPLOYMENTS, WORKER_BACKLOG, WORKER_HISTORY, PAUSE_QUEUE, RESUME_QUEUE),
-    "webhooks": (ADD_WEBHOOK, WEBHOOKS, REMOVE_WEBHOOK, WEBHOOK_FAILURES, RETRY_WEBHOOK),
+    "webhooks": (ADD_WEBHOOK, WEBHOOKS, REMOVE_WEBHOOK, TEST_WEBHOOK, WEBHOOK_FAILURES, RETRY_WEBHOOK),
     "presets": (PRESETS, PUT_PRESET, REMOVE_PRESET),
     "tickets": (SOCKET_TICKET,),
 }

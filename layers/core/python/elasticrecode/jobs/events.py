@@ -30,10 +30,12 @@ class Action(StrEnum):
     JOB_CANCELLED = "JobCancelled"
     BATCH_FINISHED = "BatchFinished"
     GAP = "Gap"
+    WEBHOOK_TEST = "WebhookTest"
 
 
-STORED = tuple(action for action in Action if action != Action.GAP)
-"""Actions of stored events. A gap is a frame that one watcher gets, about what is no longer stored."""
+STORED = tuple(action for action in Action if action not in (Action.GAP, Action.WEBHOOK_TEST))
+"""Actions of stored events. A gap is a frame that one watcher gets, about what is no longer stored; a test goes to one
+webhook."""
 
 _RANK: dict[str, int] = {Action.JOB_SUMMIT: 0, Action.JOB_START: 1, Action.JOB_FINISHED: 9, Action.JOB_FAILED: 9}
 """Order of events that share a millisecond, as those of one second from a first-generation worker do."""

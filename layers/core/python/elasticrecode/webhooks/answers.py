@@ -34,6 +34,17 @@ class WebhookRemoved(Struct):
     webhookID: str
 
 
+class DeliveryOutcome(Struct):
+    """The outcome of a test: the status of the receiver's answer, null without one, and why the test failed, if it did.
+
+    `seconds` passed until then.
+    """
+
+    status: int | None
+    seconds: float
+    error: str | None
+
+
 class GivenUp(Struct, kw_only=True):
     """A failed delivery, for its owner."""
 

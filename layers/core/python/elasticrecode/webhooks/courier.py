@@ -50,12 +50,14 @@ class Limits(NamedTuple):
 class Undeliverable(ElasticRecodeError):
     """The receiver did not take a delivery; the text says why.
 
-    `gone` means that it accepts no deliveries any more; `after` is its Retry-After in seconds.
+    `status` is that of its answer, where there is one. `gone` means that it accepts no deliveries any more; `after` is
+    its Retry-After in seconds.
     """
 
-    def __init__(self, reason: str, *, gone: bool = False, after: float | None = None) -> None:
+    def __init__(self, reason: str, *, status: int | None = None, after: float | None = None) -> None:
         super().__init__(reason)
-        self.gone = gone
+        self.status = status
+        self.gone = status == _GONE
         self.after = after
 
 
@@ -106,8 +108,8 @@ class Courier:
         self._limits = limits or Limits()
         self._resolve = resolve
 
-    def post(self, url: str, secret: str, event_id: str, body: bytes) -> None:
-        """POST a JSON body. Raises Undeliverable unless a complete 2xx answer comes in time."""
+    def post(self, url: str, secret: str, event_id: str, body: bytes) -> int:
+        """POST a JSON body; the status of the answer. Raises Undeliverable unless a complete 2xx comes in time."""
         try:
             target = parse(url)
         except ValueError as error:
@@ -129,6 +131,7 @@ class Courier:
                     self._check(answer)
                 if connection.is_late:
                     raise TimeoutError
+                return answer.status
             except ssl.SSLCertVerificationError as error:
                 raise Undeliverable(f"its certificate can't be verified ({error.verify_message})") from None
             except (OSError, HTTPException, ValueError) as error:
@@ -137,14 +140,14 @@ class Courier:
     def _check(self, answer: HTTPResponse) -> None:
         status = answer.status
         if status == _GONE:
-            raise Undeliverable("it answered 410 Gone", gone=True)
+            raise Undeliverable("it answered 410 Gone", status=status)
         if 300 <= status < 400:
-            raise Undeliverable(f"it answered {status}; redirects are not followed")
+            raise Undeliverable(f"it answered {status}; redirects are not followed", status=status)
         if not 200 <= status < 300:
             retry_after = (
                 _retry_after(answer.headers.get("Retry-After", "")) if status in (_TOO_MANY, _UNAVAILABLE) else None
             )
-            raise Undeliverable(f"it answered {status}", after=retry_after)
+            raise Undeliverable(f"it answered {status}", status=status, after=retry_after)
         read = 0
         while read < _BODY_BYTES:
             chunk = answer.read(_CHUNK)

@@ -8,10 +8,10 @@ import uuid
 from collections.abc import Iterable
 
 from msgspec import Raw, Struct
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from elasticrecode import wire
-from elasticrecode.jobs.events import Event
+from elasticrecode.jobs.events import Action, Event, control_event
 from elasticrecode.webhooks.courier import SECRET_PREFIX
 
 _SECRET = re.compile(r"whsec_[0-9A-Za-z+/]{32,88}={0,2}", re.ASCII)
@@ -88,6 +88,12 @@ def new(user_id: str, url: str, actions: Iterable[str], secret: str = "") -> Web
         secret=secret or SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode(),
         createdMs=time.time_ns() // 1_000_000,
     )
+
+
+def sample_event(webhook: Webhook, now_ms: int) -> Event:
+    """A new WebhookTest at `now_ms` in Unix milliseconds. It is about no job: its `jobID` is the webhook's id."""
+    event = control_event(Action.WEBHOOK_TEST, webhook.userID, webhook.webhookID, now_ms)
+    return replace(event, msg="A test of this webhook. No job has this event, and it is sent once.")
 
 
 def head(event: bytes | Raw) -> EventHead:
