@@ -1,0 +1,155 @@
+"""Jobs on the home page: the list, a job's own page, actions, languages, colours and sizes."""
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from local.place import TOOLS
+from tests.e2e.conftest import TENANTS, Deployed
+from tests.e2e.page.conftest import Opened, violations
+
+pytestmark = pytest.mark.timeout(300)
+ANN, BOB = TENANTS
+FILM = TOOLS / "media" / "bigbuckbunny.mp4"
+PHONE = {"width": 390, "height": 844}
+VIEWS = ("/", "/jobs", "/batches")
+
+
+def submit(deployed: Deployed, user: str, uri: str, **profile: Any) -> str:
+    """A job of a user; its id."""
+    bucket = deployed.bucket
+    body = {"userid": user, "input": uri, "output": f"s3://{bucket}/page/{user}/out/", "priority": 0}
+    encode = {"codec": "h264", "scale": "480p", "bitrate": "1M", "speed": "fast"}
+    status, answer, _ = deployed.call("POST", "/api/v1/jobs", body | {"profile": {"ffmpeg": encode, **profile}})
+    assert status == 200, answer.get("errors")
+    return str(answer[0]["jobid"])
+
+
+@pytest.fixture(scope="module")
+def finished(deployed: Deployed) -> str:
+    """Ann's job, with a poster and thumbnails."""
+    job_id = submit(deployed, ANN, deployed.put(FILM, f"page/{ANN}/film.mp4"), images={"poster": True, "sprite": {}})
+    deployed.until(job_id, "finished")
+    return job_id
+
+
+@pytest.fixture(scope="module")
+def failed(deployed: Deployed) -> str:
+    """Ann's job without an input."""
+    job_id = submit(deployed, ANN, f"s3://{deployed.bucket}/page/{ANN}/missing.mp4")
+    deployed.until(job_id, "failed")
+    return job_id
+
+
+def test_a_jobs_page_shows_its_input_beside_its_output(opened: Opened, finished: str) -> None:
+    page = opened(f"/job/{finished}", user=ANN)
+    expect(page.get_by_role("heading", name="film.mp4")).to_be_visible()
+    table = page.get_by_role("table").filter(has_text="Input")
+    expect(table.get_by_role("row").filter(has_text="Input")).to_contain_text("h264")
+    expect(table.get_by_role("row").filter(has_text="Output")).to_contain_text("800 × 450")
+    expect(page.get_by_role("img", name="Thumbnail of film.mp4").first).to_be_visible()
+    shown = page.get_by_role("img", name="Thumbnail of film.mp4").first
+    assert shown.evaluate("async (image) => (await image.decode(), image.naturalWidth)") == 800
+    expect(page.get_by_text("attempt 1")).to_be_visible()
+    assert violations(page) == []
+
+
+def test_a_failed_job_tells_why_and_runs_again(opened: Opened, deployed: Deployed) -> None:
+    uri = f"s3://{deployed.bucket}/page/{ANN}/late.mp4"
+    job_id = submit(deployed, ANN, uri)
+    deployed.until(job_id, "failed")
+    page = opened(f"/job/{job_id}", user=ANN)
+    expect(page.get_by_role("heading", name="Error: input-not-found")).to_be_visible()
+    deployed.put(FILM, f"page/{ANN}/late.mp4")
+    page.get_by_role("button", name="Retry").click()
+    expect(page.locator(".heading .state")).to_have_text("finished")
+    assert deployed.record(job_id)["state"] == "finished"
+
+
+def test_a_running_job_moves_and_is_cancelled(opened: Opened, deployed: Deployed) -> None:
+    slow = {"codec": "av1", "scale": "1080p", "fit": "exact", "speed": "slow", "quality": {"crf": 20}}
+    body = {
+        "userid": ANN,
+        "input": deployed.put(FILM, f"page/{ANN}/long.mp4"),
+        "output": f"s3://{deployed.bucket}/page/c/",
+    }
+    job_id = deployed.call("POST", "/api/v1/jobs", body | {"profile": {"ffmpeg": slow}})[1][0]["jobid"]
+    page = opened("/", user=ANN)
+    row = page.get_by_role("listitem").filter(has_text=job_id[:8])
+    expect(row.get_by_role("progressbar")).to_be_visible()
+    row.get_by_role("link").click()
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator(".heading .state")).to_have_text("cancelled")
+    assert deployed.record(job_id)["state"] == "cancelled"
+
+
+def test_the_list_is_filtered_searched_and_acted_on(
+    opened: Opened, deployed: Deployed, finished: str, failed: str
+) -> None:
+    page = opened("/jobs", user=ANN)
+    table = page.get_by_role("table", name="Jobs")
+    expect(table.get_by_role("link", name="film.mp4").first).to_be_visible()
+    page.get_by_label("State").select_option("failed")
+    expect(table.get_by_text("finished")).to_have_count(0)
+    expect(table.get_by_role("link", name="missing.mp4")).to_be_visible()
+    assert "state=failed" in page.url
+    page.get_by_label("Search").fill("MISSING")
+    page.get_by_label("Search").press("Enter")
+    expect(table.get_by_role("row")).to_have_count(2)
+    table.get_by_role("checkbox", name=f"Select missing.mp4 {failed[:8]}").check()
+    page.get_by_role("button", name="Retry (1)").click()
+    expect(page.get_by_text("1 run again, 0 not.")).to_be_visible()
+    deployed.until(failed, "failed")
+    assert deployed.actions(failed).count("JobRetried") == 1
+
+
+def test_a_user_sees_no_job_of_another(opened: Opened, finished: str) -> None:
+    page = opened(f"/job/{finished}", user=BOB)
+    expect(page.get_by_role("alert")).to_contain_text("There is no job")
+    expect(page.get_by_text("film.mp4")).to_have_count(0)
+
+
+@pytest.mark.parametrize("address", VIEWS)
+def test_axe_finds_nothing_in_either_colour_or_size(opened: Opened, address: str, finished: str, failed: str) -> None:
+    for scheme, size in (("light", {"width": 1280, "height": 900}), ("dark", PHONE)):
+        page = opened(address, user=ANN, color_scheme=scheme, viewport=size)
+        expect(page.get_by_role("status")).to_have_text("live")
+        expect(page.get_by_role("heading", level=1)).to_be_visible()
+        page.wait_for_load_state("networkidle")
+        assert violations(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+
+
+def test_the_page_speaks_chinese_by_the_browser_and_by_a_switch(opened: Opened, finished: str) -> None:
+    page = opened("/jobs", user=ANN, locale="zh-CN")
+    expect(page.get_by_role("heading", name="任务")).to_be_visible()
+    expect(page.get_by_role("table", name="任务").get_by_text("已完成").first).to_be_visible()
+    assert page.evaluate("document.documentElement.lang") == "zh-CN"
+    page.get_by_text("设置").click()
+    page.get_by_label("语言").select_option("en")
+    expect(page.get_by_role("heading", name="Jobs")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("heading", name="Jobs")).to_be_visible()
+
+
+def test_the_keyboard_alone_is_enough(opened: Opened, finished: str) -> None:
+    page = opened("/", user=ANN)
+    expect(page.get_by_role("status")).to_have_text("live")
+    _press_until(page, "Jobs")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Jobs")).to_be_visible()
+    expect(page.get_by_role("link", name="film.mp4").first).to_be_visible()
+    _press_until(page, "film.mp4")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="film.mp4")).to_be_visible()
+
+
+def _press_until(page: Page, text: str) -> None:
+    """Press Tab until the link with this text has the focus."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.textContent") == text:
+            return
+    pytest.fail(f"Tab does not reach {text}")
