@@ -5,6 +5,7 @@ import { begin, chooseTheme, chooseUser, isOperator, seenUsers, server, theme, u
 import { address, route } from "./address.js";
 import { language, setLanguage, words } from "./words.js";
 import { Notices } from "./notices.js";
+import { Fault, Loading, useLoaded } from "./parts.js";
 import { VIEWS } from "./views.js";
 import { effect, html, render, useEffect, useRef } from "../vendor/libraries.js";
 
@@ -30,8 +31,13 @@ const t = words({
 function App() {
   if (form.value) return html`<${Frame}><${SignIn} key=${form.value.fields[0][0]} ...${form.value} /></${Frame}>`;
   const { view, id } = route.value;
-  const View = VIEWS[view]?.View;
-  return html`<${Frame}>${server.value && (View ? html`<${View} key=${address.value.split("?")[0]} id=${id} />` : html`<p>${t("unknown")}</p>`)}</${Frame}>`;
+  return html`<${Frame}>${server.value && (view in VIEWS ? html`<${Loaded} key=${view} view=${view} id=${id} />` : html`<p>${t("unknown")}</p>`)}</${Frame}>`;
+}
+
+function Loaded({ view, id }) {
+  const { data: module, error } = useLoaded(() => VIEWS[view].load(), [view]);
+  if (!module) return error ? html`<${Fault} error=${error} />` : html`<${Loading} />`;
+  return html`<${module.View} key=${address.value.split("?")[0]} id=${id} />`;
 }
 
 function Frame({ children }) {

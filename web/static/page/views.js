@@ -1,15 +1,5 @@
-// The views by the first word of the address. Those with a title are in the navigation.
+// The views by the first word of the address, loaded when they are first shown. Those with a title are in the navigation.
 import { words } from "./words.js";
-import * as batch from "./views/batch.js";
-import * as batches from "./views/batches.js";
-import * as fleet from "./views/fleet.js";
-import * as job from "./views/job.js";
-import * as jobs from "./views/jobs.js";
-import * as now from "./views/now.js";
-import * as presets from "./views/presets.js";
-import * as send from "./views/send.js";
-import * as watch from "./views/watch.js";
-import * as webhooks from "./views/webhooks.js";
 
 const t = words({
   now: ["Now", "当前"],
@@ -23,14 +13,14 @@ const t = words({
 const titled = (key) => () => t(key);
 
 export const VIEWS = {
-  now: { ...now, title: titled("now") },
-  jobs: { ...jobs, title: titled("jobs") },
-  batches: { ...batches, title: titled("batches") },
-  send: { ...send, title: titled("send") },
-  fleet: { ...fleet, title: titled("fleet"), operators: true },
-  webhooks: { ...webhooks, title: titled("webhooks") },
-  presets: { ...presets, title: titled("presets") },
-  job,
-  batch,
-  watch,
+  now: { title: titled("now"), load: () => import("./views/now.js") },
+  jobs: { title: titled("jobs"), load: () => import("./views/jobs.js") },
+  batches: { title: titled("batches"), load: () => import("./views/batches.js") },
+  send: { title: titled("send"), load: () => import("./views/send.js") },
+  fleet: { title: titled("fleet"), load: () => import("./views/fleet.js"), operators: true },
+  webhooks: { title: titled("webhooks"), load: () => import("./views/webhooks.js") },
+  presets: { title: titled("presets"), load: () => import("./views/presets.js") },
+  job: { load: () => import("./views/job.js") },
+  batch: { load: () => import("./views/batch.js") },
+  watch: { load: () => import("./views/watch.js") },
 };

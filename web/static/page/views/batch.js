@@ -1,6 +1,7 @@
 // One batch: its counts and rate, failures by code, refused lines of its manifest, and its scores.
-import { ask } from "../api.js";
+import { ask, page, query } from "../api.js";
 import { Copyable, Fault, Figure, Loading, State, useEvery, useLoaded } from "../parts.js";
+import { Distribution } from "../quality.js";
 import { NONE, count, decimal, moment, percent, seconds, shortId } from "../format.js";
 import { attempt, say } from "../notices.js";
 import { STATES, stateWord } from "../records.js";
@@ -17,6 +18,7 @@ const t = words({
   profile: ["Profile", "配置"], error: ["Error", "错误"], warnings: ["Warnings", "警告"],
 });
 const EVERY_SECONDS = 3;
+const SCORED = 1000;
 
 export function BatchBar({ batch }) {
   const { progress } = batch;
@@ -48,7 +50,7 @@ export function View({ id }) {
       <${Figure} name=${t("created")}>${moment(batch.createdAt)}</${Figure}><${Figure} name=${t("ended")}>${batch.endedAt ? moment(batch.endedAt) : NONE}</${Figure}>
       <${Figure} name=${t("user")}>${batch.userID}</${Figure}><${Figure} name=${t("source")}>${batch.manifest ?? batch.prefix ?? NONE}</${Figure}><${Figure} name=${t("output")}>${batch.output}</${Figure}></dl></section>
     ${batch.warnings.length > 0 && html`<section><h2>${t("warnings")}</h2><ul class="plain">${batch.warnings.map((each) => html`<li>${each}</li>`)}</ul></section>`}
-    <${Failures} batch=${batch} /><${Faults} batch=${batch} />
+    <${Failures} batch=${batch} /><${Faults} batch=${batch} /><${Scores} batch=${batch} />
     <section><h2>${t("profile")}</h2><${Copyable} block label=${t("profile")} text=${JSON.stringify(batch.profile, null, 2)} /></section>`;
 }
 
@@ -63,4 +65,10 @@ function Faults({ batch }) {
   return html`<section><h2>${t("faults")}</h2><table><thead><tr><th scope="col">${t("line")}</th><th scope="col">${t("why")}</th></tr></thead>
     <tbody>${batch.faults.map((each) => html`<tr><td class="number">${count(each.line)}</td><td class="wide">${each.detail}</td></tr>`)}</tbody></table>
     ${batch.faultCount > batch.faults.length && html`<p class="quiet">${t("more", { n: count(batch.faults.length), all: count(batch.faultCount) })}</p>`}</section>`;
+}
+
+function Scores({ batch }) {
+  const { data } = useLoaded(() => page(query("/api/v1/jobs", { userID: batch.userID, batchID: batch.batchID, state: "finished", limit: SCORED })), [batch.batchID, batch.state]);
+  const scored = (data?.items ?? []).filter((record) => record.quality);
+  return scored.length > 0 && html`<${Distribution} records=${scored} />`;
 }

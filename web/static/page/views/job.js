@@ -6,9 +6,10 @@ import { attempt, say } from "../notices.js";
 import { linksOf } from "../links.js";
 import { listen } from "../live.js";
 import { applied, canRetry, hasEnded, kindWord, mainOutput, moves, runSeconds } from "../records.js";
+import { Quality } from "../quality.js";
 import { Timeline } from "../timeline.js";
 import { words } from "../words.js";
-import { html, useEffect, useRef, useState } from "../../vendor/libraries.js";
+import { html, useEffect, useRef } from "../../vendor/libraries.js";
 
 const t = words({
   cancel: ["Cancel", "取消任务"],
@@ -25,7 +26,7 @@ const t = words({
   codec: ["Codec", "编码"], size: ["Size", "大小"], picture: ["Picture", "画面"], rate: ["Bitrate", "码率"], length: ["Length", "时长"], frames: ["Frames", "帧数"], saved: ["Saved", "节省"],
   files: ["Files", "文件"], file: ["File", "文件"], role: ["Role", "用途"], pictures: ["Pictures", "图片"], thumbnail: ["Thumbnail of {name}", "{name} 的缩略图"],
   timeline: ["Attempts and parts", "尝试与分片"], profile: ["Resolved profile", "解析后的配置"], certificate: ["Certificate", "证书"],
-  id: ["Job", "任务"], quality: ["Quality", "质量"], vmaf: ["VMAF", "VMAF"], larger: ["{n} larger", "增大 {n}"],
+  id: ["Job", "任务"], vmaf: ["VMAF", "VMAF"], larger: ["{n} larger", "增大 {n}"],
 });
 const PARTS_SECONDS = 5;
 
@@ -46,6 +47,7 @@ export function View({ id }) {
     <${Facts} record=${record} />
     <${Warnings} warnings=${record.warnings} />
     <${Result} record=${record} />
+    ${record.state === "finished" && html`<${Quality} record=${record} />`}
     <${Times} record=${record} />
     <section><h2>${t("profile")}</h2><${Copyable} block label=${t("profile")} text=${JSON.stringify(record.profile, null, 2)} /></section>`;
 }
@@ -109,7 +111,7 @@ function Result({ record }) {
     <${Fault} error=${error} />
     ${rows.length > 0 && html`
       <section><h2>${t("result")}</h2>
-        <table><thead><tr><td></td>${["codec", "picture", "size", "saved", "rate", "length", "frames", "vmaf"].map((name) => html`<th scope="col" class="number">${t(name)}</th>`)}</tr></thead>
+        <table><thead><tr><th scope="col">${t("file")}</th>${["codec", "picture", "size", "saved", "rate", "length", "frames", "vmaf"].map((name) => html`<th scope="col" class="number">${t(name)}</th>`)}</tr></thead>
           <tbody>${rows.map((each) => html`<tr><th scope="row">${each.name}</th>${[each.codec, each.picture, bytes(each.bytes), each.saved ?? NONE, bitrate(each.bitrate), seconds(each.duration), count(each.frames), decimal(each.vmaf)]
             .map((cell) => html`<td class="number">${cell}</td>`)}</tr>`)}</tbody></table>
         <${Pictures} record=${record} links=${data?.links} /></section>`}
