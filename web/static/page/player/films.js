@@ -17,8 +17,12 @@ export function filmsOf(record) {
   return { source: record.input, versions, start: profile?.ffmpeg?.start ?? 0, rate };
 }
 
-// The usual frame rate near another one, where there is one.
-export const usual = (rate) => USUAL_RATES.find((each) => Math.abs(rate / each - 1) < NEAR / 10) ?? USUAL_RATES.find((each) => Math.abs(rate / each - 1) < NEAR) ?? rate;
+// The usual frame rate near another one; that one itself where there is none.
+export function usual(rate) {
+  const distance = (each) => Math.abs(rate / each - 1);
+  const nearest = USUAL_RATES.reduce((a, b) => (distance(b) < distance(a) ? b : a));
+  return distance(nearest) < NEAR ? nearest : rate;
+}
 
 // The report with the score of each frame; undefined where the job has none, as that of a package has rungs alone.
 export function reportOf(record) {

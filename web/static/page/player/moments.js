@@ -37,7 +37,8 @@ export function Moments({ record, open, report, places, seek }) {
       const frame = report.numbers[place];
       return html`<li key=${frame}>
         <button type="button" class="plain" onClick=${() => seek(middleOf(report, place))}>
-          <span class="pictures-of-both">${["source", "output"].map((side) => html`<span hidden=${!shown.includes(side)}><canvas class=${side} width="16" height="9" role="img" aria-label=${t("picture", { side: t(side), frame })}></canvas>${t(side)}</span>`)}</span>
+          <span class="pictures-of-both">${["source", "output"].map((side) => html`<span hidden=${!shown.includes(side)}>
+            <canvas class=${side} width="16" height="9" role="img" aria-label=${t("picture", { side: t(side), frame })}></canvas>${t(side)}</span>`)}</span>
           ${t("moment", { frame, at: clock(report.seconds[place]), score: decimal(report.metrics.vmaf[place], 2) })}</button></li>`;
     })}</ol>`;
 }

@@ -5,11 +5,13 @@ const FAR_SECONDS = 0.3; // from here on a seek is less of a disturbance than a 
 const SETTLE_SECONDS = 0.4;
 const MOST = 0.12; // share of the speed
 const GRAIN = 0.004;
-const LOOSE = 1 / 6, TIGHT = 1 / 40; // shares of a frame: correction begins beyond the one and ends within the other, as each change of speed disturbs
+// Correction begins at one share of a frame and ends at the other, as each change of speed disturbs.
+const LOOSE = 1 / 6, TIGHT = 1 / 40;
 const DEFAULT_RATE = 25;
 const ENOUGH = 3; // readyState HAVE_FUTURE_DATA
 
-// Times are seconds of the output; the source has them `start` later. `rate` are frames per second, null while unknown. `onShown()` is called for each frame that a side shows.
+// Times are seconds of the output; the source has them `start` later. `rate` are frames per second, null while unknown.
+// `onShown()` is called for each frame that a side shows.
 export class Pair {
   isPlaying = signal(false);
   duration = signal(0);

@@ -30,7 +30,8 @@ export function Stage({ pair, source, output, mode, gain, zoom, sizes, isAlone }
   }, [pair, mode, isAlone, width, height]);
   const shape = (size) => size && Math.abs(size[0] / size[1] / (width / height) - 1) < SAME_SHAPE;
   const scale = zoom / devicePixelRatio;
-  const pixels = zoom ? { width: `${width * scale}px`, height: `${height * scale}px`, transform: `translate(${Math.round(-centre[0] * width * scale)}px, ${Math.round(-centre[1] * height * scale)}px)` } : {};
+  const [left, top] = [Math.round(-centre[0] * width * scale), Math.round(-centre[1] * height * scale)];
+  const pixels = zoom ? { width: `${width * scale}px`, height: `${height * scale}px`, transform: `translate(${left}px, ${top}px)` } : {};
   const pan = (x, y) => setCentre(([a, b]) => [a + x / (width * scale), b + y / (height * scale)].map((each) => Math.max(0, Math.min(1, each))));
   const press = (event) => {
     const box = holder.current.getBoundingClientRect();
@@ -62,11 +63,13 @@ export function Stage({ pair, source, output, mode, gain, zoom, sizes, isAlone }
   const isWipe = mode === "wipe" && !isAlone;
   return html`
     <div class=${`stage ${isAlone ? "alone" : mode} ${zoom ? "zoomed" : ""}`} ref=${holder} onPointerDown=${press} onKeyDown=${shiftPan}
-      tabindex=${zoom ? 0 : undefined} role=${zoom ? "group" : undefined} aria-label=${zoom ? t("move") : undefined} style=${{ "--shape": `${width} / ${height}` }}>
+      ...${zoom ? { tabindex: 0, role: "group", "aria-label": t("move") } : {}} style=${{ "--shape": `${width} / ${height}` }}>
       ${pane("source", source)}${pane("output", output, isWipe ? { clipPath: `inset(0 0 0 ${split}%)` } : {})}
-      <figure class="pane sum" hidden=${mode !== "difference" || isAlone}><canvas ref=${canvas} role="img" aria-label=${t("difference")} style=${{ ...pixels, filter: `brightness(${gain})` }}></canvas></figure>
+      <figure class="pane sum" hidden=${mode !== "difference" || isAlone}>
+        <canvas ref=${canvas} role="img" aria-label=${t("difference")} style=${{ ...pixels, filter: `brightness(${gain})` }}></canvas></figure>
       ${isWipe && html`<div class="wipe-line" style=${{ left: `${split}%` }}></div>
-        <input type="range" class="wipe-range" min="0" max="100" step="0.5" value=${split} aria-label=${t("split")} onInput=${(event) => setSplit(Number(event.target.value))} />`}
+        <input type="range" class="wipe-range" min="0" max="100" step="0.5" value=${split} aria-label=${t("split")}
+          onInput=${(event) => setSplit(Number(event.target.value))} />`}
     </div>`;
 }
 

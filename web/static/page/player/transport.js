@@ -7,7 +7,7 @@ const t = words({
   play: ["Play", "播放"], pause: ["Pause", "暂停"], back: ["One frame back", "后退一帧"], on: ["One frame on", "前进一帧"],
   position: ["Position", "位置"], speed: ["Speed", "速度"], sound: ["Sound", "声音"], source: ["source", "源"], output: ["output", "输出"], none: ["none", "静音"],
   full: ["Full screen", "全屏"], frame: ["frame {n}", "第 {n} 帧"],
-  keys: ["Keys: space plays, , and . move by a frame, arrows on the bar too, M mutes, 1 2 3 change the view, Z shows pixels 1:1, W shows the worst frame, then the next worst.",
+  keys: ["Keys: space plays, comma and full stop move by a frame, M mutes, 1 2 3 change the view, Z shows pixels 1:1, W shows the worst frame and then the next.",
     "快捷键：空格播放，, 和 . 逐帧移动，滑块上也可用方向键，M 静音，1 2 3 切换视图，Z 为 1:1 像素，W 依次跳到最差的帧。"],
 });
 const SPEEDS = [0.25, 0.5, 1, 2];
@@ -22,8 +22,8 @@ export function Transport({ pair, sprites, marks, hasSource, stage }) {
   return html`
     <div class="transport">
       <button type="button" class="play" aria-label=${isPlaying ? t("pause") : t("play")} onClick=${() => pair?.toggle()}>${isPlaying ? "❚❚" : "▶"}</button>
-      <button type="button" aria-label=${t("back")} onClick=${() => pair?.step(-1)}>−1</button>
-      <button type="button" aria-label=${t("on")} onClick=${() => pair?.step(1)}>+1</button>
+      <button type="button" aria-label=${t("back")} onClick=${() => pair?.step(-1)}>❘◂</button>
+      <button type="button" aria-label=${t("on")} onClick=${() => pair?.step(1)}>▸❘</button>
       <${Bar} pair=${pair} sprites=${sprites} marks=${marks} />
       <${Position} pair=${pair} />
       <label>${t("speed")}<select value=${speed} onChange=${(event) => { setSpeed(Number(event.target.value)); pair?.setSpeed(Number(event.target.value)); }}>
@@ -57,7 +57,8 @@ function Bar({ pair, sprites, marks }) {
         onInput=${(event) => pair?.seek(Number(event.target.value) + step / 2)} />
       ${duration > 0 && marks.map((at) => html`<span class="mark" style=${{ left: `${(100 * at) / duration}%` }}></span>`)}
       ${preview && html`<span class="preview" style=${{ left: `${100 * preview.share}%` }}>
-        ${picture && html`<span class="sprite" style=${{ width: `${picture.width}px`, height: `${picture.height}px` }}><img src=${picture.url} alt="" style=${{ marginLeft: `${-picture.x}px`, marginTop: `${-picture.y}px` }} /></span>`}
+        ${picture && html`<span class="sprite" style=${{ width: `${picture.width}px`, height: `${picture.height}px` }}>
+          <img src=${picture.url} alt="" style=${{ marginLeft: `${-picture.x}px`, marginTop: `${-picture.y}px` }} /></span>`}
         ${clock(preview.seconds, 1)}</span>`}
     </div>`;
 }
@@ -66,7 +67,8 @@ function Bar({ pair, sprites, marks }) {
 export function keyed(actions) {
   const pressed = (event) => {
     const { tagName, type } = event.target;
-    if (event.ctrlKey || event.metaKey || event.altKey || tagName === "SELECT" || tagName === "TEXTAREA" || (tagName === "INPUT" && !["range", "radio"].includes(type))) return;
+    const isText = ["SELECT", "TEXTAREA"].includes(tagName) || (tagName === "INPUT" && !["range", "radio"].includes(type));
+    if (isText || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === " " && ["BUTTON", "A", "SUMMARY"].includes(tagName)) return;
     const action = actions[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (!action) return;

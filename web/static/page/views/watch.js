@@ -67,24 +67,29 @@ function Player({ record, films }) {
   return html`
     <section class="player" aria-label=${t("player")} ref=${holder}>
       ${faults.source && html`<p role="status" class="quiet">${t("undecodable", { name: nameOf(films.source) })}</p>`}
-      ${faults.output && html`<p role="alert" class="fault">${t("unplayable", { name: nameOf(films.versions[version].uri) })} ${faults.output.message ?? ""}</p>`}
+      ${faults.output && html`<p role="alert" class="fault">
+        ${t("unplayable", { name: nameOf(films.versions[version].uri) })} ${faults.output.message ?? ""}</p>`}
       <${Stage} pair=${pair} source=${played.source} output=${played.output} mode=${mode} gain=${gain} zoom=${zoom} sizes=${sizes} isAlone=${isAlone} />
       <${Transport} pair=${pair} sprites=${sprites} marks=${places?.map((place) => middleOf(report, place)) ?? []} hasSource=${!isAlone} stage=${holder} />
       <div class="actions settings-of-player">
         ${!isAlone && html`<fieldset class="modes"><legend>${t("mode")}</legend>${MODES.map((each, n) => html`
-          <label><input type="radio" name="mode" checked=${mode === each} onChange=${() => setMode(each)} />${t(each)} <kbd>${n + 1}</kbd></label>`)}</fieldset>`}
+          <label><input type="radio" name="mode" checked=${mode === each} onChange=${() => setMode(each)} />
+            ${t(each)} <kbd>${n + 1}</kbd></label>`)}</fieldset>`}
         ${mode === "difference" && !isAlone && choice("gain", gain, GAINS, (each) => `× ${each}`, setGain)}
         ${choice("zoom", zoom, ZOOMS, (each) => (each ? `${each} : 1` : t("fit")), setZoom)}
         ${films.versions.length > 1 && choice("version", version, [...films.versions.keys()], (n) => nameOf(films.versions[n].uri), setVersion)}
-        ${ladder?.rungs.length > 0 && choice("rung", ladder.rung, ladder.rungs.map((each) => each.level), (level) => rungName(ladder.rungs.find((each) => each.level === level)), played.choose)}
+        ${ladder?.rungs.length > 0 && choice("rung", ladder.rung, ladder.rungs.map((each) => each.level), rungName(ladder.rungs), played.choose)}
       </div>
       <${Worst} record=${record} places=${places} report=${report} load=${load} seek=${seek} />
     </section>
-    <${Quality} record=${record} onSeek=${seek} position=${pair?.time} bitrates=${ladder?.bitrates} />`;
+    <${Quality} record=${record} onSeek=${seek} position=${pair?.time} rates=${ladder?.rates} />`;
 }
 
-const rungName = (rung) => (rung ? `${rung.width} × ${rung.height} · ${bitrate(rung.bitrate)}` : "");
-const pairKeys = (pair) => pair && { " ": () => pair.toggle(), k: () => pair.toggle(), ",": () => pair.step(-1), ".": () => pair.step(1), m: () => pair.toggleMute() };
+const rungName = (rungs) => (level) => {
+  const rung = rungs.find((each) => each.level === level);
+  return `${rung.width} × ${rung.height} · ${bitrate(rung.bitrate)}`;
+};
+const pairKeys = (pair) => pair && { " ": () => pair.toggle(), ",": () => pair.step(-1), ".": () => pair.step(1), m: () => pair.toggleMute() };
 
 // Both videos with what opens them: { pair, source, output, sizes, faults, ladder, choose }, `source` and `output` being references.
 function usePlayed(record, films, version, open) {
