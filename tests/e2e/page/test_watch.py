@@ -220,7 +220,7 @@ def test_a_source_that_no_browser_decodes_leaves_the_output(opened: Opened, depl
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_axe_finds_nothing_wrong_with_the_player(opened: Opened, bad: dict[str, Any], width: int, scheme: str) -> None:
-    options = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme, "bypass_csp": True}
+    options: dict[str, Any] = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme, "bypass_csp": True}
     page = watch(opened, bad, **options)
     page.get_by_role("heading", name="Score over time").scroll_into_view_if_needed()
     expect(page.locator(".moments li")).to_have_count(5)
