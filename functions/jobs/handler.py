@@ -8,7 +8,7 @@ from itertools import chain, groupby
 from typing import TypeVar
 
 import msgspec
-from msgspec import UNSET, Raw
+from msgspec import UNSET, Raw, structs
 
 from elasticrecode import ids
 from elasticrecode.access.callers import ANYBODY, Caller
@@ -27,14 +27,15 @@ from elasticrecode.jobs import events
 from elasticrecode.jobs.answers import Retried
 from elasticrecode.jobs.events import Action
 from elasticrecode.jobs.formats import FORMATS
-from elasticrecode.jobs.job import LISTED, Job
+from elasticrecode.jobs.job import LISTED, Job, dollars_of
 from elasticrecode.jobs.lifecycle import ENDED, STATES
 from elasticrecode.jobs.placement import Choice, wanted
 from elasticrecode.jobs.record import JobRecord
-from elasticrecode.jobs.requests import RetryRequest
+from elasticrecode.jobs.requests import RetryRequest, price_of
 from elasticrecode.jobs.store import JobsTable
 from elasticrecode.lists.filters import ORDERS, TIME, Filter
 from elasticrecode.lists.pages import JobLists
+from elasticrecode.media.profiles import Profile
 from elasticrecode.parts.store import PartsTable
 from elasticrecode.runtime import compose
 from elasticrecode.validation import Body, Reader
@@ -58,11 +59,25 @@ class JobHandler:
         self._parts = PartsTable(settings.jobs_table)
         self._retention_seconds = settings.retention_days * 86_400
         self._batches = BatchesTable(settings.batches_table, self._retention_seconds)
+        self._prices = settings.prices
         self._registry = Registry(settings.registry_table, settings.queues, settings.first_generation)
 
     def status(self, request: http.Request) -> http.Response:
-        """A job's record."""
-        return http.Response(self._own(request))
+        """A job's record, with its cost."""
+        record = self._own(request)
+        return http.Response(structs.replace(record, dollars=self._dollars(record)))
+
+    def _dollars(self, record: JobRecord) -> float | None:
+        """What the workers of a job's latest attempt have cost by now; None before it starts."""
+        if not record.startedAt:
+            return None
+        now = now_ms()
+        seconds = (record.endedAt or now / 1000) - record.startedAt
+        if record.division and record.division.parts:
+            _, parts = self._parts.read(record.jobID, record.division)
+            seconds = sum(part.shown(now).seconds or 0.0 for part in parts)
+        price = price_of(msgspec.json.decode(record.profile, type=Profile), self._prices)
+        return dollars_of(max(0.0, seconds), price)
 
     def parts(self, request: http.Request) -> http.Response:
         """The parts of a job, in the order of their numbers; none for a job that is not divided."""

@@ -1,6 +1,7 @@
 """Plans and budgets, from a request to the job that carries the plan out."""
 
 import json
+import time
 from typing import Any
 
 import msgspec
@@ -230,6 +231,18 @@ def test_a_budget_in_dollars_becomes_seconds_by_the_price_of_its_workers(stack: 
     spot = BODY["profile"] | {"ec2": {"priceModel": "spot"}}
     assert call(stack.submit, routes.SUBMIT, BODY | {"profile": spot, "budget": {"dollars": 0.29}}).status == 200
     assert budget_seconds(sent(stack)) == pytest.approx(18_000)
+
+
+@pytest.mark.parametrize(("model", "price"), [("normal", 0.145), ("spot", 0.058)])
+def test_a_job_shows_what_its_workers_have_cost(stack: Stack, model: str, price: float) -> None:
+    profile = BODY["profile"] | {"ec2": {"priceModel": model}}
+    job_id = call(stack.submit, routes.SUBMIT, BODY | {"profile": profile}).body[0]["jobid"]
+    assert status(stack, job_id)["dollars"] is None
+    assert isinstance(Claims("jobs", 600).claim(job_id, "w1"), Claim)
+    time.sleep(0.1)
+    assert call(stack.jobs, routes.CANCEL, None, {"jobID": job_id}).status == 202
+    record = status(stack, job_id)
+    assert record["dollars"] == round((record["endedAt"] - record["startedAt"]) / 3600 * price, 6) > 0
 
 
 def test_the_time_spent_survives_the_attempt_and_a_retry_begins_anew(stack: Stack) -> None:

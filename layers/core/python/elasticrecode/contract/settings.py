@@ -108,6 +108,7 @@ class JobsSettings(ChangingSettings, frozen=True, kw_only=True):
     registry_table: str
     queues: Queues
     first_generation: list[str]
+    prices: Prices
     retention_days: int
 
 

@@ -27,7 +27,9 @@ class JobRecord(Struct, kw_only=True):
 
     `replaces` names the jobs with outputs that this one has overwritten, and `replacedBy` the one that has overwritten
     an output of this job. `copyOf` names the job that made the outputs, if they are copies. `division` is None until a
-    worker has decided whether the job gets parts. `plan` is the id of the plan that the job carries out.
+    worker has decided whether the job gets parts. `plan` is the id of the plan that the job carries out. `dollars` is
+    what the workers of the latest attempt have cost by now, at the deployment's price of a worker hour; lists leave it
+    null.
     """
 
     jobID: str
@@ -56,6 +58,7 @@ class JobRecord(Struct, kw_only=True):
     division: Division | None = None
     plan: str | None = None
     budget: Budget | None = None
+    dollars: float | None = None
     error: Failure | None = None
     replaces: list[str] | None = None
     replacedBy: str | None = None
