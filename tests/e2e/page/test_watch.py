@@ -1,10 +1,11 @@
 """A job's output beside its source, and its scores, in Chromium on the deployed stack."""
 
+import time
 from statistics import fmean
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.conftest import contract
 from tests.e2e.conftest import Deployed
@@ -204,6 +205,24 @@ def test_a_package_plays_rung_by_rung_with_sprites(opened: Opened, deployed: Dep
     expect(page.locator(".sprite img")).to_have_js_property("complete", True)
     assert page.locator(".sprite img").evaluate("(image) => image.naturalWidth") >= 96
     assert len(asked) < 12
+
+
+def test_links_are_renewed_at_the_frame_on_the_screen(opened: Opened, bad: dict[str, Any]) -> None:
+    page = opened(f"/job/{bad['jobID']}")
+
+    def shorten(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json=answer.json() | {"expiresAt": int(time.time()) + 63})
+
+    page.route("**/links", shorten)
+    page.get_by_role("link", name="Watch the result").click()
+    page.evaluate(NUMBERS)
+    page.wait_for_function("() => videos().length === 2 && videos().every((each) => each.readyState > 1)")
+    page.get_by_role("group", name="Worst frames").get_by_role("button").first.click()
+    before = page.evaluate("videos().map((each) => each.src)")
+    renewed = "(before) => videos().every((each, n) => each.src !== before[n] && each.readyState > 1 && !each.seeking)"
+    page.wait_for_function(renewed, arg=before, timeout=60_000)
+    page.wait_for_function("(time) => videos().every((each) => Math.abs(each.currentTime - time) < 0.02)", arg=3.22)
 
 
 def test_a_source_that_no_browser_decodes_leaves_the_output(opened: Opened, deployed: Deployed, clips: Clips) -> None:

@@ -38,7 +38,7 @@ export function Distribution({ records, lowest = 5 }) {
       <h3>${t("lowest")}</h3>
       <ol class="lowest">${worst.map((each) => html`
         <li key=${each.jobID}><a href=${`#/watch/${each.jobID}`}>${nameOf(each.input)}</a> <span class="quiet">${shortId(each.jobID)}</span>
-          ${decimal(each.quality.vmaf.mean, 1)}</li>`)}</ol>
+          ${" "}${decimal(each.quality.vmaf.mean, 1)}</li>`)}</ol>
     </section>`;
 }
 
