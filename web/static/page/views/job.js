@@ -47,7 +47,7 @@ export function View({ id }) {
     <${Facts} record=${record} />
     <${Warnings} warnings=${record.warnings} />
     <${Result} record=${record} />
-    ${record.state === "finished" && html`<${Quality} record=${record} />`}
+    ${record.quality && html`<${Quality} record=${record} />`}
     <${Times} record=${record} />
     <section><h2>${t("profile")}</h2><${Copyable} block label=${t("profile")} text=${JSON.stringify(record.profile, null, 2)} /></section>`;
 }
