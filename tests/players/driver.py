@@ -1,6 +1,9 @@
 """Drives the page of docs/play in Chromium, and waits for conditions of the page."""
 
+import hashlib
+import json
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -12,15 +15,25 @@ from playwright.sync_api import Browser, Page
 
 from tests.conftest import ROOT
 from tests.players.clips import CUE_SHOWN, RATE, cue
+from tests.players.making import Making
+from worker.uploads import GROWING
 
 PLAYERS = ("hls.js", "shaka-player", "dash.js")
-WAIT = 120_000
-"""Milliseconds that a condition of the page may take on a busy machine."""
+WAIT = 120.0
+"""Seconds that a condition of the page may take on a busy machine."""
+_LOOK = 0.5
+"""Seconds after which a wait looks at what is made beside it."""
+_LAST_LINES = 4
+"""Lines of a playlist that a failure shows."""
 _PROBE = (ROOT / "tests" / "players" / "probe.js").read_text()
 
 
 class _Files(SimpleHTTPRequestHandler):
-    """Serves a folder with byte ranges to pages of any origin."""
+    """Serves a folder with byte ranges to pages of any origin.
+
+    It tells contents apart by their ETag, as S3 does. By Last-Modified, which has whole seconds, a browser would keep a
+    playlist that grows again in the second in which it was read.
+    """
 
     protocol_version = "HTTP/1.1"
 
@@ -39,19 +52,31 @@ class _Files(SimpleHTTPRequestHandler):
     def do_GET(self) -> None:
         """A file, or the range of it that the request names."""
         path, ranged = Path(self.translate_path(self.path)), self.headers.get("Range")
-        if not ranged or not path.is_file():
+        if not path.is_file():
             return super().do_GET()
         content = path.read_bytes()
+        tag = f'"{hashlib.sha256(content).hexdigest()}"'
+        if self.headers.get("If-None-Match") == tag:
+            return self._answer(304, path, tag, {}, b"")
+        if not ranged:
+            return self._answer(200, path, tag, {}, content)
         first, _, last = ranged.removeprefix("bytes=").partition("-")
         start, end = int(first), min(int(last or len(content)), len(content) - 1)
-        self.send_response(206)
-        self.send_header("Content-Type", self.guess_type(str(path)))
-        self.send_header("Content-Range", f"bytes {start}-{end}/{len(content)}")
-        self.send_header("Content-Length", str(end + 1 - start))
+        place = {"Content-Range": f"bytes {start}-{end}/{len(content)}"}
+        return self._answer(206, path, tag, place, content[start : end + 1])
+
+    def _answer(self, status: int, path: Path, tag: str, headers: dict[str, str], content: bytes) -> None:
+        self.send_response(status)
+        self.send_header("ETag", tag)
+        self.send_header("Cache-Control", GROWING)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        if status != 304:
+            self.send_header("Content-Type", self.guess_type(str(path)))
+            self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         with suppress(ConnectionError):  # players give up requests when they switch
-            self.wfile.write(content[start : end + 1])
-        return None
+            self.wfile.write(content)
 
     def log_message(self, *_: Any) -> None:
         """Nothing."""
@@ -90,8 +115,9 @@ def entry(player: str) -> str:
 class Played:
     """A package in a player: its page, and what the page shows."""
 
-    def __init__(self, page: Page, name: str) -> None:
+    def __init__(self, page: Page, name: str, folder: Path | None, making: Making[Any] | None) -> None:
         self.page, self.name = page, name
+        self._folder, self._making = folder, making
 
     def open(self, url: str, keys: dict[str, str] | None = None, buffer_seconds: float = 3) -> None:
         """Load the package and wait until it plays. Errors that the page shows fail."""
@@ -99,6 +125,8 @@ class Played:
             "([url, name, keys, seconds]) => void play(url, name, keys, seconds)",
             [url, self.name, keys or {}, buffer_seconds],
         )
+        self.until("at('error').textContent || !!playing")
+        self.evaluate("playing && (probe.listen(playing.player), 0)")
         self.until("at('error').textContent || video.currentTime > 0.2")
         assert self.error() == ""
 
@@ -107,17 +135,29 @@ class Played:
         return self.page.locator("#error").inner_text()
 
     def until(self, condition: str, argument: Any = None) -> Any:
-        """Wait for a condition of the page, an expression over `argument`; its value."""
-        function = f"""async ([argument, until]) => {{
-            for (;;) {{
+        """Wait for a condition of the page, an expression over `argument`; its value.
+
+        What fails beside the page ends the wait with its error.
+        """
+        function = f"""async ([argument, milliseconds]) => {{
+            for (const until = performance.now() + milliseconds;;) {{
                 const value = {condition};
                 if (value || performance.now() > until) return value;
                 await new Promise((resolve) => setTimeout(resolve, 10));
             }}
         }}"""
-        value = self.page.evaluate(function, [argument, self.page.evaluate("performance.now()") + WAIT])
-        assert value, f"{condition} did not come true with {argument}; {self.error()}"
+        until = time.monotonic() + WAIT
+        while not (value := self.page.evaluate(function, [argument, 1000 * _LOOK])):
+            if self._making:
+                self._making.check()
+            assert time.monotonic() < until, f"{condition} did not come true with {argument}; {self.state()}"
         return value
+
+    def state(self) -> str:
+        """What the page and the player are at, what is in the package's folder, and where its maker is."""
+        shown = {"error": self.error()} | self.evaluate("probe.state()")
+        lines = [json.dumps({name: value}) for name, value in shown.items()]
+        return "\n".join([*lines, *(listed(self._folder) if self._folder else []), str(self._making or "")])
 
     def evaluate(self, expression: str, argument: Any = None) -> Any:
         """The value of an expression over `argument`."""
@@ -184,12 +224,29 @@ def _walk(rungs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
                 yield rung
 
 
+def listed(folder: Path) -> Iterator[str]:
+    """The files of a folder, each with its bytes and how many seconds ago it was written, and the ends of playlists."""
+    now = time.time()
+    for file in sorted(folder.rglob("*"), key=lambda each: (each.stat().st_mtime, each)):
+        if not file.is_file():
+            continue
+        yield f"{file.relative_to(folder)}: {file.stat().st_size} bytes, {now - file.stat().st_mtime:.1f} s ago"
+        if file.suffix == ".m3u8":
+            yield from (f"    {line}" for line in file.read_text().splitlines()[-_LAST_LINES:])
+
+
 @contextmanager
-def page(browser: Browser, name: str, site: str) -> Iterator[Played]:
-    """The page of docs/play, served at `site`, with the probe in it."""
+def page(
+    browser: Browser, name: str, site: str, folder: Path | None = None, making: Making[Any] | None = None
+) -> Iterator[Played]:
+    """The page of docs/play, served at `site`, with the probe in it.
+
+    A failure shows what is in `folder`, that of the package. What fails in `making`, which makes the package meanwhile,
+    ends every wait.
+    """
     with browser.new_context() as context:
         opened = context.new_page()
         opened.add_init_script(_PROBE)
         opened.goto(f"{site}/index.html")
         opened.select_option("#player", name)
-        yield Played(opened, name)
+        yield Played(opened, name, folder, making)

@@ -3,8 +3,9 @@
 
 A frame of the test clip is 4 x 4 blocks, black or white: the bits of its number, least significant first. */
 
-const probe = { fragments: [], waits: [], jumps: [], frames: 0, wrong: [], widths: {}, inits: new WeakMap(), kinds: new WeakMap() };
+const probe = { fragments: [], waits: [], starved: [], jumps: [], frames: 0, wrong: [], widths: {}, inits: new WeakMap(), kinds: new WeakMap() };
 window.probe = probe;
+const buffers = [], errors = [];
 
 function* boxes(view, from, to) {
   while (from + 8 <= to) {
@@ -59,6 +60,7 @@ const { addSourceBuffer } = MediaSource.prototype, { appendBuffer } = SourceBuff
 MediaSource.prototype.addSourceBuffer = function (type) {
   const buffer = addSourceBuffer.call(this, type);
   probe.kinds.set(buffer, type.split("/")[0]);
+  buffers.push(buffer);
   return buffer;
 };
 SourceBuffer.prototype.appendBuffer = function (data) {
@@ -110,10 +112,16 @@ probe.pictured = async ({ url, x, y, width, height }) => {
   return number();
 };
 
-/* Check each frame from now on, and note the player's stalls and jumps. */
+/* Check each frame from now on, and note the player's stalls and jumps. `starved` are the stalls without anything to play,
+   which a machine that is too busy to decode does not cause. */
 probe.watch = (rate) => {
   const video = document.getElementById("video");
-  video.addEventListener("waiting", () => probe.waits.push(video.currentTime));
+  video.addEventListener("waiting", () => {
+    const { currentTime, buffered } = video;
+    probe.waits.push(currentTime);
+    const ahead = Array.from({ length: buffered.length }, (_, n) => buffered.start(n) <= currentTime + 0.1 ? buffered.end(n) - currentTime : 0);
+    if (Math.max(0, ...ahead) < 0.2) probe.starved.push(currentTime);
+  });
   video.addEventListener("seeking", () => probe.jumps.push(video.currentTime));
   const each = () => {
     const shown = probe.shown();
@@ -125,6 +133,35 @@ probe.watch = (rate) => {
     if (!probe.stopped) video.requestVideoFrameCallback(each);
   };
   video.requestVideoFrameCallback(each);
+};
+
+/* Keep the errors of a player from now on, also those that it goes on after. */
+probe.listen = (player) => {
+  const at = performance.now();
+  const keep = (error) => errors.push({ after: Math.round(performance.now() - at) / 1000, time: document.getElementById("video").currentTime, ...error });
+  if (player.loadSource) player.on("hlsError", (_, { details, fatal, reason, error, frag, response }) =>
+    keep({ details, fatal, reason: reason || error?.message, frag: frag && `${frag.type} ${frag.sn}`, status: response?.code }));
+  else if (player.addEventListener) player.addEventListener("error", ({ detail }) => keep({ code: detail?.code, data: String(detail?.data) }));
+  else player.on("error", ({ error }) => keep({ message: error?.message || String(error) }));
+};
+
+/* What the page and the player are at, for whoever reads why a wait ended in vain. */
+probe.state = () => {
+  const video = document.getElementById("video");
+  const ranges = (some) => Array.from({ length: some.length }, (_, n) => [some.start(n), some.end(n)]);
+  const appended = (buffer) => {
+    try { return [probe.kinds.get(buffer), buffer.updating ? "updating" : "idle", ...ranges(buffer.buffered)]; } catch (error) { return [probe.kinds.get(buffer), "removed"]; }
+  };
+  const described = ({ details }) => details && {
+    live: details.live, segments: details.fragments.length, ends: details.edge, read: `${details.age.toFixed(1)} s ago`, misses: details.misses };
+  const player = typeof playing === "undefined" ? null : playing?.player;
+  const { currentTime, duration, readyState, networkState, paused, seeking, ended } = video;
+  return {
+    page: { currentTime, duration, readyState, networkState, paused, seeking, ended, error: video.error?.message, hidden: document.hidden },
+    buffered: ranges(video.buffered), buffers: buffers.map(appended), waits: probe.waits.slice(-5), jumps: probe.jumps.slice(-5),
+    errors: errors.slice(-5), levels: player?.levels?.map(described), tracks: player?.audioTracks?.map(described),
+    picture: probe.shown(),
+  };
 };
 
 /* Texts of the cues that the page shows now. */

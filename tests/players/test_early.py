@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,9 @@ from playwright.sync_api import Browser
 from elasticrecode.jobs.events import Notice
 from local.place import ROOT
 from tests.browser import chromium
-from tests.e2e.conftest import wait_for
 from tests.players import clips, driver
 from tests.players.growing import GrowingFilm, mirrored
+from tests.players.making import Making
 from worker.sandbox.runner import Runner
 
 SECONDS, LATE = 30, 2
@@ -44,27 +43,24 @@ def test_a_film_plays_in_hls_js_while_its_chunks_are_encoded_and_ends_whole(brow
             with film.playback(tmp_path / "job", Runner()) as playback:
                 for number in range(len(film.chunks)):
                     if number == LATE:
-                        assert is_waiting.wait(60)
+                        assert is_waiting.wait(driver.WAIT), "the player does not wait for the late chunk"
                     film.encode(number)
             return playback.notices
 
         is_waiting = threading.Event()
         began = time.monotonic()
-        with ThreadPoolExecutor() as pool:
-            making = pool.submit(make)
-            wait_for(lambda: making.done() or (shown / "early.m3u8").exists(), "the file that players open")
-            ready = time.monotonic() - began
-            if making.done():
-                making.result()
-            played = _play(browser, shown, is_waiting)
-            assert making.result() == []
+        making = Making(make)
+        making.until((shown / "early.m3u8").exists, "the file that players open", driver.WAIT)
+        ready = time.monotonic() - began
+        played = _play(browser, shown, making, is_waiting, float(film.chunks[LATE].start))
+        assert making.result(driver.WAIT) == []
     print(f"playable after {ready:.1f} s; {played}")
     assert played["before"] == {"live": True, "type": "EVENT"}
     assert played["after"] == {"live": False, "type": "EVENT"}
     assert played["early"] < SECONDS - 2
     assert abs(played["duration"] - SECONDS) < 0.1
     assert played["loads"] == 1
-    assert all(abs(each - 2 * round(each / 2)) < 0.2 for each in played["waits"])  # at the end of a segment
+    assert all(abs(each - 2 * round(each / 2)) < 0.2 for each in played["starved"])  # at the end of a segment
     assert abs(played["stopped"] - float(film.chunks[LATE].start)) < 0.2
     assert played["resumed"] < 10
     assert played["ended"]
@@ -74,13 +70,15 @@ def test_a_film_plays_in_hls_js_while_its_chunks_are_encoded_and_ends_whole(brow
         assert played[kind]["gap"] <= 0.001, kind
 
 
-def _play(browser: Browser, folder: Path, is_waiting: threading.Event) -> dict[str, Any]:
-    """Play from the start to the end; what the player and the page tell."""
+def _play(
+    browser: Browser, folder: Path, making: Making[Any], is_waiting: threading.Event, late: float
+) -> dict[str, Any]:
+    """Play from the start to the end; what the player and the page tell. The player stops at second `late`."""
     details = "(({live, type}) => ({live, type}))(playing.player.levels[0].details)"
     with (
         driver.serving(folder) as media,
         driver.serving(ROOT / "docs" / "play") as site,
-        driver.page(browser, "hls.js", site) as played,
+        driver.page(browser, "hls.js", site, folder, making) as played,
     ):
         played.open(f"{media}/early.m3u8")
         before, early = played.evaluate(details), played.evaluate("video.duration")
@@ -88,7 +86,7 @@ def _play(browser: Browser, folder: Path, is_waiting: threading.Event) -> dict[s
             "(probe.loads = 1, playing.player.on('hlsManifestLoading', () => probe.loads++), probe.watch(argument), 0)",
             clips.RATE,
         )
-        played.until("at('error').textContent || probe.waits.length")
+        played.until("at('error').textContent || video.readyState < 3 && video.currentTime > argument", late - 0.2)
         stopped = played.evaluate("video.currentTime")
         is_waiting.set()
         began = time.monotonic()
@@ -105,7 +103,7 @@ def _play(browser: Browser, folder: Path, is_waiting: threading.Event) -> dict[s
             "resumed": resumed,
             **played.evaluate(
                 "({loads: probe.loads, ended: video.ended, duration: video.duration, waits: probe.waits,"
-                " wrong: probe.wrong, jumps: probe.jumps, frames: probe.frames,"
+                " starved: probe.starved, wrong: probe.wrong, jumps: probe.jumps, frames: probe.frames,"
                 " video: probe.gap('video'), audio: probe.gap('audio')})"
             ),
         }
