@@ -14,7 +14,7 @@ export const KINDS = {
 const isScore = (profile) => Boolean(profile.vmaf) && !profile.ffmpeg && !profile.package;
 
 // Fields to begin with; what a schema requires is always among them.
-const MAIN = {
+export const MAIN = {
   "/profile/ffmpeg": ["codec", "scale", "bitrate", "quality"],
   "/profile/package": ["formats", "ladder"],
   "/profile/vmaf": ["scale", "model"],

@@ -38,14 +38,15 @@ export function Field({ form, name, node, path, required }) {
   const attributes = { id, "aria-invalid": faults.length ? "true" : undefined, "aria-describedby": described, "aria-required": required ? "true" : undefined };
   return html`
     <div class=${`field ${isWide(node) ? "broad" : ""}`}>
-      <div class="naming"><label for=${id}>${name}</label>${required && html`<span class="needed" aria-hidden="true">${t("required")}</span>`}</div>
+      <div class="naming">${isChecks(node) ? html`<span id=${`${id}-name`}>${name}</span>` : html`<label for=${id}>${name}</label>`}${required && html`<span class="needed" aria-hidden="true">${t("required")}</span>`}</div>
       <div class="entry"><${Input} ...${{ form, name, node, path, value, change, attributes }} />${form.extra?.(node, path)}</div>
       ${hint && html`<p class="hint" id=${`${id}-hint`}>${hint}</p>`}
       <${Faults} id=${`${id}-faults`} faults=${faults} />
     </div>`;
 }
 
-const isWide = (node) => ["list", "either"].includes(node.kind) || node.format?.startsWith("s3-");
+const isChecks = (node) => node.kind === "list" && node.item.kind === "choice";
+const isWide = (node) => ["list", "either"].includes(node.kind) || /^s3-|-ur[il]$/.test(node.format);
 
 const Faults = ({ id, faults }) => faults.length > 0 && html`<p class="field-fault" id=${id}>${faults.map((each) => html`<span>${each}</span> `)}</p>`;
 
@@ -82,7 +83,7 @@ const Text = ({ node, value, change, attributes }) => html`
 
 function List({ form, name, node, path, value, change, attributes }) {
   if (node.item.kind === "group") return html`<${Table} ...${{ form, name, node, path, value, change, attributes }} />`;
-  if (node.item.kind === "choice") return html`<${Checks} ...${{ name, node, value, change, attributes }} />`;
+  if (isChecks(node)) return html`<${Checks} ...${{ node, value, change, attributes }} />`;
   return html`<${Lines} ...${{ node, value, change, attributes }} />`;
 }
 
@@ -99,13 +100,13 @@ function Lines({ node, value, change, attributes }) {
   return html`<textarea ...${attributes} class=${(node.most ?? 0) > LONG_LIST ? "" : "short"} value=${text} spellcheck=${false} onInput=${typed}></textarea>`;
 }
 
-function Checks({ name, node, value = [], change, attributes }) {
+function Checks({ node, value = [], change, attributes }) {
   const choose = (word, isChosen) => {
     const chosen = node.item.values.filter((each) => (each === word ? isChosen : value.includes(each)));
     change(chosen.length ? chosen : undefined);
   };
   const { "aria-required": _, ...rest } = attributes;
-  return html`<div role="group" aria-label=${name} class="checks">${node.item.values.map((word, n) => html`
+  return html`<div role="group" aria-labelledby=${`${attributes.id}-name`} class="checks">${node.item.values.map((word, n) => html`
     <label class="check"><input type="checkbox" ...${n ? {} : rest} checked=${value.includes(word)} onChange=${({ target }) => choose(word, target.checked)} /> ${word}</label>`)}</div>`;
 }
 

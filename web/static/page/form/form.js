@@ -1,13 +1,13 @@
 // The form that sends work: kind, inputs, output, profile; beside it the request as `curl`, and a plan.
 import { KINDS, bodyOf, change, choosePreset, draft, mainOf, nodeOf, own, presetOf, set } from "./draft.js";
 import { command } from "./curl.js";
+import { Refusal, useFaults } from "./faults.js";
 import { Field, Group, Members } from "./fields.js";
 import { Files, uploader } from "./files.js";
 import { Plan } from "./plan.js";
 import { sources } from "./schema.js";
 import { pageOf, submit } from "./submit.js";
-import { sorted, summary, without } from "./values.js";
-import { Problem } from "../api.js";
+import { summary } from "./values.js";
 import { go } from "../address.js";
 import { Copyable } from "../parts.js";
 import { hasToken } from "../sign-in.js";
@@ -24,13 +24,7 @@ const t = words({
   edit: ["Change its fields", "修改字段"], profile: ["Profile", "配置"],
   send: ["Send", "提交"], sending: ["Sending …", "提交中……"],
   request: ["The request", "请求"], token: ["Put a token into the shell's variable TOKEN.", "请将令牌放入 shell 变量 TOKEN。"],
-  refused: ["It was not sent:", "未提交："],
-  fields: ["{n} fields are marked.", "已标出 {n} 个字段。"],
-  rest: ["Priority and budget", "优先级与预算"],
 });
-const SHOWN_MS = 50; // until the fields with faults are in the document
-const NO_FAULTS = { fields: new Map(), others: [] };
-
 export function Form({ document: described, presets }) {
   const { kind, source } = draft.value;
   const node = useMemo(() => nodeOf(described, kind), [described, kind]);
@@ -39,16 +33,12 @@ export function Form({ document: described, presets }) {
   const others = kind === "batch" ? sources(node).filter((name) => name in SOURCES) : [];
   const userid = isOperator.value ? draft.value.values.userid ?? (user.value || server.value.userID) : server.value.userID;
   const body = bodyOf({ ...draft.value, values: { ...draft.value.values, userid } }, node, preset, others);
-  const [faults, setFaults] = useState(NO_FAULTS);
+  const { faults, refused, changed, clear } = useFaults(node, "send");
   const [isBusy, setBusy] = useState(false);
-  useEffect(() => setFaults(NO_FAULTS), [kind, preset, source]);
-  const refused = (error) => {
-    setFaults(error instanceof Problem && error.faults.length ? sorted(node, error.faults) : { ...NO_FAULTS, others: [error.message] });
-    setTimeout(() => (document.querySelector('#send [aria-invalid="true"]') ?? document.querySelector("#send [role=alert]"))?.focus(), SHOWN_MS);
-  };
+  useEffect(clear, [kind, preset, source]);
   const send = async (path, given) => {
     setBusy(true);
-    setFaults(NO_FAULTS);
+    clear();
     try {
       go(pageOf(await submit(path, given)));
     } catch (error) {
@@ -65,7 +55,7 @@ export function Form({ document: described, presets }) {
     faults: faults.fields,
     main: mainOf(kind),
     extra: uploader(userid),
-    change: (to, given) => { set(to, given); setFaults((now) => ({ ...now, fields: without(now.fields, to) })); },
+    change: (to, given) => { set(to, given); changed(to); },
   };
   return html`
     <form id="send" class="send" noValidate onSubmit=${(event) => { event.preventDefault(); if (!isBusy) send(path, body); }}>
@@ -89,13 +79,6 @@ const SOURCES = { manifest: "manifest", inputs: "inputs", prefix: "prefix" };
 const Kinds = ({ kind }) => html`
   <fieldset class="kinds"><legend>${t("kind")}</legend>${Object.keys(KINDS).map((each) => html`
     <label class="check"><input type="radio" name="kind" checked=${kind === each} onChange=${() => change({ kind: each })} /> ${t(each)}</label>`)}</fieldset>`;
-
-// Faults that no field of the form shows, and how many fields show one.
-function Refusal({ faults: { fields, others } }) {
-  if (!fields.size && !others.length) return null;
-  return html`<div class="fault refusal" role="alert" tabindex="-1"><p>${t("refused")} ${fields.size > 0 && t("fields", { n: fields.size })}</p>
-    ${others.length > 0 && html`<ul>${others.map((each) => html`<li>${each}</li>`)}</ul>`}</div>`;
-}
 
 // Where the work comes from and goes to, with everything beside the profile.
 function Ends({ form, node, others, source }) {

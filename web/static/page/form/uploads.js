@@ -79,7 +79,7 @@ async function send(id, file, userID, stop) {
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
-  await again(id, stop, () => ask("POST", `/api/v1/uploads/${uploadID}/complete`, {}, { signal: stop }));
+  await again(id, stop, () => ask("POST", `/api/v1/uploads/${uploadID}/complete`, undefined, { signal: stop }));
   forget(file);
   return uri;
 }
@@ -130,7 +130,7 @@ async function again(id, stop, action, failed = () => {}) {
       return result;
     } catch (error) {
       failed();
-      const isFinal = error instanceof Problem && error.status < 500 && error.status !== 429 && error.status !== 409;
+      const isFinal = error instanceof Problem && error.status < 500 && error.status !== 429;
       if (stop.aborted || isFinal) throw error;
       if (navigator.onLine && tries >= TRIES) throw error;
       show(id, { state: "waiting" });
