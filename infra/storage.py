@@ -10,6 +10,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from elasticrecode.access.prefixes import UPLOADS_FOLDER
 from elasticrecode.contract.settings import Queues, Rate
 from elasticrecode.contract.tables import (
     BATCHES_KEYS,
@@ -36,6 +37,7 @@ from elasticrecode.contract.tables import (
     USER_PROJECTION,
     WEBHOOKS_KEYS,
 )
+from elasticrecode.files.uploads import UPLOAD_SECONDS
 from infra import kept
 from infra.options import Options, listed
 from infra.serving import let_pages_reach
@@ -131,6 +133,9 @@ class Storage(Construct):
             removal_policy=self._outlives,
         )
         let_pages_reach(self.media)
+        self.media.add_lifecycle_rule(
+            prefix=UPLOADS_FOLDER, abort_incomplete_multipart_upload_after=Duration.seconds(UPLOAD_SECONDS)
+        )
         # Results of parts, in a bucket of their own: users reach no object in it, drops never see one, and what is left
         # expires without a rule on users' files.
         self.parts = kept.bucket(

@@ -54,7 +54,12 @@ _SECURITY_SCHEMES: Mapping[Kind, Json] = {
 }
 """Option `auth` → how requests are authenticated. With `none` they are not."""
 
-_SUCCESSES = {200: "The request succeeded.", 201: "It was created.", 202: "The request was accepted."}
+_SUCCESSES = {
+    200: "The request succeeded.",
+    201: "It was created.",
+    202: "The request was accepted.",
+    204: "It was removed.",
+}
 _REFUSALS = {
     400: "The body is not JSON, or a parameter is out of range.",
     401: "There is no token, or one that cannot be used.",
@@ -77,6 +82,7 @@ _WITH_RETRY_AFTER = (409, 429, 503)
 _PATH_PARAMETERS: Mapping[str, tuple[str, Json]] = {
     "jobID": ("The id of a job.", name_schema()),
     "planID": ("The id of a plan.", name_schema()),
+    "uploadID": ("The id of an upload.", name_schema()),
     "userID": ("The id of a user.", name_schema()),
     "batchID": ("The id of a batch.", name_schema()),
     "queue": ("The name of a worker queue.", name_schema()),
@@ -202,7 +208,7 @@ def _answer(operation: Operation, status: int, kind: Any) -> Json:
     return {
         "description": _SUCCESSES[status],
         **({"headers": {"Link": _header('The next page: `<…>; rel="next"`.')}} if operation.cursor else {}),
-        "content": {"application/json": {"schema": schema(kind)} | _examples(operation.examples)},
+        **({"content": {"application/json": {"schema": schema(kind)} | _examples(operation.examples)}} if kind else {}),
         **({"links": links} if links else {}),
     }
 

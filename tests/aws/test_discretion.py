@@ -88,6 +88,7 @@ def test_no_route_logs_credentials_or_bodies(lines: Lines, stack: Stack, webhook
         "webhookID": "w",
         "name": "n",
         "planID": "p",
+        "uploadID": "u",
     }
     bodies: list[Any] = [
         None, SECRET, {"password": SECRET}, contract("job"), contract("job") | {"input": SIGNED},

@@ -69,6 +69,9 @@ class Access:
     def webhook(self, user: str) -> dict[str, Any]:
         return {"userID": user, "url": "http://127.0.0.1:9/", "actions": ["JobFinished"]}
 
+    def upload(self, user: str) -> dict[str, Any]:
+        return {"userID": user, "name": "film.mov", "bytes": 10}
+
     def request(self, route: str) -> tuple[str, Any]:
         """Path with its query, and body, of a request to a route."""
         path = "/api" + route.split(" ")[1].rstrip("/")
@@ -82,6 +85,8 @@ class Access:
         if "{webhookID}" in path:
             made = self.deployed.call("POST", "/api/v1/webhooks", self.webhook(ANN), user=ANN)[1]
             names["webhookID"] = made["webhookID"]
+        if "{uploadID}" in path:
+            names["uploadID"] = self.deployed.call("POST", "/api/v1/uploads", self.upload(ANN), user=ANN)[1]["uploadID"]
         if "{name}" in path:
             names["name"] = "access"
             self.deployed.call("PUT", "/api/v1/presets/access", _PRESET)
@@ -92,6 +97,8 @@ class Access:
             routes.SUBMIT_BATCH: self.batch(ANN),
             routes.RETRY_FAILED: {"userID": ANN},
             routes.PACKAGE_LINKS: {"uris": [self.missing]},
+            routes.ADD_UPLOAD: self.upload(ANN),
+            routes.UPLOAD_LINKS: {"parts": [1]},
             routes.ADD_WEBHOOK: self.webhook(ANN),
             routes.PUT_PRESET: _PRESET,
         }.get(route)

@@ -20,6 +20,9 @@ from schemathesis.schemas import BaseSchema
 from elasticrecode import ids
 from elasticrecode.api.http import CURSOR
 from elasticrecode.errors import Invalid
+from elasticrecode.files.links import LinksRequest
+from elasticrecode.files.uploads import PartLinksRequest
+from elasticrecode.jobs.formats import FORMATS as JOB_FORMATS
 from elasticrecode.jobs.job import Budget
 from elasticrecode.jobs.lifecycle import STATES
 from elasticrecode.jobs.requests import IDEMPOTENCY_KEY, REQUEST_JOBS
@@ -132,6 +135,10 @@ def before_call(context: HookContext, case: Case[Any], kwargs: Any) -> None:
     listed = case.body.get("batchInputs", case.body.get("inputs")) if isinstance(case.body, dict) else None
     if isinstance(listed, list) and _LONG < len(listed) <= REQUEST_JOBS and next(_lists) >= _LONG_ONES:
         del listed[_LONG:]  # the longest lists are tried only twice: moto takes seconds for 1,000 jobs
+    if case.operation.path == "/v1/jobs/{jobID}/links" and _takes(_uris, body):
+        case.path_parameters["jobID"] = ids.new()  # no job here has a package, whose files alone may be named
+    if case.operation.path == "/v1/uploads/{uploadID}/links" and _takes(_parts, body):
+        case.body = {"parts": [1]}  # an upload has as many parts as its size needs
     if case.operation.path == "/v1/jobs" and case.method == "GET":
         after, of_batch = str(case.query.get("after")), "batchID" in case.query
         if of_batch and CURSOR.fullmatch(after):
@@ -196,6 +203,7 @@ def _settle_plan(body: dict[str, Any], profile: dict[str, Any]) -> None:
 
 _SECONDS = 1_000_000
 _package = Reader(Package, {})  # the formats of its texts are left to the fuzz of parsers, as all of it is
+_parts, _uris = Reader(PartLinksRequest, {}), Reader(LinksRequest, JOB_FORMATS)
 _target, _budget, _audio = (Reader(kind, FORMATS) for kind in (Target, Budget, Audio))
 _shape, _profile = Reader(Profile, {}), Reader(Profile, FORMATS)
 """Schemathesis takes a few texts that are not of their format for valid ones."""
@@ -260,6 +268,7 @@ def _register() -> None:
         "secret": st.text(f"{string.ascii_letters}{string.digits}/_+=.@-", min_size=1, max_size=480).map(
             lambda name: f"elasticrecode/{name}"
         ),
+        "file-name": st.text(min_size=1, max_size=60),
         "language": st.from_regex(r"\A[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}\Z"),
         "ffmpeg-scale": st.one_of(st.sampled_from(sorted([*SCALES, SOURCE])), _sizes(16, ":")),
         # At least the sides that MS-SSIM needs, which a profile may enable.

@@ -30,5 +30,6 @@ def _functions(stack: Stack) -> dict[str, Any]:
     own = {
         "webhooks": stack.build("webhooks", deliveries_queue=fifo, networks=["127.0.0.0/8"]),
         "tickets": stack.build("tickets"),
+        "files": stack.build("files"),
     }
     return own | {name: getattr(stack, name) for name in routes.ROUTES if name not in own}

@@ -268,6 +268,24 @@ def files_counts_what_a_user_asks_for(stage: Stage) -> None:
         raise Missed(f"a job that is not there answers {status}: {answer}")
 
 
+@of("files")
+def files_takes_an_upload(stage: Stage) -> None:
+    body = {"userID": users.USER, "name": "film.mov", "bytes": 3}
+    path = f"/uploads/{stage.call('POST', '/uploads', body, user=users.USER)['uploadID']}"
+    url = stage.call("POST", f"{path}/links", {"parts": [1]}, user=users.USER)["urls"]["1"]
+    urllib.request.urlopen(urllib.request.Request(url, b"abc", method="PUT"), timeout=10).close()
+    if stage.call("GET", path, user=users.USER)["uploaded"] != [1]:
+        raise Missed("S3 does not have the part")
+    stage.call("POST", f"{path}/complete", user=users.USER)
+
+
+@of("files")
+def files_removes_an_upload(stage: Stage) -> None:
+    body = {"userID": users.USER, "name": "film.mov", "bytes": 3}
+    upload_id = stage.call("POST", "/uploads", body, user=users.USER)["uploadID"]
+    stage.call("DELETE", f"/uploads/{upload_id}", user=users.USER)
+
+
 # Batches
 
 

@@ -208,6 +208,9 @@ def in_policies(chosen: Options) -> Iterator[Acknowledged]:
             "JobAccess/Role/DefaultPolicy/Resource",
             "The most that any job may do; a session policy names the objects of each job.",
         )
+        yield from wildcard(
+            f"arn:<AWS::Partition>:s3:::{objects}*", ["Files"], "Links may lead to all that jobs may read or write."
+        )
     yield Acknowledged(
         "IAM5[Resource::arn:<AWS::Partition>:secretsmanager:<AWS::Region>:<AWS::AccountId>:secret:elasticrecode/*]",
         "JobAccess/Role/DefaultPolicy/Resource",
@@ -218,6 +221,7 @@ def in_policies(chosen: Options) -> Iterator[Acknowledged]:
         "JobAccess/Role/DefaultPolicy/Resource",
         "The results of all parts; a session policy names those of each job.",
     )
+    yield from wildcard("<StorageMedia9333CB25.Arn>/uploads/*", ["Files"], "Files that users upload.")
     dropping = ["Collect"] if chosen.drops else []
     if chosen.batchBuckets:
         yield from wildcard("arn:<AWS::Partition>:s3:::films/*", ["Survey"], files)

@@ -355,7 +355,10 @@ GRANTS = {
     "jobs": {
         "dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
     },
-    "files": {"dynamodb:BatchGetItem", "dynamodb:UpdateItem", "s3:GetObject"},
+    "files": {
+        "dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem",
+        "s3:AbortMultipartUpload", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:PutObject",
+    },
     "batch": {
         "dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query",
         "dynamodb:UpdateItem", "kms:Encrypt", "sqs:SendMessage",
@@ -721,6 +724,18 @@ def test_links_read_only_what_jobs_may_read_or_write() -> None:
     granted = resources_of("files", "s3:GetObject", userPrefixes=json.dumps(prefixes), batchBuckets="films", drops="[]")
     assert "films" not in granted
     assert [granted.count(each) for each in ("/users/*", "/uploads/*", ":s3:::inbox/*", "StorageMedia")] == [1, 1, 1, 2]
+
+
+def test_uploads_are_written_to_one_folder_and_unfinished_ones_are_removed_after_two_days() -> None:
+    for action in ("s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"):
+        ((written,),) = [entry["Resource"] for entry in statements("files") if action in entry["Action"]]
+        assert written["Fn::Join"][1][-1] == "/uploads/*"
+        assert "StorageMedia" in json.dumps(written)
+    media = template()["Resources"]["StorageMedia9333CB25"]["Properties"]
+    (rule,) = (rule for rule in media["LifecycleConfiguration"]["Rules"] if "Prefix" in rule)
+    assert rule == {
+        "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 2}, "Prefix": "uploads/", "Status": "Enabled",
+    }  # fmt: skip
 
 
 def test_without_discovery_the_template_has_no_resource_of_it() -> None:

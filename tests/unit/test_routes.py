@@ -13,7 +13,7 @@ NOT_ALLOWED = 405
 def test_a_function_answers_its_routes(function: str, route: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Any answer but 405 will do: without an AWS most routes answer that it cannot be reached."""
     monkeypatch.setattr("botocore.client.BaseClient._make_api_call", _refuse)
-    parameters = dict.fromkeys(("jobID", "userID", "batchID", "queue", "webhookID", "name", "planID"), "x")
+    parameters = dict.fromkeys(("jobID", "userID", "batchID", "queue", "webhookID", "name", "planID", "uploadID"), "x")
     assert call(build(function), route, {}, parameters).status != NOT_ALLOWED
 
 

@@ -76,7 +76,9 @@ def is_tag(user_id: str) -> bool:
     return _TAG_VALUE.fullmatch(user_id) is not None and user_id not in _DOTS
 
 
-UPLOADS = UserPrefix(prefix=f"uploads/{USER}/", access="read")
+UPLOADS_FOLDER = "uploads/"
+"""The prefix of the product's own bucket for files that browsers upload."""
+UPLOADS = UserPrefix(prefix=f"{UPLOADS_FOLDER}{USER}/", access="read")
 """Where browsers upload: beside the prefixes of a deployment that has any, users read what they have uploaded."""
 
 

@@ -21,6 +21,7 @@ from elasticrecode.errors import BadParameter, Invalid, Malformed, NotAllowed, P
 
 _log = logging.getLogger(__name__)
 
+NO_CONTENT = 204
 PAGE = (1, 1000)
 """The least and the most entries on a page."""
 PAGE_DEFAULT = 100
@@ -76,7 +77,10 @@ class Request(NamedTuple):
 
 
 class Response(NamedTuple):
-    """An answer: its content, which is sent as JSON, its status, and headers beside those of every answer."""
+    """An answer: its content, its status, and headers beside those of every answer.
+
+    The content is sent as JSON; an answer with NO_CONTENT has none.
+    """
 
     content: Any
     status: int = 200
@@ -100,7 +104,7 @@ def handler(
         request = _request(event)
         shared = {**headers.ANSWER, **headers.cross_origin(settings.cors, request.headers.get("origin", ""))}
         if event["httpMethod"] == "OPTIONS":
-            return {"statusCode": 204, "headers": {**shared, **headers.PREFLIGHT}, "body": ""}
+            return {"statusCode": NO_CONTENT, "headers": {**shared, **headers.PREFLIGHT}, "body": ""}
         content_type = "application/json"
         try:
             answer = respond(request, event)
@@ -110,6 +114,8 @@ def handler(
             _log.exception("request %s failed", request.id)
             unknown = Problem("The server failed. Report the id in `instance`, under which the error is logged.")
             answer, content_type = problem(unknown, request.id), "application/problem+json"
+        if answer.status == NO_CONTENT:
+            return {"statusCode": answer.status, "headers": {**shared, **answer.headers}, "body": ""}
         return {
             "statusCode": answer.status,
             "headers": {"Content-Type": content_type, **shared, **answer.headers},

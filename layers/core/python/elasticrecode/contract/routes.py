@@ -20,6 +20,11 @@ RETRY = "POST /v1/jobs/{jobID}/retry"
 RETRY_FAILED = "POST /v1/jobs/retry"
 JOB_LINKS = "GET /v1/jobs/{jobID}/links"
 PACKAGE_LINKS = "POST /v1/jobs/{jobID}/links"
+ADD_UPLOAD = "POST /v1/uploads"
+UPLOAD = "GET /v1/uploads/{uploadID}"
+UPLOAD_LINKS = "POST /v1/uploads/{uploadID}/links"
+COMPLETE_UPLOAD = "POST /v1/uploads/{uploadID}/complete"
+CANCEL_UPLOAD = "DELETE /v1/uploads/{uploadID}"
 SUBMIT_BATCH = "POST /v1/batches"
 BATCHES = "GET /v1/batches"
 BATCH = "GET /v1/batches/{batchID}"
@@ -49,7 +54,7 @@ ROUTES = {
     "logs": (JOB_EVENTS, USER_EVENTS, USER_LOGS),
     "batch": (SUBMIT_BATCH, BATCHES, BATCH, CANCEL_BATCH),
     "jobs": (JOB_STATUS, JOB_PARTS, JOBS, CANCEL, RETRY, RETRY_FAILED),
-    "files": (JOB_LINKS, PACKAGE_LINKS),
+    "files": (JOB_LINKS, PACKAGE_LINKS, ADD_UPLOAD, UPLOAD, UPLOAD_LINKS, COMPLETE_UPLOAD, CANCEL_UPLOAD),
     "workers": (WORKER_QUEUES, WORKER_DEPLOYMENTS, WORKER_BACKLOG, WORKER_HISTORY, PAUSE_QUEUE, RESUME_QUEUE),
     "webhooks": (ADD_WEBHOOK, WEBHOOKS, REMOVE_WEBHOOK, TEST_WEBHOOK, WEBHOOK_FAILURES, RETRY_WEBHOOK),
     "presets": (PRESETS, PUT_PRESET, REMOVE_PRESET),

@@ -113,9 +113,10 @@ class JobsSettings(ChangingSettings, frozen=True, kw_only=True):
 
 
 class FilesSettings(ChangingSettings, frozen=True, kw_only=True):
-    """For the routes about the files of jobs. `s3_url` is the address of S3, with `{bucket}.` where hosts name it."""
+    """For the routes about files. `s3_url` is the address of S3, with `{bucket}.` where hosts are named by buckets."""
 
     jobs_table: str
+    media_bucket: str
     s3_url: str
     user_prefixes: UserPrefixes
 

@@ -1,1 +1,1 @@
-"""Files of users as browsers reach them: links to a job's inputs and outputs."""
+"""Files of users as browsers reach them: links to a job's inputs and outputs, and uploads."""

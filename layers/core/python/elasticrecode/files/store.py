@@ -1,0 +1,41 @@
+"""Uploads that are not finished, or were of late: items of the jobs table.
+
+jobID            item    content
+───────────────  ──────  ──────────────────────────────────────────────
+upload#<id>      upload  the `Upload` as JSON; it expires when its parts do
+"""
+
+import time
+
+import msgspec
+
+from elasticrecode.aws.dynamodb import Item, Table, document, is_current, key_of, number
+from elasticrecode.contract.tables import JOBS_KEYS, TTL
+from elasticrecode.files.uploads import UPLOAD_SECONDS, Upload
+
+_ITEM = "upload"
+
+
+class UploadsTable:
+    """The stored uploads. Raises Unavailable when AWS refuses."""
+
+    def __init__(self, name: str) -> None:
+        self._table = Table(name)
+
+    def put(self, upload: Upload) -> None:
+        """Store an upload, also in place of what is stored of it."""
+        expires = int(time.time()) + UPLOAD_SECONDS
+        self._table.put({**_key(upload.uploadID), _ITEM: document(upload), TTL: number(expires)}, "storing the upload")
+
+    def get(self, upload_id: str) -> Upload | None:
+        """An upload; None when there is none of this id, or its time is over."""
+        item = self._table.get(_key(upload_id), "reading the upload")
+        return msgspec.json.decode(item[_ITEM]["S"], type=Upload) if item and is_current(item) else None
+
+    def remove(self, upload: Upload) -> None:
+        """Forget an upload."""
+        self._table.delete(_key(upload.uploadID), "removing the upload")
+
+
+def _key(upload_id: str) -> Item:
+    return key_of(JOBS_KEYS, f"{_ITEM}#{upload_id}", _ITEM)
