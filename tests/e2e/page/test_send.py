@@ -159,6 +159,27 @@ def test_a_list_becomes_a_batch(opened: Opened, deployed: Deployed) -> None:
     assert batch["output"] == f"s3://{deployed.bucket}/{ANN}/listed/"
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "inputs"),
+    [
+        ("a.txt", "\ufeffs3://b/1.mp4\r\n\r\n  s3://b/2.mp4 \n", ["s3://b/1.mp4", "s3://b/2.mp4"]),
+        ("a.csv", 'name;uri\n"x; ""y""";"s3://b/a;1.mp4"\n', ["s3://b/a;1.mp4"]),
+        ("a.csv", "s3://b/1.mp4,1\nno uri,2\n", ["s3://b/1.mp4", "no uri,2"]),
+        ("a.tsv", "1\ts3://b/1,2.mp4\n", ["s3://b/1,2.mp4"]),
+        (
+            "a.jsonl",
+            '{"id": 1, "input": "s3://b/1.mp4"}\n"s3://b/2.mp4"\n{"id": 2}\n{',
+            ["s3://b/1.mp4", "s3://b/2.mp4", '{"id": 2}', "{"],
+        ),
+    ],
+)
+def test_lists_of_several_kinds_are_read(opened: Opened, name: str, text: str, inputs: list[str]) -> None:
+    """A line without a URI is kept, so that the API reports it; the heading of a CSV file is not."""
+    page = opened("/send", ANN)
+    read = "async ([name, text]) => (await import('/static/page/form/manifest.js')).uris(name, text)"
+    assert page.evaluate(read, [name, text]) == inputs
+
+
 def test_a_plan_comes_before_the_job(opened: Opened, deployed: Deployed) -> None:
     uri = deployed.put(CLIP, f"{ANN}/planned.mp4")
     page = opened("/send", ANN)

@@ -33,7 +33,7 @@ export function Form({ document: described, presets }) {
   const others = kind === "batch" ? sources(node).filter((name) => name in SOURCES) : [];
   const userid = isOperator.value ? draft.value.values.userid ?? (user.value || server.value.userID) : server.value.userID;
   const body = bodyOf({ ...draft.value, values: { ...draft.value.values, userid } }, node, preset, others);
-  const { faults, refused, changed, clear } = useFaults(node, "send");
+  const { faults, refused, changed, clear } = useFaults(isOperator.value ? node : { ...node, fields: node.fields.filter(({ name }) => name !== "userid") }, "send");
   const [isBusy, setBusy] = useState(false);
   useEffect(clear, [kind, preset, source]);
   const send = async (path, given) => {

@@ -18,7 +18,7 @@ const t = words({
   changed: ["The form has changed since: plan again to send by a plan.", "表单已更改，请重新预估。"],
   cancel: ["Cancel the plan", "取消预估"],
 });
-const EVERY_MS = 1000;
+const EVERY_MS = 2000;
 
 // `plan` is { content, planID, record }: the body as text, and the record once the API has it.
 export function Plan({ body, isBusy, sendBy, refused }) {

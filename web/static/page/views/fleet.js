@@ -65,6 +65,9 @@ const optionsOf = (queues, figure, colour) => ({
   series: [{ label: t("time") }, ...queues.map((label, n) => ({ label, stroke: colour(COLOURS[n % COLOURS.length]), width: 2, dash: DASHES[Math.floor(n / COLOURS.length)], points: { show: false } }))],
 });
 
+// A table that scrolls sideways where it is too wide, by keys, too.
+const Wide = ({ label, children }) => html`<div class="scrolled" role="region" aria-label=${label} tabindex="0"><table class="fleet">${children}</table></div>`;
+
 function Queues() {
   const { data, error, again } = useLoaded(() => page("/api/v1/worker/backlog?limit=1000"), []);
   useEvery(EVERY_SECONDS, again);
@@ -73,11 +76,11 @@ function Queues() {
     say(t(action === "pause" ? "isPaused" : "isResumed", { queue }));
     again();
   });
-  const head = ["queue", "takes", "waiting", "oldest", "flight", "workers", "perJob", "wait", "weight", "priority", "state", "action"];
+  const head = ["queue", "state", "action", "waiting", "flight", "workers", "wait", "oldest", "perJob", "weight", "priority", "takes"];
   return html`
     <section><h2>${t("queues")}</h2><${Fault} error=${error} />
-      ${!data ? !error && html`<${Loading} />` : html`<table class="fleet"><thead><tr>${head.map((each) => html`<th scope="col" class=${NUMBERS.includes(each) ? "number" : ""}>${t(each)}</th>`)}</tr></thead>
-        <tbody>${data.items.map((each) => html`<${Queue} key=${each.queue} queue=${each} turn=${turn} />`)}</tbody></table>`}
+      ${!data ? !error && html`<${Loading} />` : html`<${Wide} label=${t("queues")}><thead><tr>${head.map((each) => html`<th scope="col" class=${NUMBERS.includes(each) ? "number" : ""}>${t(each)}</th>`)}</tr></thead>
+        <tbody>${data.items.map((each) => html`<${Queue} key=${each.queue} queue=${each} turn=${turn} />`)}</tbody></${Wide}>`}
     </section>`;
 }
 
@@ -88,13 +91,14 @@ function Queue({ queue: each, turn }) {
   const isEmpty = !each.visible && !each.inFlight;
   const fault = each.fault ?? each.outage;
   const state = paused ? `${t("paused")} · ${t(isEmpty ? "drained" : "draining")}` : t(fault ? "unusable" : "open");
-  const figures = [count(each.visible), each.oldestSeconds ? seconds(each.oldestSeconds) : NONE, count(each.inFlight), count(each.readyReplicas), seconds(each.secondsPerJob), seconds(each.expectedSeconds),
+  const figures = [count(each.visible), count(each.inFlight), count(each.readyReplicas), seconds(each.expectedSeconds), each.oldestSeconds ? seconds(each.oldestSeconds) : NONE, seconds(each.secondsPerJob),
     decimal(each.weight), each.priority.join("–")];
   return html`
-    <tr><th scope="row">${queue}</th><td>${each.kind} · ${each.platform} · ${each.priceModel}</td>${figures.map((figure) => html`<td class="number">${figure}</td>`)}
+    <tr><th scope="row">${queue}</th>
       <td><span class=${`state ${paused ? "cancelled" : fault ? "failed" : "finished"}`}>${state}</span>${fault && html`<span class="quiet note">${fault}</span>`}</td>
       <td>${paused ? html`<button type="button" aria-label=${t("resumeIt", { queue })} onClick=${() => turn(queue, "resume")}>${t("resume")}</button>`
-        : html`<button type="button" aria-label=${t("pauseIt", { queue })} onClick=${() => confirm(t("sure", { queue })) && turn(queue, "pause")}>${t("pause")}</button>`}</td></tr>`;
+        : html`<button type="button" aria-label=${t("pauseIt", { queue })} onClick=${() => confirm(t("sure", { queue })) && turn(queue, "pause")}>${t("pause")}</button>`}</td>
+      ${figures.map((figure) => html`<td class="number">${figure}</td>`)}<td>${each.kind} · ${each.platform} · ${each.priceModel}</td></tr>`;
 }
 
 function Deployments() {
@@ -112,9 +116,9 @@ function Cluster({ cluster, deployments }) {
   const head = ["deployment", "queue", "platform", "replicas", "desired", "weight", "priority", "price", "seen"];
   return html`
     <section><h2>${t("cluster", { name: cluster })} ${isStale && html`<span class="state failed">${t("stale")}</span>`}</h2>
-      <table class="fleet"><thead><tr>${head.map((each) => html`<th scope="col" class=${NUMBERS.includes(each) ? "number" : ""}>${t(each)}</th>`)}</tr></thead>
+      <${Wide} label=${t("cluster", { name: cluster })}><thead><tr>${head.map((each) => html`<th scope="col" class=${NUMBERS.includes(each) ? "number" : ""}>${t(each)}</th>`)}</tr></thead>
         <tbody>${deployments.map((each) => html`
           <tr key=${`${each.namespace}/${each.name}`}><th scope="row">${each.namespace}/${each.name}${each.draining && html` <span class="quiet">${t("draining")}</span>`}</th><td>${each.Queue}</td><td>${each.workerType} · ${each.Platform}</td>
             <td class="number">${count(each.Replicas)}</td><td class="number">${count(each.desiredReplicas)}</td><td class="number">${decimal(each.weight)}</td><td class="number">${each.priority.join("–")}</td>
-            <td>${each.priceModel}</td><td>${moment(each.seenAt)}${each.stale && !isStale && html` <span class="fault">${t("stale")}</span>`}</td></tr>`)}</tbody></table></section>`;
+            <td>${each.priceModel}</td><td>${moment(each.seenAt)}${each.stale && !isStale && html` <span class="fault">${t("stale")}</span>`}</td></tr>`)}</tbody></${Wide}></section>`;
 }
