@@ -52,6 +52,8 @@ DISORDER = 2_000
 """Jobs that workers have in hand, any of which may move next."""
 TABLE = "table"
 _KEY_BYTES = 1024
+_CREATED = 1_799_000_000
+"""Stands in records for the second in which they are written."""
 LONGEST = "longest keys"
 _POD = "ffmpeg-worker-95d8865bb-gtpnv"
 _OUTPUTS = '[{"uri":"s3://media/out/example.mp4","bytes":1034512,"seconds":8.0,"width":1920,"height":1080}]'
@@ -134,6 +136,7 @@ class Course:
         self._doing = ""
         self._behind: deque[str] = deque()
         self._ended = 0
+        self._second = 0
 
     def run(self) -> Run:
         """Take the batch from its manifest to its end."""
@@ -190,7 +193,9 @@ class Course:
     def _stream(self, function: str, records: Sequence[str], size: int) -> None:
         """Deliver records to `dispatch`, `size` at a time, and its messages to `tally` once a second."""
         for second in batched(records, _PER_SECOND * size):
-            for some in batched(second, size):
+            self._second += 1
+            written_at = str(_CREATED + self._second)
+            for some in batched([record.replace(str(_CREATED), written_at) for record in second], size):
                 plain = _plain(some) if self._beside else []
                 if plain:
                     self._plainly = self._plainly.and_(self._measure("dispatch", self._call("dispatch", plain)))
@@ -261,18 +266,18 @@ def _record(name: str, new: Item, old: Item | None = None) -> str:
     images = {"NewImage": new} | ({"OldImage": old} if old else {})
     keys = {key: new[key] for key in tables.JOBS_KEYS}
     change = {"Keys": keys, **images, "StreamViewType": "NEW_AND_OLD_IMAGES", "SequenceNumber": "1", "SizeBytes": 1}
+    change["ApproximateCreationDateTime"] = _CREATED
     return json.dumps({"eventID": "1", "eventName": name, "eventSource": "aws:dynamodb", "dynamodb": change})
 
 
 def _plain(records: Sequence[str]) -> list[str]:
-    """The records that `dispatch` would read if the jobs were outside a batch: new and finished ones."""
+    """The records that `dispatch` would read if the jobs were outside a batch."""
     plain = []
     for record in map(json.loads, records):
         images = [record["dynamodb"][image] for image in ("NewImage", "OldImage") if image in record["dynamodb"]]
         for image in images:
             del image["batchID"]
-        if images[0]["state"]["S"] != "running":
-            plain.append(json.dumps(record))
+        plain.append(json.dumps(record))
     return plain
 
 

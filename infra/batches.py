@@ -73,7 +73,14 @@ class Batches(Construct):
 
         tally = functions.make("tally", seconds=_TALLY_SECONDS)
         storage.jobs.grant(tally, "dynamodb:PutItem")
-        table.grant(tally, "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem")
+        table.grant(
+            tally,
+            "dynamodb:BatchGetItem",
+            "dynamodb:GetItem",
+            "dynamodb:PutItem",
+            "dynamodb:Query",
+            "dynamodb:UpdateItem",
+        )
         take_from(tally, self.tallies, batch_size=100, window=Duration.seconds(1), at_once=TALLYING)
 
         self.surveys.grant(batch, "sqs:SendMessage")

@@ -33,6 +33,10 @@ from infra.watch import Watch
 from infra.webhooks import Webhooks
 from infra.workers import Workers, worker_policy
 
+_STORING = {"submit", "vmaf", "expand", "collect"}
+"""Functions that store jobs. They change after `dispatch`: counts would lack a job whose acceptance no version reports
+while they change, and not its later moves."""
+
 
 class ControlPlane(Stack):
     """Everything, in one stack."""
@@ -57,6 +61,8 @@ class ControlPlane(Stack):
         watch.serve(options.auth, access.socket)
         sockets.log_after(rest.api)
         drops = Drops(self, "Drops", options, storage, functions) if options.drops else None
+        for name in _STORING & functions.named.keys():
+            functions.named[name].node.add_dependency(jobs.dispatch)
         job_role = JobRole(self, "JobAccess", options, storage).role
 
         alarms = Alarms(self, "Alarms", options.alarmTopic)

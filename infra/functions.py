@@ -19,7 +19,7 @@ class Functions(Construct):
     """Makes functions from `functions/<name>` on the two layers they share.
 
     All functions lie in this construct, whatever package they belong to, so that a function that moves to another
-    package keeps its log group.
+    package keeps its log group. `named` has those that were made.
     """
 
     def __init__(self, scope: Construct, id_: str, options: Options, wiring: Wiring) -> None:
@@ -29,6 +29,7 @@ class Functions(Construct):
         arm = options.lambdaPlatform.startswith("aarch64")
         self._architecture = lambda_.Architecture.ARM_64 if arm else lambda_.Architecture.X86_64
         self._layers = []
+        self.named: dict[str, lambda_.Function] = {}
         for name, folder in (("Core", layers.core(options)), ("Dependencies", layers.dependencies(options))):
             code = lambda_.Code.from_asset(str(folder), asset_hash=folder.name.split("-")[1])
             self._layers.append(
@@ -60,7 +61,7 @@ class Functions(Construct):
         log = kept.log_group(self, f"{title}Logs")
         role = iam.Role(self, f"{title}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
         log.grant_write(role)
-        return lambda_.Function(
+        self.named[name] = lambda_.Function(
             self,
             title,
             runtime=self._runtime,
@@ -74,6 +75,7 @@ class Functions(Construct):
             role=role,
             log_group=log,
         )
+        return self.named[name]
 
     def run_each_minute(self, function: lambda_.Function) -> None:
         """Invoke a function once a minute. A failed run is not repeated; the next one does its work.

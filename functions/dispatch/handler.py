@@ -3,13 +3,15 @@
 The stream is the outbox: a job is sent because it was stored, so neither can happen without the other. A job that its
 queue does not take is marked for `reconcile` and delays no other.
 
-Jobs of batches pass here at every change of their state: `tally`, which counts them, gets one message for each batch
-and invocation. Finished jobs pass too: this function measures how long the jobs of each queue take, how many are sent,
-and every few seconds how many wait. Routing uses these figures.
+Jobs pass here at every change of their state, and when they expire: `tally`, which counts them, gets one message for
+each batch and invocation, and one for all jobs. Finished jobs pass too: this function measures how long the jobs of
+each queue take, how many are sent, and every few seconds how many wait. Routing uses these figures.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+from msgspec import Struct
 
 from elasticrecode import wire
 from elasticrecode.aws.dynamodb import Item
@@ -25,6 +27,7 @@ from elasticrecode.jobs.placement import wanted
 from elasticrecode.jobs.store import JobsTable
 from elasticrecode.log import logger
 from elasticrecode.media.generations import first_generation_message
+from elasticrecode.overview.moves import MovesMessage, counted_moves
 from elasticrecode.runtime import compose
 from elasticrecode.workers.fleet import Queue
 from elasticrecode.workers.loads import LoadMeter
@@ -32,7 +35,7 @@ from elasticrecode.workers.registry import Registry
 
 
 class Dispatcher:
-    """Sends jobs to their queues, measures the queues, and reports changes of batches to `tally`."""
+    """Sends jobs to their queues, measures the queues, and reports moves of jobs to `tally`."""
 
     def __init__(self, settings: DispatchSettings) -> None:
         self._table, self._sender = JobsTable(settings.jobs_table), Sender()
@@ -43,17 +46,19 @@ class Dispatcher:
     def handle(self, event: dict[str, Any], context: Any) -> None:
         """Dispatch the jobs in stream records. The stream delivers the same records again when this raises."""
         records = event["Records"]
-        images = [record["dynamodb"]["NewImage"] for record in records]
-        self.send([image for record, image in zip(records, images, strict=True) if streams.needs_message(record)])
-        for image in images:
-            if image["state"]["S"] == "finished" and "startedMs" in image:
+        changes = [record["dynamodb"] for record in records]
+        self.send([record["dynamodb"]["NewImage"] for record in records if streams.needs_message(record)])
+        for image in (change["NewImage"] for change in changes if _has_finished(change)):
+            if "startedMs" in image:
                 seconds = (int(image["endedMs"]["N"]) - int(image["startedMs"]["N"])) / 1000
                 self._meter.record_finished(image["queue"]["S"], seconds)
         try:
             self._meter.measure(traffic=True)
         except Unavailable:
             logger.exception("the queues could not be measured")
-        tallies = _tallies(record["dynamodb"] for record in records)
+        tallies: list[Struct] = [*_tallies(changes)]
+        if moves := counted_moves(changes):
+            tallies.append(MovesMessage(moves))
         if tallies:
             self._sender.hand(self._tally_queue, tallies)
 
@@ -80,11 +85,17 @@ class Dispatcher:
             self._table.postpone(failed, now_ms())
 
 
+def _has_finished(change: Mapping[str, Any]) -> bool:
+    """Whether a change of a record is that of a job that finishes."""
+    before, after = (change[name]["state"]["S"] if name in change else "" for name in ("OldImage", "NewImage"))
+    return after == "finished" != before
+
+
 def _tallies(changes: Iterable[Mapping[str, Any]]) -> list[TallyMessage]:
     """The moves of batches' jobs, one message a batch. A change of attributes without a move is not among them."""
     tallies: dict[str, TallyMessage] = {}
     for change in changes:
-        image, before = change["NewImage"], change.get("OldImage")
+        image, before = change.get("NewImage", {}), change.get("OldImage")
         if "batchID" in image and (before is None or before.get("moves") != image.get("moves")):
             batch_id = image["batchID"]["S"]
             tallies.setdefault(batch_id, TallyMessage(batch_id)).changes.append(change_of(image))

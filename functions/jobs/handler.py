@@ -1,4 +1,4 @@
-"""The requests about stored jobs: status, parts, list, cancel, retry."""
+"""The requests about stored jobs: status, parts, list, overview, cancel, retry."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ from elasticrecode.batches.progress import StoredBatch
 from elasticrecode.batches.store import BatchesTable
 from elasticrecode.batches.survey import JOBS_LIMIT
 from elasticrecode.clock import now_ms
-from elasticrecode.contract.routes import CANCEL, JOB_PARTS, JOB_STATUS, JOBS, RETRY, RETRY_FAILED
+from elasticrecode.contract.routes import CANCEL, JOB_PARTS, JOB_STATUS, JOBS, OVERVIEW, RETRY, RETRY_FAILED
 from elasticrecode.contract.settings import JobsSettings
 from elasticrecode.errors import BadParameter, NotFound, Refused
 from elasticrecode.jobs import events
@@ -36,6 +36,7 @@ from elasticrecode.jobs.store import JobsTable
 from elasticrecode.lists.filters import ORDERS, TIME, Filter
 from elasticrecode.lists.pages import JobLists
 from elasticrecode.media.profiles import Profile
+from elasticrecode.overview.store import ALL, OverviewTable
 from elasticrecode.parts.store import PartsTable
 from elasticrecode.runtime import compose
 from elasticrecode.validation import Body, Reader
@@ -58,6 +59,7 @@ class JobHandler:
         self._jobs, self._lists = JobsTable(settings.jobs_table), JobLists(settings.jobs_table)
         self._parts = PartsTable(settings.jobs_table)
         self._retention_seconds = settings.retention_days * 86_400
+        self._overview = OverviewTable(settings.batches_table)
         self._batches = BatchesTable(settings.batches_table, self._retention_seconds)
         self._prices = settings.prices
         self._registry = Registry(settings.registry_table, settings.queues, settings.first_generation)
@@ -109,6 +111,17 @@ class JobHandler:
         else:
             return http.Response([])
         return http.Response(records, headers=request.next_link(after))
+
+    def overview(self, request: http.Request) -> http.Response:
+        """The counts of a user's jobs; without `userID`, for operators, those of all."""
+        user_id = request.query.get("userID")
+        if user_id == "":
+            raise BadParameter("userID must be the id of a user; leave it out for all jobs.")
+        if user_id is None:
+            request.caller.operate()
+        else:
+            request.caller.act_for(user_id)
+        return http.Response(self._overview.counts(ALL if user_id is None else user_id).shown(time.time()))
 
     def cancel(self, request: http.Request) -> http.Response:
         """Cancel a job that has not ended; its record. Raises Refused for one that has."""
@@ -280,6 +293,7 @@ def build(settings: JobsSettings) -> http.LambdaHandler:
         JOB_STATUS: jobs.status,
         JOB_PARTS: jobs.parts,
         JOBS: jobs.listing,
+        OVERVIEW: jobs.overview,
         CANCEL: jobs.cancel,
         RETRY: jobs.retry,
         RETRY_FAILED: jobs.retry_failed,

@@ -1,4 +1,4 @@
-"""Counts the changes of batches' jobs, as `dispatch` reports them, until the last job of a batch has ended.
+"""Counts the moves of jobs, as `dispatch` reports them: of each batch until its last job has ended, and of each user.
 
 Counting a change twice, late or in another order has the same result. The end of a batch is not an event that could be
 missed but a state that is checked: whenever all jobs of a strip have ended, and whenever `survey` or `expand` ask.
@@ -25,31 +25,47 @@ from elasticrecode.jobs.events import Action
 from elasticrecode.jobs.items import Entry, put_of
 from elasticrecode.jobs.lifecycle import ENDED
 from elasticrecode.log import logger
+from elasticrecode.overview.moves import CountedMove, MovesMessage
+from elasticrecode.overview.store import OverviewTable
 from elasticrecode.runtime import compose
 
 
-class BatchCounter:
-    """Counts the changes in messages, batch by batch."""
+class JobCounter:
+    """Counts the changes in messages, batch by batch, and the moves of all jobs."""
 
     def __init__(self, settings: TallySettings) -> None:
         self._settings = settings
-        self._table = BatchesTable(settings.batches_table, settings.retention_days * 86_400)
+        retention_seconds = settings.retention_days * 86_400
+        self._table = BatchesTable(settings.batches_table, retention_seconds)
+        self._overview = OverviewTable(settings.batches_table, retention_seconds)
 
     def handle(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
         """Count the changes in messages. Returns those to deliver again, in the shape that Lambda expects."""
         changes: dict[str, list[Change]] = {}
-        messages: dict[str, list[str]] = {}
+        moves: dict[str, list[CountedMove]] = {}
+        batches: dict[str, list[str]] = {}
+        users: list[str] = []
         for record in event["Records"]:
-            message = msgspec.json.decode(record["body"], type=TallyMessage)
-            changes.setdefault(message.batchID, []).extend(message.changes)
-            messages.setdefault(message.batchID, []).append(record["messageId"])
+            message = _read(record["body"])
+            if isinstance(message, MovesMessage):
+                users.append(record["messageId"])
+                for user, some in message.users.items():
+                    moves.setdefault(user, []).extend(some)
+            else:
+                batches.setdefault(message.batchID, []).append(record["messageId"])
+                changes.setdefault(message.batchID, []).extend(message.changes)
         failed: list[str] = []
-        for batch_id, some in changes.items():
+        for batch_id, batch_changes in changes.items():
             try:
-                self.count(batch_id, some)
+                self.count(batch_id, batch_changes)
             except Exception:  # noqa: BLE001
                 logger.exception("the changes of a batch could not be counted", extra={"batch": batch_id})
-                failed += messages[batch_id]
+                failed += batches[batch_id]
+        try:
+            self._overview.count(moves)
+        except Exception:  # noqa: BLE001
+            logger.exception("the moves of jobs could not be counted", extra={"users": len(moves)})
+            failed += users
         return failed_items(failed)
 
     def count(self, batch_id: str, changes: Iterable[Change]) -> None:
@@ -97,6 +113,14 @@ class BatchCounter:
         return True
 
 
+def _read(body: str) -> TallyMessage | MovesMessage:
+    """A message: changes of one batch's jobs, or moves of any."""
+    try:
+        return msgspec.json.decode(body, type=TallyMessage)
+    except msgspec.ValidationError:
+        return msgspec.json.decode(body, type=MovesMessage)
+
+
 def _has_open_jobs(strip: Strip) -> bool:
     """Whether a job of a strip has not ended."""
     return any(state not in ENDED for state in strip.counts())
@@ -104,7 +128,7 @@ def _has_open_jobs(strip: Strip) -> bool:
 
 def build(settings: TallySettings) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
     """The Lambda handler."""
-    return BatchCounter(settings).handle
+    return JobCounter(settings).handle
 
 
 handler = compose(build, TallySettings)

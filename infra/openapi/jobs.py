@@ -2,7 +2,17 @@
 
 from elasticrecode import ids
 from elasticrecode.api.http import CURSOR
-from elasticrecode.contract.routes import CANCEL, JOB_PARTS, JOB_STATUS, JOBS, RETRY, RETRY_FAILED, SUBMIT, SUBMIT_VMAF
+from elasticrecode.contract.routes import (
+    CANCEL,
+    JOB_PARTS,
+    JOB_STATUS,
+    JOBS,
+    OVERVIEW,
+    RETRY,
+    RETRY_FAILED,
+    SUBMIT,
+    SUBMIT_VMAF,
+)
 from elasticrecode.jobs.answers import Retried, SubmittedJob, SubmittedScore
 from elasticrecode.jobs.job import LISTED
 from elasticrecode.jobs.lifecycle import STATES
@@ -15,6 +25,7 @@ from elasticrecode.jobs.requests import (
     VmafRequest,
 )
 from elasticrecode.lists.filters import ORDERS, TIME
+from elasticrecode.overview.counts import Overview
 from elasticrecode.parts.part import PartRecord
 from elasticrecode.plans.request import PlannedRequest
 from infra.openapi import examples
@@ -98,6 +109,16 @@ AREA = Area(
             query=_FILTERS,
             cursor=f"{CURSOR.pattern}|{ids.JOB.pattern}",
             links=job_links("/0/jobID"),
+        ),
+        OVERVIEW: Operation(
+            "showOverview",
+            "Show the overview of jobs",
+            "Answers how many jobs of a user are in each state, which codes they failed with and what to do about "
+            "each, and how many were submitted and have ended in each minute of the last hour. Without `userID` it "
+            "counts the jobs of all users, for operators only. Counts follow the jobs within seconds.",
+            {200: Overview},
+            (403, 503),
+            query=(USER._replace(description="The user whose jobs are counted.", required=False),),
         ),
         CANCEL: Operation(
             "cancelJob",

@@ -251,6 +251,7 @@ class World:
         self.finish()
         for batch in self.batches:
             self.check_batch(batch)
+        self.check_overview()
 
     def step(self) -> None:
         """Take one step."""
@@ -475,6 +476,18 @@ class World:
             self.dispatch()
         self.read_all()
         return before > 0 and before != len(self.pending) + sum(map(len, self.inbox.values()))
+
+    def check_overview(self) -> None:
+        """Check that the overview has every job once, after reports that were doubled, late and cut off."""
+        states = Counter(item["state"]["S"] for item in self.records.values())
+        failed = [item["failure"]["S"] for item in self.records.values() if item["state"]["S"] == "failed"]
+        for query in ({"userID": _USER}, {}):
+            answer = self.ask(self.stack.jobs, routes.OVERVIEW, query=query)
+            assert answer
+            assert {state: jobs for state, jobs in answer.body["states"].items() if jobs} == states
+            failures = {entry["code"]: entry["jobs"] for entry in answer.body["failures"]}
+            assert failures == Counter(json.loads(failure)["code"] for failure in failed)
+        self.counts["overviews"] += 1
 
     def check_batch(self, batch: Submitted) -> None:
         """Check the promises about a batch that is done."""

@@ -29,6 +29,8 @@ ROLES: dict[str, str | None] = {"nobody": None, "another user": BOB, "the user":
 YES = "yes"
 pytestmark = pytest.mark.timeout(900)
 """The first test of all waits for the stack, too."""
+_OF_A_USER = (routes.JOBS, routes.OVERVIEW, routes.BATCHES, routes.WEBHOOKS)
+"""Routes whose query names a user."""
 _PRESET = {"profile": {"vmaf": {"scale": "720p"}}}
 
 
@@ -102,7 +104,7 @@ class Access:
             routes.ADD_WEBHOOK: self.webhook(ANN),
             routes.PUT_PRESET: _PRESET,
         }.get(route)
-        query = f"?userID={ANN}" if route in (routes.JOBS, routes.BATCHES, routes.WEBHOOKS) else ""
+        query = f"?userID={ANN}" if route in _OF_A_USER else ""
         return path.format(**names) + query, body
 
     def clear(self) -> None:
@@ -164,6 +166,11 @@ def test_another_user_can_neither_read_nor_change_a_users_things(access: Access)
     access.clear()
     assert crossings == []
     assert {path: deployed.call("GET", path, user=ANN)[1] for path in mine} == mine
+
+
+def test_the_overview_of_all_users_is_for_operators(deployed: Deployed) -> None:
+    assert deployed.call("GET", "/api/v1/overview", user=ANN)[0] == 403
+    assert deployed.call("GET", "/api/v1/overview")[0] == 200
 
 
 def test_idempotency_keys_belong_to_one_user(access: Access) -> None:

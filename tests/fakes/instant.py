@@ -110,15 +110,15 @@ class Instant:
 
     # DynamoDB
 
-    def _put(self, table: str, item: Item) -> None:
+    def _put(self, table: str, item: Item, times: int = 1) -> None:
         if table == "batches":
             key = self._key(table, item)
-            self._wrote(table, self._items.get(key, {}), item, 1)
+            self._wrote(table, self._items.get(key, {}), item, times)
             name = key[-1]
             if not name.startswith("page#") or int(name.rpartition("#")[2]) < self._kept_pages:
                 self._items[key] = item
         else:
-            self._wrote(table, {}, item, 1)
+            self._wrote(table, {}, item, times)
             if table == "jobs" and item["item"]["S"] == "job":
                 self.jobs.append(item)
 
@@ -144,13 +144,20 @@ class Instant:
             if "Update" in write:
                 self._update_item(write["Update"], times=2)
             else:
-                self._wrote(write["Put"]["TableName"], {}, write["Put"]["Item"], 2)
+                self._put(write["Put"]["TableName"], write["Put"]["Item"], 2)
         return {}
 
     def _get_item(self, body: Any) -> Any:
         item = self._items.get(self._key(body["TableName"], body["Key"]))
         self.read_units += _units(len(json.dumps(item or {})))
         return {"Item": item} if item else {}
+
+    def _batch_get_item(self, body: Any) -> Any:
+        (table,) = body["RequestItems"]
+        keys = [self._key(table, key) for key in body["RequestItems"][table]["Keys"]]
+        items = [self._items[key] for key in keys if key in self._items]
+        self.read_units += sum(_units(len(json.dumps(item))) for item in items)
+        return {"Responses": {table: items}, "UnprocessedKeys": {}}
 
     def _query(self, body: Any) -> Any:
         if body["TableName"] != "batches":

@@ -13,6 +13,7 @@ import time
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -124,7 +125,8 @@ class Table:
         if old != item and item:
             images = {"NewImage": item} | ({"OldImage": old} if old else {})
             keys = {name: item[name] for name in self.keys}
-            number = {"Keys": keys, "SequenceNumber": str(len(self.stream)), **images}
+            number: dict[str, Any] = {"Keys": keys, "SequenceNumber": str(len(self.stream)), **images}
+            number["ApproximateCreationDateTime"] = datetime.now(UTC)
             self.stream.append({"eventName": "MODIFY" if old else "INSERT", "dynamodb": number})
 
     def updated(self, asked: dict[str, Any]) -> Item:

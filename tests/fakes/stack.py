@@ -141,7 +141,7 @@ class Stack:
             answer = self._streams.get_records(ShardIterator=iterator)
             if not answer["Records"]:
                 return records
-            records += answer["Records"]
+            records += map(_as_json, answer["Records"])
             iterator = answer["NextShardIterator"]
             last = records[-1]["dynamodb"]["SequenceNumber"]
             behind |= {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": last}
@@ -166,6 +166,13 @@ class Stack:
             **extra,
         )
         return made["TableDescription"]["LatestStreamArn"]
+
+
+def _as_json(record: dict[str, Any]) -> dict[str, Any]:
+    """A record as Lambda hands it over, with its time in Unix seconds."""
+    stored = record["dynamodb"]
+    created = int(stored["ApproximateCreationDateTime"].timestamp())
+    return record | {"dynamodb": stored | {"ApproximateCreationDateTime": created}}
 
 
 def _schema(keys: tuple[str, ...]) -> Any:

@@ -37,6 +37,7 @@ from elasticrecode.jobs.placement import Choice
 from elasticrecode.jobs.uris import output_name, split
 from elasticrecode.media.presets import BUILT_IN
 from elasticrecode.media.profiles import Package, Profile
+from elasticrecode.overview.moves import CountedMove, MovesMessage, Place
 from elasticrecode.parts.part import Part, PartJob
 from elasticrecode.watch.connections import Watcher
 from elasticrecode.watch.subscription import Cursor, Start, Watch
@@ -422,6 +423,14 @@ def tally_counts_and_ends(stage: Stage) -> None:
         raise Missed(f"nothing tells {user} of it")
 
 
+@of("tally")
+def tally_counts_the_jobs_of_a_user(stage: Stage) -> None:
+    user = new()
+    stage.hand("tally", MovesMessage({user: [CountedMove("AAAAAAAAAAA=", 5, None, Place("queued"))]}))
+    if stage.call("GET", f"/overview?userID={user}")["states"]["queued"] != 1:
+        raise Missed("the job is not counted")
+
+
 @of("tally", slow=True)
 def tally_takes_counts_from_its_queue(stage: Stage) -> None:
     batch_id, _ = _batch(stage)
@@ -517,7 +526,8 @@ def _image(job: Job, queue: str) -> dict[str, Any]:
 
 
 def _inserted(image: dict[str, Any]) -> dict[str, Any]:
-    return {"Records": [{"eventName": "INSERT", "dynamodb": {"NewImage": image}}]}
+    created = {"ApproximateCreationDateTime": now_ms() // 1000}
+    return {"Records": [{"eventName": "INSERT", "dynamodb": {"NewImage": image, **created}}]}
 
 
 @of("dispatch", slow=True)

@@ -22,7 +22,7 @@ OUTLIVING = {"AWS::Cognito::UserPool", "AWS::ApiGateway::Account", "AWS::IAM::Ro
 setting for API Gateway's logs with its role. None has a name that the next deployment needs."""
 AT_ONCE = {
     "AWS::CloudWatch::Alarm": 3,
-    "AWS::Lambda::Function": 8,
+    "AWS::Lambda::Function": 9,
     "AWS::Lambda::Permission": 9,
     "AWS::Logs::LogGroup": 6,
     "AWS::ApiGatewayV2::Route": 5,

@@ -371,7 +371,9 @@ GRANTS = {
         "dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query",
         "dynamodb:UpdateItem", "sqs:SendMessage",
     },
-    "tally": {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"},
+    "tally": {
+        "dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem",
+    },
     "dispatch": {
         "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "sqs:GetQueueAttributes", "sqs:SendMessage",
     },

@@ -4,6 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 
+from elasticrecode.overview.advice import advice
 from infra.options import Options
 from tests.conftest import ROOT
 from worker.loop import _HOSTS_AT_ONCE, delay_seconds
@@ -58,6 +59,13 @@ def test_every_code_is_documented_and_no_other() -> None:
     codes = {code for code in raised() if not code.startswith("origin-")}
     assert len(codes) > 40
     assert set(documented()) == codes
+
+
+def test_there_is_advice_for_every_code_of_a_failed_job() -> None:
+    codes = {code for code, kind in documented().items() if kind != "warning"}
+    assert {code for code in codes if advice(code) == advice("never-seen")} == set()
+    assert "original" in advice("origin-not-found")
+    assert advice("origin-not-found") != advice("input-not-found") != advice("never-seen")
 
 
 def test_the_kinds_are_those_of_the_errors() -> None:

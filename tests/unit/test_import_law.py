@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 CORE = ROOT / "layers" / "core" / "python" / "elasticrecode"
 LEVELS = (
     {"api"},
-    {"batches", "drops", "files", "lists", "parts", "plans", "watch", "webhooks", "workers"},
+    {"batches", "drops", "files", "lists", "overview", "parts", "plans", "watch", "webhooks", "workers"},
     {"jobs"},
     {"media", "access"},
     {"aws"},

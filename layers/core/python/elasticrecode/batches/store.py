@@ -5,6 +5,7 @@
     id        batch            the batch and its progress                               batch, survey, tally, jobs
     id        page#<run>#<n>   inputs that become jobs together, and a lease            survey, batch, expand
     id        strip#<n>        how often 10,000 of its jobs have moved, and to where    tally, jobs
+    jobs#…                     the counts of the overview (`overview.store`)            tally
 
 One invocation at a time holds the lease of a page, which ends later than the invocation can run. Every item has a TTL.
 The index `owner` (userID, at) lists the batches of a user by time; those stored before it was there are not in it.

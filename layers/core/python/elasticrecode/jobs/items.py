@@ -301,11 +301,12 @@ def _user_keys(user_id: str, job_id: str, at: str) -> Item:
 
 
 def _places(accepted: Accepted) -> Item:
-    """Attributes under which lists find a new record; a plan has the time alone, and is in no list."""
+    """Attributes under which lists and counts find a new record; a plan has the time alone, and is in none."""
     job, created = accepted.job, accepted.created_ms
     if is_plan(job.jobid):
         return {_CREATED: number(created)}
-    return _user_keys(job.userid, job.jobid, submitted(b"", job.userid, job.jobid, created).position)
+    at = submitted(b"", job.userid, job.jobid, created).position
+    return {**_user_keys(job.userid, job.jobid, at), lifecycle.COUNTED: number(1)}
 
 
 def _created_ms(item: Item) -> int:

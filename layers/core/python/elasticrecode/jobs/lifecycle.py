@@ -286,6 +286,8 @@ FAULT = "fault"
 DIVISION, PART_PROGRESS, PART_RESULT = "division", "progress", "result"
 """Attributes of a record: how its job is divided into parts; of the record of a part: its progress, and its result. A
 later attempt keeps the division and goes on with the parts; a retried job is divided anew."""
+COUNTED = "counted"
+"""Attribute of a record whose moves the overview counts: one of before, or of a plan, has none."""
 PLANNED = "planned"
 """Attribute of the record of a plan: what its worker has planned."""
 SPENT = "spentMs"

@@ -9,25 +9,16 @@ Filters = Sequence[Mapping[str, Any]]
 """Patterns, of which a record must match one: every key must match, and a list holds the allowed values."""
 
 _RECORD = {"Keys": {"item": {"S": ["job"]}}}
-_BECAME_QUEUED = {
-    "NewImage": {"state": {"S": ["queued"]}},
-    "OldImage": {"state": {"S": list(NEEDS_MESSAGE)}},
-}
-
-_FINISHED = {"NewImage": {"state": {"S": ["finished"]}}}
 _AT_REST = {"state": {"S": [state for state in STATES if state != "running"]}}
-_COUNTED = {"batchID": {"S": [{"exists": True}]}}
 
 DISPATCH: Filters = (
-    {"eventName": ["INSERT"], "dynamodb": _RECORD | {"NewImage": {"state": {"S": ["queued"]}}}},
-    {"eventName": ["MODIFY"], "dynamodb": _RECORD | _BECAME_QUEUED},
-    {"eventName": ["MODIFY"], "dynamodb": _RECORD | _FINISHED},
-    {"eventName": ["INSERT", "MODIFY"], "dynamodb": _RECORD | {"NewImage": _COUNTED | _AT_REST}},
-    {"eventName": ["MODIFY"], "dynamodb": _RECORD | {"NewImage": _COUNTED, "OldImage": _AT_REST}},
+    {"eventName": ["INSERT", "REMOVE"], "dynamodb": _RECORD},
+    {"eventName": ["MODIFY"], "dynamodb": _RECORD | {"NewImage": _AT_REST}},
+    {"eventName": ["MODIFY"], "dynamodb": _RECORD | {"OldImage": _AT_REST}},
 )
-"""Jobs that need a message: new ones, and those that became queued other than by their worker. Finished jobs, by which
-`dispatch` measures how long the jobs of a queue take. And moves of batches' jobs, to be counted; the renewal of a lease
-of a running job does not match."""
+"""Moves of jobs, among them those that need a message: new ones, and those that became queued other than by their
+worker. Records that expire match as well. A job that runs before and after does not, so the renewal of its lease does
+not either."""
 
 
 FEED: Filters = (
@@ -40,6 +31,6 @@ extended while a job runs passes too, and `items.new_events` finds no event in i
 
 def needs_message(record: Mapping[str, Any]) -> bool:
     """Whether a stream record that matches DISPATCH is a job that needs a message."""
-    if record["dynamodb"]["NewImage"]["state"]["S"] != "queued":
+    if record["eventName"] == "REMOVE" or record["dynamodb"]["NewImage"]["state"]["S"] != "queued":
         return False
     return record["eventName"] == "INSERT" or record["dynamodb"]["OldImage"]["state"]["S"] in NEEDS_MESSAGE

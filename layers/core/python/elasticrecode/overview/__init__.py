@@ -1,0 +1,1 @@
+"""Drops: prefixes of buckets where each new object becomes a job."""
