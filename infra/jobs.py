@@ -60,6 +60,7 @@ class Jobs:
         dispatch = self._functions.make("dispatch", seconds=60)
         self._storage.jobs.grant(dispatch, "dynamodb:UpdateItem")
         self._storage.registry.grant(dispatch, "dynamodb:Query", "dynamodb:PutItem")
+        self._storage.batches.grant(dispatch, "dynamodb:BatchGetItem", "dynamodb:PutItem")
         self._storage.grant_worker_queues(dispatch, "sqs:SendMessage", "sqs:GetQueueAttributes")
         tallies.grant(dispatch, "sqs:SendMessage")
         follow(dispatch, self._storage.jobs, DISPATCH)

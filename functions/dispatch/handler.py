@@ -8,7 +8,7 @@ each batch and invocation, and one for all jobs. Finished jobs pass too: this fu
 each queue take, how many are sent, and every few seconds how many wait. Routing uses these figures.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -28,6 +28,7 @@ from elasticrecode.jobs.store import JobsTable
 from elasticrecode.log import logger
 from elasticrecode.media.generations import first_generation_message
 from elasticrecode.overview.moves import MovesMessage, counted_moves
+from elasticrecode.overview.store import OverviewTable
 from elasticrecode.runtime import compose
 from elasticrecode.workers.fleet import Queue
 from elasticrecode.workers.loads import LoadMeter
@@ -42,6 +43,7 @@ class Dispatcher:
         self._registry = Registry(settings.registry_table, settings.queues, settings.first_generation)
         self._meter = LoadMeter(self._registry)
         self._tally_queue = settings.tally_queue
+        self._overview = OverviewTable(settings.batches_table, settings.retention_days * 86_400)
 
     def handle(self, event: dict[str, Any], context: Any) -> None:
         """Dispatch the jobs in stream records. The stream delivers the same records again when this raises."""
@@ -56,11 +58,24 @@ class Dispatcher:
             self._meter.measure(traffic=True)
         except Unavailable:
             logger.exception("the queues could not be measured")
-        tallies: list[Struct] = [*_tallies(changes)]
-        if moves := counted_moves(changes):
-            tallies.append(MovesMessage(moves))
-        if tallies:
-            self._sender.hand(self._tally_queue, tallies)
+        self._report(changes)
+
+    def _report(self, changes: Sequence[Mapping[str, Any]]) -> None:
+        """Report the moves of jobs to `tally`. Those of the overview are counted here where its queue takes none.
+
+        They are told from each other, so it does not matter whether the queue has taken them all the same.
+        """
+        tallies, moves = _tallies(changes), counted_moves(changes)
+        documents: list[Struct] = [*tallies, *([MovesMessage(moves)] if moves else [])]
+        if not documents:
+            return
+        try:
+            self._sender.hand(self._tally_queue, documents)
+        except Unavailable:
+            self._overview.count(moves)
+            if tallies:
+                raise
+            logger.exception("moves were counted without their queue", extra={"users": len(moves)})
 
     def send(self, images: list[Item]) -> None:
         """Send the messages of jobs, given their records. A job that its queue does not take waits for `reconcile`."""

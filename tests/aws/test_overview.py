@@ -320,6 +320,22 @@ def test_counting_that_fails_delays_neither_jobs_nor_batches(stack: Stack, monke
     assert states(stack) == {"queued": 2}
 
 
+def test_moves_are_counted_although_their_queue_takes_no_report(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = submit(3)
+
+    def refuse(operation: str, arguments: dict[str, Any]) -> Any:
+        if operation == "SendMessageBatch" and arguments["QueueUrl"].endswith("tallies"):
+            raise throttled(operation)
+
+    with every_call(refuse, monkeypatch):
+        stack.flow()
+    assert len(stack.messages("ffmpeg_job")) == 3
+    assert states(stack) == states(stack, None) == {"queued": 3}
+    start(stack, *names)
+    work(stack)
+    assert states(stack) == {"running": 3}
+
+
 def test_jobs_are_sent_before_their_moves_are_reported(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     submit(3)
     sent = []

@@ -32,7 +32,7 @@ from elasticrecode.jobs.commits import Commit, Ending
 from elasticrecode.jobs.events import Output, WorkerEvent
 from elasticrecode.jobs.items import Accepted, record_item
 from elasticrecode.jobs.job import Job
-from elasticrecode.jobs.lifecycle import ENDED, Step
+from elasticrecode.jobs.lifecycle import COUNTED, ENDED, Step
 from elasticrecode.jobs.placement import Choice
 from elasticrecode.jobs.uris import output_name, split
 from elasticrecode.media.presets import BUILT_IN
@@ -578,6 +578,24 @@ def dispatch_tells_of_a_batchs_jobs(stage: Stage) -> None:
     job = msgspec.structs.replace(_job(), jobid=ids.job_id(batch_id, 0), userid=user)
     image = _image(job, "ffmpeg_job") | {"batchID": {"S": batch_id}, "state": {"S": "cancelled"}}
     stage.invoke("dispatch", _inserted(image))
+
+
+@of("dispatch")
+def dispatch_counts_what_the_queue_does_not_take(stage: Stage) -> None:
+    user, count = new(), 6000  # a report of more than the 1 MiB that SQS takes
+
+    def failed(n: int, code: str, moves: int) -> dict[str, Any]:
+        failure = {"S": json.dumps({"code": code * 64, "message": ""})}
+        places = {"jobID": {"S": f"{user}-{n}"}, "userID": {"S": user}, "state": {"S": "failed"}, "failure": failure}
+        return places | {"moves": {"N": str(moves)}, COUNTED: {"N": "1"}}
+
+    changes = [
+        {"OldImage": failed(n, "a", 1), "NewImage": failed(n, "b", 2), "ApproximateCreationDateTime": 5}
+        for n in range(count)
+    ]
+    stage.invoke("dispatch", {"Records": [{"eventName": "MODIFY", "dynamodb": change} for change in changes]})
+    if stage.call("GET", f"/overview?userID={user}")["failures"][0]["jobs"] != count:
+        raise Missed("the moves are not counted")
 
 
 @of("dispatch", slow=True)

@@ -184,6 +184,8 @@ class DispatchSettings(Settings, frozen=True, kw_only=True):
     """For the function that sends the messages of accepted jobs."""
 
     jobs_table: str
+    batches_table: str
+    retention_days: int
     registry_table: str
     queues: Queues
     first_generation: list[str]
