@@ -10,9 +10,11 @@ Filters = Sequence[Mapping[str, Any]]
 
 _RECORD = {"Keys": {"item": {"S": ["job"]}}}
 _AT_REST = {"state": {"S": [state for state in STATES if state != "running"]}}
+_IN_A_STATE = {"state": {"S": [{"exists": True}]}}
 
 DISPATCH: Filters = (
-    {"eventName": ["INSERT", "REMOVE"], "dynamodb": _RECORD},
+    {"eventName": ["INSERT"], "dynamodb": _RECORD | {"NewImage": _IN_A_STATE}},
+    {"eventName": ["REMOVE"], "dynamodb": _RECORD | {"OldImage": _IN_A_STATE}},
     {"eventName": ["MODIFY"], "dynamodb": _RECORD | {"NewImage": _AT_REST}},
     {"eventName": ["MODIFY"], "dynamodb": _RECORD | {"OldImage": _AT_REST}},
 )
