@@ -1,7 +1,7 @@
 // The address behind `#`: /VIEW, /VIEW/ID, and parameters, so that every view of a job or a filtered list has a URL.
 import { computed, signal } from "../vendor/libraries.js";
 
-const current = () => decodeURI(location.hash.slice(1)) || "/";
+const current = () => location.hash.slice(1) || "/";
 
 export const address = signal(current());
 addEventListener("hashchange", () => { address.value = current(); scrollTo(0, 0); });
@@ -10,8 +10,13 @@ addEventListener("hashchange", () => { address.value = current(); scrollTo(0, 0)
 export const route = computed(() => {
   const [path, search] = address.value.split("?");
   const [, view, ...rest] = path.split("/");
-  return { view: view || "now", id: rest.join("/"), parameters: new URLSearchParams(search) };
+  return { view: view || "now", id: decoded(rest.join("/")), parameters: new URLSearchParams(search) };
 });
+
+// A part of an address as it was meant; as it is where somebody has typed a % of their own.
+function decoded(text) {
+  try { return decodeURIComponent(text); } catch { return text; }
+}
 
 export function go(to) {
   location.hash = to;
