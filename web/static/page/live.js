@@ -5,6 +5,7 @@ import { signal } from "../vendor/libraries.js";
 
 const FLUSH_MS = 100;
 const SILENCE_MS = 300_000; // API Gateway ends a connection that is silent for ten minutes
+const ANSWER_MS = 15_000;
 
 // "connecting", "live" or "lost"
 export const connection = signal("connecting");
@@ -13,6 +14,8 @@ const listeners = new Set();
 let socket = null;
 let cursor = null;
 let user = null;
+let latest = 0; // counts attempts to connect: an earlier one has no say
+let heardAt = 0;
 let pause = 500;
 let waiting = null;
 let gathered = [];
@@ -28,24 +31,26 @@ export function follow(userID) {
   if (user === userID) return;
   user = userID;
   cursor = null;
-  clearTimeout(waiting);
-  if (socket) socket.onclose = null;
-  socket?.close();
+  gathered = [];
   connect();
 }
 
 async function connect() {
-  const mine = user;
+  const mine = ++latest;
+  clearTimeout(waiting);
+  if (socket) socket.onmessage = socket.onclose = null;
+  socket?.close();
+  socket = null;
   let ticket;
   try {
     // Browsers send no headers of ours with a WebSocket, so a ticket stands in for the token.
     ticket = hasToken() ? (await ask("POST", "/api/v1/socket-tickets")).ticket : null;
   } catch (error) {
     console.warn(error);
-    if (mine === user) again();
+    if (mine === latest) again();
     return;
   }
-  if (mine !== user) return;
+  if (mine !== latest) return;
   const parameters = new URLSearchParams(cursor === null ? { lastMod: 0 } : { after: cursor });
   if (user) parameters.set("userID", user);
   if (ticket) parameters.set("ticket", ticket);
@@ -53,7 +58,7 @@ async function connect() {
   const opened = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws?${parameters}`);
   socket = opened;
   opened.onopen = () => { pause = 500; connection.value = "live"; };
-  opened.onmessage = ({ data }) => gather(data);
+  opened.onmessage = ({ data }) => { heardAt = Date.now(); gather(data); };
   opened.onclose = again;
 }
 
@@ -80,8 +85,15 @@ function hand() {
 
 addEventListener("online", () => {
   if (connection.value !== "lost") return;
-  clearTimeout(waiting);
   pause = 500;
   connect();
 });
-setInterval(() => socket?.readyState === WebSocket.OPEN && socket.send("ping"), SILENCE_MS);
+
+// A connection that a sleep or another network has cut off stays open for the browser, so it is asked.
+setInterval(() => {
+  if (socket?.readyState !== WebSocket.OPEN) return;
+  const asked = socket;
+  const askedAt = Date.now();
+  asked.send("ping");
+  setTimeout(() => { if (socket === asked && heardAt < askedAt) { again(); connect(); } }, ANSWER_MS);
+}, SILENCE_MS);
