@@ -37,6 +37,7 @@ const t = words({
 const RUNNING = 100;
 const LATEST = 12;
 const OVERVIEW_SECONDS = 3;
+const LOOKS = 4; // the counts follow the events by some seconds
 const QUEUES_SECONDS = 15;
 const MOST = 2000;
 
@@ -46,12 +47,12 @@ export function View() {
 
 function Overview() {
   const { data, error, again } = useLoaded(() => ask("GET", query("/api/v1/overview", { userID: user.value })), [user.value]);
-  const changed = useRef(false);
-  useEffect(() => listen((events) => { changed.current ||= events.some(moves); }), []);
-  useEvery(OVERVIEW_SECONDS, () => { if (changed.current) { changed.current = false; again(); } }, [user.value]);
-  if (error) return html`<${Fault} error=${error} />`;
-  if (!data) return html`<${Loading} />`;
+  const looks = useRef(0);
+  useEffect(() => listen((events) => { if (events.some(moves)) looks.current = LOOKS; }), []);
+  useEvery(OVERVIEW_SECONDS, () => { if (looks.current || error) { looks.current = Math.max(0, looks.current - 1); again(); } }, [user.value, error]);
+  if (!data) return error ? html`<${Fault} error=${error} />` : html`<${Loading} />`;
   return html`
+    <${Fault} error=${error} />
     <dl class="counts" aria-label=${t("counts")}>
       ${STATES.map((state) => html`
         <div class=${state}><dt>${stateWord(state)}</dt>
@@ -92,26 +93,29 @@ function series(minutes) {
 
 function Running() {
   const records = useRef(new Map());
+  const ended = useRef(new Set());
   const events = useRef([]);
   const [, redraw] = useState(0);
   const [error, setError] = useState(null);
   useEffect(() => {
     records.current = new Map();
+    ended.current = new Set();
     events.current = [];
     const end = listen((some) => {
-      for (const event of some) take(records.current, event);
+      for (const event of some) take(records.current, event, ended.current);
       events.current = [...some.filter((event) => event.action !== "JobProgress").reverse(), ...events.current].slice(0, LATEST);
       redraw((n) => n + 1);
     });
-    if (user.value) load(records.current, user.value).then(() => redraw((n) => n + 1), setError);
+    setError(null);
+    if (user.value) load(records.current, user.value, ended.current).then(() => redraw((n) => n + 1), setError);
     return end;
   }, [user.value]);
-  const running = [...records.current.values()].filter((record) => record.state === "running").slice(0, RUNNING);
+  const running = [...records.current.values()].filter((record) => record.state === "running");
   return html`
     <section><h2>${t("running")} <span class="quiet">${count(running.length)}</span></h2>
       <${Fault} error=${error} />
       ${running.length === 0 && html`<p class="quiet">${t("noneRunning")}<a href="#/send">${t("send")}</a></p>`}
-      <ul class="running">${running.map((record) => html`
+      <ul class="running">${running.slice(0, RUNNING).map((record) => html`
         <li key=${record.jobID}><a href=${`#/job/${record.jobID}`}>${nameOf(record.input)}</a>
           <span class="quiet">${shortId(record.jobID)}${user.value ? "" : ` · ${record.userID}`}</span><${Progress} record=${record} /></li>`)}</ul>
       ${!user.value && html`<p class="quiet">${t("everyone")}</p>`}
@@ -125,17 +129,30 @@ function Running() {
     </section>`;
 }
 
-async function load(records, userID) {
+// Adds the running jobs. What has ended while the API answered stays away.
+async function load(records, userID, ended) {
   const { items } = await page(query("/api/v1/jobs", { userID, state: "running", limit: RUNNING }));
-  for (const record of items) if (!records.has(record.jobID)) records.set(record.jobID, record);
+  for (const record of items) if (!records.has(record.jobID) && !ended.has(record.jobID)) records.set(record.jobID, record);
 }
 
-function take(records, event) {
+function take(records, event, ended) {
   if (event.action === "Gap" || event.batch) return;
   const record = applied(records.get(event.jobID), event);
-  if (!record || hasEnded(record.state)) records.delete(event.jobID);
-  else records.set(event.jobID, record);
-  if (records.size > MOST) records.delete(records.keys().next().value);
+  if (!record || hasEnded(record.state)) {
+    records.delete(event.jobID);
+    ended.add(event.jobID);
+    if (ended.size > MOST) ended.delete(ended.values().next().value);
+  } else {
+    records.set(event.jobID, record);
+    ended.delete(event.jobID);
+  }
+  if (records.size > MOST) records.delete(waitingOf(records) ?? records.keys().next().value);
+}
+
+// The first job of many that does not run: its JobStart brings it back.
+function waitingOf(records) {
+  for (const [id, { state }] of records) if (state !== "running") return id;
+  return undefined;
 }
 
 function Queues() {
