@@ -26,6 +26,16 @@ export function query(path, parameters) {
   return given.length ? `${path}?${new URLSearchParams(given)}` : path;
 }
 
+// Retries the failed jobs of a user, or of one of their batches; how many run again. A call takes some of many, so it is repeated
+// while that moves any: jobs that no queue takes stay failed.
+export async function retryFailed(userID, batchID) {
+  for (let total = 0; ;) {
+    const { retried, more } = await ask("POST", "/api/v1/jobs/retry", batchID ? { userID, batchID } : { userID });
+    total += retried;
+    if (!more || !retried) return total;
+  }
+}
+
 async function send(method, path, body, { signal, key } = {}) {
   const headers = { ...authorization() };
   if (body !== undefined) headers["Content-Type"] = "application/json";

@@ -9,6 +9,8 @@ const ANSWER_MS = 15_000;
 
 // "connecting", "live" or "lost"
 export const connection = signal("connecting");
+// How often events have been lost, as the connection was away for longer than they are kept: lists are read anew then.
+export const gaps = signal(0);
 
 const listeners = new Set();
 let socket = null;
@@ -73,6 +75,7 @@ function gather(data) {
   const given = JSON.parse(data);
   const events = Array.isArray(given) ? given : [given];
   cursor = events.findLast((event) => event.cursor)?.cursor ?? cursor;
+  if (events.some((event) => event.action === "Gap")) gaps.value++;
   if (!gathered.length) setTimeout(hand, FLUSH_MS);
   gathered.push(...events);
 }

@@ -33,8 +33,8 @@ const MOVES = {
   JobRetried: { state: "queued", progress: null, error: null, endedAt: null },
 };
 
-// Whether an event moves a job to another state.
-export const moves = (event) => event.action in MOVES && event.action !== "JobProgress";
+// Whether an event moves a job to another state. A Gap stands for events that are lost, so for any move.
+export const moves = (event) => event.action === "Gap" || (event.action in MOVES && event.action !== "JobProgress");
 
 // The record behind an event; of the same object where the event changes nothing, and null where a first event does not
 // say what the job is.

@@ -1,5 +1,5 @@
 // One batch: its counts and rate, failures by code, refused lines of its manifest, and its scores.
-import { ask, page, query } from "../api.js";
+import { ask, page, query, retryFailed } from "../api.js";
 import { Copyable, Fault, Figure, Loading, State, useEvery, useLoaded } from "../parts.js";
 import { Distribution } from "../quality.js";
 import { NONE, count, decimal, moment, percent, seconds, shortId } from "../format.js";
@@ -27,13 +27,13 @@ export function BatchBar({ batch }) {
 }
 
 export function View({ id }) {
-  const { data: batch, error, again, setData } = useLoaded(() => ask("GET", `/api/v1/batches/${id}`), [id]);
+  const { data: batch, error, again, setData } = useLoaded(() => ask("GET", `/api/v1/batches/${encodeURIComponent(id)}`), [id]);
   useEvery(EVERY_SECONDS, () => { if (batch && !batch.endedAt) again(); }, [batch?.endedAt]);
   if (!batch) return error ? html`<h1>${t("batch")} ${shortId(id)}</h1><${Fault} error=${error} />` : html`<${Loading} />`;
   const isOpen = ["expanding", "running"].includes(batch.state);
-  const cancel = () => attempt(async () => { setData(await ask("DELETE", `/api/v1/batches/${id}`)); say(t("cancelled")); });
+  const cancel = () => attempt(async () => { setData(await ask("DELETE", `/api/v1/batches/${batch.batchID}`)); say(t("cancelled")); });
   const retry = () => attempt(async () => {
-    const { retried } = await ask("POST", "/api/v1/jobs/retry", { userID: batch.userID, batchID: id });
+    const retried = await retryFailed(batch.userID, id);
     say(t("retried", { n: count(retried) }));
     again();
   });

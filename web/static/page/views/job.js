@@ -31,11 +31,11 @@ const t = words({
 const PARTS_SECONDS = 5;
 
 export function View({ id }) {
-  const { data: record, error, again, setData } = useLoaded(() => ask("GET", `/api/v1/jobs/${id}/status`), [id]);
+  const { data: record, error, again, setData } = useLoaded(() => ask("GET", `/api/v1/jobs/${encodeURIComponent(id)}/status`), [id]);
   const latest = useRef(null);
   latest.current = record;
   useEffect(() => listen((events) => {
-    const mine = events.filter((event) => event.jobID === id);
+    const mine = events.filter((event) => event.jobID === id || event.action === "Gap");
     if (mine.length && latest.current) setData(mine.reduce(applied, latest.current));
     if (mine.some(moves)) again();
   }), [id]);

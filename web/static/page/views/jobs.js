@@ -1,10 +1,10 @@
 // The list of a user's jobs: filtered and paged by the API, sorted here, live, and with actions on many at once.
-import { ask, page, query } from "../api.js";
+import { ask, page, query, retryFailed } from "../api.js";
 import { route, setParameters } from "../address.js";
 import { Fault, Loading, Progress, Rows, State } from "../parts.js";
 import { NONE, count, moment, nameOf, seconds, shortId } from "../format.js";
 import { attempt, say } from "../notices.js";
-import { listen } from "../live.js";
+import { gaps, listen } from "../live.js";
 import { KINDS, STATES, applied, canRetry, hasEnded, kindWord, moves, runSeconds, stateWord } from "../records.js";
 import { seenUsers, chooseUser, user } from "../session.js";
 import { words } from "../words.js";
@@ -44,11 +44,16 @@ const t = words({
   noUser: ["Jobs are listed for one user. Choose one:", "任务按用户列出，请选择用户："],
   noneSeen: ["No user's events have come by yet; enter a user in the settings.", "尚未收到任何用户的事件；请在设置中填写用户。"],
   clear: ["Clear the filters", "清除筛选"],
+  tryAgain: ["Try again", "再试一次"],
+  sure: ["Cancel {n} jobs? What they have encoded is lost.", "确定取消 {n} 个任务吗？已编码的内容将丢失。"],
+  sureAll: ["Retry all failed jobs of {user}, whatever the filters show?", "确定重试用户 {user} 的所有失败任务吗？筛选条件不起作用。"],
+  sureBatch: ["Retry all failed jobs of this batch, whatever the filters show?", "确定重试该批次的所有失败任务吗？筛选条件不起作用。"],
   sort: ["Sort by {name}", "按{name}排序"],
 });
 const FIRST = 100;
 const THEN = 500;
 const REFRESH_MS = 1500;
+const MOST_PAGES = 4; // of new jobs, before the list begins anew
 const FILTERS = ["state", "kind", "batchID", "since", "until", "text", "code", "order"];
 const SORTS = {
   name: (record) => nameOf(record.input).toLowerCase(),
@@ -60,7 +65,7 @@ const SORTS = {
 export function View() {
   if (!user.value) return html`<h1>${t("jobs")}</h1><${ChooseUser} />`;
   const filters = Object.fromEntries(FILTERS.map((name) => [name, route.value.parameters.get(name) ?? ""]));
-  return html`<h1>${t("jobs")}</h1><${Filters} filters=${filters} /><${JobList} key=${JSON.stringify([user.value, filters])} filters=${filters} />`;
+  return html`<h1>${t("jobs")}</h1><${Filters} filters=${filters} /><${JobList} key=${JSON.stringify([user.value, filters, gaps.value])} filters=${filters} />`;
 }
 
 export function ChooseUser() {
@@ -70,10 +75,15 @@ export function ChooseUser() {
 }
 
 const toSeconds = (local) => (local ? new Date(local).getTime() / 1000 : "");
-const toLocal = (unix) => (unix ? new Date(unix * 1000 - new Date().getTimezoneOffset() * 60_000).toISOString().slice(0, 16) : "");
+// The offset is that of the day itself, as summer time may have come between.
+const toLocal = (unix) => {
+  const date = new Date(unix * 1000);
+  return unix && !isNaN(date) ? new Date(date - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 16) : "";
+};
 
 function Filters({ filters }) {
-  const change = (name) => (event) => setParameters({ [name]: event.target.value.trim() });
+  // Only failed jobs have a code.
+  const change = (name) => (event) => setParameters({ ...(name === "state" ? { code: "" } : {}), [name]: event.target.value.trim() });
   const choice = (name, values, word) => html`
     <label>${t(name)}<select value=${filters[name]} onChange=${change(name)}>
       <option value="">${t("any")}</option>${values.map((value) => html`<option value=${value}>${word(value)}</option>`)}</select></label>`;
@@ -85,7 +95,7 @@ function Filters({ filters }) {
       <label class="grow">${t("text")}<input type="search" value=${filters.text} placeholder=${t("textHint")} onChange=${change("text")} /></label>
       ${choice("state", STATES, stateWord)}${choice("kind", KINDS, kindWord)}${time("since")}${time("until")}
       <label>${t("batch")}<input value=${filters.batchID} spellcheck=${false} onChange=${change("batchID")} /></label>
-      ${filters.state === "failed" && html`<label>${t("code")}<input value=${filters.code} spellcheck=${false} onChange=${change("code")} /></label>`}
+      ${(filters.state === "failed" || filters.code) && html`<label>${t("code")}<input value=${filters.code} spellcheck=${false} onChange=${change("code")} /></label>`}
       <label>${t("order")}<select value=${filters.order} onChange=${change("order")}>
         <option value="">${t("newest")}</option><option value="oldest">${t("oldest")}</option></select></label>
       ${isFiltered && html`<button type="button" onClick=${() => setParameters(Object.fromEntries(FILTERS.map((name) => [name, ""])))}>${t("clear")}</button>`}
@@ -103,10 +113,11 @@ function useJobs(filters) {
     for (const record of items) state.current.records.set(record.jobID, record);
     redraw((n) => n + 1);
   };
-  const more = async () => {
+  const more = async (isAsked = false) => {
     const now = state.current;
-    if (now.isReading || !now.next || now.error) return;
+    if (now.isReading || !now.next || (now.error && !isAsked)) return;
     now.isReading = true;
+    now.error = null;
     redraw((n) => n + 1);
     try {
       const had = now.records.size;
@@ -124,17 +135,33 @@ function useJobs(filters) {
   useEffect(() => {
     more();
     let waiting = null;
+    // Reads the newest jobs until one is known. Where there are very many new ones, the list begins anew with them.
     const refresh = async () => {
       waiting = null;
-      if (filters.order !== "oldest") await page(first).then(({ items }) => add(items, true), console.warn);
+      const now = state.current;
+      if (filters.order === "oldest") return;
+      const isSearch = filters.text || filters.code; // its pages may be empty
+      const items = [];
+      let next = first, isJoined = false;
+      for (let n = 0; n < (isSearch ? 1 : MOST_PAGES) && next && !isJoined && !now.isOver; n++) {
+        const read = await page(next);
+        items.push(...read.items);
+        next = read.next?.replace(/\blimit=\d+/, `limit=${THEN}`);
+        isJoined = read.items.some((each) => now.records.has(each.jobID));
+      }
+      const isApart = !isJoined && !isSearch;
+      if (isApart && now.isReading) { soon(); return; }
+      if (isApart) { now.records = new Map(); now.next = next; }
+      add(items, true);
     };
+    const soon = () => { waiting ??= setTimeout(() => refresh().catch(console.warn), REFRESH_MS); };
     const end = listen((events) => {
       const { records } = state.current;
       let touched = false;
       for (const event of events) {
         const record = records.get(event.jobID);
         if (record) { records.set(event.jobID, applied(record, event)); touched = true; }
-        else if (moves(event) && !event.batch && waiting === null) waiting = setTimeout(refresh, REFRESH_MS);
+        else if (moves(event) && !event.batch) soon();
       }
       if (touched) redraw((n) => n + 1);
     });
@@ -149,6 +176,7 @@ function JobList({ filters }) {
   const [selected, setSelected] = useState(new Set());
   const isNarrow = useNarrow();
   let shown = [...records.values()].filter((record) => !filters.state || record.state === filters.state);
+  useEffect(() => { if (!shown.length && next) more(); });
   if (sort.name) shown = sorted(shown, SORTS[sort.name], sort.down);
   const toggle = (id) => setSelected((before) => { const after = new Set(before); if (!after.delete(id)) after.add(id); return after; });
   const header = (name) => html`<button type="button" class="plain" aria-label=${t("sort", { name: t(name) })}
@@ -159,7 +187,7 @@ function JobList({ filters }) {
   const row = (n) => ({ key: shown[n].jobID, cells: cells(shown[n], selected.has(shown[n].jobID), toggle) });
   return html`
     <${Actions} chosen=${chosen} batchID=${filters.batchID} done=${(changed) => { add(changed, false); setSelected(new Set()); }} />
-    <${Fault} error=${error} />
+    <${Fault} error=${error} />${error && html`<button type="button" onClick=${() => more(true)}>${t("tryAgain")}</button>`}
     ${shown.length > 0 && html`<${Rows} label=${t("jobs")} className="jobs" count=${shown.length} height=${isNarrow ? 92 : 38} row=${row} more=${more}
       columns=${[all, header("name"), header("state"), t("kind"), header("created"), header("took"), t("detail")]} />`}
     ${!shown.length && !next && !isReading && html`<p class="quiet">${t("none")}</p>`}
@@ -194,15 +222,16 @@ function Actions({ chosen, batchID, done }) {
     say(t(word, { n: count(changed.length), others: count(records.length - changed.length) }));
     done(changed);
   };
+  const cancel = act(open, "DELETE", "", "cancelled");
   const retryAll = () => attempt(async () => {
-    const { retried } = await ask("POST", "/api/v1/jobs/retry", { userID: user.value, ...(batchID ? { batchID } : {}) });
+    const retried = await retryFailed(user.value, batchID);
     say(t("retriedAll", { n: count(retried) }));
   });
   return html`
     <div class="actions">
-      <button type="button" disabled=${!open.length} onClick=${act(open, "DELETE", "", "cancelled")}>${t("cancel")}${open.length ? ` (${open.length})` : ""}</button>
+      <button type="button" disabled=${!open.length} onClick=${() => confirm(t("sure", { n: count(open.length) })) && cancel()}>${t("cancel")}${open.length ? ` (${open.length})` : ""}</button>
       <button type="button" disabled=${!again.length} onClick=${act(again, "POST", "/retry", "retried")}>${t("retry")}${again.length ? ` (${again.length})` : ""}</button>
-      <button type="button" onClick=${retryAll}>${t("retryAll")}</button>
+      <button type="button" onClick=${() => confirm(t(batchID ? "sureBatch" : "sureAll", { user: user.value })) && retryAll()}>${t("retryAll")}</button>
       <span class="quiet">${chosen.length ? t("selected", { n: count(chosen.length) }) : ""}</span>
     </div>`;
 }

@@ -2,7 +2,7 @@
 import { ask, page, query } from "../api.js";
 import { Chart, Fault, Loading, Progress, useEvery, useLoaded } from "../parts.js";
 import { count, moment, nameOf, seconds, shortId } from "../format.js";
-import { listen } from "../live.js";
+import { gaps, listen } from "../live.js";
 import { STATES, applied, hasEnded, moves, stateWord } from "../records.js";
 import { isOperator, user } from "../session.js";
 import { words } from "../words.js";
@@ -109,7 +109,7 @@ function Running() {
     setError(null);
     if (user.value) load(records.current, user.value, ended.current).then(() => redraw((n) => n + 1), setError);
     return end;
-  }, [user.value]);
+  }, [user.value, gaps.value]);
   const running = [...records.current.values()].filter((record) => record.state === "running");
   return html`
     <section><h2>${t("running")} <span class="quiet">${count(running.length)}</span></h2>

@@ -30,7 +30,7 @@ const GAINS = [1, 4, 16, 64];
 const SMALL_BYTES = 4e6;
 
 export function View({ id }) {
-  const { data: record, error } = useLoaded(() => ask("GET", `/api/v1/jobs/${id}/status`), [id]);
+  const { data: record, error } = useLoaded(() => ask("GET", `/api/v1/jobs/${encodeURIComponent(id)}/status`), [id]);
   const title = record ? nameOf(record.origin ?? record.input) : shortId(id);
   const heading = html`<div class="heading"><h1>${t("watch")}: ${title}</h1><a href=${`#/job/${id}`}>${t("job")}</a></div>`;
   if (error) return html`${heading}<${Fault} error=${error} />`;
