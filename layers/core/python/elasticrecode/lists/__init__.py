@@ -1,1 +1,1 @@
-"""Drops: prefixes of buckets where each new object becomes a job."""
+"""Lists of jobs and events, page by page."""

@@ -1,1 +1,1 @@
-"""Drops: prefixes of buckets where each new object becomes a job."""
+"""Counts of jobs: by state, of failures by code, and of the last hour by minute."""
