@@ -4,21 +4,24 @@ import { ask } from "./api.js";
 const SPARE_SECONDS = 60;
 const MOST = 200;
 const GATHER_MS = 5;
+const JOBS = 50;
 const kept = new Map();
 
 const pathOf = (jobID) => `/api/v1/jobs/${jobID}/links`;
 const isFresh = (expiresAt) => expiresAt - SPARE_SECONDS > Date.now() / 1000;
 
-// URI → URL of the input and of each output.
-export const linksOf = async (jobID) => (await listed(jobID)).links;
+// URI → URL of the input and of each output; the same Map while the links are fresh, and the job is in the same state.
+export const linksOf = async (jobID, state) => (await listed(jobID, state)).links;
 
-async function listed(jobID) {
+async function listed(jobID, state) {
   const before = kept.get(jobID);
-  if (before && isFresh(before.expiresAt)) return before;
-  const { expiresAt, links } = await ask("GET", pathOf(jobID));
-  const now = { expiresAt, links: new Map(links.map(({ uri, url }) => [uri, url])) };
-  kept.set(jobID, now);
-  return now;
+  const suits = before && (!state || before.state === state);
+  if (suits && isFresh((await before.answer.catch(() => null))?.expiresAt ?? 0)) return before.answer;
+  if (kept.get(jobID) !== before) return listed(jobID, state);
+  const answer = ask("GET", pathOf(jobID)).then(({ expiresAt, links }) => ({ expiresAt, links: new Map(links.map(({ uri, url }) => [uri, url])) }));
+  kept.set(jobID, { state, answer });
+  if (kept.size > JOBS) kept.delete(kept.keys().next().value);
+  return answer;
 }
 
 // A function of a URI that returns { url, expiresAt } of a file of the job, with a minute left at least. Files of packages that

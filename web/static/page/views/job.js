@@ -29,6 +29,7 @@ const t = words({
   id: ["Job", "任务"], vmaf: ["VMAF", "VMAF"], larger: ["{n} larger", "增大 {n}"],
 });
 const PARTS_SECONDS = 5;
+const LINKS_SECONDS = 20; // a link that is shown has more than a minute less this left
 
 export function View({ id }) {
   const { data: record, error, again, setData } = useLoaded(() => ask("GET", `/api/v1/jobs/${encodeURIComponent(id)}/status`), [id]);
@@ -104,9 +105,12 @@ const Warnings = ({ warnings }) => warnings?.length > 0 && html`
 // Outputs with the input's facts, as the certificate has them, and thumbnails by presigned links.
 function Result({ record }) {
   const outputs = record.outputs ?? [];
-  const { data, error } = useLoaded(() => (outputs.length ? loadFiles(record) : null), [record.jobID, record.state]);
+  const about = [record.jobID, record.state, outputs.length];
+  const { data: links, error, again } = useLoaded(() => (outputs.length ? linksOf(record.jobID, record.state) : null), about);
+  useEvery(LINKS_SECONDS, () => { if (outputs.length) again(); }, about);
+  const { data: source } = useLoaded(() => (outputs.length ? sourceOf(record) : null), about);
   const videos = outputs.filter((each) => each.role === "file" || each.role === "rendition");
-  const rows = [...(data?.source ? [data.source] : []), ...videos.map((each) => shown(each, data?.source))];
+  const rows = [...(source ? [source] : []), ...videos.map((each) => shown(each, source))];
   return html`
     <${Fault} error=${error} />
     ${rows.length > 0 && html`
@@ -114,20 +118,20 @@ function Result({ record }) {
         <table><thead><tr><th scope="col">${t("file")}</th>${["codec", "picture", "size", "saved", "rate", "length", "frames", "vmaf"].map((name) => html`<th scope="col" class="number">${t(name)}</th>`)}</tr></thead>
           <tbody>${rows.map((each) => html`<tr><th scope="row">${each.name}</th>${[each.codec, each.picture, bytes(each.bytes), each.saved ?? NONE, bitrate(each.bitrate), seconds(each.duration), count(each.frames), decimal(each.vmaf)]
             .map((cell) => html`<td class="number">${cell}</td>`)}</tr>`)}</tbody></table>
-        <${Pictures} record=${record} links=${data?.links} /></section>`}
-    ${outputs.length > 0 && html`<${Files} outputs=${outputs} links=${data?.links} />`}`;
+        <${Pictures} record=${record} links=${links} /></section>`}
+    ${outputs.length > 0 && html`<${Files} outputs=${outputs} links=${links} />`}`;
 }
 
-async function loadFiles(record) {
-  const links = await linksOf(record.jobID);
+// The input as the certificate has it; nothing where there is none, or it is no longer there.
+async function sourceOf(record) {
   const certificate = record.outputs.find((each) => each.role === "certificate" && each.uri.endsWith(".json"));
-  const certified = certificate ? await fetch(links.get(certificate.uri)).then((answer) => answer.json()) : null;
-  const input = certified?.input;
-  const source = input && {
+  const url = certificate && (await linksOf(record.jobID, record.state)).get(certificate.uri);
+  const answer = url && await fetch(url);
+  const input = answer?.ok ? (await answer.json()).input : null;
+  return input && {
     name: t("input"), codec: input.video?.codec ?? input.audio?.[0]?.codec, picture: input.video ? `${input.video.width} × ${input.video.height}` : NONE,
     bytes: input.bytes, bitrate: input.video?.bitrate, duration: input.duration, frames: input.video?.frames,
   };
-  return { links, source };
 }
 
 function shown(output, source) {
