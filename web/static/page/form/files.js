@@ -38,17 +38,17 @@ export function Files({ userID, children }) {
       <p class="drop-here">${t("drop")} <${Chooser} label=${t("choose")} many take=${(files) => take(files, userID)} />
         <span class="quiet">${t("lists")}</span></p>
       ${names.length > 0 && html`<p class="quiet">${t("interrupted", { names: names.join(", ") })}</p>`}
-      <ul class="uploads">${uploads.value.map((each) => html`<${Upload} key=${each.id} upload=${each} userID=${userID} />`)}</ul>
+      <ul class="uploads">${uploads.value.map((each) => html`<${Upload} key=${each.id} upload=${each} />`)}</ul>
       ${children}
     </div>`;
 }
 
-function Upload({ upload: { id, file, sent, state, error, uri }, userID }) {
+function Upload({ upload: { id, file, userID, sent, state, error, uri } }) {
   return html`
     <li><span class="wide">${file.name}</span> <progress max=${file.size || 1} value=${sent} aria-label=${t("progress", { name: file.name })}></progress>
       <span class="quiet">${percent((100 * sent) / (file.size || 1))} ${bytes(file.size)} · ${t(state)}</span>
       ${state === "failed" && html`<span class="fault" role="alert">${error.message}</span> <button type="button" onClick=${() => film(file, userID, target(file))}>${t("goOn")}</button>`}
-      <button type="button" class="plain" aria-label=${t("stop", { name: file.name })} onClick=${() => attempt(() => abandon({ id, file, uri }))}>×</button></li>`;
+      <button type="button" class="plain" aria-label=${t("stop", { name: file.name })} onClick=${() => attempt(() => abandon({ id, file, userID, uri }))}>×</button></li>`;
 }
 
 // A button that opens the browser's choice of files.

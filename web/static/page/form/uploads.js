@@ -10,7 +10,7 @@ const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 20_000;
 const STORE = "uploads";
 
-// Uploads of this tab: { id, file, sent, state, error, uri }; `state` is "running", "waiting" (for a connection), "failed" or
+// Uploads of this tab: { id, file, userID, sent, state, error, uri }; `state` is "running", "waiting" (for a connection), "failed" or
 // "finished".
 export const uploads = signal([]);
 
@@ -22,7 +22,7 @@ export async function upload(file, userID) {
   const id = ++last;
   const stop = new AbortController();
   running.set(id, stop);
-  uploads.value = [...uploads.value.filter((each) => each.file !== file), { id, file, sent: 0, state: "running" }];
+  uploads.value = [...uploads.value.filter((each) => each.file !== file), { id, file, userID, sent: 0, state: "running" }];
   try {
     const uri = await send(id, file, userID, stop.signal);
     show(id, { state: "finished", sent: file.size, uri });
@@ -32,34 +32,35 @@ export async function upload(file, userID) {
     throw error;
   } finally {
     running.delete(id);
+    stop.abort(); // parts still under way, where one has failed for good
   }
 }
 
 // Ends an upload and removes what S3 has of it.
-export async function abandon({ id, file, uri }) {
+export async function abandon({ id, file, userID, uri }) {
   running.get(id)?.abort(new DOMException("abandoned", "AbortError"));
   remove(id);
-  const uploadID = remembered(file);
+  const uploadID = remembered(file, userID);
   if (!uploadID || uri) return;
-  forget(file);
+  forget(file, userID);
   await ask("DELETE", `/api/v1/uploads/${uploadID}`);
 }
 
 // Names of files that were not sent whole when the page was left or loaded again.
 export const interrupted = () => Object.keys(stored())
-  .filter((key) => !uploads.value.some(({ file }) => fingerprint(file) === key))
+  .filter((key) => !uploads.value.some(({ file, userID }) => fingerprint(file, userID) === key))
   .map((key) => JSON.parse(key)[0]);
 
 const show = (id, changes) => { uploads.value = uploads.value.map((each) => (each.id === id ? { ...each, ...changes } : each)); };
 const remove = (id) => { uploads.value = uploads.value.filter((each) => each.id !== id); };
 
-// What a file is known by, as the browser does not say where it lies.
-const fingerprint = (file) => JSON.stringify([file.name, file.size, file.lastModified]);
+// What a user's file is known by, as the browser does not say where it lies.
+const fingerprint = (file, userID) => JSON.stringify([file.name, file.size, file.lastModified, userID]);
 const stored = () => JSON.parse(sessionStorage.getItem(STORE) ?? "{}");
 const store = (changes) => sessionStorage.setItem(STORE, JSON.stringify(changes));
-const remembered = (file) => stored()[fingerprint(file)];
-const remember = (file, uploadID) => store({ ...stored(), [fingerprint(file)]: uploadID });
-const forget = (file) => store(Object.fromEntries(Object.entries(stored()).filter(([key]) => key !== fingerprint(file))));
+const remembered = (file, userID) => stored()[fingerprint(file, userID)];
+const remember = (file, userID, uploadID) => store({ ...stored(), [fingerprint(file, userID)]: uploadID });
+const forget = (file, userID) => store(Object.fromEntries(Object.entries(stored()).filter(([key]) => key !== fingerprint(file, userID))));
 
 async function send(id, file, userID, stop) {
   const { uploadID, uri, partBytes, parts, uploaded = [] } = await begun(id, file, userID, stop);
@@ -80,7 +81,7 @@ async function send(id, file, userID, stop) {
   };
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
   await again(id, stop, () => ask("POST", `/api/v1/uploads/${uploadID}/complete`, undefined, { signal: stop }));
-  forget(file);
+  forget(file, userID);
   return uri;
 }
 
@@ -88,17 +89,17 @@ const sizeOf = (n, file, partBytes) => Math.min(partBytes, file.size - (n - 1) *
 
 // The upload that the tab remembers, with the parts that S3 has; a new one where it knows none.
 async function begun(id, file, userID, stop) {
-  const known = remembered(file);
+  const known = remembered(file, userID);
   if (known) {
     try {
       return await again(id, stop, () => ask("GET", `/api/v1/uploads/${known}`, undefined, { signal: stop }));
     } catch (error) {
       if (!(error instanceof Problem) || error.status !== 404) throw error;
-      forget(file);
+      forget(file, userID);
     }
   }
   const upload = await again(id, stop, () => ask("POST", "/api/v1/uploads", { userID, name: file.name, bytes: file.size }, { signal: stop }));
-  remember(file, upload.uploadID);
+  remember(file, userID, upload.uploadID);
   return upload;
 }
 
@@ -111,8 +112,11 @@ function linksOf(id, uploadID, missing, stop) {
         const from = missing.indexOf(n);
         const parts = missing.slice(from, from + LINKS_AT_ONCE).filter((each) => !urls.has(each));
         const asking = ask("POST", `/api/v1/uploads/${uploadID}/links`, { parts }, { signal: stop }).then((answer) => answer.urls);
-        for (const each of parts) urls.set(each, asking.then((given) => given[each]));
-        asking.catch(() => parts.forEach((each) => urls.delete(each)));
+        for (const each of parts) {
+          const url = asking.then((given) => given[each]);
+          url.catch(() => urls.delete(each));
+          urls.set(each, url);
+        }
       }
       return urls.get(n);
     },
