@@ -13,7 +13,7 @@ export async function openPackage(video, uri, open, told, failed) {
         super.load(context, config, { ...callbacks, onSuccess });
       }
     },
-    xhrSetup: async (request, address) => request.open("GET", (await open(decodeURI(address))).url, true),
+    xhrSetup: async (request, address) => request.open("GET", (await open(decodeURIComponent(address))).url, true),
   });
   const state = { rungs: [], rung: -1, rates: null };
   let isRecovered = false;
@@ -40,12 +40,15 @@ export async function openPackage(video, uri, open, told, failed) {
     }
   });
   hls.attachMedia(video);
-  hls.loadSource(uri);
+  hls.loadSource(addressOf(uri));
   return {
     choose: (level) => { hls.currentLevel = level; tell({ rung: level }); },
     end: () => hls.destroy(),
   };
 }
+
+// A URI of S3 as an address, against which hls.js resolves others: a key may hold %, # and ?.
+const addressOf = (uri) => uri.replace(/[^/]+/g, (part, at) => (at ? encodeURIComponent(part) : part));
 
 // Each rung once, the largest first: the manifest has it with each group of sounds, of which the smallest will do.
 function rungsOf(levels) {
