@@ -5,6 +5,7 @@ import { Distribution } from "../quality.js";
 import { NONE, count, decimal, moment, percent, seconds, shortId } from "../format.js";
 import { attempt, say } from "../notices.js";
 import { STATES, stateWord } from "../records.js";
+import { chooseUser, isOperator } from "../session.js";
 import { words } from "../words.js";
 import { html } from "../../vendor/libraries.js";
 
@@ -30,6 +31,8 @@ export function View({ id }) {
   const { data: batch, error, again, setData } = useLoaded(() => ask("GET", `/api/v1/batches/${encodeURIComponent(id)}`), [id]);
   useEvery(EVERY_SECONDS, () => { if (batch && !batch.endedAt) again(); }, [batch?.endedAt]);
   if (!batch) return error ? html`<h1>${t("batch")} ${shortId(id)}</h1><${Fault} error=${error} />` : html`<${Loading} />`;
+  // The list of jobs is that of the chosen user.
+  const choose = () => { if (isOperator.value) chooseUser(batch.userID); };
   const isOpen = ["expanding", "running"].includes(batch.state);
   const cancel = () => attempt(async () => { setData(await ask("DELETE", `/api/v1/batches/${batch.batchID}`)); say(t("cancelled")); });
   const retry = () => attempt(async () => {
@@ -39,25 +42,25 @@ export function View({ id }) {
   });
   return html`
     <div class="heading"><h1>${t("batch")} ${shortId(id)}</h1><${State} state=${batch.state} /><${BatchBar} batch=${batch} /></div>
-    <div class="actions"><a class="button" href=${`#/jobs?batchID=${id}`}>${t("jobs")}</a>
+    <div class="actions"><a class="button" href=${`#/jobs?batchID=${id}`} onClick=${choose}>${t("jobs")}</a>
       ${isOpen && html`<button type="button" onClick=${() => confirm(t("sure")) && cancel()}>${t("cancel")}</button>`}
       ${batch.failed > 0 && html`<button type="button" onClick=${retry}>${t("retry")}</button>`}<${Copyable} text=${id} label=${t("batch")} /></div>
     <${Fault} error=${error} />
     ${batch.error && html`<section class="failed"><h2>${t("error")}: <code>${batch.error.code}</code></h2><p>${batch.error.message}</p></section>`}
-    <dl class="counts">${STATES.map((state) => html`<div class=${state}><dt>${stateWord(state)}</dt><dd><a href=${`#/jobs?batchID=${id}&state=${state}`}>${count(batch[state])}</a></dd></div>`)}</dl>
+    <dl class="counts">${STATES.map((state) => html`<div class=${state}><dt>${stateWord(state)}</dt><dd><a href=${`#/jobs?batchID=${id}&state=${state}`} onClick=${choose}>${count(batch[state])}</a></dd></div>`)}</dl>
     <section><dl class="figures">
       <${Figure} name=${t("total")}>${count(batch.total)}</${Figure}><${Figure} name=${t("rate")}>${decimal(batch.progress.jobsPerSecond, 2)}</${Figure}>
       <${Figure} name=${t("created")}>${moment(batch.createdAt)}</${Figure}><${Figure} name=${t("ended")}>${batch.endedAt ? moment(batch.endedAt) : NONE}</${Figure}>
       <${Figure} name=${t("user")}>${batch.userID}</${Figure}><${Figure} name=${t("source")}>${batch.manifest ?? batch.prefix ?? NONE}</${Figure}><${Figure} name=${t("output")}>${batch.output}</${Figure}></dl></section>
     ${batch.warnings.length > 0 && html`<section><h2>${t("warnings")}</h2><ul class="plain">${batch.warnings.map((each) => html`<li>${each}</li>`)}</ul></section>`}
-    <${Failures} batch=${batch} /><${Faults} batch=${batch} /><${Scores} batch=${batch} />
+    <${Failures} batch=${batch} choose=${choose} /><${Faults} batch=${batch} /><${Scores} batch=${batch} />
     <section><h2>${t("profile")}</h2><${Copyable} block label=${t("profile")} text=${JSON.stringify(batch.profile, null, 2)} /></section>`;
 }
 
-function Failures({ batch }) {
+function Failures({ batch, choose }) {
   const codes = Object.entries(batch.failures);
   return codes.length > 0 && html`<section><h2>${t("failures")}</h2><table><thead><tr><th scope="col">${t("code")}</th><th scope="col" class="number">${t("total")}</th></tr></thead>
-    <tbody>${codes.map(([code, jobs]) => html`<tr><td><a href=${`#/jobs?batchID=${batch.batchID}&state=failed&code=${code}`}>${code}</a></td><td class="number">${count(jobs)}</td></tr>`)}</tbody></table></section>`;
+    <tbody>${codes.map(([code, jobs]) => html`<tr><td><a href=${`#/jobs?batchID=${batch.batchID}&state=failed&code=${encodeURIComponent(code)}`} onClick=${choose}>${code}</a></td><td class="number">${count(jobs)}</td></tr>`)}</tbody></table></section>`;
 }
 
 function Faults({ batch }) {
