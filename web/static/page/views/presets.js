@@ -16,7 +16,7 @@ const t = words({
   remove: ["Remove", "移除"], removeIt: ["Remove {name}", "移除 {name}"], sure: ["Remove the preset {name}? Jobs that used it keep their profiles.", "确定移除预设 {name}？已使用它的任务不受影响。"], removed: ["{name} is removed.", "已移除 {name}。"],
   create: ["New preset", "新建预设"], name: ["Name", "名称"], nameHint: ["1 to 64 lower-case letters, digits, '-' and '.', the first a letter or digit", "1 至 64 个小写字母、数字、“-”和“.”，以字母或数字开头"],
   store: ["Store", "保存"], cancel: ["Cancel", "取消"], storedIt: ["{name} is stored.", "已保存 {name}。"], changing: ["Change {name}", "修改 {name}"],
-  unusable: ["This version cannot use it.", "当前版本无法使用此预设。"], details: ["Profile", "配置"], given: ["As stored", "保存的内容"], resolved: ["As resolved", "解析后的内容"],
+  unusable: ["This version cannot use it.", "当前版本无法使用此预设。"], given: ["As stored", "保存的内容"], resolved: ["As resolved", "解析后的内容"],
 });
 const SOURCES = ["stored", "deployment", "built-in"];
 const EDITED = { ...MAIN, "/profile": ["ffmpeg", "package", "audio"] };

@@ -13,7 +13,6 @@ const t = words({
   none: ["No webhook gets this user's events yet.", "尚无回调接收该用户的事件。"],
   add: ["Add a webhook", "添加回调"], adding: ["Add", "添加"],
   secret: ["The secret of {url}. No other page shows it: keep it now.", "{url} 的密钥。仅显示这一次，请立即保存。"], kept: ["I have kept it", "已保存"], secretName: ["secret", "密钥"],
-  url: ["URL", "URL"], actions: ["Events", "事件"], state: ["State", "状态"], latest: ["Latest", "最近"], doing: ["Actions", "操作"],
   enabled: ["enabled", "已启用"], disabled: ["disabled", "已停用"], paused: ["pauses until {time}", "暂停至 {time}"], failing: ["failing since {time}", "自 {time} 起失败"],
   success: ["delivered {time}", "{time} 送达"], failure: ["failed {time}: {why}", "{time} 失败：{why}"],
   test: ["Test", "测试"], testing: ["Testing …", "测试中……"], passed: ["It answered {status} in {time}.", "已应答 {status}，用时 {time}。"], notPassed: ["The test failed: {why}", "测试失败：{why}"],
