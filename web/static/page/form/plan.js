@@ -37,19 +37,20 @@ export function Plan({ body, isBusy, sendBy, refused }) {
   };
   useEffect(() => {
     if (!isOpen) return undefined;
-    let timer;
+    let timer, isOver = false;
     const look = async () => {
       try {
         const record = await ask("GET", `/api/v1/plans/${plan.planID}`);
+        if (isOver) return;
         setPlan((now) => (now?.planID === plan.planID ? { ...now, record } : now));
         setError(null);
       } catch (thrown) {
         setError(thrown);
       }
-      timer = setTimeout(look, EVERY_MS);
+      if (!isOver) timer = setTimeout(look, EVERY_MS);
     };
     look();
-    return () => clearTimeout(timer);
+    return () => { isOver = true; clearTimeout(timer); };
   }, [plan?.planID, isOpen]);
   const cancel = () => attempt(async () => { await ask("DELETE", `/api/v1/jobs/${plan.planID}`); setPlan(null); });
   return html`
