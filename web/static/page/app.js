@@ -31,7 +31,7 @@ const t = words({
 function App() {
   if (form.value) return html`<${Frame}><${SignIn} key=${form.value.fields[0][0]} ...${form.value} /></${Frame}>`;
   const { view, id } = route.value;
-  return html`<${Frame}>${server.value && (view in VIEWS ? html`<${Loaded} key=${view} view=${view} id=${id} />` : html`<p>${t("unknown")}</p>`)}</${Frame}>`;
+  return html`<${Frame}>${server.value && (Object.hasOwn(VIEWS, view) ? html`<${Loaded} key=${view} view=${view} id=${id} />` : html`<p>${t("unknown")}</p>`)}</${Frame}>`;
 }
 
 function Loaded({ view, id }) {

@@ -94,12 +94,22 @@ export function Chart({ label, data, options, height = 180, onPlot }) {
 export function Copyable({ text, label, block }) {
   const [copied, setCopied] = useState(false);
   const copy = async () => {
-    await navigator.clipboard.writeText(text);
+    await write(text);
     setCopied(true);
     setTimeout(() => setCopied(false), 2000);
   };
   return html`<span class=${block ? "copyable block" : "copyable"}>${block ? html`<pre tabindex="0">${text}</pre>` : html`<code>${text}</code>`}
     <button type="button" class="plain" aria-label=${label ? `${t("copy")}: ${label}` : t("copy")} onClick=${copy}>${copied ? t("copied") : t("copy")}</button></span>`;
+}
+
+// navigator.clipboard is missing where a page comes over http from another machine.
+async function write(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  const area = Object.assign(document.createElement("textarea"), { value: text });
+  document.body.append(area);
+  area.select();
+  document.execCommand("copy");
+  return area.remove();
 }
 
 // Calls `load` when the view opens and whenever a dependency changes; { data, error, again }. An answer that comes after
