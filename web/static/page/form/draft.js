@@ -21,6 +21,7 @@ export const MAIN = {
   "/profile/audio": ["codec", "bitrate"],
 };
 const FIRST_PRESETS = { transcode: "web-1080p", package: "hls", score: "vmaf-1080p", batch: "web-1080p" };
+const SOURCES = ["manifest", "inputs", "prefix"];
 const OLD_NAMES = ["batchInputs"]; // the first generation's name of `inputs`
 
 // `values` are those of all kinds; `profiles` and `presets` go by kind. A preset of null means an own profile.
@@ -64,9 +65,19 @@ export function bodyOf({ kind, values, profiles, source }, node, preset, others)
 export const mainOf = (kind) => (pointer) => (pointer === "/profile" ? KINDS[kind].main : MAIN[pointer]);
 
 // Takes what an address names: `kind`, `preset`, and values such as `input`.
-export function begin({ kind, preset, ...values }, presets) {
+export function begin({ kind, preset, ...given }, presets, document) {
   const profile = presets.find(({ name }) => name === preset)?.profile;
   const fitting = Object.keys(KINDS).find((each) => profile && KINDS[each].suits(profile));
-  const to = kind in KINDS ? kind : fitting ?? draft.value.kind;
-  change({ kind: to, values: { ...draft.value.values, ...values }, presets: profile ? { ...draft.value.presets, [to]: preset } : draft.value.presets });
+  const to = Object.hasOwn(KINDS, kind ?? "") ? kind : fitting ?? draft.value.kind;
+  const fields = nodeOf(document, to).fields.filter(({ name }) => name !== "profile" && name in given);
+  const values = Object.fromEntries(fields.map(({ name, node }) => [name, meant(node, given[name])]));
+  const source = SOURCES.find((name) => name in values) ?? draft.value.source;
+  change({ kind: to, source, values: { ...draft.value.values, ...values }, presets: profile ? { ...draft.value.presets, [to]: preset } : draft.value.presets });
+}
+
+// The value that a text of an address stands for.
+function meant(node, text) {
+  if (node.kind === "number") return Number(text);
+  if (node.kind === "list") return text.split("\n");
+  return node.kind === "choice" ? node.values.find((each) => String(each) === text) : text;
 }

@@ -11,7 +11,7 @@ const t = words({ send: ["Send work", "提交工作"] });
 
 const load = async () => {
   const [document, presets] = await Promise.all([ask("GET", "/api/v1/openapi.json"), ask("GET", "/api/v1/presets")]);
-  begin(Object.fromEntries(route.value.parameters), presets);
+  begin(Object.fromEntries(route.value.parameters), presets, document);
   return { document, presets };
 };
 
