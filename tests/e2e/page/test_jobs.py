@@ -105,6 +105,12 @@ def test_the_list_is_filtered_searched_and_acted_on(
     assert deployed.actions(failed).count("JobRetried") == 1
 
 
+def test_an_address_may_hold_a_lone_percent_sign(opened: Opened) -> None:
+    page = opened("/jobs?text=100%", user=ANN)
+    expect(page.get_by_role("searchbox")).to_have_value("100%")
+    expect(page.get_by_text("No job matches.")).to_be_visible()
+
+
 def test_a_user_sees_no_job_of_another(opened: Opened, finished: str) -> None:
     page = opened(f"/job/{finished}", user=BOB)
     expect(page.get_by_role("alert")).to_contain_text("There is no job")

@@ -3,11 +3,12 @@ import { ask, page, query, retryFailed } from "../api.js";
 import { Copyable, Fault, Figure, Loading, State, useEvery, useLoaded } from "../parts.js";
 import { Distribution } from "../quality.js";
 import { NONE, count, decimal, moment, percent, seconds, shortId } from "../format.js";
+import { listen } from "../live.js";
 import { attempt, say } from "../notices.js";
 import { STATES, stateWord } from "../records.js";
 import { chooseUser, isOperator } from "../session.js";
 import { words } from "../words.js";
-import { html } from "../../vendor/libraries.js";
+import { html, useEffect, useRef } from "../../vendor/libraries.js";
 
 const t = words({
   batch: ["Batch", "批次"], cancel: ["Cancel", "取消批次"], retry: ["Retry the failed jobs", "重试失败任务"], jobs: ["Show its jobs", "查看任务"],
@@ -19,6 +20,7 @@ const t = words({
   profile: ["Profile", "配置"], error: ["Error", "错误"], warnings: ["Warnings", "警告"],
 });
 const EVERY_SECONDS = 3;
+const LOOKS = 4; // the counts follow the events by some seconds
 const SCORED = 1000;
 
 export function BatchBar({ batch }) {
@@ -29,7 +31,13 @@ export function BatchBar({ batch }) {
 
 export function View({ id }) {
   const { data: batch, error, again, setData } = useLoaded(() => ask("GET", `/api/v1/batches/${encodeURIComponent(id)}`), [id]);
-  useEvery(EVERY_SECONDS, () => { if (batch && !batch.endedAt) again(); }, [batch?.endedAt]);
+  // A retried job opens a batch again that had ended.
+  const looks = useRef(0);
+  useEffect(() => listen((events) => { if (events.some((event) => event.batchID === id)) looks.current = LOOKS; }), [id]);
+  useEvery(EVERY_SECONDS, () => {
+    if (batch && (!batch.endedAt || looks.current)) again();
+    looks.current = Math.max(0, looks.current - 1);
+  }, [batch?.endedAt]);
   if (!batch) return error ? html`<h1>${t("batch")} ${shortId(id)}</h1><${Fault} error=${error} />` : html`<${Loading} />`;
   // The list of jobs is that of the chosen user.
   const choose = () => { if (isOperator.value) chooseUser(batch.userID); };

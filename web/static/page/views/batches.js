@@ -4,9 +4,10 @@ import { Fault, Loading, State, useEvery } from "../parts.js";
 import { BatchBar } from "./batch.js";
 import { ChooseUser } from "./jobs.js";
 import { NONE, count, moment, nameOf, shortId } from "../format.js";
+import { listen } from "../live.js";
 import { user } from "../session.js";
 import { words } from "../words.js";
-import { html, useEffect, useState } from "../../vendor/libraries.js";
+import { html, useEffect, useRef, useState } from "../../vendor/libraries.js";
 
 const t = words({
   batches: ["Batches", "批次"],
@@ -17,18 +18,29 @@ const t = words({
 });
 const PAGE = 50;
 const EVERY_SECONDS = 5;
+const LOOKS = 2; // the counts follow the events by some seconds
 
 export function View() {
   return html`<h1>${t("batches")}</h1>${user.value ? html`<${Batches} key=${user.value} />` : html`<${ChooseUser} />`}`;
 }
 
+const joined = (newest, before) => [...newest, ...before.filter(({ batchID }) => !newest.some((each) => each.batchID === batchID))];
+
 function Batches() {
   const first = query("/api/v1/batches", { userID: user.value, limit: PAGE });
   const [state, setState] = useState({ items: null, next: first, error: null });
-  const read = (path, before) => page(path).then(({ items, next }) => setState({ items: [...before, ...items], next, error: null }), (error) => setState((now) => ({ ...now, error })));
-  useEffect(() => { read(first, []); }, []);
-  const isOpen = state.items?.length <= PAGE && state.items.some((each) => !each.endedAt);
-  useEvery(EVERY_SECONDS, () => { if (isOpen) read(first, []); }, [isOpen]);
+  const failed = (error) => setState((now) => ({ ...now, error }));
+  const more = () => page(state.next).then(({ items, next }) => setState((now) => ({ items: joined(now.items ?? [], items), next, error: null })), failed);
+  // The newest page again, before what is shown of older ones.
+  const refresh = () => page(first).then(({ items }) => setState((now) => ({ ...now, items: joined(items, now.items ?? []), error: null })), failed);
+  useEffect(() => { more(); }, []);
+  const isOpen = state.items?.slice(0, PAGE).some((each) => !each.endedAt);
+  const looks = useRef(0);
+  useEffect(() => listen((events) => { if (events.some((event) => event.batchID)) looks.current = LOOKS; }), []);
+  useEvery(EVERY_SECONDS, () => {
+    if (state.items && (isOpen || looks.current)) refresh();
+    looks.current = Math.max(0, looks.current - 1);
+  }, [isOpen]);
   if (!state.items) return state.error ? html`<${Fault} error=${state.error} />` : html`<${Loading} />`;
   return html`
     <${Fault} error=${state.error} />
@@ -39,5 +51,5 @@ function Batches() {
           <td><a href=${`#/batch/${each.batchID}`}>${shortId(each.batchID)}</a></td><td><${State} state=${each.state} /></td><td><${BatchBar} batch=${each} /></td>
           <td class="wide">${each.manifest ? nameOf(each.manifest) : each.prefix ?? NONE}</td><td>${moment(each.createdAt)}</td>
           <td class="number">${count(each.total)}</td><td class="number">${count(each.failed)}</td></tr>`)}</tbody></table></section>`}
-    ${state.next && html`<button type="button" onClick=${() => read(state.next, state.items)}>${t("more")}</button>`}`;
+    ${state.next && html`<button type="button" onClick=${more}>${t("more")}</button>`}`;
 }
