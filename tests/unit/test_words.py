@@ -1,4 +1,4 @@
-"""The words of the home page: each text that a module shows is there in English and in Chinese, and none is left over."""
+"""The words of the home page: each text that a module shows is there in English and Chinese, and none is left over."""
 
 import re
 from pathlib import Path
