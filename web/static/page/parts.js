@@ -33,7 +33,7 @@ export function Progress({ record }) {
 // A figure with its name, as a list of definitions has them.
 export const Figure = ({ name, children }) => html`<div><dt>${name}</dt><dd>${children}</dd></div>`;
 
-// A table of many rows of one height, of which only those in sight exist. `columns` are the names of the header;
+// A table of many rows of one height, of which only those in sight exist. `columns` are the names of the header, or { head, sort };
 // `row(n)` gives the cells of a row, `more()` is called when the end comes near.
 export function Rows({ label, columns, count, height, row, more, className = "" }) {
   const holder = useRef();
@@ -58,7 +58,7 @@ export function Rows({ label, columns, count, height, row, more, className = "" 
   useEffect(() => { if (more && last >= count - 20) more(); }, [last, count, more]);
   return html`
     <div class=${`rows ${className}`} role="table" aria-label=${label} aria-rowcount=${count + 1}>
-      <div role="rowgroup" class="rows-head"><div role="row" class="row" aria-rowindex="1">${columns.map((name) => html`<span role="columnheader">${name}</span>`)}</div></div>
+      <div role="rowgroup" class="rows-head"><div role="row" class="row" aria-rowindex="1">${columns.map((each) => html`<span role="columnheader" aria-sort=${each.sort}>${each.head ?? each}</span>`)}</div></div>
       <div role="rowgroup" class="rows-body" ref=${holder} style=${{ height: `${list.getTotalSize()}px` }}>
         ${shown.map((item) => {
           const { key, cells } = row(item.index);

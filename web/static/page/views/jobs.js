@@ -179,8 +179,11 @@ function JobList({ filters }) {
   useEffect(() => { if (!shown.length && next) more(); });
   if (sort.name) shown = sorted(shown, SORTS[sort.name], sort.down);
   const toggle = (id) => setSelected((before) => { const after = new Set(before); if (!after.delete(id)) after.add(id); return after; });
-  const header = (name) => html`<button type="button" class="plain" aria-label=${t("sort", { name: t(name) })}
-    onClick=${() => setSort({ name, down: sort.name === name && !sort.down })}>${t(name)}${sort.name === name ? (sort.down ? " ↓" : " ↑") : ""}</button>`;
+  const header = (name) => ({
+    sort: sort.name === name ? (sort.down ? "descending" : "ascending") : undefined,
+    head: html`<button type="button" class="plain" aria-label=${t("sort", { name: t(name) })}
+      onClick=${() => setSort({ name, down: sort.name === name && !sort.down })}>${t(name)}${sort.name === name ? (sort.down ? " ↓" : " ↑") : ""}</button>`,
+  });
   const all = html`<input type="checkbox" aria-label=${t("selectAll", { n: count(shown.length) })} checked=${selected.size > 0 && selected.size === shown.length}
     onChange=${(event) => setSelected(new Set(event.target.checked ? shown.map((each) => each.jobID) : []))} />`;
   const chosen = shown.filter((record) => selected.has(record.jobID));
