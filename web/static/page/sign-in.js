@@ -29,7 +29,7 @@ export const authorization = () => (token ? { Authorization: `Bearer ${token}` }
 export const hasToken = () => token !== null;
 
 export function signOut() {
-  sessionStorage.removeItem("token");
+  sessionStorage.clear();
   location.reload();
 }
 

@@ -32,7 +32,7 @@ export function Files({ userID, children }) {
   const over = (event) => { if ([...event.dataTransfer.types].includes("Files")) { event.preventDefault(); setOver(true); } };
   const drop = (event) => { event.preventDefault(); setOver(false); take([...event.dataTransfer.files], userID); };
   const left = (event) => { if (!event.currentTarget.contains(event.relatedTarget)) setOver(false); };
-  const names = interrupted();
+  const names = interrupted(userID);
   return html`
     <div class=${`drop ${isOver ? "over" : ""}`} onDragOver=${over} onDragLeave=${left} onDrop=${drop}>
       <p class="drop-here">${t("drop")} <${Chooser} label=${t("choose")} many take=${(files) => take(files, userID)} />

@@ -46,8 +46,9 @@ export async function abandon({ id, file, userID, uri }) {
   await ask("DELETE", `/api/v1/uploads/${uploadID}`);
 }
 
-// Names of files that were not sent whole when the page was left or loaded again.
-export const interrupted = () => Object.keys(stored())
+// Names of a user's files that were not sent whole when the page was left or loaded again.
+export const interrupted = (owner) => Object.keys(stored())
+  .filter((key) => JSON.parse(key)[3] === owner)
   .filter((key) => !uploads.value.some(({ file, userID }) => fingerprint(file, userID) === key))
   .map((key) => JSON.parse(key)[0]);
 
