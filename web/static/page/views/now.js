@@ -40,6 +40,7 @@ const OVERVIEW_SECONDS = 3;
 const LOOKS = 4; // the counts follow the events by some seconds
 const QUEUES_SECONDS = 15;
 const MOST = 2000;
+const UNNAMED = ["unknown", "other"]; // no code of a job: those without one, and those of rare codes
 
 export function View() {
   return html`<h1>${t("now")}</h1><${Overview} /><${Running} />${isOperator.value && html`<${Queues} />`}`;
@@ -63,7 +64,7 @@ function Overview() {
       <section><h2>${t("failures")}</h2>
         <table><thead><tr><th scope="col">${t("code")}</th><th scope="col" class="number">${t("jobs")}</th><th scope="col">${t("advice")}</th></tr></thead>
           <tbody>${data.failures.map(({ code, jobs, advice }) => html`
-            <tr key=${code}><td><a href=${`#/jobs?state=failed&code=${code}`}>${code}</a></td><td class="number">${count(jobs)}</td><td class="wide">${advice}</td></tr>`)}
+            <tr key=${code}><td><a href=${`#/jobs?state=failed${UNNAMED.includes(code) ? "" : `&code=${encodeURIComponent(code)}`}`}>${code}</a></td><td class="number">${count(jobs)}</td><td class="wide">${advice}</td></tr>`)}
           </tbody></table></section>`}`;
 }
 
