@@ -14,7 +14,7 @@ const t = words({
   plan: ["plan", "预估"],
 });
 
-export const STATES = ["queued", "running", "finished", "failed", "cancelled"];
+export const STATES = ["accepted", "queued", "running", "finished", "failed", "cancelled"];
 export const KINDS = ["ffmpeg", "vmaf"];
 export const hasEnded = (state) => ["finished", "failed", "cancelled"].includes(state);
 export const canRetry = (state) => state === "failed" || state === "cancelled";
