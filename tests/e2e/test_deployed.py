@@ -44,7 +44,7 @@ def test_every_documented_path_answers_behind_one_origin_and_at_the_raw_urls(dep
             status, said, _ = deployed.call("GET", path, base=base)
             assert status == 200
             assert list(said)[:2] == list(contract("version.response"))
-            assert set(said) == {"server", "version", "build", "commit"}
+            assert set(said) == {"server", "version", "build", "commit", "userID", "operator"}
         assert deployed.call("GET", "/api/v1/schema", base=base)[1] == contract("schema.response")
         assert deployed.call("GET", "/api/v1/worker/queues", base=base)[1] == contract("queues.response")
         status, job, _ = deployed.call("POST", "/api/v1/jobs", contract("job"), base=base)
