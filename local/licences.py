@@ -32,7 +32,7 @@ _REDISTRIBUTED = {"functions", "workers"}
 _PERMISSIVE = {
     "0BSD", "Apache-2.0", "BSD", "BSD-2-Clause", "BSD-3-Clause", "BSD-derived", "ISC", "MIT", "MIT-0", "PSF-2.0",
 }  # fmt: skip
-_TOOLS_ONLY = {"MPL-2.0"}
+_TOOLS_ONLY = {"CNRI-Python", "GPL", "MPL-2.0", "Public Domain"}
 """Further licences allowed for packages that are not redistributed."""
 _SPDX = {
     "Apache": "Apache-2.0",
@@ -40,6 +40,7 @@ _SPDX = {
     "BSD License": "BSD",
     "BSD-derived (http://www.repoze.org/LICENSE.txt)": "BSD-derived",
     "Copyright 2023 Jinzhe Zeng": "MIT",
+    "GNU General Public License (GPL)": "GPL",
     "ISC License (ISCL)": "ISC",
     "MIT License": "MIT",
     "MIT No Attribution License (MIT-0)": "MIT-0",
