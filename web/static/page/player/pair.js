@@ -11,7 +11,7 @@ const DEFAULT_RATE = 25;
 const ENOUGH = 3; // readyState HAVE_FUTURE_DATA
 
 // Times are seconds of the output; the source has them `start` later. `rate` are frames per second, null while unknown.
-// `onShown()` is called for each frame that a side shows.
+// `onShown()` is called for each frame that a side shows, and after a seek.
 export class Pair {
   isPlaying = signal(false);
   duration = signal(0);
@@ -25,6 +25,7 @@ export class Pair {
   #start = 0;
   #target = null;
   #isSeeking = false;
+  #isSettled = false; // after a seek, until they play
   #isHeld = false;
   #isChasing = false;
   #isOver = false;
@@ -58,6 +59,7 @@ export class Pair {
 
   // Whether both sides show the same frame.
   get isMatched() {
+    if (this.#isSettled) return true;
     const { source, output } = this.shown;
     return source !== null && output !== null && Math.abs(source - output) < 0.45 * this.#step;
   }
@@ -124,6 +126,7 @@ export class Pair {
 
   async #go() {
     if (!this.isPlaying.value || this.#isSeeking || this.#isHeld || this.#isOver) return;
+    this.#isSettled = false;
     await Promise.allSettled(this.#all.map((video) => video.play()));
   }
 
@@ -151,6 +154,7 @@ export class Pair {
     this.#aim = Math.max(0, this.#target - this.#step / 2);
     if (this.#isSeeking) return;
     this.#isSeeking = true;
+    this.#isSettled = false;
     for (const video of this.#all) video.pause();
     while (this.#target !== null && !this.#isOver) {
       const to = this.#target;
@@ -158,6 +162,8 @@ export class Pair {
       await Promise.all(Object.entries(this.videos).map(([side, video]) => seeked(video, to + this.#offset(side))));
     }
     this.#isSeeking = false;
+    this.#isSettled = !this.#isOver;
+    this.onShown(); // under load, a frame is shown before its video is ready to be drawn
     await this.#go();
   }
 
