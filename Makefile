@@ -10,7 +10,7 @@ PARALLEL := -n 3 --dist loadscope --no-loadscope-reorder
 TOOLS := .tools
 BIN := $(TOOLS)/python/bin
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
-CHECKED := app.py infra functions layers/core/python worker local benchmarks tests
+CHECKED := app.py docs infra functions layers/core/python worker local benchmarks tests
 LOCKS := layers/deps/requirements.txt worker/requirements.txt worker/media-requirements.txt requirements.txt \
 	local/requirements.txt local/aws-requirements.txt requirements-dev.txt
 LOCK := $(BIN)/uv pip compile --quiet --universal --no-header --generate-hashes --python-version 3.11
@@ -22,7 +22,7 @@ export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := 1
 export CDK_DISABLE_VERSION_CHECK := 1
 export UV_SYSTEM_CERTS := 1
 
-.PHONY: audit browser help licences run sbom up sync down clean logs token quick test test-all iam-proof check format lock synth deploy destroy bench chaos fuzz hooks
+.PHONY: audit browser docs help licences run sbom up sync down clean logs token quick test test-all iam-proof check format lock synth deploy destroy bench chaos fuzz hooks
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -75,6 +75,10 @@ check: $(TOOLS)/dev $(TOOLS)/aws/.installed ## check format, lint, types and lic
 	@ruff check $(CHECKED)
 	@mypy $(CHECKED)
 	@python -m local.licences --check
+
+docs: $(TOOLS)/dev ## build the documentation, with its search, to .build/docs
+	@sphinx-build -W --keep-going -n -q -b html -c docs . .build/docs
+	@echo "Open .build/docs/index.html"
 
 licences: $(TOOLS)/dev $(TOOLS)/aws/.installed ## write docs/reference/licences.md
 	@python -m local.licences

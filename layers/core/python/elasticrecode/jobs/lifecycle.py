@@ -348,15 +348,26 @@ def as_seen(state: State, lease: float | None, now: float) -> State:
     return "queued" if state == "running" and lease is not None and lease < now else state
 
 
+_SKETCH = (
+    "submitted ─▶ accepted ⇄ queued ⇄ running ─▶ finished or failed",
+    "accepted, queued or running ─▶ cancelled",
+    "failed or cancelled ─JobRetried─▶ queued",
+)
+"""The main moves; the table has all."""
+
+
 def page() -> str:
-    """The moves as the page `docs/reference/lifecycle.md`: a diagram and a table."""
-    lines = ["# The life of a job", "", "```mermaid", "stateDiagram-v2", "    [*] --> queued: submitted"]
-    lines += ["    [*] --> accepted: submitted, all queues that serve it being paused"]
-    for move in MOVES:
-        label = move.action + (" (first generation)" if move.claim == "unclaimed" else "")
-        lines += [f"    {source} --> {move.target}: {label}" for source in move.sources]
-    lines += [f"    {state} --> [*]" for state in ENDED]
-    lines += ["```", "", "| move | from | to | requires | meaning |", "|---|---|---|---|---|"]
+    """The moves as the page `docs/reference/lifecycle.md`: a sketch of the main ones, and a table of all."""
+    lines = [
+        "# The life of a job",
+        "",
+        "```text",
+        *_SKETCH,
+        "```",
+        "",
+        "| move | from | to | requires | meaning |",
+        "|---|---|---|---|---|",
+    ]
     lines += [
         f"| {move.action} | {', '.join(move.sources)} | {move.target} | {_required(move)} | {move.meaning} |"
         for move in MOVES
