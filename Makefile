@@ -10,7 +10,7 @@ PARALLEL := -n 3 --dist loadscope --no-loadscope-reorder
 TOOLS := .tools
 BIN := $(TOOLS)/python/bin
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
-CHECKED := app.py docs infra functions layers/core/python worker local benchmarks tests
+CHECKED := app.py docs infra functions layers/core/python worker local release benchmarks tests
 LOCKS := layers/deps/requirements.txt worker/requirements.txt worker/media-requirements.txt requirements.txt \
 	local/requirements.txt local/aws-requirements.txt requirements-dev.txt
 LOCK := $(BIN)/uv pip compile --quiet --universal --no-header --generate-hashes --python-version 3.11
@@ -22,7 +22,7 @@ export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := 1
 export CDK_DISABLE_VERSION_CHECK := 1
 export UV_SYSTEM_CERTS := 1
 
-.PHONY: audit browser docs help licences run sbom up sync down clean logs token quick test test-all iam-proof check format lock synth deploy destroy bench chaos fuzz hooks
+.PHONY: audit browser docs help licences release run sbom up sync down clean logs token quick test test-all iam-proof check format lock synth deploy destroy bench chaos fuzz hooks
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -96,6 +96,9 @@ sbom: $(TOOLS)/dev node_modules/.installed ## write a bill of materials (Cyclone
 format: $(TOOLS)/dev ## format, and apply the linter's fixes
 	@ruff format $(CHECKED)
 	@ruff check --fix $(CHECKED)
+
+release: $(TOOLS)/dev node_modules/.installed ## commit, tag and build the release VERSION=1.2.3 (docs/how-to/release.md)
+	@python -m release $(VERSION)
 
 hooks: $(TOOLS)/dev ## install git hooks: format, lint, types and the commit message before each commit
 	@pre-commit install

@@ -1,10 +1,11 @@
-"""`python -m worker`, configured by environment variables."""
+"""`python -m worker`, configured by environment variables. With `--version` it prints its version and ends."""
 
 import logging
 import os
 import signal
 import sys
 
+from elasticrecode import __version__
 from worker.log_format import LineFormatter
 from worker.loop import Worker
 from worker.settings import ConfigurationError, Settings
@@ -12,6 +13,9 @@ from worker.settings import ConfigurationError, Settings
 
 def main() -> int:
     """Run the worker until SIGTERM or SIGINT. Returns the exit status: 0, or 2 if the configuration is wrong."""
+    if sys.argv[1:] == ["--version"]:
+        print(f"elasticrecode {__version__}")
+        return 0
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])

@@ -12,7 +12,7 @@ import msgspec
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from elasticrecode import clock, wire
+from elasticrecode import __version__, clock, wire
 from elasticrecode.errors import Unavailable
 from elasticrecode.ids import is_part
 from elasticrecode.jobs.claims import Claim, Claims
@@ -121,7 +121,7 @@ class Worker:
             self._health.wait_for_disk(self._stopping)
             check_sandbox(self._settings.sandbox)
             remove_leftovers(self._settings)
-            _log.info("taking %s jobs from %s", self._settings.kind, self._settings.queue)
+            _log.info("version %s, taking %s jobs from %s", __version__, self._settings.kind, self._settings.queue)
             if self._settings.job_role:
                 _log.info("reading and writing files with the role %s, narrowed to each job", self._settings.job_role)
             else:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct, structs
 
+from elasticrecode import __version__
 from elasticrecode.jobs.events import Notice, Output, Quality
 from elasticrecode.jobs.job import Job
 from elasticrecode.media.profiles import Profile
@@ -103,7 +104,7 @@ def certificate_of(facts: Facts, outputs: Sequence[Output]) -> Certificate:
         job=facts.job.jobid,
         attempt=facts.attempt,
         written=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        machine={"architecture": platform.machine(), "cores": facts.cores},
+        machine={"architecture": platform.machine(), "cores": facts.cores, "worker": __version__},
         input=_input(facts.job.input, facts.stored, evidence),
         profile=public(facts.job.profile),
         programs=list(facts.programs),
