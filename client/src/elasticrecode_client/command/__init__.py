@@ -1,0 +1,1 @@
+"""The command `elasticrecode`: jobs, batches and webhooks from a shell, and scores of local files."""
