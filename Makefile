@@ -70,7 +70,7 @@ iam-proof: $(TOOLS)/dev $(TOOLS)/local ## remove each grant in turn and name the
 fuzz: $(TOOLS)/dev ## random input in bulk: 138,600 inputs for all parsers, schemathesis over the API (SEED)
 	@SIZE=bulk python -m pytest tests/fuzz $(ARGS)
 
-check: $(TOOLS)/dev $(TOOLS)/aws/.installed ## check format, lint, types and licences
+check: $(TOOLS)/dev $(TOOLS)/aws/.installed .build/.linted ## check format, lint, types, licences and the CloudFormation template
 	@ruff format --check $(CHECKED)
 	@ruff check $(CHECKED)
 	@mypy $(CHECKED)
@@ -79,6 +79,12 @@ check: $(TOOLS)/dev $(TOOLS)/aws/.installed ## check format, lint, types and lic
 docs: $(TOOLS)/dev ## build the documentation, with its search, to .build/docs
 	@sphinx-build -W --keep-going -n -q -b html -c docs . .build/docs
 	@echo "Open .build/docs/index.html"
+
+# cfn-lint and parliament, again only when something that the template is made of has changed.
+.build/.linted: app.py cdk.json requirements-dev.txt tests/infra/test_linters.py \
+		$(shell find infra layers/core/python -name '*.py') | $(TOOLS)/dev
+	@python -m pytest -q -n 0 tests/infra/test_linters.py -k "default or everything or parliament"
+	@mkdir -p .build && touch $@
 
 licences: $(TOOLS)/dev $(TOOLS)/aws/.installed ## write docs/reference/licences.md
 	@python -m local.licences
