@@ -75,6 +75,7 @@ check: $(TOOLS)/dev $(TOOLS)/aws/.installed .build/.linted ## check format, lint
 	@ruff check $(CHECKED)
 	@mypy $(CHECKED)
 	@python -m local.licences --check
+	@python -m local.client_types --check
 
 docs: $(TOOLS)/dev ## build the documentation, with its search, to .build/docs
 	@sphinx-build -W --keep-going -n -q -b html -c docs . .build/docs

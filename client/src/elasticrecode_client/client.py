@@ -1,0 +1,267 @@
+"""`Client` and `AsyncClient`: they run the flows of `exchange`, watch over WebSockets, and upload files."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+
+from elasticrecode_client import settings, transport
+from elasticrecode_client.auth import Auth
+from elasticrecode_client.calls import Answer, Call, Flow, NotSent, Pause, Request
+from elasticrecode_client.deployment import Deployment
+from elasticrecode_client.exchange import Exchange
+from elasticrecode_client.jobs import Jobs
+from elasticrecode_client.types import JobRecord, PlanRecord
+from elasticrecode_client.uploading import Progress
+from elasticrecode_client.version import __version__
+from elasticrecode_client.watch import Access, AsyncAccess, AsyncWatch, Watch
+from elasticrecode_client.watching import Watching
+
+T = TypeVar("T")
+
+_AGENT = f"elasticrecode-python/{__version__}"
+_PLAN_SECONDS = (0.5, 5.0)
+"""A plan is read again after the first, then ever later, up to the second: no watcher shows plans."""
+
+
+class _Base(Jobs, Deployment):
+    """What both clients keep: where the deployment is, and who calls."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        auth: Auth | None = None,
+        user_id: str | None = None,
+        profile: str | None = None,
+        patience: float = 60.0,
+        timeout: float = 35.0,
+        socket_url: str | None = None,
+    ) -> None:
+        """A client of the deployment at `url`; what is absent comes from the environment or a profile (`settings`).
+
+        `user_id` is the user of calls that name none, by default the caller. Retries of a call take at most `patience`
+        seconds; `timeout` is how many an answer may take. `socket_url` is the URL of the WebSocket API, by default
+        `/ws` of `url`: `auth` `iam` needs it. Raises SettingsError.
+        """
+        given = settings.load(url, profile) if url is None or auth is None else None
+        base = url or (given.url if given else settings.LOCAL_URL)
+        user_id = user_id or (given.user_id if given else None)
+        self.exchange = Exchange(base, auth or (given.auth if given else None), user_id, patience, _AGENT)
+        self.socket_url = socket_url or f"ws{self.exchange.url.removeprefix('http')}/ws"
+        self._options = transport.Options(connect=10.0, read=timeout)
+        self._open()
+
+    def _open(self) -> None:
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.exchange.url!r}, auth={self.exchange.auth!r})"
+
+    @property
+    def url(self) -> str:
+        """The base URL of the deployment."""
+        return self.exchange.url
+
+    def _watching(
+        self,
+        job_ids: str | Iterable[str] | None,
+        user_id: str | None,
+        batch_id: str | None,
+        actions: Iterable[str] | None,
+        cursor: str | None,
+        since: float | None,
+    ) -> Watching:
+        jobs = [job_ids] if isinstance(job_ids, str) else list(job_ids or ())
+        filters = {"userID": user_id or "", "batchID": batch_id or "", "actions": ",".join(actions or ())}
+        if len(jobs) == 1:
+            filters["jobID"] = jobs[0]
+        return Watching(filters=filters, jobs=jobs, cursor=cursor, since=since)
+
+    def _now(self) -> float:
+        """The server's clock, in Unix seconds."""
+        return time.time() + self.exchange.server_ahead
+
+    def _address(self, query: str, ticket: str) -> str:
+        return f"{self.socket_url}?{query}{f'&ticket={ticket}' if ticket else ''}"
+
+
+class Client(_Base):
+    """Calls the API of a deployment and waits for each answer. Use it in a `with` statement, or `close` it.
+
+    Several threads may use one client at the same time.
+    """
+
+    def _open(self) -> None:
+        self._http = httpx.Client(timeout=self._options.timeout, follow_redirects=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
+    def run(self, flow: Flow[T]) -> T:
+        """The end of a flow, whose steps are taken one after another."""
+        outcome: Answer | NotSent | None = None
+        while True:
+            try:
+                step = flow.send(outcome)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            outcome = self._step(step)
+
+    def _step(self, step: Request | Pause) -> Answer | NotSent | None:
+        if isinstance(step, Request):
+            return transport.send(self._http, step)
+        time.sleep(step.seconds)
+        return None
+
+    def pages(self, call: Call[list[T]]) -> Iterator[T]:
+        """The entries of a list, page after page."""
+        following: Call[Any] | None = call
+        while following:
+            page = self.run(self.exchange.page(following))
+            yield from page.entries
+            following = page.following
+
+    def watch(
+        self,
+        job_ids: str | Iterable[str] | None = None,
+        *,
+        user_id: str | None = None,
+        batch_id: str | None = None,
+        actions: Iterable[str] | None = None,
+        cursor: str | None = None,
+        since: float | None = None,
+    ) -> Watch:
+        """Events that match all filters, as they happen; without filters all that the caller may see.
+
+        `cursor` goes on behind an earlier event; `since` begins with the events after that Unix second, with 0 at the
+        latest 100. The watch mends its connection by itself, and its `cursor` is that of the last event.
+        """
+        watching = self._watching(job_ids, user_id, batch_id, actions, cursor, since)
+        return Watch(watching, self.socket_url, Access(self._open_address, self._now, self.exchange.patience))
+
+    def wait(self, job_ids: str | Iterable[str], *, timeout: float | None = None) -> list[JobRecord]:
+        """The records of jobs once all have ended, in the order of `job_ids`, by watching.
+
+        Raises TimeoutError when they have not ended within `timeout` seconds.
+        """
+        raise NotImplementedError
+
+    def wait_for_plan(self, plan_id: str, *, timeout: float | None = None) -> PlanRecord:
+        """A plan once it has ended. Raises TimeoutError when it has not within `timeout` seconds."""
+        raise NotImplementedError
+
+    def upload(
+        self,
+        path: str | Path,
+        *,
+        name: str | None = None,
+        user_id: str | None = None,
+        progress: Progress | None = None,
+        resume: bool = True,
+    ) -> str:
+        """Upload a file in parts, several at a time; its `s3://` URI, for an `input`.
+
+        After a broken process the next call goes on with the parts that S3 lacks, unless the file has changed or
+        `resume` is False. `progress` gets `Sent(sent, total)` in bytes. Raises TransferFailed.
+        """
+        raise NotImplementedError
+
+    def _open_address(self, query: str) -> str:
+        return self._address(query, self.socket_ticket()["ticket"] if self.exchange.auth else "")
+
+
+class AsyncClient(_Base):
+    """The same for asyncio: methods are coroutines, lists are asynchronous iterators."""
+
+    def _open(self) -> None:
+        self._http = httpx.AsyncClient(timeout=self._options.timeout, follow_redirects=False)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    async def run(self, flow: Flow[T]) -> T:
+        """The end of a flow, whose steps are taken one after another."""
+        outcome: Answer | NotSent | None = None
+        while True:
+            try:
+                step = flow.send(outcome)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            outcome = await self._step(step)
+
+    async def _step(self, step: Request | Pause) -> Answer | NotSent | None:
+        if isinstance(step, Request):
+            return await transport.send_async(self._http, step)
+        await asyncio.sleep(step.seconds)
+        return None
+
+    async def pages(self, call: Call[list[T]]) -> AsyncIterator[T]:
+        """The entries of a list, page after page."""
+        following: Call[Any] | None = call
+        while following:
+            page = await self.run(self.exchange.page(following))
+            for entry in page.entries:
+                yield entry
+            following = page.following
+
+    def watch(
+        self,
+        job_ids: str | Iterable[str] | None = None,
+        *,
+        user_id: str | None = None,
+        batch_id: str | None = None,
+        actions: Iterable[str] | None = None,
+        cursor: str | None = None,
+        since: float | None = None,
+    ) -> AsyncWatch:
+        """Events that match all filters, as they happen, like `Client.watch`."""
+        watching = self._watching(job_ids, user_id, batch_id, actions, cursor, since)
+        return AsyncWatch(watching, self.socket_url, AsyncAccess(self._open_address, self._now, self.exchange.patience))
+
+    async def wait(self, job_ids: str | Iterable[str], *, timeout: float | None = None) -> list[JobRecord]:
+        """The records of jobs once all have ended, like `Client.wait`."""
+        raise NotImplementedError
+
+    async def wait_for_plan(self, plan_id: str, *, timeout: float | None = None) -> PlanRecord:
+        """A plan once it has ended, like `Client.wait_for_plan`."""
+        raise NotImplementedError
+
+    async def upload(
+        self,
+        path: str | Path,
+        *,
+        name: str | None = None,
+        user_id: str | None = None,
+        progress: Progress | None = None,
+        resume: bool = True,
+    ) -> str:
+        """Upload a file, like `Client.upload`."""
+        raise NotImplementedError
+
+    async def _open_address(self, query: str) -> str:
+        return self._address(query, (await self.socket_ticket())["ticket"] if self.exchange.auth else "")
