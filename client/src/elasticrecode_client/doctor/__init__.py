@@ -1,0 +1,36 @@
+"""`elasticrecode doctor`: checks a deployment end to end, and says what is wrong and what to type."""
+
+from collections.abc import Callable, Sequence
+
+from elasticrecode_client.doctor import checks
+from elasticrecode_client.doctor.check import CHECKS, chosen, run_all
+from elasticrecode_client.doctor.deployment import Deployment, Options
+from elasticrecode_client.doctor.results import Finding, Report, Result, Status, Verdict
+
+__all__ = [
+    "CHECKS", "Deployment", "Finding", "Options", "Report", "Result", "Status", "Verdict", "checks", "diagnose"
+]  # fmt: skip
+
+
+def diagnose(options: Options, only: Sequence[str] = (), progress: Callable[[Result], None] = lambda _: None) -> Report:
+    """Run the checks, or those with the ids in `only`, and report. Raises ValueError for an id that no check has.
+
+    `progress` gets each result as it comes. Nothing that the checks put into the deployment stays there but the records
+    of their jobs, which expire as all do.
+    """
+    selected = chosen(only)
+    deployment = Deployment(options)
+    results = []
+    for result in run_all(selected, deployment):
+        progress(result)
+        results.append(result)
+    return Report(_subject(deployment), results)
+
+
+def _subject(deployment: Deployment) -> str:
+    """What was checked, in a line."""
+    try:
+        stack = f"stack {deployment.stack['StackName']} in {deployment.region}"
+    except Exception:  # noqa: BLE001 - the checks report why the stack is not known
+        stack = "no stack"
+    return f"{stack}, {deployment.options.url or 'at the address of its outputs'}"
