@@ -51,8 +51,33 @@ class NotSent(NamedTuple):
     sent: bool
 
 
-Flow = Generator[Request | Pause, Any, T]
-"""Steps that end in a T. A request is answered by an `Answer` or a `NotSent`, a pause by None."""
+Flow = Generator[Any, Any, T]
+"""Steps that end in a T. A `Request` is answered by an `Answer` or a `NotSent`, a `Pause` by None; `following` and
+`uploading` have more steps."""
+
+
+def run(flow: Flow[T], take: Callable[[Any], Any]) -> T:
+    """The end of a flow; `take` takes one step and returns its outcome."""
+    outcome: Any = None
+    while True:
+        try:
+            step = flow.send(outcome)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        outcome = take(step)
+
+
+async def run_async(flow: Flow[T], take: Callable[[Any], Awaitable[Any]]) -> T:
+    """The same for asyncio."""
+    outcome: Any = None
+    while True:
+        try:
+            step = flow.send(outcome)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        outcome = await take(step)
 
 
 class Me:

@@ -7,27 +7,25 @@ import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import httpx
 
-from elasticrecode_client import settings, transport
+from elasticrecode_client import calls, settings, transport, uploading, waiting
 from elasticrecode_client.auth import Auth
-from elasticrecode_client.calls import Answer, Call, Flow, NotSent, Pause, Request
+from elasticrecode_client.calls import Call, Flow, Pause, Request, T
 from elasticrecode_client.deployment import Deployment
 from elasticrecode_client.exchange import Exchange
+from elasticrecode_client.following import Following
 from elasticrecode_client.jobs import Jobs
+from elasticrecode_client.transfers import AsyncTransfers, Transfers
 from elasticrecode_client.types import JobRecord, PlanRecord
-from elasticrecode_client.uploading import Progress
+from elasticrecode_client.uploading import Begin, Progress, Report
 from elasticrecode_client.version import __version__
-from elasticrecode_client.watch import Access, AsyncAccess, AsyncWatch, Watch
+from elasticrecode_client.watch import AsyncWatch, Watch
 from elasticrecode_client.watching import Watching
 
-T = TypeVar("T")
-
 _AGENT = f"elasticrecode-python/{__version__}"
-_PLAN_SECONDS = (0.5, 5.0)
-"""A plan is read again after the first, then ever later, up to the second: no watcher shows plans."""
 
 
 class _Base(Jobs, Deployment):
@@ -69,7 +67,7 @@ class _Base(Jobs, Deployment):
         """The base URL of the deployment."""
         return self.exchange.url
 
-    def _watching(
+    def _following(
         self,
         job_ids: str | Iterable[str] | None,
         user_id: str | None,
@@ -77,19 +75,16 @@ class _Base(Jobs, Deployment):
         actions: Iterable[str] | None,
         cursor: str | None,
         since: float | None,
-    ) -> Watching:
+    ) -> Following:
         jobs = [job_ids] if isinstance(job_ids, str) else list(job_ids or ())
         filters = {"userID": user_id or "", "batchID": batch_id or "", "actions": ",".join(actions or ())}
         if len(jobs) == 1:
             filters["jobID"] = jobs[0]
-        return Watching(filters=filters, jobs=jobs, cursor=cursor, since=since)
+        watching = Watching(filters=filters, jobs=jobs, cursor=cursor, since=since)
+        return Following(self.exchange, self.socket_url, watching)
 
-    def _now(self) -> float:
-        """The server's clock, in Unix seconds."""
-        return time.time() + self.exchange.server_ahead
-
-    def _address(self, query: str, ticket: str) -> str:
-        return f"{self.socket_url}?{query}{f'&ticket={ticket}' if ticket else ''}"
+    def _job_ends(self, job_ids: list[str]) -> Following:
+        return self._following(job_ids, None, None, waiting.ACTIONS, None, None)
 
 
 class Client(_Base):
@@ -113,19 +108,14 @@ class Client(_Base):
 
     def run(self, flow: Flow[T]) -> T:
         """The end of a flow, whose steps are taken one after another."""
-        outcome: Answer | NotSent | None = None
-        while True:
-            try:
-                step = flow.send(outcome)
-            except StopIteration as end:
-                result: T = end.value
-                return result
-            outcome = self._step(step)
+        return calls.run(flow, self.take)
 
-    def _step(self, step: Request | Pause) -> Answer | NotSent | None:
+    def take(self, step: Any) -> Any:
+        """Take a step of a flow: send a request, or pause."""
         if isinstance(step, Request):
             return transport.send(self._http, step)
-        time.sleep(step.seconds)
+        if isinstance(step, Pause):
+            time.sleep(step.seconds)
         return None
 
     def pages(self, call: Call[list[T]]) -> Iterator[T]:
@@ -151,19 +141,20 @@ class Client(_Base):
         `cursor` goes on behind an earlier event; `since` begins with the events after that Unix second, with 0 at the
         latest 100. The watch mends its connection by itself, and its `cursor` is that of the last event.
         """
-        watching = self._watching(job_ids, user_id, batch_id, actions, cursor, since)
-        return Watch(watching, self.socket_url, Access(self._open_address, self._now, self.exchange.patience))
+        return Watch(self._following(job_ids, user_id, batch_id, actions, cursor, since), self.take)
 
     def wait(self, job_ids: str | Iterable[str], *, timeout: float | None = None) -> list[JobRecord]:
         """The records of jobs once all have ended, in the order of `job_ids`, by watching.
 
         Raises TimeoutError when they have not ended within `timeout` seconds.
         """
-        raise NotImplementedError
+        jobs = [job_ids] if isinstance(job_ids, str) else list(job_ids)
+        with Watch(self._job_ends(jobs), self.take) as watch:
+            return watch.run(waiting.ends(self.exchange, watch.following, jobs, timeout))
 
     def wait_for_plan(self, plan_id: str, *, timeout: float | None = None) -> PlanRecord:
         """A plan once it has ended. Raises TimeoutError when it has not within `timeout` seconds."""
-        raise NotImplementedError
+        return self.run(waiting.plan_end(self.exchange, plan_id, timeout))
 
     def upload(
         self,
@@ -179,10 +170,23 @@ class Client(_Base):
         After a broken process the next call goes on with the parts that S3 lacks, unless the file has changed or
         `resume` is False. `progress` gets `Sent(sent, total)` in bytes. Raises TransferFailed.
         """
-        raise NotImplementedError
+        flow = uploading.upload(
+            self.exchange,
+            Path(path),
+            settings.cache_folder(),
+            name=name,
+            user_id=user_id,
+            progress=progress,
+            resume=resume,
+        )
+        with Transfers(self._http, Path(path)) as transfers:
 
-    def _open_address(self, query: str) -> str:
-        return self._address(query, self.socket_ticket()["ticket"] if self.exchange.auth else "")
+            def take(step: Any) -> Any:
+                if isinstance(step, Begin):
+                    return transfers.begin(step)
+                return transfers.report() if isinstance(step, Report) else self.take(step)
+
+            return calls.run(flow, take)
 
 
 class AsyncClient(_Base):
@@ -205,19 +209,14 @@ class AsyncClient(_Base):
 
     async def run(self, flow: Flow[T]) -> T:
         """The end of a flow, whose steps are taken one after another."""
-        outcome: Answer | NotSent | None = None
-        while True:
-            try:
-                step = flow.send(outcome)
-            except StopIteration as end:
-                result: T = end.value
-                return result
-            outcome = await self._step(step)
+        return await calls.run_async(flow, self.take)
 
-    async def _step(self, step: Request | Pause) -> Answer | NotSent | None:
+    async def take(self, step: Any) -> Any:
+        """Take a step of a flow: send a request, or pause."""
         if isinstance(step, Request):
             return await transport.send_async(self._http, step)
-        await asyncio.sleep(step.seconds)
+        if isinstance(step, Pause):
+            await asyncio.sleep(step.seconds)
         return None
 
     async def pages(self, call: Call[list[T]]) -> AsyncIterator[T]:
@@ -240,16 +239,17 @@ class AsyncClient(_Base):
         since: float | None = None,
     ) -> AsyncWatch:
         """Events that match all filters, as they happen, like `Client.watch`."""
-        watching = self._watching(job_ids, user_id, batch_id, actions, cursor, since)
-        return AsyncWatch(watching, self.socket_url, AsyncAccess(self._open_address, self._now, self.exchange.patience))
+        return AsyncWatch(self._following(job_ids, user_id, batch_id, actions, cursor, since), self.take)
 
     async def wait(self, job_ids: str | Iterable[str], *, timeout: float | None = None) -> list[JobRecord]:
         """The records of jobs once all have ended, like `Client.wait`."""
-        raise NotImplementedError
+        jobs = [job_ids] if isinstance(job_ids, str) else list(job_ids)
+        async with AsyncWatch(self._job_ends(jobs), self.take) as watch:
+            return await watch.run(waiting.ends(self.exchange, watch.following, jobs, timeout))
 
     async def wait_for_plan(self, plan_id: str, *, timeout: float | None = None) -> PlanRecord:
         """A plan once it has ended, like `Client.wait_for_plan`."""
-        raise NotImplementedError
+        return await self.run(waiting.plan_end(self.exchange, plan_id, timeout))
 
     async def upload(
         self,
@@ -261,7 +261,20 @@ class AsyncClient(_Base):
         resume: bool = True,
     ) -> str:
         """Upload a file, like `Client.upload`."""
-        raise NotImplementedError
+        flow = uploading.upload(
+            self.exchange,
+            Path(path),
+            settings.cache_folder(),
+            name=name,
+            user_id=user_id,
+            progress=progress,
+            resume=resume,
+        )
+        async with AsyncTransfers(self._http, Path(path)) as transfers:
 
-    async def _open_address(self, query: str) -> str:
-        return self._address(query, (await self.socket_ticket())["ticket"] if self.exchange.auth else "")
+            async def take(step: Any) -> Any:
+                if isinstance(step, Begin):
+                    return transfers.begin(step)
+                return await (transfers.report() if isinstance(step, Report) else self.take(step))
+
+            return await calls.run_async(flow, take)

@@ -72,6 +72,10 @@ class Exchange:
         if self.auth:
             self.check_private(self.url)
 
+    def now(self) -> float:
+        """The server's clock, in Unix seconds."""
+        return time.time() + self.server_ahead
+
     def call(self, call: Call[T]) -> Flow[T]:
         """The answer to a call, read. Raises a Problem, ConnectionFailed or SignInFailed."""
         answer = yield from self.answer(call)

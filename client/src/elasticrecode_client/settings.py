@@ -147,11 +147,15 @@ def _auth(fields: Mapping[str, str]) -> Auth | None:
 def _file(environ: Mapping[str, str]) -> dict[str, Any]:
     path = config_path(environ)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise SettingsError(f"{path} cannot be read: {error}") from None
+    profiles = content.get("profiles", {})
+    if not isinstance(profiles, dict) or not all(isinstance(one, dict) for one in profiles.values()):
+        raise SettingsError(f"{path} must have its profiles as tables: [profiles.NAME].")
+    return content
 
 
 def _check_owner(path: Path) -> None:

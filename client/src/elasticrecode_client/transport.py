@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterable, Iterable
 from typing import NamedTuple
 
 import httpx
 
 from elasticrecode_client.calls import Answer, NotSent, Request
+
+
+class _WithoutLinks(logging.Filter):
+    """Keeps links of S3, by which anyone can read or write a file, out of the lines that httpx logs."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """True; the query of a link is removed."""
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                value.copy_with(query=None) if isinstance(value, httpx.URL) and b"X-Amz-" in value.query else value
+                for value in record.args
+            )
+        return True
+
+
+logging.getLogger("httpx").addFilter(_WithoutLinks())
 
 _ANSWER_LIMIT = 256 * 1024 * 1024
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)

@@ -1,91 +1,42 @@
-"""Watches that hold a WebSocket and open it again after any break: `Watch`, and `AsyncWatch` for asyncio."""
+"""`Watch`, and `AsyncWatch` for asyncio: they hold the WebSocket of `following`, and take its steps."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import deque
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from elasticrecode_client.exchange import delay
-from elasticrecode_client.problems import ConnectionFailed
+from elasticrecode_client.calls import Flow, T, run, run_async
+from elasticrecode_client.following import Connect, Drop, Following, Lost, Receive, Say
 from elasticrecode_client.types import Event
-from elasticrecode_client.watching import Watching
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection as AsyncConnection
     from websockets.sync.client import ClientConnection
 
-_QUIET_SECONDS = 60.0
-"""After so long without a frame the watch sends a text, and takes a connection that stays silent as long for broken."""
 _OPEN_SECONDS = 15.0
+_CLOSE_SECONDS = 1.0
 _FRAME_LIMIT = 16 * 1024 * 1024
+_SILENT = logging.getLogger("elasticrecode_client.websocket")
+_SILENT.setLevel(logging.CRITICAL + 1)  # the library logs URLs, which hold tickets
 
 
-class Access(NamedTuple):
-    """How a watch gets in: the URL with a ticket for a query, the server's clock, and how long it tries again."""
+class _Options(NamedTuple):
+    """How WebSockets are opened: without the library's own pings, which API Gateway does not count as messages."""
 
-    address: Callable[[str], str]
-    now: Callable[[], float]
-    patience: float
-
-
-class AsyncAccess(NamedTuple):
-    """The same for asyncio."""
-
-    address: Callable[[str], Awaitable[str]]
-    now: Callable[[], float]
-    patience: float
+    max_size: int = _FRAME_LIMIT
+    open_timeout: float = _OPEN_SECONDS
+    close_timeout: float = _CLOSE_SECONDS
+    ping_interval: None = None
+    logger: logging.Logger = _SILENT
 
 
-class _Breaks:
-    """How long a broken watch has been trying, and when it gives up."""
-
-    def __init__(self, patience: float) -> None:
-        self._patience = patience
-        self._since = 0.0
-        self._tries = 0
-
-    def mended(self) -> None:
-        """The connection is good: it has opened and lasted, or a frame came."""
-        self._tries = 0
-
-    def pause(self, error: BaseException, url: str) -> float:
-        """Seconds until the next try. Raises ConnectionFailed once patience has ended."""
-        now = time.monotonic()
-        self._since = self._since if self._tries else now
-        self._tries += 1
-        if now - self._since > self._patience:
-            raise ConnectionFailed(f"No WebSocket at {url}: {_reason(error)}") from None
-        return delay(self._tries)
+_OPTIONS: dict[str, Any] = _Options()._asdict()
 
 
-class _Following:
-    """What both watches share."""
-
-    cursor: str | None
-    """The cursor of the last event that was handed out: `watch(cursor=…)` goes on behind it."""
-
-    def __init__(self, watching: Watching, url: str, patience: float) -> None:
-        self._watching = watching
-        self._url = url
-        self._breaks = _Breaks(patience)
-        self._ready: deque[Event] = deque()
-        self.cursor = watching.cursor
-
-    def _hand_out(self) -> Event:
-        event = self._ready.popleft()
-        self.cursor = event.get("cursor", self.cursor)
-        return event
-
-    def _take(self, frame: str | bytes) -> None:
-        self._ready.extend(self._watching.take(frame))
-        self._breaks.mended()
-
-
-class Watch(_Following):
+class Watch:
     """Events as they happen, without end: iterate over it, and `close` it, or use it in a `with` statement.
 
     It opens its connection again after any break and goes on behind the last event, each event once. An event with
@@ -93,11 +44,16 @@ class Watch(_Following):
     opens for longer than the client's `patience`, and a Problem where the API refuses a ticket.
     """
 
-    def __init__(self, watching: Watching, url: str, access: Access) -> None:
-        super().__init__(watching, url, access.patience)
-        self._access = access
+    def __init__(self, following: Following, take: Callable[[Any], Any]) -> None:
+        """`take` takes the steps of HTTP."""
+        self.following = following
+        self._take_http = take
         self._socket: ClientConnection | None = None
-        self._closed = False
+
+    @property
+    def cursor(self) -> str | None:
+        """The cursor of the last event: `watch(cursor=…)` goes on behind it."""
+        return self.following.cursor
 
     def __enter__(self) -> Self:
         return self
@@ -109,85 +65,70 @@ class Watch(_Following):
         return self
 
     def __next__(self) -> Event:
-        while (event := self.next_event()) is None:
-            if self._closed:
-                raise StopIteration
+        event = self.next_event()
+        if event is None:
+            raise StopIteration
         return event
 
     def open(self) -> None:
         """Open the connection now, not at the first event; nothing that happens from here on is missed."""
-        while self._socket is None and not self._closed:
-            try:
-                self._socket = self._connected()
-            except _errors() as error:
-                time.sleep(self._breaks.pause(error, self._url))
+        self.run(self.following.open())
 
     def next_event(self, timeout: float | None = None) -> Event | None:
         """The next event; None when none comes within `timeout` seconds, or the watch is closed."""
-        until = None if timeout is None else time.monotonic() + timeout
-        quiet = False
-        while not self._ready and not self._closed:
-            left = _QUIET_SECONDS if until is None else min(_QUIET_SECONDS, until - time.monotonic())
-            if left <= 0:
-                return None
-            self.open()
-            socket = self._socket
-            if socket is None:
-                return None
-            try:
-                self._take(socket.recv(timeout=left))
-                quiet = False
-            except TimeoutError:
-                if left < _QUIET_SECONDS:
-                    return None
-                quiet = self._nudge(socket, quiet)
-            except _errors() as error:
-                self._broken(error)
-        return self._hand_out() if self._ready else None
+        return self.run(self.following.next_event(timeout))
 
     def close(self) -> None:
         """End the watch; also from another thread."""
-        self._closed = True
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        self.following.closed = True
+        self._drop()
 
-    def _connected(self) -> ClientConnection:
-        from websockets.sync.client import connect
+    def run(self, flow: Flow[T]) -> T:
+        """The end of a flow that follows the feed."""
+        return run(flow, self._take)
 
-        began = self._access.now()
-        url = self._access.address(self._watching.query())
-        socket = connect(url, max_size=_FRAME_LIMIT, open_timeout=_OPEN_SECONDS, ping_interval=None, close_timeout=1.0)
-        self._watching.begin(began)
-        return socket
-
-    def _nudge(self, socket: ClientConnection, quiet: bool) -> bool:
-        """Send a text after a quiet time, and drop the connection after a second one. Returns True."""
-        if quiet:
-            self._broken(TimeoutError("no frame came"))
-            return False
+    def _take(self, step: Any) -> Any:
         try:
-            socket.send("ping")
-        except _errors() as error:
-            self._broken(error)
-        return True
+            match step:
+                case Connect(url):
+                    from websockets.sync.client import connect
 
-    def _broken(self, error: BaseException) -> None:
+                    self._socket = connect(url, **_OPTIONS).__enter__()
+                    if self.following.closed:
+                        self._drop()
+                case Receive(seconds):
+                    return self._socket.recv(timeout=seconds) if self._socket else Lost("closed")
+                case Say(text) if self._socket:
+                    self._socket.send(text)
+                case Drop():
+                    self._drop()
+                case _:
+                    return self._take_http(step)
+        except TimeoutError as error:
+            return None if isinstance(step, Receive) else _lost(error)
+        except _errors() as error:
+            return _lost(error)
+        return None
+
+    def _drop(self) -> None:
         socket, self._socket = self._socket, None
         if socket is not None:
             socket.close()
-        if not self._closed:
-            time.sleep(self._breaks.pause(error, self._url))
 
 
-class AsyncWatch(_Following):
+class AsyncWatch:
     """The same for asyncio: iterate with `async for`, in an `async with` statement."""
 
-    def __init__(self, watching: Watching, url: str, access: AsyncAccess) -> None:
-        super().__init__(watching, url, access.patience)
-        self._access = access
+    def __init__(self, following: Following, take: Callable[[Any], Awaitable[Any]]) -> None:
+        """`take` takes the steps of HTTP."""
+        self.following = following
+        self._take_http = take
         self._socket: AsyncConnection | None = None
-        self._closed = False
+
+    @property
+    def cursor(self) -> str | None:
+        """The cursor of the last event: `watch(cursor=…)` goes on behind it."""
+        return self.following.cursor
 
     async def __aenter__(self) -> Self:
         return self
@@ -201,86 +142,64 @@ class AsyncWatch(_Following):
         return self
 
     async def __anext__(self) -> Event:
-        while (event := await self.next_event()) is None:
-            if self._closed:
-                raise StopAsyncIteration
+        event = await self.next_event()
+        if event is None:
+            raise StopAsyncIteration
         return event
 
     async def open(self) -> None:
         """Open the connection now, not at the first event; nothing that happens from here on is missed."""
-        while self._socket is None and not self._closed:
-            try:
-                self._socket = await self._connected()
-            except _errors() as error:
-                await asyncio.sleep(self._breaks.pause(error, self._url))
+        await self.run(self.following.open())
 
     async def next_event(self, timeout: float | None = None) -> Event | None:
         """The next event; None when none comes within `timeout` seconds, or the watch is closed."""
-        until = None if timeout is None else time.monotonic() + timeout
-        quiet = False
-        while not self._ready and not self._closed:
-            left = _QUIET_SECONDS if until is None else min(_QUIET_SECONDS, until - time.monotonic())
-            if left <= 0:
-                return None
-            await self.open()
-            socket = self._socket
-            if socket is None:
-                return None
-            try:
-                self._take(await asyncio.wait_for(socket.recv(), left))
-                quiet = False
-            except TimeoutError:
-                if left < _QUIET_SECONDS:
-                    return None
-                quiet = await self._nudge(socket, quiet)
-            except _errors() as error:
-                await self._broken(error)
-        return self._hand_out() if self._ready else None
+        return await self.run(self.following.next_event(timeout))
 
     async def close(self) -> None:
         """End the watch."""
-        self._closed = True
-        if self._socket is not None:
-            await self._socket.close()
-            self._socket = None
+        self.following.closed = True
+        await self._drop()
 
-    async def _connected(self) -> AsyncConnection:
-        from websockets.asyncio.client import connect
+    async def run(self, flow: Flow[T]) -> T:
+        """The end of a flow that follows the feed."""
+        return await run_async(flow, self._take)
 
-        began = self._access.now()
-        url = await self._access.address(self._watching.query())
-        socket = await connect(
-            url, max_size=_FRAME_LIMIT, open_timeout=_OPEN_SECONDS, ping_interval=None, close_timeout=1.0
-        )
-        self._watching.begin(began)
-        return socket
-
-    async def _nudge(self, socket: AsyncConnection, quiet: bool) -> bool:
-        """Send a text after a quiet time, and drop the connection after a second one. Returns True."""
-        if quiet:
-            await self._broken(TimeoutError("no frame came"))
-            return False
+    async def _take(self, step: Any) -> Any:
         try:
-            await socket.send("ping")
-        except _errors() as error:
-            await self._broken(error)
-        return True
+            match step:
+                case Connect(url):
+                    from websockets.asyncio.client import connect
 
-    async def _broken(self, error: BaseException) -> None:
+                    self._socket = await connect(url, **_OPTIONS)
+                    if self.following.closed:
+                        await self._drop()
+                case Receive(seconds):
+                    return await asyncio.wait_for(self._socket.recv(), seconds) if self._socket else Lost("closed")
+                case Say(text) if self._socket:
+                    await self._socket.send(text)
+                case Drop():
+                    await self._drop()
+                case _:
+                    return await self._take_http(step)
+        except TimeoutError as error:
+            return None if isinstance(step, Receive) else _lost(error)
+        except _errors() as error:
+            return _lost(error)
+        return None
+
+    async def _drop(self) -> None:
         socket, self._socket = self._socket, None
         if socket is not None:
             await socket.close()
-        if not self._closed:
-            await asyncio.sleep(self._breaks.pause(error, self._url))
 
 
 def _errors() -> tuple[type[BaseException], ...]:
-    """What a broken connection raises."""
+    """What a connection raises that breaks, or does not open."""
     from websockets.exceptions import WebSocketException
 
     return (OSError, EOFError, WebSocketException)
 
 
-def _reason(error: BaseException) -> str:
+def _lost(error: BaseException) -> Lost:
     """The reason without the URL's ticket."""
-    return (str(error) or type(error).__name__).split("ticket=", 1)[0]
+    return Lost((str(error) or type(error).__name__).split("ticket=", 1)[0])

@@ -5,6 +5,10 @@ import shlex
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from elasticrecode.jobs.requests import read_jobs
 from elasticrecode_client.command.ffmpeg_options import READERS
 from elasticrecode_client.command.ffmpeg_tables import (
     ALIASES,
@@ -17,10 +21,6 @@ from elasticrecode_client.command.ffmpeg_tables import (
     PRESETS,
 )
 from elasticrecode_client.command.ffmpeg_words import Translation, canonical, split, translate
-from hypothesis import given
-from hypothesis import strategies as st
-
-from elasticrecode.jobs.requests import read_jobs
 from tests.conftest import contract
 
 
