@@ -91,11 +91,11 @@ def test_an_authorizers_context_round_trips_and_expires_with_the_token() -> None
 
 
 @pytest.mark.parametrize("kind", ["cognito", "jwt", "iam"])
-def test_a_request_without_an_authorizers_context_fails(kind: str) -> None:
+def test_a_request_without_an_authorizers_context_is_not_authorized(kind: str) -> None:
     auth = Auth(kind)  # type: ignore[arg-type]
-    with pytest.raises(KeyError):
+    with pytest.raises(Unauthorized):
         of_request(auth, {}, NOW)
-    with pytest.raises(KeyError):
+    with pytest.raises(Unauthorized):
         of_connection(auth, {})
 
 

@@ -17,7 +17,7 @@ COGNITO_USER, COGNITO_GROUPS = "cognito:username", "cognito:groups"
 """Claims of Cognito's ID tokens: the user's name, and the groups."""
 
 _GROUP_SEPARATOR = re.compile(r"[,\s\[\]]+")
-"""API Gateway writes a list of groups as `a,b` or `[a b]`."""
+"""API Gateway writes a list of groups as `a,b` or `[a b]`, where it does not hand on the list."""
 _API_GATEWAY_TIME = "%a %b %d %H:%M:%S UTC %Y"
 _SECONDS_LIMIT = 10**11
 
@@ -52,8 +52,11 @@ class Caller(NamedTuple):
 
     @classmethod
     def of_context(cls, context: Mapping[str, str]) -> "Caller":
-        """The caller in an authorizer's context. Raises KeyError where a value is missing."""
-        return cls(context["userID"], context["operator"] == "true", int(context["expires"]))
+        """The caller in an authorizer's context. Raises Unauthorized where a value is missing."""
+        try:
+            return cls(context["userID"], context["operator"] == "true", int(context["expires"]))
+        except KeyError:
+            raise Unauthorized("The request names no caller; send a token.") from None
 
 
 ANYBODY = Caller("anybody", operator=True)
@@ -65,18 +68,21 @@ def of_request(auth: Auth, context: Mapping[str, Any], now: float) -> Caller:
 
     Raises Unauthorized where the context names no caller or its token has expired.
     """
+    authorizer = context.get("authorizer") or {}
     match auth.kind:
         case "none":
             return ANYBODY
         case "cognito":
-            claims = context["authorizer"]["claims"]
-            groups = _GROUP_SEPARATOR.split(claims.get(COGNITO_GROUPS, ""))
+            claims = authorizer.get("claims") or {}
+            groups = claims.get(COGNITO_GROUPS, "")
+            if isinstance(groups, str):
+                groups = _GROUP_SEPARATOR.split(groups)
             return of_claims({**claims, COGNITO_GROUPS: groups}, COGNITO_USER, COGNITO_GROUPS)
         case "iam":
-            name = _principal(str(context["identity"].get("userArn") or ""))
+            name = _principal(str(context.get("identity", {}).get("userArn") or ""))
             return Caller(name, name in auth.operators)
         case "jwt":
-            caller = Caller.of_context(context["authorizer"])
+            caller = Caller.of_context(authorizer)
             if caller.expires <= now:  # API Gateway caches the authorizer's answer for some minutes
                 raise Unauthorized("The token has expired; sign in again.")
             return caller
@@ -84,7 +90,7 @@ def of_request(auth: Auth, context: Mapping[str, Any], now: float) -> Caller:
 
 def of_connection(auth: Auth, context: Mapping[str, Any]) -> Caller:
     """The caller of a new WebSocket, as the authorizer wrote it into the `requestContext`."""
-    return ANYBODY if auth.kind == "none" else Caller.of_context(context["authorizer"])
+    return ANYBODY if auth.kind == "none" else Caller.of_context(context.get("authorizer") or {})
 
 
 def of_claims(claims: Mapping[str, Any], user_claim: str, groups_claim: str) -> Caller:
