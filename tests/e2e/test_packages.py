@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser
 from standardwebhooks import Webhook
 
-from tests.browser import chromium
+from tests.browser import browser
 from tests.conftest import ROOT
 from tests.e2e.conftest import FFMPEG, FFPROBE, Deployed, wait_for
 from tests.e2e.test_deployed import BUNNY
@@ -24,6 +24,8 @@ from tests.packages.check import Row, check
 from tests.packages.package import Package, download
 from tests.players import clips, driver
 from worker.sandbox.isolation import program_environment
+
+__all__ = ["browser"]
 
 SECONDS = 24
 LADDER = [{"scale": "360p", "bitrate": "500K"}, {"scale": "240p", "bitrate": "200K"}]
@@ -313,12 +315,6 @@ def test_a_batch_packages_its_inputs_by_a_preset(deployed: Deployed, source: str
 def batch(deployed: Deployed, batch_id: str) -> dict[str, Any]:
     found: dict[str, Any] = deployed.call("GET", f"/api/v1/batches/{batch_id}")[1]
     return found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -13,15 +13,8 @@ import pytest
 from playwright.sync_api import Browser
 
 from local.place import ROOT
-from tests.browser import chromium
 from tests.players import driver
 from tests.players.making import Making
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

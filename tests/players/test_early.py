@@ -2,18 +2,15 @@
 
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
-import pytest
 from moto import mock_aws
 from playwright.sync_api import Browser
 
 from elasticrecode.jobs.events import Notice
 from local.place import ROOT
-from tests.browser import chromium
 from tests.players import clips, driver
 from tests.players.growing import GrowingFilm, mirrored
 from tests.players.making import Making
@@ -21,12 +18,6 @@ from worker.sandbox.runner import Runner
 
 SECONDS, LATE = 30, 2
 """The length of the film, and the number of the chunk that is late."""
-
-
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 def test_a_film_plays_in_hls_js_while_its_chunks_are_encoded_and_ends_whole(browser: Browser, tmp_path: Path) -> None:

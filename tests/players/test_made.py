@@ -7,19 +7,12 @@ import pytest
 from playwright.sync_api import Browser
 
 from local.place import ROOT
-from tests.browser import chromium
 from tests.packages.made import make_package
 from tests.players import clips, driver
 
 SECONDS, SWITCHES = 60, 6
 RUNGS = [{"scale": "426:240", "bitrate": "300K"}, {"scale": "320:180", "bitrate": "200K"}]
 PROFILE = {"package": {"segmentSeconds": 2, "speed": "fast", "ladder": RUNGS}, "audio": {"tracks": "all"}}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

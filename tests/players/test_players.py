@@ -12,7 +12,6 @@ import pytest
 from playwright.sync_api import Browser
 
 from local.place import TOOLS
-from tests.browser import chromium
 from tests.conftest import ROOT
 from tests.players import clips, driver
 from tests.sizes import SEED, sized
@@ -29,12 +28,6 @@ KEY_ID, KEY = "00112233445566778899aabbccddeeff", "0123456789abcdef0123456789abc
 SWITCHES, SEEKS = sized(8, 20, 20), sized(15, 50, 50)
 LADDERS = sized(["h264"], ["h264", "av1"], ["h264", "av1"])
 PLAY = ROOT / "docs" / "play"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

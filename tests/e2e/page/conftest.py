@@ -6,9 +6,11 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from local import users
-from tests.browser import chromium
+from tests.browser import browser
 from tests.conftest import ROOT
 from tests.e2e.conftest import PASSWORD, Deployed
+
+__all__ = ["browser"]
 
 expect.set_options(timeout=60_000)
 Opened = Callable[..., Page]
@@ -16,12 +18,6 @@ Opened = Callable[..., Page]
 
 An operator acts for all users or, with `acts_for`, for one. Further arguments are the browser context's.
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture
@@ -63,7 +59,7 @@ def opened(browser: Browser, deployed: Deployed) -> Iterator[Opened]:
 def log_of(page: Page) -> list[str]:
     """What the page writes to its console, and its uncaught errors, as they come."""
     logged = list[str]()
-    page.on("console", lambda message: logged.append(message.text))
+    page.on("console", lambda message: logged.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: logged.append(str(error)))
     return logged
 
