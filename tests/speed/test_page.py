@@ -7,19 +7,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from msgspec import structs
 from playwright.sync_api import Page, WebSocketRoute, expect
 
-from elasticrecode.aws.clients import side_by_side
 from elasticrecode.clock import now_ms
-from elasticrecode.contract import tables
-from elasticrecode.jobs.items import Accepted, record_item
-from elasticrecode.jobs.lifecycle import state_shards
-from elasticrecode.jobs.placement import Choice
-from elasticrecode.jobs.requests import read_jobs
-from tests.conftest import Tell, contract
+from tests.browser import browser
+from tests.conftest import Tell
 from tests.e2e.conftest import Deployed, deployed, wait_for
-from tests.e2e.page.conftest import Opened, browser, opened
+from tests.e2e.page.conftest import Opened, opened
+from tests.e2e.page.crowds import write_jobs
 from tests.sizes import sized
 
 __all__ = ["browser", "deployed", "opened"]
@@ -48,20 +43,7 @@ def percentile(values: list[float], share: float) -> float:
 @pytest.fixture(scope="module")
 def crowd(deployed: Deployed) -> str:
     """A user with 10,000 finished jobs."""
-    (job,) = read_jobs(json.dumps(contract("job") | {"userid": CROWD}).encode())
-    first = now_ms() - ROWS * 1000
-    writes: list[Any] = []
-    for n in range(ROWS):
-        each = structs.replace(job, jobid=f"crowd-{n:05}", userid=CROWD, input=f"s3://none/films/{n:05}.mp4")
-        item = record_item(Accepted(each, Choice("ffmpeg_job", ""), first + n * 1000), 86_400)
-        ended = {"state": {"S": "finished"}, tables.STATE_KEYS[2]: {"S": state_shards("finished")[0]}}
-        writes.append({"PutRequest": {"Item": item | ended}})
-    table = deployed.stack["JobsTable"]
-    answers = side_by_side(
-        lambda at: deployed.dynamodb.batch_write_item(RequestItems={table: writes[at : at + 25]}),
-        list(range(0, ROWS, 25)),
-    )
-    assert not any(answer["UnprocessedItems"] for answer in answers)
+    write_jobs(deployed, CROWD, ROWS)
     return CROWD
 
 

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from local.place import TOOLS
-from tests.e2e.conftest import TENANTS, Deployed
+from tests.e2e.conftest import TENANTS, Deployed, wait_for
 from tests.e2e.page.conftest import Opened, violations
 
 pytestmark = pytest.mark.timeout(300)
@@ -103,6 +103,48 @@ def test_the_list_is_filtered_searched_and_acted_on(
     expect(page.get_by_text("1 run again, 0 not.")).to_be_visible()
     deployed.until(failed, "failed")
     assert deployed.actions(failed).count("JobRetried") == 1
+
+
+def test_a_job_enters_and_leaves_the_list_of_a_state_at_its_place(opened: Opened, deployed: Deployed) -> None:
+    slow = {"codec": "av1", "scale": "1080p", "fit": "exact", "speed": "slow", "quality": {"crf": 20}}
+    uri = deployed.put(FILM, "page/elders/old.mp4")
+    body = {"userid": "elders", "input": uri, "output": f"s3://{deployed.bucket}/page/elders/out/"}
+    job_id = deployed.call("POST", "/api/v1/jobs", body | {"profile": {"ffmpeg": slow}})[1][0]["jobid"]
+    younger = body | {
+        "inputs": [f"s3://{deployed.bucket}/page/elders/{n}.mp4" for n in range(120)],
+        "profile": {"preset": "h264-360p"},
+    }
+    del younger["input"]
+    batch_id = deployed.call("POST", "/api/v1/batches", younger)[1]["batchID"]
+    wait_for(lambda: deployed.call("GET", f"/api/v1/batches/{batch_id}")[1]["queued"] == 120, "the batch's jobs")
+    deployed.call("DELETE", f"/api/v1/batches/{batch_id}")
+    page = opened("/jobs?state=cancelled", acts_for="elders")
+    table, old = page.get_by_role("table", name="Jobs"), page.get_by_role("link", name="old.mp4", exact=True)
+    loaded = page.get_by_text("120 jobs", exact=True)
+    page.wait_for_function("() => (scrollTo(0, 1e6), document.body.innerText.includes('120 jobs'))")
+    expect(loaded).to_be_visible()
+    deployed.call("DELETE", f"/api/v1/jobs/{job_id}")
+    expect(page.get_by_text("121 jobs", exact=True)).to_be_visible()
+    page.evaluate("scrollTo(0, 1e6)")
+    expect(table.get_by_role("row").last).to_contain_text("old.mp4")
+    deployed.call("POST", f"/api/v1/jobs/{job_id}/retry")
+    expect(old).to_have_count(0)
+    expect(loaded).to_be_visible()
+    deployed.call("DELETE", f"/api/v1/jobs/{job_id}")
+
+
+def test_on_a_phone_the_filters_are_behind_a_button(opened: Opened, finished: str, failed: str) -> None:
+    page = opened("/jobs?state=failed", user=ANN, viewport=PHONE)
+    state = page.get_by_role("combobox", name="State")
+    expect(page.get_by_role("link", name="missing.mp4").first).to_be_visible()
+    expect(state).to_have_count(0)
+    assert page.locator(".filters").bounding_box()["height"] < PHONE["height"] / 5  # type: ignore[index]
+    page.get_by_role("button", name="Filters (1)").click()
+    state.select_option("finished")
+    expect(page.get_by_role("link", name="film.mp4").first).to_be_visible()
+    state.select_option("")
+    page.get_by_role("button", name="Filters", exact=True).click()
+    expect(state).to_have_count(0)
 
 
 def test_an_address_may_hold_a_lone_percent_sign(opened: Opened) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections import Counter
 from pathlib import Path
 
 from playwright.sync_api import Page, Route, expect
@@ -110,6 +111,24 @@ def test_after_a_reload_only_missing_parts_are_sent(opened: Opened, deployed: De
     choose(page, path)
     assert digest(deployed, uri_of(page)) == hashlib.sha256(path.read_bytes()).hexdigest()
     assert set(sent) == {"5", "6"}
+
+
+def test_a_part_that_s3_lacks_is_sent_before_the_upload_is_completed_once_more(
+    opened: Opened, deployed: Deployed, tmp_path: Path
+) -> None:
+    path, answers, parts = film(tmp_path), list[int](), list[str]()
+
+    def lose(route: Route) -> None:
+        route.fulfill(status=200, headers={"Access-Control-Allow-Origin": "*"})
+
+    page = opened("/send", ANN)
+    page.on("response", lambda response: answers.append(response.status) if "/complete" in response.url else None)
+    page.on("request", lambda request: parts.extend(PARTS.findall(request.url) if request.method == "PUT" else []))
+    page.route(re.compile("partNumber=3"), lose, times=1)
+    choose(page, path)
+    assert digest(deployed, uri_of(page)) == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert answers == [409, 200]
+    assert {part: times for part, times in Counter(parts).items() if times > 1} == {"3": 2}
 
 
 def test_an_abandoned_upload_leaves_nothing(opened: Opened, deployed: Deployed, tmp_path: Path) -> None:

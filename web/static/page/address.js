@@ -4,7 +4,7 @@ import { computed, signal } from "../vendor/libraries.js";
 const current = () => location.hash.slice(1) || "/";
 
 export const address = signal(current());
-addEventListener("hashchange", () => { address.value = current(); scrollTo(0, 0); });
+addEventListener("hashchange", () => { address.value = current(); });
 
 // { view, id, parameters }
 export const route = computed(() => {
@@ -30,6 +30,6 @@ export function setParameters(changes) {
     if (value) parameters.set(name, value); else parameters.delete(name);
   }
   const search = parameters.toString();
-  history.replaceState(null, "", `#${path}${search ? `?${search}` : ""}`);
+  history.replaceState(history.state, "", `#${path}${search ? `?${search}` : ""}`);
   address.value = current();
 }

@@ -1,5 +1,8 @@
 // Requests to the API. An error of the API is a Problem, as RFC 9457 describes it.
 import { authorization, signIn } from "./sign-in.js";
+import { words } from "./words.js";
+
+const t = words({ unanswered: ["The server does not answer.", "服务器没有应答。"] });
 
 // `faults` are [{ pointer, detail }] of a body; `retryAfter` is in seconds, null where the API names none.
 export class Problem extends Error {
@@ -41,7 +44,9 @@ async function send(method, path, body, { signal, key } = {}) {
   if (body !== undefined) headers["Content-Type"] = "application/json";
   if (key) headers["Idempotency-Key"] = key;
   const content = body === undefined || typeof body === "string" ? body : JSON.stringify(body);
-  const answer = await fetch(path, { method, headers, body: content, signal });
+  const answer = await fetch(path, { method, headers, body: content, signal }).catch((error) => {
+    throw signal?.aborted ? error : new TypeError(t("unanswered"), { cause: error });
+  });
   if (answer.status === 401) {
     await signIn();
     return send(method, path, body, { signal, key });

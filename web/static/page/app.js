@@ -3,9 +3,11 @@ import { form, hasToken, signOut } from "./sign-in.js";
 import { connection } from "./live.js";
 import { begin, chooseTheme, chooseUser, isOperator, seenUsers, server, theme, user } from "./session.js";
 import { address, route } from "./address.js";
+import "./scroll.js";
 import { language, setLanguage, words } from "./words.js";
 import { Notices } from "./notices.js";
 import { Fault, Loading, useLoaded } from "./parts.js";
+import { shortId } from "./format.js";
 import { VIEWS } from "./views.js";
 import { effect, html, render, useEffect, useRef } from "../vendor/libraries.js";
 
@@ -45,7 +47,7 @@ function Frame({ children }) {
   useEffect(() => {
     document.documentElement.lang = language.value === "zh" ? "zh-CN" : "en";
   }, [language.value]);
-  const shown = Object.entries(VIEWS).filter(([, { title, operators }]) => title && (!operators || isOperator.value));
+  const shown = Object.entries(VIEWS).filter(([, { isPart, operators }]) => !isPart && (!operators || isOperator.value));
   return html`
     <a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); main.current.focus(); }}>${t("skip")}</a>
     <header class="top">
@@ -107,11 +109,12 @@ function SignIn({ fields, message, submit }) {
     </form>`;
 }
 
-// A new page begins at its top, with its heading as the window's title.
 effect(() => {
-  const { view } = route.value;
-  const title = VIEWS[view]?.title?.();
-  document.title = title ? `${title} – ElasticRecode` : "ElasticRecode";
+  const { view, id } = route.value;
+  const title = Object.hasOwn(VIEWS, view) ? VIEWS[view].title() : t("unknown");
+  document.title = `${title}${id ? ` ${shortId(id)}` : ""} – ElasticRecode`;
 });
+// Keyboards and screen readers go on in the new page, not where the link was.
+addEventListener("hashchange", () => { if (!form.value) document.getElementById("main").focus({ preventScroll: true }); });
 render(html`<${App} />`, document.getElementById("page"));
 begin();

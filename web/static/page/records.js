@@ -36,6 +36,9 @@ const MOVES = {
 // Whether an event moves a job to another state. A Gap stands for events that are lost, so for any move.
 export const moves = (event) => event.action === "Gap" || (event.action in MOVES && event.action !== "JobProgress");
 
+// Whether an event may bring a job into a list of one state, or of all. Nothing tells that a job is accepted.
+export const enters = (event, state) => moves(event) && (!state || state === "accepted" || event.action === "Gap" || MOVES[event.action].state === state);
+
 // The record behind an event; of the same object where the event changes nothing, and null where a first event does not
 // say what the job is.
 export function applied(record, event) {
@@ -49,6 +52,7 @@ export function applied(record, event) {
   }
   if (event.attempt !== undefined && event.attempt < record.attempt) return record;
   if (event.action === "JobProgress" && hasEnded(record.state)) return record;
+  if (event.action === "JobSummit" && record.state && record.state !== "accepted") return record; // it comes late where a job moves at once
   const changed = { ...record, ...move };
   if (event.attempt !== undefined) changed.attempt = event.attempt;
   if (event.progress) changed.progress = event.progress;
@@ -58,6 +62,14 @@ export function applied(record, event) {
   if (event.result) Object.assign(changed, event.result);
   if (hasEnded(changed.state)) Object.assign(changed, { endedAt: event.ts, progress: null });
   return changed;
+}
+
+// Whether a list with these filters of the API has a record of its user.
+export function matches(record, { state, kind, batchID, since, until, text, code }) {
+  const sought = (text ?? "").toLowerCase();
+  const isIn = (uri) => (uri ?? "").toLowerCase().includes(sought);
+  return (!state || record.state === state) && (!kind || record.kind === kind) && (!batchID || record.batchID === batchID) && (!since || record.createdAt >= since)
+    && (!until || record.createdAt < until) && (!code || record.error?.code === code) && (record.jobID.startsWith(sought) || [record.input, record.origin, record.output].some(isIn));
 }
 
 // Seconds that a job has run, or took.

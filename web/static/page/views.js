@@ -1,4 +1,4 @@
-// The views by the first word of the address, loaded when they are first shown. Those with a title are in the navigation.
+// The views by the first word of the address, loaded when they are first shown. Those that are no part of another are in the navigation.
 import { words } from "./words.js";
 
 const t = words({
@@ -9,6 +9,9 @@ const t = words({
   fleet: ["Fleet", "集群"],
   webhooks: ["Webhooks", "回调"],
   presets: ["Presets", "预设"],
+  job: ["Job", "任务"],
+  batch: ["Batch", "批次"],
+  watch: ["Watch", "观看"],
 });
 const titled = (key) => () => t(key);
 
@@ -20,7 +23,7 @@ export const VIEWS = {
   fleet: { title: titled("fleet"), load: () => import("./views/fleet.js"), operators: true },
   webhooks: { title: titled("webhooks"), load: () => import("./views/webhooks.js") },
   presets: { title: titled("presets"), load: () => import("./views/presets.js") },
-  job: { load: () => import("./views/job.js") },
-  batch: { load: () => import("./views/batch.js") },
-  watch: { load: () => import("./views/watch.js") },
+  job: { title: titled("job"), isPart: true, load: () => import("./views/job.js") },
+  batch: { title: titled("batch"), isPart: true, load: () => import("./views/batch.js") },
+  watch: { title: titled("watch"), isPart: true, load: () => import("./views/watch.js") },
 };

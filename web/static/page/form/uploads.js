@@ -1,8 +1,13 @@
 // Files sent from the browser straight to S3, in parts. A lost connection makes a part wait and go again; after a reload of the
 // page the same file, chosen again, goes on with the parts that are missing.
 import { Problem, ask } from "../api.js";
+import { words } from "../words.js";
 import { signal } from "../../vendor/libraries.js";
 
+const t = words({
+  refused: ["S3 refuses a part: HTTP {status}.", "S3 拒绝了一个分片：HTTP {status}。"],
+  unanswered: ["S3 does not answer.", "S3 没有应答。"],
+});
 const AT_ONCE = 4;
 const LINKS_AT_ONCE = 16;
 const TRIES = 8;
@@ -64,7 +69,24 @@ const remember = (file, userID, uploadID) => store({ ...stored(), [fingerprint(f
 const forget = (file, userID) => store(Object.fromEntries(Object.entries(stored()).filter(([key]) => key !== fingerprint(file, userID))));
 
 async function send(id, file, userID, stop) {
-  const { uploadID, uri, partBytes, parts, uploaded = [] } = await begun(id, file, userID, stop);
+  const upload = await begun(id, file, userID, stop);
+  await sendMissing(id, file, upload, stop);
+  try {
+    await complete(id, upload, stop);
+  } catch (error) {
+    if (!(error instanceof Problem) || error.status !== 409) throw error;
+    // S3 lacks a part, or another tab has sent one anew.
+    await sendMissing(id, file, await known(id, upload.uploadID, stop), stop);
+    await complete(id, upload, stop);
+  }
+  forget(file, userID);
+  return upload.uri;
+}
+
+const known = (id, uploadID, stop) => again(id, stop, () => ask("GET", `/api/v1/uploads/${uploadID}`, undefined, { signal: stop }));
+const complete = (id, { uploadID }, stop) => again(id, stop, () => ask("POST", `/api/v1/uploads/${uploadID}/complete`, undefined, { signal: stop }));
+
+async function sendMissing(id, file, { uploadID, partBytes, parts, uploaded = [] }, stop) {
   const present = new Set(uploaded);
   const missing = Array.from({ length: parts }, (_, n) => n + 1).filter((n) => !present.has(n));
   const sent = new Map([...present].map((n) => [n, sizeOf(n, file, partBytes)]));
@@ -81,19 +103,16 @@ async function send(id, file, userID, stop) {
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
-  await again(id, stop, () => ask("POST", `/api/v1/uploads/${uploadID}/complete`, undefined, { signal: stop }));
-  forget(file, userID);
-  return uri;
 }
 
 const sizeOf = (n, file, partBytes) => Math.min(partBytes, file.size - (n - 1) * partBytes);
 
 // The upload that the tab remembers, with the parts that S3 has; a new one where it knows none.
 async function begun(id, file, userID, stop) {
-  const known = remembered(file, userID);
-  if (known) {
+  const before = remembered(file, userID);
+  if (before) {
     try {
-      return await again(id, stop, () => ask("GET", `/api/v1/uploads/${known}`, undefined, { signal: stop }));
+      return await known(id, before, stop);
     } catch (error) {
       if (!(error instanceof Problem) || error.status !== 404) throw error;
       forget(file, userID);
@@ -158,8 +177,8 @@ const put = (url, part, stop, sent) => new Promise((resolve, reject) => {
   const abort = () => request.abort();
   request.open("PUT", url);
   request.upload.onprogress = ({ loaded }) => sent(loaded);
-  request.onload = () => (request.status === 200 ? resolve() : reject(new Error(`S3: HTTP ${request.status}`)));
-  request.onerror = () => { sent(0); reject(new TypeError("S3: no answer")); };
+  request.onload = () => (request.status === 200 ? resolve() : reject(new Error(t("refused", { status: request.status }))));
+  request.onerror = () => { sent(0); reject(new TypeError(t("unanswered"))); };
   request.onabort = () => reject(stop.reason);
   request.onloadend = () => stop.removeEventListener("abort", abort);
   stop.addEventListener("abort", abort);

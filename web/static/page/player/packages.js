@@ -1,10 +1,13 @@
 // Packages in a video element, by hls.js, which is loaded when the first one is opened.
+import { words } from "../words.js";
+
+const t = words({ unable: ["It has no Media Source Extensions.", "它不支持媒体源扩展（MSE）。"] });
 
 // Opens a package. Its playlists keep their S3 URIs; the loader opens each by its link, so that none is expired. `told` gets
 // { rungs: [{ level, width, height, bitrate }], rung, rates } when one of them changes, `failed` an Error. Returns { choose, end }.
 export async function openPackage(video, uri, open, told, failed) {
   const { default: Hls } = await import("../../vendor/hls.min.js");
-  if (!Hls.isSupported()) throw new Error("Media Source Extensions are missing.");
+  if (!Hls.isSupported()) throw new Error(t("unable"));
   const hls = new Hls({
     enableWorker: false,
     loader: class extends Hls.DefaultConfig.loader {

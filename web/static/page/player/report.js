@@ -1,5 +1,7 @@
 // The scores of a film's frames, from the JSON report of its job.
+import { words } from "../words.js";
 
+const t = words({ unreadable: ["The report of the scores cannot be read. {why}", "无法读取评分报告。{why}"] });
 const DEFAULT_RATE = 25;
 const MOMENTS = 5;
 
@@ -18,8 +20,8 @@ export function reportFrom(open, uri, rate) {
 function read(url, rate) {
   const worker = new Worker(new URL("report-worker.js", import.meta.url), { type: "module" });
   return new Promise((resolve, reject) => {
-    worker.onmessage = ({ data }) => { if (data.error) reject(new Error(data.error)); else resolve(timed(data.report, rate ?? DEFAULT_RATE)); };
-    worker.onerror = () => reject(new Error("The report cannot be read."));
+    worker.onmessage = ({ data }) => { if (data.error) reject(new Error(t("unreadable", { why: data.error }))); else resolve(timed(data.report, rate ?? DEFAULT_RATE)); };
+    worker.onerror = () => reject(new Error(t("unreadable")));
     worker.postMessage(url);
   }).finally(() => worker.terminate());
 }

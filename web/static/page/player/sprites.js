@@ -12,16 +12,16 @@ export function cuesOf(text, uri) {
   });
 }
 
-// A function of seconds that returns the picture then, as { url, x, y, width, height }; null where the job has none.
+// A function of seconds that returns the picture then, as { link, x, y, width, height }; null where the job has none. `link()`
+// is that of the sheet, with { url }: it is opened when the picture is shown, as links expire.
 export async function spritesOf(record, open) {
   const vtt = record.outputs?.find((each) => each.role === "sprite" && each.uri.endsWith(".vtt"));
   if (!vtt) return null;
   const answer = await fetch((await open(vtt.uri)).url);
   if (!answer.ok) throw new Error(`HTTP ${answer.status}: ${vtt.uri}`);
   const cues = cuesOf(await answer.text(), vtt.uri);
-  const sheets = new Map(await Promise.all([...new Set(cues.map((cue) => cue.uri))].map(async (uri) => [uri, (await open(uri)).url])));
   return (seconds) => {
     const cue = cues.findLast((each) => each.from <= seconds) ?? cues[0];
-    return cue && { ...cue, url: sheets.get(cue.uri) };
+    return cue && { ...cue, link: () => open(cue.uri) };
   };
 }

@@ -1,4 +1,5 @@
 // One bar of controls for both sides, and its keys.
+import { useLoaded } from "../parts.js";
 import { words } from "../words.js";
 import { clock } from "./films.js";
 import { html, useState } from "../../vendor/libraries.js";
@@ -7,7 +8,7 @@ const t = words({
   play: ["Play", "播放"], pause: ["Pause", "暂停"], back: ["One frame back", "后退一帧"], on: ["One frame on", "前进一帧"],
   position: ["Position", "位置"], speed: ["Speed", "速度"], sound: ["Sound", "声音"], source: ["source", "源"], output: ["output", "输出"], none: ["none", "静音"],
   full: ["Full screen", "全屏"], frame: ["frame {n}", "第 {n} 帧"],
-  keys: ["Keys: space plays, comma and full stop move by a frame, M mutes, 1 2 3 change the view, Z shows pixels 1:1, W shows the worst frame and then the next.",
+  keys: ["Keys: space plays, comma and full stop move by a frame, as the arrow keys do on the position bar, M mutes, 1 2 3 change the view, Z shows pixels 1:1, W shows the worst frame and then the next.",
     "快捷键：空格播放，, 和 . 逐帧移动，滑块上也可用方向键，M 静音，1 2 3 切换视图，Z 为 1:1 像素，W 依次跳到最差的帧。"],
 });
 const SPEEDS = [0.25, 0.5, 1, 2];
@@ -57,10 +58,15 @@ function Bar({ pair, sprites, marks }) {
         onInput=${(event) => pair?.seek(Number(event.target.value) + step / 2)} />
       ${duration > 0 && marks.map((at) => html`<span class="mark" style=${{ left: `${(100 * at) / duration}%` }}></span>`)}
       ${preview && html`<span class="preview" style=${{ left: `${100 * preview.share}%` }}>
-        ${picture && html`<span class="sprite" style=${{ width: `${picture.width}px`, height: `${picture.height}px` }}>
-          <img src=${picture.url} alt="" style=${{ marginLeft: `${-picture.x}px`, marginTop: `${-picture.y}px` }} /></span>`}
+        ${picture && html`<${Sprite} key=${picture.uri} ...${picture} />`}
         ${clock(preview.seconds, 1)}</span>`}
     </div>`;
+}
+
+function Sprite({ link, x, y, width, height }) {
+  const { data } = useLoaded(link, []);
+  return html`<span class="sprite" style=${{ width: `${width}px`, height: `${height}px` }}>
+    ${data && html`<img src=${data.url} alt="" style=${{ marginLeft: `${-x}px`, marginTop: `${-y}px` }} />`}</span>`;
 }
 
 // Listens for keys, unless a text or a choice has the focus. Returns what ends that.

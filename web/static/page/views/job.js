@@ -5,7 +5,7 @@ import { NONE, bitrate, bytes, count, decimal, dollars, moment, nameOf, percent,
 import { attempt, say } from "../notices.js";
 import { linksOf } from "../links.js";
 import { listen } from "../live.js";
-import { applied, canRetry, hasEnded, kindWord, mainOutput, moves, runSeconds } from "../records.js";
+import { applied, canRetry, hasEnded, kindWord, mainOutput, runSeconds } from "../records.js";
 import { Quality } from "../quality.js";
 import { Timeline } from "../timeline.js";
 import { words } from "../words.js";
@@ -37,8 +37,11 @@ export function View({ id }) {
   latest.current = record;
   useEffect(() => listen((events) => {
     const mine = events.filter((event) => event.jobID === id || event.action === "Gap");
-    if (mine.length && latest.current) setData(mine.reduce(applied, latest.current));
-    if (mine.some(moves)) again();
+    if (!mine.length || !latest.current) return;
+    const before = latest.current, after = mine.reduce(applied, before);
+    if (after !== before) setData(after);
+    // The first events after a connection are older than the record.
+    if (after.state !== before.state || after.attempt !== before.attempt || mine.some((event) => event.action === "Gap")) again();
   }), [id]);
   if (!record) return error ? html`<h1>${t("id")} ${shortId(id)}</h1><${Fault} error=${error} />` : html`<${Loading} />`;
   return html`
@@ -110,7 +113,7 @@ function Result({ record }) {
   useEvery(LINKS_SECONDS, () => { if (outputs.length) again(); }, about);
   const { data: source } = useLoaded(() => (outputs.length ? sourceOf(record) : null), about);
   const videos = outputs.filter((each) => each.role === "file" || each.role === "rendition");
-  const rows = [...(source ? [source] : []), ...videos.map((each) => shown(each, source))];
+  const rows = [...(source ? [source] : []), ...videos.map((each) => shown(each, source, record.quality))];
   return html`
     <${Fault} error=${error} />
     ${rows.length > 0 && html`
@@ -134,12 +137,12 @@ async function sourceOf(record) {
   };
 }
 
-function shown(output, source) {
+function shown(output, source, quality) {
   const share = source?.bytes ? 100 * (1 - output.bytes / source.bytes) : null;
   return {
     name: output.role === "rendition" ? nameOf(output.uri) : t("output"), codec: output.videoCodec ?? output.codecs ?? NONE,
     picture: output.width ? `${output.width} × ${output.height}` : NONE, bytes: output.bytes, bitrate: output.bitrate, duration: output.duration, frames: output.frames,
-    saved: share === null ? NONE : share < 0 ? t("larger", { n: percent(-share) }) : percent(share), vmaf: output.vmaf?.mean,
+    saved: share === null ? NONE : share < 0 ? t("larger", { n: percent(-share) }) : percent(share), vmaf: (output.vmaf ?? (output.role === "file" ? quality?.vmaf : null))?.mean,
   };
 }
 

@@ -5,7 +5,7 @@ import { Fault, Loading, Progress, Rows, State } from "../parts.js";
 import { NONE, count, moment, nameOf, seconds, shortId } from "../format.js";
 import { attempt, say } from "../notices.js";
 import { gaps, listen } from "../live.js";
-import { KINDS, STATES, applied, canRetry, hasEnded, kindWord, moves, runSeconds, stateWord } from "../records.js";
+import { KINDS, STATES, applied, canRetry, enters, hasEnded, kindWord, matches, runSeconds, stateWord } from "../records.js";
 import { seenUsers, chooseUser, user } from "../session.js";
 import { words } from "../words.js";
 import { html, useEffect, useRef, useState } from "../../vendor/libraries.js";
@@ -44,6 +44,8 @@ const t = words({
   noUser: ["Jobs are listed for one user. Choose one:", "任务按用户列出，请选择用户："],
   noneSeen: ["No user's events have come by yet; enter a user in the settings.", "尚未收到任何用户的事件；请在设置中填写用户。"],
   clear: ["Clear the filters", "清除筛选"],
+  filters: ["Filters", "筛选"],
+  active: ["Filters ({n})", "筛选（{n}）"],
   tryAgain: ["Try again", "再试一次"],
   sure: ["Cancel {n} jobs? What they have encoded is lost.", "确定取消 {n} 个任务吗？已编码的内容将丢失。"],
   sureAll: ["Retry all failed jobs of {user}, whatever the filters show?", "确定重试用户 {user} 的所有失败任务吗？筛选条件不起作用。"],
@@ -54,6 +56,7 @@ const FIRST = 100;
 const THEN = 500;
 const REFRESH_MS = 1500;
 const MOST_PAGES = 4; // of new jobs, before the list begins anew
+const MOST_ENTERING = 20; // of jobs from further below that enter a state, read one by one
 const FILTERS = ["state", "kind", "batchID", "since", "until", "text", "code", "order"];
 const SORTS = {
   name: (record) => nameOf(record.input).toLowerCase(),
@@ -90,14 +93,19 @@ function Filters({ filters }) {
   const time = (name) => html`
     <label>${t(name)}<input type="datetime-local" value=${toLocal(filters[name])} onChange=${(event) => setParameters({ [name]: String(toSeconds(event.target.value)) })} /></label>`;
   const isFiltered = FILTERS.some((name) => name !== "order" && filters[name]);
+  const isNarrow = useNarrow();
+  const [isOpen, setOpen] = useState(false);
+  const folded = FILTERS.filter((name) => name !== "text" && filters[name]).length;
   return html`
     <form class="filters" role="search" onSubmit=${(event) => event.preventDefault()}>
       <label class="grow">${t("text")}<input type="search" value=${filters.text} placeholder=${t("textHint")} onChange=${change("text")} /></label>
+      ${isNarrow && html`<button type="button" aria-expanded=${isOpen} onClick=${() => setOpen(!isOpen)}>${folded ? t("active", { n: folded }) : t("filters")}</button>`}
+      ${(!isNarrow || isOpen) && html`
       ${choice("state", STATES, stateWord)}${choice("kind", KINDS, kindWord)}${time("since")}${time("until")}
       <label>${t("batch")}<input value=${filters.batchID} spellcheck=${false} onChange=${change("batchID")} /></label>
       ${(filters.state === "failed" || filters.code) && html`<label>${t("code")}<input value=${filters.code} spellcheck=${false} onChange=${change("code")} /></label>`}
       <label>${t("order")}<select value=${filters.order} onChange=${change("order")}>
-        <option value="">${t("newest")}</option><option value="oldest">${t("oldest")}</option></select></label>
+        <option value="">${t("newest")}</option><option value="oldest">${t("oldest")}</option></select></label>`}
       ${isFiltered && html`<button type="button" onClick=${() => setParameters(Object.fromEntries(FILTERS.map((name) => [name, ""])))}>${t("clear")}</button>`}
     </form>`;
 }
@@ -132,13 +140,33 @@ function useJobs(filters) {
     now.isReading = false;
     redraw((n) => n + 1);
   };
+  // Puts records where the order has them. Those below what is loaded come with the page that has them.
+  const insert = (items) => {
+    const now = state.current;
+    const order = filters.order === "oldest" ? 1 : -1;
+    const before = [...now.records.values()];
+    const lowest = before.at(-1);
+    const isIn = (each) => !now.records.has(each.jobID) && matches(each, filters) && (!now.next || (lowest && order * (each.createdAt - lowest.createdAt) <= 0));
+    const entering = items.filter(isIn);
+    if (!entering.length) return;
+    now.records = new Map([...before, ...entering].sort((a, b) => order * (a.createdAt - b.createdAt)).map((each) => [each.jobID, each]));
+    redraw((n) => n + 1);
+  };
   useEffect(() => {
     more();
     let waiting = null;
+    const entering = new Set();
     // Reads the newest jobs until one is known. Where there are very many new ones, the list begins anew with them.
     const refresh = async () => {
       waiting = null;
       const now = state.current;
+      if (entering.size) {
+        const ids = [...entering].filter((id) => !now.records.has(id)).slice(0, MOST_ENTERING);
+        entering.clear();
+        const read = await allOf(ids, (id) => ask("GET", `/api/v1/jobs/${encodeURIComponent(id)}/status`));
+        if (!now.isOver) insert(read.filter((each) => each.status === "fulfilled").map((each) => each.value));
+        if (ids.length < MOST_ENTERING) return;
+      }
       if (filters.order === "oldest") return;
       const isSearch = filters.text || filters.code; // its pages may be empty
       const items = [];
@@ -161,7 +189,11 @@ function useJobs(filters) {
       for (const event of events) {
         const record = records.get(event.jobID);
         if (record) { records.set(event.jobID, applied(record, event)); touched = true; }
-        else if (moves(event) && !event.batch) soon();
+        else if (event.jobID && !event.batch && enters(event, filters.state)) {
+          // A job that enters the state of the list may be of any age.
+          if (!filters.state) soon();
+          else if (!filters.code || event.error?.code === filters.code) { entering.add(event.jobID); soon(); }
+        }
       }
       if (touched) redraw((n) => n + 1);
     });
@@ -175,7 +207,9 @@ function JobList({ filters }) {
   const [sort, setSort] = useState({ name: "", down: false });
   const [selected, setSelected] = useState(new Set());
   const isNarrow = useNarrow();
-  let shown = [...records.values()].filter((record) => !filters.state || record.state === filters.state);
+  // What changes of a record. The rest is for the API to judge.
+  const { state, code } = filters;
+  let shown = [...records.values()].filter((record) => matches(record, { state, code }));
   useEffect(() => { if (!shown.length && next) more(); });
   if (sort.name) shown = sorted(shown, SORTS[sort.name], sort.down);
   const toggle = (id) => setSelected((before) => { const after = new Set(before); if (!after.delete(id)) after.add(id); return after; });

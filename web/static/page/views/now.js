@@ -125,7 +125,7 @@ function Running() {
       <table class="events"><thead><tr><th scope="col">${t("time")}</th><th scope="col">${t("event")}</th><th scope="col">${t("job")}</th></tr></thead>
         <tbody>${events.current.map((event) => html`
           <tr key=${event.eventID}><td>${moment(event.ts)}</td><td><span class=${`event ${event.action}`}>${event.action}</span></td>
-            <td class="wide">${event.batch ? html`<a href=${`#/batch/${event.jobID}`}>${shortId(event.jobID)}</a>` : html`<a href=${`#/job/${event.jobID}`}>${shortId(event.jobID)}</a>`} ${nameOf(event.job?.input)} <span class="quiet">${event.error?.code ?? event.msg ?? ""}</span></td></tr>`)}
+            <td class="wide">${event.batch ? html`<a href=${`#/batch/${event.jobID}`}>${shortId(event.jobID)}</a>` : html`<a href=${`#/job/${event.jobID}`}>${shortId(event.jobID)}</a> ${nameOf(event.job?.input)}`} <span class="quiet">${event.error?.code ?? event.msg ?? ""}</span></td></tr>`)}
         </tbody></table>
     </section>`;
 }

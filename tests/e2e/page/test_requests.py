@@ -1,0 +1,65 @@
+"""A view asks the API what `tests/views.py` says, once, when it opens."""
+
+import re
+from collections import Counter
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+from playwright.sync_api import Request, expect
+
+from elasticrecode.contract.routes import ROUTES, SOCKET_TICKET
+from tests.e2e.conftest import TENANTS, Deployed, wait_for
+from tests.e2e.page.conftest import Opened
+from tests.e2e.page.test_jobs import FILM, submit
+from tests.views import FOR_OPERATORS, FRAME, VIEWS
+
+ANN = TENANTS[0]
+SETTLED_MS = 1500
+"""Shorter than the pauses between later requests."""
+PATTERNS = {
+    route: re.compile(re.sub(r"\{\w+\}", "[^/]+", route.split(" ")[1]) + "$")
+    for route in sorted((route for some in ROUTES.values() for route in some), key=lambda route: route.count("{"))
+}
+"""Of each route's path, those without parameters first."""
+
+
+def route_of(request: Request) -> str:
+    """The route of the API that a request is for."""
+    path = urlsplit(request.url).path.removeprefix("/api")
+    return next(
+        route
+        for route, pattern in PATTERNS.items()
+        if route.split(" ")[0] == request.method and pattern.match(path.rstrip("/"))
+    )
+
+
+@pytest.fixture(scope="module")
+def names(deployed: Deployed) -> dict[str, str]:
+    """A finished job of ann's, and a batch that has ended."""
+    uri = deployed.put(FILM, f"page/{ANN}/asked.mp4")
+    job_id = submit(deployed, ANN, uri)
+    body = {"userid": ANN, "inputs": [uri], "output": f"s3://{deployed.bucket}/page/{ANN}/batch/"}
+    batch_id = deployed.call("POST", "/api/v1/batches", body | {"profile": {"preset": "h264-360p"}})[1]["batchID"]
+    deployed.until(job_id, "finished")
+    ended = f"/api/v1/batches/{batch_id}"
+    wait_for(lambda: deployed.call("GET", ended)[1].get("endedAt"), "the batch's end")
+    return {"job": job_id, "batch": batch_id}
+
+
+@pytest.mark.parametrize("name", [*VIEWS, *(f"{name} of operators" for name in FOR_OPERATORS)])
+def test_a_view_asks_no_more_than_it_shows(
+    opened: Opened, deployed: Deployed, names: dict[str, str], name: str
+) -> None:
+    is_operators = name.endswith(" of operators")
+    view = FOR_OPERATORS[name.removesuffix(" of operators")] if is_operators else VIEWS[name]
+    page, seen = opened(None, acts_for=ANN) if is_operators else opened(None, ANN), list[Request]()
+    page.on("request", lambda request: seen.append(request) if "/api/v1" in request.url else None)
+    page.goto(f"{deployed.place.url}#{view.address.format(**names)}")
+    expect(page.get_by_role("status").first).to_have_text("live")
+    page.wait_for_timeout(SETTLED_MS)
+    asked = Counter(route_of(request) for request in seen)
+    assert asked == Counter(route for route, _ in (*view.asks, FRAME, (SOCKET_TICKET, {})))
+    queries = [dict(parse_qsl(urlsplit(request.url).query)) for request in seen]
+    for _, query in view.asks:
+        wanted = {key: value.format(**names) for key, value in query.items()}.items()
+        assert any(wanted <= given.items() for given in queries)
