@@ -7,10 +7,11 @@ from typing import NamedTuple, Self
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout."""
 SOURCE = "layers/core/python/elasticrecode/__init__.py"
-"""The file that the version is typed in. The stack, the worker image and the client all read it there."""
+"""The file that the version is typed in. The stack and the worker image read it there."""
 _VERSION = re.compile(r"(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})", re.ASCII)
 _PLACES = {
     SOURCE: r'(?m)^__version__ = "([\d.]+)"$',
+    "client/src/elasticrecode_client/version.py": r'(?m)^__version__ = "([\d.]+)"$',
     "deploy/k8s/settings.env": r"(?m)^version=([\d.]+)$",
     "deploy/k8s/workers/cpu.yaml": r"elasticrecode-worker:([\d.]+)$",
     "deploy/k8s/workers/gpu.yaml": r"elasticrecode-worker-gpu:([\d.]+)$",
