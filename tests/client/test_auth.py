@@ -1,13 +1,15 @@
 """Sign-in for each kind of deployment; secrets go to their own host alone, and into no text."""
 
+import asyncio
 import base64
 import json
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from elasticrecode_client import Cognito, SettingsError, SignInFailed, SigV4, Token, Unauthorised
+from elasticrecode_client import AsyncClient, Client, Cognito, SettingsError, SignInFailed, SigV4, Token, Unauthorised
 from tests.client.conftest import Make
 from tests.client.server import Reply, Server
 
@@ -67,6 +69,20 @@ def test_a_user_of_cognito_signs_in_once_and_is_renewed(make: Make, pool: Server
     assert "authorization" not in pool.requests("GET /api/v1/openapi.json")[0].headers
     claims = pool.seen[-1].headers["authorization"].split(".")[1]
     assert json.loads(base64.urlsafe_b64decode(claims + "=="))["n"] == 3
+
+
+def test_many_calls_at_once_sign_in_once(pool: Server) -> None:
+    pool.replies["POST /cognito"] = [tokens(1)]
+
+    async def calls() -> None:
+        async with AsyncClient(pool.url, auth=Cognito("ann", PASSWORD)) as client:
+            await asyncio.gather(*(client.health() for _ in range(20)))
+
+    asyncio.run(calls())
+    pool.replies["POST /cognito"] = [tokens(2)]
+    with Client(pool.url, auth=Cognito("ann", PASSWORD)) as client, ThreadPoolExecutor(8) as threads:
+        assert len(list(threads.map(lambda _: client.health(), range(20)))) == 20
+    assert len(pool.requests("POST /cognito")) == 2
 
 
 def test_a_refresh_token_that_has_ended_leads_to_the_password(make: Make, pool: Server) -> None:

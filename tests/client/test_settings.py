@@ -17,7 +17,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 
 def test_without_any_settings_the_deployment_of_this_machine_is_meant(environ: dict[str, str]) -> None:
-    assert settings.load(environ=environ) == ("http://localhost:8080", None, None)
+    assert settings.load(environ=environ) == ("http://localhost:8080", None, None, None)
 
 
 def test_a_written_profile_is_read_and_its_file_is_its_owners(environ: dict[str, str]) -> None:
@@ -27,7 +27,7 @@ def test_a_written_profile_is_read_and_its_file_is_its_owners(environ: dict[str,
     loaded = settings.load(environ=environ)
     assert (loaded.url, loaded.user_id) == (FARM["url"], None)
     assert isinstance(loaded.auth, Cognito)
-    assert settings.load(profile="a b", environ=environ) == ("http://localhost:1", None, "bob")
+    assert settings.load(profile="a b", environ=environ) == ("http://localhost:1", None, "bob", None)
     assert settings.read_profiles(environ)["farm"] == FARM
 
 

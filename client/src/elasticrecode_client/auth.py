@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from elasticrecode_client.calls import Call, Flow, Request
+from elasticrecode_client.calls import Call, Flow, Request, taken
 from elasticrecode_client.problems import SignInFailed
 
 if TYPE_CHECKING:
@@ -90,20 +91,29 @@ class Cognito(Auth):
         self._token = ""
         self._refresh_token = ""
         self._until = 0.0
+        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return f"Cognito({self.username!r})"
 
     def sign(self, request: Request, exchange: Exchange) -> Flow[Request]:
         """The request with an ID token. Raises SignInFailed."""
-        if time.time() > self._until - _EARLY_SECONDS:
-            yield from self._sign_in(exchange)
+        if self._has_ended():
+            yield from taken(self._lock)
+            try:
+                if self._has_ended():
+                    yield from self._sign_in(exchange)
+            finally:
+                self._lock.release()
         return _with_token(request, self._token)
 
     def renew(self) -> bool:
         """True: the next request signs in."""
         self._until = 0.0
         return True
+
+    def _has_ended(self) -> bool:
+        return time.time() > self._until - _EARLY_SECONDS
 
     def _sign_in(self, exchange: Exchange) -> Flow[None]:
         if self._refresh_token:

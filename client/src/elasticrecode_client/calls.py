@@ -9,10 +9,13 @@ from __future__ import annotations
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
 if TYPE_CHECKING:
     from elasticrecode_client.client import AsyncClient, Client
+
+_LOCK_SECONDS = 0.02
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -54,6 +57,12 @@ class NotSent(NamedTuple):
 Flow = Generator[Any, Any, T]
 """Steps that end in a T. A `Request` is answered by an `Answer` or a `NotSent`, a `Pause` by None; `following` and
 `uploading` have more steps."""
+
+
+def taken(lock: Lock) -> Flow[None]:
+    """Take a lock that other flows may hold, in this thread or in others; whoever takes it releases it."""
+    while not lock.acquire(blocking=False):
+        yield Pause(_LOCK_SECONDS)
 
 
 def run(flow: Flow[T], take: Callable[[Any], Any]) -> T:

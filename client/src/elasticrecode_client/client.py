@@ -48,11 +48,9 @@ class _Base(Jobs, Deployment):
         seconds; `timeout` is how many an answer may take. `socket_url` is the URL of the WebSocket API, by default
         `/ws` of `url`: `auth` `iam` needs it. Raises SettingsError.
         """
-        given = settings.load(url, profile) if url is None or auth is None else None
-        base = url or (given.url if given else settings.LOCAL_URL)
-        user_id = user_id or (given.user_id if given else None)
-        self.exchange = Exchange(base, auth or (given.auth if given else None), user_id, patience, _AGENT)
-        self.socket_url = socket_url or f"ws{self.exchange.url.removeprefix('http')}/ws"
+        given = settings.Settings(url) if url and auth else settings.load(url, profile)
+        self.exchange = Exchange(given.url, auth or given.auth, user_id or given.user_id, patience, _AGENT)
+        self.socket_url = socket_url or given.socket_url or f"ws{self.exchange.url.removeprefix('http')}/ws"
         self._options = transport.Options(connect=10.0, read=timeout)
         self._open()
 

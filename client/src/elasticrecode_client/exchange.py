@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 import time
 import uuid
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from elasticrecode_client.auth import Auth, NoAuth
-from elasticrecode_client.calls import Answer, Call, Flow, Me, NotSent, Pause, Request
+from elasticrecode_client.calls import Answer, Call, Flow, Me, NotSent, Pause, Request, taken
 from elasticrecode_client.problems import ConnectionFailed, ElasticRecodeError, SettingsError, problem
 from elasticrecode_client.routes import REPEATS, Repeat
 
@@ -69,6 +70,7 @@ class Exchange:
         self.server_ahead = 0.0
         """Seconds by which the server's clock is ahead of this one, by its latest answer; to the second."""
         self._agent = agent
+        self._lock = threading.Lock()
         if self.auth:
             self.check_private(self.url)
 
@@ -142,8 +144,12 @@ class Exchange:
     def who(self) -> Flow[str]:
         """The user of calls that name none: that of the settings, else the one by which the API knows the caller."""
         if self.user_id is None:
-            known = yield from self.call(Call[Any]("GET /v1"))
-            self.user_id = str(known["userID"])
+            yield from taken(self._lock)
+            try:
+                known = self.user_id or (yield from self.call(Call[Any]("GET /v1")))["userID"]
+                self.user_id = str(known)
+            finally:
+                self._lock.release()
         return self.user_id
 
     def _user(self, call: Call[Any]) -> Flow[str]:

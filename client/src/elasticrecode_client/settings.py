@@ -9,6 +9,7 @@
     password = "…"                        # or token = "…"; the file must then be readable by its owner alone
     user = "ann"                          # the user whose jobs are meant; absent: the caller
     region = "eu-west-1"                  # for iam
+    socket_url = "wss://…/ws"             # for iam: the URL of the WebSocket API itself
 
 A secret is only ever sent to the URL that stands beside it: a profile's password is not used with another URL.
 """
@@ -28,7 +29,7 @@ from elasticrecode_client.problems import SettingsError
 
 LOCAL_URL = "http://localhost:8080"
 """Where `make up` serves; the URL where nothing names one."""
-FIELDS = ("url", "auth", "username", "password", "token", "user", "region")
+FIELDS = ("url", "auth", "username", "password", "token", "user", "region", "socket_url")
 SECRETS = ("password", "token")
 _ENVIRONMENT = {
     "url": "ELASTICRECODE_URL",
@@ -38,17 +39,19 @@ _ENVIRONMENT = {
     "token": "ELASTICRECODE_TOKEN",
     "user": "ELASTICRECODE_USER",
     "region": "ELASTICRECODE_REGION",
+    "socket_url": "ELASTICRECODE_SOCKET_URL",
 }
 PROFILE = "ELASTICRECODE_PROFILE"
 """The variable that names the profile to use."""
 
 
 class Settings(NamedTuple):
-    """Where the deployment is, how to sign in, and whose jobs are meant; None: the caller's."""
+    """Where the deployment and its WebSocket API are, how to sign in, and whose jobs are meant; None: the caller's."""
 
     url: str
-    auth: Auth | None
-    user_id: str | None
+    auth: Auth | None = None
+    user_id: str | None = None
+    socket_url: str | None = None
 
 
 def config_path(environ: Mapping[str, str] = os.environ) -> Path:
@@ -74,7 +77,7 @@ def load(url: str | None = None, profile: str | None = None, environ: Mapping[st
     for layer in reversed(layers):
         if "url" not in layer or origin(layer["url"]) == base:
             fields |= layer
-    return Settings(base, _auth(fields), fields.get("user"))
+    return Settings(base, _auth(fields), fields.get("user"), fields.get("socket_url"))
 
 
 def read_profiles(environ: Mapping[str, str] = os.environ) -> dict[str, dict[str, str]]:

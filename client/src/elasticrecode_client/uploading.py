@@ -21,6 +21,7 @@ PARALLEL = 4
 """Parts that are sent at the same time."""
 _LINKS = 32
 _EARLY_SECONDS = 120
+_TRIES = 5
 _FORBIDDEN = 2
 """So often S3 may refuse a part's link: one that has ended is replaced, but a policy refuses each."""
 _S3_CODE = re.compile(rb"<Code>([A-Za-z0-9]{1,64})</Code>")
@@ -181,7 +182,7 @@ class _Sending:
         }
         for number in record["uploaded"]:
             self._moved[number] = self._pieces[number].size
-        self._good = time.monotonic()
+        self._failing: dict[int, float] = {}
 
     def all(self) -> Flow[None]:
         """Send all that is missing."""
@@ -207,17 +208,21 @@ class _Sending:
         outcome, number = done.outcome, done.number
         if isinstance(outcome, Answer) and outcome.status == 200:
             self._moved[number] = self._pieces[number].size
-            self._good = time.monotonic()
             return
         self._moved.pop(number, None)
         self._urls.pop(number, None)
         lost = isinstance(outcome, NotSent) or outcome.status in (403, 408, 429) or outcome.status >= 500
         self._tries[number] += 1
         self._forbidden[number] += isinstance(outcome, Answer) and outcome.status == 403
-        if not lost or self._forbidden[number] > _FORBIDDEN or time.monotonic() - self._good > self._exchange.patience:
+        if not lost or self._forbidden[number] > _FORBIDDEN or self._has_no_patience(number):
             raise TransferFailed(f"Part {number} could not be sent: {_reason(outcome)}")
         waiting.insert(0, number)
         yield Pause(delay(self._tries[number]))
+
+    def _has_no_patience(self, number: int) -> bool:
+        """Whether a piece has failed for long and often: on a slow line each try may take minutes."""
+        since = self._failing.setdefault(number, time.monotonic())
+        return self._tries[number] > _TRIES and time.monotonic() - since > self._exchange.patience
 
     def _url(self, waiting: Sequence[int]) -> Flow[str]:
         """The URL of the first waiting part, with new ones where it has none or its own ends soon."""
