@@ -1,5 +1,6 @@
 """The API of the deployment, as checks call it: status, content, the server's clock and the time it took."""
 
+import json
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -7,7 +8,12 @@ from typing import Any, NamedTuple
 
 import httpx
 
-_SECONDS = 30
+from elasticrecode_client.auth import Auth
+from elasticrecode_client.calls import Request
+from elasticrecode_client.client import Client
+from elasticrecode_client.exchange import origin
+
+_SECONDS = 35
 
 
 class Answer(NamedTuple):
@@ -44,18 +50,27 @@ class Refused(Exception):
 
 
 class Api:
-    """Calls the REST API below `base`, which ends before `/v1`; `socket_url` is the address of the WebSocket API."""
+    """Calls the REST API of the deployment at `url` without retries; `socket_url` is the address of its WebSocket API.
 
-    def __init__(self, base: str, socket_url: str, auth: httpx.Auth | None) -> None:
-        self.base, self.socket_url = base, socket_url
+    Raises SettingsError for credentials that would go over plain http.
+    """
+
+    def __init__(self, url: str, socket_url: str, auth: Auth | None) -> None:
+        self.base, self.socket_url = f"{origin(url)}/api", socket_url
         self._auth = auth
+        self._signer = Client(url, auth=auth) if auth else None
         self._client = httpx.Client(timeout=_SECONDS, follow_redirects=False)
 
     def call(self, method: str, path: str, body: Any = None, *, anonymous: bool = False) -> Answer:
-        """An answer, whatever its status. Raises httpx.HTTPError when there is none."""
-        auth = None if anonymous else self._auth
+        """An answer, whatever its status. Raises httpx.HTTPError when there is none, and SignInFailed."""
+        given = {"Content-Type": "application/json"} if body is not None else {}
+        request = Request(method, f"{self.base}{path}", given, b"" if body is None else json.dumps(body).encode())
+        if self._auth and self._signer and not anonymous:
+            request = self._signer.run(self._auth.sign(request, self._signer.exchange))
         started = time.monotonic()
-        answer = self._client.request(method, f"{self.base}{path}", json=body, auth=auth)
+        answer = self._client.request(
+            request.method, request.url, headers=dict(request.headers), content=request.content
+        )
         seconds = time.monotonic() - started
         try:
             content = answer.json() if answer.content else None

@@ -1,29 +1,16 @@
 """The command `elasticrecode doctor`."""
 
 import json
-import os
 import sys
-from collections.abc import Generator
 
 import click
-import httpx
 from rich.console import Console
 
+from elasticrecode_client import settings
 from elasticrecode_client.doctor import CHECKS, Options, diagnose
 from elasticrecode_client.doctor.report import MARKS, show
 from elasticrecode_client.doctor.results import Result
-
-
-class Bearer(httpx.Auth):
-    """Signs requests with a token."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token.removeprefix("Bearer ")
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Add the header."""
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        yield request
+from elasticrecode_client.problems import SettingsError
 
 
 @click.command(
@@ -36,7 +23,8 @@ Examples:
 Exit code: 0 when no check failed, 1 when one did, 2 for a wrong option."""
 )
 @click.option("--stack", default="", help="Name of the stack in CloudFormation. Default: the one of the Region.")
-@click.option("--url", default="", envvar="ELASTICRECODE_URL", help="Address of the deployment (output Url).")
+@click.option("--url", default="", help="Address of the deployment. Default: ELASTICRECODE_URL, else the output Url.")
+@click.option("--profile", default="", help="Profile of the configuration file, with the address and how to sign in.")
 @click.option("--region", default="", help="AWS Region. Default: that of your AWS configuration.")
 @click.option("--aws-profile", default="", help="Profile of your AWS configuration.")
 @click.option("--webhook-url", default="", help="A web server of yours that answers 2xx, to which events are posted.")
@@ -47,6 +35,7 @@ Exit code: 0 when no check failed, 1 when one did, 2 for a wrong option."""
 def doctor(
     stack: str,
     url: str,
+    profile: str,
     region: str,
     aws_profile: str,
     webhook_url: str,
@@ -57,19 +46,22 @@ def doctor(
 ) -> None:
     """Check a deployment end to end, and say what is wrong and what to type.
 
-    It needs AWS credentials with the policy of docs/how-to/doctor.md, and ELASTICRECODE_TOKEN where callers sign in.
+    It needs AWS credentials with the policy of docs/how-to/doctor.md, and signs in as all commands do.
     """
     if list_:
         for each in CHECKS:
             click.echo(f"{each.id:<16} {each.title}")
         return
-    token = os.environ.get("ELASTICRECODE_TOKEN", "")
+    try:
+        given = settings.load(url or None, profile or None)
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from None
     options = Options(
         stack=stack,
-        url=url,
+        url=url or ("" if given.url == settings.LOCAL_URL else given.url),
         region=region,
         profile=aws_profile,
-        auth=Bearer(token) if token else None,
+        auth=given.auth,
         webhook_url=webhook_url,
         job_seconds=job_seconds,
     )

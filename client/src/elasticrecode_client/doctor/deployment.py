@@ -9,9 +9,12 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from elasticrecode_client.auth import Auth
 from elasticrecode_client.doctor.advice import Advice
 from elasticrecode_client.doctor.api import Api
 from elasticrecode_client.doctor.template import Template
+from elasticrecode_client.exchange import origin
+from elasticrecode_client.problems import ElasticRecodeError
 
 if TYPE_CHECKING:
     from elasticrecode_client.doctor.trial import Trial
@@ -46,7 +49,7 @@ class Options:
     url: str = ""
     region: str = ""
     profile: str = ""
-    auth: httpx.Auth | None = None
+    auth: Auth | None = None
     webhook_url: str = ""
     job_seconds: float = 120
 
@@ -209,8 +212,8 @@ class Deployment:
         def make() -> Api:
             url = self.options.url.rstrip("/") or self.outputs.get("Url", "")
             if url:
-                return Api(f"{url}/api", f"ws{url.removeprefix('http')}/ws", self.options.auth)
-            return Api(self.outputs["RestUrl"].rstrip("/"), self.outputs["SocketUrl"], self.options.auth)
+                return Api(url, f"ws{origin(url).removeprefix('http')}/ws", self.options.auth)
+            return Api(self.outputs["RestUrl"], self.outputs["SocketUrl"], self.options.auth)
 
         api: Api = self.once("api", make)
         return api
@@ -253,6 +256,8 @@ def outputs_of(stack: Mapping[str, Any]) -> dict[str, str]:
 
 def explained(error: Exception) -> NotReached | None:
     """Why AWS or the network refused a check; None for other errors. Botocore is not imported: it may be absent."""
+    if isinstance(error, ElasticRecodeError):
+        return NotReached("credentials", str(error), "elasticrecode doctor --help   (how to sign in)", is_fault=True)
     answer = getattr(error, "response", None)
     if isinstance(answer, dict) and "Error" in answer:
         code, operation = answer["Error"].get("Code", ""), getattr(error, "operation_name", "?")

@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -45,30 +45,24 @@ class Listener:
 @contextmanager
 def watching(api: Api, user: str, listener: Listener) -> Iterator[None]:
     """A connection, opened by a ticket, while in the context. `listener` gets the events, or why there are none."""
-    connection = _open(api, user, listener)
-    if connection is None:
+    with ExitStack() as stack:
+        connection = None
+        try:
+            ticket = api.must("POST", "/v1/socket-tickets")["ticket"]
+            query = urlencode({"userID": user, "ticket": ticket})
+            connecting = connect(f"{api.socket_url}?{query}", open_timeout=_SECONDS, max_size=None)
+            connection = stack.enter_context(connecting)
+        except Refused as error:
+            listener.error = str(error)
+        except (OSError, TimeoutError, WebSocketException) as error:
+            # The message may hold the address with the ticket, which opens one connection.
+            listener.error = f"{type(error).__name__}: {str(error).split('?')[0]}"[:200]
+        if connection:
+            reader = threading.Thread(target=_read, args=(connection, listener), daemon=True)
+            reader.start()
+            stack.callback(reader.join, 5)
+            stack.callback(connection.close)
         yield
-        return
-    reader = threading.Thread(target=_read, args=(connection, listener), daemon=True)
-    reader.start()
-    try:
-        yield
-    finally:
-        connection.close()
-        reader.join(timeout=5)
-
-
-def _open(api: Api, user: str, listener: Listener) -> ClientConnection | None:
-    try:
-        ticket = api.must("POST", "/v1/socket-tickets")["ticket"]
-        query = urlencode({"userID": user, "ticket": ticket})
-        return connect(f"{api.socket_url}?{query}", open_timeout=_SECONDS, max_size=None)
-    except Refused as error:
-        listener.error = str(error)
-    except (OSError, TimeoutError, WebSocketException) as error:
-        # The message may hold the address with the ticket, which opens one connection.
-        listener.error = f"{type(error).__name__}: {str(error).split('?')[0]}"[:200]
-    return None
 
 
 def _read(connection: ClientConnection, listener: Listener) -> None:

@@ -61,9 +61,9 @@ def judge_mapping(
         sentence = f"It reads {described['EventSourceArn']}, and the source is now {source}."
         yield failed(where, sentence, advice.restore())
     result = str(described.get("LastProcessingResult", ""))
-    if result.startswith("PROBLEM") or "error" in result.lower():
-        group = advice.cli(f"logs tail {owner.properties['LoggingConfig']['LogGroup']} --since 1h") if owner else ""
-        yield failed(where, f"Its latest batch failed: {result}", group)
+    if result.startswith(("PROBLEM", "FAILED")):
+        log = advice.cli(f"logs tail {owner.properties['LoggingConfig']['LogGroup']} --since 1h") if owner else ""
+        yield warning(where, f"Its latest batch failed: {result}.", log)
 
 
 @check("schedules", "Schedules")

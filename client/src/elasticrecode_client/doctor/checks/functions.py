@@ -86,7 +86,8 @@ def remedy_of(error: str, function: Resource, advice: Advice) -> str:
         return "make deploy   (its core is of a version before this command's, and does not know the health event)"
     if "ImportModule" in error or "No module named" in error or "layer" in error.lower():
         return "make deploy   (its code or its layers are not those of the stack)"
-    if "KeyError" in error or "does not exist" in error or "ValidationError" in error or "DecodeError" in error:
+    settings = function.properties["Environment"]["Variables"]
+    if "does not exist" in error or "ValidationError" in error or any(f"'{name}'" in error for name in settings):
         return advice.restore()
     if "timed out" in error:
         return advice.cli(f"logs tail {log_group(function)} --since 15m")

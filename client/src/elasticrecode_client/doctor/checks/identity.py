@@ -6,6 +6,7 @@ from typing import Any
 from elasticrecode_client.doctor.check import check
 from elasticrecode_client.doctor.deployment import Deployment, outputs_of
 from elasticrecode_client.doctor.results import Finding, Verdict, failed, skipped, warning
+from elasticrecode_client.version import __version__
 
 LEAST_BOOTSTRAP = 6
 """The bootstrap version that templates of CDK's default synthesizer need."""
@@ -86,21 +87,19 @@ def judge_stack(described: Mapping[str, Any], events: str) -> Iterator[Finding]:
 @check("version", "Versions")
 def version(deployment: Deployment) -> Verdict:
     """The version of the API beside that of this command, and of the commit in the stack."""
-    from elasticrecode_client.doctor.about import VERSION
-
     answer = deployment.api.call("GET", "/v1")
     if answer.status != 200:
         public = deployment.api.call("GET", "/v1/health", anonymous=True)
         served = {"version": (public.content or {}).get("version", "") if public.status == 200 else ""}
     else:
         served = answer.content
-    findings = list(judge_version(str(served.get("version") or ""), VERSION))
+    findings = list(judge_version(str(served.get("version") or ""), __version__))
     if answer.status != 200:
         findings.append(skipped("commit", "The API did not let this caller see its commit; see sign-in."))
     else:
         findings.extend(judge_commit(str(served.get("commit", "")), _expected_commit(deployment)))
     commit = str(served.get("commit", ""))[:12]
-    return Verdict.of(f"API {served.get('version') or '?'} {commit}, this command v{VERSION}", findings)
+    return Verdict.of(f"API {served.get('version') or '?'} {commit}, this command v{__version__}", findings)
 
 
 def _expected_commit(deployment: Deployment) -> str:
