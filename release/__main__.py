@@ -30,14 +30,14 @@ def release(new: Version) -> None:
         _generate()
         _commit(f"Release {new}", _BODY)
         folder = artefacts.build(new, ROOT)
-        made = Release(new, git("rev-parse", "HEAD"))
-        history.append(made)
+        noted = Release(new, git("rev-parse", "HEAD"))
+        history.append(noted)
         _commit(f"Note the commit of release {new}", _NOTE)
-        git("tag", "-a", tag, made.commit, "-m", f"ElasticRecode {new}")
+        git("tag", "-a", tag, noted.commit, "-m", f"ElasticRecode {new}")
     except BaseException:
         git("reset", "--quiet", "--hard", before)
         raise
-    print(f"Release {new} is the commit {made.commit}, with the tag {tag}. {folder.relative_to(ROOT)} has")
+    print(f"Release {new} is the commit {noted.commit}, with the tag {tag}. {folder.relative_to(ROOT)} has")
     for path in sorted(folder.iterdir()):
         print(f"  {path.stat().st_size:>12,} bytes  {path.name}")
     print(f"Nothing is published. To publish the commits and the tag: git push --atomic origin HEAD {tag}")
