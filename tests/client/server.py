@@ -35,6 +35,8 @@ class Seen:
     query: dict[str, str]
     headers: dict[str, str]
     body: bytes
+    target: str = ""
+    """Path and query as they came over the wire."""
 
     @property
     def json(self) -> Any:
@@ -104,7 +106,7 @@ class Server:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         headers = {name.lower(): value for name, value in request.headers.items()}
-        self.seen.append(Seen(request.method, request.path, dict(request.query), headers, body))
+        self.seen.append(Seen(request.method, request.path, dict(request.query), headers, body, request.raw_path))
         route = f"{request.method} {request.path}"
         if self.replies[route]:
             reply = self.replies[route].pop(0)

@@ -2,16 +2,30 @@
 
 import asyncio
 import base64
+import hashlib
+import hmac
 import json
 import logging
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import quote
 
 import pytest
 
-from elasticrecode_client import AsyncClient, Client, Cognito, SettingsError, SignInFailed, SigV4, Token, Unauthorised
+from elasticrecode_client import (
+    AsyncClient,
+    Client,
+    Cognito,
+    NotFound,
+    SettingsError,
+    SignInFailed,
+    SigV4,
+    Token,
+    Unauthorised,
+)
 from tests.client.conftest import Make
-from tests.client.server import Reply, Server
+from tests.client.server import Reply, Seen, Server
 
 PASSWORD, CODE = "a-secret-password", "123456"
 
@@ -171,8 +185,39 @@ def test_requests_are_signed_for_aws(make: Make, server: Server, monkeypatch: py
     assert headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
     assert "/eu-west-1/execute-api/aws4_request" in headers["authorization"]
     assert headers["x-amz-security-token"] == "a-session"
+    with pytest.raises(NotFound):
+        client.remove_preset("a b~é+/c")
+    server.always["POST /api/v1/jobs/retry"] = {"retried": 1}
+    client.retry_failed(batch_id="b")
+    assert all(is_signed(request) for request in server.seen)
     region = SigV4()._region_of("https://abc.execute-api.eu-north-1.amazonaws.com/api/v1")
     assert region == "eu-north-1"
+
+
+def is_signed(request: Seen) -> bool:
+    """Whether the signature of a request is that of what came over the wire, as AWS computes it."""
+    scope, names, signature = re.findall(
+        r"Credential=AKIDEXAMPLE/(\S+), SignedHeaders=(\S+), Signature=(\w+)", request.headers["authorization"]
+    )[0]
+    path, _, query = request.target.partition("?")
+    canonical = "\n".join(
+        [
+            request.method,
+            quote(path, safe="/~"),
+            "&".join(sorted(query.split("&"))),
+            *(f"{name}:{request.headers[name]}" for name in names.split(";")),
+            "",
+            names,
+            hashlib.sha256(request.body).hexdigest(),
+        ]
+    )
+    text = (
+        f"AWS4-HMAC-SHA256\n{request.headers['x-amz-date']}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+    )
+    key = b"AWS4a-secret-key"
+    for part in (*scope.split("/"), text):
+        key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+    return bool(key.hex() == signature)
 
 
 def test_secrets_are_in_no_text_and_no_log(make: Make, pool: Server, caplog: pytest.LogCaptureFixture) -> None:

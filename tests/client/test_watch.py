@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from elasticrecode_client import ConnectionFailed, Token, Unauthorised, following
+from elasticrecode_client import Client, ConnectionFailed, Token, Unauthorised, following
 from elasticrecode_client.watching import Watching
 from tests.client.conftest import Make
 from tests.client.server import Reply, Server
@@ -109,6 +109,13 @@ def test_a_quiet_connection_is_kept_and_a_dead_one_replaced(
         server.silent = True
         assert watch.next_event(timeout=1.5) is None
         assert len(server.requests("GET /ws")) > 1
+
+
+def test_a_watch_can_be_closed_from_another_thread(server: Server) -> None:
+    with Client(server.url) as client, client.watch() as watch:
+        watch.open()
+        later(0.3, watch.close)
+        assert list(watch) == []
 
 
 def test_a_timeout_returns_none_in_time(client: Any, server: Server) -> None:
