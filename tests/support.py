@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -16,6 +17,24 @@ from local.place import TOOLS
 from tests.e2e.conftest import free_ports, wait_for
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+_SHARED = (".tools", "node_modules")
+"""Folders that copies of the checkout share with it."""
+
+
+def copy_checkout(folder: Path) -> Path:
+    """Copy the files that git does not ignore into the folder. Installed tools become links to this checkout's."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    for name in listed.stdout.decode().split("\0"):
+        if name and name not in _SHARED and (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    for name in _SHARED:
+        if (ROOT / name).exists():
+            (folder / name).symlink_to((ROOT / name).resolve())
+    return folder
 
 
 def function(name: str) -> ModuleType:

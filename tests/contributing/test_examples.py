@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import NamedTuple
 import pytest
 
 from tests.conftest import ROOT
+from tests.support import copy_checkout
 
 _MOST_FILES = 4
-_LINKED = (".tools", "node_modules")
 
 
 class Example(NamedTuple):
@@ -35,7 +34,9 @@ def read() -> list[Example]:
     examples = []
     for section in sections:
         changes = re.findall(r"```diff\n(.*?)```", section, re.DOTALL)
-        commands = [line for block in re.findall(r"```sh\n(.*?)```", section, re.DOTALL) for line in block.splitlines()]
+        commands = [
+            line for block in re.findall(r"```bash\n(.*?)```", section, re.DOTALL) for line in block.splitlines()
+        ]
         if changes:
             examples.append(Example(section.partition("\n")[0], "".join(changes), commands))
     return examples
@@ -46,21 +47,8 @@ EXAMPLES = read()
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of the files that git tracks, and of new ones that it does not ignore."""
-    folder = tmp_path
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-    )
-    for name in listed.stdout.decode().split("\0"):
-        if name and (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    for name in _LINKED:
-        if (ROOT / name).exists():
-            (folder / name).symlink_to((ROOT / name).resolve())
+    """A copy of the checkout, under git."""
+    folder = copy_checkout(tmp_path)
     subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
     return folder
 

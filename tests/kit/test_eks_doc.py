@@ -2,18 +2,16 @@
 
 import json
 import re
-import subprocess
 
-import pytest
 import yaml
 
 from infra import options
 from tests.conftest import ROOT
+from tests.docs.blocks import read
 from tests.kit.manifests import CONTEXT, DOC, KIT, WORKERS, rendered, settings
 
 TEXT = DOC.read_text()
-BLOCKS = re.findall(r"```bash\n(.*?)```", TEXT, re.DOTALL)
-SHELL = "\n".join(BLOCKS)
+SHELL = "\n".join(block.text for block in read(DOC) if block.language == "bash")
 OBJECTS = {(item["kind"], item["metadata"]["name"]) for item in rendered(settings())}
 DEPLOY = re.findall(r'make deploy ARGS="([^"]*)"', SHELL)
 
@@ -27,11 +25,6 @@ def heredoc(name: str) -> dict[str, object]:
 
 def actions(document: object) -> set[str]:
     return set(re.findall(r"[a-z0-9]+:[A-Z]\w+", json.dumps(document)))
-
-
-@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.split("\n", 1)[0])
-def test_commands_are_bash(block: str) -> None:
-    subprocess.run(["bash", "-n"], input=block, text=True, check=True)
 
 
 def test_named_files_exist() -> None:
