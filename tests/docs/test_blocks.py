@@ -97,7 +97,8 @@ def stack() -> Iterator[Stack]:
 @pytest.mark.parametrize("page", _PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_commands_of_a_page_run(stack: Stack, page: Path) -> None:
     blocks = [block for block in _RUN if block.page == page]
-    script = "".join(f"printf '\\n=== {block.name} %s s\\n' $SECONDS | tee /dev/stderr\n{block.text}\n" for block in blocks)
+    heads = [f"printf '\\n=== {block.name} %s s\\n' $SECONDS | tee /dev/stderr" for block in blocks]
+    script = "".join(f"{head}\n{block.text}\n" for head, block in zip(heads, blocks, strict=True))
     ended = stack.run(script)
     assert ended.returncode == 0, f"{ended.stdout[-3000:]}{ended.stderr[-3000:]}"
     started = re.findall(r"^=== (\S+)", ended.stdout, re.MULTILINE)
