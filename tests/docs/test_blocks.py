@@ -5,7 +5,9 @@ import os
 import re
 import shutil
 import subprocess
+import sysconfig
 import tempfile
+import venv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -18,12 +20,15 @@ from tests.docs.blocks import BLOCKS, COMMANDS, Block
 from tests.e2e.conftest import free_ports
 from tests.support import copy_checkout
 
-_LANGUAGES = {"bash", "diff", "hcl", "http", "json", "python", "text", "yaml"}
+_LANGUAGES = {"bash", "diff", "hcl", "http", "json", "python", "text", "toml", "yaml"}
 _BUILT = (".tools/local", ".tools/dev", ".tools/python/.installed", "node_modules/.installed")
 _PRELUDE = f"""
 make() {{ command make {" ".join(f"-o {path}" for path in _BUILT)} "$@"; }}
+pip() {{ "$HOME/python/bin/python" -m pip --quiet "$@"; }}
+export PATH=$HOME/python/bin:$PATH
 """
-"""`make`, without the installation of tools, which the copy of the checkout shares with this one."""
+"""`make` without the installation of tools, which the copy of the checkout shares with this one, and `pip` of an
+environment that has them too, so that it needs no network."""
 _RUN = [block for block in COMMANDS if not block.apart]
 _PAGES = sorted({block.page for block in _RUN}, key=lambda page: ("start" not in page.parts, page))
 
@@ -78,6 +83,10 @@ def stack() -> Iterator[Stack]:
     away = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION", "PYTHONPATH"}
     environment = {name: value for name, value in os.environ.items() if name not in away}
     environment |= ports | {"HOME": str(folder), "CURL_HOME": str(folder)}
+    environment |= {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0"}  # pip's word for "no isolation"
+    venv.create(folder / "python", symlinks=True)
+    (packages,) = (folder / "python" / "lib").glob("python*/site-packages")
+    (packages / "tools.pth").write_text(sysconfig.get_path("purelib"))
     usual = Place.read({})
     addresses = {
         f"localhost:{usual.port}": f"localhost:{ports['PORT']}",
