@@ -20,6 +20,8 @@ def main() -> int:
     handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("botocore").setLevel(logging.WARNING)
+    if "AWS_REGION" in os.environ:  # the one that AWS's containers have; boto3 reads the other
+        os.environ.setdefault("AWS_DEFAULT_REGION", os.environ["AWS_REGION"])
     try:
         worker = Worker(Settings.read(os.environ))
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -2,7 +2,9 @@
 
 import logging
 import math
+import os
 import re
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -23,6 +25,7 @@ from elasticrecode.jobs.job import Job
 from elasticrecode.jobs.uris import Outputs, output_name
 from elasticrecode.media.codecs import container
 from tests.conftest import ROOT, contract
+from worker import __main__ as command
 from worker import loop, pipeline
 from worker.errors import JobError, PermanentError, TransientError
 from worker.lease import Lease
@@ -335,3 +338,21 @@ def test_text_from_users_cannot_forge_lines_of_the_log() -> None:
     first, *rest = LineFormatter("%(levelname)s %(message)s").format(record).split("\n")
     assert first.startswith("ERROR job")
     assert all(line.startswith("    ") and line.isprintable() for line in rest)
+
+
+def test_the_worker_works_in_the_region_that_containers_of_aws_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    regions = []
+
+    class Started:
+        def __init__(self, settings: Settings) -> None:
+            regions.append(boto3.session.Session().region_name)
+
+        def run(self) -> None: ...
+
+    variables = {"WORKER_TYPE": "debug", "QUEUE_NAME": "a", "CONTROL_PLANE": "b", "AWS_REGION": "eu-west-1"}
+    monkeypatch.setattr(os, "environ", {**variables, "PATH": os.environ["PATH"]})
+    monkeypatch.setattr(command, "Worker", Started)
+    monkeypatch.setattr(sys, "argv", ["worker"])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    assert command.main() == 0
+    assert regions == ["eu-west-1"]
