@@ -60,7 +60,7 @@ def log_of(page: Page) -> list[str]:
     """What the page writes to its console, and its uncaught errors, as they come."""
     logged = list[str]()
     page.on("console", lambda message: logged.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: logged.append(str(error)))
+    page.on("pageerror", lambda error: logged.append(f"Error: {error}"))
     return logged
 
 

@@ -18,12 +18,15 @@ UNSEEN = {"no picture"}
 """For the console alone."""
 
 
-def test_a_server_that_is_away(opened: Opened) -> None:
+def test_a_server_that_is_away_for_a_while(opened: Opened) -> None:
     page = opened("/batches", BOB, locale="zh-CN")
     expect(page.get_by_role("heading", name="批次")).to_be_visible()
     page.route("**/api/v1/presets*", lambda route: route.abort())
     page.get_by_role("link", name="预设").click()
     expect(page.get_by_role("alert")).to_have_text("服务器没有应答。")
+    page.unroute_all()
+    expect(page.get_by_role("heading", name="内置")).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)
 
 
 def test_an_upload_that_s3_refuses(opened: Opened, tmp_path: Path) -> None:

@@ -52,6 +52,9 @@ export function moment(value) {
   return sameDay(date) ? time : `${date.toLocaleDateString(locale.value)} ${time}`;
 }
 
+// Hours and minutes of a Unix time.
+export const minute = (value) => new Date(value * 1000).toLocaleTimeString(locale.value, { hour: "numeric", minute: "2-digit" });
+
 // The name of an object: the last part of its URI.
 export const nameOf = (uri) => (uri ?? "").replace(/\/$/, "").split("/").pop() || uri || NONE;
 export const shortId = (id) => (id ?? "").slice(0, 8);

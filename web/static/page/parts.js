@@ -1,8 +1,8 @@
 // Parts that several views share: states, progress bars, long lists, charts, questions before an action.
 import { hasEnded, stateWord } from "./records.js";
-import { percent, seconds } from "./format.js";
+import { minute, percent, seconds } from "./format.js";
 import { theme } from "./session.js";
-import { words } from "./words.js";
+import { language, words } from "./words.js";
 import { Plot, Virtualizer, html, observeWindowOffset, observeWindowRect, useEffect, useLayoutEffect, useMemo, useRef, useState, windowScroll } from "../vendor/libraries.js";
 
 const t = words({
@@ -75,17 +75,19 @@ export function Chart({ label, data, options, height = 180, onPlot }) {
   const holder = useRef();
   const plot = useRef();
   useEffect(() => {
+    const element = holder.current; // the reference is gone before the last resizing
     const style = getComputedStyle(document.documentElement);
     const colour = (name) => style.getPropertyValue(`--${name}`).trim();
     const axis = { stroke: colour("quiet"), grid: { stroke: colour("line"), width: 1 }, ticks: { stroke: colour("line"), width: 1 } };
     const given = options(colour);
-    const axes = (given.axes ?? [{}, {}]).map((each) => ({ ...axis, ...each }));
-    plot.current = new Plot({ width: holder.current.clientWidth, height, ...given, axes }, data, holder.current);
+    const times = given.scales?.x?.time === false ? {} : { values: (_, ticks) => ticks.map(minute) };
+    const axes = (given.axes ?? [{}, {}]).map((each, n) => ({ ...axis, ...(n ? {} : times), ...each }));
+    plot.current = new Plot({ width: element.clientWidth, height, ...given, axes }, data, element);
     onPlot?.(plot.current);
-    const sized = new ResizeObserver(() => plot.current.setSize({ width: holder.current.clientWidth, height }));
-    sized.observe(holder.current);
+    const sized = new ResizeObserver(() => plot.current.setSize({ width: element.clientWidth, height }));
+    sized.observe(element);
     return () => { sized.disconnect(); plot.current.destroy(); };
-  }, [theme.value, options]);
+  }, [theme.value, language.value, options]);
   useEffect(() => { if (plot.current && plot.current.data !== data) plot.current.setData(data); }, [data]);
   return html`<div class="chart" role="img" aria-label=${label} ref=${holder}></div>`;
 }
@@ -112,8 +114,11 @@ async function write(text) {
   return area.remove();
 }
 
-// Calls `load` when the view opens and whenever a dependency changes; { data, error, again }. An answer that comes after
-// a later one is dropped.
+const RETRY_SECONDS = 5;
+export const isUnanswered = (error) => error instanceof TypeError;
+
+// Calls `load` when the view opens and whenever a dependency changes, and until there is an answer where no server gives one;
+// { data, error, again }. An answer that comes after a later one is dropped.
 export function useLoaded(load, dependencies) {
   const [state, setState] = useState({ data: null, error: null });
   const latest = useRef(0);
@@ -127,6 +132,7 @@ export function useLoaded(load, dependencies) {
     }
   };
   useEffect(() => { again(); return () => { latest.current++; }; }, dependencies);
+  useEvery(RETRY_SECONDS, () => { if (isUnanswered(state.error)) again(); }, [...dependencies, state.error]);
   return { ...state, again, setData: (data) => setState({ data, error: null }) };
 }
 

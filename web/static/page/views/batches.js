@@ -1,6 +1,6 @@
 // The batches of a user, newest first.
 import { page, query } from "../api.js";
-import { Fault, Loading, State, useEvery } from "../parts.js";
+import { Fault, Loading, State, isUnanswered, useEvery } from "../parts.js";
 import { BatchBar } from "./batch.js";
 import { ChooseUser } from "./jobs.js";
 import { NONE, count, moment, nameOf, shortId } from "../format.js";
@@ -38,9 +38,10 @@ function Batches() {
   const looks = useRef(0);
   useEffect(() => listen((events) => { if (events.some((event) => event.batchID)) looks.current = LOOKS; }), []);
   useEvery(EVERY_SECONDS, () => {
-    if (state.items && (isOpen || looks.current)) refresh();
+    if (isUnanswered(state.error)) (state.items ? refresh : more)();
+    else if (state.items && (isOpen || looks.current)) refresh();
     looks.current = Math.max(0, looks.current - 1);
-  }, [isOpen]);
+  }, [isOpen, state]);
   if (!state.items) return state.error ? html`<${Fault} error=${state.error} />` : html`<${Loading} />`;
   return html`
     <${Fault} error=${state.error} />

@@ -61,7 +61,7 @@ const optionsOf = (queues, figure, colour) => ({
   legend: { live: false },
   cursor: { show: false },
   scales: { y: { range: (_, least, most) => [0, Math.max(figure === "expectedSeconds" ? 10 : 4, most)] } },
-  axes: [{}, { size: 70, values: (_, ticks) => ticks.map((each) => shown(figure, each)) }],
+  axes: [{}, { size: 100, values: (_, ticks) => ticks.map((each) => shown(figure, each)) }],
   series: [{ label: t("time") }, ...queues.map((label, n) => ({ label, stroke: colour(COLOURS[n % COLOURS.length]), width: 2, dash: DASHES[Math.floor(n / COLOURS.length)], points: { show: false } }))],
 });
 

@@ -26,7 +26,7 @@ const t = words({
   codec: ["Codec", "编码"], size: ["Size", "大小"], picture: ["Picture", "画面"], rate: ["Bitrate", "码率"], length: ["Length", "时长"], frames: ["Frames", "帧数"], saved: ["Saved", "节省"],
   files: ["Files", "文件"], file: ["File", "文件"], role: ["Role", "用途"], pictures: ["Pictures", "图片"], thumbnail: ["Thumbnail of {name}", "{name} 的缩略图"],
   timeline: ["Attempts and parts", "尝试与分片"], profile: ["Resolved profile", "解析后的配置"], certificate: ["Certificate", "证书"],
-  id: ["Job", "任务"], vmaf: ["VMAF", "VMAF"], larger: ["{n} larger", "增大 {n}"],
+  origin: ["Original", "原片"], id: ["Job", "任务"], vmaf: ["VMAF", "VMAF"], larger: ["{n} larger", "增大 {n}"],
 });
 const PARTS_SECONDS = 5;
 const LINKS_SECONDS = 20; // a link that is shown has more than a minute less this left
@@ -94,7 +94,9 @@ function Facts({ record }) {
     replaces: record.replaces?.length && jobs(record.replaces),
     replacedBy: record.replacedBy && jobs(record.replacedBy),
   };
-  return html`<section><dl class="figures">${Object.entries(rows).filter(([, value]) => value).map(([name, value]) => html`<${Figure} name=${t(name)}>${value}</${Figure}>`)}</dl></section>`;
+  const { input, origin, output } = record;
+  const shown = (some) => Object.entries(some).filter(([, value]) => value).map(([name, value]) => html`<${Figure} name=${t(name)}>${value}</${Figure}>`);
+  return html`<section><dl class="figures">${shown(rows)}</dl><dl class="figures addresses">${shown({ input, origin, output })}</dl></section>`;
 }
 
 function cpuSeconds(record) {

@@ -68,7 +68,7 @@ function Player({ record, films }) {
     <section class="player" aria-label=${t("player")} ref=${holder}>
       ${faults.source && html`<p role="status" class="quiet">${t("undecodable", { name: nameOf(films.source) })}</p>`}
       ${faults.output && html`<p role="alert" class="fault">
-        ${t("unplayable", { name: nameOf(films.versions[version].uri) })} ${faults.output.message ?? ""}</p>`}
+        ${t("unplayable", { name: nameOf(films.versions[version].uri) })} ${faults.output.message || codecOf(record, films.versions[version].uri)}</p>`}
       <${Stage} pair=${pair} source=${played.source} output=${played.output} mode=${mode} gain=${gain} zoom=${zoom} sizes=${sizes} isAlone=${isAlone} />
       <${Transport} pair=${pair} sprites=${sprites} marks=${places?.map((place) => middleOf(report, place)) ?? []} hasSource=${!isAlone} stage=${holder} />
       <div class="actions settings-of-player">
@@ -85,6 +85,8 @@ function Player({ record, films }) {
     <${Quality} record=${record} onSeek=${seek} position=${pair?.time} rates=${ladder?.rates} />`;
 }
 
+// The codec of an output, which the browser may lack.
+const codecOf = (record, uri) => record.outputs?.find((each) => each.uri === uri)?.videoCodec ?? "";
 const rungName = (rungs) => (level) => {
   const rung = rungs.find((each) => each.level === level);
   return `${rung.width} × ${rung.height} · ${bitrate(rung.bitrate)}`;
