@@ -16,14 +16,14 @@ from infra.options import ROOT, Options, listed
 
 _INDEX = """
 function handler(event) {
-  if (event.request.uri === "/index") event.request.uri = "/index.html";
+  if (["/index", "/docs"].includes(event.request.uri)) event.request.uri += ".html";
   return event.request;
 }
 """
 
 
 class FrontDoor(Construct):
-    """`url` is the product's address: `/`, `/static/*`, `/api/*` and `/ws`.
+    """`url` is the product's address: `/`, `/docs`, `/static/*`, `/api/*` and `/ws`.
 
     `media` are the origins of the files that the page shows.
     """

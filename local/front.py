@@ -37,13 +37,17 @@ Socket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
 def application(
     site: Path, rest_url: str, socket_url: str, sign_in_url: str = "", media: Sequence[str] = ()
 ) -> web.Application:
-    """The routes: `site` at / and /static, the API below /api, the WebSocket at /ws. `media` are origins of files."""
+    """The routes: `site` at /, /docs and /static, the API below /api, the WebSocket at /ws.
+
+    `media` are origins of files.
+    """
     front = _Front(site, rest_url, socket_url, headers.page(sign_in_url, media))
     app = web.Application(client_max_size=_BODY_LIMIT, middlewares=[_as_problems])
     app.cleanup_ctx.append(front.client)
     app.on_response_prepare.append(front.add_headers)
     app.router.add_get("/", front.index)
     app.router.add_get("/index", front.index)
+    app.router.add_get("/docs", front.docs)
     app.router.add_static("/static", site / "static")
     app.router.add_get("/ws", front.socket)
     app.router.add_route("*", _API + "{rest:(/.*)?}", front.api)
@@ -54,7 +58,7 @@ class _Front:
     """The handlers of the routes."""
 
     def __init__(self, site: Path, rest_url: str, socket_url: str, page: Mapping[str, str]) -> None:
-        self._index = site / "index.html"
+        self._index, self._docs = site / "index.html", site / "docs.html"
         self._rest_url, self._socket_url, self._page = rest_url, socket_url, page
 
     async def client(self, _: web.Application) -> AsyncIterator[None]:
@@ -73,6 +77,12 @@ class _Front:
     async def index(self, _: web.Request) -> web.FileResponse:
         """The home page."""
         return web.FileResponse(self._index, headers={"Cache-Control": "no-cache"})
+
+    async def docs(self, _: web.Request) -> web.FileResponse:
+        """The page that shows the API's descriptions. Raises HTTPNotFound where a site of one's own has none."""
+        if not self._docs.exists():
+            raise web.HTTPNotFound
+        return web.FileResponse(self._docs, headers={"Cache-Control": "no-cache"})
 
     async def api(self, request: web.Request) -> web.Response:
         """The API's answer; bodies pass unchanged, compressed or not."""

@@ -61,8 +61,9 @@ class Page(HTMLParser):
             self.inline += data.strip()
 
 
-def test_the_home_page_has_no_inline_scripts_or_styles() -> None:
-    page = Page((SITE / "index.html").read_text())
+@pytest.mark.parametrize("file", ["index.html", "docs.html"])
+def test_a_page_has_no_inline_scripts_or_styles(file: str) -> None:
+    page = Page((SITE / file).read_text())
     assert page.inline == ""
     for tag, attributes in page.elements:
         assert not [name for name in attributes if name == "style" or name.startswith("on")], tag
@@ -95,7 +96,8 @@ def test_the_page_loads_no_jquery_which_stays_as_the_documented_probe() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "status"), [("/", 200), ("/index", 200), ("/static/page/app.js", 200), ("/static/no", 404), ("/no", 404)]
+    ("path", "status"),
+    [("/", 200), ("/index", 200), ("/docs", 200), ("/static/page/app.js", 200), ("/static/no", 404), ("/no", 404)],
 )
 def test_the_local_front_door_sends_the_headers_of_cloudfront(path: str, status: int) -> None:
     async def get() -> tuple[int, dict[str, str]]:

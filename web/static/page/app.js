@@ -1,10 +1,11 @@
 // The page's frame: navigation, the state of the connection, settings, and the view that the address names.
 import { form, hasToken, signOut } from "./sign-in.js";
 import { connection } from "./live.js";
-import { begin, chooseTheme, chooseUser, isOperator, seenUsers, server, theme, user } from "./session.js";
+import { begin, chooseUser, isOperator, seenUsers, server, user } from "./session.js";
 import { address, route } from "./address.js";
 import "./scroll.js";
-import { language, setLanguage, words } from "./words.js";
+import { Appearance, appear } from "./appearance.js";
+import { words } from "./words.js";
 import { Notices } from "./notices.js";
 import { Fault, Loading, useLoaded } from "./parts.js";
 import { shortId } from "./format.js";
@@ -17,11 +18,7 @@ const t = words({
   settings: ["Settings", "设置"],
   user: ["User", "用户"],
   everyone: ["all users", "所有用户"],
-  light: ["Light", "浅色"],
-  dark: ["Dark", "深色"],
-  system: ["As the system", "跟随系统"],
-  theme: ["Colours", "配色"],
-  language: ["Language", "语言"],
+  docs: ["API", "接口"],
   live: ["live", "实时"],
   lost: ["connection lost – reconnecting", "连接已断开，正在重连"],
   connecting: ["connecting", "正在连接"],
@@ -44,9 +41,6 @@ function Loaded({ view, id }) {
 
 function Frame({ children }) {
   const main = useRef();
-  useEffect(() => {
-    document.documentElement.lang = language.value === "zh" ? "zh-CN" : "en";
-  }, [language.value]);
   const shown = Object.entries(VIEWS).filter(([, { isPart, operators }]) => !isPart && (!operators || isOperator.value));
   return html`
     <a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); main.current.focus(); }}>${t("skip")}</a>
@@ -63,7 +57,8 @@ function Frame({ children }) {
     <main id="main" tabindex="-1" ref=${main}>${children}</main>
     <${Notices} />
     <footer>${server.value && html`<span id="version">${server.value.version}</span>
-      <span id="build">${server.value.build} · ${server.value.commit.slice(0, 12)}</span>`}</footer>`;
+      <span id="build">${server.value.build} · ${server.value.commit.slice(0, 12)}</span>`}
+      <a href="/docs">${t("docs")}</a></footer>`;
 }
 
 function Settings() {
@@ -77,16 +72,7 @@ function Settings() {
               onChange=${(event) => chooseUser(event.target.value.trim())} />
             <datalist id="users">${seenUsers.value.map((each) => html`<option value=${each} />`)}</datalist>
           </label>`}
-        <label>${t("language")}
-          <select value=${language.value} onChange=${(event) => setLanguage(event.target.value)}>
-            <option value="en" lang="en">English</option><option value="zh" lang="zh-CN">中文</option>
-          </select>
-        </label>
-        <label>${t("theme")}
-          <select value=${theme.value} onChange=${(event) => chooseTheme(event.target.value)}>
-            <option value="">${t("system")}</option><option value="light">${t("light")}</option><option value="dark">${t("dark")}</option>
-          </select>
-        </label>
+        <${Appearance} />
         ${hasToken() && html`<button type="button" onClick=${signOut}>${t("signOut")}</button>`}
       </div>
     </details>`;
@@ -116,5 +102,6 @@ effect(() => {
 });
 // Keyboards and screen readers go on in the new page, not where the link was.
 addEventListener("hashchange", () => { if (!form.value) document.getElementById("main").focus({ preventScroll: true }); });
+appear();
 render(html`<${App} />`, document.getElementById("page"));
 begin();

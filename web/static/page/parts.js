@@ -1,7 +1,7 @@
 // Parts that several views share: states, progress bars, long lists, charts, questions before an action.
 import { hasEnded, stateWord } from "./records.js";
 import { minute, percent, seconds } from "./format.js";
-import { theme } from "./session.js";
+import { theme } from "./appearance.js";
 import { language, words } from "./words.js";
 import { Plot, Virtualizer, html, observeWindowOffset, observeWindowRect, useEffect, useLayoutEffect, useMemo, useRef, useState, windowScroll } from "../vendor/libraries.js";
 

@@ -12,21 +12,14 @@ export const user = signal("");
 // Users whose events came by, as choices.
 export const seenUsers = signal([]);
 export const isOperator = computed(() => server.value?.operator ?? false);
-export const theme = signal(localStorage.getItem("theme") ?? "");
 
 export function chooseUser(chosen) {
   user.value = chosen;
   localStorage.setItem("user", chosen);
 }
 
-export function chooseTheme(chosen) {
-  theme.value = chosen;
-  localStorage.setItem("theme", chosen);
-}
-
 // Asks who the caller is, until the API answers, and then follows that user's events.
 export async function begin() {
-  effect(() => { document.documentElement.dataset.theme = theme.value; });
   for (let pause = 1000; !server.value; pause = Math.min(2 * pause, 15_000)) {
     try {
       server.value = await ask("GET", "/api/v1");

@@ -33,7 +33,8 @@ const fields = (document, schema) => Object.entries(schema.properties ?? {})
   .map(([name, each]) => ({ name, node: read(document, each), required: schema.required?.includes(name) ?? false }))
   .filter(({ node }) => node.kind !== "any");
 
-function deref(document, schema) {
+// A schema, or another part of the document, behind its references.
+export function deref(document, schema) {
   if (!schema.$ref) return schema;
   const { $ref, ...beside } = schema;
   const target = $ref.slice(2).split("/").reduce((part, name) => part[name], document);
