@@ -70,12 +70,13 @@ iam-proof: $(TOOLS)/dev $(TOOLS)/local ## remove each grant in turn and name the
 fuzz: $(TOOLS)/dev ## random input in bulk: 138,600 inputs for all parsers, schemathesis over the API (SEED)
 	@SIZE=bulk python -m pytest tests/fuzz $(ARGS)
 
-check: $(TOOLS)/dev $(TOOLS)/aws/.installed .build/.linted ## check format, lint, types, licences and the CloudFormation template
+check: $(TOOLS)/dev $(TOOLS)/aws/.installed .build/.linted ## check format, lint, types, licences, the CloudFormation template and the API documents
 	@ruff format --check $(CHECKED)
 	@ruff check $(CHECKED)
 	@mypy $(CHECKED)
 	@python -m local.licences --check
 	@python -m local.client_types --check
+	@python -m infra.openapi --check
 
 docs: $(TOOLS)/dev ## build the documentation, with its search, to .build/docs
 	@sphinx-build -W --keep-going -n -q -b html -c docs . .build/docs

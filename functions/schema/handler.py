@@ -1,4 +1,4 @@
-"""GET routes about the API itself: version, health, the words of a profile, the OpenAPI document. Uses no AWS API."""
+"""GET routes about the API itself: version, health, the words of a profile, its two documents. Uses no AWS API."""
 
 from functools import cached_property
 from pathlib import Path
@@ -8,21 +8,21 @@ import msgspec
 from elasticrecode import __version__
 from elasticrecode.api import http
 from elasticrecode.api.answers import Health, Server
-from elasticrecode.contract.routes import HEALTH, OPENAPI, SCHEMA, SERVER, VERSION
+from elasticrecode.contract.routes import ASYNCAPI, HEALTH, OPENAPI, SCHEMA, SERVER, VERSION
 from elasticrecode.contract.settings import SchemaSettings
 from elasticrecode.media import profiles
 from elasticrecode.runtime import compose
 
-DOCUMENT = Path(__file__).with_name("openapi.json")
-"""The OpenAPI document, which the stack writes beside this file."""
+DOCUMENTS = Path(__file__).parent
+"""Where the stack writes `openapi.json` and `asyncapi.json`: beside this file."""
 
 
 class Description:
     """Answers that deployment fixes."""
 
-    def __init__(self, settings: SchemaSettings, document: Path = DOCUMENT) -> None:
+    def __init__(self, settings: SchemaSettings, documents: Path = DOCUMENTS) -> None:
         self._settings = settings
-        self._document = document
+        self._documents = documents
         self._version = f"v{__version__}"
 
     def server(self, request: http.Request) -> http.Response:
@@ -51,10 +51,18 @@ class Description:
         """The OpenAPI document."""
         return http.Response(self._openapi)
 
+    def asyncapi(self, _: http.Request) -> http.Response:
+        """The AsyncAPI document."""
+        return http.Response(self._asyncapi)
+
+    @cached_property
+    def _asyncapi(self) -> msgspec.Raw:
+        return msgspec.Raw((self._documents / "asyncapi.json").read_bytes())
+
     @cached_property
     def _openapi(self) -> msgspec.Raw:
         """The document as JSON, with the place to sign in, which only the deployed stack knows."""
-        document = self._document.read_bytes()
+        document = (self._documents / "openapi.json").read_bytes()
         if self._settings.sign_in is None:
             return msgspec.Raw(document)
         content = msgspec.json.decode(document)
@@ -62,9 +70,9 @@ class Description:
         return msgspec.Raw(msgspec.json.encode(content))
 
 
-def build(settings: SchemaSettings, document: Path = DOCUMENT) -> http.LambdaHandler:
-    """The Lambda handler. `document` is the file with the OpenAPI document."""
-    description = Description(settings, document)
+def build(settings: SchemaSettings, documents: Path = DOCUMENTS) -> http.LambdaHandler:
+    """The Lambda handler. `documents` is the folder with the documents."""
+    description = Description(settings, documents)
     return http.handler(
         {
             SERVER: description.server,
@@ -72,6 +80,7 @@ def build(settings: SchemaSettings, document: Path = DOCUMENT) -> http.LambdaHan
             SCHEMA: description.words,
             HEALTH: description.health,
             OPENAPI: description.openapi,
+            ASYNCAPI: description.asyncapi,
         },
         settings,
     )

@@ -38,8 +38,8 @@ _DESCRIPTION = """\
 A control plane for transcoding video and scoring its quality on a fleet of workers.
 
 Errors are problem details (RFC 9457); `errors` lists every fault of a body. Lists come in pages: while there are more
-entries, the header `Link` leads to the next page. WebSockets at `/ws` send events as they happen; docs/reference/api.md
-describes them.
+entries, the header `Link` leads to the next page. WebSockets at `/ws` send events as they happen;
+`GET /v1/asyncapi.json` describes them.
 """
 _BEARER = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
 _SECURITY_SCHEMES: Mapping[Kind, Json] = {
@@ -119,6 +119,7 @@ def document(auth: Kind) -> Json:
         "tags": [{"name": area.tag, "description": area.description} for area in AREAS],
         **secured,
         "paths": paths,
+        "webhooks": {"event": {"post": webhooks.DELIVERY}},
         "components": {
             "schemas": schemas(OPERATIONS.values()),
             "responses": {str(status): _refusal(status) for status in _REFUSALS},

@@ -1,4 +1,4 @@
-"""The examples of the OpenAPI document, equal to those of the wire contract in tests/contract."""
+"""The examples of the OpenAPI and AsyncAPI documents, equal to those of the wire contract in tests/contract."""
 
 from typing import Any
 
@@ -40,6 +40,32 @@ VMAF_SUBMITTED: dict[str, Any] = {
     "jobid": "547124b6-623c-4039-a740-aa5caf74c7eb",
     "profile": {"vmaf": {"scale": "1280x720", **_METRICS}},
     "status": _SUCCESS,
+}
+MESSAGE: dict[str, Any] = {
+    "userid": _USER,
+    "jobid": "460c8ab9-4741-49b2-bf9f-f97b87e5efc6",
+    "input": _INPUT,
+    "output": _OUTPUT,
+    "priority": 100,
+    "profile": {
+        "ffmpeg": {
+            "codec": "libx264",
+            "scale": "1920:1080",
+            "bitrate": "1M",
+            "buffersize": "2M",
+            "profile": "quality",
+            "platform": "cpu",
+        }
+    },
+}
+REPORT: dict[str, Any] = {
+    "workerType": "ffmpeg",
+    "nodeName": "ip-192-168-63-212.ec2.internal",
+    "podName": "ffmpeg-worker-95d8865bb-gtpnv",
+    "action": "JobStart",
+    "job": MESSAGE,
+    "msg": "",
+    "ts": 1588730504,
 }
 QUEUES: dict[str, Any] = {"cpu": ["ffmpeg_job"], "gpu": [], "vmaf": ["vmaf_job"]}
 BATCH: dict[str, Any] = {

@@ -36,8 +36,21 @@ _RAW_FIELDS: Mapping[type, Mapping[str, Any]] = {
 }
 """Types of the fields that functions pass on as stored, without reading them."""
 
+TRUNCATED: Mapping[str, Json] = {
+    "truncated": {
+        "enum": [True],
+        "description": "It is too long for one frame: its job and most of its log are left out.",
+    },
+    "full": {"type": "string", "description": "The path of the whole event."},
+}
+"""Further fields of events as watchers and webhooks get them."""
+
 _RATES = {"bitrate": ("quality", "maxBitrate"), "quality": ("bitrate", "buffersize")}
 """Field that decides the rate of an encode → the fields that do not go with it."""
+
+_AUDIO = "Audio {}"
+_COPIED = _AUDIO.format("copy")
+"""Title of the audio that a package can't have, as its segments need their own cuts."""
 
 _FORMAT_RULES = {
     name: f"{rule[0].upper()}{rule[1:]}." for name, (_, rule) in {**batches.FORMATS, **webhooks.FORMATS}.items()
@@ -73,7 +86,7 @@ def schemas(operations: Iterable[Operation]) -> dict[str, Json]:
             components[kind.__name__]["properties"][name] = schema(raw)
     components["Vmaf"]["dependentRequired"] = {"onFail": ["min"]}
     _split_audio(components)
-    transcodes = [*_transcodes(components), _sound(components)]
+    transcodes = [*_transcodes(components), _package(components), _sound(components)]
     del components["AudioTracks"]
     score = _closed(components["VmafProfile"], ("vmaf", "ec2"))
     for name, choices in (
@@ -118,6 +131,17 @@ def _transcodes(components: Mapping[str, Json]) -> list[Json]:
     return profiles
 
 
+def _package(components: Mapping[str, Json]) -> Json:
+    """The profile of a package alone, whose rungs are encoded on the default platform."""
+    fields = components["FfmpegProfile"]["properties"]
+    profile = _closed(components["FfmpegProfile"], [name for name in fields if name != "ffmpeg"])
+    profile["properties"] |= {
+        "audio": {"anyOf": [kind for kind in components["Audio"]["anyOf"] if kind["title"] != _COPIED]},
+        "ec2": _narrowed(components["Ec2"], platform=[PLATFORMS[0]]),
+    }
+    return {"title": "A package alone", **profile, "required": ["package"]}
+
+
 def _sound(components: Mapping[str, Json]) -> Json:
     """The profile of sound alone."""
     profile = _closed(components["FfmpegProfile"], ("audio", "ec2"))
@@ -132,7 +156,7 @@ def _split_audio(components: dict[str, Json]) -> None:
     kinds = [{"title": "Encoded audio", **encoded}]
     for codec, fields in (("copy", ("codec", "tracks")), ("none", ("codec",))):
         kind = _narrowed(_closed(audio, fields), codec=[codec])
-        kinds.append({"title": f"Audio {codec}", **kind, "required": ["codec"]})
+        kinds.append({"title": _AUDIO.format(codec), **kind, "required": ["codec"]})
     components["Audio"] = {"description": audio["description"], "anyOf": kinds}
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from elasticrecode.api import answers
-from elasticrecode.contract.routes import HEALTH, OPENAPI, SCHEMA, SERVER, VERSION
+from elasticrecode.contract.routes import ASYNCAPI, HEALTH, OPENAPI, SCHEMA, SERVER, VERSION
 from elasticrecode.media import profiles
 from infra.openapi.operation import Area, Operation
 
@@ -38,6 +38,12 @@ AREA = Area(
         ),
         OPENAPI: Operation(
             "describe", "Get this document", "Answers this document, as OpenAPI 3.1.", {200: dict[str, Any]}
+        ),
+        ASYNCAPI: Operation(
+            "describeEvents",
+            "Get the AsyncAPI document",
+            "Answers the description of the WebSocket and of the workers' queues, as AsyncAPI 3.0.",
+            {200: dict[str, Any]},
         ),
     },
 )

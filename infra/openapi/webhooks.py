@@ -9,9 +9,46 @@ from elasticrecode.contract.routes import (
     WEBHOOK_FAILURES,
     WEBHOOKS,
 )
+from elasticrecode.jobs.events import Event
 from elasticrecode.webhooks.answers import DeliveryOutcome, GivenUp, NewWebhook, Sent, WebhookRecord, WebhookRemoved
 from elasticrecode.webhooks.request import WEBHOOKS_LIMIT, WebhookRequest
-from infra.openapi.operation import USER, Area, Body, Operation, webhook_links
+from infra.openapi.operation import USER, Area, Body, Json, Operation, webhook_links
+from infra.openapi.schemas import TRUNCATED, schema
+
+_HEADERS = {
+    "webhook-id": "The event's `eventID`, the same for every try: store it to recognise a repeated event.",
+    "webhook-timestamp": "The time of this try, in Unix seconds.",
+    "webhook-signature": "`v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body` with the webhook's secret.",
+}
+_TEXT: Json = {"type": "string"}
+
+DELIVERY: Json = {
+    "operationId": "receiveEvent",
+    "tags": ["Webhooks"],
+    "summary": "Receive an event",
+    "description": "Posts one event of a user to the URL of their webhook, signed by the Standard Webhooks scheme, at "
+    "least once, and in the order of each job. Any answer but 2xx within 10 s is tried again, for a day.",
+    "security": [],
+    "parameters": [
+        {"name": name, "in": "header", "required": True, "description": description, "schema": _TEXT}
+        for name, description in _HEADERS.items()
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"allOf": [schema(Event), {"properties": TRUNCATED}]}}},
+    },
+    "responses": {
+        "2XX": {"description": "The receiver has the event."},
+        "410": {"description": "The receiver wants no more events: the webhook is disabled."},
+        "429": {
+            "description": "The receiver wants a pause.",
+            "headers": {
+                "Retry-After": {"description": "Seconds, from 5 to 3600, in which nothing is sent.", "schema": _TEXT}
+            },
+        },
+    },
+}
+"""The request that a receiver of events gets."""
 
 AREA = Area(
     "Webhooks",

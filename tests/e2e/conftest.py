@@ -30,6 +30,7 @@ from local import users
 from local.cluster import administrator_token
 from local.place import TOOLS, Place
 from local.processes import Supervisor
+from tests import described
 from tests.conftest import ROOT, contract
 from worker.sandbox.isolation import program_environment
 
@@ -120,9 +121,14 @@ class Deployed:
             return answer.status, json.load(answer)
 
     def watch(self, query: str = "lastMod=0", user: str | None = users.OPERATOR) -> ClientConnection:
-        """A user's connection to `/ws`."""
+        """A user's connection to `/ws`. Each of its frames must be as the AsyncAPI document describes it."""
         told = self.signed(user) if user else None
-        return connect(f"ws://localhost:{self.place.port}/ws?{query}", additional_headers=told, open_timeout=_SECONDS)
+        return connect(
+            f"ws://localhost:{self.place.port}/ws?{query}",
+            additional_headers=told,
+            open_timeout=_SECONDS,
+            create_connection=_Watched,
+        )
 
     def resources(self, kind: str = "") -> dict[str, str]:
         """Logical name → physical name of the stack's resources, of one type if `kind` names it."""
@@ -231,6 +237,15 @@ class Deployed:
         )
         found: dict[str, Any] = json.loads(said.stdout)
         return found
+
+
+class _Watched(ClientConnection):
+    """A connection whose frames are checked."""
+
+    def recv(self, *arguments: Any, **options: Any) -> Any:
+        frame = super().recv(*arguments, **options)
+        described.frames([frame])
+        return frame
 
 
 def _read_all(screen: IO[bytes], shown: bytearray) -> None:

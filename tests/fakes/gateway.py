@@ -15,6 +15,9 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from tests import described
+from tests.conftest import contract
+
 SECRETS = {"AKIDONE": "secret/one+0123456789", "AKIDTWO": "secret/two+0123456789"}
 TOKEN = "session+token/=" * 40
 REGION = "eu-central-1"
@@ -218,8 +221,10 @@ class Gateway(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}/ws"
 
     def told(self, connection: str) -> list[dict[str, Any]]:
-        """The frames that a connection was sent since it was asked last."""
-        return [json.loads(frame) for frame in self.frames.pop(connection, [])]
+        """The frames that a connection was sent since it was asked last. The AsyncAPI document describes all."""
+        frames = self.frames.pop(connection, [])
+        described.frames(frames, contract("queue_message"))
+        return [json.loads(frame) for frame in frames]
 
 
 class _Handler(BaseHTTPRequestHandler):

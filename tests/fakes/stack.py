@@ -29,6 +29,7 @@ from elasticrecode.contract.tables import (
 )
 from elasticrecode.jobs import streams
 from elasticrecode.workers.registry import Registry
+from tests import described
 from tests.fakes.wiring import Handler, wired
 from tests.support import function
 
@@ -37,6 +38,10 @@ PRESETS: settings.Presets = {
     "h264-360p": {"ffmpeg": {"codec": "h264", "scale": "360p", "bitrate": "1200K"}},
 }
 """The deployment's: one of its own, and one in place of one that is built in."""
+
+
+_DESCRIBED = {"ffmpeg_job": described.job, "vmaf_job": described.job, "control_plane": described.report}
+"""Queue → the check of its messages."""
 
 
 class Stack:
@@ -115,7 +120,7 @@ class Stack:
         return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
 
     def messages(self, queue: str) -> list[dict[str, Any]]:
-        """Take everything from a queue."""
+        """Take everything from a queue: jobs and reports as the AsyncAPI document describes them."""
         taken: list[dict[str, Any]] = []
         while True:
             answer = self.sqs.receive_message(
@@ -125,6 +130,8 @@ class Stack:
                 return taken
             for message in answer["Messages"]:
                 taken.append(dict(message))
+                if check := _DESCRIBED.get(queue):
+                    check(message["Body"])
                 self.sqs.delete_message(QueueUrl=self.queue[queue], ReceiptHandle=message["ReceiptHandle"])
 
     def items(self) -> list[dict[str, Any]]:

@@ -155,10 +155,14 @@ def before_call(context: HookContext, case: Case[Any], kwargs: Any) -> None:
 def _settle(profile: dict[str, Any]) -> None:
     """Take valid values out of a profile that contradict others; values that are no valid ones stay.
 
-    Valid packages are taken out: the fuzz of parsers has them, and what they contradict fills a page of rules.
+    A valid package beside an encode is taken out, and one alone becomes a plain one: the fuzz of parsers has packages,
+    and what they contradict fills a page of rules.
     """
     if _is_package(profile.get("package")):
-        del profile["package"]
+        if "ffmpeg" in profile:
+            del profile["package"]
+        else:
+            profile["package"] = {"formats": ["dash"]}
     repaired: dict[str, Callable[[Any], bool]] = {
         "/profile/ffmpeg/end": lambda value: 0 < value <= _SECONDS,
         "/profile/ffmpeg/bitDepth": lambda value: value == 10,

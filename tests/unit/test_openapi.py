@@ -1,7 +1,9 @@
 """The OpenAPI document is complete, valid and equal to the wire contract."""
 
 import json
+import sys
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
@@ -11,12 +13,17 @@ from openapi_spec_validator import validate
 
 from elasticrecode.contract import routes
 from elasticrecode.contract.auth import Kind, SignIn
+from elasticrecode.webhooks.addresses import networks
+from elasticrecode.webhooks.courier import Courier
+from elasticrecode.webhooks.webhook import new
+from infra.openapi import __main__ as command
 from infra.openapi import examples
-from infra.openapi.asset import schema_function
-from infra.openapi.document import AREAS, OPERATIONS, text
+from infra.openapi.asset import documents, schema_function
+from infra.openapi.document import AREAS, OPERATIONS
 from infra.openapi.document import document as build_document
 from infra.options import Options
 from tests.conftest import ROOT, contract
+from tests.fakes.receiver import running
 from tests.fakes.wiring import build, wired
 from tests.support import call, function
 
@@ -99,9 +106,32 @@ def test_every_example_matches_its_schema() -> None:
     assert shown >= 10
 
 
-def test_the_committed_document_is_the_one_for_the_default_options() -> None:
-    committed = (ROOT / "docs" / "openapi.json").read_bytes()
-    assert committed == text(document(Options().auth), indent=2), "run `python -m infra.openapi`"
+@pytest.mark.parametrize("name", ["openapi.json", "asyncapi.json"])
+def test_the_committed_documents_are_those_for_the_default_options(name: str) -> None:
+    committed = (ROOT / "docs" / name).read_bytes()
+    assert committed == documents(Options().auth, indent=2)[name], "run `python -m infra.openapi`"
+
+
+def test_the_check_names_a_document_that_is_not_current(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "docs").mkdir()
+    monkeypatch.setattr(command, "ROOT", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["infra.openapi"])
+    command.main()
+    monkeypatch.setattr(sys, "argv", ["infra.openapi", "--check"])
+    command.main()
+    (tmp_path / "docs" / "asyncapi.json").write_text("{}")
+    with pytest.raises(SystemExit, match=r"asyncapi\.json"):
+        command.main()
+
+
+def test_the_delivery_of_a_webhook_is_described() -> None:
+    delivery = document("none")["webhooks"]["event"]["post"]
+    with running() as receiver:
+        secret = new("ann", receiver.url, []).secret
+        Courier(networks(["127.0.0.0/8"])).post(receiver.url, secret, "event-1", b"{}")
+    (post,) = receiver.posts
+    described = {each["name"] for each in delivery["parameters"]}
+    assert described == {name for name in post.headers if name.startswith("webhook-")}
 
 
 def test_schema_serves_the_document_and_the_health() -> None:
@@ -113,7 +143,7 @@ def test_schema_serves_the_document_and_the_health() -> None:
 def test_schema_adds_where_people_sign_in() -> None:
     sign_in = SignIn("https://cognito.example", "client-1")
     with_sign_in = wired(sign_in=sign_in).settings_of("schema")
-    handler = function("schema").build(with_sign_in, schema_function("cognito") / "openapi.json")
+    handler = function("schema").build(with_sign_in, schema_function("cognito"))
     expected = json.loads(json.dumps(document("cognito")))
     expected["components"]["securitySchemes"]["token"]["x-cognito"] = msgspec.to_builtins(sign_in)
     assert call(handler, routes.OPENAPI).body == expected

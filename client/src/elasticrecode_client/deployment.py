@@ -57,6 +57,11 @@ class Deployment:
         """The OpenAPI document of the deployment."""
         return Call("GET /v1/openapi.json")
 
+    @Method
+    def asyncapi(self) -> Call[dict[str, Any]]:
+        """The AsyncAPI document of the deployment: its WebSocket, and the queues of workers."""
+        return Call("GET /v1/asyncapi.json")
+
     # Queues and workers
 
     @Method

@@ -21,6 +21,7 @@ REPEATS: dict[str, Repeat] = {
     "GET /v1/schema": GET,
     "GET /v1/health": GET,
     "GET /v1/openapi.json": GET,
+    "GET /v1/asyncapi.json": GET,
     "POST /v1/jobs": KEYED,
     "POST /v1/vmaf": KEYED,
     "POST /v1/plans": KEYED,

@@ -5,6 +5,7 @@ VERSION = "GET /v1"
 SCHEMA = "GET /v1/schema"
 HEALTH = "GET /v1/health"
 OPENAPI = "GET /v1/openapi.json"
+ASYNCAPI = "GET /v1/asyncapi.json"
 SUBMIT = "POST /v1/jobs"
 SUBMIT_VMAF = "POST /v1/vmaf"
 SUBMIT_PLAN = "POST /v1/plans"
@@ -48,7 +49,7 @@ REMOVE_PRESET = "DELETE /v1/presets/{name}"
 SOCKET_TICKET = "POST /v1/socket-tickets"
 
 ROUTES = {
-    "schema": (SERVER, VERSION, SCHEMA, HEALTH, OPENAPI),
+    "schema": (SERVER, VERSION, SCHEMA, HEALTH, OPENAPI, ASYNCAPI),
     "submit": (SUBMIT,),
     "vmaf": (SUBMIT_VMAF,),
     "plans": (SUBMIT_PLAN, PLAN),
@@ -62,7 +63,7 @@ ROUTES = {
     "tickets": (SOCKET_TICKET,),
 }
 """Function → the routes it answers, below the stage `api`."""
-PUBLIC_ROUTES = frozenset({HEALTH, OPENAPI})
+PUBLIC_ROUTES = frozenset({HEALTH, OPENAPI, ASYNCAPI})
 """Routes without authentication."""
 OPERATOR_ROUTES = frozenset(
     {WORKER_DEPLOYMENTS, WORKER_BACKLOG, WORKER_HISTORY, PAUSE_QUEUE, RESUME_QUEUE, PUT_PRESET, REMOVE_PRESET}

@@ -26,14 +26,16 @@ CATCHING_UP: State = "catching-up"
 JOINING: State = "joining"
 LIVE: State = "live"
 
+CURSOR = re.compile(r"(\d{1,15})(?:\.(\d{1,6}))?", re.ASCII)
+SECONDS = re.compile(r"\d{1,11}(\.\d{1,9})?", re.ASCII)
+IDENTIFIER = re.compile(r"\S{1,128}")
+ACTION = re.compile(r"[A-Za-z]{1,64}")
+ACTIONS_LIMIT = 32
+PARAMETERS = ("lastMod", "after", "userID", "jobID", "batchID", "actions", "pack", "ticket")
+"""Parameters of a connection's query, and the forms of their values."""
+
 _WHOLE = 1 << 30
-_CURSOR = re.compile(r"(\d{1,15})(?:\.(\d{1,6}))?", re.ASCII)
-_SECONDS = re.compile(r"\d{1,11}(\.\d{1,9})?", re.ASCII)
-_IDENTIFIER = re.compile(r"\S{1,128}")
-_ACTION = re.compile(r"[A-Za-z]{1,64}")
-_ACTIONS = 32
 _LOG_LINES = 5
-_PARAMETERS = ("lastMod", "after", "userID", "jobID", "batchID", "actions", "pack", "ticket")
 
 
 class Cursor(NamedTuple):
@@ -48,7 +50,7 @@ class Cursor(NamedTuple):
     @classmethod
     def read(cls, text: str) -> Self:
         """The cursor that a text is. Raises ValueError when it is none."""
-        match = _CURSOR.fullmatch(text)
+        match = CURSOR.fullmatch(text)
         if not match:
             raise ValueError(text)
         return cls(int(match[1]), _WHOLE if match[2] is None else int(match[2]))
@@ -116,18 +118,18 @@ def read(query: Mapping[str, str], caller: Caller = ANYBODY) -> tuple[Watch, Sta
 
     A caller who is no operator watches their own events; raises Forbidden when they ask for another user's.
     """
-    unknown = sorted(set(query) - set(_PARAMETERS))
+    unknown = sorted(set(query) - set(PARAMETERS))
     if unknown:
-        raise BadParameter(f"{unknown[0][:40]!r} is not a parameter; use {', '.join(_PARAMETERS)}.")
+        raise BadParameter(f"{unknown[0][:40]!r} is not a parameter; use {', '.join(PARAMETERS)}.")
     names = {name: query[name] for name in ("userID", "jobID", "batchID") if query.get(name)}
     for name, value in names.items():
-        if not _IDENTIFIER.fullmatch(value):
+        if not IDENTIFIER.fullmatch(value):
             raise BadParameter(f"{name} must have 1 to 128 characters and no white space.")
     if not caller.operator:
         caller.act_for(names.setdefault("userID", caller.userID))
     actions = tuple(sorted({action for action in query.get("actions", "").split(",") if action}))
-    if len(actions) > _ACTIONS or not all(map(_ACTION.fullmatch, actions)):
-        raise BadParameter(f"actions must be at most {_ACTIONS} comma-separated words.")
+    if len(actions) > ACTIONS_LIMIT or not all(map(ACTION.fullmatch, actions)):
+        raise BadParameter(f"actions must be at most {ACTIONS_LIMIT} comma-separated words.")
     if query.get("pack", "0") not in ("", "0", "1"):
         raise BadParameter("pack must be 0 or 1.")
     return Watch(**names, actions=actions, pack=query.get("pack") == "1"), _start(query)
@@ -138,12 +140,12 @@ def _start(query: Mapping[str, str]) -> Start:
     if after and since:
         raise BadParameter("Give after or lastMod, not both.")
     if after:
-        if not _CURSOR.fullmatch(after):
+        if not CURSOR.fullmatch(after):
             raise BadParameter("after must be the cursor of an event.")
         return Start("after", after)
     if not since:
         return Start("now")
-    if not _SECONDS.fullmatch(since):
+    if not SECONDS.fullmatch(since):
         raise BadParameter("lastMod must be a time in Unix seconds, fractions allowed.")
     return Start("since", str(round(float(since) * 1000))) if float(since) else Start("latest")
 
