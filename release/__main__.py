@@ -12,8 +12,8 @@ from release.version import ROOT, ReleaseError, Version
 
 _BODY = "The stack, the worker's image and the client have this version. CHANGELOG.md says what it brings."
 _NOTE = "The test of upgrades deploys this commit first, in clones without tags, too."
-_GENERATORS = ("infra.openapi",)
-"""Modules that write documents with the version in them."""
+_GENERATOR = "infra.openapi"
+"""The module that writes the documents of the interfaces, which have the version in them."""
 
 
 def release(new: Version) -> None:
@@ -56,10 +56,10 @@ def _check(new: Version, tag: str) -> None:
 
 def _generate() -> None:
     """Write the documents that have the version. A new process, as this one has imported the old version."""
-    for module in _GENERATORS:
-        done = subprocess.run([sys.executable, "-m", module], cwd=ROOT, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise ReleaseError(f"`python -m {module}` failed:\n{done.stderr.strip()}")
+    command = [sys.executable, "-m", _GENERATOR]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ReleaseError(f"`python -m {_GENERATOR}` failed:\n{done.stderr.strip()}")
 
 
 def _commit(subject: str, body: str) -> None:

@@ -16,7 +16,8 @@ from release.version import ROOT, ReleaseError, Version
 
 def test_every_place_that_repeats_the_version_has_the_one_that_is_typed() -> None:
     assert set(version.repeated().values()) == {__version__}
-    assert json.loads((ROOT / "docs" / "openapi.json").read_text())["info"]["version"] == __version__
+    documents = [json.loads(path.read_text()) for path in (ROOT / "docs").glob("*api.json")]
+    assert {document["info"]["version"] for document in documents} == {__version__}
     assert not re.search(r"(?m)^version = ", (ROOT / "pyproject.toml").read_text())
 
 
