@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from concurrent.futures import TimeoutError as Late
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from elasticrecode_client.doctor.deployment import Deployment, NotReached, explained
 from elasticrecode_client.doctor.results import Finding, Result, Verdict, failed, skipped
@@ -13,23 +13,29 @@ _AT_ONCE = 8
 
 
 class Check(NamedTuple):
-    """A check: its id, what it looks at, the function that does it, and how many seconds it may take."""
+    """A check: its id, what it looks at, the function that does it, and how many seconds it may take.
+
+    It begins once the check `after` has ended, where that one runs too.
+    """
 
     id: str
     title: str
     run: Callable[[Deployment], Verdict]
     seconds: float
+    after: str = ""
 
 
 CHECKS: list[Check] = []
 """Every check, in the order of the report."""
 
 
-def check(id_: str, title: str, *, seconds: float = 60) -> Callable[[Callable[[Deployment], Verdict]], Check]:
+def check(
+    id_: str, title: str, *, seconds: float = 60, after: str = ""
+) -> Callable[[Callable[[Deployment], Verdict]], Check]:
     """Add a function to the checks."""
 
     def add(run: Callable[[Deployment], Verdict]) -> Check:
-        CHECKS.append(Check(id_, title, run, seconds))
+        CHECKS.append(Check(id_, title, run, seconds, after))
         return CHECKS[-1]
 
     return add
@@ -48,14 +54,18 @@ def run_all(checks: Sequence[Check], deployment: Deployment) -> Iterator[Result]
     """The results, in the order of the checks, each as soon as it and those before it are there."""
     pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="doctor")
     try:
-        started = [(each, pool.submit(_timed, each, deployment)) for each in checks]
-        for each, future in started:
-            yield _result(each, future)
+        started: dict[str, Future[tuple[Verdict, float]]] = {}
+        for each in checks:
+            started[each.id] = pool.submit(_timed, each, deployment, started.get(each.after))
+        for each in checks:
+            yield _result(each, started[each.id])
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _timed(each: Check, deployment: Deployment) -> tuple[Verdict, float]:
+def _timed(each: Check, deployment: Deployment, first: "Future[Any] | None") -> tuple[Verdict, float]:
+    if first:
+        wait([first], each.seconds)
     started = time.monotonic()
     try:
         verdict = each.run(deployment)

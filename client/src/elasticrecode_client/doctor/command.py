@@ -24,7 +24,7 @@ Exit code: 0 when no check failed, 1 when one did, 2 for a wrong option."""
 )
 @click.option("--stack", default="", help="Name of the stack in CloudFormation. Default: the one of the Region.")
 @click.option("--url", default="", help="Address of the deployment. Default: ELASTICRECODE_URL, else the output Url.")
-@click.option("--profile", default="", help="Profile of the configuration file, with the address and how to sign in.")
+@click.option("--deployment", default="", metavar="NAME", help="A deployment that `elasticrecode login` has kept.")
 @click.option("--region", default="", help="AWS Region. Default: that of your AWS configuration.")
 @click.option("--aws-profile", default="", help="Profile of your AWS configuration.")
 @click.option("--webhook-url", default="", help="A web server of yours that answers 2xx, to which events are posted.")
@@ -35,7 +35,7 @@ Exit code: 0 when no check failed, 1 when one did, 2 for a wrong option."""
 def doctor(
     stack: str,
     url: str,
-    profile: str,
+    deployment: str,
     region: str,
     aws_profile: str,
     webhook_url: str,
@@ -53,7 +53,7 @@ def doctor(
             click.echo(f"{each.id:<16} {each.title}")
         return
     try:
-        given = settings.load(url or None, profile or None)
+        given = settings.load(url or None, deployment or None)
     except SettingsError as error:
         raise click.UsageError(str(error)) from None
     options = Options(
