@@ -10,7 +10,7 @@ PARALLEL := -n 3 --dist loadscope --no-loadscope-reorder
 TOOLS := .tools
 BIN := $(TOOLS)/python/bin
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
-CHECKED := app.py docs/conf.py examples infra functions layers/core/python worker client local release benchmarks tests
+CHECKED := app.py docs/conf.py examples infra functions layers/core/python worker client local migration release benchmarks tests
 LOCKS := layers/deps/requirements.txt worker/requirements.txt worker/media-requirements.txt requirements.txt \
 	local/requirements.txt local/aws-requirements.txt requirements-dev.txt
 LOCK := $(BIN)/uv pip compile --quiet --universal --no-header --generate-hashes --python-version 3.11

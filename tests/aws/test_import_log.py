@@ -9,7 +9,7 @@ import pytest
 from boto3.dynamodb.types import TypeSerializer
 
 from elasticrecode.contract import routes
-from local.import_log import main
+from migration.import_log import main
 from tests.conftest import contract
 from tests.fakes.stack import Stack
 from tests.support import call

@@ -1,6 +1,6 @@
 """Imports the log of the first generation: its rows become events of the jobs table, which the log routes show.
 
-    python -m local.import_log FILE --table elasticrecode_jobs [--retention-days 90] [--dry-run]
+    python -m migration.import_log FILE --table elasticrecode_jobs [--retention-days 90] [--dry-run]
 
 FILE is an export of the old table: DynamoDB's own (`.json.gz`), the answer of `aws dynamodb scan`, a JSON array of
 events as the old API answered it, or one event a line. An event's key follows from its row, so an import that is
@@ -44,7 +44,7 @@ class Imported(NamedTuple):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command. 1 when rows were left out."""
-    parser = argparse.ArgumentParser(prog="python -m local.import_log", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m migration.import_log", description=__doc__.partition("\n")[0])
     parser.add_argument("file", type=Path)
     parser.add_argument("--table", required=True, help="the jobs table: the output JobsTable of the stack")
     parser.add_argument("--retention-days", type=int, default=90, help="how long the events are kept from now on")

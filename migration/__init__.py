@@ -1,0 +1,1 @@
+"""Tools that move a deployment of the first generation."""
