@@ -4,6 +4,7 @@ As CloudFormation resources, the same methods, paths and answers would be a hund
 a second from all that deploys in an account. docs/decisions/one-api-body.md has more.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -103,9 +104,9 @@ def body(functions: Mapping[str, lambda_.IFunction], protection: Protection, *, 
         for route in routes:
             method, path = route.split(" ")
             # A function of the path also answers other methods, with 405, and CORS preflight requests.
-            operations = paths.setdefault(path, {ANY: _operation(functions[name])})
+            operations = paths.setdefault(path, {ANY: _operation(functions[name], path)})
             secured = protection.scheme and route not in PUBLIC_ROUTES
-            operations[method.lower()] = _operation(functions[name]) | (
+            operations[method.lower()] = _operation(functions[name], path) | (
                 {"security": [{_SCHEME: []}]} if secured else {}
             )
     return {
@@ -117,9 +118,12 @@ def body(functions: Mapping[str, lambda_.IFunction], protection: Protection, *, 
     }
 
 
-def _operation(function: lambda_.IFunction) -> Json:
+def _operation(function: lambda_.IFunction, path: str) -> Json:
+    """An operation that a function answers, with what OpenAPI demands: the path's parameters, and one response."""
+    names = re.findall(r"{(\w+)}", path)
     return {
-        "responses": {},
+        "parameters": [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names],
+        "responses": {"200": {"description": "The answer of the function"}},
         INTEGRATION: {"type": "aws_proxy", "httpMethod": "POST", "uri": _uri(function)},
     }
 

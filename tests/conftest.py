@@ -43,6 +43,7 @@ _LONGEST_FIRST = (
     "packaging",
     "hostile",
     "infra",
+    "second",
     "fuzz",
     "chaos",
     "aws",
@@ -51,7 +52,7 @@ _LONGEST_FIRST = (
     "kit",
     "unit",
 )
-_SHARING = ("e2e", "players", "quality", "hostile", "infra", "packaging")
+_SHARING = ("e2e", "players", "quality", "hostile", "infra", "packaging", "second")
 """Folders whose files share the deployed stack, other expensive fixtures, or templates."""
 _APART = ("tests/e2e/test_job_role.py",)
 """Files of these folders that share nothing."""

@@ -45,6 +45,7 @@ PARLIAMENT = {
 }
 """Pattern of a resource's logical id with the property, and the issue → why it stays."""
 ARNS = {
+    "AWS::Cognito::UserPool": "cognito-idp:us-east-1:123456789012:userpool/{}",
     "AWS::DynamoDB::Table": "dynamodb:us-east-1:123456789012:table/{}",
     "AWS::Events::EventBus": "events:us-east-1:123456789012:event-bus/{}",
     "AWS::IAM::Role": "iam::123456789012:role/{}",
