@@ -22,10 +22,10 @@ export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := 1
 export CDK_DISABLE_VERSION_CHECK := 1
 export UV_SYSTEM_CERTS := 1
 
-.PHONY: audit browser docs help licences release run sbom up sync down clean logs token quick test test-all iam-proof check format lock synth deploy destroy bench chaos fuzz hooks
+.PHONY: arm64 audit browser docs help licences release run sbom up sync down clean logs token quick test test-all iam-proof check format lock synth deploy destroy bench chaos fuzz hooks
 
 help: ## list the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 18
 
 run: $(TOOLS)/local ## run the demonstration on this machine: deploy, transcode a clip, watch it, check it
 	@python -m local run
@@ -81,6 +81,9 @@ check: $(TOOLS)/dev $(TOOLS)/aws/.installed .build/.linted ## check format, lint
 docs: $(TOOLS)/dev ## build the documentation, with its search, to .build/docs
 	@sphinx-build -W --keep-going -n -q -b html -c docs . .build/docs
 	@echo "Open .build/docs/index.html"
+
+arm64: $(TOOLS)/dev ## import every function with the deployed layers by an arm64 Python, under qemu; needs apt-get and a network
+	@python -m infra.arm64
 
 # cfn-lint and parliament, again only when something that the template is made of has changed.
 .build/.linted: app.py cdk.json requirements-dev.txt tests/infra/test_linters.py \
