@@ -12,8 +12,8 @@ from tests.e2e.conftest import Deployed
 from tests.e2e.page.conftest import Opened, violations
 
 PHONE = {"width": 390, "height": 844}
-FIRST_LOAD_BYTES = 175_000
-"""Limit of what the home page loads of its own files before anybody has signed in, uncompressed."""
+FIRST_LOAD_BYTES = 185_000
+"""Limit of what the home page loads of its own files when it opens, uncompressed, with the view of now."""
 
 
 @pytest.fixture
