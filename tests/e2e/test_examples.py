@@ -13,6 +13,7 @@ from pathlib import Path
 
 import boto3
 import pytest
+import yaml
 
 from local import users
 from local.place import REGION, TOOLS
@@ -117,6 +118,26 @@ def test_a_receiver_prints_what_is_signed_and_refuses_the_rest(deployed: Deploye
             assert receiver.stdout.readline() == f"JobFinished {job_id}\n"
         finally:
             deployed.call("DELETE", path)
+
+
+def test_a_gate_lets_good_settings_pass_and_stops_bad_ones(deployed: Deployed, clips: Clips, tmp_path: Path) -> None:
+    if not (ROOT / "client/src/elasticrecode_client/command/submit.py").exists():
+        pytest.skip("the command elasticrecode has no submit in this checkout")
+    clip = clips("gate.mp4", *CLIP)
+    (tmp_path / "elasticrecode").write_text(
+        f'#!/bin/sh\nexec "{sys.executable}" -m elasticrecode_client.command "$@"\n'
+    )
+    (tmp_path / "elasticrecode").chmod(0o755)
+    here = variables(deployed)
+    here |= {"PATH": f"{tmp_path}:{here['PATH']}", "PYTHONPATH": str(ROOT / "client" / "src"), "HOME": str(tmp_path)}
+    gate = [str(EXAMPLES / "quality-gate" / "gate.sh"), str(clip)]
+    good = subprocess.run([*gate, "60"], env=here, capture_output=True, text=True, check=False)
+    assert good.returncode == 0, good.stdout + good.stderr
+    bad = subprocess.run([*gate, "99"], env=here | {"BITRATE": "50k"}, capture_output=True, text=True, check=False)
+    assert bad.returncode == 3, bad.stdout + bad.stderr
+    workflow = yaml.safe_load((EXAMPLES / "quality-gate" / "workflow.yml").read_text())
+    steps = workflow["jobs"]["gate"]["steps"]
+    assert steps[-1]["run"].split()[0] == "./gate.sh"
 
 
 def test_a_dropped_file_becomes_a_job(deployed: Deployed, clips: Clips) -> None:
