@@ -1,6 +1,5 @@
 """What has been read of ffmpeg's options: the fields of a profile, faults and notes. Pure."""
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from elasticrecode_client.command.ffmpeg_values import Unsayable
@@ -63,7 +62,7 @@ class Reading:
         else:
             self.video["keyframeSeconds"] = float(f"{seconds:.6g}")
 
-    def profile(self) -> Mapping[str, Any]:
+    def profile(self) -> dict[str, Any]:
         """The profile of what has been read."""
         parts: dict[str, Any] = {}
         if self.video and self.has_video:

@@ -6,7 +6,7 @@ faults, all at once, each with its flag, the reason, and the nearest thing that 
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from elasticrecode_client.command import ffmpeg_values as values
@@ -21,7 +21,7 @@ _STREAM = re.compile(r":\d+$")
 class Translation(NamedTuple):
     """What options mean: the profile, the inputs of `-i`, what cannot be said, and notes on what differs a little."""
 
-    profile: Mapping[str, Any]
+    profile: dict[str, Any]
     inputs: list[str]
     faults: list[WordFault]
     notes: list[str]
@@ -54,8 +54,11 @@ def canonical(name: str) -> str:
     return ALIASES.get(plain, plain)
 
 
-def translate(flags: Iterable[Flag]) -> Translation:
-    """The profile that ffmpeg's options ask for. Without options it is empty."""
+def translate(flags: Iterable[Flag], *, whole: bool = True) -> Translation:
+    """The profile that ffmpeg's options ask for. Without options it is empty.
+
+    A `whole` one has all that an encode needs, as `complete` fills it in.
+    """
     reading = Reading()
     for flag in flags:
         try:
@@ -65,11 +68,33 @@ def translate(flags: Iterable[Flag]) -> Translation:
     asks = reading.flags.keys() - BENEATH - {"-i"}
     if "-map" in reading.flags and not reading.maps_video:
         reading.has_video = False
-    for close in (_times, _rates, _keyframes, _size, _sound):
+    for close in (_times, _rates, _keyframes, _size, _sound, _limits):
         close(reading)
+    profile = reading.profile()
     if asks and reading.has_video:
-        _defaults(reading)
-    return Translation(reading.profile(), reading.inputs, reading.faults, reading.notes)
+        profile.setdefault("ffmpeg", {})
+        reading.notes += complete(profile["ffmpeg"]) if whole else ()
+    return Translation(profile, reading.inputs, reading.faults, reading.notes)
+
+
+def complete(encode: dict[str, Any]) -> list[str]:
+    """Fill in what ffmpeg does without an option: H.264, the source's size, the encoder's quality. Returns notes."""
+    notes = []
+    encode.setdefault("codec", "h264")
+    encode.setdefault("scale", "source")
+    if "bitrate" not in encode and "quality" not in encode:
+        encode["quality"] = {"crf": CRFS.get(encode["codec"], 23)}
+        notes.append(f"Without -b:v and -crf: -crf {encode['quality']['crf']}, as in ffmpeg.")
+    if _is_beyond_first(str(encode.get("bitrate", "1M"))):
+        encode.setdefault("fit", "contain")  # the word that bitrates beyond those of the first generation need
+    return notes
+
+
+def _is_beyond_first(bitrate: str) -> bool:
+    try:
+        return not 1_000_000 <= values.bits(bitrate) <= 15_000_000
+    except Unsayable:  # the API says what is wrong with it
+        return False
 
 
 def _read(reading: Reading, name: str, flag: Flag) -> None:
@@ -164,19 +189,11 @@ def _sound(reading: Reading) -> None:
         reading.fault_at("-map", "a file of Opus alone holds one track", "-map 0:a:0, or -c:a aac")
 
 
-def _defaults(reading: Reading) -> None:
-    """What ffmpeg would do without an option: H.264 in the source's size at the encoder's own quality."""
-    video = reading.video
-    video.setdefault("codec", "h264")
-    video.setdefault("scale", "source")
-    limit = 63 if video["codec"] == "av1" else 51
+def _limits(reading: Reading) -> None:
+    video, codec = reading.video, reading.video.get("codec", "h264")
+    limit = 63 if codec == "av1" else 51
     if video.get("quality", {}).get("crf", 0) > limit:
-        reading.fault_at("-crf", f"is more than {limit}, the highest of {video['codec']}", f"-crf {limit}")
-    if video["codec"] == "h264" and video.get("bitDepth") == 10:
+        reading.fault_at("-crf", f"is more than {limit}, the highest of {codec}", f"-crf {limit}")
+    if codec == "h264" and video.get("bitDepth") == 10:
         name = "-pix_fmt" if "-pix_fmt" in reading.flags else "-vf" if "-vf" in reading.flags else "-profile:v"
         reading.fault_at(name, "few players decode H.264 with 10 bits", "-c:v libx265, or -pix_fmt yuv420p")
-    if "bitrate" not in video and "quality" not in video:
-        video["quality"] = {"crf": CRFS[video["codec"]]}
-        reading.notes.append(f"Without -b:v and -crf: -crf {CRFS[video['codec']]}, as in ffmpeg.")
-    if "bitrate" in video and not 1_000_000 <= values.bits(video["bitrate"]) <= 15_000_000:
-        video.setdefault("fit", "contain")  # the word that bitrates beyond those of the first generation need

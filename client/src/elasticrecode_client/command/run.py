@@ -1,0 +1,66 @@
+"""Runs the command: from arguments to an exit status, with every error as words for a person."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from elasticrecode_client.command.exits import Exit
+from elasticrecode_client.command.output import printable
+from elasticrecode_client.command.root import root
+
+PROGRAM = "elasticrecode"
+DEBUG = "ELASTICRECODE_DEBUG"
+"""The variable that shows the traceback of a fault of the command itself."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command. Returns its exit status; raises nothing."""
+    try:
+        if completed := _completed():
+            return completed.value
+        status = root.main(list(arguments), prog_name=PROGRAM, standalone_mode=False)
+        sys.stdout.flush()
+        return int(status or Exit.DONE)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.UsageError as error:
+        return _usage(error)
+    except (click.Abort, KeyboardInterrupt):
+        return int(Exit.INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 a person gets no traceback
+        return _failed(error, "--json" in arguments)
+
+
+def _completed() -> Exit | None:
+    """Answer the question of a shell that completes a command line; None where there is none."""
+    question = os.environ.get("_ELASTICRECODE_COMPLETE")
+    if not question:
+        return None
+    from click.shell_completion import shell_complete
+
+    return Exit(shell_complete(root, {}, PROGRAM, "_ELASTICRECODE_COMPLETE", question))
+
+
+def _usage(error: click.UsageError) -> int:
+    path = error.ctx.command_path if error.ctx else PROGRAM
+    _write(f"{path}: {error.format_message()}")
+    _write(f"`{path} --help` shows how it is used.")
+    return int(Exit.REFUSED)
+
+
+def _failed(error: Exception, as_json: bool) -> int:
+    from elasticrecode_client.command.faults import explained
+
+    if os.environ.get(DEBUG):
+        import traceback
+
+        traceback.print_exception(error)
+    explanation = explained(error)
+    _write(explanation.json if as_json else explanation.text)
+    return int(explanation.status)
+
+
+def _write(text: str) -> None:
+    print("\n".join(map(printable, text.split("\n"))), file=sys.stderr, flush=True)

@@ -1,0 +1,363 @@
+"""The command as a shell runs it, against a server of its own: exit statuses, JSON, bars, Ctrl-C with real signals."""
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.client.server import Reply, Server, problem
+from tests.conftest import ROOT
+
+COMMAND = [sys.executable, "-m", "elasticrecode_client.command"]
+JOBS = "GET /api/v1/jobs"
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def record(job_id: str, state: str, **more: Any) -> dict[str, Any]:
+    """A job's record, as the API answers it."""
+    empty = dict.fromkeys(
+        (
+            *("queueReason", "origin", "batchID", "queuedAt", "startedAt", "endedAt", "progress", "outputs", "copyOf"),
+            *("quality", "ladder", "warnings", "division", "plan", "budget", "dollars", "error", "replaces"),
+            *("replacedBy", "queue"),
+        )
+    )
+    known = {"jobID": job_id, "userID": "ann", "kind": "ffmpeg", "state": state, "attempt": 1, "priority": 0}
+    places = {"input": f"s3://films/{job_id}.mov", "output": "s3://films/out/", "profile": {}, "createdAt": 1.7e9}
+    return empty | known | places | more
+
+
+FINISHED = record(
+    "a", "finished", endedAt=1.7e9, outputs=[{"uri": "s3://films/out/a.mov", "bytes": 10, "role": "file"}]
+)
+FAILED = record(
+    "a", "failed", endedAt=1.7e9, error={"code": "input-empty", "message": "The input is empty.", "log": []}
+)
+SCORE = {"mean": 80.0, "harmonicMean": 79.0, "min": 60.0, "p5": 70.0, "model": "vmaf_v0.6.1", "frames": 10}
+BELOW = record("a", "finished", endedAt=1.7e9, quality={"vmaf": SCORE, "passed": False})
+
+
+@pytest.fixture
+def environment(server: Server, tmp_path: Path) -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ROOT / "client" / "src"),
+        "HOME": str(tmp_path),
+        "ELASTICRECODE_URL": server.url,
+        "TERM": "xterm",
+        "COLUMNS": "120",
+    }
+
+
+@pytest.fixture
+def run(environment: dict[str, str], tmp_path: Path) -> Run:
+    """Runs the command in a pipe, and holds that it shows no traceback and no escape sequence."""
+
+    def call(*arguments: str, stdin: str = "", **more: str) -> "subprocess.CompletedProcess[str]":
+        ended = subprocess.run(
+            [*COMMAND, *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment | more,
+            cwd=tmp_path,
+            timeout=60,
+        )
+        assert "Traceback" not in ended.stderr
+        assert "\x1b" not in ended.stdout + ended.stderr
+        return ended
+
+    return call
+
+
+STATUSES = [
+    (["status", "a"], Reply(200, FINISHED), 0),
+    (["status", "a"], Reply(200, FAILED), 1),
+    (["status", "a"], Reply(200, BELOW), 3),
+    (["status", "a"], problem(404, "Not found", "There is no job a."), 2),
+    (["status", "a"], problem(401, "Unauthorized", "Send a token."), 4),
+    (["status", "a"], problem(403, "Forbidden", "For operators only."), 4),
+    (["status", "a"], problem(409, "Conflict", "It has ended."), 2),
+]
+
+
+@pytest.mark.parametrize(
+    ("words", "reply", "status"), STATUSES, ids=[str(reply.status) + str(n) for _, reply, n in STATUSES]
+)
+def test_the_exit_status_says_how_it_ended(
+    run: Run, server: Server, words: list[str], reply: Reply, status: int
+) -> None:
+    server.replies["GET /api/v1/jobs/a/status"] = [reply] * 3
+    assert run(*words).returncode == status
+    as_json = run(*words, "--json")
+    assert as_json.returncode == status
+    assert json.loads(as_json.stdout or as_json.stderr)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["frobnicate"], "There is no command 'frobnicate'."),
+        (["lst"], "Did you mean list?"),
+        (["list", "--stat", "failed"], "--state"),
+        (["list", "--state", "broken"], "'broken' is not one of"),
+        (["list", "--since", "yore"], "write 30m, 2h"),
+        (["status"], "Missing argument"),
+        (["submit"], "Which profile?"),
+        (["submit", "-crf", "23"], "Which FILE?"),
+        (["submit", "no.mov", "ftp://x/y", "-crf", "23"], "no.mov: there is no such file here"),
+        (["submit", "a.mov", "--preset", "x", "--profile", "y"], "give one of them"),
+        (["submit", "a.mov", "--profile", "no.json"], "no.json: No such file or directory"),
+        (["submit", "a.mov", "-level", "4", "-pass", "1"], "-pass 1: workers encode in one pass"),
+        (["submit", "s3://films/a.mov", "-crf", "23"], "--output: say where outputs of s3://films/a.mov go"),
+        (["submit", "-i", "s3://films/a.mov", "-crf", "23", "b.mp4"], "outputs keep the name of their input"),
+        (["batch", "submit", "--preset", "x", "--output", "s3://films/o/"], "Which inputs?"),
+        (["retry"], "Which jobs?"),
+        (["compare", "no.mov", "nor.mov"], "nor.mov: there is no such file here"),
+        (["list", "--deployment", "none"], "There is no profile 'none'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_usage_is_named(run: Run, words: list[str], message: str) -> None:
+    ended = run(*words)
+    assert ended.returncode == 2
+    assert message in ended.stderr
+    assert not ended.stdout
+
+
+def test_a_service_that_does_not_answer_is_said_to_be_out_of_reach(run: Run) -> None:
+    ended = run("queues", "list", ELASTICRECODE_URL="http://127.0.0.1:9")
+    assert ended.returncode == 5
+    assert "Is the address right?" in ended.stderr
+
+
+def test_a_fault_is_named_by_what_was_typed(run: Run, server: Server) -> None:
+    errors = [
+        {"pointer": "/profile/ffmpeg/bitrate", "detail": "must be less"},
+        {"pointer": "/profile/audio/loudness", "detail": "must be more"},
+        {"pointer": "/output", "detail": "must lie elsewhere"},
+    ]
+    refusal = problem(422, "Invalid", "3 faults", errors=errors)
+    server.replies["POST /api/v1/jobs"] = [refusal, refusal]
+    words = ["submit", "s3://films/a.mov", "-b:v", "3M", "--loudness", "-5", "--output", "s3://films/o/"]
+    ended = run(*words)
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines() == [
+        "The request has 3 faults; nothing was stored.",
+        "  -b:v 3M: must be less",
+        "  --loudness: must be more",
+        "  --output: must lie elsewhere",
+    ]
+    error = json.loads(run(*words, "--json").stderr)["error"]
+    assert (error["exit"], error["errors"][0]) == (2, errors[0] | {"flag": "-b:v 3M"})
+
+
+def submitted(*jobs: str) -> Reply:
+    entries = [
+        {"jobid": job, "input": f"s3://films/{job}.mov", "status": {"status": "accepted"}, "userid": "ann"}
+        for job in jobs
+    ]
+    return Reply(200, entries)
+
+
+def test_a_local_file_is_uploaded_and_sent(run: Run, server: Server, tmp_path: Path) -> None:
+    (tmp_path / "film.mov").write_bytes(b"film" * 1000)
+    server.replies["POST /api/v1/jobs"] = [submitted("a")]
+    ended = run("submit", "film.mov", "--preset", "h264-720p", "--output", "s3://films/o/", "--key", "k", "--json")
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)[0]["jobid"] == "a"
+    assert server.content("u0") == b"film" * 1000
+    (sent,) = server.requests("POST /api/v1/jobs")
+    assert sent.json == {
+        "userid": "ann",
+        "input": "s3://media/film.mov",
+        "output": "s3://films/o/",
+        "profile": {"preset": "h264-720p"},
+    }
+    assert sent.headers["idempotency-key"] == "k"
+
+
+def test_jobs_are_followed_line_by_line_in_a_pipe(run: Run, server: Server) -> None:
+    server.replies["POST /api/v1/jobs"] = [submitted("a")]
+    server.replies["GET /api/v1/jobs/a/status"] = [Reply(200, record("a", "running")), Reply(200, FAILED)]
+    server.event("a", "JobStart")
+    with_error = {"error": {"code": "input-empty", "message": "The input is empty.", "log": []}}
+
+    def later() -> None:
+        while not server.requests("GET /ws"):
+            time.sleep(0.05)
+        time.sleep(1)
+        server.event("a", "JobProgress", progress={"percent": 50, "speed": 2.0, "etaSeconds": 61})
+        server.event("a", "JobFailed", **with_error)
+
+    threading.Thread(target=later).start()
+    ended = run("submit", "s3://films/a.mov", "-crf", "23", "--output", "s3://films/o/", "--wait")
+    assert ended.returncode == 1
+    lines = ended.stdout.splitlines()
+    assert lines[0] == "submitted a  a.mov"
+    assert lines[-3].endswith("  a  JobProgress  a.mov  50 %, 2.0×, 1:01 left")
+    assert lines[-2].endswith("JobFailed    a.mov  input-empty: The input is empty.")
+    assert lines[-1] == "failed    a.mov  input-empty: The input is empty."
+
+
+class Terminal:
+    """The command in a terminal of its own."""
+
+    def __init__(self, environment: dict[str, str], folder: Path, *arguments: str) -> None:
+        self.text = ""
+        self._screen, inner = pty.openpty()
+        self._process = subprocess.Popen(
+            [*COMMAND, *arguments], stdin=inner, stdout=inner, stderr=inner, env=environment, cwd=folder,
+            start_new_session=True, preexec_fn=lambda: os.close(os.open(os.ttyname(inner), os.O_RDWR)),
+        )  # fmt: skip
+        os.close(inner)
+
+    def until(self, words: str, seconds: float = 30.0) -> None:
+        """Read until the screen has shown these words."""
+        end = time.monotonic() + seconds
+        while not re.search(words, self.text):
+            assert time.monotonic() < end, self.text
+            if select.select([self._screen], [], [], 0.1)[0]:
+                try:
+                    self.text += os.read(self._screen, 65536).decode(errors="replace")
+                except OSError:
+                    break
+        assert re.search(words, self.text), self.text
+
+    def type(self, text: str) -> None:
+        os.write(self._screen, text.encode())
+
+    def interrupt(self) -> None:
+        """Ctrl-C, as the terminal sends it."""
+        self._process.send_signal(signal.SIGINT)
+
+    def end(self) -> int:
+        """The exit status, once it has ended."""
+        with suppress(AssertionError):
+            self.until("a text that never comes")
+        status = self._process.wait(30)
+        os.close(self._screen)
+        return status
+
+
+def following(server: Server) -> None:
+    server.replies["POST /api/v1/jobs"] = [submitted("a", "b")]
+    for job in ("a", "b"):
+        server.always[f"GET /api/v1/jobs/{job}/status"] = record(job, "running", progress={"percent": 25.0})
+
+
+SUBMIT = ("submit", "s3://films/a.mov", "s3://films/b.mov", "-crf", "23", "--output", "s3://films/o/", "--wait")
+
+
+def test_running_jobs_have_bars_on_a_terminal(server: Server, environment: dict[str, str], tmp_path: Path) -> None:
+    following(server)
+    screen = Terminal(environment, tmp_path, *SUBMIT)
+    screen.until(r"a\.mov.*25%")
+    screen.until(r"b\.mov.*25%")
+    server.event("a", "JobProgress", progress={"percent": 75.0, "speed": 3.0, "etaSeconds": 5})
+    screen.until(r"75%.*3\.0×  0:05 left")
+    for job in ("a", "b"):
+        server.always[f"GET /api/v1/jobs/{job}/status"] = FINISHED | record(job, "finished", endedAt=1.7e9)
+        server.event(job, "JobFinished")
+    screen.until(r"finished  a\.mov")
+    screen.until(r"finished  b\.mov")
+    assert screen.end() == 0
+    assert "\x1b[?25h" in screen.text.rpartition("\x1b[?25l")[2]  # the cursor is back
+
+
+def test_no_color_turns_colours_off(server: Server, environment: dict[str, str], tmp_path: Path) -> None:
+    server.always["GET /api/v1/jobs"] = [FINISHED]
+    coloured, plain = (
+        Terminal(environment | {"NO_COLOR": value}, tmp_path, "list", "--limit", "5") for value in ("", "1")
+    )
+    for screen in (coloured, plain):
+        screen.until(r"a\.mov")
+        assert screen.end() == 0
+    assert "\x1b[32m" in coloured.text
+    assert "\x1b" not in plain.text
+
+
+def test_ctrl_c_asks_and_cancels(server: Server, environment: dict[str, str], tmp_path: Path) -> None:
+    following(server)
+    screen = Terminal(environment, tmp_path, *SUBMIT)
+    screen.until(r"b\.mov.*25%")
+    screen.interrupt()
+    screen.until(r"Cancel the 2 jobs\? Ctrl-C leaves them running \[y/N\]")
+    for job in ("a", "b"):
+        server.always[f"DELETE /api/v1/jobs/{job}"] = record(job, "cancelled")
+    screen.type("y\n")
+    screen.until("cancelled b")
+    assert screen.end() == 130
+    assert [one.path for one in server.seen if one.method == "DELETE"] == ["/api/v1/jobs/a", "/api/v1/jobs/b"]
+
+
+def test_a_second_ctrl_c_leaves_jobs_running(server: Server, environment: dict[str, str], tmp_path: Path) -> None:
+    following(server)
+    screen = Terminal(environment, tmp_path, *SUBMIT)
+    screen.until(r"b\.mov.*25%")
+    screen.interrupt()
+    screen.until(r"\[y/N\]")
+    screen.interrupt()
+    screen.until(r"The 2 jobs go on: `elasticrecode watch a b` watches on\.")
+    assert screen.end() == 130
+    assert "Traceback" not in screen.text
+    assert not [one for one in server.seen if one.method == "DELETE"]
+
+
+def test_a_timeout_leaves_jobs_running(run: Run, server: Server) -> None:
+    following(server)
+    ended = run(*SUBMIT, "--timeout", "1")
+    assert ended.returncode == 6
+    assert ended.stderr.strip() == (
+        "2 of 2 jobs have not ended within 1 s. They go on: `elasticrecode watch a b` watches on."
+    )
+
+
+def test_text_of_others_moves_no_cursor(run: Run, server: Server) -> None:
+    evil = FAILED | {"error": {"code": "x", "message": "\x1b[2J\u202eowned\r", "log": []}}
+    server.always["GET /api/v1/jobs/a/status"] = evil
+    assert "\N{REPLACEMENT CHARACTER}[2J" in run("status", "a").stdout
+
+
+def test_a_login_is_kept_for_its_owner_alone(run: Run, server: Server, tmp_path: Path) -> None:
+    ended = run("login", server.url, "--name", "farm", "--token", stdin="secret-token\n", ELASTICRECODE_URL="")
+    assert ended.returncode == 0, ended.stderr
+    kept = tmp_path / ".config" / "elasticrecode" / "config.toml"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert "secret-token" not in run("login", "--show", "--json").stdout
+    server.always["GET /api/v1/worker/queues"] = {"cpu": ["q"]}
+    assert run("queues", "list", ELASTICRECODE_URL="").returncode == 0
+    assert server.requests("GET /api/v1/worker/queues")[0].headers["authorization"] == "Bearer secret-token"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete_commands_and_options(run: Run, shell: str) -> None:
+    script = run("completion", shell).stdout
+    assert "_ELASTICRECODE_COMPLETE" in script
+    words = {"COMP_WORDS": "elasticrecode li", "COMP_CWORD": "1" if shell != "fish" else "li"}
+    completed = run(**words, _ELASTICRECODE_COMPLETE=f"{shell}_complete")
+    assert "list" in completed.stdout
+    words = {"COMP_WORDS": "elasticrecode list --st", "COMP_CWORD": "2" if shell != "fish" else "--st"}
+    assert "--state" in run(**words, _ELASTICRECODE_COMPLETE=f"{shell}_complete").stdout
+
+
+def test_a_reader_that_leaves_is_no_fault(server: Server, environment: dict[str, str], tmp_path: Path) -> None:
+    server.always["GET /api/v1/jobs"] = [FINISHED] * 5000
+    line = f"{' '.join(COMMAND)} list --all --json | head -c 10"
+    ended = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {line}"], env=environment, capture_output=True, text=True, cwd=tmp_path
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
