@@ -19,7 +19,7 @@ def shape(text: str, pattern: str) -> list[str]:
 
 def test_the_commands_are_the_same() -> None:
     english, chinese = ([block for block in read(page) if block.language == "bash"] for page in (ENGLISH, CHINESE))
-    assert [(block.text, block.apart) for block in english] == [(block.text, block.apart) for block in chinese]
+    assert [block.text for block in english] == [block.text for block in chinese]  # those of the English one run
     assert len(english) >= 3
 
 
@@ -42,7 +42,7 @@ def test_the_shape_is_the_same(pattern: str) -> None:
 
 
 def test_links_have_texts_of_their_language() -> None:
-    prose = re.sub(r"```.*?```|`[^`]*`|\([^)]*\)", "", CHINESE.read_text(), flags=re.DOTALL)
+    prose = re.sub(r"<!--.*?-->|```.*?```|`[^`]*`|\([^)]*\)", "", CHINESE.read_text(), flags=re.DOTALL)
     paragraphs = [line for line in prose.splitlines() if len(line) > 40]
     assert [line for line in paragraphs if not re.search(r"[一-鿿]", line)] == []
 
