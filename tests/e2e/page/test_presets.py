@@ -27,7 +27,7 @@ def test_an_operator_makes_changes_and_removes_a_preset(opened: Opened, deployed
     page.get_by_role("button", name=f"Change {NAME}").click()
     page.get_by_label("scale", exact=True).fill("480p")
     page.get_by_role("button", name="Store").click()
-    expect(page.get_by_text(f"{NAME} is stored.")).to_be_visible()
+    expect(page.get_by_text(f"{NAME} is stored.").last).to_be_visible()
     assert stored(deployed)[NAME]["ffmpeg"]["scale"] == "480p"  # type: ignore[index]
     page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name=f"Remove {NAME}").click()
