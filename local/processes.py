@@ -157,6 +157,7 @@ class Supervisor:
                 f"[program:{program.name}]",
                 "command=" + " ".join(f'"{_escaped(word)}"' for word in program.command),
                 f"environment={environment}",
+                f"directory={_escaped(str(ROOT))}",  # supervisord's own may be that of another checkout
                 f"stdout_logfile={_escaped(str(self.log(program.name)))}",
                 "redirect_stderr=true",
                 "stopsignal=TERM",

@@ -54,7 +54,7 @@ _LONGEST_FIRST = (
 )
 _SHARING = ("e2e", "players", "quality", "hostile", "infra", "packaging", "second")
 """Folders whose files share the deployed stack, other expensive fixtures, or templates."""
-_APART = ("tests/e2e/test_job_role.py",)
+_APART = ("tests/e2e/test_job_role.py", "tests/e2e/test_upgrade.py")
 """Files of these folders that share nothing."""
 _COUNTED = "counted"
 
