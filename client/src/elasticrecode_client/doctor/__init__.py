@@ -21,10 +21,13 @@ def diagnose(options: Options, only: Sequence[str] = (), progress: Callable[[Res
     selected = chosen(only)
     deployment = Deployment(options)
     results = []
-    for result in run_all(selected, deployment):
-        progress(result)
-        results.append(result)
-    return Report(_subject(deployment), results)
+    try:
+        for result in run_all(selected, deployment):
+            progress(result)
+            results.append(result)
+        return Report(_subject(deployment), results)
+    finally:
+        deployment.close()
 
 
 def _subject(deployment: Deployment) -> str:

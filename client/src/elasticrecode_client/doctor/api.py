@@ -88,3 +88,9 @@ class Api:
     def put(self, url: str, data: bytes) -> None:
         """Upload bytes to a presigned URL. Raises httpx.HTTPStatusError when S3 refuses."""
         self._client.put(url, content=data).raise_for_status()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+        if self._signer:
+            self._signer.close()

@@ -232,6 +232,14 @@ class Deployment:
         name, profile = self.stack["StackName"], self.options.profile
         return Advice(self.region, name, profile, parameters, self.is_embedded)
 
+    def close(self) -> None:
+        """Close all connections."""
+        with self._lock:
+            kept = [value for value, _ in self._kept.values()]
+        for value in kept:
+            if callable(getattr(value, "close", None)):
+                value.close()
+
     def once(self, key: str, make: Callable[[], T]) -> T:
         """What `make` returns or raises, made once for all threads."""
         with self._lock:
