@@ -2,14 +2,17 @@
 
 import importlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from elasticrecode.contract import metrics
 from elasticrecode.contract.routes import ROUTES
 from elasticrecode.errors import Problem
 from elasticrecode.jobs.events import Action
+from elasticrecode_client.command.root import root
 from infra.options import Options
 from local import place
 from tests.conftest import ROOT
@@ -89,6 +92,15 @@ def test_every_flag_of_the_first_generation_has_a_row() -> None:
     assert missing(flags, page("how-to/move")) == set()
 
 
+def test_every_command_and_its_options_are_documented() -> None:
+    sections = dict(re.findall(r"^## ([a-z ]+)\n(.*?)(?=^## |\Z)", page("reference/command"), re.MULTILINE | re.DOTALL))
+    commands = dict(_commands(root))
+    assert commands.keys() - sections.keys() == set()
+    for name, command in commands.items():
+        options = {max(option.opts, key=len) for option in command.params if isinstance(option, click.Option)}
+        assert missing(options, sections[name]) == set(), name
+
+
 LIMITS = re.findall(r"^\| [^|]+ \| ([^|]+) \| `([\w.]+)` \|$", page("reference/limits"), re.MULTILINE)
 
 
@@ -101,6 +113,18 @@ def test_limits_are_those_of_the_code(value: str, name: str) -> None:
     sizes |= {f"{letter}iB": 2 ** (10 * power) for power, letter in enumerate("KMGT", 1)}
     size = 1 if attribute.endswith("_DAYS") else sizes[unit]
     assert int(number.replace(",", "")) * size == limit
+
+
+def _commands(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
+    """The commands of a group and of the groups in it, by their words."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command
+        if isinstance(command, click.Group):
+            yield from _commands(command, f"{prefix}{name} ")
+        elif not command.hidden:
+            yield prefix + name, command
 
 
 def _kinds(kind: type[Problem]) -> set[type[Problem]]:
