@@ -15,7 +15,7 @@ RIDDLES = {"asked", "found", "made", "said", "told", "what", "whose"}
 """Words that name nothing, as identifiers."""
 FILES = sorted(
     path
-    for folder in (".ci", "benchmarks", "client/src", "functions", "infra", "layers", "local", "migration", "release", "worker")
+    for folder in (*"benchmarks functions infra layers local migration release worker".split(), ".ci", "client/src")
     for path in (ROOT / folder).rglob("*.py")
 )
 GLOSSARY = (ROOT / "docs" / "glossary.md").read_text()
