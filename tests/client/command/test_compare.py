@@ -26,7 +26,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(
         [*ffmpeg, "-t", "1", "-i", BUNNY, "-c:v", "libx264", "-crf", "8", "-an", folder / "film.mp4"], check=True
     )
-    encode = ["-c:v", "libx264", "-preset", "veryfast", "-b:v", "600k", folder / "small.mp4"]
+    encode = ["-c:v", "libx264", "-preset", "veryfast", "-b:v", "600k", str(folder / "small.mp4")]
     subprocess.run([*ffmpeg, "-i", folder / "film.mp4", *encode], check=True)
     return folder
 

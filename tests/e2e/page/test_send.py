@@ -8,6 +8,7 @@ import subprocess
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from elasticrecode_client.command.submit import submit
 from local.place import TOOLS
 from tests.conftest import ROOT
 from tests.e2e.conftest import TENANTS, Deployed
@@ -36,7 +37,7 @@ def fill_own_profile(page: Page) -> None:
 
 def request_of(page: Page) -> tuple[str, dict[str, object]]:
     """The address and the body of the command that stands beside the form, as a shell reads it."""
-    command = page.locator(".beside pre").inner_text()
+    command = page.locator(".beside pre").first.inner_text()
     assert command.startswith("curl -X POST ")
     words = shlex.split(command.replace("\\\n", " "))
     return words[3], json.loads(words[words.index("--data-raw") + 1])
@@ -84,7 +85,7 @@ def test_the_command_beside_the_form_is_what_a_shell_would_send(opened: Opened) 
     field(page, "input").fill(odd)
     field(page, "output").fill("s3://bucket/out/")
     fill_own_profile(page)
-    command = page.locator(".beside pre").inner_text()
+    command = page.locator(".beside pre").first.inner_text()
     assert '-H "Authorization: Bearer $TOKEN"' in command
     script = f'curl() {{ printf "%s\\0" "$@"; }}\nTOKEN=mine\n{command}'
     sent = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True).stdout.split("\0")
@@ -92,6 +93,24 @@ def test_the_command_beside_the_form_is_what_a_shell_would_send(opened: Opened) 
     assert "Authorization: Bearer mine" in sent
     body = json.loads(sent[sent.index("--data-raw") + 1])
     assert body == {"userid": ANN, "input": odd, "output": "s3://bucket/out/", "profile": {"ffmpeg": SMALL}}
+
+
+def test_the_line_for_the_command_asks_for_the_same(opened: Opened) -> None:
+    page = opened("/send", ANN)
+    odd = "s3://bucket/it's $HOME `id` !x 电影.mp4"
+    field(page, "input").fill(odd)
+    field(page, "output").fill("s3://bucket/out/")
+    field(page, "Preset").select_option("h264-360p")
+    words = shlex.split(page.locator(".beside pre").nth(1).inner_text().replace("\\\n", " "))
+    assert words[:6] == ["elasticrecode", "submit", odd, "--preset", "h264-360p", "--output"]
+    with submit.make_context("submit", words[2:]) as context:
+        assert (context.params["files"], context.params["preset"]) == ((odd,), "h264-360p")
+    fill_own_profile(page)
+    line = page.locator(".beside pre").nth(1).inner_text()
+    script = f'elasticrecode() {{ cat; printf "\\0%s" "$@"; }}\n{line}'
+    sent = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True).stdout.split("\0")
+    assert json.loads(sent[0]) == request_of(page)[1]["profile"]
+    assert sent[1:7] == ["submit", odd, "--profile", "-", "--output", "s3://bucket/out/"]
 
 
 def test_faults_land_at_their_fields(opened: Opened) -> None:

@@ -43,6 +43,7 @@ def _profile(given: dict[str, Any], scale: str | None) -> dict[str, Any]:
         click.Argument(["input"], metavar="FILE|s3://…"),
         click.Argument(["origin"], metavar="ORIGIN|s3://…"),
         *_MEASURES,
+        Option(["--preset"], metavar="NAME", help="A profile with a name, such as vmaf-720p, in place of these."),
         Option(["--output"], metavar="s3://…/", help="Where the reports go."),
         Option(["--priority"], type=int, metavar="N", help="0 to 100; jobs of a higher one go first."),
         Option(["--wait"], is_flag=True, help="Wait for the score; --min-vmaf does so, too."),
@@ -67,7 +68,7 @@ def vmaf(session: Session, **given: Any) -> int:
     check_files([given["input"], given["origin"]])
     sources = {side: source_of(session, given[side]) for side in ("input", "origin")}
     place = output_of(sources["input"], given["output"])
-    profile: Any = {"vmaf": _profile(given, given["scale"] or "1080p")}
+    profile: Any = given["preset"] or {"vmaf": _profile(given, given["scale"] or "1080p")}
     job = session.client.score(
         sources["input"].uri, sources["origin"].uri, place, profile, priority=given["priority"], key=given["key"]
     )

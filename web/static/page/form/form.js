@@ -1,6 +1,6 @@
 // The form that sends work: kind, inputs, output, profile; beside it the request as `curl`, and a plan.
 import { KINDS, bodyOf, change, choosePreset, draft, mainOf, nodeOf, own, presetOf, set } from "./draft.js";
-import { command } from "./curl.js";
+import { command, elasticrecode } from "./curl.js";
 import { Refusal, useFaults } from "./faults.js";
 import { Field, Group, Members } from "./fields.js";
 import { Files, uploader } from "./files.js";
@@ -23,7 +23,7 @@ const t = words({
   preset: ["Preset", "预设"], custom: ["a profile of your own", "自定义配置"], builtIn: ["Built-in", "内置"], stored: ["Of this deployment", "本部署"],
   edit: ["Change its fields", "修改字段"], profile: ["Profile", "配置"],
   send: ["Send", "提交"], sending: ["Sending …", "提交中……"],
-  request: ["The request", "请求"], token: ["Put a token into the shell's variable TOKEN.", "请将令牌放入 shell 变量 TOKEN。"],
+  request: ["The request", "请求"], token: ["Put a token into the shell's variable TOKEN; the command elasticrecode takes it from ELASTICRECODE_TOKEN, or from elasticrecode login.", "请将令牌放入 shell 变量 TOKEN；命令 elasticrecode 从 ELASTICRECODE_TOKEN 或 elasticrecode login 读取令牌。"],
 });
 export function Form({ document: described, presets }) {
   const { kind, source } = draft.value;
@@ -49,6 +49,7 @@ export function Form({ document: described, presets }) {
   };
   const { path, plans } = KINDS[kind];
   const { priority, output, budget } = body;
+  const line = elasticrecode(kind, body, { url: location.origin, user: isOperator.value ? userid : "" });
   const sendBy = ({ planID }) => send(path, JSON.parse(JSON.stringify({ userid, plan: planID, output, priority, budget })));
   const form = {
     value: body,
@@ -67,6 +68,7 @@ export function Form({ document: described, presets }) {
       </div>
       <div class="beside">
         <section><h2>${t("request")}</h2><${Copyable} block label="curl" text=${command(`${location.origin}/api${path}`, body, { hasToken: hasToken() })} />
+          ${line && html`<${Copyable} block label="elasticrecode" text=${line} />`}
           ${hasToken() && html`<p class="hint">${t("token")}</p>`}</section>
         <div class="actions"><button class="primary" disabled=${isBusy}>${t(isBusy ? "sending" : "send")}</button></div>
         ${plans && html`<${Plan} ...${{ body, isBusy, sendBy, refused }} />`}
