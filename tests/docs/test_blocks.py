@@ -83,6 +83,7 @@ def stack() -> Iterator[Stack]:
     away = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION", "PYTHONPATH"}
     environment = {name: value for name, value in os.environ.items() if name not in away}
     environment |= ports | {"HOME": str(folder), "CURL_HOME": str(folder)}
+    environment["ELASTICRECODE_URL"] = f"http://localhost:{ports['PORT']}"  # the command's default has the usual port
     environment |= {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0"}  # pip's word for "no isolation"
     venv.create(folder / "python", symlinks=True)
     (packages,) = (folder / "python" / "lib").glob("python*/site-packages")
