@@ -63,7 +63,6 @@ class Token(Auth):
 
     def __init__(self, token: str | Callable[[], str]) -> None:
         self._token = token
-        self._again = False
 
     def sign(self, request: Request, exchange: Exchange) -> Flow[Request]:
         """The request with the token."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, overload
@@ -68,25 +69,27 @@ def taken(lock: Lock) -> Flow[None]:
 def run(flow: Flow[T], take: Callable[[Any], Any]) -> T:
     """The end of a flow; `take` takes one step and returns its outcome."""
     outcome: Any = None
-    while True:
-        try:
-            step = flow.send(outcome)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        outcome = take(step)
+    with closing(flow):  # a step that raises leaves no lock taken
+        while True:
+            try:
+                step = flow.send(outcome)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            outcome = take(step)
 
 
 async def run_async(flow: Flow[T], take: Callable[[Any], Awaitable[Any]]) -> T:
     """The same for asyncio."""
     outcome: Any = None
-    while True:
-        try:
-            step = flow.send(outcome)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        outcome = await take(step)
+    with closing(flow):
+        while True:
+            try:
+                step = flow.send(outcome)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            outcome = await take(step)
 
 
 class Me:

@@ -65,6 +65,8 @@ class Following:
         self._is_open = False
         self._failing_since: float | None = None
         self._tries = 0
+        self._heard = 0.0
+        self._is_asked = False
 
     def open(self) -> Flow[None]:
         """Open the connection where there is none; nothing that happens from here on is missed."""
@@ -80,38 +82,39 @@ class Following:
             else:
                 self._is_open = True
                 self.connections += 1
+                self._heard, self._is_asked = time.monotonic(), False
                 self._watching.begin(began)
 
     def next_event(self, timeout: float | None = None) -> Flow[Event | None]:
         """The next event; None when none comes within `timeout` seconds, or the watch is closed."""
         until = None if timeout is None else time.monotonic() + timeout
-        quiet = False
         while not self._ready and not self.closed:
             yield from self.open()
-            left = _QUIET_SECONDS if until is None else min(_QUIET_SECONDS, max(0.0, until - time.monotonic()))
-            frame = yield Receive(left)
+            quiet = self._heard + _QUIET_SECONDS
+            frame = yield Receive(max(0.0, (quiet if until is None else min(quiet, until)) - time.monotonic()))
             if isinstance(frame, Lost):
                 yield from self._break(frame)
             elif frame is not None:
                 self._ready.extend(self._watching.take(frame))
-                self._failing_since, self._tries, quiet = None, 0, False
+                self._heard, self._is_asked = time.monotonic(), False
+                self._failing_since, self._tries = None, 0
+            elif time.monotonic() >= quiet:
+                yield from self._nudge()
             elif until is not None and time.monotonic() >= until:
                 break
-            elif left >= _QUIET_SECONDS:
-                quiet = yield from self._nudge(quiet)
         if not self._ready:
             return None
         event = self._ready.popleft()
         self.cursor = event.get("cursor", self.cursor)
         return event
 
-    def _nudge(self, quiet: bool) -> Flow[bool]:
-        """Send a text, whose answer keeps the connection; drop a connection that has not answered. True: wait again."""
-        lost = Lost("no frame came") if quiet else (yield Say("ping"))
+    def _nudge(self) -> Flow[None]:
+        """Send a text, whose answer keeps the connection; drop a connection that has not answered."""
+        lost = Lost("no frame came") if self._is_asked else (yield Say("ping"))
         if isinstance(lost, Lost):
             yield from self._break(lost)
-            return False
-        return True
+        else:
+            self._heard, self._is_asked = time.monotonic(), True
 
     def _break(self, lost: Lost) -> Flow[None]:
         self._is_open = False

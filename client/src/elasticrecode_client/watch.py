@@ -97,9 +97,11 @@ class Watch:
                     if self.following.closed:
                         self._drop()
                 case Receive(seconds):
-                    return self._socket.recv(timeout=seconds) if self._socket else Lost("closed")
-                case Say(text) if self._socket:
-                    self._socket.send(text)
+                    socket = self._socket  # another thread may close it meanwhile
+                    return socket.recv(timeout=seconds) if socket else Lost("closed")
+                case Say(text):
+                    if socket := self._socket:
+                        socket.send(text)
                 case Drop():
                     self._drop()
                 case _:
@@ -175,8 +177,9 @@ class AsyncWatch:
                         await self._drop()
                 case Receive(seconds):
                     return await asyncio.wait_for(self._socket.recv(), seconds) if self._socket else Lost("closed")
-                case Say(text) if self._socket:
-                    await self._socket.send(text)
+                case Say(text):
+                    if socket := self._socket:
+                        await socket.send(text)
                 case Drop():
                     await self._drop()
                 case _:
