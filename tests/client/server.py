@@ -58,6 +58,8 @@ class Server:
         self.tickets: set[str] = set()
         self.uploads: dict[str, dict[str, Any]] = {}
         self.frames: list[str] = []
+        self.sockets = 0
+        """How many WebSockets have opened: each gets the events that happen from then on."""
         self.silent = False
         self.url = ""
         self._loop = asyncio.new_event_loop()
@@ -168,6 +170,7 @@ class Server:
         await socket.prepare(request)
         cut = self.cuts.pop(0) if self.cuts else 1 << 30
         place = int(query["after"]) + 1 if "after" in query else (0 if "lastMod" in query else len(self.events))
+        self.sockets += 1
         sent = 0
         listening = asyncio.create_task(self._listen(socket))
         while not socket.closed:

@@ -10,8 +10,6 @@ from tests.client.conftest import Make
 from tests.client.server import Reply, Server, problem
 
 JOB = {"status": {"status": "success", "event": "JobSummit"}, "jobid": "j1", "userid": "ann"}
-BUSY = problem(409, "Request in progress", "wait")
-BUSY.headers["Retry-After"] = "0"
 TROUBLES = [
     Reply(broken=True),
     problem(503, "Unavailable", "AWS refused"),
@@ -68,8 +66,8 @@ def test_patience_ends(make: Make, server: Server) -> None:
     server.replies["GET /api/v1/jobs/j/status"] = [problem(503, "Unavailable", "AWS refused") for _ in range(1000)]
     began = time.monotonic()
     with pytest.raises(Unavailable, match="AWS refused"):
-        make(server.url, patience=0.5).job("j")
-    assert time.monotonic() - began < 5
+        make(server.url, patience=2.0).job("j")
+    assert time.monotonic() - began < 30
     assert len(server.seen) > 3
 
 
@@ -99,8 +97,8 @@ def test_a_server_that_is_not_there_yet(make: Make) -> None:
 def test_a_late_answer_is_no_answer(make: Make, server: Server) -> None:
     server.replies["GET /api/v1/health"] = [Reply(seconds=2.0)]
     server.always["GET /api/v1/health"] = {"status": "ok"}
-    assert make(server.url, timeout=0.5).health() == {"status": "ok"}
-    assert len(server.seen) == 2
+    assert make(server.url, timeout=1.0, patience=30.0).health() == {"status": "ok"}
+    assert len(server.seen) > 1
 
 
 def test_a_redirect_is_not_followed(make: Make, server: Server) -> None:

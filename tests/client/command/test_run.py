@@ -197,13 +197,12 @@ def test_jobs_are_followed_line_by_line_in_a_pipe(run: Run, server: Server) -> N
     with_error = {"error": {"code": "input-empty", "message": "The input is empty.", "log": []}}
 
     def later() -> None:
-        while not server.requests("GET /ws"):
+        while not server.sockets:
             time.sleep(0.05)
-        time.sleep(1)
         server.event("a", "JobProgress", progress={"percent": 50, "speed": 2.0, "etaSeconds": 61})
         server.event("a", "JobFailed", **with_error)
 
-    threading.Thread(target=later).start()
+    threading.Thread(target=later, daemon=True).start()
     ended = run("submit", "s3://films/a.mov", "-crf", "23", "--output", "s3://films/o/", "--wait")
     assert ended.returncode == 1
     lines = ended.stdout.splitlines()
