@@ -212,6 +212,12 @@ def test_jobs_are_followed_line_by_line_in_a_pipe(run: Run, server: Server) -> N
     assert lines[-1] == "failed    a.mov  input-empty: The input is empty."
 
 
+def _begin(terminal: int) -> None:
+    """Take the terminal, and Ctrl-C, which whatever runs the tests may ignore."""
+    os.close(os.open(os.ttyname(terminal), os.O_RDWR))
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Terminal:
     """The command in a terminal of its own."""
 
@@ -220,7 +226,7 @@ class Terminal:
         self._screen, inner = pty.openpty()
         self._process = subprocess.Popen(
             [*COMMAND, *arguments], stdin=inner, stdout=inner, stderr=inner, env=environment, cwd=folder,
-            start_new_session=True, preexec_fn=lambda: os.close(os.open(os.ttyname(inner), os.O_RDWR)),
+            start_new_session=True, preexec_fn=lambda: _begin(inner),
         )  # fmt: skip
         os.close(inner)
 
