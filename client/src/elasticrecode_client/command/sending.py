@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from elasticrecode_client.command.displays import Transfer
-from elasticrecode_client.command.download import download
+from elasticrecode_client.command.download import Downloads
 from elasticrecode_client.command.exits import Exit
 from elasticrecode_client.command.faults import Refusal
 from elasticrecode_client.command.ffmpeg_reading import Flag
@@ -71,11 +71,11 @@ def send(
             if len(uris) > 1
             else [session.client.submit(uris[0], place, profile, key=each, **shared)]
         )
-    return _finish(session, jobs, given)
+    return _finish(session, jobs, given, files)
 
 
-def _finish(session: Session, jobs: Sequence[Any], given: Mapping[str, Any]) -> int:
-    """Say which jobs there are, and wait for them where that is wanted."""
+def _finish(session: Session, jobs: Sequence[Any], given: Mapping[str, Any], files: Sequence[str] = ()) -> int:
+    """Say which jobs of these files there are, and wait for them where that is wanted."""
     out = session.out
     stored = [job for job in jobs if job["status"]["status"] != "failed"]
     waits = given.get("wait") or given.get("download")
@@ -94,9 +94,11 @@ def _finish(session: Session, jobs: Sequence[Any], given: Mapping[str, Any]) -> 
         return int(Exit.UNREACHABLE if missing else Exit.DONE)
     following = follow(session, [job["jobid"] for job in stored], timeout=given.get("timeout"))
     if given.get("download"):
+        local = [Path(file) for file in files if not file.startswith("s3://")]
+        downloads = Downloads(session, Path(given["download"]), local)
         for record in following.records:
             if record["state"] == "finished":
-                download(session, record, Path(given["download"]))
+                downloads.get(record)
     out.json(following.records)
     return int(Exit.UNREACHABLE if missing else following.status)
 
@@ -130,6 +132,7 @@ def _plan(
         for source, place in zip(sources, places, strict=True)
     ]
     plans = []
+    session.be_patient()
     for one in taken:
         session.out.message(f"planning {one['planID']} …")
         plans.append(session.client.wait_for_plan(one["planID"], timeout=timeout))
