@@ -4,20 +4,25 @@ import json
 import subprocess
 import time
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from io import StringIO
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from typing import Any
 
 import httpx
 import pytest
 from botocore.exceptions import ClientError
+from rich.console import Console
 from standardwebhooks import Webhook
 
 from elasticrecode_client.doctor import CHECKS, Options, clip, diagnose
+from elasticrecode_client.doctor.api import Api, Refused
 from elasticrecode_client.doctor.check import Check, run_all
 from elasticrecode_client.doctor.checks import jobs
 from elasticrecode_client.doctor.deployment import Deployment, NotReached, explained
 from elasticrecode_client.doctor.receiver import Delivery, Receiver, listening
+from elasticrecode_client.doctor.report import show
 from elasticrecode_client.doctor.results import Finding, Report, Result, Status, Verdict, failed
 from elasticrecode_client.doctor.socket import Frame
 from elasticrecode_client.doctor.targets import Target, targets
@@ -165,6 +170,35 @@ def test_the_receiver_keeps_deliveries_and_tells_a_forged_one() -> None:
         assert httpx.post(receiver.url, content=body, headers=headers).status_code == 204
         httpx.post(receiver.url, content=body + " ", headers=headers)
     assert [each.is_signed for each in receiver.deliveries] == [True, False]
+
+
+def test_no_refusal_repeats_the_link_of_a_part() -> None:
+    class S3(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(403)
+            self.end_headers()
+            self.wfile.write(b"<Error><Code>AccessDenied</Code><StringToSign>secret</StringToSign></Error>")
+
+        def log_message(self, *_: object) -> None:
+            """Write no log."""
+
+    with HTTPServer(("127.0.0.1", 0), S3) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        api = Api(f"http://127.0.0.1:{server.server_port}", "", None)
+        with pytest.raises(Refused) as caught:
+            api.put(f"http://127.0.0.1:{server.server_port}/media/clip.avi?X-Amz-Signature=secret", b"clip")
+        api.close()
+        server.shutdown()
+    assert str(caught.value) == "PUT /media/clip.avi answers 403: AccessDenied"
+
+
+def test_a_report_moves_no_cursor() -> None:
+    console = Console(file=StringIO(), width=200)
+    finding = failed("queue \x1b[2Jq", "[bold]evil\u202e", "type \x1b]0;x")
+    show(Report("\x1b[2J", [Result("a", "A", Verdict("\x1b[2J", (finding,)), 0.1)]), console)
+    assert "[bold]evil" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert not set("\x1b\u202e") & set(console.file.getvalue())  # type: ignore[attr-defined]
 
 
 # Running

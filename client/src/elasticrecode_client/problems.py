@@ -85,7 +85,7 @@ class Problem(ElasticRecodeError):
         lines = [f"{self.title} ({self.status}){f': {self.detail}' if self.detail else ''}"]
         lines += [f"  {fault.pointer or '/'} {fault.detail}" for fault in self.errors]
         lines += [f"  request {self.request_id}"] if self.request_id else []
-        return "\n".join(_printable(line) for line in lines)
+        return "\n".join(printable(line) for line in lines)
 
 
 class BadRequest(Problem):
@@ -188,6 +188,6 @@ def _text(value: object) -> str:
     return value[:_TEXT_LIMIT] if isinstance(value, str) else ""
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """The text without characters that move a terminal's cursor or turn its writing."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)

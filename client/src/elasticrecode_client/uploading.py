@@ -245,5 +245,10 @@ class _Sending:
 def _reason(outcome: Answer | NotSent) -> str:
     if isinstance(outcome, NotSent):
         return f"no answer from S3: {outcome.reason}"
-    code = _S3_CODE.search(outcome.content)
-    return f"S3 answers {outcome.status}{f' {code[1].decode()}' if code else ''}"
+    return f"S3 answers {outcome.status} {s3_code(outcome.content)}".rstrip()
+
+
+def s3_code(content: bytes) -> str:
+    """The code in a refusal of S3; empty without one. Its other words may repeat the signature."""
+    code = _S3_CODE.search(content)
+    return code[1].decode() if code else ""

@@ -2,20 +2,20 @@
 
 import json
 import os
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+from elasticrecode_client import problems
+
 _COLOURS = {"finished": 32, "running": 36, "failed": 31, "cancelled": 33, "disabled": 31, "paused": 33}
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def printable(text: object) -> str:
     """The text without characters that move a terminal's cursor or turn its writing; empty for None."""
-    return "" if text is None else _CONTROL.sub("\N{REPLACEMENT CHARACTER}", str(text))
+    return "" if text is None else problems.printable(str(text))
 
 
 class Output:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -12,6 +13,7 @@ from elasticrecode_client.auth import Auth
 from elasticrecode_client.calls import Request
 from elasticrecode_client.client import Client
 from elasticrecode_client.exchange import origin
+from elasticrecode_client.uploading import s3_code
 
 _SECONDS = 35
 
@@ -86,8 +88,11 @@ class Api:
         return answer.content
 
     def put(self, url: str, data: bytes) -> None:
-        """Upload bytes to a presigned URL. Raises httpx.HTTPStatusError when S3 refuses."""
-        self._client.put(url, content=data).raise_for_status()
+        """Upload bytes to a presigned URL, which no error repeats. Raises Refused when S3 refuses."""
+        answer = self._client.put(url, content=data)
+        if not answer.is_success:
+            refusal = Answer(answer.status_code, s3_code(answer.content), answer.headers, 0.0)
+            raise Refused("PUT", urlsplit(url).path, refusal)
 
     def close(self) -> None:
         """Close the connections."""

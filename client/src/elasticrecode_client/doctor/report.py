@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from elasticrecode_client.doctor.results import Report, Result, Status
+from elasticrecode_client.problems import printable
 
 MARKS = {Status.OK: "ok", Status.SKIPPED: "skipped", Status.WARNING: "warning", Status.FAILED: "FAILED"}
 _STYLES = {Status.OK: "green", Status.SKIPPED: "dim", Status.WARNING: "yellow", Status.FAILED: "bold red"}
@@ -21,8 +22,8 @@ def show(report: Report, console: Console) -> None:
         table.add_column(name, no_wrap=name != "summary", overflow="fold")
     for result in report.results:
         mark = f"[{_STYLES[result.status]}]{MARKS[result.status]}[/]"
-        table.add_row(mark, result.check, escape(result.title), escape(result.verdict.summary))
-    console.print(f"[bold]{escape(report.subject)}[/]\n")
+        table.add_row(mark, result.check, _plain(result.title), _plain(result.verdict.summary))
+    console.print(f"[bold]{_plain(report.subject)}[/]\n")
     console.print(table)
     for status in (Status.FAILED, Status.WARNING, Status.SKIPPED):
         _show_findings(report.results, status, console)
@@ -37,10 +38,15 @@ def _show_findings(results: Iterable[Result], status: Status, console: Console) 
         findings = [each for each in result.verdict.findings if each.status is status]
         if not findings:
             continue
-        console.print(f"\n[{_STYLES[status]}]{MARKS[status]}[/]  {result.check}: {escape(result.title)}")
+        console.print(f"\n[{_STYLES[status]}]{MARKS[status]}[/]  {result.check}: {_plain(result.title)}")
         for each in findings[:_MOST]:
-            console.print(f"  {escape(each.where)}: {escape(each.wrong)}", soft_wrap=True, highlight=False)
+            console.print(f"  {_plain(each.where)}: {_plain(each.wrong)}", soft_wrap=True, highlight=False)
             if each.remedy:
-                console.print(f"    type: [bold]{escape(each.remedy)}[/]", soft_wrap=True, highlight=False)
+                console.print(f"    type: [bold]{_plain(each.remedy)}[/]", soft_wrap=True, highlight=False)
         if len(findings) > _MOST:
             console.print(f"  and {len(findings) - _MOST} more; --json has all")
+
+
+def _plain(text: str) -> str:
+    """The text without markup, and without characters that move a terminal's cursor."""
+    return escape(printable(text))
