@@ -70,6 +70,12 @@ def test_what_cannot_be_compared_is_refused(films: Path) -> None:
     assert wrong.stderr.startswith("scale must be one of ")
 
 
+def test_nothing_of_the_folder_is_run(films: Path) -> None:
+    (films / "worker").mkdir()
+    (films / "worker" / "__init__.py").write_text("raise SystemExit('run')")
+    assert compare(films, "small.mp4", "film.mp4", "--scale", "9p").stderr.startswith("scale must be one of ")
+
+
 def test_a_score_needs_an_ffmpeg_with_libvmaf(films: Path) -> None:
     ended = compare(films, "small.mp4", "film.mp4", "--ffmpeg", "/bin/true")
     assert ended.returncode == 2

@@ -142,13 +142,13 @@ def _lines(wanted: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryFile("w+") as request, tempfile.TemporaryFile("w+") as errors:
         request.write(json.dumps(wanted))
         request.seek(0)
-        command = [sys.executable, "-m", "worker.quality"]
+        command = [sys.executable, "-P", "-m", "worker.quality"]  # nothing of the folder that this runs in
         with subprocess.Popen(
             command, stdin=request, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
         ) as process:
             try:
                 yield from map(json.loads, process.stdout or ())
-            except GeneratorExit:
+            except BaseException:
                 process.kill()
                 raise
         errors.seek(0)
