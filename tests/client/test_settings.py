@@ -66,6 +66,8 @@ def test_a_secret_is_not_used_with_another_url(environ: dict[str, str]) -> None:
         ({"auth": "basic"}, "not 'basic'"),
         ({"url": "ftp://x"}, "https://"),
         ({"url": "https://ann:secret@x"}, "no user name"),
+        ({"url": "http://[::1"}, "is not the URL"),
+        ({"url": "http://localhost:http"}, "is not the URL"),
     ],
 )
 def test_wrong_settings_say_what_to_do(environ: dict[str, str], fields: dict[str, str], words: str) -> None:

@@ -36,8 +36,12 @@ def origin(url: str) -> str:
 
     Raises SettingsError where it is not an http or https URL, or has a user name, query or fragment.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        is_url = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # brackets that are no address, or a port that is no number
+        is_url = False
+    if not is_url:
         raise SettingsError(f"{url!r} is not the URL of a deployment; it begins with https:// or http://.")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise SettingsError("The URL of a deployment has no user name, query or fragment.")

@@ -50,7 +50,7 @@ class Transfers:
     def _outcome(self, begin: Begin) -> Answer | NotSent:
         try:
             return send(self._http, _put(begin), self._blocks(begin.piece))
-        except (_Stopped, OSError, httpx.HTTPError, httpx.InvalidURL) as error:
+        except Exception as error:  # noqa: BLE001 - whoever waits for a report must get one
             return NotSent(str(error) or type(error).__name__, True)
 
     def _blocks(self, piece: Piece) -> Iterator[bytes]:
@@ -93,7 +93,7 @@ class AsyncTransfers:
     async def _send(self, begin: Begin) -> None:
         try:
             outcome = await send_async(self._http, _put(begin), self._blocks(begin.piece))
-        except (OSError, httpx.HTTPError, httpx.InvalidURL) as error:
+        except Exception as error:  # noqa: BLE001
             outcome = NotSent(str(error) or type(error).__name__, True)
         self._reports.put_nowait(Done(begin.piece.number, outcome))
 

@@ -138,6 +138,13 @@ def test_wrong_usage_is_named(run: Run, words: list[str], message: str) -> None:
     assert not ended.stdout
 
 
+def test_wrong_usage_is_json_too(run: Run) -> None:
+    for words, message in ((["lst"], "Did you mean list?"), (["status"], "Missing argument"), (["submit"], "Which")):
+        error = json.loads(run(*words, "--json").stderr)["error"]
+        assert error["exit"] == 2
+        assert message in error["message"]
+
+
 def test_a_service_that_does_not_answer_is_said_to_be_out_of_reach(run: Run) -> None:
     ended = run("queues", "list", ELASTICRECODE_URL="http://127.0.0.1:9")
     assert ended.returncode == 5
@@ -335,6 +342,12 @@ def test_text_of_others_moves_no_cursor(run: Run, server: Server) -> None:
     evil = FAILED | {"error": {"code": "x", "message": "\x1b[2J\u202eowned\r", "log": []}}
     server.always["GET /api/v1/jobs/a/status"] = evil
     assert "\N{REPLACEMENT CHARACTER}[2J" in run("status", "a").stdout
+
+
+def test_text_that_the_encoding_lacks_is_no_fault(run: Run, server: Server) -> None:
+    server.always["GET /api/v1/jobs/a/status"] = FINISHED | {"input": "s3://films/é\ud800.mov"}
+    assert "→" not in run("status", "a", PYTHONIOENCODING="ascii").stdout
+    assert json.loads(run("status", "a", "--json").stdout)["input"] == "s3://films/é?.mov"
 
 
 def test_a_login_is_kept_for_its_owner_alone(run: Run, server: Server, tmp_path: Path) -> None:

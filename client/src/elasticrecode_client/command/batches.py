@@ -14,7 +14,7 @@ from elasticrecode_client.command import profile_options as profiles
 from elasticrecode_client.command.exits import Exit
 from elasticrecode_client.command.faults import Refusal
 from elasticrecode_client.command.frame import Command, Entry, Group, Option, with_session, words
-from elasticrecode_client.command.output import Output, clock, when
+from elasticrecode_client.command.output import Output, clock, printable, when
 from elasticrecode_client.command.session import Session
 
 if TYPE_CHECKING:
@@ -158,11 +158,12 @@ def cancel(session: Session, batch: str) -> int:
 def _wait(session: Session, batch_id: str) -> int:
     """Show the batch until it has ended: a line for each change, or one that moves on a terminal."""
     shown, pause = "", _LOOK_SECONDS[0]
+    session.be_patient()
     while True:
         record = session.client.batch(batch_id)
         line = _line(record)
         if session.out.is_terminal and not session.out.as_json:
-            click.echo(f"\r\x1b[K{line}", nl=False)
+            click.echo(f"\r\x1b[K{printable(line)}", nl=False)
         elif line != shown:
             session.out.text(line)
         shown = line

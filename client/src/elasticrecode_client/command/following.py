@@ -12,6 +12,7 @@ import click
 from elasticrecode_client.command.displays import Bars, Display, Lines
 from elasticrecode_client.command.exits import Exit
 from elasticrecode_client.command.session import Session
+from elasticrecode_client.watching import GAP
 
 if TYPE_CHECKING:
     from elasticrecode_client.types import Event, JobRecord
@@ -97,6 +98,8 @@ class Follow:
 
     def _event(self, event: Event, display: Display) -> None:
         job = event.get("jobID", "")
+        if event["action"] == GAP:
+            self._look(display)
         if job not in self.job_ids or job in self.ended:
             return
         display.event(event)

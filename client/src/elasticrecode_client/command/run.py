@@ -1,5 +1,7 @@
 """Runs the command: from arguments to an exit status, with every error as words for a person."""
 
+import io
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -18,6 +20,8 @@ DEBUG = "ELASTICRECODE_DEBUG"
 def run(arguments: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises nothing."""
     try:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="replace")  # what the encoding of a terminal lacks is no fault
         if completed := _completed():
             return completed.value
         status = root.main(list(arguments), prog_name=PROGRAM, standalone_mode=False)
@@ -26,7 +30,7 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.UsageError as error:
-        return _usage(error)
+        return _usage(error, "--json" in arguments)
     except (click.Abort, KeyboardInterrupt):
         return int(Exit.INTERRUPTED)
     except Exception as error:  # noqa: BLE001 a person gets no traceback
@@ -43,10 +47,13 @@ def _completed() -> Exit | None:
     return Exit(shell_complete(root, {}, PROGRAM, "_ELASTICRECODE_COMPLETE", question))
 
 
-def _usage(error: click.UsageError) -> int:
+def _usage(error: click.UsageError, as_json: bool) -> int:
     path = error.ctx.command_path if error.ctx else PROGRAM
-    _write(f"{path}: {error.format_message()}")
-    _write(f"`{path} --help` shows how it is used.")
+    if as_json:
+        _write(json.dumps({"error": {"exit": int(Exit.REFUSED), "message": error.format_message()}}))
+    else:
+        _write(f"{path}: {error.format_message()}")
+        _write(f"`{path} --help` shows how it is used.")
     return int(Exit.REFUSED)
 
 
