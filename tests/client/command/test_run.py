@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -145,10 +146,13 @@ def test_wrong_usage_is_json_too(run: Run) -> None:
         assert message in error["message"]
 
 
-def test_a_service_that_does_not_answer_is_said_to_be_out_of_reach(run: Run) -> None:
-    ended = run("queues", "list", ELASTICRECODE_URL="http://127.0.0.1:9")
-    assert ended.returncode == 5
-    assert "Is the address right?" in ended.stderr
+def test_a_service_that_does_not_answer_is_soon_said_to_be_out_of_reach(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "film.mov").write_bytes(b"film")
+    lines = ("queues list", "submit film.mov --preset x", "watch a", "batch show a --wait")
+    with ThreadPoolExecutor(len(lines)) as threads:
+        for ended in threads.map(lambda line: run(*line.split(), ELASTICRECODE_URL="http://127.0.0.1:9"), lines):
+            assert ended.returncode == 5
+            assert "Is the address right?" in ended.stderr
 
 
 def test_a_fault_is_named_by_what_was_typed(run: Run, server: Server) -> None:

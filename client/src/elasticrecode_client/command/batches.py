@@ -158,9 +158,9 @@ def cancel(session: Session, batch: str) -> int:
 def _wait(session: Session, batch_id: str) -> int:
     """Show the batch until it has ended: a line for each change, or one that moves on a terminal."""
     shown, pause = "", _LOOK_SECONDS[0]
-    session.be_patient()
     while True:
         record = session.client.batch(batch_id)
+        session.be_patient()
         line = _line(record)
         if session.out.is_terminal and not session.out.as_json:
             click.echo(f"\r\x1b[K{printable(line)}", nl=False)

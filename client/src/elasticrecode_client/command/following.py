@@ -73,8 +73,8 @@ class Follow:
     def run(self, display: Display) -> None:
         """Show all jobs until they have ended. Raises TimeoutError."""
         client = self.session.client
-        self.session.be_patient()
         first = client.job(self.job_ids[0])
+        self.session.be_patient()
         with client.watch(self.job_ids, user_id=first["userID"]) as watch:
             watch.open()
             records = [first, *(client.job(job) for job in self.job_ids[1:])]

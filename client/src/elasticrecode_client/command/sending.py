@@ -199,6 +199,7 @@ def source_of(session: Session, file: str) -> Source:
     if file.startswith("s3://"):
         return Source(file)
     path = Path(file)
+    session.client.version()  # a service that is not there is heard of now, not after minutes of retries
     session.be_patient()
     with Transfer(session.out, f"uploaded {path.name}", path.stat().st_size) as bar:
         uri = session.client.upload(path, progress=lambda sent: bar.update(sent.sent))
