@@ -14,7 +14,7 @@ import boto3
 
 from elasticrecode.jobs.claims import Claim, Claims  # PYTHONPATH=layers/core/python
 
-LEASE, NAME = 30, os.environ.get("POD_NAME", "forty-lines")
+LEASE, NAME = 30, os.environ.get("POD_NAME", "example")
 queue, control = os.environ["QUEUE_URL"], os.environ["CONTROL_URL"]
 sqs, s3, claims = boto3.client("sqs"), boto3.client("s3"), Claims(os.environ["JOBS_TABLE"], LEASE)
 

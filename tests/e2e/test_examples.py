@@ -173,7 +173,7 @@ def test_a_package_plays_on_a_page(deployed: Deployed, film: str, tmp_path: Path
         page.wait_for_function("document.querySelector('video').currentTime > 1", timeout=120_000)
 
 
-def test_a_worker_of_forty_lines_finishes_jobs(deployed: Deployed, clips: Clips, film: str) -> None:
+def test_a_short_worker_finishes_jobs(deployed: Deployed, clips: Clips, film: str) -> None:
     text = (EXAMPLES / "worker" / "worker.py").read_text()
     assert len([line for line in text.splitlines() if line and not re.match(r'(import|from|""")', line)]) <= 44
     stack = deployed.stack
@@ -183,19 +183,19 @@ def test_a_worker_of_forty_lines_finishes_jobs(deployed: Deployed, clips: Clips,
     supervisor._ask("stopProcess", WORKER)
     try:
         with beside(deployed, ["worker/worker.py"], **names):
-            good = deployed.submit(film, "by-forty-lines/")
+            good = deployed.submit(film, "by-example/")
             deployed.until(good, "finished")
             broken = deployed.put(clips("example.mp4", *CLIP), "examples/broken.mp4")
             deployed.s3.put_object(Bucket=deployed.bucket, Key="examples/broken.mp4", Body=b"no film")
-            bad = deployed.submit(broken, "by-forty-lines/")
+            bad = deployed.submit(broken, "by-example/")
             wait_for(lambda: "JobReturned" in deployed.actions(bad), "the return of a job that cannot be encoded")
             assert deployed.call("DELETE", f"/api/v1/jobs/{bad}")[0] == 202
     finally:
         supervisor._ask("startProcess", WORKER)
     assert deployed.actions(good) == ["JobSummit", "JobStart", "JobFinished"]
     ended = deployed.call("GET", f"/api/v1/jobs/{good}")[1][-1]
-    assert (ended["action"], ended["podName"]) == ("JobFinished", "forty-lines")
-    assert deployed.keys("by-forty-lines/") == ["by-forty-lines/film.mp4"]
+    assert (ended["action"], ended["podName"]) == ("JobFinished", "example")
+    assert deployed.keys("by-example/") == ["by-example/film.mp4"]
 
 
 @pytest.fixture(scope="module")
