@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import click
 import pytest
 
+from elasticrecode_client import settings
 from elasticrecode_client.command.exits import MEANINGS, Exit
 from elasticrecode_client.command.frame import Command, Group
 from elasticrecode_client.command.reference import PAGE, render
@@ -75,6 +76,12 @@ def test_the_table_says_what_each_command_says() -> None:
 def test_the_reference_is_what_the_commands_say() -> None:
     assert (ROOT / PAGE).read_text() == render(), (
         "python -m elasticrecode_client.command.reference > docs/reference/command.md"
+    )
+
+
+def test_every_variable_is_in_the_reference() -> None:
+    assert {f"`{name}`" for name in (*settings._ENVIRONMENT.values(), settings.PROFILE)} <= set(
+        re.findall(r"`ELASTICRECODE_\w+`", render())
     )
 
 

@@ -32,6 +32,8 @@ pipe each event is a line without escape sequences. `NO_COLOR` turns colours off
 | `ELASTICRECODE_URL` | the deployment, as `--url` |
 | `ELASTICRECODE_TOKEN` | a token to sign in with; `elasticrecode login` keeps it in a file |
 | `ELASTICRECODE_USERNAME`, `ELASTICRECODE_PASSWORD` | a user of Cognito |
+| `ELASTICRECODE_AUTH` | `none`, `cognito`, `jwt` or `iam`; else by what is there |
+| `ELASTICRECODE_REGION`, `ELASTICRECODE_SOCKET_URL` | for `iam`: the Region, and the URL of the WebSocket API |
 | `ELASTICRECODE_PROFILE` | the kept deployment to use, as `--deployment` |
 | `ELASTICRECODE_USER` | the user whose jobs are meant, as `--user` |
 | `ELASTICRECODE_OUTPUT` | where outputs go without `--output` |
