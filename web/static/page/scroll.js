@@ -1,5 +1,5 @@
 // A new page begins at its top. One that is gone back to, or loaded again, shows what it showed, once it is long enough again.
-const PATIENCE_MS = 5000;
+const PATIENCE_MS = 20_000;
 const STILL_MS = 150;
 const TOUCHES = ["wheel", "touchstart", "pointerdown", "keydown"];
 
@@ -26,5 +26,6 @@ function show(top) {
 
 history.scrollRestoration = "manual";
 addEventListener("scroll", () => { clearTimeout(waiting); waiting = setTimeout(keep, STILL_MS); }, { passive: true });
+addEventListener("click", keep, { capture: true });
 addEventListener("hashchange", () => { clearTimeout(waiting); show(history.state?.top ?? 0); });
 show(history.state?.top ?? 0);
