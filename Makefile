@@ -54,7 +54,7 @@ quick: $(TOOLS)/dev $(TOOLS)/local ## unit tests
 browser: ## install Chromium where there is none: the tests of the home page and of players need it
 	@command -v chromium > /dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y chromium; }
 
-test: $(TOOLS)/dev $(TOOLS)/local ## all tests, bulk tests as a fixed sample; players and speed last and alone (docs/testing.md)
+test: browser $(TOOLS)/dev $(TOOLS)/local ## all tests, bulk tests as a fixed sample; players and speed last and alone (docs/testing.md)
 	@python -m pytest $(PARALLEL) $(or $(ARGS),--ignore=tests/players --ignore=tests/speed)
 	@$(if $(ARGS),,python -m pytest tests/players tests/speed)
 

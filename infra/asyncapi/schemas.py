@@ -37,9 +37,9 @@ def schema(kind: type) -> Json:
 def schemas() -> dict[str, Json]:
     """The schemas of all types of messages, by name."""
     _, components = msgspec.json.schema_components(_KINDS, ref_template=_REF)
-    for kind in (Event, WorkerEvent):  # their `job` passes unread
-        components[kind.__name__]["properties"]["job"] = schema(Job)
-    components[Event.__name__]["properties"] |= {"batch": _BATCH, **TRUNCATED}
+    # Their `job` passes unread.
+    components[Event.__name__]["properties"] |= {"job": schema(Job), "batch": _BATCH, **TRUNCATED}
+    components[WorkerEvent.__name__]["properties"]["job"] = {"anyOf": [schema(Job), schema(PartJob)]}
     for component in components.values():
         component["description"] = cleandoc(component["description"])
     return {name: _draft_7(component) for name, component in sorted(components.items())}
