@@ -23,7 +23,7 @@ from elasticrecode_client.doctor.checks import jobs
 from elasticrecode_client.doctor.deployment import Deployment, NotReached, explained
 from elasticrecode_client.doctor.receiver import Delivery, Receiver, listening
 from elasticrecode_client.doctor.report import show
-from elasticrecode_client.doctor.results import Finding, Report, Result, Status, Verdict, failed
+from elasticrecode_client.doctor.results import Finding, Report, Result, Status, Verdict, failed, skipped
 from elasticrecode_client.doctor.socket import Frame
 from elasticrecode_client.doctor.targets import Target, targets
 from elasticrecode_client.doctor.trial import Hook, Sent, Trial
@@ -268,3 +268,25 @@ def test_the_exit_code_is_1_when_a_check_failed_and_the_worst_findings_come_firs
     assert report.as_json()["checks"][1]["findings"] == [
         {"status": "failed", "where": "y", "wrong": "b.", "remedy": "type"}
     ]
+
+
+def test_no_check_that_could_be_made_is_exit_code_1() -> None:
+    nothing = Result("a", "a", Verdict("", (skipped("AWS", "No Region."),)), 0.1)
+    assert Report("", [nothing, nothing]).exit_code == 1
+    assert Report("", [nothing, Result("b", "b", Verdict(""), 0.1)]).exit_code == 0
+
+
+def test_a_reason_that_checks_share_is_printed_once() -> None:
+    results = [Result(id_, id_, Verdict("", (skipped("AWS", "No Region.", "export"),)), 0.1) for id_ in "abc"]
+    console = Console(record=True, width=80)
+    show(Report("", results), console)
+    text = console.export_text()
+    assert text.count("No Region.") == 1
+    assert "skipped  a, b, c\n" in text
+
+
+def test_the_region_of_the_environment_is_that_of_aws_tools(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    assert Deployment(Options()).region == "eu-west-1"
+    assert Deployment(Options(region="eu-north-1")).region == "eu-north-1"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -188,7 +189,7 @@ class SigV4(Auth):
     """AWS signatures, for `auth` `iam`; needs `elasticrecode[aws]`. The client's URL must be the REST API's own.
 
     `session` is a botocore session; absent: the credentials of the environment, as the AWS CLI takes them. `region` is
-    by default the one in the URL of the API, else that of the session.
+    by default the one in the URL of the API, else AWS_REGION, else that of the session.
     """
 
     def __init__(self, *, session: Any = None, region: str | None = None) -> None:
@@ -215,10 +216,15 @@ class SigV4(Auth):
     def _region_of(self, url: str) -> str:
         labels = (urlsplit(url).hostname or "").split(".")
         in_url = labels[2] if labels[1:2] == ["execute-api"] and len(labels) > 3 else None
-        region = self._region or in_url or self._session.get_config_variable("region")
+        region = self._region or in_url or environment_region() or self._session.get_config_variable("region")
         if not region:
             raise SignInFailed("The AWS Region is unknown: give SigV4(region=…), or set AWS_REGION.")
         return str(region)
+
+
+def environment_region() -> str | None:
+    """AWS_REGION, which comes first; botocore reads AWS_DEFAULT_REGION alone. None where it is not set."""
+    return os.environ.get("AWS_REGION") or None
 
 
 def _with_token(request: Request, token: str) -> Request:

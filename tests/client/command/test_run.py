@@ -127,6 +127,10 @@ def test_the_exit_status_says_how_it_ended(
         (["submit", "-i", "s3://films/a.mov", "-crf", "23", "b.mp4"], "outputs keep the name of their input"),
         (["batch", "submit", "--preset", "x", "--output", "s3://films/o/"], "Which inputs?"),
         (["retry"], "Which jobs?"),
+        (["submit", ".", "-crf", "23"], ".: is a folder"),
+        (["submit", "/dev/null", "-crf", "23"], "/dev/null: is no regular file"),
+        (["compare", ".", "nor.mov"], ".: is a folder"),
+        (["compare", "a.mov", "a.mov", "--min-vmaf", "101"], "'--min-vmaf': 101"),
         (["compare", "no.mov", "nor.mov"], "nor.mov: there is no such file here"),
         (["list", "--deployment", "none"], "There is no profile 'none'"),
     ],
@@ -383,3 +387,17 @@ def test_a_reader_that_leaves_is_no_fault(server: Server, environment: dict[str,
         ["bash", "-c", f"set -o pipefail; {line}"], env=environment, capture_output=True, text=True, cwd=tmp_path
     )
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_file_whose_name_is_not_utf_8_is_named(run: Run, tmp_path: Path) -> None:
+    name = os.fsdecode(b"bad\xff.mov")
+    (tmp_path / name).write_bytes(b"film")
+    ended = run("submit", str(tmp_path / name), "-crf", "23")
+    assert ended.returncode == 2
+    assert "its name is not UTF-8" in ended.stderr
+
+
+def test_the_package_runs_as_a_module(run: Run, environment: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "elasticrecode_client", "--version"]
+    shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert shown.stdout == run("--version").stdout

@@ -164,7 +164,8 @@ def _failure(last: Mapping[str, Any]) -> Exception:
     if not error:
         return RuntimeError("the scoring ended without a score")
     log = (f"    | {line}" for line in error.get("log", ())[-5:])
-    return Refusal("\n".join([f"{error['code']}: {error['message']}", *log]), Exit.JOB_FAILED)
+    message = error["message"].replace('Set "align": "nearest"', "Give --align nearest")
+    return Refusal("\n".join([f"{error['code']}: {message}", *log]), Exit.JOB_FAILED)
 
 
 @contextmanager

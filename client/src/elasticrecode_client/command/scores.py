@@ -18,7 +18,9 @@ from elasticrecode_client.command.session import Session
 
 _MEASURES = (
     Option(["--scale"], metavar="SCALE", help="The size of the comparison: 1080p … 240p, or WIDTHxHEIGHT."),
-    Option(["--min-vmaf"], type=float, metavar="N", help="The bar: exit status 3 below this mean VMAF."),
+    Option(
+        ["--min-vmaf"], type=click.FloatRange(0, 100), metavar="N", help="The bar: exit status 3 below this mean VMAF."
+    ),
     Option(["--model"], metavar="WORD", help="The model: v0.6.1, v0.6.1neg, 4k, v1, v1-phone, v1-4k, auto."),
     Option(["--psnr"], is_flag=True, help="Measure PSNR, too."),
     Option(["--ssim"], is_flag=True, help="Measure SSIM, too."),
@@ -109,11 +111,12 @@ def compare(session: Session, **given: Any) -> int:
     Without --scale both are compared at the size of ORIGIN.
     """
     from elasticrecode_client.command import comparing
+    from elasticrecode_client.command.sending import fault_of
 
     paths = {name: Path(given[name]) for name in ("file", "origin")}
-    missing = [str(path) for path in paths.values() if not path.is_file()]
-    if missing:
-        raise Refusal("\n".join(f"{path}: there is no such file here" for path in missing))
+    faults = [f"{path}: {fault}" for path in paths.values() if (fault := fault_of(path))]
+    if faults:
+        raise Refusal("\n".join(faults))
     used = comparing.programs(given["ffmpeg"], given["ffprobe"])
     with _Percent(session.out) as percent:
         score = comparing.compare(

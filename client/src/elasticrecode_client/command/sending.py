@@ -186,12 +186,23 @@ def check_files(files: Sequence[str]) -> None:
     for file in files:
         if "://" in file and not file.startswith("s3://"):
             faults.append(f"  {file}: inputs are local files, or s3:// URIs")
-        elif not file.startswith("s3://") and not Path(file).is_file():
-            faults.append(f"  {file}: there is no such file here")
-        elif not file.startswith("s3://") and not Path(file).stat().st_size:
-            faults.append(f"  {file}: is empty")
+        elif not file.startswith("s3://") and (fault := fault_of(Path(file))):
+            faults.append(f"  {file}: {fault}")
     if faults:
         raise Refusal("\n".join(["These inputs cannot be read; nothing was uploaded.", *faults]))
+
+
+def fault_of(path: Path) -> str:
+    """Why a local file cannot be read as a film, "" where nothing is known against it."""
+    if path.is_dir():
+        return "is a folder; name the files in it"
+    if not path.is_file():
+        return "is no regular file; write it to one" if path.exists() else "there is no such file here"
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:
+        return "its name is not UTF-8; rename it"
+    return "" if path.stat().st_size else "is empty"
 
 
 def source_of(session: Session, file: str) -> Source:

@@ -20,7 +20,7 @@ Examples:
   elasticrecode doctor --stack ElasticRecode --region eu-west-1 --json
   elasticrecode doctor --only functions --only grants
 
-Exit code: 0 when no check failed, 1 when one did, 2 for a wrong option."""
+Exit code: 0 when no check failed, 1 when one did or none could be made, 2 for a wrong option."""
 )
 @click.option("--stack", default="", help="Name of the stack in CloudFormation. Default: the one of the Region.")
 @click.option("--url", default="", help="Address of the deployment. Default: ELASTICRECODE_URL, else the output Url.")

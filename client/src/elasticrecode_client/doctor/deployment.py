@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from elasticrecode_client.auth import Auth
+from elasticrecode_client.auth import Auth, environment_region
 from elasticrecode_client.doctor.advice import Advice
 from elasticrecode_client.doctor.api import Api
 from elasticrecode_client.doctor.template import Template
@@ -88,7 +88,8 @@ class Deployment:
         def make() -> Any:
             import boto3
 
-            session = boto3.Session(profile_name=self.options.profile or None, region_name=self.options.region or None)
+            region = self.options.region or environment_region()
+            session = boto3.Session(profile_name=self.options.profile or None, region_name=region)
             if not session.region_name:
                 raise NotReached("AWS", "No Region is configured.", "export AWS_REGION=eu-west-1   (yours)")
             if not session.get_credentials():

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from elasticrecode_client.doctor.results import Report, Result, Status
+from elasticrecode_client.doctor.results import Finding, Report, Result, Status
 from elasticrecode_client.problems import printable
 
 MARKS = {Status.OK: "ok", Status.SKIPPED: "skipped", Status.WARNING: "warning", Status.FAILED: "FAILED"}
@@ -33,12 +33,15 @@ def show(report: Report, console: Console) -> None:
 
 
 def _show_findings(results: Iterable[Result], status: Status, console: Console) -> None:
-    """Print the findings of a status, by check."""
+    """Print the findings of a status, by check. Checks with the same findings share them."""
+    alike: dict[tuple[Finding, ...], list[Result]] = {}
     for result in results:
-        findings = [each for each in result.verdict.findings if each.status is status]
-        if not findings:
-            continue
-        console.print(f"\n[{_STYLES[status]}]{MARKS[status]}[/]  {result.check}: {_plain(result.title)}")
+        if findings := tuple(each for each in result.verdict.findings if each.status is status):
+            alike.setdefault(findings, []).append(result)
+    for findings, sharing in alike.items():
+        names = ", ".join(each.check for each in sharing)
+        heading = names if len(sharing) > 1 else f"{names}: {sharing[0].title}"
+        console.print(f"\n[{_STYLES[status]}]{MARKS[status]}[/]  {_plain(heading)}", soft_wrap=True, highlight=False)
         for each in findings[:_MOST]:
             console.print(f"  {_plain(each.where)}: {_plain(each.wrong)}", soft_wrap=True, highlight=False)
             if each.remedy:

@@ -85,8 +85,9 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """1 when a check failed, else 0."""
-        return int(any(result.status is Status.FAILED for result in self.results))
+        """1 when a check failed, or none could be made, else 0."""
+        statuses = {result.status for result in self.results}
+        return int(Status.FAILED in statuses or statuses == {Status.SKIPPED})
 
     def findings(self, *statuses: Status) -> list[tuple[Result, Finding]]:
         """The findings with one of the statuses, the worst first, each with the result it belongs to."""
