@@ -94,6 +94,7 @@ VIDEO = [
     ("-vf zscale=t=linear:npl=100,tonemap=hable", {"dynamicRange": "sdr"}),
     ("-y -hide_banner -loglevel error -threads 8 -movflags_of_nobody", None),
     ("-y -hide_banner -nostdin -loglevel error -threads 8 -sc_threshold 0 -keyint_min 48 -tag:v hvc1", {}),
+    ("-movflags +faststart", {}),
 ]
 
 
@@ -260,6 +261,7 @@ REFUSED = [
     ("-q:v 3", "-q:v 3", "-crf"),
     ("-f hls", "-f hls", "package"),
     ("-hls_time 6", "-hls_time 6", "package"),
+    ("-movflags +faststart+frag_keyframe", "-movflags +faststart+frag_keyframe", "leave it out"),
     ("-movflags frag_keyframe", "-movflags frag_keyframe", "leave it out"),
     ("-shortest", "-shortest", "-t"),
     ("-bf 3", "-bf 3", "-preset slow"),

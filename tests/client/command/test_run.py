@@ -190,6 +190,7 @@ def submitted(*jobs: str) -> Reply:
 
 def test_a_local_file_is_uploaded_and_sent(run: Run, server: Server, tmp_path: Path) -> None:
     (tmp_path / "film.mov").write_bytes(b"film" * 1000)
+    server.always["GET /api/v1/presets"] = [{"name": "h264-720p", "profile": {}}]
     server.replies["POST /api/v1/jobs"] = [submitted("a")]
     ended = run("submit", "film.mov", "--preset", "h264-720p", "--output", "s3://films/o/", "--key", "k", "--json")
     assert ended.returncode == 0, ended.stderr
@@ -203,6 +204,15 @@ def test_a_local_file_is_uploaded_and_sent(run: Run, server: Server, tmp_path: P
         "profile": {"preset": "h264-720p"},
     }
     assert sent.headers["idempotency-key"] == "k"
+
+
+def test_a_preset_that_nobody_knows_is_refused_before_the_upload(run: Run, server: Server, tmp_path: Path) -> None:
+    (tmp_path / "film.mov").write_bytes(b"film" * 1000)
+    server.always["GET /api/v1/presets"] = [{"name": "h264-720p", "profile": {}}]
+    ended = run("submit", "film.mov", "--preset", "h264-72p", "--output", "s3://films/o/")
+    assert ended.returncode == 2
+    assert "there is no preset h264-72p" in ended.stderr
+    assert not server.requests("POST /api/v1/uploads")
 
 
 def test_jobs_are_followed_line_by_line_in_a_pipe(run: Run, server: Server) -> None:

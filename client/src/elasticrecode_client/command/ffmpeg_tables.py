@@ -17,6 +17,8 @@ BENEATH = frozenset(
     """.split()  # noqa: SIM905
 )
 """Options that change nothing here, because they are about the console or workers do so anyway."""
+ALWAYS = frozenset({("-movflags", "faststart")})
+"""Options with a value that change nothing here."""
 ALIASES: Mapping[str, str] = {
     "-vcodec": "-c:v",
     "-codec:v": "-c:v",

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from elasticrecode_client.command import ffmpeg_values as values
 from elasticrecode_client.command.ffmpeg_options import READERS
 from elasticrecode_client.command.ffmpeg_reading import Flag, Reading, WordFault
-from elasticrecode_client.command.ffmpeg_tables import ALIASES, BENEATH, CRFS, FLAGS, NOT_HERE
+from elasticrecode_client.command.ffmpeg_tables import ALIASES, ALWAYS, BENEATH, CRFS, FLAGS, NOT_HERE
 from elasticrecode_client.command.ffmpeg_values import Unsayable
 
 _STREAM = re.compile(r":\d+$")
@@ -99,7 +99,7 @@ def _is_beyond_first(bitrate: str) -> bool:
 
 def _read(reading: Reading, name: str, flag: Flag) -> None:
     reading.flags[name] = flag
-    if name in BENEATH:
+    if name in BENEATH or (name, (flag.value or "").removeprefix("+")) in ALWAYS:
         return
     if flag.value == "":
         raise Unsayable("needs a value")

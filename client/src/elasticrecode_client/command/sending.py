@@ -15,7 +15,7 @@ from elasticrecode_client.command.ffmpeg_reading import Flag
 from elasticrecode_client.command.following import follow, watch_on
 from elasticrecode_client.command.frame import Option
 from elasticrecode_client.command.output import clock, name_of, size
-from elasticrecode_client.command.profile_options import Field, wanted
+from elasticrecode_client.command.profile_options import Field, preset_profile, wanted
 from elasticrecode_client.command.session import Session
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ def send(
     for note in notes:
         session.out.message(note)
     check_files(files)
+    if "preset" in typed and not all(file.startswith("s3://") for file in files):
+        preset_profile(session, typed["preset"])  # hear of a wrong name now, not after the upload
     sources = [source_of(session, file) for file in files]
     budget = {name: given[f"budget_{name}"] for name in ("dollars", "seconds") if given.get(f"budget_{name}")}
     shared: dict[str, Any] = {"priority": given.get("priority"), "budget": budget or None}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from elasticrecode_client.client import Client
 
-_PATIENCE = 15.0
+_PATIENCE = 5.0
 """Seconds of retries before a person hears that the service does not answer."""
 _LONG_PATIENCE = 600.0
 
