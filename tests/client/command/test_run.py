@@ -347,6 +347,45 @@ def test_a_second_ctrl_c_leaves_jobs_running(server: Server, environment: dict[s
     assert not [one for one in server.seen if one.method == "DELETE"]
 
 
+def batch_record(state: str) -> dict[str, Any]:
+    """A batch's record, as the API answers it, with one job in a state."""
+    states = ("accepted", "queued", "running", "finished", "failed", "cancelled")
+    empty = dict.fromkeys(("manifest", "prefix", "suffixes", "priority", "endedAt", "error"))
+    known = {
+        "batchID": "b1",
+        "userID": "ann",
+        "state": state,
+        "total": 1,
+        "output": "s3://films/o/",
+        "createdAt": 1.7e9,
+    }
+    lists = {"progress": {}, "failures": {}, "profile": {}, "faultCount": 0, "faults": [], "warnings": []}
+    return empty | known | lists | {each: int(each == state) for each in states}
+
+
+@pytest.mark.parametrize("is_wanted", [True, False], ids=["yes", "no"])
+def test_ctrl_c_asks_whether_a_batch_ends(
+    server: Server, environment: dict[str, str], tmp_path: Path, is_wanted: bool
+) -> None:
+    server.always["GET /api/v1/batches/b1"] = batch_record("running")
+    server.always["DELETE /api/v1/batches/b1"] = batch_record("cancelled")
+    screen = Terminal(environment, tmp_path, "batch", "show", "b1", "--wait")
+    screen.until("1 running")
+    screen.interrupt()
+    screen.until(r"Cancel the batch\? Ctrl-C leaves it running \[y/N\]")
+    screen.type("y\n" if is_wanted else "n\n")
+    screen.until("cancelled b1" if is_wanted else "The batch goes on: `elasticrecode batch show b1 --wait` waits on")
+    assert screen.end() == 130
+    assert len([one for one in server.seen if one.method == "DELETE"]) == is_wanted
+
+
+def test_a_job_that_nobody_knows_keeps_no_other_from_being_cancelled(run: Run, server: Server) -> None:
+    server.always["DELETE /api/v1/jobs/b"] = record("b", "cancelled")
+    ended = run("cancel", "a", "b")
+    assert ended.returncode == 2
+    assert "cancelled b" in ended.stderr
+
+
 def test_a_timeout_leaves_jobs_running(run: Run, server: Server) -> None:
     following(server)
     ended = run(*SUBMIT, "--timeout", "1")

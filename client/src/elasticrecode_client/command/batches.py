@@ -13,6 +13,7 @@ import click
 from elasticrecode_client.command import profile_options as profiles
 from elasticrecode_client.command.exits import Exit
 from elasticrecode_client.command.faults import Refusal
+from elasticrecode_client.command.following import wants_end
 from elasticrecode_client.command.frame import Command, Entry, Group, Option, with_session, words
 from elasticrecode_client.command.output import Output, clock, printable, when
 from elasticrecode_client.command.session import Session
@@ -156,6 +157,22 @@ def cancel(session: Session, batch: str) -> int:
 
 
 def _wait(session: Session, batch_id: str) -> int:
+    """Wait for a batch. Raises KeyboardInterrupt after the question of Ctrl-C."""
+    try:
+        record = _follow(session, batch_id)
+    except KeyboardInterrupt:
+        if wants_end("the batch", "it"):
+            session.client.cancel_batch(batch_id)
+            session.out.message(f"cancelled {batch_id}")
+        else:
+            session.out.message(f"The batch goes on: `elasticrecode batch show {batch_id} --wait` waits on.")
+        raise
+    session.out.json(record)
+    _show(session.out, record)
+    return int(_outcome(record))
+
+
+def _follow(session: Session, batch_id: str) -> BatchRecord:
     """Show the batch until it has ended: a line for each change, or one that moves on a terminal."""
     shown, pause = "", _LOOK_SECONDS[0]
     while True:
@@ -173,9 +190,7 @@ def _wait(session: Session, batch_id: str) -> int:
         pause = min(pause * 1.5, _LOOK_SECONDS[1])
     if session.out.is_terminal and not session.out.as_json:
         click.echo()
-    session.out.json(record)
-    _show(session.out, record)
-    return int(_outcome(record))
+    return record
 
 
 def _line(record: BatchRecord) -> str:

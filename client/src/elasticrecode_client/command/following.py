@@ -140,33 +140,35 @@ def watch_on(job_ids: Sequence[str]) -> str:
 
 def _interrupted(session: Session, following: Follow) -> None:
     """Ask whether to cancel the jobs that have not ended; a second Ctrl-C leaves them running."""
-    import sys
-
     rest = [job for job in following.job_ids if job not in following.ended]
     if not rest:
         return
     count = "the job" if len(rest) == 1 else f"the {len(rest)} jobs"
-    wants = False
-    if sys.stdin.isatty() and sys.stderr.isatty():
-        with suppress(click.Abort, KeyboardInterrupt):
-            wants = click.confirm(
-                f"\nCancel {count}? Ctrl-C leaves {'it' if len(rest) == 1 else 'them'} running", err=True
-            )
-    if wants:
+    if wants_end(count, "it" if len(rest) == 1 else "them"):
         cancel_all(session, rest)
         return
     session.out.message(f"{count[0].upper()}{count[1:]} {'goes' if len(rest) == 1 else 'go'} on: {watch_on(rest)}")
 
 
+def wants_end(thing: str, pronoun: str) -> bool:
+    """Ask, on a terminal, whether to cancel what is waited for; a second Ctrl-C says no."""
+    import sys
+
+    if sys.stdin.isatty() and sys.stderr.isatty():
+        with suppress(click.Abort, KeyboardInterrupt):
+            return click.confirm(f"\nCancel {thing}? Ctrl-C leaves {pronoun} running", err=True)
+    return False
+
+
 def cancel_all(session: Session, job_ids: Iterable[str]) -> list[JobRecord]:
-    """Cancel jobs, and say so; those that have ended meanwhile are left as they are."""
-    from elasticrecode_client.problems import Conflict
+    """Cancel jobs, and say so; one that has ended, or that nobody knows, keeps no other from it."""
+    from elasticrecode_client.problems import Conflict, NotFound
 
     cancelled = []
     for job in job_ids:
         try:
             cancelled.append(session.client.cancel(job))
             session.out.message(f"cancelled {job}")
-        except Conflict as error:
+        except (Conflict, NotFound) as error:
             session.out.message(f"{job}: {error.detail}")
     return cancelled
