@@ -174,7 +174,7 @@ def test_what_sqs_takes_in_no_message_is_sent_as_json_says_it(stack: Stack) -> N
     said = {"key": "a\ufffe\uffff😀\n"}
     body = json.dumps(said, ensure_ascii=False)
     assert Sender().send([Message("k", stack.queue["ffmpeg_job"], body)]) == {}
-    (message,) = stack.messages("ffmpeg_job")
+    (message,) = stack.sqs.receive_message(QueueUrl=stack.queue["ffmpeg_job"])["Messages"]
     assert json.loads(message["Body"]) == said
     assert "\uffff" not in message["Body"]
 
