@@ -204,6 +204,7 @@ def published(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> s
     folder = tmp_path_factory.mktemp("synthesised")
     names = {
         "stackName": "Plain",
+        "jobsTable": "plain-jobs",
         "controlQueue": "plain-control",
         "cpuQueues": "plain-cpu",
         "vmafQueues": "plain-vmaf",
