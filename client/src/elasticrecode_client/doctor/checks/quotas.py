@@ -136,7 +136,7 @@ def judge_sign_ins(users: int, quota: float, advice: Advice) -> Iterator[Finding
 
 
 def _quota(deployment: Deployment, service: str, words: str) -> float | None:
-    """The value of the quota whose name has these words; None where the account does not tell."""
+    """The value of the first quota whose name contains `words`; None where it is not listed or may not be read."""
     try:
         pages = deployment.client("service-quotas").get_paginator("list_service_quotas").paginate(ServiceCode=service)
         quotas: Sequence[Mapping[str, Any]] = [each for page in pages for each in page["Quotas"]]
