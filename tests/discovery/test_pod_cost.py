@@ -2,12 +2,13 @@
 
 import json
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import trustme
@@ -40,20 +41,40 @@ def settings(port: int, **more: str) -> Settings:
     return Settings.read(REQUIRED | {"POD_NAMESPACE": NAMESPACE} | address | more)
 
 
+class _Ended(Exception):
+    """Ends the thread of a PodCost."""
+
+
+class _Follower(PodCost):
+    """A PodCost whose thread can end."""
+
+    def _follow(self) -> None:
+        with suppress(_Ended):
+            super()._follow()
+
+    def end(self) -> None:
+        with self._changed:
+            self._due = Mock(side_effect=_Ended)  # type: ignore[method-assign]
+            self._changed.notify()
+        for thread in _threads(self):
+            thread.join()
+
+
 @pytest.fixture
-def follow() -> Iterator[Callable[[Settings], PodCost]]:
-    """Starts a worker's PodCost, which makes no request after the test."""
+def follow(api: Api) -> Iterator[Callable[[Settings], PodCost]]:
+    """Starts a worker's PodCost, whose thread ends with the test: a later test would see what it logs."""
     started = []
 
     def start(read: Settings) -> PodCost:
-        follower = PodCost(read)
+        follower = _Follower(read)
         follower.start()
         started.append(follower)
         return follower
 
     yield start
+    api.over.set()
     for follower in started:
-        follower._due = lambda: math.inf  # type: ignore[method-assign]
+        follower.end()
 
 
 Follow = Callable[[Settings], PodCost]

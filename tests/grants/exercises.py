@@ -962,7 +962,7 @@ def _known_watcher(stage: Stage, user: str, connection: str, state: str, at: Cur
 @of("replay", slow=True)
 def replay_tells_what_was(stage: Stage) -> None:
     user, began = new(), time.time() - 1
-    stage.chunk(stage.told("JobStart", user, job_id=new()))  # whose submission, which has the job in it, is not told
+    stage.chunk(stage.told("JobStart", user))
     with _watching(stage, user, f"&lastMod={began:.3f}") as socket:
         while _receive(stage, socket)["action"] != "JobStart":
             pass
@@ -972,7 +972,7 @@ def replay_tells_what_was(stage: Stage) -> None:
 @of("replay", slow=True)
 def replay_finds_history_by_the_index(stage: Stage) -> None:
     user = new()
-    stage.invoke("publish", stage.chunk(stage.told("JobStart", user, job_id=new())))
+    stage.invoke("publish", stage.chunk(stage.told("JobStart", user)))
     with _watching(stage, user, "&lastMod=0") as socket:
         while _receive(stage, socket)["action"] != "JobStart":
             pass

@@ -174,9 +174,9 @@ class Stage:
         self.jobs.accept([Accepted(job, Choice(queue, "for an exercise"), now_ms())], _KEPT)
         return job
 
-    def told(self, action: str, user: str, job_id: str = "") -> Event:
+    def told(self, action: str, user: str) -> Event:
         """An event in the feed, of a job that has a record."""
-        return control_event(action, user, job_id or self.job(user=user).jobid, now_ms())
+        return control_event(action, user, self.job(user=user).jobid, now_ms())
 
     def chunk(self, event: Event) -> dict[str, Any]:
         """A record of the feed's stream, of a chunk that was written with an event."""
