@@ -181,12 +181,12 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         float,
         _option(
             "what one cpu worker costs in US dollars per hour, for [plans and budgets](../how-to/plan.md). The default "
-            "is a c7g.xlarge in us-east-1, on demand, for each worker",
+            "is a c7i.xlarge in us-east-1, on demand, for each worker",
             gt=0,
         ),
-    ] = 0.145
+    ] = 0.1785
     spotPrice: Annotated[float, _option("the same for the price model `spot`; spot prices change: set yours", gt=0)] = (
-        0.058
+        0.071
     )
     batchBuckets: Annotated[
         str,

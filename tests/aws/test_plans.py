@@ -71,19 +71,19 @@ def sent(stack: Stack) -> Job:
 def test_a_plan_goes_to_cpu_workers_and_answers_what_its_worker_has_planned(stack: Stack) -> None:
     plan_id = finished(stack)
     job = sent(stack)
-    assert (job.jobid, job.kind, job.planning, job.price) == (plan_id, "plan", True, 0.145)
+    assert (job.jobid, job.kind, job.planning, job.price) == (plan_id, "plan", True, 0.1785)
     answer = shown(stack, plan_id)
     assert answer.status == 200
     record = answer.body
     assert (record["planID"], record["state"], record["userID"]) == (plan_id, "finished", BODY["userid"])
     assert {name: record[name] for name in PLANNED} == PLANNED | {"basis": record["basis"]}
     assert record["basis"] == PLANNED["basis"] | {"model": None, "comparedAt": None}
-    assert record["dollars"] == pytest.approx(1800 / 3600 * 0.145)
+    assert record["dollars"] == pytest.approx(1800 / 3600 * 0.1785)
 
 
 def test_the_price_of_a_plan_is_that_of_its_price_model(stack: Stack) -> None:
     plan_id = finished(stack, BODY | {"profile": BODY["profile"] | {"ec2": {"priceModel": "spot"}}})
-    assert shown(stack, plan_id).body["dollars"] == pytest.approx(1800 / 3600 * 0.058)
+    assert shown(stack, plan_id).body["dollars"] == pytest.approx(1800 / 3600 * 0.071)
 
 
 def test_a_plan_that_has_not_finished_answers_its_state_and_no_figures(stack: Stack) -> None:
@@ -179,7 +179,7 @@ def test_a_job_by_plan_gets_the_ladder_that_the_plan_has_chosen(stack: Stack) ->
         ({"batchInputs": [BODY["input"]]}, "/batchInputs"),
         ({"input": "s3://other/film.mp4"}, "/input"),
         ({"budget": {"seconds": 1799}}, "/budget/seconds"),
-        ({"budget": {"dollars": 0.0724}}, "/budget/dollars"),
+        ({"budget": {"dollars": 0.0892}}, "/budget/dollars"),
         ({"budget": {}}, "/budget"),
     ],
 )
@@ -205,11 +205,11 @@ def test_a_plan_that_is_not_there_or_anothers_cannot_be_carried_out(stack: Stack
 def test_the_same_input_may_stand_beside_the_plan_and_a_budget_that_suffices(stack: Stack) -> None:
     plan_id = finished(stack)
     sent(stack)
-    answer = by_plan(stack, plan_id, input=BODY["input"], budget={"seconds": 1800, "dollars": 0.0726})
+    answer = by_plan(stack, plan_id, input=BODY["input"], budget={"seconds": 1800, "dollars": 0.0893})
     assert answer.status == 200, answer
     job = sent(stack)
     assert budget_seconds(job) == pytest.approx(1800)
-    assert status(stack, job.jobid)["budget"] == {"seconds": 1800, "dollars": 0.0726}
+    assert status(stack, job.jobid)["budget"] == {"seconds": 1800, "dollars": 0.0893}
 
 
 def test_a_plan_keeps_its_budget_for_the_job(stack: Stack) -> None:
@@ -226,14 +226,14 @@ def test_a_budget_that_is_none_is_refused(stack: Stack, budget: Any) -> None:
 
 
 def test_a_budget_in_dollars_becomes_seconds_by_the_price_of_its_workers(stack: Stack) -> None:
-    assert call(stack.submit, routes.SUBMIT, BODY | {"budget": {"dollars": 0.29}}).status == 200
+    assert call(stack.submit, routes.SUBMIT, BODY | {"budget": {"dollars": 0.357}}).status == 200
     assert budget_seconds(sent(stack)) == pytest.approx(7200)
     spot = BODY["profile"] | {"ec2": {"priceModel": "spot"}}
-    assert call(stack.submit, routes.SUBMIT, BODY | {"profile": spot, "budget": {"dollars": 0.29}}).status == 200
+    assert call(stack.submit, routes.SUBMIT, BODY | {"profile": spot, "budget": {"dollars": 0.355}}).status == 200
     assert budget_seconds(sent(stack)) == pytest.approx(18_000)
 
 
-@pytest.mark.parametrize(("model", "price"), [("normal", 0.145), ("spot", 0.058)])
+@pytest.mark.parametrize(("model", "price"), [("normal", 0.1785), ("spot", 0.071)])
 def test_a_job_shows_what_its_workers_have_cost(stack: Stack, model: str, price: float) -> None:
     profile = BODY["profile"] | {"ec2": {"priceModel": model}}
     job_id = call(stack.submit, routes.SUBMIT, BODY | {"profile": profile}).body[0]["jobid"]

@@ -35,7 +35,7 @@ def test_a_job_by_plan_makes_what_the_plan_predicts(deployed: Deployed, film: st
     assert plan["state"] == "finished", plan
     (rung,) = plan["rungs"]
     assert plan["basis"]["probeSeconds"] < 60
-    assert plan["dollars"] == pytest.approx(plan["seconds"] / 3600 * 0.145, rel=0.01)
+    assert plan["dollars"] == pytest.approx(plan["seconds"] / 3600 * 0.1785, rel=0.01)
     assert deployed.keys("planned/") == []
     user = contract("job")["userid"]
     assert taken["planID"] not in {each["jobID"] for each in deployed.call("GET", f"/api/v1/jobs?userID={user}")[1]}
