@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 import time
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -28,6 +29,7 @@ from elasticrecode_client.doctor.socket import Frame
 from elasticrecode_client.doctor.targets import Target, targets
 from elasticrecode_client.doctor.trial import Hook, Sent, Trial
 from local.place import TOOLS
+from tests.conftest import ROOT
 
 
 def row(queue: str, **more: Any) -> dict[str, Any]:
@@ -232,6 +234,40 @@ def test_a_check_that_breaks_or_hangs_stops_no_other() -> None:
     assert [result.status for result in results] == [Status.FAILED, Status.SKIPPED, Status.FAILED, Status.OK]
     assert "ZeroDivisionError: oops" in results[0].verdict.findings[0].wrong
     assert "did not end within" in results[2].verdict.findings[0].wrong
+
+
+_HANGING = """
+import time
+from elasticrecode_client.doctor.check import Check, run_all
+from elasticrecode_client.doctor.deployment import Deployment, Options
+(result,) = run_all([Check("hangs", "", lambda _: time.sleep(600), 0.05)], Deployment(Options()))
+print(result.verdict.findings[0].wrong, time.time(), flush=True)
+"""
+
+
+def test_a_check_that_hangs_does_not_hold_the_end_of_the_process() -> None:
+    path = {"PYTHONPATH": str(ROOT / "client" / "src")}
+    ran = subprocess.run([sys.executable, "-c", _HANGING], env=path, capture_output=True, text=True, timeout=60)
+    ended = time.time()
+    *words, reported = ran.stdout.split()
+    assert " ".join(words) == "The check did not end within 0 s."
+    assert ended - float(reported) < 5
+
+
+def test_whoever_interrupts_waits_for_checks_that_tidy_up() -> None:
+    began, tidied = Event(), Event()
+
+    def tidies(_: Deployment) -> Verdict:
+        began.set()
+        time.sleep(0.3)
+        tidied.set()
+        return Verdict("tidy")
+
+    results = run_all([_check("ends", lambda _: Verdict("well")), _check("tidies", tidies)], Deployment(Options()))
+    next(results)
+    assert began.wait(30)
+    results.close()  # type: ignore[attr-defined]
+    assert tidied.is_set()
 
 
 def test_an_unknown_check_is_refused_with_the_known_ones() -> None:

@@ -18,6 +18,7 @@ from elasticrecode_client.deployment import Deployment
 from elasticrecode_client.exchange import Exchange
 from elasticrecode_client.following import Following
 from elasticrecode_client.jobs import Jobs
+from elasticrecode_client.states import ENDINGS
 from elasticrecode_client.transfers import AsyncTransfers, Transfers
 from elasticrecode_client.types import JobRecord, PlanRecord
 from elasticrecode_client.uploading import Begin, Progress, Report
@@ -82,7 +83,7 @@ class _Base(Jobs, Deployment):
         return Following(self.exchange, self.socket_url, watching)
 
     def _job_ends(self, job_ids: list[str]) -> Following:
-        return self._following(job_ids, None, None, waiting.ACTIONS, None, None)
+        return self._following(job_ids, None, None, ENDINGS, None, None)
 
 
 class Client(_Base):

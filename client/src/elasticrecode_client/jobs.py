@@ -12,6 +12,7 @@ from typing import Any, Literal, NoReturn
 
 from elasticrecode_client.calls import ME, Call, Listing, Method
 from elasticrecode_client.problems import Unavailable
+from elasticrecode_client.states import State
 from elasticrecode_client.types import (
     BatchRecord,
     BatchTaken,
@@ -28,10 +29,6 @@ from elasticrecode_client.types import (
     SubmittedJob,
     SubmittedScore,
 )
-
-State = Literal["accepted", "queued", "running", "finished", "failed", "cancelled"]
-ENDED: frozenset[str] = frozenset({"finished", "failed", "cancelled"})
-"""The states in which a job has ended."""
 
 
 class Jobs:

@@ -22,7 +22,7 @@ import re
 from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _TEXT_LIMIT = 2000
 
 
@@ -57,7 +57,7 @@ class Problem(ElasticRecodeError):
     """The API refused a request.
 
     `request_id` names the request in the logs of the deployment. `retry_after` is in seconds, 0 where the API names
-    none. `str()` of a problem says all of it, with control characters removed.
+    none. `str()` of a problem says all of it, with control characters replaced.
     """
 
     code: ClassVar[str] = "problem"
@@ -189,5 +189,5 @@ def _text(value: object) -> str:
 
 
 def printable(text: str) -> str:
-    """The text without characters that move a terminal's cursor or turn its writing."""
+    """The text on one line: characters that end it, move a terminal's cursor or turn its writing are replaced."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)

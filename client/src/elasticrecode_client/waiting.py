@@ -8,13 +8,10 @@ from collections.abc import Sequence
 from elasticrecode_client.calls import Call, Flow, Pause
 from elasticrecode_client.exchange import Exchange
 from elasticrecode_client.following import Following
-from elasticrecode_client.jobs import ENDED
+from elasticrecode_client.states import ENDED, ENDINGS
 from elasticrecode_client.types import JobRecord, PlanRecord
 from elasticrecode_client.watching import GAP
 
-_ENDS = frozenset({"JobFinished", "JobFailed", "JobCancelled", GAP})
-ACTIONS = tuple(sorted(_ENDS - {GAP}))
-"""The actions of the events that end a job."""
 _LOOK_SECONDS = 60.0
 """Records are read again after so long without an event, should an event have been lost."""
 _PLAN_SECONDS = 0.5, 5.0
@@ -50,7 +47,7 @@ def ends(
         if event is None or event["action"] == GAP:
             waiting = left
         else:
-            waiting = {event["jobID"]} & left if event["action"] in _ENDS else set()
+            waiting = {event["jobID"]} & left if event["action"] in ENDINGS else set()
 
 
 def plan_end(exchange: Exchange, plan_id: str, timeout: float | None) -> Flow[PlanRecord]:

@@ -401,6 +401,71 @@ def test_text_of_others_moves_no_cursor(run: Run, server: Server) -> None:
     assert "\N{REPLACEMENT CHARACTER}[2J" in run("status", "a").stdout
 
 
+EVIL = "[red]a\nfinished  forged\r\t\x85\u2028\x1b[2K"
+"""A name that would begin a line of its own, and paint it."""
+
+
+def evil_routes() -> dict[str, Any]:
+    """Answers whose every text is evil, for commands that list and show."""
+    gone = record("a", "failed", input=f"s3://films/{EVIL}", output=EVIL, origin=EVIL, queue=EVIL, queueReason=EVIL)
+    gone |= {"endedAt": 1.7e9, "kind": EVIL, "batchID": EVIL, "error": {"code": EVIL, "message": EVIL, "log": [EVIL]}}
+    gone |= {"outputs": [{"uri": EVIL, "bytes": 1, "videoCodec": EVIL}], "warnings": [{"message": EVIL}]}
+    event = {"jobID": "a", "action": "JobFailed", "msg": EVIL, "error": {"code": EVIL, "message": EVIL, "log": [EVIL]}}
+    load: dict[str, Any] = dict.fromkeys(("queue", "kind", "platform", "fault", "outage"), EVIL)
+    load |= dict.fromkeys(("visible", "inFlight", "readyReplicas", "expectedSeconds"), 1) | {"paused": False}
+    worker = dict.fromkeys(("Queue", "workerType", "Platform", "Replicas", "desiredReplicas"), EVIL)
+    faults = {"failures": {EVIL: 1}, "faults": [{"line": 1, "detail": EVIL}], "warnings": [EVIL]}
+    batch = batch_record("failed") | {"prefix": EVIL, "output": EVIL, "endedAt": 1.7e9} | faults
+    hook: dict[str, Any] = dict.fromkeys(("webhookID", "url", "state", "reason"), EVIL) | {"lastSuccessMs": 1}
+    return {
+        "GET /api/v1/jobs/a/status": gone,
+        "GET /api/v1/jobs/a": [event],
+        "GET /api/v1/jobs": [gone],
+        "GET /api/v1/batches/b1": batch,
+        "GET /api/v1/batches": [batch],
+        "GET /api/v1/worker/queues": {EVIL: [EVIL]},
+        "GET /api/v1/worker/backlog": [load],
+        "GET /api/v1/worker/deployments": {EVIL: worker},
+        "GET /api/v1/presets": [{"name": EVIL, "source": EVIL, "profile": {}, "resolved": {}}],
+        "GET /api/v1/webhooks": [hook],
+    }
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("status a", "logs a", "list", "watch a", "batch show b1", "batch list", "queues list", "workers backlog"),
+        *("workers deployments", "presets list", "webhooks list", "status unknown", "submit"),
+    ],
+)
+def test_no_name_forges_a_line(run: Run, server: Server, tmp_path: Path, line: str) -> None:
+    server.always |= evil_routes()
+    server.replies["GET /api/v1/jobs/unknown/status"] = [problem(404, EVIL, EVIL)]
+    ended = run(*line.split(), *((f"{tmp_path}/{EVIL}", "-crf", "20") if line == "submit" else ()))
+    shown = ended.stdout + ended.stderr
+    assert "[red]a\N{REPLACEMENT CHARACTER}finished  forged" in shown
+    assert "fault of its own" not in shown
+    lines = shown.splitlines()
+    assert not [each for each in lines if each.lstrip().startswith("finished")]
+    assert not {"\r", "\t", "\x1b"} & set(shown)
+    if line.split()[0] not in ("watch", "submit") and line != "status unknown":
+        answered = json.loads(run(*line.split(), "--json").stdout)
+        assert json.dumps(EVIL)[1:-1] in json.dumps(answered)
+
+
+def test_no_name_forges_or_paints_a_bar(server: Server, environment: dict[str, str], tmp_path: Path) -> None:
+    following(server)
+    evil = record("a", "running", progress={"percent": 25.0}) | {"input": f"s3://films/{EVIL}"}
+    server.always["GET /api/v1/jobs/a/status"] = evil
+    screen = Terminal(environment, tmp_path, *SUBMIT)
+    screen.until(r"\[red\]a\ufffdfinished  forged.*25%")
+    for job in ("a", "b"):
+        server.always[f"GET /api/v1/jobs/{job}/status"] = evil | {"jobID": job, "state": "finished", "endedAt": 1.7e9}
+        server.event(job, "JobFinished")
+    screen.until(r"finished  \[red\]a\ufffdfinished  forged")
+    assert screen.end() == 0
+
+
 def test_text_that_the_encoding_lacks_is_no_fault(run: Run, server: Server) -> None:
     server.always["GET /api/v1/jobs/a/status"] = FINISHED | {"input": "s3://films/é\ud800.mov"}
     assert "→" not in run("status", "a", PYTHONIOENCODING="ascii").stdout

@@ -17,12 +17,12 @@ from elasticrecode_client.command.following import wants_end
 from elasticrecode_client.command.frame import Command, Entry, Group, Option, with_session, words
 from elasticrecode_client.command.output import Output, clock, printable, when
 from elasticrecode_client.command.session import Session
+from elasticrecode_client.states import STATES
 
 if TYPE_CHECKING:
     from elasticrecode_client.types import BatchRecord
 
 _LOOK_SECONDS = (0.5, 5.0)
-_STATES = ("accepted", "queued", "running", "finished", "failed", "cancelled")
 
 
 @click.group(
@@ -194,7 +194,7 @@ def _follow(session: Session, batch_id: str) -> BatchRecord:
 
 
 def _line(record: BatchRecord) -> str:
-    counts = ", ".join(f"{record[state]} {state}" for state in _STATES if record[state])  # type: ignore[literal-required]
+    counts = ", ".join(f"{record[state]} {state}" for state in STATES if record[state])
     progress = record["progress"]
     percent = f"{progress['percent']:.0f} %  " if progress.get("percent") is not None else ""
     eta = f", {clock(progress['etaSeconds'])} left" if progress.get("etaSeconds") is not None else ""

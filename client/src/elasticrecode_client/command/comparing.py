@@ -165,7 +165,7 @@ def _failure(last: Mapping[str, Any]) -> Exception:
         return RuntimeError("the scoring ended without a score")
     log = (f"    | {line}" for line in error.get("log", ())[-5:])
     message = error["message"].replace('Set "align": "nearest"', "Give --align nearest")
-    return Refusal("\n".join([f"{error['code']}: {message}", *log]), Exit.JOB_FAILED)
+    return Refusal(f"{error['code']}: {message}", *log, status=Exit.JOB_FAILED)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from elasticrecode_client.command.output import Output, clock, has_colours, name_of, printable, size
+from elasticrecode_client.states import ENDED
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -190,7 +191,7 @@ class Bars(Display):
         waiting = sum(state in ("accepted", "queued") for state in self._states.values())
         counts |= {"waiting": waiting} if waiting else {}
         words = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
-        ended = sum(state in ("finished", "failed", "cancelled") for state in self._states.values())
+        ended = sum(state in ENDED for state in self._states.values())
         if self._total is not None:
             self._progress.remove_task(self._total)
         self._total = self._progress.add_task(

@@ -17,19 +17,21 @@ from elasticrecode_client.problems import (
     TransferFailed,
     Unauthorised,
     Unavailable,
+    printable,
 )
 
 
 class Refusal(Exception):
     """The command refuses: a file is missing, an option makes no sense, or words have no translation."""
 
-    def __init__(self, text: str, status: Exit = Exit.REFUSED) -> None:
-        super().__init__(text)
+    def __init__(self, *lines: str, status: Exit = Exit.REFUSED) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
         self.status = status
 
 
 class Explanation(NamedTuple):
-    """An error for people as `text`, for programs as `json`, and the exit status."""
+    """An error for people as lines of `text`, for programs as `json`, and the exit status."""
 
     text: str
     json: str
@@ -81,7 +83,7 @@ def flag_of(pointer: str) -> str:
 def explained(error: Exception) -> Explanation:
     """An error as words, as JSON, and as an exit status."""
     status = _status(error)
-    lines = [_first(error), *_faults(error)]
+    lines = [*(error.lines if isinstance(error, Refusal) else (_first(error),)), *_faults(error)]
     if advice := _advice(error):
         lines.append(advice)
     if isinstance(error, Problem) and error.request_id and status in (Exit.UNREACHABLE, Exit.INTERNAL):
@@ -90,7 +92,7 @@ def explained(error: Exception) -> Explanation:
     if isinstance(error, Problem):
         faults = [{"pointer": one.pointer, "flag": flag_of(one.pointer), "detail": one.detail} for one in error.errors]
         document |= {"code": error.code, "status": error.status, "errors": faults, "request": error.request_id}
-    return Explanation("\n".join(lines), json.dumps({"error": document}, ensure_ascii=False), status)
+    return Explanation("\n".join(map(printable, lines)), json.dumps({"error": document}, ensure_ascii=False), status)
 
 
 def _status(error: Exception) -> Exit:

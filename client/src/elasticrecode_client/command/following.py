@@ -12,13 +12,12 @@ import click
 from elasticrecode_client.command.displays import Bars, Display, Lines
 from elasticrecode_client.command.exits import Exit
 from elasticrecode_client.command.session import Session
+from elasticrecode_client.states import ENDED, ENDINGS
 from elasticrecode_client.watching import GAP
 
 if TYPE_CHECKING:
     from elasticrecode_client.types import Event, JobRecord
 
-ENDED = ("finished", "failed", "cancelled")
-_ENDING = ("JobFinished", "JobFailed", "JobCancelled")
 _LOOK_SECONDS = 15.0
 """After so long without an event, the records are read: an event may have been missed."""
 _NAMED = 5
@@ -103,7 +102,7 @@ class Follow:
         if job not in self.job_ids or job in self.ended:
             return
         display.event(event)
-        if event["action"] in _ENDING:
+        if event["action"] in ENDINGS:
             self._take(self.session.client.job(job), display)
 
     def _look(self, display: Display) -> None:

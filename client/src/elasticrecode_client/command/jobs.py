@@ -16,11 +16,11 @@ from elasticrecode_client.command.following import cancel_all, follow, outcome
 from elasticrecode_client.command.frame import Command, Option, with_session
 from elasticrecode_client.command.output import Output, clock, name_of, size, when
 from elasticrecode_client.command.session import Session
+from elasticrecode_client.states import ENDED, STATES
 
 if TYPE_CHECKING:
     from elasticrecode_client.types import JobRecord
 
-_STATES = ("accepted", "queued", "running", "finished", "failed", "cancelled")
 _JOBS = click.Argument(["jobs"], nargs=-1, metavar="JOB…")
 _SINCE = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -98,7 +98,7 @@ def status(session: Session, jobs: tuple[str, ...]) -> int:
         if number:
             session.out.text()
         _show(session.out, record)
-    return int(outcome(record for record in records if record["state"] in ("finished", "failed", "cancelled")))
+    return int(outcome(record for record in records if record["state"] in ENDED))
 
 
 def _show(out: Output, record: JobRecord) -> None:
@@ -143,7 +143,7 @@ def _show(out: Output, record: JobRecord) -> None:
     "list",
     cls=Command,
     params=[
-        Option(["--state"], type=click.Choice(_STATES), help="Only jobs in this state."),
+        Option(["--state"], type=click.Choice(STATES), help="Only jobs in this state."),
         Option(["--kind"], metavar="WORD", help="Only jobs of this kind, such as ffmpeg or vmaf."),
         Option(["--batch", "batch_id"], metavar="BATCH", help="Only jobs of this batch."),
         Option(["--since"], metavar="TIME", help="Only jobs created after 30m, 2h, 7d, or a date."),

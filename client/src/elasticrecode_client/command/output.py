@@ -14,7 +14,7 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def printable(text: object) -> str:
-    """The text without characters that move a terminal's cursor or turn its writing; empty for None."""
+    """The text on one line that moves no cursor: all that people see goes through this. Empty for None."""
     return "" if text is None else problems.printable(str(text))
 
 

@@ -54,7 +54,8 @@ def show(session: Session, name: str) -> int:
     """Show the profile of a preset, to change it: `submit --profile FILE.json` takes it."""
     profile = profiles.preset_profile(session, name)
     session.out.json(profile)
-    session.out.text(json.dumps(profile, indent=2))
+    for line in json.dumps(profile, indent=2).splitlines():
+        session.out.text(line)
     return int(Exit.DONE)
 
 

@@ -177,8 +177,7 @@ def wanted(
         raise Refusal("--preset and --profile are two profiles: give one of them.")
     translation = translate(flags, whole=False)
     if translation.faults:
-        faults = "\n".join(f"  {fault}" for fault in translation.faults)
-        raise Refusal(f"A profile cannot say this:\n{faults}")
+        raise Refusal("A profile cannot say this:", *(f"  {fault}" for fault in translation.faults))
     _name_flags(fields, flags, given, file)
     typed = merged(translation.profile, _changes(fields, given))
     notes = translation.notes

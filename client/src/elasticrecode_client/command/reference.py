@@ -17,7 +17,8 @@ for scores of local files. [How to use it](../how-to/command.md). This page is m
 
 Results go to standard output, messages to standard error. `--json` writes one JSON document, `watch --json` a line of
 JSON for each event, and an error is then a line of JSON on standard error. On a terminal running jobs have bars; in a
-pipe each event is a line without escape sequences. `NO_COLOR` turns colours off.
+pipe each event is a line without escape sequences. `NO_COLOR` turns colours off. Characters of names and messages that
+end a line, move the cursor or turn the writing are shown as �; JSON has them as they are.
 
 ## Exit status
 

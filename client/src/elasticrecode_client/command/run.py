@@ -49,10 +49,11 @@ def _completed() -> Exit | None:
 
 def _usage(error: click.UsageError, as_json: bool) -> int:
     path = error.ctx.command_path if error.ctx else PROGRAM
+    message = error.format_message()
     if as_json:
-        _write(json.dumps({"error": {"exit": int(Exit.REFUSED), "message": error.format_message()}}))
+        _write(json.dumps({"error": {"exit": int(Exit.REFUSED), "message": message}}))
     else:
-        _write(f"{path}: {error.format_message()}")
+        _write(printable(f"{path}: {' '.join(message.split())}"))
         _write(f"`{path} --help` shows how it is used.")
     return int(Exit.REFUSED)
 
@@ -70,4 +71,4 @@ def _failed(error: Exception, as_json: bool) -> int:
 
 
 def _write(text: str) -> None:
-    print("\n".join(map(printable, text.split("\n"))), file=sys.stderr, flush=True)
+    print(text, file=sys.stderr, flush=True)

@@ -116,7 +116,7 @@ def compare(session: Session, **given: Any) -> int:
     paths = {name: Path(given[name]) for name in ("file", "origin")}
     faults = [f"{path}: {fault}" for path in paths.values() if (fault := fault_of(path))]
     if faults:
-        raise Refusal("\n".join(faults))
+        raise Refusal(*faults)
     used = comparing.programs(given["ffmpeg"], given["ffprobe"])
     with _Percent(session.out) as percent:
         score = comparing.compare(

@@ -191,7 +191,7 @@ def check_files(files: Sequence[str]) -> None:
         elif not file.startswith("s3://") and (fault := fault_of(Path(file))):
             faults.append(f"  {file}: {fault}")
     if faults:
-        raise Refusal("\n".join(["These inputs cannot be read; nothing was uploaded.", *faults]))
+        raise Refusal("These inputs cannot be read; nothing was uploaded.", *faults)
 
 
 def fault_of(path: Path) -> str:

@@ -3,13 +3,17 @@
 from collections.abc import Callable, Sequence
 
 from elasticrecode_client.doctor import checks
-from elasticrecode_client.doctor.check import CHECKS, chosen, run_all
+from elasticrecode_client.doctor.check import CHECKS, begin, chosen, run_all
 from elasticrecode_client.doctor.deployment import Deployment, Options
 from elasticrecode_client.doctor.results import Finding, Report, Result, Status, Verdict
 
 __all__ = [
     "CHECKS", "Deployment", "Finding", "Options", "Report", "Result", "Status", "Verdict", "checks", "diagnose"
 ]  # fmt: skip
+
+
+_SUBJECT_SECONDS = 5
+"""The name of a stack that no check has learned by then is left out."""
 
 
 def diagnose(options: Options, only: Sequence[str] = (), progress: Callable[[Result], None] = lambda _: None) -> Report:
@@ -33,7 +37,8 @@ def diagnose(options: Options, only: Sequence[str] = (), progress: Callable[[Res
 def _subject(deployment: Deployment) -> str:
     """What was checked, in a line."""
     try:
-        stack = f"stack {deployment.stack['StackName']} in {deployment.region}"
+        name = begin(lambda: deployment.stack["StackName"]).result(_SUBJECT_SECONDS)
+        stack = f"stack {name} in {deployment.region}"
     except Exception:  # noqa: BLE001 - the checks report why the stack is not known
         stack = "no stack"
     return f"{stack}, {deployment.options.url or 'at the address of its outputs'}"

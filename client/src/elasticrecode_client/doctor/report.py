@@ -51,5 +51,5 @@ def _show_findings(results: Iterable[Result], status: Status, console: Console) 
 
 
 def _plain(text: str) -> str:
-    """The text without markup, and without characters that move a terminal's cursor."""
+    """The text on one line, with its brackets as they are, and without what moves a terminal's cursor."""
     return escape(printable(text))

@@ -13,6 +13,7 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
 from elasticrecode_client.doctor.api import Api, Refused
+from elasticrecode_client.states import ENDINGS
 
 _SECONDS = 20
 
@@ -38,8 +39,7 @@ class Listener:
 
     def ended(self) -> set[str]:
         """The jobs whose end has arrived."""
-        ends = ("JobFinished", "JobFailed")
-        return {str(each.event.get("jobID")) for each in self.frames if each.event.get("action") in ends}
+        return {str(each.event.get("jobID")) for each in self.frames if each.event.get("action") in ENDINGS}
 
 
 @contextmanager

@@ -20,10 +20,10 @@ from elasticrecode_client.doctor.receiver import Receiver, listening
 from elasticrecode_client.doctor.results import Finding
 from elasticrecode_client.doctor.socket import Listener, watching
 from elasticrecode_client.doctor.targets import Target, targets, targets_by_name
+from elasticrecode_client.states import ENDED, ENDINGS
 
 T = TypeVar("T")
 
-ENDED = ("finished", "failed", "cancelled")
 _WEBHOOK_SECONDS = 5.5
 """A new webhook gets the events that happen so much later."""
 _LAST_SECONDS = 20
@@ -253,7 +253,7 @@ def _wait_for_events(api: Api, trial: Trial) -> None:
 
 def has_ended(event: Mapping[str, Any]) -> bool:
     """Whether an event ends a job."""
-    return event.get("action") in ("JobFinished", "JobFailed")
+    return event.get("action") in ENDINGS
 
 
 # Webhooks

@@ -6,12 +6,13 @@ from typing import Any
 from elasticrecode_client.doctor.check import check
 from elasticrecode_client.doctor.deployment import Deployment
 from elasticrecode_client.doctor.results import Finding, Verdict, failed, skipped, warning
-from elasticrecode_client.doctor.trial import ENDED, Sent, Trial, has_ended
+from elasticrecode_client.doctor.trial import Sent, Trial, has_ended
+from elasticrecode_client.states import ENDED
 
 _SECONDS = 300
 
 
-@check("jobs", "A job through every queue", seconds=_SECONDS, after="functions")
+@check("jobs", "A job through every queue", seconds=_SECONDS, after="functions", jobs=True)
 def jobs(deployment: Deployment) -> Verdict:
     """Whether each queue's workers finish a job; with the seconds of each step."""
     trial = deployment.trial()
@@ -70,7 +71,7 @@ def remedy_of_step(step: str) -> str:
     return "elasticrecode doctor --only functions --only sources --only grants"
 
 
-@check("socket", "Events over /ws", seconds=_SECONDS, after="functions")
+@check("socket", "Events over /ws", seconds=_SECONDS, after="functions", jobs=True)
 def socket(deployment: Deployment) -> Verdict:
     """Whether the events of these jobs arrive over the WebSocket."""
     trial = deployment.trial()
@@ -96,7 +97,7 @@ def judge_socket(trial: Trial) -> Iterator[Finding]:
         yield skipped("/ws", "No job has ended, so there were no last events to receive; see jobs.")
 
 
-@check("webhook", "Events to a webhook", seconds=_SECONDS, after="functions")
+@check("webhook", "Events to a webhook", seconds=_SECONDS, after="functions", jobs=True)
 def webhook(deployment: Deployment) -> Verdict:
     """Whether a webhook gets a test, and the events of these jobs."""
     trial = deployment.trial()
@@ -155,7 +156,7 @@ def _judge_deliveries(trial: Trial, where: str) -> Iterator[Finding]:
         yield failed(where, f"No event was delivered: {reason}.", remedy)
 
 
-@check("cleanup", "Removed again", seconds=_SECONDS, after="functions")
+@check("cleanup", "Removed again", seconds=_SECONDS, after="functions", jobs=True)
 def cleanup(deployment: Deployment) -> Verdict:
     """Whether all that doctor has put into the deployment is gone."""
     trial = deployment.trial()
