@@ -86,6 +86,12 @@ def test_a_local_file_is_transcoded_and_comes_back(shell: Shell, deployed: Deplo
     shown = ["-show_entries", "stream=codec_type,height", "-of", "csv=p=0"]
     probe = [str(FFPROBE), "-v", "error", *shown, str(folder / "back" / "film.mov")]
     assert subprocess.run(probe, capture_output=True, text=True, check=True).stdout.split() == ["video,360"]
+    job = lines[0].split()[1]
+    (told,) = answer(shell("download", job, "-o", "again", "--json"))
+    keys = [output["uri"].rpartition("/")[2] for output in answer(shell("status", job, "--json"))["outputs"]]
+    assert sorted(told["files"]) == sorted(f"again/{key}" for key in keys)
+    for file in told["files"]:
+        assert (folder / file).read_bytes() == (folder / file.replace("again/", "back/")).read_bytes()
 
 
 def test_scores_here_and_on_the_fleet_are_equal_and_hold_the_bar(shell: Shell, tell: Tell) -> None:

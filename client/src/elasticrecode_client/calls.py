@@ -56,8 +56,8 @@ class NotSent(NamedTuple):
 
 
 Flow = Generator[Any, Any, T]
-"""Steps that end in a T. A `Request` is answered by an `Answer` or a `NotSent`, a `Pause` by None; `following` and
-`uploading` have more steps."""
+"""Steps that end in a T. A `Request` is answered by an `Answer` or a `NotSent`, a `Pause` by None; `following`,
+`uploading` and `downloading` have more steps."""
 
 
 def taken(lock: Lock) -> Flow[None]:

@@ -1,20 +1,21 @@
-"""`Client` and `AsyncClient`: they run the flows of `exchange`, watch over WebSockets, and upload files."""
+"""`Client` and `AsyncClient`: they run the flows of `exchange`, watch over WebSockets, and move files."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 
-from elasticrecode_client import calls, settings, transport, uploading, waiting
+from elasticrecode_client import calls, downloading, settings, transport, uploading, waiting
 from elasticrecode_client.auth import Auth
 from elasticrecode_client.calls import Call, Flow, Pause, Request, T
 from elasticrecode_client.deployment import Deployment
+from elasticrecode_client.downloading import Digest, Fetch, Received
 from elasticrecode_client.exchange import Exchange
 from elasticrecode_client.following import Following
 from elasticrecode_client.jobs import Jobs
@@ -113,6 +114,10 @@ class Client(_Base):
         """Take a step of a flow: send a request, or pause."""
         if isinstance(step, Request):
             return transport.send(self._http, step)
+        if isinstance(step, Fetch):
+            return transport.fetch(self._http, step)
+        if isinstance(step, Digest):
+            return step.read()
         if isinstance(step, Pause):
             time.sleep(step.seconds)
         return None
@@ -187,6 +192,17 @@ class Client(_Base):
 
             return calls.run(flow, take)
 
+    def download(
+        self, job_id: str, folder: str | Path, *, progress: Callable[[Received], None] | None = None
+    ) -> list[Path]:
+        """Download the outputs of a finished job into a folder; their paths, as they lie below the output's prefix.
+
+        A file that is there and whole is kept, and one that broke off goes on. Where one would take the place of
+        another file, all go to a folder of the job. `progress` gets `Received(path, received, total)` in bytes. Raises
+        TransferFailed, also for a job that has not finished, and FileExistsError where that folder has another, too.
+        """
+        return self.run(downloading.download(self.exchange, job_id, Path(folder), progress))
+
 
 class AsyncClient(_Base):
     """The same for asyncio: methods are coroutines, lists are asynchronous iterators."""
@@ -214,6 +230,10 @@ class AsyncClient(_Base):
         """Take a step of a flow: send a request, or pause."""
         if isinstance(step, Request):
             return await transport.send_async(self._http, step)
+        if isinstance(step, Fetch):
+            return await transport.fetch_async(self._http, step)
+        if isinstance(step, Digest):
+            return await asyncio.to_thread(step.read)
         if isinstance(step, Pause):
             await asyncio.sleep(step.seconds)
         return None
@@ -277,3 +297,9 @@ class AsyncClient(_Base):
                 return await (transfers.report() if isinstance(step, Report) else self.take(step))
 
             return await calls.run_async(flow, take)
+
+    async def download(
+        self, job_id: str, folder: str | Path, *, progress: Callable[[Received], None] | None = None
+    ) -> list[Path]:
+        """Download the outputs of a finished job, like `Client.download`."""
+        return await self.run(downloading.download(self.exchange, job_id, Path(folder), progress))

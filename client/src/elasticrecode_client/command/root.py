@@ -16,6 +16,7 @@ COMMANDS = {
     "status": Entry(f"{_HERE}.jobs", "status", "Show jobs."),
     "list": Entry(f"{_HERE}.jobs", "list_jobs", "List jobs."),
     "logs": Entry(f"{_HERE}.jobs", "logs", "Show the events of a job, and why it failed."),
+    "download": Entry(f"{_HERE}.download", "download", "Get the outputs of finished jobs."),
     "cancel": Entry(f"{_HERE}.jobs", "cancel", "Cancel jobs."),
     "retry": Entry(f"{_HERE}.jobs", "retry", "Run failed jobs again."),
     "batch": Entry(f"{_HERE}.batches", "batch", "Send up to a million files as one batch."),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from elasticrecode_client.command.displays import Transfer
-from elasticrecode_client.command.download import Downloads
+from elasticrecode_client.command.download import get
 from elasticrecode_client.command.exits import Exit
 from elasticrecode_client.command.faults import Refusal
 from elasticrecode_client.command.ffmpeg_reading import Flag
@@ -73,11 +73,11 @@ def send(
             if len(uris) > 1
             else [session.client.submit(uris[0], place, profile, key=each, **shared)]
         )
-    return _finish(session, jobs, given, files)
+    return _finish(session, jobs, given)
 
 
-def _finish(session: Session, jobs: Sequence[Any], given: Mapping[str, Any], files: Sequence[str] = ()) -> int:
-    """Say which jobs of these files there are, and wait for them where that is wanted."""
+def _finish(session: Session, jobs: Sequence[Any], given: Mapping[str, Any]) -> int:
+    """Say which jobs there are, and wait for them where that is wanted."""
     out = session.out
     stored = [job for job in jobs if job["status"]["status"] != "failed"]
     waits = given.get("wait") or given.get("download")
@@ -96,11 +96,9 @@ def _finish(session: Session, jobs: Sequence[Any], given: Mapping[str, Any], fil
         return int(Exit.UNREACHABLE if missing else Exit.DONE)
     following = follow(session, [job["jobid"] for job in stored], timeout=given.get("timeout"))
     if given.get("download"):
-        local = [Path(file) for file in files if not file.startswith("s3://")]
-        downloads = Downloads(session, Path(given["download"]), local)
         for record in following.records:
             if record["state"] == "finished":
-                downloads.get(record)
+                get(session, record["jobID"], Path(given["download"]))
     out.json(following.records)
     return int(Exit.UNREACHABLE if missing else following.status)
 
