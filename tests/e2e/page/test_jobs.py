@@ -185,9 +185,9 @@ def test_the_page_speaks_chinese_by_the_browser_and_by_a_switch(opened: Opened, 
     assert page.evaluate("document.documentElement.lang") == "zh-CN"
     page.get_by_text("设置").click()
     page.get_by_label("语言").select_option("en")
-    expect(page.get_by_role("heading", name="Jobs")).to_be_visible()
+    expect(page.get_by_role("heading", name="Jobs", exact=True)).to_be_visible()
     page.reload()
-    expect(page.get_by_role("heading", name="Jobs")).to_be_visible()
+    expect(page.get_by_role("heading", name="Jobs", exact=True)).to_be_visible()
 
 
 def test_the_keyboard_alone_is_enough(opened: Opened, finished: str) -> None:
@@ -195,7 +195,7 @@ def test_the_keyboard_alone_is_enough(opened: Opened, finished: str) -> None:
     expect(page.get_by_role("status")).to_have_text("live")
     _press_until(page, "Jobs")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", name="Jobs")).to_be_visible()
+    expect(page.get_by_role("heading", name="Jobs", exact=True)).to_be_visible()
     expect(page.get_by_role("link", name="film.mp4").first).to_be_visible()
     _press_until(page, "film.mp4")
     page.keyboard.press("Enter")

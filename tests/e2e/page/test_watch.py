@@ -67,9 +67,9 @@ def bad(deployed: Deployed, clips: Clips) -> dict[str, Any]:
     return finished(deployed, "vmaf", scoring, output=f"s3://{deployed.bucket}/watch-scores/", **both)
 
 
-def watch(opened: Opened, record: dict[str, Any], sides: int = 2, **options: object) -> Page:
+def watch(opened: Opened, record: dict[str, Any], sides: int = 2, parameters: str = "", **options: object) -> Page:
     """The player of a job, with a picture on each side."""
-    page = opened(f"/watch/{record['jobID']}", **options)
+    page = opened(f"/watch/{record['jobID']}{parameters}", **options)
     shown = (
         "(sides) => [...document.querySelectorAll('.pane video')].filter((each) => each.readyState > 1).length >= sides"
     )
@@ -210,6 +210,34 @@ def test_a_package_plays_rung_by_rung_with_sprites(opened: Opened, deployed: Dep
     assert len(asked) < 12
 
 
+def test_the_outputs_of_two_jobs_are_compared_frame_by_frame(opened: Opened, deployed: Deployed, numbered: str) -> None:
+    def made(profile: dict[str, Any], folder: str) -> dict[str, Any]:
+        output = f"s3://{deployed.bucket}/watch-two/{folder}/"
+        return finished(deployed, "jobs", profile, userid="pair", input=numbered, output=output)
+
+    cut = made({"ffmpeg": {"codec": "h264", "scale": "240p", "bitrate": "1M", "start": 2}}, "cut")
+    ladder = [{"scale": "240p", "bitrate": "600K"}]
+    whole = made({"package": {"formats": ["hls"], "segmentSeconds": 2, "ladder": ladder}}, "whole")
+    page = opened("/jobs", acts_for="pair")
+    compare = page.get_by_role("button", name="Compare")
+    boxes = page.get_by_role("checkbox", name="Select numbers.mp4")
+    boxes.first.check()
+    expect(compare).to_be_disabled()
+    boxes.last.check()
+    compare.click()
+    expect(page.locator(".pane figcaption").first).to_contain_text(cut["jobID"][:8])
+    expect(page.locator(".pane figcaption").nth(1)).to_contain_text(whole["jobID"][:8])
+    page.evaluate(NUMBERS)
+    wait_for_numbers(page, 2 * RATE)
+    page.keyboard.press(".")
+    wait_for_numbers(page, 2 * RATE + 1)
+    page.keyboard.press("Space")
+    assert in_step(page)
+    assert violations(page) == []
+    swapped = watch(opened, cut, parameters=f"?beside={whole['jobID']}")
+    wait_for_numbers(swapped, 2 * RATE)
+
+
 def test_links_are_renewed_at_the_frame_on_the_screen(opened: Opened, bad: dict[str, Any]) -> None:
     page = opened(f"/job/{bad['jobID']}")
 
@@ -234,7 +262,7 @@ def test_a_source_that_no_browser_decodes_leaves_the_output(opened: Opened, depl
     uri = deployed.put(path, "watch/prores.mov")
     record = finished(deployed, "jobs", {"ffmpeg": encode}, input=uri, output=f"s3://{deployed.bucket}/watch-alone/")
     page = watch(opened, record, sides=1)
-    expect(page.get_by_text("cannot decode the source prores.mov")).to_be_visible()
+    expect(page.get_by_text("cannot decode prores.mov")).to_be_visible()
     expect(page.get_by_role("group", name="View")).to_have_count(0)
     page.keyboard.press(".")
     expect(position(page)).to_contain_text("frame 1")

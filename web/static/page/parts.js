@@ -70,6 +70,9 @@ export function Rows({ label, columns, count, height, row, more, className = "" 
     </div>`;
 }
 
+// Pixels beside a plot for half of its last label, 1:00:00.
+const HALF_LABEL = 28;
+
 // A plot of time series. `data` is uPlot's; `options(colour)` gives its options, `colour(name)` the page's colours.
 export function Chart({ label, data, options, height = 180, onPlot }) {
   const holder = useRef();
@@ -82,7 +85,8 @@ export function Chart({ label, data, options, height = 180, onPlot }) {
     const given = options(colour);
     const times = given.scales?.x?.time === false ? {} : { values: (_, ticks) => ticks.map(minute) };
     const axes = (given.axes ?? [{}, {}]).map((each, n) => ({ ...axis, ...(n ? {} : times), ...each }));
-    plot.current = new Plot({ width: element.clientWidth, height, ...given, axes }, data, element);
+    const padding = [null, HALF_LABEL, null, null];
+    plot.current = new Plot({ width: element.clientWidth, height, padding, ...given, axes }, data, element);
     onPlot?.(plot.current);
     const sized = new ResizeObserver(() => plot.current.setSize({ width: element.clientWidth, height }));
     sized.observe(element);

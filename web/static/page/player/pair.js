@@ -10,7 +10,8 @@ const LOOSE = 1 / 6, TIGHT = 1 / 40;
 const DEFAULT_RATE = 25;
 const ENOUGH = 3; // readyState HAVE_FUTURE_DATA
 
-// Times are seconds of the output; the source has them `start` later. `rate` are frames per second, null while unknown.
+// Times are seconds of the output; the source, or what stands in its place, has them `start` later, or earlier where it begins
+// after the output. `rate` are frames per second, null while unknown.
 // `onShown()` is called for each frame that a side shows, and after a seek.
 export class Pair {
   isPlaying = signal(false);
@@ -39,6 +40,7 @@ export class Pair {
     for (const side of Object.keys(this.videos)) this.#follow(side);
     output.addEventListener("durationchange", () => { if (isFinite(output.duration)) this.duration.value = output.duration; });
     output.addEventListener("ended", () => this.pause());
+    if (start) this.seek(0);
   }
 
   end() {
@@ -150,7 +152,7 @@ export class Pair {
   // Shows the frame at a second on both sides. Of calls in quick succession the last one counts.
   async seek(seconds) {
     const last = Math.max(0, (this.duration.value || Infinity) - this.#step / 4);
-    this.#target = Math.max(0, Math.min(seconds, last));
+    this.#target = Math.max(0, this.videos.source ? -this.#start : 0, Math.min(seconds, last));
     this.#aim = Math.max(0, this.#target - this.#step / 2);
     if (this.#isSeeking) return;
     this.#isSeeking = true;

@@ -5,7 +5,7 @@ import { html, useEffect, useRef, useState } from "../../vendor/libraries.js";
 const t = words({
   source: ["Source", "源"], output: ["Output", "输出"],
   split: ["Where the output begins, in percent", "输出起始位置（百分比）"],
-  difference: ["Difference of source and output", "源与输出的差异"],
+  difference: ["Difference of both pictures", "两侧画面的差异"],
   move: ["Move the picture", "移动画面"],
 });
 export const MODES = ["side", "wipe", "difference"];
@@ -15,8 +15,8 @@ const PAN_PIXELS = 40;
 const PANS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 // `sizes` are { source, output } as [width, height], null while unknown. `zoom` is 0 to fit the page, else screen pixels per
-// pixel of the larger side. The difference is drawn on a canvas for pairs of the same frame alone, and amplified by CSS.
-export function Stage({ pair, source, output, mode, gain, zoom, sizes, isAlone }) {
+// pixel of the larger side. `names` are those of both sides, where they are not source and output. The difference is drawn on a canvas for pairs of the same frame alone, and amplified by CSS.
+export function Stage({ names, pair, source, output, mode, gain, zoom, sizes, isAlone }) {
   const canvas = useRef(), holder = useRef();
   const [split, setSplit] = useState(50);
   const [centre, setCentre] = useState([0.5, 0.5]);
@@ -56,10 +56,11 @@ export function Stage({ pair, source, output, mode, gain, zoom, sizes, isAlone }
     event.stopPropagation();
     pan(...PANS[event.key].map((each) => each * PAN_PIXELS));
   };
+  const name = (side) => names?.[side] ?? t(side);
   const pane = (side, reference, style = {}) => html`
     <figure class=${`pane ${side} ${shape(sizes[side]) ? "" : "other-shape"}`} style=${style}>
-      <video ref=${reference} crossorigin="anonymous" preload="auto" playsinline disableRemotePlayback style=${pixels} aria-label=${t(side)}></video>
-      <figcaption>${t(side)}${sizes[side] ? ` ${sizes[side].join(" × ")}` : ""}</figcaption></figure>`;
+      <video ref=${reference} crossorigin="anonymous" preload="auto" playsinline disableRemotePlayback style=${pixels} aria-label=${name(side)}></video>
+      <figcaption>${name(side)}${sizes[side] ? ` ${sizes[side].join(" × ")}` : ""}</figcaption></figure>`;
   const isWipe = mode === "wipe" && !isAlone;
   return html`
     <div class=${`stage ${isAlone ? "alone" : mode} ${zoom ? "zoomed" : ""}`} ref=${holder} onPointerDown=${press} onKeyDown=${shiftPan}

@@ -15,7 +15,8 @@ const SPEEDS = [0.25, 0.5, 1, 2];
 const SOUNDS = ["output", "source", "none"];
 
 // `sprites` is a function of seconds, or null; `marks` are seconds that the bar shows; `stage` is a reference to what fills the screen.
-export function Transport({ pair, sprites, marks, hasSource, stage }) {
+// `names` are those of both sides, where they are not source and output.
+export function Transport({ names, pair, sprites, marks, hasSource, stage }) {
   const [speed, setSpeed] = useState(1);
   const isPlaying = pair?.isPlaying.value;
   const sound = pair?.sound.value ?? "output";
@@ -30,7 +31,7 @@ export function Transport({ pair, sprites, marks, hasSource, stage }) {
       <label>${t("speed")}<select value=${speed} onChange=${(event) => { setSpeed(Number(event.target.value)); pair?.setSpeed(Number(event.target.value)); }}>
         ${SPEEDS.map((each) => html`<option value=${each}>${each}×</option>`)}</select></label>
       <label>${t("sound")}<select value=${sound} onChange=${(event) => pair?.hear(event.target.value)}>
-        ${SOUNDS.filter((each) => hasSource || each !== "source").map((each) => html`<option value=${each}>${t(each)}</option>`)}</select></label>
+        ${SOUNDS.filter((each) => hasSource || each !== "source").map((each) => html`<option value=${each}>${names?.[each] ?? t(each)}</option>`)}</select></label>
       <button type="button" onClick=${full}>${t("full")}</button>
     </div>
     <p class="quiet keys">${t("keys")}</p>`;

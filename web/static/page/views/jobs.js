@@ -1,6 +1,6 @@
 // The list of a user's jobs: filtered and paged by the API, sorted here, live, and with actions on many at once.
 import { ask, page, query, retryFailed } from "../api.js";
-import { route, setParameters } from "../address.js";
+import { go, route, setParameters } from "../address.js";
 import { Fault, Loading, Progress, Rows, State } from "../parts.js";
 import { NONE, count, moment, nameOf, seconds, shortId } from "../format.js";
 import { attempt, say } from "../notices.js";
@@ -33,6 +33,8 @@ const t = words({
   selected: ["{n} selected", "已选 {n} 个"],
   cancel: ["Cancel", "取消任务"],
   retry: ["Retry", "重试"],
+  compare: ["Compare", "对比"],
+  compareHint: ["Select two finished jobs to watch their outputs side by side", "选择两个已完成的任务，并排观看其输出"],
   retryAll: ["Retry all failed", "重试所有失败任务"],
   cancelled: ["{n} cancelled, {others} not.", "已取消 {n} 个，{others} 个未取消。"],
   retried: ["{n} run again, {others} not.", "已重新运行 {n} 个，{others} 个未能重试。"],
@@ -259,6 +261,8 @@ function Actions({ chosen, batchID, done }) {
     say(t(word, { n: count(changed.length), others: count(records.length - changed.length) }));
     done(changed);
   };
+  const isPair = chosen.length === 2 && chosen.every((record) => record.state === "finished");
+  const compare = () => go(`/watch/${chosen[0].jobID}?beside=${chosen[1].jobID}`);
   const cancel = act(open, "DELETE", "", "cancelled");
   const retryAll = () => attempt(async () => {
     const retried = await retryFailed(user.value, batchID);
@@ -268,6 +272,7 @@ function Actions({ chosen, batchID, done }) {
     <div class="actions">
       <button type="button" disabled=${!open.length} onClick=${() => confirm(t("sure", { n: count(open.length) })) && cancel()}>${t("cancel")}${open.length ? ` (${open.length})` : ""}</button>
       <button type="button" disabled=${!again.length} onClick=${act(again, "POST", "/retry", "retried")}>${t("retry")}${again.length ? ` (${again.length})` : ""}</button>
+      <button type="button" disabled=${!isPair} title=${t("compareHint")} onClick=${compare}>${t("compare")}</button>
       <button type="button" onClick=${() => confirm(t(batchID ? "sureBatch" : "sureAll", { user: user.value })) && retryAll()}>${t("retryAll")}</button>
       <span class="quiet">${chosen.length ? t("selected", { n: count(chosen.length) }) : ""}</span>
     </div>`;

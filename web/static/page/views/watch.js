@@ -1,4 +1,4 @@
-// A job's output beside its source, in step.
+// A job's output beside its source, or beside the output of another job, in step.
 import { ask } from "../api.js";
 import { route } from "../address.js";
 import { Fault, Loading, useLoaded } from "../parts.js";
@@ -19,7 +19,8 @@ import { html, useEffect, useMemo, useRef, useState } from "../../vendor/librari
 const t = words({
   watch: ["Watch", "观看"], job: ["The job's page", "任务页面"], player: ["Player", "播放器"],
   none: ["This job has no video to watch.", "该任务没有可观看的视频。"],
-  undecodable: ["This browser cannot decode the source {name}. The output plays alone.", "此浏览器无法解码源文件 {name}，仅播放输出。"],
+  noneBeside: ["Job {id} has no video to compare with.", "任务 {id} 没有可对比的视频。"],
+  undecodable: ["This browser cannot decode {name}. The output plays alone.", "此浏览器无法解码 {name}，仅播放输出。"],
   unplayable: ["This browser cannot play {name}.", "此浏览器无法播放 {name}。"],
   mode: ["View", "视图"], side: ["Side by side", "并排"], wipe: ["Slider", "滑动对比"], difference: ["Difference", "差异"],
   gain: ["Amplified", "放大差异"], zoom: ["Size", "缩放"], fit: ["Fit", "适应"], version: ["Output", "输出"], rung: ["Rung", "档位"],
@@ -29,24 +30,32 @@ const ZOOMS = [0, 1, 2, 4];
 const GAINS = [1, 4, 16, 64];
 const SMALL_BYTES = 4e6;
 
+const read = (id) => ask("GET", `/api/v1/jobs/${encodeURIComponent(id)}/status`);
+
 export function View({ id }) {
-  const { data: record, error } = useLoaded(() => ask("GET", `/api/v1/jobs/${encodeURIComponent(id)}/status`), [id]);
+  const besideID = route.value.parameters.get("beside");
+  const { data, error } = useLoaded(() => Promise.all([id, ...(besideID ? [besideID] : [])].map(read)), [id, besideID]);
+  const [record, other] = data ?? [];
   const title = record ? nameOf(record.origin ?? record.input) : shortId(id);
-  const heading = html`<div class="heading"><h1>${t("watch")}: ${title}</h1><a href=${`#/job/${id}`}>${t("job")}</a></div>`;
+  const heading = html`<div class="heading"><h1>${t("watch")}: ${title}</h1><a href=${`#/job/${id}`}>${t("job")}</a>
+    ${other && html`<a href=${`#/job/${besideID}`}>${t("job")} ${shortId(besideID)}</a>`}</div>`;
   if (error) return html`${heading}<${Fault} error=${error} />`;
   if (!record) return html`${heading}<${Loading} />`;
   const films = filmsOf(record);
-  return html`${heading}${films.versions.length ? html`<${Player} record=${record} films=${films} />` : html`<p>${t("none")}</p>`}`;
+  if (!films.versions.length) return html`${heading}<p>${t("none")}</p>`;
+  if (other && !filmsOf(other).versions.length) return html`${heading}<p>${t("noneBeside", { id: shortId(besideID) })}</p>`;
+  return html`${heading}<${Player} key=${`${record.jobID} ${other?.jobID}`} record=${record} films=${films} other=${other} />`;
 }
 
-function Player({ record, films }) {
+function Player({ record, films, other }) {
   const open = useMemo(() => opener(record.jobID), [record.jobID]);
+  const beside = useMemo(() => besideOf(films, other, open), []);
   const [version, setVersion] = useState(0);
   const [mode, setMode] = useState("side");
   const [gain, setGain] = useState(16);
   const [zoom, setZoom] = useState(0);
   const holder = useRef();
-  const played = usePlayed(record, films, films.versions[version], open);
+  const played = usePlayed(record, films, films.versions[version], open, beside);
   const { pair, sizes, faults, ladder } = played;
   const { places, report, load } = useWorst(record, open, films);
   const sprites = useLoaded(() => spritesOf(record, open), [record.jobID]).data;
@@ -59,18 +68,19 @@ function Player({ record, films }) {
     rank.current = (rank.current + 1) % places.length;
     seek(middleOf(report, places[rank.current]));
   };
-  const isAlone = !films.source || faults.source;
+  const isAlone = !beside || faults.source;
+  const names = other && { source: nameIn(beside.uri, other), output: nameIn(films.versions[version].uri, record) };
   const keys = { ...pairKeys(pair), w: next, z: () => setZoom(zoom ? 0 : 1), ...Object.fromEntries(MODES.map((each, n) => [n + 1, () => setMode(each)])) };
   useEffect(() => keyed(keys));
   const choice = (name, value, values, word, change) => html`<label>${t(name)}<select value=${value} onChange=${(event) => change(Number(event.target.value))}>
     ${values.map((each) => html`<option value=${each}>${word(each)}</option>`)}</select></label>`;
   return html`
     <section class="player" aria-label=${t("player")} ref=${holder}>
-      ${faults.source && html`<p role="status" class="quiet">${t("undecodable", { name: nameOf(films.source) })}</p>`}
+      ${faults.source && html`<p role="status" class="quiet">${t("undecodable", { name: nameOf(beside.uri) })}</p>`}
       ${faults.output && html`<p role="alert" class="fault">
         ${t("unplayable", { name: nameOf(films.versions[version].uri) })} ${faults.output.message || codecOf(record, films.versions[version].uri)}</p>`}
-      <${Stage} pair=${pair} source=${played.source} output=${played.output} mode=${mode} gain=${gain} zoom=${zoom} sizes=${sizes} isAlone=${isAlone} />
-      <${Transport} pair=${pair} sprites=${sprites} marks=${places?.map((place) => middleOf(report, place)) ?? []} hasSource=${!isAlone} stage=${holder} />
+      <${Stage} names=${names} pair=${pair} source=${played.source} output=${played.output} mode=${mode} gain=${gain} zoom=${zoom} sizes=${sizes} isAlone=${isAlone} />
+      <${Transport} names=${names} pair=${pair} sprites=${sprites} marks=${places?.map((place) => middleOf(report, place)) ?? []} hasSource=${!isAlone} stage=${holder} />
       <div class="actions settings-of-player">
         ${!isAlone && html`<fieldset class="modes"><legend>${t("mode")}</legend>${MODES.map((each, n) => html`
           <label><input type="radio" name="mode" checked=${mode === each} onChange=${() => setMode(each)} />
@@ -85,6 +95,16 @@ function Player({ record, films }) {
     <${Quality} record=${record} onSeek=${seek} position=${pair?.time} rates=${ladder?.rates} />`;
 }
 
+const nameIn = (uri, record) => `${nameOf(uri)} · ${shortId(record.jobID)}`;
+
+// What is shown beside an output, as { uri, isPackage, start, open }: an output of another job of the same source, or the source.
+// `start` is the second in it at which the output begins. Null where there is nothing.
+function besideOf(films, other, open) {
+  if (!other) return films.source ? { uri: films.source, isPackage: false, start: films.start, open } : null;
+  const { versions, start } = filmsOf(other);
+  return { ...versions[0], start: films.start - start, open: opener(other.jobID) };
+}
+
 // The codec of an output, which the browser may lack.
 const codecOf = (record, uri) => record.outputs?.find((each) => each.uri === uri)?.videoCodec ?? "";
 const rungName = (rungs) => (level) => {
@@ -94,14 +114,14 @@ const rungName = (rungs) => (level) => {
 const pairKeys = (pair) => pair && { " ": () => pair.toggle(), ",": () => pair.step(-1), ".": () => pair.step(1), m: () => pair.toggleMute() };
 
 // Both videos with what opens them: { pair, source, output, sizes, faults, ladder, choose }, `source` and `output` being references.
-function usePlayed(record, films, version, open) {
+function usePlayed(record, films, version, open, beside) {
   const source = useRef(), output = useRef(), packaged = useRef();
   const [pair, setPair] = useState(null);
   const [sizes, setSizes] = useState({ source: null, output: null });
   const [faults, setFaults] = useState({});
   const [ladder, setLadder] = useState(null);
   useEffect(() => {
-    const both = new Pair(output.current, films.source ? source.current : null, films.start, films.rate);
+    const both = new Pair(output.current, beside ? source.current : null, beside?.start ?? 0, films.rate);
     const listening = new AbortController();
     const opened = [];
     let isOver = false;
@@ -119,18 +139,18 @@ function usePlayed(record, films, version, open) {
       const frames = record.quality?.vmaf.pairedFrames;
       if (both.rate.value === null && frames) both.rate.value = usual(frames / output.current.duration);
     }, { signal: listening.signal });
-    if (films.source) opened.push(openFile(source.current, films.source, open, (change) => both.hold(change), fail("source")));
+    const start = async (side, video, film, state) => {
+      const each = film.isPackage
+        ? await openPackage(video, film.uri, film.open, state, fail(side))
+        : openFile(video, film.uri, film.open, (change) => both.hold(change), fail(side));
+      if (isOver) { each.end(); return; }
+      if (film.isPackage && side === "output") packaged.current = each;
+      opened.push(each);
+    };
     setFaults({});
     setLadder(null);
-    if (version.isPackage) {
-      openPackage(output.current, version.uri, open, (state) => !isOver && setLadder({ ...state }), fail("output")).then((each) => {
-        if (isOver) { each.end(); return; }
-        packaged.current = each;
-        opened.push(each);
-      }, fail("output"));
-    } else {
-      opened.push(openFile(output.current, version.uri, open, (change) => both.hold(change), fail("output")));
-    }
+    if (beside) start("source", source.current, beside, () => {}).catch(fail("source"));
+    start("output", output.current, { ...version, open }, (state) => !isOver && setLadder({ ...state })).catch(fail("output"));
     both.hear("output");
     setPair(both);
     return () => { isOver = true; listening.abort(); both.end(); for (const each of opened) each.end(); };
