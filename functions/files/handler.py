@@ -10,6 +10,7 @@ from elasticrecode import ids
 from elasticrecode.access.prefixes import Prefixes, UserPrefix
 from elasticrecode.access.rates import Rates
 from elasticrecode.api import http
+from elasticrecode.api.idempotency import checked
 from elasticrecode.aws.s3 import Multipart, Presigner, reach
 from elasticrecode.contract.routes import (
     ADD_UPLOAD,
@@ -101,18 +102,38 @@ class UploadRoutes:
         self._presigner, self._multipart = presigner, multipart
 
     def add(self, request: http.Request) -> http.Response:
-        """Begin an upload: 201. Raises Invalid for a user whose jobs could not read the file."""
+        """Begin an upload, or go on with the one under this Idempotency-Key: 201.
+
+        Raises Invalid for a user whose jobs could not read the file.
+        """
         wanted = _upload_request.read(Body(request.body(_BODY_LIMIT)))
         request.caller.act_for(wanted.userID)
-        upload_id = ids.new()
+        named = request.headers.get("idempotency-key")
+        upload_id = ids.new() if named is None else uploads.keyed_id(checked(named), wanted)
         key = uploads.place(wanted.userID, upload_id, wanted.name)
         if self._prefixes.fault(wanted.userID, "read", f"s3://{self._bucket}/{key}"):
             detail = "cannot upload: with user prefixes, only ids of letters, digits and _ . = @ + : - have one"
             raise Invalid([Fault("/userID", detail)])
-        token = self._multipart.begin(self._bucket, key)
-        upload = Upload(upload_id, wanted.userID, self._bucket, key, wanted.bytes, token)
-        self._table.put(upload)
-        return http.Response(upload.shown(), 201)
+        upload = Upload(upload_id, wanted.userID, self._bucket, key, wanted.bytes, "")
+        known = None if named is None else self._known(upload)
+        return http.Response((known or self._begin(upload)).shown(), 201)
+
+    def _known(self, upload: Upload) -> Upload | None:
+        """The upload as it was begun before; complete where its file outlives its record. None for a new one."""
+        if known := self._table.get(upload.uploadID):
+            return known
+        if self._multipart.size(upload.bucket, upload.key) != upload.bytes:
+            return None
+        self._table.put(structs.replace(upload, isComplete=True))
+        return upload
+
+    def _begin(self, upload: Upload) -> Upload:
+        """The upload as it is stored: one of another request with the same key comes first."""
+        begun = structs.replace(upload, token=self._multipart.begin(upload.bucket, upload.key))
+        stored = self._table.add(begun)
+        if stored != begun:
+            self._multipart.abort(*_place(begun))
+        return stored
 
     def show(self, request: http.Request) -> http.Response:
         """An upload, with the parts that S3 has."""

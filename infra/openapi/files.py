@@ -54,9 +54,11 @@ AREA = Area(
             "addUpload",
             "Begin an upload",
             "Begins the upload of a file to S3, in parts of `partBytes`, of which the last may be smaller. Once it is "
-            "complete, the user's jobs can read it at `uri`. An upload that is not completed is removed after 2 days.",
+            "complete, the user's jobs can read it at `uri`. An upload that is not completed is removed after 2 days. "
+            "The same Idempotency-Key and body give the same upload, with the parts that it has.",
             {201: NewUpload},
             (503,),
+            has_key=True,
             body=Body((UploadRequest,), {"film": {"userID": "ann", "name": "film.mov", "bytes": 12_000_000}}),
             links=_UPLOAD_LINKS,
         ),

@@ -323,3 +323,38 @@ def test_a_part_of_another_size_or_number_does_not_count() -> None:
     assert upload.missing({}) == "1, 2, 3"
     large = Upload("u", "ann", "media", "k", UPLOAD_BYTES, "t")
     assert large.missing({}) == "1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 9977 more"
+
+
+def test_an_idempotency_key_gives_the_same_upload(browser: Browser) -> None:
+    body = {"userID": "ann", "name": "film.mov", "bytes": SIZE}
+
+    def begin(key: str = "k", **changes: Any) -> dict[str, Any]:
+        answer = call(browser.files, routes.ADD_UPLOAD, body | changes, headers={"Idempotency-Key": key})
+        assert answer.status == 201, answer
+        begun: dict[str, Any] = answer.body
+        return begun
+
+    upload = begin()
+    browser.send(upload, 1, 3)
+    assert begin() == upload
+    assert browser.uploaded(upload) == [1, 3]
+    browser.send(upload, 2)
+    assert browser.call(routes.COMPLETE_UPLOAD, upload).status == 200
+    assert begin() == upload
+    assert browser.uploaded(upload) == [1, 2, 3]
+    others = [begin("other"), begin(name="b.mov"), begin(bytes=SIZE - 1), begin(userID="bob")]
+    assert len({each["uri"] for each in (upload, *others)}) == 5
+
+
+def test_a_file_is_not_uploaded_again_after_the_record_of_its_upload_has_ended(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body, key = {"userID": "ann", "name": "film.mov", "bytes": 5}, {"Idempotency-Key": "k"}
+    upload = call(browser.files, routes.ADD_UPLOAD, body, headers=key).body
+    browser.send(upload, 1)
+    browser.call(routes.COMPLETE_UPLOAD, upload)
+    clock = time.time
+    monkeypatch.setattr(time, "time", lambda: clock() + uploads.UPLOAD_SECONDS + 1)
+    again = call(browser.files, routes.ADD_UPLOAD, body, headers=key).body
+    assert again == upload
+    assert browser.call(routes.COMPLETE_UPLOAD, again).body == {"uri": upload["uri"]}

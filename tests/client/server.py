@@ -57,6 +57,8 @@ class Server:
         """After how many events each next connection breaks."""
         self.tickets: set[str] = set()
         self.uploads: dict[str, dict[str, Any]] = {}
+        self.keys: dict[str, str] = {}
+        """Idempotency-Key → the upload that was begun with it."""
         self.frames: list[str] = []
         self.sockets = 0
         """How many WebSockets have opened: each gets the events that happen from then on."""
@@ -115,7 +117,7 @@ class Server:
         elif route in self.always:
             reply = Reply(body=self.always[route])
         else:
-            reply = self._upload(request.method, request.path, body)
+            reply = self._upload(request.method, request.path, body, headers.get("idempotency-key", ""))
         await asyncio.sleep(reply.seconds)
         if reply.broken:
             assert request.transport is not None
@@ -124,10 +126,12 @@ class Server:
         kind = {} if isinstance(reply.body, bytes) else {"Content-Type": "application/json"}
         return web.Response(status=reply.status, body=content, headers={**kind, **reply.headers})
 
-    def _upload(self, method: str, path: str, body: bytes) -> Reply:
+    def _upload(self, method: str, path: str, body: bytes, key: str) -> Reply:
         if (method, path) == ("POST", "/api/v1/uploads"):
             wanted = json.loads(body)
-            upload_id = f"u{len(self.uploads)}"
+            if known := self.uploads.get(self.keys.get(key, "")):
+                return Reply(201, {name: value for name, value in known.items() if name != "have"})
+            self.keys[key] = upload_id = f"u{len(self.uploads)}"
             size = wanted["bytes"]
             record = {"uploadID": upload_id, "uri": f"s3://media/{wanted['name']}", "bytes": size, "partBytes": PART}
             self.uploads[upload_id] = {**record, "parts": -(-size // PART), "have": {}}

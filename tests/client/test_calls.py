@@ -73,7 +73,7 @@ def test_only_requests_with_a_key_or_without_effect_are_repeated() -> None:
 
 
 def test_both_clients_have_the_same_methods_and_signatures() -> None:
-    for name in ("watch", "wait", "wait_for_plan", "upload", "close"):
+    for name in ("watch", "wait", "wait_for_plan", "upload", "download", "close"):
         assert inspect.signature(getattr(Client, name)).parameters.keys() == (
             inspect.signature(getattr(AsyncClient, name)).parameters.keys()
         )

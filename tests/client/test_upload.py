@@ -129,3 +129,18 @@ def test_links_are_in_no_log(client: Any, film: Path, caplog: pytest.LogCaptureF
     client.upload(film)
     assert "X-Amz-Signature" not in caplog.text
     assert "secret-1" not in caplog.text
+
+
+def test_a_key_gives_the_same_bytes_the_same_place(
+    make: Make, server: Server, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = make(server.url).upload(film, key="the-key")
+    sent = len(parts_sent(server))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache of another machine"))
+    os.utime(film, (1, 1))
+    assert make(server.url).upload(film, key="the-key") == uri
+    assert (len(server.uploads), len(parts_sent(server))) == (1, sent)
+    film.write_bytes(CONTENT[::-1])
+    make(server.url).upload(film, key="the-key")
+    make(server.url).upload(film, key="another-key")
+    assert len(server.uploads) == 3

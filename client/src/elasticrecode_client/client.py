@@ -168,11 +168,13 @@ class Client(_Base):
         user_id: str | None = None,
         progress: Progress | None = None,
         resume: bool = True,
+        key: str | None = None,
     ) -> str:
         """Upload a file in parts, several at a time; its `s3://` URI, for an `input`.
 
         After a broken process the next call goes on with the parts that S3 lacks, unless the file has changed or
-        `resume` is False. `progress` gets `Sent(sent, total)` in bytes. Raises TransferFailed.
+        `resume` is False. With the same `key` the same bytes and name have the same URI, also from another machine.
+        `progress` gets `Sent(sent, total)` in bytes. Raises TransferFailed.
         """
         flow = uploading.upload(
             self.exchange,
@@ -182,6 +184,7 @@ class Client(_Base):
             user_id=user_id,
             progress=progress,
             resume=resume,
+            key=key,
         )
         with Transfers(self._http, Path(path)) as transfers:
 
@@ -278,6 +281,7 @@ class AsyncClient(_Base):
         user_id: str | None = None,
         progress: Progress | None = None,
         resume: bool = True,
+        key: str | None = None,
     ) -> str:
         """Upload a file, like `Client.upload`."""
         flow = uploading.upload(
@@ -288,6 +292,7 @@ class AsyncClient(_Base):
             user_id=user_id,
             progress=progress,
             resume=resume,
+            key=key,
         )
         async with AsyncTransfers(self._http, Path(path)) as transfers:
 

@@ -38,7 +38,7 @@ REPEATS: dict[str, Repeat] = {
     "POST /v1/jobs/retry": Repeat.SAFE,  # the second finds the failed jobs that are left
     "GET /v1/jobs/{jobID}/links": GET,
     "POST /v1/jobs/{jobID}/links": Repeat.SAFE,  # only reads
-    "POST /v1/uploads": Repeat.SAFE,  # an upload without parts vanishes after two days
+    "POST /v1/uploads": KEYED,
     "GET /v1/uploads/{uploadID}": GET,
     "POST /v1/uploads/{uploadID}/links": Repeat.SAFE,  # only signs
     "POST /v1/uploads/{uploadID}/complete": Repeat.SAFE,  # answers the same again

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from elasticrecode_client.calls import Answer, Call, Flow, NotSent, Pause
+from elasticrecode_client.downloading import Digest
 from elasticrecode_client.exchange import Exchange, delay, is_private
 from elasticrecode_client.problems import NotFound, TransferFailed
 from elasticrecode_client.types import NewUpload, PartLinks, Uploaded, UploadRecord
@@ -128,16 +129,18 @@ def upload(
     user_id: str | None = None,
     progress: Progress | None = None,
     resume: bool = True,
+    key: str | None = None,
 ) -> Flow[str]:
     """The URI of an uploaded file. Raises TransferFailed, and what calls raise."""
     file = _File.read(path)
     user = user_id or (yield from exchange.who())
     memory = Memory(cache, exchange.url, user, file.path, file.size, file.modified)
-    record = (yield from _resumed(exchange, memory, file)) if resume else None
+    record = (yield from _resumed(exchange, memory, file)) if resume and not key else None
     if record is None:
         body = {"userID": user, "name": name or file.path.name, "bytes": file.size}
-        begun = yield from exchange.call(Call[NewUpload]("POST /v1/uploads", body=body))
-        record = {**begun, "uploaded": []}
+        inner = (yield from _inner_key(key, file)) if key else None
+        begun = yield from exchange.call(Call[NewUpload]("POST /v1/uploads", body=body, key=inner))
+        record = (yield from _shown(exchange, begun["uploadID"])) if key else {**begun, "uploaded": []}
         memory.keep(record["uploadID"])
     sending = _Sending(exchange, record, progress or (lambda sent: None))
     yield from sending.all()
@@ -155,12 +158,22 @@ def _resumed(exchange: Exchange, memory: Memory, file: _File) -> Flow[UploadReco
     if upload_id is None:
         return None
     try:
-        call = Call[UploadRecord]("GET /v1/uploads/{uploadID}", path={"uploadID": upload_id})
-        record = yield from exchange.call(call)
+        record = yield from _shown(exchange, upload_id)
     except NotFound:
         memory.forget()
         return None
     return record if record["bytes"] == file.size else None
+
+
+def _shown(exchange: Exchange, upload_id: str) -> Flow[UploadRecord]:
+    call = Call[UploadRecord]("GET /v1/uploads/{uploadID}", path={"uploadID": upload_id})
+    return (yield from exchange.call(call))
+
+
+def _inner_key(key: str, file: _File) -> Flow[str]:
+    """The Idempotency-Key of an upload: the same bytes go on with it, and other ones are another upload."""
+    digest: str = yield Digest(file.path)
+    return hashlib.sha256(f"{key}\n{digest}".encode()).hexdigest()
 
 
 class _Sending:

@@ -206,6 +206,17 @@ def test_a_local_file_is_uploaded_and_sent(run: Run, server: Server, tmp_path: P
     assert sent.headers["idempotency-key"] == "k"
 
 
+def test_the_same_file_and_key_make_the_same_request(run: Run, server: Server, tmp_path: Path) -> None:
+    server.replies["POST /api/v1/jobs"] = [submitted("a"), submitted("a")]
+    words = ("submit", "film.mov", "-crf", "23", "--output", "s3://films/o/", "--key", "k")
+    for cache in ("one machine", "another machine"):
+        (tmp_path / "film.mov").write_bytes(b"film" * 1000)
+        assert run(*words, XDG_CACHE_HOME=str(tmp_path / cache)).returncode == 0
+    first, second = server.requests("POST /api/v1/jobs")
+    assert (first.body, first.headers["idempotency-key"]) == (second.body, second.headers["idempotency-key"])
+    assert len(server.uploads) == 1
+
+
 def test_a_preset_that_nobody_knows_is_refused_before_the_upload(run: Run, server: Server, tmp_path: Path) -> None:
     (tmp_path / "film.mov").write_bytes(b"film" * 1000)
     server.always["GET /api/v1/presets"] = [{"name": "h264-720p", "profile": {}}]

@@ -68,11 +68,12 @@ def vmaf(session: Session, **given: Any) -> int:
         | {f"/profile/vmaf/{name}": f"--{name}" for name in ("model", "subsample", "align", "threads", "ms-ssim")}
     )
     check_files([given["input"], given["origin"]])
-    sources = {side: source_of(session, given[side]) for side in ("input", "origin")}
+    key = given["key"]
+    sources = {side: source_of(session, given[side], key and f"{key}-{side}") for side in ("input", "origin")}
     place = output_of(sources["input"], given["output"])
     profile: Any = given["preset"] or {"vmaf": _profile(given, given["scale"] or "1080p")}
     job = session.client.score(
-        sources["input"].uri, sources["origin"].uri, place, profile, priority=given["priority"], key=given["key"]
+        sources["input"].uri, sources["origin"].uri, place, profile, priority=given["priority"], key=key
     )
     if not (given["wait"] or given["min_vmaf"] is not None):
         session.out.json(job)

@@ -56,7 +56,8 @@ def send(
     check_files(files)
     if "preset" in typed and not all(file.startswith("s3://") for file in files):
         preset_profile(session, typed["preset"])  # hear of a wrong name now, not after the upload
-    sources = [source_of(session, file) for file in files]
+    key = given.get("key")
+    sources = [source_of(session, file, key and f"{key}-{number}") for number, file in enumerate(files)]
     budget = {name: given[f"budget_{name}"] for name in ("dollars", "seconds") if given.get(f"budget_{name}")}
     shared: dict[str, Any] = {"priority": given.get("priority"), "budget": budget or None}
     if given.get("plan"):
@@ -64,7 +65,6 @@ def send(
     groups: dict[str, list[str]] = {}
     for source in sources:
         groups.setdefault(output_of(source, output), []).append(source.uri)
-    key = given.get("key")
     jobs = []
     for number, (place, uris) in enumerate(groups.items()):
         each = key if len(groups) == 1 or not key else f"{key}-{number}"
@@ -205,15 +205,18 @@ def fault_of(path: Path) -> str:
     return "" if path.stat().st_size else "is empty"
 
 
-def source_of(session: Session, file: str) -> Source:
-    """The input in S3: a local file is uploaded first, or the rest of it that an earlier upload lacks."""
+def source_of(session: Session, file: str, key: str | None = None) -> Source:
+    """The input in S3: a local file is uploaded first, or the rest of it that an earlier upload lacks.
+
+    The same file with the same `key` has the same place, so that a request that names it stays the same.
+    """
     if file.startswith("s3://"):
         return Source(file)
     path = Path(file)
     session.client.version()  # a service that is not there is heard of now, not after minutes of retries
     session.be_patient()
     with Transfer(session.out, f"uploaded {path.name}", path.stat().st_size) as bar:
-        uri = session.client.upload(path, progress=lambda sent: bar.update(sent.sent))
+        uri = session.client.upload(path, key=key, progress=lambda sent: bar.update(sent.sent))
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     _, user, upload, _ = [*key.split("/"), "", "", ""][:4]
     return Source(uri, f"s3://{bucket}/outputs/{user}/{upload}/" if key.startswith("uploads/") else "")

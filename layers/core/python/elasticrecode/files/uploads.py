@@ -4,7 +4,9 @@ S3 keeps the parts until the upload is complete, so after a lost connection an u
 does not have. Each URL is for one part of one size: nobody sends more bytes than the upload was begun with.
 """
 
+import json
 import re
+import uuid
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -24,6 +26,7 @@ PART_LINKS_LIMIT = 100
 """Parts of one request for links."""
 NAME_BYTES = 255
 
+_NAMESPACE = uuid.UUID("0c9d3c0e-5f0b-5a5d-8f3e-7c2f6f1d9a44")
 _PART_BYTES, _MIB = 8 * 2**20, 2**20
 _REPLACED = re.compile("[\0-\x1f\x7f-\x9f/\\\\\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufffe\uffff]")
 """Characters that end a line, part a path, or let a name look like another."""
@@ -128,6 +131,11 @@ class Upload(Struct, frozen=True):
     def shown(self) -> NewUpload:
         """The upload as its user sees it."""
         return NewUpload(self.uploadID, self.uri, self.bytes, self.part_bytes, self.parts)
+
+
+def keyed_id(key: str, wanted: UploadRequest) -> str:
+    """The id of the upload that a user's request begins under an Idempotency-Key."""
+    return str(uuid.uuid5(_NAMESPACE, json.dumps([wanted.userID, key, wanted.name, wanted.bytes])))
 
 
 def place(user_id: str, upload_id: str, name: str) -> str:
