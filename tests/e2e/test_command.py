@@ -94,6 +94,13 @@ def test_a_local_file_is_transcoded_and_comes_back(shell: Shell, deployed: Deplo
         assert (folder / file).read_bytes() == (folder / file.replace("again/", "back/")).read_bytes()
 
 
+def test_a_repetition_with_a_key_makes_no_second_job(shell: Shell) -> None:
+    words = "submit film.mov --preset h264-360p --key the-key --json"
+    ((first,), (second,)) = (answer(shell(*words.split(), XDG_CACHE_HOME=cache)) for cache in ("here", "elsewhere"))
+    assert first["jobid"] == second["jobid"]
+    assert shell("watch", first["jobid"]).returncode == 0
+
+
 def test_scores_here_and_on_the_fleet_are_equal_and_hold_the_bar(shell: Shell, tell: Tell) -> None:
     words = ("clip.mp4", "film.mov", "--scale", "480x270", "--json")
     fleet = answer(shell("vmaf", *words, "--min-vmaf", "10"))["quality"]
