@@ -1,14 +1,6 @@
 #!/bin/sh
 # package.sh s3://bucket/in/film.mp4 s3://bucket/out/: make a streaming package, wait, and print where its playlist is.
 set -eu
-api() { curl --silent --show-error --fail-with-body -H "Authorization: Bearer ${ELASTICRECODE_TOKEN:-}" "$ELASTICRECODE_URL/api/v1$@"; }
-field() { python3 -c 'import json, sys; print(json.load(sys.stdin)'"$1"')'; }
-
-job=$(api /jobs -H 'Content-Type: application/json' -d '{"userid": "'"${ELASTICRECODE_USER:-me}"'", "input": "'"$1"'",
-  "output": "'"$2"'", "priority": 50, "profile": {"preset": "hls"}}' | field '[0]["jobid"]')
-while state=$(api "/jobs/$job/status" | field '["state"]'); [ "$state" != finished ]; do
-  [ "$state" != failed ] && [ "$state" != cancelled ] || { api "/jobs/$job/status"; exit 1; }
-  sleep 1
-done
+elasticrecode package "$1" --output "$2" --wait >&2
 name=${1##*/}
 echo "$2${name%.*}/master.m3u8"

@@ -74,6 +74,18 @@ def beside(deployed: Deployed, command: Sequence[str | Path], **more: str) -> It
             process.terminate()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The command of this checkout on the PATH."""
+    script = tmp_path_factory.mktemp("bin") / "elasticrecode"
+    python = f'PYTHONPATH="{ROOT / "client" / "src"}" exec "{sys.executable}"'
+    script.write_text(f'#!/bin/sh\n{python} -m elasticrecode_client.command "$@"\n')
+    script.chmod(0o755)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{script.parent}:{os.environ['PATH']}")
+        yield
+
+
 @pytest.fixture
 def film(deployed: Deployed, clips: Clips) -> str:
     """The URI of a film of the user."""
@@ -122,12 +134,7 @@ def test_a_receiver_prints_what_is_signed_and_refuses_the_rest(deployed: Deploye
 
 def test_a_gate_lets_good_settings_pass_and_stops_bad_ones(deployed: Deployed, clips: Clips, tmp_path: Path) -> None:
     clip = clips("gate.mp4", *CLIP)
-    (tmp_path / "elasticrecode").write_text(
-        f'#!/bin/sh\nexec "{sys.executable}" -m elasticrecode_client.command "$@"\n'
-    )
-    (tmp_path / "elasticrecode").chmod(0o755)
-    here = variables(deployed)
-    here |= {"PATH": f"{tmp_path}:{here['PATH']}", "PYTHONPATH": str(ROOT / "client" / "src"), "HOME": str(tmp_path)}
+    here = variables(deployed, HOME=str(tmp_path))
     gate = [str(EXAMPLES / "quality-gate" / "gate.sh"), str(clip)]
     good = subprocess.run([*gate, "60"], env=here, capture_output=True, text=True, check=False)
     assert good.returncode == 0, good.stdout + good.stderr
@@ -155,7 +162,8 @@ def test_a_library_is_transcoded_and_what_failed_is_named(deployed: Deployed, cl
     assert {"small/a.mp4", "small/b/c.mp4"} <= set(deployed.keys("small/"))
     deployed.s3.put_object(Bucket=deployed.bucket, Key="masters/no-film.mp4", Body=b"no film")
     said = run(deployed, "library/library.sh", source, f"s3://{deployed.bucket}/small-2/", status=1)
-    assert "masters/no-film.mp4" in said
+    assert "✗ 1 input-" in said
+    assert "no-film.mp4" in said.splitlines()[-1]
 
 
 def test_a_package_plays_on_a_page(deployed: Deployed, film: str, tmp_path: Path) -> None:
