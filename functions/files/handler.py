@@ -119,13 +119,17 @@ class UploadRoutes:
         return http.Response((known or self._begin(upload)).shown(), 201)
 
     def _known(self, upload: Upload) -> Upload | None:
-        """The upload as it was begun before; complete where its file outlives its record. None for a new one."""
-        if known := self._table.get(upload.uploadID):
+        """The upload as it was begun before; None for a new one. What counts of a complete one is its file."""
+        known = self._table.get(upload.uploadID)
+        if known and not known.isComplete:
             return known
-        if self._multipart.size(upload.bucket, upload.key) != upload.bytes:
-            return None
-        self._table.put(structs.replace(upload, isComplete=True))
-        return upload
+        if self._multipart.size(upload.bucket, upload.key) == upload.bytes:
+            if not known:
+                self._table.put(structs.replace(upload, isComplete=True))
+            return upload
+        if known:
+            self._table.remove(known)
+        return None
 
     def _begin(self, upload: Upload) -> Upload:
         """The upload as it is stored: one of another request with the same key comes first."""

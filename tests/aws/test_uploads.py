@@ -358,3 +358,28 @@ def test_a_file_is_not_uploaded_again_after_the_record_of_its_upload_has_ended(
     again = call(browser.files, routes.ADD_UPLOAD, body, headers=key).body
     assert again == upload
     assert browser.call(routes.COMPLETE_UPLOAD, again).body == {"uri": upload["uri"]}
+
+
+def test_a_file_that_was_removed_is_uploaded_again(browser: Browser) -> None:
+    body, key = {"userID": "ann", "name": "film.mov", "bytes": 5}, {"Idempotency-Key": "k"}
+    upload = call(browser.files, routes.ADD_UPLOAD, body, headers=key).body
+    browser.send(upload, 1)
+    browser.call(routes.COMPLETE_UPLOAD, upload)
+    browser.stack.s3.delete_object(Bucket="media", Key=browser.key(upload))
+    assert call(browser.files, routes.ADD_UPLOAD, body, headers=key).body == upload
+    assert browser.uploaded(upload) == []
+    browser.send(upload, 1)
+    assert browser.call(routes.COMPLETE_UPLOAD, upload).body == {"uri": upload["uri"]}
+
+
+def test_of_two_requests_with_one_key_the_first_begins_the_upload(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body, key = {"userID": "ann", "name": "film.mov", "bytes": 5}, {"Idempotency-Key": "k"}
+    first = call(browser.files, routes.ADD_UPLOAD, body, headers=key).body
+    browser.send(first, 1)
+    monkeypatch.setattr("elasticrecode.files.store.UploadsTable.get", lambda *_: None)  # as if it were not there yet
+    assert call(browser.files, routes.ADD_UPLOAD, body, headers=key).body == first
+    monkeypatch.undo()
+    assert browser.uploaded(first) == [1]
+    assert len(browser.stack.s3.list_multipart_uploads(Bucket="media").get("Uploads", [])) == 1

@@ -197,9 +197,10 @@ def test_no_refusal_repeats_the_link_of_a_part() -> None:
 
 def test_a_report_moves_no_cursor() -> None:
     console = Console(file=StringIO(), width=200)
-    finding = failed("queue \x1b[2Jq", "[bold]evil\u202e", "type \x1b]0;x")
+    finding = failed("queue \x1b[2Jq", "[bold]evil\u202e\\", "type \x1b]0;x\nok       forged")
     show(Report("\x1b[2J", [Result("a", "A", Verdict("\x1b[2J", (finding,)), 0.1)]), console)
     assert "[bold]evil" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert "\nok       forged" not in console.file.getvalue()  # type: ignore[attr-defined]
     assert not set("\x1b\u202e") & set(console.file.getvalue())  # type: ignore[attr-defined]
 
 
