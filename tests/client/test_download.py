@@ -160,3 +160,30 @@ def test_links_are_in_no_log(client: Any, server: Server, tmp_path: Path, caplog
     caplog.set_level("DEBUG")
     client.download("a", tmp_path)
     assert "X-Amz-Signature" not in caplog.text
+
+
+def test_files_of_a_package_that_are_no_outputs_come_too(client: Any, server: Server, tmp_path: Path) -> None:
+    finished(server, "a", **{"f/master.m3u8": b"entry", "f/poster.jpg": b"poster", "f/v1/a.mp4": b"film"})
+    others = {"f/v1/files.txt": b"a.mp4\na.m3u8\nsprite-1.jpg\n", "f/v1/a.m3u8": b"list", "f/v1/sprite-1.jpg": b"jpg"}
+    for name, content in others.items():
+        server.always[f"GET /s3/{name}"] = content
+
+    def links(*names: str) -> Reply:
+        urls = [{"uri": f"s3://films/out/{name}", "url": f"{server.url}/s3/{name}"} for name in names]
+        return Reply(200, {"expiresAt": 4e9, "links": urls})
+
+    pages = [links("f/v1/files.txt"), links("f/v1/a.m3u8", "f/v1/sprite-1.jpg")]
+    server.replies["POST /api/v1/jobs/a/links"] = [*pages, *pages, *pages]
+    seen: list[Received] = []
+    paths = client.download("a", tmp_path, progress=seen.append)
+    names = {"f/master.m3u8", "f/poster.jpg", "f/v1/a.mp4", *others}
+    assert {path.relative_to(tmp_path).as_posix() for path in paths} == names
+    assert all((tmp_path / name).read_bytes() == content for name, content in others.items())
+    assert {one.path: one.received for one in seen} == {path: path.stat().st_size for path in paths}
+    assert server.requests("POST /api/v1/jobs/a/links")[1].json == {
+        "uris": ["s3://films/out/f/v1/a.m3u8", "s3://films/out/f/v1/sprite-1.jpg"]
+    }
+    assert client.download("a", tmp_path) == paths
+    (tmp_path / "f/v1/a.m3u8").write_bytes(b"changed")
+    with pytest.raises(FileExistsError):
+        client.download("a", tmp_path)

@@ -94,6 +94,14 @@ def test_a_local_file_is_transcoded_and_comes_back(shell: Shell, deployed: Deplo
         assert (folder / file).read_bytes() == (folder / file.replace("again/", "back/")).read_bytes()
 
 
+def test_all_files_of_a_package_come(shell: Shell, deployed: Deployed, folder: Path) -> None:
+    words = ("--format", "hls,dash", "--speed", "fast", "--poster", "--sprite", "--wait", "--json")
+    output = f"s3://{deployed.bucket}/packed/"
+    (job,) = answer(shell("package", f"s3://{deployed.bucket}/in/film.mov", *words, "--output", output))
+    (told,) = answer(shell("download", job["jobID"], "-o", "packed", "--json"))
+    assert sorted(told["files"]) == deployed.keys("packed/")
+
+
 def test_a_repetition_with_a_key_makes_no_second_job(shell: Shell) -> None:
     words = "submit film.mov --preset h264-360p --key the-key --json"
     ((first,), (second,)) = (answer(shell(*words.split(), XDG_CACHE_HOME=cache)) for cache in ("here", "elsewhere"))

@@ -6,7 +6,7 @@ import errno
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,8 @@ _EARLY_SECONDS = 120
 _LINKS = 200
 _TRIES = 6
 _TAKEN = (200, 206)
+_ENTRIES = ("/master.m3u8", "/manifest.mpd")
+_LIST = "files.txt"
 _UNSAFE = re.compile(r"[\\\x00-\x1f\x7f]" if os.name == "posix" else r'[\\\x00-\x1f\x7f:*?"<>|]')
 
 
@@ -104,7 +106,52 @@ def download(exchange: Exchange, job_id: str, folder: Path, progress: Progress |
             show(output["bytes"])
         else:
             yield from _get(links, output, path, part_of(record, output, path), show)
-    return paths
+    files = {output["uri"]: path for output, path in zip(outputs, paths, strict=True)}
+    yield from _get_members(links, record["output"], files, folder, progress)
+    return list(files.values())
+
+
+def _get_members(
+    links: _Links, prefix: str, files: dict[str, Path], folder: Path, progress: Progress | None
+) -> Flow[None]:
+    """Get the files of packages that are no outputs, and add them: the list in the folder of a version names them."""
+    entries = {uri.rpartition("/")[0] for uri in files if uri.endswith(_ENTRIES)}
+    versions = {uri.rpartition("/")[0] for uri in files if uri.rpartition("/")[0].rpartition("/")[0] in entries}
+    for version in sorted(versions):
+        members = [f"{version}/{_LIST}"]
+        links.know(members)
+        for uri in members:  # the list comes first, and adds the others
+            path = files[uri] = folder / place(uri, prefix)
+            yield from _get_member(links, uri, path, partial(_show, progress, path))
+            if uri == members[0]:
+                names = path.read_text("utf-8").splitlines()
+                members += (other for name in names if (other := f"{version}/{name}") not in files)
+                links.know(members[1:])
+
+
+def _get_member(links: _Links, uri: str, path: Path, show: Callable[[int, int], None]) -> Flow[None]:
+    """Get a file of unknown size. One that is there must be the same: raises FileExistsError, and TransferFailed."""
+    part = path.with_name(f".{hashlib.sha256(uri.encode()).hexdigest()[:16]}.part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for tries in range(_TRIES):
+        if tries:
+            yield Pause(delay(tries + 1))
+        url = yield from links.url(uri, is_new=tries > 0)
+        outcome = yield Fetch(url, part, 0, lambda size: None)
+        if isinstance(outcome, Answer) and outcome.status in _TAKEN:
+            break
+    else:
+        raise TransferFailed(f"{path.name}: {_reason(outcome)}")
+    size, is_new = _size(part), not os.path.lexists(path)
+    if is_new:
+        part.replace(path)
+        show(size, 0)
+    else:
+        fetched, present = (yield Digest(part)), (yield Digest(path))
+        part.unlink()
+        if fetched != present:
+            _check_free(path)
+    show(size, size)
 
 
 def _show(progress: Progress | None, path: Path, total: int, received: int) -> None:
@@ -147,6 +194,10 @@ class _Links:
         self._uris = [output["uri"] for output in record["outputs"] or ()]
         self._urls: dict[str, str] = {}
         self._end = 0.0
+
+    def know(self, uris: Sequence[str]) -> None:
+        """Further files, whose links are read together."""
+        self._uris += uris
 
     def url(self, uri: str, *, is_new: bool) -> Flow[str]:
         """The link to an output; a new one if `is_new`, or if its time is nearly over. Raises TransferFailed."""
