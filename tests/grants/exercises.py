@@ -3,9 +3,11 @@
 An exercise prepares what it needs and looks at what comes of it, so it fails where one of its grants is missing.
 """
 
+import base64
 import json
 import os
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
@@ -425,8 +427,8 @@ def tally_counts_and_ends(stage: Stage) -> None:
 
 @of("tally")
 def tally_counts_the_jobs_of_a_user(stage: Stage) -> None:
-    user = new()
-    stage.hand("tally", MovesMessage({user: [CountedMove("AAAAAAAAAAA=", 5, None, Place("queued"))]}))
+    user, mark = new(), base64.b64encode(os.urandom(8)).decode()
+    stage.hand("tally", MovesMessage({user: [CountedMove(mark, 5, None, Place("queued"))]}))
     if stage.call("GET", f"/overview?userID={user}")["states"]["queued"] != 1:
         raise Missed("the job is not counted")
 
@@ -1172,6 +1174,49 @@ def _clip(stage: Stage) -> str:
         made = ("-f", "lavfi", "-i", "testsrc2=size=64x36:rate=10:duration=1")
         subprocess.run([FFMPEG, "-v", "error", *made, path], check=True)
         return stage.deployed.put(path, "grants/clip.mp4")
+
+
+def _as_worker(stage: Stage, kind: str, code: str) -> None:
+    """Run Python code in the place of a worker. Missed when it fails."""
+    (program,) = [one for one in programs(stage.deployed.place, stage.stack) if one.name == f"worker-{kind}-0"]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    command = [sys.executable, "-c", code]
+    environment = kept | dict(program.environment)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT, timeout=120, check=False)
+    if done.returncode:
+        raise Missed(done.stderr.strip()[-2000:])
+
+
+_GIVING_BACK = """
+import os, boto3
+from worker.lease import Lease
+from worker.sandbox.runner import Runner
+sqs = boto3.client("sqs")
+url = sqs.get_queue_url(QueueName=os.environ["QUEUE_NAME"])["QueueUrl"]
+while not (messages := sqs.receive_message(QueueUrl=url, WaitTimeSeconds=5).get("Messages")):
+    pass  # a worker that was stopped may have been given it
+Lease(sqs, url, messages[0]["ReceiptHandle"], 30, Runner()).return_after(0)
+"""
+_READING_PARTS = """
+import os
+from elasticrecode.jobs.record import Division
+from elasticrecode.parts.store import PartsTable
+PartsTable(os.environ["JOBS_TABLE"]).read("none", Division(parts=2, estimatedSeconds=1, reason="-", attempt=1))
+"""
+
+
+@of(WORKER, slow=True)
+def worker_gives_a_message_back(stage: Stage) -> None:
+    for kind in ("ffmpeg", "vmaf"):
+        url = _url(stage, f"{kind}_job")
+        stage.sqs.send_message(QueueUrl=url, MessageBody="-")
+        _as_worker(stage, kind, _GIVING_BACK)
+        stage.sqs.purge_queue(QueueUrl=url)
+
+
+@of(WORKER, slow=True)
+def worker_reads_the_parts_of_a_job(stage: Stage) -> None:
+    _as_worker(stage, "ffmpeg", _READING_PARTS)
 
 
 @of(JOB, slow=True)
