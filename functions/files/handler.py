@@ -119,12 +119,12 @@ class UploadRoutes:
         return http.Response((known or self._begin(upload)).shown(), 201)
 
     def _known(self, upload: Upload) -> Upload | None:
-        """The upload as it was begun before; None for a new one. What counts of a complete one is its file."""
+        """The upload as it was begun before; None for a new one. What counts is what S3 has: its parts, or its file."""
         known = self._table.get(upload.uploadID)
-        if known and not known.isComplete:
+        if known and not known.isComplete and self._multipart.parts(*_place(known)) is not None:
             return known
         if self._multipart.size(upload.bucket, upload.key) == upload.bytes:
-            if not known:
+            if not (known and known.isComplete):
                 self._table.put(structs.replace(upload, isComplete=True))
             return upload
         if known:

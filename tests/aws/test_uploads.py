@@ -372,6 +372,22 @@ def test_a_file_that_was_removed_is_uploaded_again(browser: Browser) -> None:
     assert browser.call(routes.COMPLETE_UPLOAD, upload).body == {"uri": upload["uri"]}
 
 
+@pytest.mark.parametrize("has_file", [False, True])
+def test_an_upload_whose_parts_s3_has_no_more_begins_anew_or_is_complete(browser: Browser, has_file: bool) -> None:
+    body, key = {"userID": "ann", "name": "film.mov", "bytes": 5}, {"Idempotency-Key": "k"}
+    upload = call(browser.files, routes.ADD_UPLOAD, body, headers=key).body
+    s3 = browser.stack.s3
+    (begun,) = s3.list_multipart_uploads(Bucket="media")["Uploads"]
+    s3.abort_multipart_upload(Bucket="media", Key=begun["Key"], UploadId=begun["UploadId"])
+    if has_file:
+        s3.put_object(Bucket="media", Key=browser.key(upload), Body=b"-" * 5)
+    assert call(browser.files, routes.ADD_UPLOAD, body, headers=key).body == upload
+    assert browser.uploaded(upload) == ([1] if has_file else [])
+    if not has_file:
+        browser.send(upload, 1)
+    assert browser.call(routes.COMPLETE_UPLOAD, upload).body == {"uri": upload["uri"]}
+
+
 def test_of_two_requests_with_one_key_the_first_begins_the_upload(
     browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,6 +81,23 @@ def test_no_output_takes_the_place_of_another_file(client: Any, server: Server, 
     assert (film.read_bytes(), (tmp_path / "a" / "film.mp4").read_bytes()) == (b"original", b"changed!")
 
 
+def test_a_file_in_place_of_a_folder_sends_all_files_to_a_folder_of_the_job(
+    client: Any, server: Server, tmp_path: Path
+) -> None:
+    (tmp_path / "hls").write_bytes(b"mine")
+    finished(server, "a", film=b"film", **{"hls/1.m4s": b"segment"})
+    paths = client.download("a", tmp_path)
+    assert [path.relative_to(tmp_path / "a").as_posix() for path in paths] == ["film.mp4", "hls/1.m4s"]
+    assert not (tmp_path / "film.mp4").exists()
+    assert (tmp_path / "hls").read_bytes() == b"mine"
+
+
+def test_an_output_without_a_sum_is_known_by_its_size(client: Any, server: Server, tmp_path: Path) -> None:
+    del finished(server, "a", film=b"film")["outputs"][0]["sha256"]
+    assert [client.download("a", tmp_path) for _ in range(3)] == [[tmp_path / "film.mp4"]] * 3
+    assert len(got(server)) == 1
+
+
 def test_a_file_that_appears_meanwhile_stays(client: Any, server: Server, tmp_path: Path) -> None:
     finished(server, "a", film=b"film")
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from elasticrecode_client.calls import Answer, Call, Flow, NotSent, Pause
@@ -93,7 +93,7 @@ def download(exchange: Exchange, job_id: str, folder: Path, progress: Progress |
     kept: set[str] = set()
     for output, at in zip(outputs, places, strict=True):
         whole = yield from _is_whole(folder / at, output)
-        if not whole and os.path.lexists(folder / at):
+        if not whole and _is_taken(folder, at):
             folder /= _UNSAFE.sub("_", _name(record["jobID"]).replace(".", "_"))
             kept.clear()
             break
@@ -179,11 +179,17 @@ def part_of(record: JobRecord, output: Output, path: Path) -> Path:
 
 
 def _is_whole(path: Path, output: Output) -> Flow[bool]:
-    """Whether a file is there and has the bytes of an output."""
+    """Whether a file is there and has the bytes of an output, as far as its record tells them."""
     if not path.is_file() or path.stat().st_size != output["bytes"]:
         return False
     digest: str = yield Digest(path)
-    return digest == output.get("sha256")
+    return digest == (output.get("sha256") or digest)
+
+
+def _is_taken(folder: Path, at: str) -> bool:
+    """Whether something is in the place of an output, or a file in that of a folder above it."""
+    above = (folder / each for each in PurePosixPath(at).parents)
+    return os.path.lexists(folder / at) or any(os.path.lexists(each) and not each.is_dir() for each in above)
 
 
 class _Links:

@@ -238,6 +238,28 @@ def test_the_outputs_of_two_jobs_are_compared_frame_by_frame(opened: Opened, dep
     wait_for_numbers(swapped, 2 * RATE)
 
 
+def test_outputs_of_other_lengths_and_parts_are_compared_where_both_have_a_picture(
+    opened: Opened, deployed: Deployed, numbered: str
+) -> None:
+    def made(folder: str, **part: int) -> dict[str, Any]:
+        encode = {"codec": "h264", "scale": "240p", "bitrate": "1M"} | part
+        output = f"s3://{deployed.bucket}/watch-parts/{folder}/"
+        return finished(deployed, "jobs", {"ffmpeg": encode}, userid="pair", input=numbered, output=output)
+
+    long, short, late = made("long"), made("short", end=3), made("late", start=20)
+    page = watch(opened, long, parameters=f"?beside={short['jobID']}")
+    page.get_by_label("Position").fill("5")
+    wait_for = "([side, number]) => numbers()[side] >= number"
+    page.wait_for_function(wait_for, arg=[1, 5 * RATE - 1])
+    page.keyboard.press("Space")
+    page.wait_for_function(wait_for, arg=[1, 7 * RATE], timeout=30_000)
+    assert page.evaluate("numbers()")[0] == 3 * RATE - 1
+    page = watch(opened, short, sides=1, parameters=f"?beside={late['jobID']}")
+    expect(page.get_by_text("is of another part of the film")).to_be_visible()
+    page.keyboard.press("Space")
+    page.wait_for_function(wait_for, arg=[1, RATE], timeout=30_000)
+
+
 def test_links_are_renewed_at_the_frame_on_the_screen(opened: Opened, bad: dict[str, Any]) -> None:
     page = opened(f"/job/{bad['jobID']}")
 

@@ -23,7 +23,7 @@ export class Pair {
   sound = signal("output");
   speed = 1;
   onShown = () => {};
-  #start = 0;
+  start = 0;
   #target = null;
   #isSeeking = false;
   #isSettled = false; // after a seek, until they play
@@ -35,7 +35,7 @@ export class Pair {
 
   constructor(output, source, start, rate) {
     this.videos = source ? { output, source } : { output };
-    this.#start = start;
+    this.start = start;
     this.rate = signal(rate);
     for (const side of Object.keys(this.videos)) this.#follow(side);
     output.addEventListener("durationchange", () => { if (isFinite(output.duration)) this.duration.value = output.duration; });
@@ -53,11 +53,12 @@ export class Pair {
     this.videos = { output: this.videos.output };
     this.shown.source = null;
     this.hear("output");
+    if (this.start < 0) this.seek(0); // what the source lacked, the output has
   }
 
   get #all() { return Object.values(this.videos); }
   get #step() { return 1 / (this.rate.value ?? DEFAULT_RATE); }
-  #offset(side) { return side === "source" ? this.#start : 0; }
+  #offset(side) { return side === "source" ? this.start : 0; }
 
   // Whether both sides show the same frame.
   get isMatched() {
@@ -86,7 +87,7 @@ export class Pair {
   #correct() {
     const { source, output } = this.videos;
     if (!source || this.#isSeeking || this.#isHeld || source.paused || output.paused) return;
-    const ahead = output.currentTime - (source.currentTime - this.#start);
+    const ahead = output.currentTime - (source.currentTime - this.start);
     const [leader, follower, drift] = this.sound.value === "source" ? [source, output, ahead] : [output, source, -ahead];
     if (leader.playbackRate !== this.speed) leader.playbackRate = this.speed;
     if (Math.abs(drift) > FAR_SECONDS) { this.seek(this.videos.output.currentTime); return; }
@@ -129,7 +130,8 @@ export class Pair {
   async #go() {
     if (!this.isPlaying.value || this.#isSeeking || this.#isHeld || this.#isOver) return;
     this.#isSettled = false;
-    await Promise.allSettled(this.#all.map((video) => video.play()));
+    // A side that is shorter stays at its end, where playing it would begin it anew.
+    await Promise.allSettled(this.#all.filter((video) => !video.ended).map((video) => video.play()));
   }
 
   // Stops on one frame of both.
@@ -152,7 +154,7 @@ export class Pair {
   // Shows the frame at a second on both sides. Of calls in quick succession the last one counts.
   async seek(seconds) {
     const last = Math.max(0, (this.duration.value || Infinity) - this.#step / 4);
-    this.#target = Math.max(0, this.videos.source ? -this.#start : 0, Math.min(seconds, last));
+    this.#target = Math.max(0, Math.min(Math.max(seconds, this.videos.source ? -this.start : 0), last));
     this.#aim = Math.max(0, this.#target - this.#step / 2);
     if (this.#isSeeking) return;
     this.#isSeeking = true;

@@ -22,6 +22,7 @@ const t = words({
   noneBeside: ["Job {id} has no video to compare with.", "任务 {id} 没有可对比的视频。"],
   undecodable: ["This browser cannot decode {name}. The output plays alone.", "此浏览器无法解码 {name}，仅播放输出。"],
   unplayable: ["This browser cannot play {name}.", "此浏览器无法播放 {name}。"],
+  apart: ["{name} is of another part of the film. The output plays alone.", "{name} 是影片的另一部分，仅播放输出。"],
   mode: ["View", "视图"], side: ["Side by side", "并排"], wipe: ["Slider", "滑动对比"], difference: ["Difference", "差异"],
   gain: ["Amplified", "放大差异"], zoom: ["Size", "缩放"], fit: ["Fit", "适应"], version: ["Output", "输出"], rung: ["Rung", "档位"],
   worst: ["Worst frames", "最差帧"], frame: ["frame {frame} · {score}", "第 {frame} 帧 · {score}"], loadWorst: ["Find the worst frames", "查找最差帧"],
@@ -35,7 +36,8 @@ const read = (id) => ask("GET", `/api/v1/jobs/${encodeURIComponent(id)}/status`)
 export function View({ id }) {
   const besideID = route.value.parameters.get("beside");
   const { data, error } = useLoaded(() => Promise.all([id, ...(besideID ? [besideID] : [])].map(read)), [id, besideID]);
-  const [record, other] = data ?? [];
+  const isCurrent = data?.map((each) => each.jobID).join() === [id, ...(besideID ? [besideID] : [])].join();
+  const [record, other] = isCurrent ? data : []; // after a step back, until the answer comes, the data is that of before
   const title = record ? nameOf(record.origin ?? record.input) : shortId(id);
   const heading = html`<div class="heading"><h1>${t("watch")}: ${title}</h1><a href=${`#/job/${id}`}>${t("job")}</a>
     ${other && html`<a href=${`#/job/${besideID}`}>${t("job")} ${shortId(besideID)}</a>`}</div>`;
@@ -76,7 +78,7 @@ function Player({ record, films, other }) {
     ${values.map((each) => html`<option value=${each}>${word(each)}</option>`)}</select></label>`;
   return html`
     <section class="player" aria-label=${t("player")} ref=${holder}>
-      ${faults.source && html`<p role="status" class="quiet">${t("undecodable", { name: nameOf(beside.uri) })}</p>`}
+      ${faults.source && html`<p role="status" class="quiet">${t(faults.source.isApart ? "apart" : "undecodable", { name: nameOf(beside.uri) })}</p>`}
       ${faults.output && html`<p role="alert" class="fault">
         ${t("unplayable", { name: nameOf(films.versions[version].uri) })} ${faults.output.message || codecOf(record, films.versions[version].uri)}</p>`}
       <${Stage} names=${names} pair=${pair} source=${played.source} output=${played.output} mode=${mode} gain=${gain} zoom=${zoom} sizes=${sizes} isAlone=${isAlone} />
@@ -133,6 +135,9 @@ function usePlayed(record, films, version, open, beside) {
     };
     for (const [side, { current }] of Object.entries({ source, output })) {
       const sized = () => current.videoWidth && setSizes((before) => ({ ...before, [side]: [current.videoWidth, current.videoHeight] }));
+      const begins = side === "source" ? both.start : -both.start;
+      const timed = () => { if (begins > 0 && begins >= current.duration) fail("source")({ isApart: true }); };
+      current.addEventListener("durationchange", timed, { signal: listening.signal });
       for (const name of ["loadedmetadata", "resize"]) current.addEventListener(name, sized, { signal: listening.signal });
     }
     output.current.addEventListener("loadedmetadata", () => {

@@ -35,7 +35,7 @@ class UploadsTable:
             self._table.put(
                 item,
                 "storing the upload",
-                ConditionExpression=f"attribute_not_exists({JOBS_KEYS[0]}) OR #expires < :now",
+                ConditionExpression=f"attribute_not_exists({JOBS_KEYS[0]}) OR #expires <= :now",
                 ExpressionAttributeNames={"#expires": TTL},
                 ExpressionAttributeValues={":now": number(now)},
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
