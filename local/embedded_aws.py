@@ -1,7 +1,7 @@
 """`python -m local.embedded_aws`: start the embedded AWS on the state it left.
 
-ministack keeps each function's position in a table's stream, but not the stream, which starts empty. With an old
-position a function would miss every new record, so the positions are removed before the start.
+The streams of tables begin anew, with the records that functions have not read (`ministack_streams`). The positions of
+before, which ministack keeps with the functions, would let them miss records, and are removed before the start.
 
 ministack runs EKS clusters in containers. So the cluster is not created through its API but written into its state,
 with the address and the authority of the stand-in (`local.cluster`).

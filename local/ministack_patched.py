@@ -23,6 +23,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import ministack_queries  # type: ignore[import-not-found]  # noqa: F401
+import ministack_streams  # type: ignore[import-not-found]  # noqa: F401
 from policy_patterns import matches  # type: ignore[import-not-found]
 
 sys.path.pop(0)  # this folder, whose modules are not ministack's

@@ -273,5 +273,5 @@ def _escaped(text: str) -> str:
 
 def _patches() -> str:
     """A hash of the embedded AWS's patches: `make up` starts it anew when they have changed."""
-    names = ("ministack_patched", "ministack_queries", "policy_patterns", "embedded_aws")
+    names = ("ministack_patched", "ministack_queries", "ministack_streams", "policy_patterns", "embedded_aws")
     return hashlib.sha256(b"".join((ROOT / "local" / f"{name}.py").read_bytes() for name in names)).hexdigest()[:32]

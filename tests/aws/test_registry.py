@@ -3,6 +3,8 @@
 import json
 import time
 from collections import Counter
+from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -164,7 +166,8 @@ def test_jobs_without_a_queue_leave_time_for_held_ones(stack: Stack, monkeypatch
     again = [Waiting(job, "accepted", 0, 0, None)]
     monkeypatch.setattr(WaitingJobs, "unsent", lambda *_: again * 5)
     monkeypatch.setattr(rescue, "_JOBS_A_RUN", 5)
-    monkeypatch.setattr(rescue, "_RESEND_SECONDS", 1)
+    readings = count(step=100)
+    monkeypatch.setattr(rescue, "time", SimpleNamespace(monotonic=lambda: next(readings), time=time.time))
     pass_time(monkeypatch, 120)
     stack.reconcile({}, None)
     assert status(stack, held)["state"] == "queued"

@@ -11,7 +11,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from standardwebhooks import Webhook
 from elasticrecode import __version__
 from local import users
 from local.place import TOOLS, Place
-from local.processes import programs
+from local.processes import AWS, programs
 from tests.conftest import ROOT, contract
 from tests.e2e.conftest import Deployed, free_ports, wait_for
 from tests.e2e.test_watching import Follower, names
@@ -118,7 +119,10 @@ def old_worker(upgrade: Upgrade) -> subprocess.Popen[bytes]:
 
 
 class Visitor:
-    """A client that submits a job every three seconds, whatever happens, and repeats what failed under the same key."""
+    """A client that submits a job every three seconds, whatever happens, and repeats what failed under the same key.
+
+    It begins when the release no longer answers: the embedded AWS of the release loses changes that nobody has read.
+    """
 
     def __init__(self, deployed: Deployed, uri: str) -> None:
         self._deployed, self._uri = deployed, uri
@@ -138,6 +142,8 @@ class Visitor:
 
     def _run(self) -> None:
         number = 0
+        while not self._over.wait(0.05) and self._answers():
+            pass
         while number < _VISITS and not self._over.wait(3):
             body = order(self._deployed, self._uri, f"visited/{number}/")
             try:
@@ -152,6 +158,11 @@ class Visitor:
             else:
                 assert status in (0, 429, 500, 502, 503, 504), answer
                 self.refused += 1
+
+    def _answers(self) -> bool:
+        with suppress(OSError, KeyError):
+            return self._deployed.call("GET", "/api/v1")[0] == 200
+        return False
 
 
 def order(deployed: Deployed, uri: str, output: str) -> dict[str, Any]:
@@ -187,7 +198,7 @@ def same(before: Any, after: Any, where: str = "") -> None:
         assert before == after, where
 
 
-def test_nothing_is_lost(upgrade: Upgrade, clips: Callable[..., Path]) -> None:
+def test_an_upgrade_loses_nothing(upgrade: Upgrade, clips: Callable[..., Path]) -> None:
     old = Deployed(upgrade.place)
     assert old.call("GET", "/api/v1")[0] == 200
     clip, long = old.put(clips("short.mp4", *CLIP), "in/short.mp4"), old.put(clips("long.mp4", *LONG), "in/long.mp4")
@@ -224,6 +235,7 @@ def test_nothing_is_lost(upgrade: Upgrade, clips: Callable[..., Path]) -> None:
         shown = f"/api/v1/batches/{batch['batchID']}"
         # All are there: the embedded AWS restarts, and what a function has in hand then comes back after minutes.
         wait_for(lambda: old.call("GET", shown)[1]["queued"] == 4, "the batch's jobs")
+        followed(old, follower, [*runs, *waits])
         before = upgrade.place.stack()
         visitor = stack.enter_context(Visitor(old, clip))
 
@@ -252,6 +264,29 @@ def test_nothing_is_lost(upgrade: Upgrade, clips: Callable[..., Path]) -> None:
         told_of_all(new, jobs, follower, receiver, hook["secret"], batch["batchID"])
 
 
+def test_a_restart_amid_submissions_loses_no_event(upgrade: Upgrade) -> None:
+    upgrade.local("up")
+    new = Deployed(upgrade.place)
+    accepted: list[str] = []
+
+    def submit_until_nobody_answers() -> None:
+        inputs = [f"s3://{new.bucket}/none/{number}.mp4" for number in range(100)]
+        body = {**contract("job_batch"), "userid": ME, "batchInputs": inputs, "output": f"s3://{new.bucket}/none-out/"}
+        with suppress(OSError):
+            while (answer := new.call("POST", "/api/v1/jobs", body))[0] == 200:
+                accepted.extend(entry["jobid"] for entry in answer[1])
+            assert answer[0] >= 500, answer
+
+    with Follower(new, userID=ME) as follower, ThreadPoolExecutor() as threads:
+        submissions = [threads.submit(submit_until_nobody_answers) for _ in range(4)]
+        wait_for(lambda: accepted or any(each.done() for each in submissions), "a first job")
+        new.supervisor._ask("stopProcess", AWS)
+        for each in submissions:
+            each.result()
+        new.supervisor._ask("startProcess", AWS)
+        wait_for(lambda: set(accepted) <= set(follower.seen()), "an event of each job for the watcher", 60)
+
+
 def old_then_new(upgrade: Upgrade, new: Deployed, clip: str, worker: subprocess.Popen[bytes], jobs: list[str]) -> None:
     """After the upgrade the old worker does a job alone, then the new one, by a preset of before."""
     supervisor = new.supervisor
@@ -278,13 +313,7 @@ def told_of_all(
     new: Deployed, jobs: list[str], follower: Follower, receiver: Receiver, secret: str, batch_id: str
 ) -> None:
     """Who watched from before the upgrade has each event behind its beginning, in order, and so has the webhook."""
-    logs = {job_id: names(log_of(new, job_id)) for job_id in jobs[1:]}
-
-    def seen() -> dict[str, list[tuple[str, str]]]:
-        watched = follower.seen()
-        return {job_id: names(watched.get(job_id, [])) for job_id in logs}
-
-    wait_for(lambda: seen() == logs, "each event for the watcher", 30)
+    followed(new, follower, jobs[1:])
     ends = {*jobs, batch_id}
 
     def delivered() -> set[str]:
@@ -296,6 +325,21 @@ def told_of_all(
         wait_for(lambda: delivered() == ends, "the webhooks that wait", 420)
     for post in receiver.taken:
         assert Webhook(secret).verify(post.body, post.headers)["action"] in ("JobFinished", "BatchFinished")
+
+
+def followed(deployed: Deployed, follower: Follower, jobs: list[str]) -> None:
+    """Wait until a watcher has each event of jobs, in order."""
+
+    def unlike() -> dict[str, Any]:
+        """The jobs that the watcher has seen otherwise, each with what it saw and its log."""
+        logs = {job_id: names(log_of(deployed, job_id)) for job_id in jobs}
+        watched = {job_id: names(events) for job_id, events in follower.seen().items()}
+        return {job_id: (watched.get(job_id), log) for job_id, log in logs.items() if watched.get(job_id) != log}
+
+    until = time.monotonic() + 30
+    while unlike() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert unlike() == {}
 
 
 def undelivered(new: Deployed) -> int:

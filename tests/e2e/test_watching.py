@@ -55,7 +55,7 @@ class Follower:
             rest = "".join(f"&{name}={value}" for name, value in self._query.items())
             try:
                 opened = self._deployed.watch(f"{start}{rest}")
-            except (OSError, InvalidHandshake):
+            except (OSError, InvalidHandshake, ConnectionClosed):
                 self.refused += 1  # a busy machine's; who follows tries again
                 continue
             with opened as socket:

@@ -21,9 +21,9 @@ if sys.argv[1] == "patched":
     import ministack_patched
 
 from ministack import app
-from ministack.core import iam_actions, iam_evaluator, lambda_runtime
+from ministack.core import iam_actions, iam_evaluator, lambda_runtime, persistence
 from ministack.core.iam_evaluator import EvalContext
-from ministack.services import apigateway_v1, iam, lambda_svc, sqs, sts
+from ministack.services import apigateway_v1, dynamodb, iam, lambda_svc, sqs, sts
 from ministack.services.cloudformation import provisioners
 
 ACCOUNT, REGION = "000000000000", "us-east-1"
@@ -65,6 +65,18 @@ found["sessions"] = json.loads(json.dumps(sts.get_state()))
 sts._sessions.clear()
 sts.load_persisted_state(found["sessions"])
 found["restored"] = list(sts._sessions)
+
+stream = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/jobs/stream/now"
+dynamodb._stream_records["jobs"] = [{"nth": n} for n in range(5)]
+for name, read in (("ahead", 4), ("behind", 2)):
+    lambda_svc._esms._data[ACCOUNT, REGION, name] = {"UUID": name, "EventSourceArn": stream}
+    lambda_svc._dynamodb_stream_positions.set_scoped(ACCOUNT, REGION, name, read)
+persistence.PERSIST_STATE, persistence.STATE_DIR = True, tempfile.mkdtemp()
+persistence.save_state("dynamodb", dynamodb.get_state())
+dynamodb._stream_records.clear()
+dynamodb.load_persisted_state(persistence.load_state("dynamodb"))
+found["unread"] = [each["nth"] for each in dynamodb.stream_live_records("jobs", account_id=ACCOUNT, region=REGION)]
+lambda_svc._esms.clear()
 
 source = f"arn:aws:sqs:{REGION}:{ACCOUNT}:queue"
 mapping = {"UUID": "1", "FunctionName": "f", "EventSourceArn": source}
@@ -145,6 +157,7 @@ def probes(kind: str) -> dict[str, Any]:
         ("loopback", False, True),
         ("sessions", {}, {"sessions": {"ASIA": {"kept": True}}}),
         ("restored", [], ["ASIA"]),
+        ("unread", [], [2, 3, 4]),
         ("mappings", 1, 0),
         ("shared layer", False, True),
         ("any method", [], ["ANY"]),
