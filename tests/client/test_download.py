@@ -190,7 +190,7 @@ def test_files_of_a_package_that_are_no_outputs_come_too(client: Any, server: Se
         return Reply(200, {"expiresAt": 4e9, "links": urls})
 
     pages = [links("f/v1/files.txt"), links("f/v1/a.m3u8", "f/v1/sprite-1.jpg")]
-    server.replies["POST /api/v1/jobs/a/links"] = [*pages, *pages, *pages]
+    server.replies["POST /api/v1/jobs/a/links"] = pages * 4
     seen: list[Received] = []
     paths = client.download("a", tmp_path, progress=seen.append)
     names = {"f/master.m3u8", "f/poster.jpg", "f/v1/a.mp4", *others}
@@ -203,4 +203,8 @@ def test_files_of_a_package_that_are_no_outputs_come_too(client: Any, server: Se
     assert client.download("a", tmp_path) == paths
     (tmp_path / "f/v1/a.m3u8").write_bytes(b"changed")
     with pytest.raises(FileExistsError):
+        client.download("a", tmp_path)
+    (tmp_path / "f/v1/a.m3u8").unlink()
+    (tmp_path / "f/v1/a.m3u8").mkdir()
+    with pytest.raises(FileExistsError, match="is another file; move it away"):
         client.download("a", tmp_path)

@@ -147,7 +147,7 @@ def _get_member(links: _Links, uri: str, path: Path, show: Callable[[int, int], 
         part.replace(path)
         show(size, 0)
     else:
-        fetched, present = (yield Digest(part)), (yield Digest(path))
+        fetched, present = (yield Digest(part)), (yield Digest(path)) if path.is_file() else None
         part.unlink()
         if fetched != present:
             _check_free(path)

@@ -55,7 +55,7 @@ const t = words({
   sort: ["Sort by {name}", "按{name}排序"],
 });
 const FIRST = 100;
-const THEN = 500;
+const THEN = 200;
 const REFRESH_MS = 1500;
 const MOST_PAGES = 4; // of new jobs, before the list begins anew
 const MOST_ENTERING = 20; // of jobs from further below that enter a state, read one by one
