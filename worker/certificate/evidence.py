@@ -15,7 +15,7 @@ from worker.quality.html_report import Moment
 from worker.sandbox.steps import Step
 
 _LOSSES = {
-    "frames-complete": {"picture-damaged", "shorter-than-declared"},
+    "frames-complete": {"picture-damaged", "pictures-hidden", "shorter-than-declared"},
     "sound-complete": {"sound-damaged", "sound-shorter", "sound-cut"},
     "metadata-complete": {"hdr-metadata-lost"},
 }

@@ -142,4 +142,5 @@ def _verify(
     end = max(track.end for track in tracks) - begin
     heard = damage.sound(plan, sound.counts, sounds)
     colours = colour.verify(plan.source.video, read.video, plan.picture.signal)
-    return Verified(read.video, film, [*silent, *heard, *damage.shorter(plan, film, end), *colours])
+    lacks = [*damage.hidden(plan, film), *damage.shorter(plan, film, end)]
+    return Verified(read.video, film, [*silent, *heard, *lacks, *colours])

@@ -22,7 +22,9 @@ class Clock(NamedTuple):
     `duration` is the picture's, or the file's if the track has none of its own; `file_duration` the file's. `frames`
     is exact if `is_counted`. `rate` is the mean of frames per second, 0 where unknown; `is_rate_guessed` marks one
     that has to be measured. `ticks` are those of the track's clock in a second, rounded up; 0 where unknown. `nominal`
-    is the rate that frames have where none is missing, 0 where unknown.
+    is the rate that frames have where none is missing, 0 where unknown. `doubted` is a length that the container
+    declares and its bytes can hardly hold: that of a file of which most is missing, or of one that lies.
+    Lengths of a container that has none are ffprobe's, and `is_estimated`.
     """
 
     duration: float | None = None
@@ -33,12 +35,15 @@ class Clock(NamedTuple):
     is_rate_guessed: bool = False
     ticks: int = 0
     nominal: float = 0.0
+    doubted: float | None = None
+    is_estimated: bool = False
 
     def measured(self, rate: float, bits_per_second: float, size: int | None) -> "Clock":
         """The clock with the rate of frames, and of bits, that packets from the file's beginning have."""
         clock = self
         if size and bits_per_second and (self.file_duration or 0.0) > 16 * 8 * size / bits_per_second:
-            clock = clock._replace(duration=None, file_duration=None, frames=None)
+            doubted = None if self.is_estimated else self.file_duration
+            clock = clock._replace(duration=None, file_duration=None, frames=None, doubted=doubted)
         if not rate:
             return clock
         frames = clock.frames if self.is_counted else round((clock.duration or 0.0) * rate) or None
@@ -78,6 +83,8 @@ def read_clock(
         is_rate_guessed=guessed,
         ticks=-int(-ticks // 1),
         nominal=nominal if math.isfinite(nominal) else 0.0,
+        doubted=None if any(seconds) or demuxer in _LEAST_BYTES else _sane(file_duration) or _sane(duration),
+        is_estimated=demuxer in _LEAST_BYTES,
     )
 
 
@@ -89,10 +96,13 @@ def is_doubtful(clock: Clock, demuxer: str, pixels: int, size: int | None) -> bo
     return bool(demuxer in _LEAST_BYTES and size and 8 * size < _SLOW_BITS * pixels * (clock.rate or 25.0) * length)
 
 
+def _sane(seconds: float | None) -> float | None:
+    return seconds if seconds and _SHORTEST_SECONDS <= seconds <= _LONGEST_SECONDS else None
+
+
 def _possible(seconds: float | None, rate: float, demuxer: str, size: int | None) -> float | None:
     """The length, if the file has the bytes for so many frames of that rate."""
-    if not seconds or not _SHORTEST_SECONDS <= seconds <= _LONGEST_SECONDS:
-        return None
-    if not size or demuxer in _INDEXED:
+    seconds = _sane(seconds)
+    if not seconds or not size or demuxer in _INDEXED:
         return seconds
     return seconds if seconds * max(_LEAST_BYTES_A_SECOND, rate * _LEAST_BYTES.get(demuxer, 0)) <= size else None

@@ -136,10 +136,19 @@ def shorter(plan: Plan, film: TrackMeter, end: float) -> list[Notice]:
     if timing.is_cut(encode):
         declared = timing.length(video, encode)
     actual = end if declared == video.clock.file_duration else film.end
+    if not declared and not timing.is_cut(encode):
+        declared, actual = video.clock.doubted, end
     if not declared or declared - actual <= max(_SHORT_SECONDS / 2, _SHORT_SHARE * declared):
         return []
     message = f"The output lasts {actual:.3f} s; the input declares {declared:.3f} s. Check that the input is whole."
     return [Notice("shorter-than-declared", message)]
+
+
+def hidden(plan: Plan, film: TrackMeter) -> list[Notice]:
+    """The warning of pictures that lie before the output's begin."""
+    count = 0 if plan.muxer in timing.FREE_CLOCKS else film.hidden
+    message = f"{count} of {film.frames} pictures lie before the input's own begin; players do not show them."
+    return [Notice("pictures-hidden", message)] if count else []
 
 
 def sound(plan: Plan, counts: Mapping[tuple[int, int], Decoded], tracks: Sequence[TrackMeter]) -> list[Notice]:

@@ -13,6 +13,7 @@ _FIELDS = 5
 _JUMP_SECONDS = 10.0
 _BACK_SECONDS = 0.1
 _TICKS = 1_000_000
+_INSTANT = 0.001
 
 
 class Packet(NamedTuple):
@@ -161,6 +162,11 @@ class TrackMeter:
         while self._second[0][0] <= decoded - 1:
             self._second_bytes -= self._second.popleft()[1]
         self.peak_bits = max(self.peak_bits, 8 * self._second_bytes)
+
+    @property
+    def hidden(self) -> int:
+        """Frames before 0, which players of a file with an edit list do not show."""
+        return sum(time < -_INSTANT for time in self._times)
 
     @property
     def end(self) -> float:

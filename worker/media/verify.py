@@ -103,7 +103,7 @@ def _damage(
             damage.check(loss, second, damage.signs(lines) or lines)
             notice = loss.notice(second)
             notices = [*notices, notice] if notice else notices
-    return [*notices, *damage.shorter(plan, film, end)]
+    return [*notices, *damage.hidden(plan, film), *damage.shorter(plan, film, end)]
 
 
 def read_back(

@@ -186,15 +186,18 @@ def with_frame(video: Video, report: object) -> Video:
 def film(pictures: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
     """The film among ffprobe's video streams: the default one, else the largest, as ffmpeg chooses; None without any.
 
-    Covers are no film. A track that nobody decodes, or a still picture, is the film only where no other is.
+    Covers are no film. A track that nobody decodes, or a still picture, is the film only where no other is. Of tracks
+    for different rates of the same film, which ASF announces together, those whose frames come go first.
     """
     moving = [stream for stream in pictures if not _member(stream.get("disposition"), "attached_pic")]
 
-    def rank(stream: dict[str, Any]) -> tuple[bool, bool, bool, int]:
+    def rank(stream: dict[str, Any]) -> tuple[bool, bool, bool, bool, int]:
         codec, frames = _text(stream.get("codec_name")), number_of(stream.get("nb_frames"))
         area = (_whole(stream.get("width")) or 0) * (_whole(stream.get("height")) or 0)
         decodes = codec not in _UNDECODABLE and area > 0
-        return decodes, codec not in _STILLS and frames != 1, bool(_member(stream.get("disposition"), "default")), area
+        is_default = bool(_member(stream.get("disposition"), "default"))
+        comes = _ratio(stream.get("avg_frame_rate"), "/") > 0
+        return decodes, codec not in _STILLS and frames != 1, is_default, comes, area
 
     return max(moving, key=rank, default=None)
 
