@@ -101,7 +101,7 @@ def make(request: pytest.FixtureRequest) -> Iterator[Make]:
     opened: list[Any] = []
 
     def client(*arguments: Any, **options: Any) -> Any:
-        options = {"patience": 5.0} | options
+        options = {"patience": 60.0} | options
         opened.append(Client(*arguments, **options) if request.param == "sync" else Blocking(*arguments, **options))
         return opened[-1]
 

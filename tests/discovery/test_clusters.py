@@ -31,8 +31,10 @@ from elasticrecode.workers import eks
 from elasticrecode.workers.eks import Cluster, token
 from elasticrecode.workers.kubernetes import ClusterUnreachable, Limits
 from tests.fakes import kubernetes
-from tests.fakes.kubernetes import HOST, QUICK, Api, Discovery, deployment, fine, status
+from tests.fakes.kubernetes import HOST, PATIENT, Api, Discovery, deployment, fine, status
 
+HURRIED = PATIENT._replace(read=1.5)
+"""For an API that does not answer."""
 LIST = "/apis/apps/v1/deployments"
 
 
@@ -59,7 +61,7 @@ def test_no_token_is_logged_at_debug_level(
     assert "k8s-aws-v1" not in caplog.text
 
 
-def refused(discovery: Discovery, api: Api, limits: Limits = QUICK) -> str:
+def refused(discovery: Discovery, api: Api, limits: Limits = PATIENT) -> str:
     """The message for an unreachable cluster. Neither it nor its causes contain the token."""
     with pytest.raises(ClusterUnreachable) as caught:
         discovery.workers(api, limits)
@@ -99,7 +101,7 @@ def test_every_page_is_read_over_one_connection(
 ) -> None:
     api.deployments = [deployment(f"worker-{n}") for n in range(count)]
     api.otherwise = answer
-    workers = discovery.workers(api, QUICK._replace(read=5.0, cluster=60.0))
+    workers = discovery.workers(api)
     assert workers == [f"worker-{n}" for n in range(count)]
     assert [(seen.path, seen.query["limit"]) for seen in api.seen] == [(LIST, "500")] * pages
     given = [f"{500 * n}+/=" for n in range(1, pages)]
@@ -356,7 +358,8 @@ def test_other_refusals_are_reported_without_a_retry(discovery: Discovery, api: 
 def test_temporary_failures_are_retried(discovery: Discovery, api: Api, trouble: kubernetes.Step, page: int) -> None:
     api.deployments = [deployment(f"worker-{n}") for n in range(30)]
     api.script.extend([fine] * (page - 1) + [trouble, trouble])
-    assert discovery.workers(api, QUICK._replace(page=10)) == [f"worker-{n}" for n in range(30)]
+    limits = (HURRIED if trouble is kubernetes.hang else PATIENT)._replace(page=10)
+    assert discovery.workers(api, limits) == [f"worker-{n}" for n in range(30)]
     assert len(api.seen) == 5
     assert len(discovery.pauses) == 2
     assert all(0.1 <= pause <= 1 for pause in discovery.pauses)
@@ -379,7 +382,7 @@ def test_lasting_failures_are_reported_after_three_tries(
 ) -> None:
     api.deployments = [deployment("a")]
     api.otherwise = trouble
-    message = refused(discovery, api)
+    message = refused(discovery, api, HURRIED if trouble is kubernetes.hang else PATIENT)
     assert words in message
     assert "Discovery tries again in a minute" in message
     assert len(api.seen) == 3
@@ -401,7 +404,7 @@ def test_retry_after_is_heeded_up_to_five_seconds(
 
 def test_no_pause_exceeds_the_deadline(discovery: Discovery, api: Api) -> None:
     api.otherwise = status(429, Retry_After="5")
-    assert "(429)" in refused(discovery, api, QUICK._replace(cluster=4.0))
+    assert "(429)" in refused(discovery, api, PATIENT._replace(cluster=4.0))
     assert discovery.pauses == []
 
 
@@ -417,7 +420,7 @@ def test_a_slow_answer_meets_the_deadline(discovery: Discovery, api: Api, troubl
 def test_endless_pages_meet_the_deadline(discovery: Discovery, api: Api) -> None:
     endless = b'{"items": [], "metadata": {"continue": "again"}}'
     api.otherwise = lambda handler: handler.answer(200, endless)
-    message = refused(discovery, api, QUICK._replace(cluster=0.5))
+    message = refused(discovery, api, PATIENT._replace(cluster=0.5))
     assert "it does not answer" in message or "its Deployments were not listed within 0.5 s" in message
 
 
@@ -425,7 +428,7 @@ def test_an_expired_list_is_read_from_the_start(discovery: Discovery, api: Api) 
     api.deployments = [deployment(f"worker-{n}") for n in range(25)]
     expired = status(410, "The provided continue parameter is too old")
     api.script.extend([fine, expired, fine, fine, expired])
-    workers = discovery.workers(api, QUICK._replace(page=10))
+    workers = discovery.workers(api, PATIENT._replace(page=10))
     assert workers == [f"worker-{n}" for n in range(25)], "each once"
     assert ["continue" in seen.query for seen in api.seen] == [False, True, False, True, True, False, True, True]
 
@@ -440,7 +443,7 @@ def test_a_page_over_the_byte_limit_is_refused(discovery: Discovery, api: Api) -
     api.deployments = [deployment(f"worker-{n}") for n in range(100)]
     for answer in (fine, kubernetes.chunked):
         api.otherwise = answer
-        assert "larger than 10000 bytes" in refused(discovery, api, QUICK._replace(page_bytes=10_000))
+        assert "larger than 10000 bytes" in refused(discovery, api, PATIENT._replace(page_bytes=10_000))
 
 
 # TLS

@@ -16,7 +16,7 @@ import trustme
 
 from local.place import TOOLS
 from tests.conftest import ROOT
-from tests.e2e.conftest import wait_for
+from tests.e2e.conftest import STALL_SECONDS, wait_for
 from tests.fakes.kubernetes import Api
 from tests.fakes.pods import COST, NAMESPACE, Json, Pods, cost, first_to_end, pod, selected
 from tests.kit.manifests import KIT, objects, worker
@@ -104,7 +104,7 @@ class Stage:
         film = self._root / "film.mp4"
         source = ["-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30:duration=100"]
         command = [str(TOOLS / "bin" / "ffmpeg"), "-loglevel", "error", *source, "-preset", "ultrafast", str(film)]
-        subprocess.run(command, check=True, timeout=60)
+        subprocess.run(command, check=True)
         self._s3.upload_file(str(film), "media", "in/film.mp4")
         profile = {"codec": "libx264", "scale": "3840:2160", "bitrate": "9M", "buffersize": "9M", "platform": "cpu"}
         job = {
@@ -123,16 +123,15 @@ class Stage:
         for name in names:
             self.processes[name].send_signal(signal.SIGTERM)
         for name in names:
-            assert self.processes[name].wait(STOP_SECONDS) == 0, self.log(name).read_text()
+            assert self.processes[name].wait(STOP_SECONDS + STALL_SECONDS) == 0, self.log(name).read_text()
         return names
 
     def events(self, action: str) -> list[Any]:
         """The next events, up to the first of an action."""
         seen: list[Any] = []
         while not seen or seen[-1]["action"] != action:
-            answer = self._sqs.receive_message(QueueUrl=self._events, WaitTimeSeconds=20)
-            assert answer.get("Messages"), f"no {action} after {[event['action'] for event in seen]}"
-            for message in answer["Messages"]:
+            receive = lambda: self._sqs.receive_message(QueueUrl=self._events, WaitTimeSeconds=20).get("Messages")  # noqa: E731
+            for message in wait_for(receive, f"{action} after {[event['action'] for event in seen]}"):
                 self._sqs.delete_message(QueueUrl=self._events, ReceiptHandle=message["ReceiptHandle"])
                 seen.append(json.loads(message["Body"]))
         return seen
@@ -140,7 +139,7 @@ class Stage:
     def close(self) -> None:
         for process in self.processes.values():
             process.kill()
-            process.wait(STOP_SECONDS)
+            process.wait()
 
 
 @pytest.fixture

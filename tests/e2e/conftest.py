@@ -41,6 +41,10 @@ TENANTS = ("ann", "bob")
 PASSWORD = f"{secrets.token_urlsafe(18)}-aA1"
 _FRAME = re.compile(r"\{.*\}")
 _SECONDS = 180
+STALL_SECONDS = 8.0
+"""So long a process may get no processor where other tests run at the same time: added to what a promise allows."""
+_PORTS = range(20_000, 32_000)
+"""Below the ports that Linux gives to outgoing connections."""
 _TOKEN_SECONDS = 1800
 """So long a token is used, which is good for an hour."""
 
@@ -48,12 +52,11 @@ _TOKEN_SECONDS = 1800
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = _SECONDS) -> Any:
     """Wait until the condition gives something; fail with `what` when it does not in time."""
     until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        found = condition()
-        if found:
-            return found
+    while not (found := condition()):
+        if time.monotonic() > until:
+            pytest.fail(f"{what} did not happen within {seconds:.0f} s")
         time.sleep(0.05)
-    pytest.fail(f"{what} did not happen within {seconds:.0f} s")
+    return found
 
 
 def certified(*keys: str) -> list[str]:
@@ -178,8 +181,8 @@ class Deployed:
             reader = threading.Thread(target=_read_all, args=(screen, shown), daemon=True)
             reader.start()
             try:
-                wait_for(lambda: b"Connected" in shown, f"wscat's connection to {path}", 30)
-                yield lambda: _FRAME.findall(shown.decode())
+                wait_for(lambda: b"Connected" in shown, f"wscat's connection to {path}")
+                yield lambda: _FRAME.findall(shown.decode(errors="replace"))  # the last character may be half there
             finally:
                 os.write(terminal, b"\x03")  # Ctrl-C, as its first line says
                 process.wait()
@@ -256,14 +259,14 @@ def _read_all(screen: IO[bytes], shown: bytearray) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on now."""
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
+    """Ports nobody listens on now, and that no connection is given while a server that has one starts again."""
+    found = list[int]()
+    while len(found) < count:
+        port = secrets.choice(_PORTS)
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            found += [port] if port not in found else []
+    return found
 
 
 @pytest.fixture(scope="session")

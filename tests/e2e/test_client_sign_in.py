@@ -35,9 +35,9 @@ class Stack:
     def __init__(self, kind: str, deployed: Deployed, auth_of: Callable[[str], Auth], **addresses: str) -> None:
         self.kind, self.deployed, self._auth_of, self._addresses = kind, deployed, auth_of, addresses
 
-    def client(self, name: str = "") -> Client:
+    def client(self, name: str = "", patience: float = 60) -> Client:
         """The client of a user, or of nobody."""
-        return Client(auth=self._auth_of(name) if name else None, patience=5, **self._addresses)  # type: ignore[arg-type]
+        return Client(auth=self._auth_of(name) if name else None, patience=patience, **self._addresses)  # type: ignore[arg-type]
 
 
 class Issuer:
@@ -143,7 +143,7 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 def test_a_user_works_and_another_users_job_is_refused(stack: Stack, clips: Callable[..., Path]) -> None:
     clip = clips("signed.mp4", "-f", "lavfi", "-i", "testsrc=s=320x240:d=2:r=10", "-pix_fmt", "yuv420p")
-    with stack.client(ANN) as ann, stack.client(BOB) as bob:
+    with stack.client(ANN) as ann, stack.client(BOB, patience=5) as bob:
         caller = ann.version()
         assert (caller["userID"], caller["operator"]) == (ANN, False)
         job = ann.submit(ann.upload(clip), f"s3://{stack.deployed.bucket}/signed/", FFMPEG)["jobid"]

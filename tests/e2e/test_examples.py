@@ -121,7 +121,7 @@ def test_a_receiver_prints_what_is_signed_and_refuses_the_rest(deployed: Deploye
     with beside(deployed, ["webhook/receiver.py", hook["secret"], str(port)]) as receiver:
         assert receiver.stdout
         try:
-            wait_for(lambda: deployed.call("POST", f"{path}/test")[1]["status"] == 204, "the receiver", 30)
+            wait_for(lambda: deployed.call("POST", f"{path}/test")[1]["status"] == 204, "the receiver")
             assert receiver.stdout.readline() == f"WebhookTest {hook['webhookID']}\n"
             forged = {"webhook-id": "a", "webhook-timestamp": str(int(time.time())), "webhook-signature": "v1,AAAA"}
             assert deployed.call("POST", "/", {}, forged, f"http://127.0.0.1:{port}")[0] == 401

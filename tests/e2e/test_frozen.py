@@ -102,7 +102,7 @@ def test_the_record_fits_the_objects_whatever_a_worker_was_doing_as_it_froze(
     nth = parts if place.nth < 0 else place.nth
     hold = proxy.hold(place.operation, place.when, lambda call: call.worker == FROZEN and place.fits(call), nth)
     job_id = submit(deployed, clips, file)
-    assert hold.reached.wait(60), f"{FROZEN} did not come to the place"
+    assert hold.reached.wait(120), f"{FROZEN} did not come to the place"
     assert hindered.freeze(FROZEN)
     attempt = deployed.record(job_id)["attempt"]
     hindered.keep([0.0, 0.0])

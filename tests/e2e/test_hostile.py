@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.e2e.conftest import Deployed, certified
+from tests.e2e.conftest import Deployed, certified, wait_for
 from tests.hostile import corpus
 from tests.hostile.conftest import Lure
 from tests.hostile.corpus import Maker, Traps
@@ -38,7 +38,7 @@ def test_hostile_files_end_with_their_codes_and_the_worker_goes_on(deployed: Dep
     assert deployed.until(fine, "finished", "failed")["state"] == "finished"
     assert deployed.keys("hostile-fine/") == certified(f"hostile-fine/{name}")
     assert deployed.supervisor.pids() == pids
-    assert list(deployed.place.scratch.iterdir()) == []
+    wait_for(lambda: not list(deployed.place.scratch.iterdir()), "the removal of the last job's files")
     assert lure.connections == 0
     lure.close()
 

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from websockets.exceptions import ConnectionClosed
 from elasticrecode.jobs.uris import MARK
 from local.processes import programs
 from tests.conftest import Tell
-from tests.e2e.conftest import LEASE_SECONDS, Deployed, wait_for
+from tests.e2e.conftest import LEASE_SECONDS, STALL_SECONDS, Deployed, wait_for
 from tests.e2e.test_chaos import is_empty
 from tests.e2e.test_deployed import PATIENCE, Clips, encoders, long_clip
 from tests.sizes import sized
@@ -163,17 +164,18 @@ def test_a_job_that_is_cancelled_and_retried_again_and_again_runs_once_at_a_time
     assert (listed.count("JobStart"), listed.count("JobFinished")) == (RETRIES + 1, 1)
     assert {"JobFailed", "JobReturned", "JobLost"}.isdisjoint(listed)
     assert_object_fits(deployed, record)
-    longest = max(map(seen.outlive, stops))
+    outlived = list(map(seen.outlive, stops))
     tell(
         "cancelled and retried at once",
         {
             "retries": RETRIES,
             "encoders": len(seen.seen),
             "ms between cancel and retry at most": round(1000 * max(pauses)),
-            "ms an encoder outlived its cancel at most": round(1000 * longest),
+            "ms an encoder outlived its cancel at most": round(1000 * max(outlived)),
         },
     )
-    assert longest <= PATIENCE * STOP_SECONDS
+    assert median(outlived) <= PATIENCE * STOP_SECONDS
+    assert max(outlived) <= STOP_SECONDS + STALL_SECONDS
 
 
 def uploads(deployed: Deployed, prefix: str) -> int:
@@ -219,4 +221,4 @@ def test_a_job_that_is_cancelled_in_its_upload_leaves_nothing_and_finishes_when_
     assert (uploads(deployed, prefix), encoders(deployed)) == (0, 0)
     size = record["outputs"][0]["bytes"]
     tell("cancelled in the upload", {"bytes": size, "ms to stop": round(1000 * stopped)})
-    assert stopped <= PATIENCE * UPLOAD_STOP_SECONDS
+    assert stopped <= UPLOAD_STOP_SECONDS + STALL_SECONDS

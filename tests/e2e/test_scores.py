@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from tests.conftest import contract
-from tests.e2e.conftest import Deployed, wait_for
+from tests.e2e.conftest import STALL_SECONDS, Deployed, wait_for
 from tests.e2e.test_deployed import BUNNY, Clips, encoders, long_clip, working
+from tests.e2e.test_retry import STOP_SECONDS
 
 METRICS = {"psnr": "enable", "ssim": "enable", "ms-ssim": "enable"}
 
@@ -147,5 +148,5 @@ def test_scoring_reports_progress_and_stops_when_cancelled(deployed: Deployed, c
     assert 0 < progress["percent"] < 100
     assert progress["etaSeconds"] > 0
     assert deployed.call("DELETE", f"/api/v1/jobs/{job_id}")[0] == 202
-    wait_for(lambda: encoders(deployed) == 0, "the scorer's end", 10)
+    wait_for(lambda: encoders(deployed) == 0, "the scorer's end", STOP_SECONDS + STALL_SECONDS)
     assert deployed.keys("cancelled-score/") == []

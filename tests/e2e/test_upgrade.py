@@ -137,8 +137,7 @@ class Visitor:
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        self._thread.join(60)
-        assert not self._thread.is_alive()
+        self._thread.join()
 
     def _run(self) -> None:
         number = 0
@@ -284,7 +283,7 @@ def test_a_restart_amid_submissions_loses_no_event(upgrade: Upgrade) -> None:
         for each in submissions:
             each.result()
         new.supervisor._ask("startProcess", AWS)
-        wait_for(lambda: set(accepted) <= set(follower.seen()), "an event of each job for the watcher", 60)
+        wait_for(lambda: set(accepted) <= set(follower.seen()), "an event of each job for the watcher")
 
 
 def old_then_new(upgrade: Upgrade, new: Deployed, clip: str, worker: subprocess.Popen[bytes], jobs: list[str]) -> None:
@@ -320,7 +319,7 @@ def told_of_all(
         return ends & {post.event["jobID"] for post in receiver.taken}
 
     # The embedded AWS ends a function that is replaced, and what that had in hand comes back after six minutes.
-    wait_for(lambda: len(delivered()) + undelivered(new) >= len(ends), "a webhook for each end", 60)
+    wait_for(lambda: len(delivered()) + undelivered(new) >= len(ends), "a webhook for each end")
     if SIZE != "sample":
         wait_for(lambda: delivered() == ends, "the webhooks that wait", 420)
     for post in receiver.taken:
@@ -336,7 +335,7 @@ def followed(deployed: Deployed, follower: Follower, jobs: list[str]) -> None:
         watched = {job_id: names(events) for job_id, events in follower.seen().items()}
         return {job_id: (watched.get(job_id), log) for job_id, log in logs.items() if watched.get(job_id) != log}
 
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while unlike() and time.monotonic() < until:
         time.sleep(0.05)
     assert unlike() == {}

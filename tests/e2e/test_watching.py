@@ -41,7 +41,7 @@ class Follower:
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        self._thread.join(30)
+        self._thread.join()
 
     def _run(self) -> None:
         try:
@@ -125,11 +125,12 @@ def test_a_watcher_that_reconnects_every_second_misses_no_event(deployed: Deploy
             seen = follower.seen()
             return {name for job_id in ids for name in {*names(listed[job_id])} - {*names(seen.get(job_id, []))}}
 
-        until = time.monotonic() + 60
+        until = time.monotonic() + 120
         while missing() and time.monotonic() < until:
             time.sleep(0.1)
         assert not missing(), f"connected {follower.connections} times, refused {follower.refused}"
-        wait_for(lambda: time.monotonic() > began + SECONDS, "so many reconnects", 2 * SECONDS)
+        wait_for(lambda: time.monotonic() > began + SECONDS, "so many seconds", 2 * SECONDS)
+        wait_for(lambda: follower.connections >= SECONDS / 2, "so many reconnects")
     seen = follower.seen()
     assert set(seen) == set(ids)
     for job_id in ids:
@@ -137,7 +138,6 @@ def test_a_watcher_that_reconnects_every_second_misses_no_event(deployed: Deploy
         assert sorted(names(seen[job_id])) == sorted(names(listed[job_id]))
         places = [place(event) for event in seen[job_id]]
         assert places == sorted(places)
-    assert follower.connections >= SECONDS / 2
 
 
 def test_two_users_watchers_see_only_their_own(deployed: Deployed) -> None:

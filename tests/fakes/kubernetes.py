@@ -2,7 +2,6 @@
 
 import base64
 import json
-import socket
 import ssl
 import threading
 from collections import deque
@@ -16,10 +15,12 @@ from moto.eks.models import eks_backends
 
 from elasticrecode.workers.eks import Cluster, Clusters
 from elasticrecode.workers.kubernetes import Limits
+from tests.e2e.conftest import free_ports
 
 CONTROL_QUEUE = "control_plane"
 HOST = "localhost"
-QUICK = Limits(connect=2.0, read=0.3, cluster=10.0)
+PATIENT = Limits(connect=60.0, read=60.0, cluster=120.0)
+"""No slow machine reaches these."""
 
 
 class Authority(Protocol):
@@ -212,10 +213,10 @@ class Discovery:
         self.eks = eks
         self.pauses: list[float] = []
 
-    def clusters(self, limits: Limits = QUICK) -> Clusters:
+    def clusters(self, limits: Limits = PATIENT) -> Clusters:
         return Clusters(CONTROL_QUEUE, limits, self.pauses.append)
 
-    def workers(self, api: Api, limits: Limits = QUICK) -> list[str]:
+    def workers(self, api: Api, limits: Limits = PATIENT) -> list[str]:
         """The names of the workers in the cluster `prod`, whose API is `api`."""
         if "prod" not in eks_backends["123456789012"]["us-east-1"].clusters:
             self.eks.add("prod", api)
@@ -225,10 +226,7 @@ class Discovery:
 
 def closed_port() -> int:
     """A port without a listener."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    return port
+    return free_ports(1)[0]
 
 
 def deployment(name: str, control_queue: str = CONTROL_QUEUE, marked: bool = True) -> dict[str, Any]:

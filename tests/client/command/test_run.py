@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from codecs import getincrementaldecoder
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -259,6 +260,7 @@ class Terminal:
 
     def __init__(self, environment: dict[str, str], folder: Path, *arguments: str) -> None:
         self.text = ""
+        self._decoder = getincrementaldecoder("utf-8")("replace")  # a read may end within a character
         self._screen, inner = pty.openpty()
         self._process = subprocess.Popen(
             [*COMMAND, *arguments], stdin=inner, stdout=inner, stderr=inner, env=environment, cwd=folder,
@@ -266,14 +268,14 @@ class Terminal:
         )  # fmt: skip
         os.close(inner)
 
-    def until(self, words: str, seconds: float = 30.0) -> None:
+    def until(self, words: str, seconds: float = 90.0) -> None:
         """Read until the screen has shown these words."""
         end = time.monotonic() + seconds
         while not re.search(words, self.text):
             assert time.monotonic() < end, self.text
             if select.select([self._screen], [], [], 0.1)[0]:
                 try:
-                    self.text += os.read(self._screen, 65536).decode(errors="replace")
+                    self.text += self._decoder.decode(os.read(self._screen, 65536))
                 except OSError:
                     break
         assert re.search(words, self.text), self.text
@@ -289,7 +291,7 @@ class Terminal:
         """The exit status, once it has ended."""
         with suppress(AssertionError):
             self.until("a text that never comes")
-        status = self._process.wait(30)
+        status = self._process.wait(90)
         os.close(self._screen)
         return status
 

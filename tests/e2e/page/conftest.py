@@ -12,7 +12,8 @@ from tests.e2e.conftest import PASSWORD, Deployed
 
 __all__ = ["browser"]
 
-expect.set_options(timeout=60_000)
+_MILLISECONDS = 60_000
+expect.set_options(timeout=_MILLISECONDS)
 Opened = Callable[..., Page]
 """Opens an address behind `#`, or a blank page for None, as a user, an operator unless another is named.
 
@@ -24,6 +25,7 @@ An operator acts for all users or, with `acts_for`, for one. Further arguments a
 def page(browser: Browser, deployed: Deployed) -> Iterator[Page]:
     """The home page in a new browser context, before anybody has signed in."""
     with browser.new_context() as context:
+        context.set_default_timeout(_MILLISECONDS)
         page = context.new_page()
         logged = log_of(page)
         page.goto(deployed.place.url)
@@ -38,6 +40,7 @@ def opened(browser: Browser, deployed: Deployed) -> Iterator[Opened]:
 
     def open_(address: str | None = "/", user: str = users.OPERATOR, acts_for: str = "", **options: object) -> Page:
         context = browser.new_context(**options)  # type: ignore[arg-type]
+        context.set_default_timeout(_MILLISECONDS)
         contexts.append(context)
         token = deployed.signed(user)["Authorization"].removeprefix("Bearer ")
         context.add_init_script(

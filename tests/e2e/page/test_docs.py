@@ -50,8 +50,9 @@ def described() -> list[str]:
 def test_it_shows_every_operation_and_every_message(shown: Callable[..., Page]) -> None:
     page = shown()
     ids = described()
-    assert sorted(page.locator(".entry").evaluate_all("all => all.map(each => each.id)")) == sorted(ids)
     expect(page.get_by_role("status")).to_have_text(f"{len(ids)} of {len(ids)}")
+    expect(page.locator(".entry")).to_have_count(len(ids))
+    assert sorted(page.locator(".entry").evaluate_all("all => all.map(each => each.id)")) == sorted(ids)
     for each in page.locator(".entry > summary").all():
         each.click()
     names = page.locator(".members").evaluate_all("all => all.map(each => each.innerText).join('\\n')")

@@ -35,7 +35,7 @@ def test_the_keyboard_goes_on_in_the_new_page(opened: Opened, crowd: str) -> Non
     page.get_by_role("link", name="Batches", exact=True).focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("link", name="Send one.")).to_be_visible()
-    assert focused(page) == "main"
+    expect(page.locator("main")).to_be_focused()
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Send one.")).to_be_focused()
 
@@ -51,11 +51,9 @@ def test_typing_in_a_filter_keeps_the_focus(opened: Opened, crowd: str) -> None:
 def test_the_way_back_leads_to_the_same_row(opened: Opened, crowd: str) -> None:
     page = opened("/jobs", acts_for=crowd)
     scroll_to(page, LOW)
-    row = page.locator(".rows-body a").nth(20)
-    name = row.inner_text()
-    row.evaluate("(link) => link.click()")
+    name = page.locator(".rows-body a").nth(20).evaluate("(link) => (link.click(), link.innerText)")
     expect(page.get_by_role("heading", name=name)).to_be_visible()
-    assert page.evaluate("scrollY") == 0
+    page.wait_for_function("() => scrollY === 0")
     page.go_back()
     page.wait_for_function("(top) => Math.abs(scrollY - top) <= 1", arg=LOW)
     expect(page.get_by_role("link", name=name)).to_be_visible()

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.conftest import contract
-from tests.e2e.conftest import Deployed
+from tests.e2e.conftest import Deployed, wait_for
 from tests.e2e.page.conftest import Opened, violations
 from tests.e2e.test_deployed import BUNNY, Clips
 from tests.players.clips import RATE, clip
@@ -127,10 +127,8 @@ def test_the_worst_frames_are_two_clicks_from_the_job(opened: Opened, bad: dict[
     expect(worst).to_have_count(5)
     worst.first.click()
     expect(position(page)).to_contain_text(f"frame {BAD[0]}")
-    assert (
-        page.evaluate("[...document.querySelectorAll('.pane video')].map((each) => Math.floor(25 * each.currentTime))")
-        == [BAD[0]] * 2
-    )
+    frames = "[...document.querySelectorAll('.pane video')].map((each) => Math.floor(25 * each.currentTime)).join()"
+    page.wait_for_function(f"(wanted) => {frames} === wanted", arg=f"{BAD[0]},{BAD[0]}")
 
 
 def test_worst_moments_are_pictures_of_both_sides_and_the_chart_seeks(opened: Opened, bad: dict[str, Any]) -> None:
@@ -139,19 +137,17 @@ def test_worst_moments_are_pictures_of_both_sides_and_the_chart_seeks(opened: Op
     moments = page.locator(".moments li")
     expect(moments).to_have_count(5)
     expect(moments.first).to_contain_text(f"Frame {BAD[0]} at 0:03.200")
-    sharpness = """async ([source, output]) => {
+    is_sharper = """([source, output]) => {
       const detail = (canvas) => {
         const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
         let sum = 0;
         for (let n = 4; n < data.length; n += 4) sum += Math.abs(data[n] - data[n - 4]);
         return sum / data.length;
       };
-      while (source.width < 100 || output.width < 100) await new Promise(requestAnimationFrame);
-      await new Promise((resolve) => setTimeout(resolve, 500));
-      return [detail(source), detail(output)];
+      if (source.width < 100 || output.width < 100) return false;
+      return detail(source) > 3 * detail(output) && detail(output) > 0;
     }"""
-    source, output = moments.first.locator("canvas").evaluate_all(sharpness)
-    assert source > 3 * output > 0
+    wait_for(lambda: moments.first.locator("canvas").evaluate_all(is_sharper), "the pictures of both sides")
     chart = page.locator(".scores .u-over")
     box = chart.bounding_box()
     assert box
@@ -205,8 +201,7 @@ def test_a_package_plays_rung_by_rung_with_sprites(opened: Opened, deployed: Dep
     page.get_by_label("Rung").select_option(index=1)
     page.wait_for_function("() => document.querySelectorAll('.pane video')[1].videoWidth < 200", timeout=30_000)
     page.locator(".bar").hover()
-    expect(page.locator(".sprite img")).to_have_js_property("complete", True)
-    assert page.locator(".sprite img").evaluate("(image) => image.naturalWidth") >= 96
+    page.wait_for_function("() => document.querySelector('.sprite img')?.naturalWidth >= 96")
     assert len(asked) < 12
 
 
@@ -221,6 +216,7 @@ def test_the_outputs_of_two_jobs_are_compared_frame_by_frame(opened: Opened, dep
     page = opened("/jobs", acts_for="pair")
     compare = page.get_by_role("button", name="Compare")
     boxes = page.get_by_role("checkbox", name="Select numbers.mp4")
+    expect(boxes).to_have_count(2)
     boxes.first.check()
     expect(compare).to_be_disabled()
     boxes.last.check()
@@ -253,7 +249,7 @@ def test_outputs_of_other_lengths_and_parts_are_compared_where_both_have_a_pictu
     page.wait_for_function(wait_for, arg=[1, 5 * RATE - 1])
     page.keyboard.press("Space")
     page.wait_for_function(wait_for, arg=[1, 7 * RATE], timeout=30_000)
-    assert page.evaluate("numbers()")[0] == 3 * RATE - 1
+    page.wait_for_function("(number) => numbers()[0] === number", arg=3 * RATE - 1)
     page = watch(opened, short, sides=1, parameters=f"?beside={late['jobID']}")
     expect(page.get_by_text("is of another part of the film")).to_be_visible()
     page.keyboard.press("Space")
