@@ -100,7 +100,7 @@ def embedded_aws(folder: Path) -> Iterator[str]:
         yield url
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait()
 
 
 def _answers(url: str) -> bool:

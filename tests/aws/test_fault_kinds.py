@@ -280,7 +280,7 @@ def test_a_worker_that_sits_out_ends_at_once(
     began = time.monotonic()
     with caplog.at_level(logging.INFO), meanwhile(lambda: until(lambda: "takes no jobs" in caplog.text), sick):
         sick.run()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60  # and not after its pause of five minutes
     assert "asked to terminate while idle" in caplog.text
     assert waiting(stack) == 1
 

@@ -28,7 +28,8 @@ from worker.loop import Worker
 from worker.sandbox.runner import Runner
 from worker.settings import Settings
 
-LEASE_SECONDS = 4
+LEASE_SECONDS, _CALM_LEASE_SECONDS = 4, 24
+"""While blows are to come, and where a claim that is lost would be this machine's fault."""
 _STAGES = {
     ("publication", ""): "publishing",
     ("holding", "deliver"): "delivering",
@@ -256,7 +257,8 @@ class Fleet:
         """Start one more worker."""
         self._count += 1
         with self._turn:  # a new worker watches the clients, in no call of another
-            mortal = Mortal(self, settings(f"w{self._count}", **self.environment | environment))
+            lease = {} if self.blows else {"LEASE_SECONDS": str(_CALM_LEASE_SECONDS)}
+            mortal = Mortal(self, settings(f"w{self._count}", **lease | self.environment | environment))
         self.mortals.append(mortal)
         mortal.thread.start()
         return mortal

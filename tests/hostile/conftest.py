@@ -137,7 +137,7 @@ class Stage:
 
     def close(self) -> None:
         self.worker.terminate()
-        self.worker.wait(20)
+        self.worker.wait()
         self._running.close()
         self.lure.close()
 

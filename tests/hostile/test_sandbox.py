@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import pytest
 from elasticrecode.media.codecs import CODECS, PURPOSES
 from elasticrecode.media.profiles import Ffmpeg, Profile, Vmaf
 from tests.conftest import ROOT
+from tests.e2e.conftest import wait_for
 from tests.hostile.corpus import H264, SMALL, SOUND, Maker
 from tests.hostile.test_limits import SETTINGS
 from worker.errors import PermanentError
@@ -294,13 +294,14 @@ def test_it_dies_with_the_worker(tmp_path: Path) -> None:
     worker.kill()
     worker.wait()
     worker.stdout.close()
-    deadline = time.monotonic() + 10
-    while Path(f"/proc/{child}").exists() and time.monotonic() < deadline:
-        if Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-            break
-        time.sleep(0.02)
-    else:
-        assert not Path(f"/proc/{child}").exists()
+
+    def is_dead() -> bool:
+        try:
+            return Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+
+    wait_for(is_dead, "the end of the program", 30)  # it sleeps for longer
 
 
 def test_a_missing_program_raises_file_not_found(tmp_path: Path) -> None:

@@ -77,5 +77,5 @@ def test_a_view_asks_no_more_than_it_shows(
     assert Counter(map(route_of, seen)) == wanted
     queries = [dict(parse_qsl(urlsplit(request.url).query)) for request in seen]
     for _, query in view.asks:
-        wanted = {key: value.format(**names) for key, value in query.items()}.items()
-        assert any(wanted <= given.items() for given in queries)
+        filled = {key: value.format(**names) for key, value in query.items()}.items()
+        assert any(filled <= given.items() for given in queries)
