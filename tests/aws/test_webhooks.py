@@ -151,10 +151,13 @@ class WebhookStack:
         monkeypatch.setattr(publishing, "time", self.clock)
         monkeypatch.setattr(caches, "time", self.clock)
         self._deliver_module = deliver = function("deliver")
-        couriers = self._couriers = list[Courier]()
-        monkeypatch.setattr(
-            deliver, "Courier", lambda allowed: couriers.append(Courier(allowed, LIMITS)) or couriers[-1]
-        )
+        self._couriers = list[Courier]()
+
+        def courier(allowed: Any) -> Courier:
+            self._couriers.append(Courier(allowed, LIMITS))
+            return self._couriers[-1]
+
+        monkeypatch.setattr(deliver, "Courier", courier)
         self._deliver = deliver.build(wiring.settings_of("deliver"))
         self._strict_deliver = deliver.build(strict.settings_of("deliver"))
         self.bus_calls = BusCalls()
