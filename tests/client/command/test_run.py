@@ -230,12 +230,12 @@ def test_a_preset_that_nobody_knows_is_refused_before_the_upload(run: Run, serve
 def test_jobs_are_followed_line_by_line_in_a_pipe(run: Run, server: Server) -> None:
     server.replies["POST /api/v1/jobs"] = [submitted("a")]
     server.replies["GET /api/v1/jobs/a/status"] = [Reply(200, record("a", "running")), Reply(200, FAILED)]
-    server.event("a", "JobStart")
     with_error = {"error": {"code": "input-empty", "message": "The input is empty.", "log": []}}
 
     def later() -> None:
         while not server.sockets:
             time.sleep(0.05)
+        server.event("a", "JobStart")
         server.event("a", "JobProgress", progress={"percent": 50, "speed": 2.0, "etaSeconds": 61})
         server.event("a", "JobFailed", **with_error)
 
@@ -244,6 +244,7 @@ def test_jobs_are_followed_line_by_line_in_a_pipe(run: Run, server: Server) -> N
     assert ended.returncode == 1
     lines = ended.stdout.splitlines()
     assert lines[0] == "submitted a  a.mov"
+    assert lines[-4].endswith("  a  JobStart     a.mov")
     assert lines[-3].endswith("  a  JobProgress  a.mov  50 %, 2.0×, 1:01 left")
     assert lines[-2].endswith("JobFailed    a.mov  input-empty: The input is empty.")
     assert lines[-1] == "failed    a.mov  input-empty: The input is empty."
