@@ -58,7 +58,7 @@ def test_a_job_has_links_to_its_input_and_each_of_its_outputs(stack: Stack) -> N
     assert [(each["uri"], each["role"], each.get("bytes")) for each in answer.body["links"]] == [
         (INPUT, "input", None), *((each["uri"], each["role"], each["bytes"]) for each in OUTPUTS),
     ]  # fmt: skip
-    read = requests.get(answer.body["links"][0]["url"], headers={"Range": "bytes=2-4"}, timeout=5)
+    read = requests.get(answer.body["links"][0]["url"], headers={"Range": "bytes=2-4"}, timeout=60)
     assert (read.status_code, read.content) == (206, b"234")
 
 
@@ -258,7 +258,7 @@ def test_a_file_is_saved_under_its_name_whatever_is_in_it(name: str) -> None:
 def test_links_lead_to_files_with_odd_names(stack: Stack, name: str) -> None:
     stack.s3.put_object(Bucket="media", Key=f"in/{name}", Body=b"film", ContentType="text/html")
     job_id = finished(stack, [], input=f"s3://media/in/{name}")
-    read = requests.get(links(stack, job_id).body["links"][0]["url"], timeout=5)
+    read = requests.get(links(stack, job_id).body["links"][0]["url"], timeout=60)
     assert (read.status_code, read.content) == (200, b"film")
     assert read.headers["Content-Type"] == "video/quicktime"
     assert read.headers["Content-Disposition"].startswith("attachment; ")

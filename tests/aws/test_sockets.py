@@ -22,7 +22,7 @@ from elasticrecode.watch.feed import Feed
 from elasticrecode.watch.streams import CHUNKS, REPLAY
 from elasticrecode.watch.subscription import Start, Watch
 from tests.aws.test_path import USER, event, pass_time, submitted
-from tests.fakes.gateway import Gateway
+from tests.fakes.gateway import Gateway, Steady
 from tests.fakes.stack import Stack, selected
 from tests.fakes.wiring import wired
 from tests.support import function
@@ -101,8 +101,9 @@ def gateway() -> Iterator[Gateway]:
 
 @pytest.fixture(autouse=True)
 def slow_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An answer may take as long as it likes, so that none is posted again because this machine was busy."""
+    """No frame is late, or posted again, because this machine was busy."""
     monkeypatch.setattr(posting, "ANSWER_SECONDS", 60.0)
+    monkeypatch.setattr(posting, "time", Steady())
 
 
 @pytest.fixture

@@ -182,7 +182,9 @@ class Deployed:
             reader.start()
             try:
                 wait_for(lambda: b"Connected" in shown, f"wscat's connection to {path}")
-                yield lambda: _FRAME.findall(shown.decode(errors="replace"))  # the last character may be half there
+                yield lambda: _FRAME.findall(
+                    shown[: shown.rfind(b"\n") + 1].decode()
+                )  # the last line may be half there
             finally:
                 os.write(terminal, b"\x03")  # Ctrl-C, as its first line says
                 process.wait()

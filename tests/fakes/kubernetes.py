@@ -47,7 +47,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         # In the connection's own thread: a client that does not finish its handshake must not hold up the others.
-        self.request.settimeout(10)
+        self.request.settimeout(60)
         self.request = self.server.tls.wrap_socket(self.request, server_side=True)
         super().setup()
 
@@ -148,7 +148,7 @@ def status(code: int, message: str = "", **headers: str) -> Step:
 
 def hang(handler: Handler) -> None:
     """Send nothing until the test is over."""
-    handler.server.over.wait(30)
+    handler.server.over.wait(120)
     handler.close_connection = True
 
 

@@ -101,7 +101,7 @@ class S3:
 
     def client(self) -> Any:
         """A client of boto3, which tries each call once."""
-        config = Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=2)
+        config = Config(retries={"total_max_attempts": 1}, connect_timeout=60, read_timeout=60)
         return boto3.client("s3", endpoint_url=self.url, config=config)
 
     @contextmanager

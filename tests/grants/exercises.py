@@ -259,7 +259,7 @@ def files_links_what_a_job_has(stage: Stage) -> None:
     stage.s3.put_object(Bucket=stage.bucket, Key="grants/in.mp4", Body=b"-")
     stage.jobs.accept([Accepted(job, Choice("ffmpeg_job", "for an exercise"), now_ms())], 3600)
     (link,) = stage.call("GET", f"/jobs/{job.jobid}/links", user=users.USER)["links"]
-    with urllib.request.urlopen(link["url"], timeout=10) as answer:
+    with urllib.request.urlopen(link["url"], timeout=60) as answer:
         if answer.read() != b"-":
             raise Missed("the link leads elsewhere")
 
@@ -276,7 +276,7 @@ def files_takes_an_upload(stage: Stage) -> None:
     body = {"userID": users.USER, "name": "film.mov", "bytes": 3}
     path = f"/uploads/{stage.call('POST', '/uploads', body, user=users.USER)['uploadID']}"
     url = stage.call("POST", f"{path}/links", {"parts": [1]}, user=users.USER)["urls"]["1"]
-    urllib.request.urlopen(urllib.request.Request(url, b"abc", method="PUT"), timeout=10).close()
+    urllib.request.urlopen(urllib.request.Request(url, b"abc", method="PUT"), timeout=60).close()
     if stage.call("GET", path, user=users.USER)["uploaded"] != [1]:
         raise Missed("S3 does not have the part")
     stage.call("POST", f"{path}/complete", user=users.USER)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import urllib.request
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import pytest
 from local.place import TOOLS
 from local.processes import wait_for
 from tests.conftest import ROOT
+from tests.e2e.conftest import free_ports
 from tests.infra.test_stack import template
 
 STACK = "First"
@@ -57,9 +57,7 @@ class Account:
 
 @pytest.fixture
 def account(tmp_path: Path) -> Iterator[Account]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     environment = {
         "PATH": os.defpath,
         "BIND_HOST": "127.0.0.1",

@@ -158,7 +158,7 @@ def test_the_notice_of_an_interruption_stops_the_worker(tmp_path: Path) -> None:
             "METADATA": f"http://127.0.0.1:{server.server_port}",
             "SECONDS_BETWEEN": "0.1",
         }
-        subprocess.run([EC2 / "elasticrecode-spot"], env=environment, check=True, timeout=30)
+        subprocess.run([EC2 / "elasticrecode-spot"], env=environment, check=True, timeout=120)
         server.shutdown()
     assert (tmp_path / "stopped").read_text() == "stop elasticrecode-worker\n"
     assert Metadata.asked == 3

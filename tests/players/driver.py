@@ -97,11 +97,11 @@ def serving(folder: Path) -> Iterator[str]:
 
 
 def steadily(play: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What `play` measures, the first time without a wait: a package that stalls a player does so each time of three.
+    """What `play` measures, the first time without a wait: a package that stalls a player does so each time of five.
 
     A machine that was busy for a moment does not.
     """
-    for _ in range(2):
+    for _ in range(4):
         if not (measured := play())["waits"]:
             return measured
     return play()

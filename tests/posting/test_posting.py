@@ -39,6 +39,7 @@ from tests.fakes.gateway import (
     Answer,
     ScriptedGateway,
     Seen,
+    Steady,
     is_signed,
     shuffled,
     status,
@@ -47,21 +48,6 @@ from tests.fakes.gateway import (
 ODD = "L0SM9cOFvHcCIhw="
 PLENTY = 60.0
 IDS = ("a", "b", "c", ODD, "+/=", "a b", "ü%3D", "~-._", "@:,;!*'()$&")
-
-
-class Steady:
-    """The module `time` on a machine that never stands still: no second look finds more than half a second gone."""
-
-    def __init__(self) -> None:
-        self._now = self._seen = time.monotonic()
-
-    def monotonic(self) -> float:
-        seen, self._seen = self._seen, time.monotonic()
-        self._now += min(self._seen - seen, 0.5)
-        return self._now
-
-    def time(self) -> float:
-        return time.time()
 
 
 @pytest.fixture(autouse=True)

@@ -53,9 +53,9 @@ def serving(app: web.Application, certificate: Path) -> Iterator[str]:
         return int(runner.addresses[0][1])
 
     try:
-        yield f"https://localhost:{asyncio.run_coroutine_threadsafe(start(), loop).result(10)}"
+        yield f"https://localhost:{asyncio.run_coroutine_threadsafe(start(), loop).result(60)}"
     finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(60)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
@@ -87,7 +87,7 @@ def ask(place: Place, sts: Sts) -> Iterator[Ask]:
             headers = {"Authorization": f"Bearer {bearer}", "Content-Type": kind}
             request = urllib.request.Request(base + path, data, headers, method=method)
             try:
-                answer = urllib.request.urlopen(request, timeout=10, context=trust)
+                answer = urllib.request.urlopen(request, timeout=60, context=trust)
             except urllib.error.HTTPError as error:
                 answer = error
             with answer:
@@ -238,7 +238,7 @@ def test_only_its_authority_is_trusted(place: Place, sts: Sts) -> None:
         serving(app, place.cluster_certificate) as base,
         pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"),
     ):
-        urllib.request.urlopen(f"{base}/readyz", timeout=10, context=ssl.create_default_context())
+        urllib.request.urlopen(f"{base}/readyz", timeout=60, context=ssl.create_default_context())
 
 
 def test_certificates_and_token_are_created_once(place: Place) -> None:
