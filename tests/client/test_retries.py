@@ -96,9 +96,9 @@ def test_a_server_that_is_not_there_yet(make: Make) -> None:
 
 
 def test_a_late_answer_is_no_answer(make: Make, server: Server) -> None:
-    server.replies["GET /api/v1/health"] = [Reply(seconds=2.0)]
+    server.replies["GET /api/v1/health"] = [Reply(seconds=300.0)]
     server.always["GET /api/v1/health"] = {"status": "ok"}
-    assert make(server.url, timeout=1.0, patience=30.0).health() == {"status": "ok"}
+    assert make(server.url, timeout=1.0, patience=120.0).health() == {"status": "ok"}
     assert len(server.seen) > 1
 
 
