@@ -89,7 +89,7 @@ def test_a_list_of_10_000_jobs_is_quick_and_smooth(opened: Opened, crowd: str, t
             "ms of the longest frame": round(max(frames)),
         },
     )
-    assert len(timings) >= ROWS / 500
+    assert len(timings) >= ROWS / 100
     assert percentile(frames, 0.95) <= FRAME_MS
     _scroll_back(page)
 

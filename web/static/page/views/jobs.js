@@ -54,8 +54,7 @@ const t = words({
   sureBatch: ["Retry all failed jobs of this batch, whatever the filters show?", "确定重试该批次的所有失败任务吗？筛选条件不起作用。"],
   sort: ["Sort by {name}", "按{name}排序"],
 });
-const FIRST = 100;
-const THEN = 200;
+const PAGE = 100;
 const REFRESH_MS = 1500;
 const MOST_PAGES = 4; // of new jobs, before the list begins anew
 const MOST_ENTERING = 20; // of jobs from further below that enter a state, read one by one
@@ -114,7 +113,7 @@ function Filters({ filters }) {
 
 // The records of a list as pages come, kept up by events: { records, isComplete, isReading, error, more, change }.
 function useJobs(filters) {
-  const state = useRef({ records: new Map(), next: query("/api/v1/jobs", { userID: user.value, ...filters, limit: FIRST }), isReading: false, error: null });
+  const state = useRef({ records: new Map(), next: query("/api/v1/jobs", { userID: user.value, ...filters, limit: PAGE }), isReading: false, error: null });
   const [, redraw] = useState(0);
   const first = state.current.first ??= state.current.next;
   const add = (items, isNew) => {
@@ -133,7 +132,7 @@ function useJobs(filters) {
       const had = now.records.size;
       while (now.next && now.records.size === had && !now.isOver) {
         const { items, next } = await page(now.next);
-        now.next = next?.replace(/\blimit=\d+/, `limit=${THEN}`);
+        now.next = next;
         add(items, false);
       }
     } catch (error) {
@@ -176,7 +175,7 @@ function useJobs(filters) {
       for (let n = 0; n < (isSearch ? 1 : MOST_PAGES) && next && !isJoined && !now.isOver; n++) {
         const read = await page(next);
         items.push(...read.items);
-        next = read.next?.replace(/\blimit=\d+/, `limit=${THEN}`);
+        next = read.next;
         isJoined = read.items.some((each) => now.records.has(each.jobID));
       }
       const isApart = !isJoined && !isSearch;
