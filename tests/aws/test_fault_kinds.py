@@ -28,6 +28,7 @@ from tests.hostile.corpus import H264, SMALL, Maker
 from tests.support import call
 from worker import health, loop
 from worker.errors import HostError
+from worker.lease import Lease
 from worker.loop import delay_seconds
 from worker.settings import Settings
 
@@ -47,15 +48,13 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def delays(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The delays with which messages were returned, none of which a test waits for."""
     seconds: list[int] = []
-    real = BaseClient._make_api_call  # type: ignore[attr-defined]
+    real = Lease.return_after
 
-    def make(client: Any, operation: str, arguments: dict[str, Any]) -> Any:
-        if operation == "ChangeMessageVisibility":
-            seconds.append(arguments["VisibilityTimeout"])
-            arguments = arguments | {"VisibilityTimeout": 0}
-        return real(client, operation, arguments)
+    def return_at_once(lease: Lease, delay: float) -> None:
+        seconds.append(int(delay))
+        real(lease, 0)
 
-    monkeypatch.setattr(BaseClient, "_make_api_call", make)
+    monkeypatch.setattr(Lease, "return_after", return_at_once)
     return seconds
 
 

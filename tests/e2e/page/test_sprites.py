@@ -25,12 +25,12 @@ def pictured(deployed: Deployed) -> str:
 
 def point(page: Page, sheets: list[str], count: int) -> None:
     """Move the pointer over the bar until a picture is there, and so many sheets were opened."""
-    box = page.locator(".bar").bounding_box()
-    assert box
     until = time.monotonic() + 60
     shown = "() => document.querySelector('.sprite img')?.naturalWidth > 0"
     while not (len(set(sheets)) >= count and page.evaluate(shown)):
         assert time.monotonic() < until, sheets
+        box = page.locator(".bar").bounding_box()  # what loads above it moves it
+        assert box
         for share in (0.5, 0.6):
             page.mouse.move(box["x"] + share * box["width"], box["y"] + box["height"] / 2)
             page.wait_for_timeout(100)
