@@ -25,6 +25,7 @@ import boto3
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
+from elasticrecode.contract.tables import CONNECTIONS_KEYS
 from elasticrecode.jobs.uris import CERTIFICATE_FILES
 from local import users
 from local.cluster import administrator_token
@@ -161,10 +162,10 @@ class Deployed:
         assert "FunctionError" not in answer, content
         return content
 
-    def watchers(self) -> int:
-        """How many connections are known."""
-        table = self.stack["ConnectionsTable"]
-        return int(self.dynamodb.scan(TableName=table, Select="COUNT", ConsistentRead=True)["Count"])
+    def watchers(self) -> set[str]:
+        """The connections that are known."""
+        rows = self.dynamodb.scan(TableName=self.stack["ConnectionsTable"], ConsistentRead=True)["Items"]
+        return {row[CONNECTIONS_KEYS[1]]["S"] for row in rows}
 
     @contextmanager
     def wscat(self, path: str) -> Iterator[Callable[[], list[str]]]:

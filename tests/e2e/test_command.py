@@ -4,9 +4,11 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from local import users
 from tests.client.command.test_help import EXAMPLES
 from tests.client.command.test_run import COMMAND, Terminal
 from tests.conftest import ROOT, Tell
-from tests.e2e.conftest import FFMPEG, FFPROBE, Deployed
+from tests.e2e.conftest import FFMPEG, FFPROBE, Deployed, wait_for
 from tests.e2e.test_deployed import BUNNY
 from tests.fakes.receiver import Receiver, running
 
@@ -77,10 +79,19 @@ def answer(ended: "subprocess.CompletedProcess[str]", status: int = 0) -> Any:
 
 def test_a_local_file_is_transcoded_and_comes_back(shell: Shell, deployed: Deployed, folder: Path) -> None:
     words = "submit film.mov -c:v libx264 -crf 30 -preset veryfast -vf scale=-2:360 -an --wait --download back"
-    ended = shell(*words.split())
+    worker, watchers = deployed.supervisor.pids()["worker-ffmpeg-0"], deployed.watchers()
+    os.kill(worker, signal.SIGSTOP)  # until the command watches: the job must not be done by then
+    with ThreadPoolExecutor(1) as threads:
+        command = threads.submit(shell, *words.split())
+        try:
+            wait_for(lambda: deployed.watchers() - watchers or command.done(), "the command's watch")
+        finally:
+            os.kill(worker, signal.SIGCONT)
+        ended = command.result()
     assert ended.returncode == 0, ended.stderr
     lines = ended.stdout.splitlines()
     assert lines[0].startswith("submitted ")
+    assert any("JobStart" in line for line in lines)
     assert lines[-1].startswith("finished  film.mov  → s3://")
     shown = ["-show_entries", "stream=codec_type,height", "-of", "csv=p=0"]
     probe = [str(FFPROBE), "-v", "error", *shown, str(folder / "back" / "film.mov")]
