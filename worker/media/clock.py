@@ -74,6 +74,7 @@ def read_clock(
     shown = seconds[0] or (None if duration and not seconds[0] else seconds[1])
     trusted = declared if is_indexed or not guessed else None
     frames = counted or trusted or round((shown or 0.0) * rate) or None
+    is_estimated = demuxer in _LEAST_BYTES
     return Clock(
         duration=shown,
         file_duration=seconds[1] or seconds[0],
@@ -83,8 +84,8 @@ def read_clock(
         is_rate_guessed=guessed,
         ticks=-int(-ticks // 1),
         nominal=nominal if math.isfinite(nominal) else 0.0,
-        doubted=None if any(seconds) or demuxer in _LEAST_BYTES else _sane(file_duration) or _sane(duration),
-        is_estimated=demuxer in _LEAST_BYTES,
+        doubted=None if any(seconds) or is_estimated else _sane(file_duration) or _sane(duration),
+        is_estimated=is_estimated,
     )
 
 
