@@ -54,9 +54,9 @@ quick: $(TOOLS)/dev $(TOOLS)/local ## unit tests
 browser: ## install Chromium where there is none: the tests of the home page and of players need it
 	@command -v chromium > /dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y chromium; }
 
-test: browser $(TOOLS)/dev $(TOOLS)/local ## all tests, bulk tests as a fixed sample; players and speed last and alone (docs/testing.md)
-	@python -m pytest $(PARALLEL) $(or $(ARGS),--ignore=tests/players --ignore=tests/speed)
-	@$(if $(ARGS),,python -m pytest tests/players tests/speed)
+test: browser $(TOOLS)/dev $(TOOLS)/local ## all tests, bulk tests as a fixed sample; those of real time last and alone (docs/testing.md)
+	@python -m pytest $(PARALLEL) $(or $(ARGS),-m "not alone")
+	@$(if $(ARGS),,python -m pytest -m alone)
 
 test-all: $(TOOLS)/dev $(TOOLS)/local ## all tests in full, with random seeds (SEED)
 	@SIZE=full python -m pytest $(PARALLEL) $(ARGS)

@@ -60,8 +60,9 @@ _COUNTED = "counted"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker of tests that `make test` leaves out."""
+    """Register the markers."""
     config.addinivalue_line("markers", "full: left out of `make test`; `make test-all` runs it")
+    config.addinivalue_line("markers", "alone: in step with real time; `make test` runs it behind the others, alone")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

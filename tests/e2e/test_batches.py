@@ -133,6 +133,7 @@ def waiting(deployed: Deployed) -> int:
     return int(answer["Attributes"]["ApproximateNumberOfMessages"])
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_another_users_single_job_does_not_wait_for_a_batch(deployed: Deployed, tell: Tell) -> None:
     with workers(deployed, "debug", 1):

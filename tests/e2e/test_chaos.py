@@ -20,6 +20,8 @@ from tests.e2e.test_deployed import Clips, encoders
 from tests.fakes.proxy import Call, Proxy, at_random
 from tests.sizes import SEED, sized
 
+pytestmark = pytest.mark.alone
+
 JOBS, BLOWS, WORKERS = sized((10, 5, 3), (200, 40, 4), (200, 60, 4))
 SKEWS = [-600.0, 600.0, -60.0, 75.0][:WORKERS]
 """Seconds by which the clocks of the workers are wrong."""

@@ -98,6 +98,7 @@ def test_the_queues_have_a_history(deployed: Deployed) -> None:
     assert rows["ffmpeg_job"]["expectedSeconds"] is not None
 
 
+@pytest.mark.alone
 def test_two_queues_share_jobs_by_their_speed_and_a_paused_one_gets_none(deployed: Deployed, fast: str) -> None:
     discover(deployed)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import pytest
 from moto import mock_aws
 from playwright.sync_api import Browser
 
@@ -16,6 +17,8 @@ from tests.players import clips, driver
 from tests.players.growing import GrowingFilm, mirrored
 from tests.players.making import Making
 from worker.sandbox.runner import Runner
+
+pytestmark = pytest.mark.alone
 
 SECONDS, LATE = 30, 2
 """The length of the film, and the number of the chunk that is late."""

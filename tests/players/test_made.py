@@ -10,6 +10,8 @@ from local.place import ROOT
 from tests.packages.made import make_package
 from tests.players import clips, driver
 
+pytestmark = pytest.mark.alone
+
 SECONDS, SWITCHES = 60, 6
 RUNGS = [{"scale": "426:240", "bitrate": "300K"}, {"scale": "320:180", "bitrate": "200K"}]
 PROFILE = {"package": {"segmentSeconds": 2, "speed": "fast", "ladder": RUNGS}, "audio": {"tracks": "all"}}

@@ -20,6 +20,8 @@ from worker.packaging.tracks import Encrypted
 from worker.sandbox.runner import Runner
 from worker.settings import Settings
 
+pytestmark = pytest.mark.alone
+
 FFMPEG, FFPROBE = str(TOOLS / "bin" / "ffmpeg"), str(TOOLS / "bin" / "ffprobe")
 SETTINGS = Settings("ffmpeg", "CPU", "q", "c", "", 30.0, "node", "pod", FFMPEG, FFPROBE)
 SECONDS = 120

@@ -19,7 +19,7 @@ from tests.sizes import sized
 
 __all__ = ["browser", "deployed", "opened"]
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(600)]
 ROWS = 10_000
 CROWD = "crowd"
 EVENTS_A_SECOND, SECONDS = 500, sized(15, 60, 60)
