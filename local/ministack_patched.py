@@ -22,6 +22,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import ministack_logs  # type: ignore[import-not-found]  # noqa: F401
 import ministack_queries  # type: ignore[import-not-found]  # noqa: F401
 import ministack_streams  # type: ignore[import-not-found]  # noqa: F401
 from policy_patterns import matches  # type: ignore[import-not-found]

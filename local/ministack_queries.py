@@ -9,6 +9,7 @@ that was queried keeps its order, and `_query` is given the items of the page. I
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
@@ -23,6 +24,8 @@ Entry = tuple[tuple[Any, ...], Any, Any]
 _MEMBERS = dynamodb._INDEX_MEMBERS  # noqa: SLF001
 _ORDERS = "\0orders"
 """Where the orders are, beside the members of the indexes, with which ministack drops them when a table's items go."""
+_EXPRESSIONS = 1024
+"""So many texts are kept parsed."""
 _HIGHEST = "\U0010ffff"
 _query, _index_item = dynamodb._query, dynamodb._index_item  # noqa: SLF001
 
@@ -71,9 +74,10 @@ def _page(table: Json | None, data: Json) -> Json | None:
     hashes, ranges = dynamodb._index_key_lists(schema) if schema else ([table["pk_name"]], [table["sk_name"]])  # noqa: SLF001
     names = data.get("ExpressionAttributeNames") or {}
     values = data.get("ExpressionAttributeValues") or {}
-    partition = dynamodb._extract_pk_from_condition(condition, values, names, hashes[0])  # noqa: SLF001
-    if partition is None or len(hashes) > 1 or len(ranges) > 1 or (index and not schema) or not (index or ranges[0]):
+    wanted = [dynamodb._extract_pk_from_condition(condition, values, names, name) for name in hashes]  # noqa: SLF001
+    if None in wanted or len(ranges) > 1 or (index and not schema) or not (index or ranges[0]):
         return table
+    partition = wanted[0] if len(wanted) == 1 else tuple(wanted)
     order = dynamodb._index_order_keys(table, ranges)  # noqa: SLF001
     entries = _entries(table, index, partition, order)
     within = _range(entries, condition, values, names, order[0]) if ranges and ranges[0] else (0, len(entries))
@@ -145,3 +149,6 @@ def _bounds(entries: list[Entry], within: tuple[int, int], data: Json, order: Na
 
 
 dynamodb._query, dynamodb._index_item = query, index_item  # noqa: SLF001
+# ministack parses an expression again for each item that it tests.
+for _parse in (dynamodb._tokenize, dynamodb._condition_syntax_error):  # noqa: SLF001
+    setattr(dynamodb, _parse.__name__, lru_cache(_EXPRESSIONS)(_parse))

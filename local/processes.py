@@ -273,5 +273,9 @@ def _escaped(text: str) -> str:
 
 def _patches() -> str:
     """A hash of the embedded AWS's patches: `make up` starts it anew when they have changed."""
-    names = ("ministack_patched", "ministack_queries", "ministack_streams", "policy_patterns", "embedded_aws")
-    return hashlib.sha256(b"".join((ROOT / "local" / f"{name}.py").read_bytes() for name in names)).hexdigest()[:32]
+    files = (
+        path
+        for name in ("ministack_*", "policy_patterns", "embedded_aws")
+        for path in (ROOT / "local").glob(f"{name}.py")
+    )
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(files))).hexdigest()[:32]

@@ -3,8 +3,8 @@
 import gzip
 import json
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 import pytest
 from playwright.sync_api import Page, WebSocketRoute, expect
@@ -21,10 +21,12 @@ __all__ = ["browser", "deployed", "opened"]
 
 pytestmark = [pytest.mark.alone, pytest.mark.timeout(600)]
 ROWS = 10_000
+MANY = sized(ROWS, 100_000, 1_000_000)
 CROWD = "crowd"
 EVENTS_A_SECOND, SECONDS = 500, sized(15, 60, 60)
 PACK = 10
 HOUR_OF_EVENTS = sized(40_000, 180_000, 180_000)
+T = TypeVar("T", int, float)
 FRAME_MS = 50
 """Of 20 frames, 19 take no longer, beside the test that drives the page on the same two cores."""
 WATCH_FRAMES = """() => {
@@ -32,10 +34,13 @@ WATCH_FRAMES = """() => {
   const next = (now) => { frames_.push(now - last); last = now; window.watching = requestAnimationFrame(next); };
   requestAnimationFrame(next);
 }"""
+LISTED = """performance.getEntriesByType('resource').filter((entry) => entry.name.includes('/api/v1/jobs?'))
+  .map((entry) => entry.duration)"""
+"""The milliseconds of each page of jobs that was read."""
 FRAMES = "() => { cancelAnimationFrame(watching); return frames_.slice(1); }"
 
 
-def percentile(values: list[float], share: float) -> float:
+def percentile(values: Sequence[T], share: float) -> T:
     """The value that this share of the values does not exceed."""
     return sorted(values)[int(share * (len(values) - 1))]
 
@@ -76,10 +81,7 @@ def test_a_list_of_10_000_jobs_is_quick_and_smooth(opened: Opened, crowd: str, t
     frames = page.evaluate(FRAMES)
     assert int(table.get_attribute("aria-rowcount") or 0) == ROWS + 1
     assert table.get_by_role("row").count() < 120
-    timings: list[float] = page.evaluate(
-        "performance.getEntriesByType('resource').filter((entry) => entry.name.includes('/api/v1/jobs?'))"
-        ".map((entry) => entry.duration)"
-    )
+    timings: list[float] = page.evaluate(LISTED)
     tell(
         "home page, 10,000 rows",
         {
@@ -102,6 +104,48 @@ def _scroll_back(page: Page) -> None:
         page.wait_for_timeout(50)
     assert percentile(page.evaluate(FRAMES), 0.95) <= FRAME_MS
     expect(page.get_by_role("link", name="09999.mp4")).to_be_visible()
+
+
+@pytest.mark.timeout(3600)
+def test_a_page_of_jobs_takes_no_longer_for_what_lies_behind_it(opened: Opened, deployed: Deployed, tell: Tell) -> None:
+    medians = list[int]()
+    for user, count in (("few", 1_000), ("many", MANY)):
+        newest = _settled(deployed, user, count)
+        for state in ("", "finished"):
+            timings = sorted(_ms_a_page(opened(f"/jobs?state={state}", acts_for=user), newest, count))
+            medians.append(percentile(timings, 0.5))
+            shown = {"ms, median": medians[-1], "ms, p95": percentile(timings, 0.95)}
+            tell(f"home page, 100 {state or 'jobs'} of {count:,}", shown)
+    assert medians[2] < 2 * medians[0] + 20
+    assert medians[3] < 2 * medians[1] + 20
+
+
+def _settled(deployed: Deployed, user: str, count: int) -> float:
+    """Finished jobs of a user, of which all functions have heard; when the last was made, in Unix seconds."""
+    newest = write_jobs(deployed, user, count)
+    overview = f"/api/v1/overview?userID={user}"
+    wait_for(lambda: deployed.call("GET", overview)[1]["states"]["finished"] == count, "the jobs' events", 3000)
+    return newest
+
+
+def _ms_a_page(page: Page, newest: float, count: int) -> list[int]:
+    """How long each of thirty pages of 100 jobs, all over the list, takes from its request to its last byte."""
+    timings = list[int]()
+    table = page.get_by_role("table", name="Jobs")
+    for n in range(30):
+        at = count - 1 - n * (count - 200) // 30
+        page.evaluate("performance.clearResourceTimings()")
+        page.evaluate(
+            """(until) => {
+              const [path, query] = location.hash.slice(1).split("?"), parameters = new URLSearchParams(query);
+              parameters.set("until", until);
+              location.hash = `${path}?${parameters}`;
+            }""",
+            newest - (count - 1 - at),
+        )
+        expect(table.get_by_role("row").nth(1)).to_contain_text(f"{at - 1:05}.mp4")
+        timings.append(round(page.evaluate(LISTED)[0]))
+    return timings
 
 
 class Feed:

@@ -18,19 +18,25 @@ from tests.e2e.conftest import Deployed
 _AT_ONCE = 25
 
 
-def write_jobs(deployed: Deployed, user: str, count: int) -> None:
-    """Finished jobs of a user, `00000.mp4` and on, a second apart. Events say that they are submitted."""
+def write_jobs(deployed: Deployed, user: str, count: int) -> float:
+    """Finished jobs of a user, `00000.mp4` and on, a second apart; when the last was made, in Unix seconds.
+
+    Events say that they are submitted.
+    """
     (job,) = read_jobs(json.dumps(contract("job") | {"userid": user}).encode())
     first = now_ms() - (count - 1) * 1000
-    writes: list[Any] = []
-    for n in range(count):
-        each = structs.replace(job, jobid=f"{user}-{n:05}", userid=user, input=f"s3://none/films/{n:05}.mp4")
-        item = record_item(Accepted(each, Choice("ffmpeg_job", ""), first + n * 1000), 86_400)
-        ended = {"state": {"S": "finished"}, tables.STATE_KEYS[2]: {"S": state_shards("finished")[0]}}
-        writes.append({"PutRequest": {"Item": item | ended}})
     table = deployed.stack["JobsTable"]
-    answers = side_by_side(
-        lambda at: deployed.dynamodb.batch_write_item(RequestItems={table: writes[at : at + _AT_ONCE]}),
-        list(range(0, count, _AT_ONCE)),
-    )
+
+    def write(n: int) -> Any:
+        each = structs.replace(job, jobid=f"{user}-{n:05}", userid=user, input=f"s3://none/films/{n:05}.mp4")
+        item = record_item(Accepted(each, Choice("ffmpeg_job", ""), first + n * 1000), count + 86_400)
+        ended = {"state": {"S": "finished"}, tables.STATE_KEYS[2]: {"S": state_shards("finished")[0]}}
+        return {"PutRequest": {"Item": item | ended}}
+
+    def write_some(begin: int) -> Any:
+        some = [write(n) for n in range(begin, min(begin + _AT_ONCE, count))]
+        return deployed.dynamodb.batch_write_item(RequestItems={table: some})
+
+    answers = side_by_side(write_some, range(0, count, _AT_ONCE))
     assert not any(answer["UnprocessedItems"] for answer in answers)
+    return (first + (count - 1) * 1000) / 1000
