@@ -6,13 +6,13 @@ import pytest
 from moto import mock_aws
 
 from tests.fakes.stack import Stack
-from tests.fakes.turns import call_in_turn, transact_in_turn
+from tests.fakes.turns import answer_in_turn, call_in_turn
 
 
 @pytest.fixture
 def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
     """A fresh stack, whose AWS calls are made one after another."""
-    transact_in_turn(monkeypatch)
+    answer_in_turn(monkeypatch)
     call_in_turn(monkeypatch)
     with mock_aws():
         yield Stack()

@@ -47,6 +47,7 @@ from tests.fakes.receiver import (
     silence,
     status,
 )
+from tests.fakes.turns import answer_in_turn
 from tests.fakes.wiring import wired
 from tests.support import Answer, call, function
 
@@ -309,6 +310,7 @@ class WebhookStack:
 
 @pytest.fixture
 def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[WebhookStack]:
+    answer_in_turn(monkeypatch)
     with mock_aws():
         yield WebhookStack(monkeypatch)
 

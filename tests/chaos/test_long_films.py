@@ -26,7 +26,7 @@ from tests.conftest import Tell
 from tests.e2e.conftest import STALL_SECONDS
 from tests.fakes.multipart import answer_as_s3
 from tests.fakes.stack import Stack
-from tests.fakes.turns import call_in_turn, transact_in_turn
+from tests.fakes.turns import answer_in_turn, call_in_turn
 from tests.sizes import SEED, sized
 from worker import loop, parts
 from worker.chunks import ChunkEncoder
@@ -46,7 +46,7 @@ _NEAR = 24.0
 @pytest.fixture
 def stack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Stack]:
     """A fresh stack with a bucket for parts, over which workers poll without waiting."""
-    transact_in_turn(monkeypatch)
+    answer_in_turn(monkeypatch)
     call_in_turn(monkeypatch)
     answer_as_s3(monkeypatch)
     monkeypatch.setattr(loop, "_POLL_SECONDS", 0)

@@ -4,7 +4,7 @@ import threading
 from typing import Any
 
 import pytest
-from moto.dynamodb.models import DynamoDBBackend
+from moto.dynamodb.responses import DynamoHandler
 
 from elasticrecode.aws import clients
 
@@ -23,12 +23,15 @@ def call_in_turn(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(clients, "_threads", InTurn())
 
 
-def transact_in_turn(patch: pytest.MonkeyPatch) -> None:
-    """Let moto run one DynamoDB transaction at a time: each copies whole tables."""
-    transact, turn = DynamoDBBackend.transact_write_items, threading.Lock()
+def answer_in_turn(patch: pytest.MonkeyPatch) -> None:
+    """Let moto answer one DynamoDB call at a time.
 
-    def in_turn(*arguments: Any) -> Any:
+    Between a condition and its write it lets others write, and for a transaction it copies whole tables.
+    """
+    answer, turn = DynamoHandler.call_action, threading.Lock()
+
+    def in_turn(handler: DynamoHandler) -> Any:
         with turn:
-            return transact(*arguments)
+            return answer(handler)
 
-    patch.setattr(DynamoDBBackend, "transact_write_items", in_turn)
+    patch.setattr(DynamoHandler, "call_action", in_turn)

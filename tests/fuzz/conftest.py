@@ -9,13 +9,13 @@ from moto import mock_aws
 from elasticrecode.contract import routes, tables
 from tests.fakes.api_gateway import Front
 from tests.fakes.stack import Stack
-from tests.fakes.turns import transact_in_turn
+from tests.fakes.turns import answer_in_turn
 
 
 @pytest.fixture
 def front(monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
-    """All routes on a fresh stack. Transactions take turns, as moto copies whole tables for them."""
-    transact_in_turn(monkeypatch)
+    """All routes on a fresh stack. Calls to DynamoDB take turns."""
+    answer_in_turn(monkeypatch)
     with mock_aws():
         yield Front(_functions(Stack()))
 
