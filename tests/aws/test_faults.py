@@ -276,6 +276,7 @@ def test_a_request_that_died_half_way_is_finished_by_the_next_with_its_key(
 
 def test_calls_for_each_accepted_job(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     counted: Counter[str] = Counter()
+    monkeypatch.setattr(registry, "REFRESH_SECONDS", 3600)
 
     def watch(operation: str, _: dict[str, Any]) -> Any:
         if operation != "Scan":  # the test's own look at the table
@@ -286,7 +287,6 @@ def test_calls_for_each_accepted_job(stack: Stack, monkeypatch: pytest.MonkeyPat
         stack.flow()
     # What is known of the queues is read by both functions, and the queues are looked at, once in a few seconds.
     assert counted == {"PutItem": 2, "SendMessageBatch": 2, "Query": 2, "GetQueueAttributes": 2}
-    monkeypatch.setattr(registry, "REFRESH_SECONDS", 3600)
     monkeypatch.setattr(loads, "MEASURE_SECONDS", 3600)
     counted.clear()
     with every_call(watch, monkeypatch):

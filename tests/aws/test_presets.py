@@ -9,6 +9,7 @@ import pytest
 from elasticrecode.contract import routes
 from elasticrecode.jobs import preset_store
 from elasticrecode.media import presets
+from elasticrecode.workers import registry
 from tests.aws.test_faults import every_call, throttled
 from tests.aws.test_path import status
 from tests.conftest import contract
@@ -172,6 +173,8 @@ def test_a_new_built_in_preset_hides_a_stored_one(stack: Stack, monkeypatch: pyt
 
 
 def test_only_a_stored_preset_costs_a_call_and_only_once(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kept in (preset_store, registry):
+        monkeypatch.setattr(kept, "REFRESH_SECONDS", 3600)
     put(stack, "tiny", SMALL)
     operations(stack, monkeypatch, None)
     without = operations(stack, monkeypatch, None)
