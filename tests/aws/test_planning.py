@@ -178,6 +178,7 @@ def encoded(runner: Runner, folder: Path) -> None:
     runner.run([FFMPEG, "-nostdin", "-v", "error", *source], folder, folder / "log", seconds=60)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("before", [0.0, 98.0])
 def test_a_job_is_stopped_before_it_passes_its_budget(stack: Stack, tmp_path: Path, before: float) -> None:
     runner = Runner()
@@ -203,12 +204,13 @@ def held(worker: str, since_ms: int, until_ms: int | None = None) -> StoredPart:
     return StoredPart(job, state, 1, worker, lease, since_ms, since_ms, until_ms, None, None, None)
 
 
+@pytest.mark.alone
 def test_the_parts_of_other_workers_count_and_those_of_the_holder_count_once(stack: Stack, tmp_path: Path) -> None:
-    runner, now = Runner(), now_ms()
-    budget = spending(stack, tmp_path, 60, runner)
+    runner = Runner()
+    budget, now = spending(stack, tmp_path, 60, runner), now_ms()
     budget.parts = lambda: [held("other", now - 10_000), held("third", now - 9_000, now - 4_000), held("w", now)]
     assert 15 < budget.seconds() < 17
-    budget = spending(stack, tmp_path, 20, runner)
+    budget, now = spending(stack, tmp_path, 20, runner), now_ms()
     budget.parts = lambda: [held("other", now - 10_000), held("third", now - 9_000, now - 4_000), held("w", now)]
     with budget, pytest.raises(PermanentError) as failed:
         encoded(runner, tmp_path)
