@@ -190,6 +190,7 @@ def test_an_unknown_ticket_is_refused(stack: Stack, wrong: str) -> None:
 
 def test_a_ticket_expires_after_a_minute_or_with_its_token(stack: Stack, monkeypatch: Any) -> None:
     tickets, now = Tickets("connections"), time.time()
+    monkeypatch.setattr("elasticrecode.access.tickets.time.time", lambda: now)
     late, _ = tickets.issue(Caller("ann", expires=10**10))
     soon, ends = tickets.issue(Caller("ann", expires=int(now) + 5))
     assert ends == int(now) + 5
@@ -242,12 +243,12 @@ def test_connections_end_when_their_tokens_expire(stack: Stack, gateway: Gateway
 def test_an_expired_watcher_does_not_hide_others_of_the_topic(stack: Stack, monkeypatch: Any) -> None:
     connections, now = ConnectionsTable("connections"), time.time()
     connections.add("long", Watch(userID="ann"), Start("now"))
-    connections.add("short", Watch(userID="ann"), Start("now"), int(now) + 5)
+    connections.add("short", Watch(userID="ann"), Start("now"), int(now) + 60)
     for watcher in ("long", "short"):
         connection = connections.get("userID#ann", watcher)
         assert connection
         connections.join(connection, Cursor(1))
-    monkeypatch.setattr("elasticrecode.watch.connections.time.time", lambda: now + 10)
+    monkeypatch.setattr("elasticrecode.watch.connections.time.time", lambda: now + 60)
     assert [watcher.connection_id for watcher in connections.watching(["userID#ann"])] == ["long"]
 
 

@@ -95,7 +95,7 @@ def test_jobs_that_live_workers_have_do_not_hide_a_lost_one(stack: Stack, monkey
 def test_a_first_generation_worker_silent_for_a_day_has_failed(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id = submitted(stack)
     stack.say(event(job_id, "JobStart", ts=time.time()))
-    pass_time(monkeypatch, 86_399)
+    pass_time(monkeypatch, 86_400 - 60)
     assert stack.reconcile({}, None)["JobsRescued"] == 0
     pass_time(monkeypatch, 86_402)
     assert stack.reconcile({}, None)["JobsRescued"] == 1
