@@ -47,7 +47,7 @@ ORDER: dict[str, tuple[Json, Json]] = {
         pod("a", "n"),
         costly(pod("b", "n", restarts=9, age=1), 1),
     ),
-    "a new one before an old one": (pod("a", "n", age=60), pod("b", "n", age=6000)),
+    "a new one before an old one": (pod("a", "n", age=60), pod("b", "n", age=600_000)),
     "one that restarts before one that does not": (pod("a", "n", restarts=3), pod("b", "n")),
 }
 
