@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -97,11 +98,10 @@ def sweep(attempt: Attempt, monkeypatch: pytest.MonkeyPatch, after_ms: int = GRA
 
 def die_at(attempt: Attempt, operation: str, nth: int, error: BaseException | None = None) -> None:
     """Let the n-th call of an operation, counted from 0, fail once S3 has done it, or with `error` before it does."""
-    calls: list[None] = []
+    calls = count()  # files are completed several at a time
 
     def strike(**_: object) -> None:
-        calls.append(None)
-        if len(calls) == nth + 1:
+        if next(calls) == nth:
             raise error or KeyboardInterrupt
 
     attempt.s3.meta.events.register(f"{'before' if error else 'after'}-call.s3.{operation}", strike)
