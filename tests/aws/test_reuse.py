@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 
@@ -15,6 +14,7 @@ from elasticrecode.jobs.commits import Upload
 from elasticrecode.jobs.memory import Memory
 from tests.aws.test_beside import ENCODE, IMAGES
 from tests.aws.test_certificates import CRF, divided
+from tests.aws.test_faults import every_call, throttled
 from tests.aws.test_publication import Attempt, published, record, s3_as_it_is
 from tests.conftest import contract
 from tests.fakes.stack import Stack
@@ -391,10 +391,15 @@ def test_what_is_remembered_wrongly_costs_no_job(stack: Stack, tmp_path: Path, b
 def test_aws_that_refuses_to_remember_costs_no_job(
     stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise ClientError({"Error": {"Code": "ThrottlingException"}}, "BatchGetItem")
+    refused: set[str] = set()
 
-    dynamodb = boto3.client("dynamodb")
-    job = Job(stack, tmp_path, FILM, "s3://media/out/", "ann", {"ffmpeg": ENCODE})
-    monkeypatch.setattr(type(dynamodb), "batch_get_item", refuse, raising=False)
-    assert job.run()["copyOf"] is None
+    def refuse(operation: str, arguments: dict[str, Any]) -> None:
+        if "memory#" in str(arguments):
+            refused.add(operation)
+            raise throttled(operation)
+
+    done(stack, tmp_path, {"ffmpeg": ENCODE})
+    with every_call(refuse, monkeypatch):
+        second, after = done(stack, tmp_path, {"ffmpeg": ENCODE}, output="s3://media/other/")
+    assert (second.encodes > 0, after["copyOf"]) == (True, None)
+    assert refused == {"BatchGetItem", "UpdateItem"}
