@@ -37,6 +37,15 @@ def copy_checkout(folder: Path) -> Path:
     return folder
 
 
+def in_the_embedded_aws(program: str, *arguments: str) -> dict[str, Any]:
+    """What a program prints as JSON, run as the embedded AWS is; the folder of its patches is the last argument."""
+    command = [str(TOOLS / "aws" / "bin" / "python"), "-c", program, *arguments, str(ROOT / "local")]
+    done = subprocess.run(command, env={"PATH": os.defpath}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    printed: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return printed
+
+
 def function(name: str) -> ModuleType:
     """The module of a function's handler."""
     folder = schema_function("none") if name == "schema" else ROOT / "functions" / name

@@ -3,21 +3,18 @@
 When a newer ministack behaves like AWS by itself, the test of the patch fails, and the patch can go.
 """
 
-import json
-import os
-import subprocess
 from functools import cache
 from typing import Any
 
 import pytest
 
-from local.place import ROOT, TOOLS
+from tests.support import in_the_embedded_aws
 
 PROBES = """
 import json, os, sys, tempfile, time, zipfile
 
 if sys.argv[1] == "patched":
-    sys.path.insert(0, sys.argv[2])
+    sys.path.insert(0, sys.argv[-1])
     import ministack_patched
 
 from ministack import app
@@ -138,11 +135,7 @@ print(json.dumps(found))
 @cache
 def probes(kind: str) -> dict[str, Any]:
     """The behaviour of ministack, `plain` or `patched`."""
-    program = [str(TOOLS / "aws" / "bin" / "python"), "-c", PROBES, kind, str(ROOT / "local")]
-    done = subprocess.run(program, env={"PATH": os.defpath}, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return in_the_embedded_aws(PROBES, kind)
 
 
 @pytest.mark.parametrize(

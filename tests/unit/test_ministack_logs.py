@@ -1,12 +1,9 @@
 """Logs of the embedded Lambda: each line with its own invocation, and no wait where there is none."""
 
-import json
-import os
-import subprocess
 from functools import cache
 from typing import Any
 
-from local.place import ROOT, TOOLS
+from tests.support import in_the_embedded_aws
 
 INVOCATIONS = """
 import io, json, sys, time, zipfile
@@ -14,7 +11,7 @@ import io, json, sys, time, zipfile
 from ministack.core import lambda_runtime
 
 if sys.argv[1] == "patched":
-    sys.path.insert(0, sys.argv[2])
+    sys.path.insert(0, sys.argv[-1])
     import ministack_logs
 
 FUNCTION = '''
@@ -61,11 +58,7 @@ print(json.dumps(found))
 @cache
 def found(kind: str) -> dict[str, Any]:
     """What invocations of one function logged, with ministack `plain` or `patched`."""
-    program = [str(TOOLS / "aws" / "bin" / "python"), "-c", INVOCATIONS, kind, str(ROOT / "local")]
-    done = subprocess.run(program, env={"PATH": os.defpath}, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return answer
+    return in_the_embedded_aws(INVOCATIONS, kind)
 
 
 def test_an_invocation_that_logs_nothing_waits_for_nothing() -> None:

@@ -1,23 +1,20 @@
 """Queries of the embedded DynamoDB: the answers of ministack's own code, without a look at the whole partition."""
 
-import json
-import os
-import subprocess
 from functools import cache
 from typing import Any
 
-from local.place import ROOT, TOOLS
+from tests.support import in_the_embedded_aws
 
 TRIALS = """
 import json, random, sys
 
-sys.path.insert(0, sys.argv[1])
+sys.path.insert(0, sys.argv[-1])
 from ministack.services import dynamodb
 
 plain = dynamodb._query
 import ministack_queries
 
-KINDS = {"pk": "S", "sk": sys.argv[2], "owner": "S", "at": "N", "state": "S"}
+KINDS = {"pk": "S", "sk": sys.argv[1], "owner": "S", "at": "N", "state": "S"}
 KEYS = {
     None: (["pk"], ["sk"]),
     "byTime": (["owner"], ["at"]),
@@ -46,7 +43,7 @@ call(
     ],
     BillingMode="PAY_PER_REQUEST",
 )
-chance = random.Random(int(sys.argv[3]))
+chance = random.Random(int(sys.argv[2]))
 texts = ["", "a", "ab", "abc", "b", "\\u00e9", "\\U0001f600", "z"]
 
 
@@ -148,11 +145,7 @@ print(json.dumps(found))
 @cache
 def trials(kind: str, seed: int) -> dict[str, Any]:
     """What many queries of a table that changes gave, by ministack's own code and by pages."""
-    program = [str(TOOLS / "aws" / "bin" / "python"), "-c", TRIALS, str(ROOT / "local"), kind, str(seed)]
-    done = subprocess.run(program, env={"PATH": os.defpath}, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return in_the_embedded_aws(TRIALS, kind, str(seed))
 
 
 def test_a_page_is_the_answer_of_ministacks_own_code_with_each_condition_and_after_each_change() -> None:
