@@ -76,6 +76,7 @@ def poster(gateway: ScriptedGateway) -> Iterator[Poster]:
 def slow_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer may take as long as it likes, so that none is posted again because this machine was busy."""
     monkeypatch.setattr(posting, "ANSWER_SECONDS", PLENTY)
+    monkeypatch.setattr(posting, "_DELETE_SECONDS", PLENTY)
 
 
 @pytest.fixture
@@ -122,7 +123,7 @@ def test_a_thousand_at_once(gateway: ScriptedGateway, poster: Poster) -> None:
 
 
 def test_no_more_in_flight_than_allowed(gateway: ScriptedGateway) -> None:
-    gateway.otherwise = status(200, after=0.02)
+    gateway.otherwise = status(200, after=0.1)
     poster = Poster(gateway.url, in_flight=3)
     poster.post(shuffled(IDS, 2), PLENTY)
     poster.close()
@@ -162,7 +163,7 @@ def test_one_that_fails_for_ever_is_late_and_harms_no_other(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(posting, "ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(posting, "ANSWER_SECONDS", 0.5)
     monkeypatch.setattr(posting, "time", Steady())
     gateway.told("a", FINE, *[failing] * 1000)
     started = time.monotonic()
@@ -215,7 +216,7 @@ def test_the_log_has_one_line_for_all_that_failed_alike_and_no_secret(
 def test_hanging_connections_delay_no_other(
     gateway: ScriptedGateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(posting, "ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(posting, "ANSWER_SECONDS", 0.5)
     monkeypatch.setattr(posting, "time", Steady())
     for key in ("h", "i", "j"):
         gateway.told(key, *[HANG] * 100)
@@ -304,7 +305,7 @@ def test_a_server_that_was_started_again(gateway: ScriptedGateway, poster: Poste
 
 def test_a_server_that_is_not_there(gateway: ScriptedGateway, poster: Poster, caplog: pytest.LogCaptureFixture) -> None:
     gateway.stop()
-    assert poster.post({key: [b"1"] for key in IDS}, 0.3) == dict.fromkeys(IDS, Outcome(0, "late"))
+    assert poster.post({key: [b"1"] for key in IDS}, 3) == dict.fromkeys(IDS, Outcome(0, "late"))
     assert "connections: no answer (curl 7: " in caplog.text
 
 
@@ -378,11 +379,15 @@ def test_credentials_that_change_are_used_from_the_next_call(gateway: ScriptedGa
 
 def test_a_call_that_was_cut_off_leaves_nothing_behind(gateway: ScriptedGateway, poster: Poster) -> None:
     gateway.told("a", HANG)
-    with (
-        mock.patch.object(posting._Targets, "answered", side_effect=KeyboardInterrupt),
-        pytest.raises(KeyboardInterrupt),
-    ):
-        poster.post(shuffled(["a", "b"], 2), PLENTY)
+    answered = posting._Targets.answered
+
+    def cut_off_once_it_hangs(*arguments: Any) -> None:
+        if gateway.frames("a"):
+            raise KeyboardInterrupt
+        answered(*arguments)
+
+    with mock.patch.object(posting._Targets, "answered", cut_off_once_it_hangs), pytest.raises(KeyboardInterrupt):
+        poster.post(shuffled(["a", "b"], 1000), PLENTY)
     assert poster.post(shuffled(["a", "c"], 2), PLENTY) == {"a": Outcome(2, ""), "c": Outcome(2, "")}
     assert gateway.frames("a") == [b"a 0", b"a 0", b"a 1"]
 

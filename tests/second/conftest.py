@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.fakes.turns import answer_in_turn, call_in_turn
 from tests.infra.test_stack import template
 from tests.second.moto_aws import Json, Second, served
 from tests.unit.test_drops import PROFILE
@@ -14,7 +15,9 @@ DROP = {"prefix": "in/", "userid": "ann", "output": "out/", "profile": PROFILE}
 
 @pytest.fixture(scope="session")
 def url() -> Iterator[str]:
-    with served() as found:
+    with pytest.MonkeyPatch.context() as patch, served() as found:
+        answer_in_turn(patch)
+        call_in_turn(patch)
         yield found
 
 
