@@ -185,7 +185,7 @@ def test_a_timeout_returns_none_in_time(client: Any, server: Server) -> None:
         watch.open()
         began = time.monotonic()
         assert watch.next_event(timeout=0.2) is None
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 40  # a watch without a timeout says nothing for a minute
 
 
 def records(server: Server, **states: str) -> None:
@@ -203,8 +203,9 @@ def test_a_wait_ends_with_the_last_job_without_polling(client: Any, server: Serv
     def reads() -> int:
         return len([request for request in server.seen if request.path.endswith("/status")])
 
-    once(lambda: reads() == 3, lambda: end("j3", "failed", "JobFailed"))
-    once(lambda: reads() == 4, lambda: end("j1", "finished", "JobFinished"))
+    # Each ends while the record of the other is read: a read is counted a moment before it is answered.
+    once(lambda: reads() == 3, lambda: end("j1", "finished", "JobFinished"))
+    once(lambda: reads() == 4, lambda: end("j3", "failed", "JobFailed"))
     ended = client.wait(["j1", "j2", "j3"], timeout=60)
     assert [(record["jobID"], record["state"]) for record in ended] == [
         ("j1", "finished"),

@@ -229,7 +229,7 @@ def test_a_preset_that_nobody_knows_is_refused_before_the_upload(run: Run, serve
 
 def test_jobs_are_followed_line_by_line_in_a_pipe(run: Run, server: Server) -> None:
     server.replies["POST /api/v1/jobs"] = [submitted("a")]
-    server.replies["GET /api/v1/jobs/a/status"] = [Reply(200, record("a", "running")), Reply(200, FAILED)]
+    server.always["GET /api/v1/jobs/a/status"] = record("a", "running")
     with_error = {"error": {"code": "input-empty", "message": "The input is empty.", "log": []}}
 
     def later() -> None:
@@ -237,6 +237,7 @@ def test_jobs_are_followed_line_by_line_in_a_pipe(run: Run, server: Server) -> N
             time.sleep(0.05)
         server.event("a", "JobStart")
         server.event("a", "JobProgress", progress={"percent": 50, "speed": 2.0, "etaSeconds": 61})
+        server.always["GET /api/v1/jobs/a/status"] = FAILED
         server.event("a", "JobFailed", **with_error)
 
     threading.Thread(target=later, daemon=True).start()
