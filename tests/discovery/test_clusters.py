@@ -357,11 +357,15 @@ def test_other_refusals_are_reported_without_a_retry(discovery: Discovery, api: 
 @pytest.mark.parametrize("page", [1, 2, 3])
 def test_temporary_failures_are_retried(discovery: Discovery, api: Api, trouble: kubernetes.Step, page: int) -> None:
     api.deployments = [deployment(f"worker-{n}") for n in range(30)]
-    api.script.extend([fine] * (page - 1) + [trouble, trouble])
-    limits = (HURRIED if trouble is kubernetes.hang else PATIENT)._replace(page=10)
-    assert discovery.workers(api, limits) == [f"worker-{n}" for n in range(30)]
-    assert len(api.seen) == 5
-    assert len(discovery.pauses) == 2
+    hangs = trouble is kubernetes.hang
+    troubles = 1 if hangs else 2  # an API on a machine that stalls may hang once more
+    api.script.extend([fine] * (page - 1) + [trouble] * troubles)
+    assert discovery.workers(api, (HURRIED if hangs else PATIENT)._replace(page=10)) == [
+        f"worker-{n}" for n in range(30)
+    ]
+    assert len(api.seen) == 3 + len(discovery.pauses)
+    assert len(discovery.pauses) >= troubles
+    assert hangs or len(discovery.pauses) == troubles
     assert all(0.1 <= pause <= 1 for pause in discovery.pauses)
 
 
@@ -402,9 +406,10 @@ def test_retry_after_is_heeded_up_to_five_seconds(
     assert pause == waits or (waits is None and 0.1 <= pause <= 1)
 
 
-def test_no_pause_exceeds_the_deadline(discovery: Discovery, api: Api) -> None:
-    api.otherwise = status(429, Retry_After="5")
-    assert "(429)" in refused(discovery, api, PATIENT._replace(cluster=4.0))
+def test_no_pause_exceeds_the_deadline(discovery: Discovery, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("elasticrecode.workers.kubernetes._LONGEST_PAUSE_SECONDS", 90.0)
+    api.otherwise = status(429, Retry_After="90")
+    assert "(429)" in refused(discovery, api, PATIENT._replace(cluster=80.0))
     assert discovery.pauses == []
 
 
@@ -412,9 +417,9 @@ def test_no_pause_exceeds_the_deadline(discovery: Discovery, api: Api) -> None:
 def test_a_slow_answer_meets_the_deadline(discovery: Discovery, api: Api, trouble: kubernetes.Step) -> None:
     api.otherwise = trouble
     begun = time.monotonic()
-    message = refused(discovery, api, Limits(connect=2.0, read=20.0, cluster=0.5))
+    message = refused(discovery, api, PATIENT._replace(cluster=0.5))
     assert "it does not answer" in message or "its Deployments were not listed within 0.5 s" in message
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < PATIENT.read - 10
 
 
 def test_endless_pages_meet_the_deadline(discovery: Discovery, api: Api) -> None:
