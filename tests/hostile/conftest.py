@@ -146,6 +146,7 @@ class Stage:
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """One worker for all hostile files; it must survive them."""
     stage = Stage(tmp_path_factory.mktemp("hostile"))
+    stage.job(stage.make.mp4())  # a worker that begins looks at its host, and has files in its folder meanwhile
     yield stage
     stage.close()
 

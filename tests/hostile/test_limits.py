@@ -57,7 +57,7 @@ def test_wall_time_is_limited(failure: Encode) -> None:
     error = failure(JobLimits(job_seconds=3))
     assert error.failure.code == "time-limit"
     assert "limit of 3 s." in str(error)
-    assert time.monotonic() - started < 3 + STALL_SECONDS
+    assert time.monotonic() - started < 3 + 3 * STALL_SECONDS
 
 
 def test_cpu_time_is_limited_by_the_kernel(failure: Encode) -> None:
@@ -121,7 +121,7 @@ def test_scoring_is_limited(tmp_path: Path, long: bytes) -> None:
             tmp_path,
         )
     assert caught.value.failure.code == "time-limit"
-    assert time.monotonic() - started < 4 + STALL_SECONDS
+    assert time.monotonic() - started < 4 + 3 * STALL_SECONDS
     with pytest.raises(PermanentError) as caught:
         score(pair, Vmaf(scale="640x360"), SETTINGS, Runner(JobLimits(pixels=100 * 100)), lambda _: None, tmp_path)
     assert caught.value.failure.code in ("input-too-many-pixels", "origin-too-many-pixels")

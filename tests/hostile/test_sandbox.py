@@ -277,7 +277,7 @@ def test_it_does_not_get_the_workers_environment(attempt: Try, monkeypatch: pyte
 
 
 def test_it_dies_with_the_worker(tmp_path: Path) -> None:
-    sleeper = "import time, os; print(os.getpid(), flush=True); time.sleep(60)"
+    sleeper = "import time, os; print(os.getpid(), flush=True); time.sleep(600)"
     code = f"""
         import subprocess, pathlib
         from worker.sandbox import isolation
@@ -301,7 +301,7 @@ def test_it_dies_with_the_worker(tmp_path: Path) -> None:
         except (FileNotFoundError, ProcessLookupError):
             return True
 
-    wait_for(is_dead, "the end of the program", 30)  # it sleeps for longer
+    wait_for(is_dead, "the end of the program")  # it sleeps for longer
 
 
 def test_a_missing_program_raises_file_not_found(tmp_path: Path) -> None:
