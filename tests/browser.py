@@ -17,6 +17,9 @@ _ARGUMENTS = [
 ]
 
 
+_START_MILLISECONDS = 180_000
+
+
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """A headless Chromium that plays without a click. Without one the test fails, and says what brings it."""
@@ -24,7 +27,7 @@ def chromium() -> Iterator[Browser]:
     if not path:
         pytest.fail("There is no Chromium. Run: make browser", pytrace=False)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=path, args=_ARGUMENTS, timeout=_START_MILLISECONDS)
         yield browser
         browser.close()
 

@@ -27,9 +27,10 @@ os.environ.update(
     AWS_EC2_METADATA_DISABLED="true",
     POWERTOOLS_DEV="false",
 )
-# No deadline: a busy machine makes an example slow, not wrong.
-hypothesis.settings.register_profile("sample", deadline=None, derandomize=True, database=None)
-hypothesis.settings.register_profile("random", deadline=None)
+# A busy machine makes an example slow, not wrong.
+_SLOW: dict[str, Any] = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+hypothesis.settings.register_profile("sample", derandomize=True, database=None, **_SLOW)
+hypothesis.settings.register_profile("random", **_SLOW)
 hypothesis.settings.load_profile("sample" if SIZE == "sample" else "random")
 if SIZE != "sample":
     hypothesis_core.global_force_seed = SEED  # type: ignore[assignment]

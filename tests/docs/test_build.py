@@ -11,6 +11,7 @@ from tests.browser import chromium
 from tests.conftest import ROOT
 
 _LOADED = {"img": "src", "script": "src", "link": "href", "iframe": "src", "source": "src", "video": "src"}
+_MILLISECONDS = 180_000
 
 
 class Addresses(HTMLParser):
@@ -70,6 +71,7 @@ def test_every_link_within_the_build_leads_to_a_file(built: Path) -> None:
 def test_search_finds_a_page_without_a_server(built: Path, words: str, page: str) -> None:
     with chromium() as browser:
         opened = browser.new_page()
+        opened.set_default_timeout(_MILLISECONDS)
         opened.goto(f"{(built / 'search.html').as_uri()}?q={words.replace(' ', '+')}")
         opened.wait_for_selector("#search-results li a")
         opened.wait_for_function("document.querySelector('#search-results p')?.innerText.match(/found|matching/)")

@@ -42,7 +42,7 @@ class Account:
             state = str(stack["StackStatus"])
             return not state.endswith("IN_PROGRESS")
 
-        wait_for(ended, 60, "The deployment did not end", Path(os.devnull))
+        wait_for(ended, 180, "The deployment did not end", Path(os.devnull))
         return state
 
     def remove(self) -> None:
@@ -79,7 +79,7 @@ def account(tmp_path: Path) -> Iterator[Account]:
             return False
 
     try:
-        wait_for(answers, 60, "The embedded AWS did not answer", log)
+        wait_for(answers, 180, "The embedded AWS did not answer", log)
         yield Account(url)
     finally:
         process.terminate()
