@@ -17,6 +17,7 @@ from elasticrecode.jobs.job import Job
 from tests.aws.test_batches import manifest, records, shown, work
 from tests.conftest import contract
 from tests.fakes.stack import Stack
+from tests.fakes.turns import answer_in_turn, call_in_turn
 from tests.support import call
 from worker import loop
 from worker.errors import HostError, JobError, PermanentError, TransientError
@@ -37,8 +38,10 @@ ROLE = "arn:aws:iam::123456789012:role/jobs"
 
 
 @pytest.fixture
-def kept() -> Iterator[Stack]:
+def kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
     """A deployment with user prefixes."""
+    answer_in_turn(monkeypatch)
+    call_in_turn(monkeypatch)
     with mock_aws():
         yield Stack(PREFIXES)
 

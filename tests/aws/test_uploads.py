@@ -19,6 +19,7 @@ from elasticrecode.jobs.uris import is_object
 from tests.aws.test_links import as_user
 from tests.conftest import contract
 from tests.fakes.stack import Stack
+from tests.fakes.turns import answer_in_turn, call_in_turn
 from tests.fakes.wiring import Handler
 from tests.support import Answer, call
 
@@ -230,8 +231,10 @@ def test_only_its_user_and_operators_reach_an_upload(browser: Browser) -> None:
 
 
 @pytest.fixture
-def kept() -> Iterator[Stack]:
+def kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
     """A deployment with user prefixes, among them that of uploads, as the options have it."""
+    answer_in_turn(monkeypatch)
+    call_in_turn(monkeypatch)
     given = [prefixes.UserPrefix(prefix="users/{userID}/"), prefixes.UPLOADS]
     with mock_aws():
         yield Stack(

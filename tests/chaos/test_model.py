@@ -17,6 +17,7 @@ from elasticrecode.jobs.lifecycle import STATES
 from tests.conftest import Tell, contract
 from tests.fakes.clock import Clock
 from tests.fakes.stack import Stack
+from tests.fakes.turns import call_in_turn
 from tests.sizes import SEED, sized
 from tests.support import call
 
@@ -344,7 +345,8 @@ class Life(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(sized(300, 600, 7200))
-def test_the_handlers_follow_the_model(clock: Clock, tell: Tell) -> None:
+def test_the_handlers_follow_the_model(clock: Clock, monkeypatch: pytest.MonkeyPatch, tell: Tell) -> None:
+    call_in_turn(monkeypatch)
     Life.clock = clock
     counts.clear()
     while counts["steps"] < STEPS:
