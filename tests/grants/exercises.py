@@ -716,11 +716,15 @@ def _relieve(stage: Stage, left: str, taker: str, group: Any) -> None:
             for job in (waits, stays):
                 body = msgspec.json.encode(job).decode()
                 stage.sqs.send_message(QueueUrl=url, MessageBody=body)
-            stage.cold("reconcile")
-            _reconcile(stage)
-            record = stage.jobs.record(waits.jobid)
-            if not record or record.queue != taker:
-                raise Missed(f"the job has not left for {taker}")
+
+            def has_left() -> bool:
+                stage.forget("loads")  # dispatch may have looked at the queue before it had the messages
+                stage.cold("reconcile")
+                _reconcile(stage)
+                record = stage.jobs.record(waits.jobid)
+                return bool(record and record.queue == taker)
+
+            stage.until(has_left, f"a job that leaves for {taker}")
             stage.find(url, stays.jobid)
         finally:
             stage.registry.save_queues(registered)
