@@ -16,6 +16,8 @@ from weakref import WeakKeyDictionary
 from ministack.core import lambda_runtime  # type: ignore[import-not-found]
 
 _BYTES = 65_536
+_ENDING_SECONDS = 10
+"""So long the end of a pipe is awaited whose process has ended: another process may hold it."""
 _bounded = lambda_runtime.Worker._drain_stderr_bounded  # noqa: SLF001
 _taking = threading.Lock()
 _begun: WeakKeyDictionary[TextIOWrapper, bytes] = WeakKeyDictionary()
@@ -31,10 +33,12 @@ def read_stderr(worker: Any) -> None:
 
 def drain(worker: Any, **waits: float) -> str:
     """The lines of an invocation that has been answered."""
-    is_stopped = worker._proc is None  # noqa: SLF001
-    if is_stopped or isinstance(worker, lambda_runtime.ProvidedWorker):  # whose log comes otherwise
+    if isinstance(worker, lambda_runtime.ProvidedWorker):  # whose log comes otherwise
         return str(_bounded(worker, **waits))
-    _take(worker._proc.stderr, worker._stderr_queue)  # noqa: SLF001
+    if worker._proc is None:  # noqa: SLF001 - it has ended, and its pipe with it
+        worker._stderr_thread.join(_ENDING_SECONDS)  # noqa: SLF001
+    else:
+        _take(worker._proc.stderr, worker._stderr_queue)  # noqa: SLF001
     return str(worker._drain_stderr())  # noqa: SLF001
 
 

@@ -16,6 +16,7 @@ from elasticrecode.errors import Unavailable
 from elasticrecode.ids import new as new_id
 from elasticrecode.jobs.events import Event, control_event
 from elasticrecode.jobs.streams import FEED
+from elasticrecode.watch import connections
 from elasticrecode.watch import sockets as posting
 from elasticrecode.watch.connections import ConnectionsTable
 from elasticrecode.watch.feed import Feed
@@ -359,7 +360,10 @@ def test_a_connection_closed_while_catching_up_is_deleted(
     assert watchers(stack) == {}
 
 
-def test_a_connection_that_is_opening_is_not_deleted(stack: Stack, gateway: Gateway, live: Live) -> None:
+def test_a_connection_that_is_opening_is_not_deleted(
+    stack: Stack, gateway: Gateway, live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "OPENING_SECONDS", 120)
     live.connect("opening")
     gateway.answers["opening"] = 410
     append(1)

@@ -3,6 +3,7 @@
 import copy
 import json
 import time
+from functools import partial
 from typing import Any, get_args
 
 import msgspec
@@ -276,12 +277,11 @@ def test_a_message_that_bypassed_the_api_is_checked_for_flaws(changes: dict[str,
 
 def assert_refused_within(seconds: float, raw: bytes) -> None:
     """AssertionError where refusing a body takes more CPU seconds than that."""
-    before = time.thread_time()
-    with pytest.raises((Invalid, Malformed)):
-        read_jobs(raw)
-    with pytest.raises((Invalid, Malformed)):
-        read_batch(raw, "b", 0)
-    assert time.thread_time() - before < seconds
+    for read in (read_jobs, partial(read_batch, batch_id="b", now_ms=0)):
+        before = time.thread_time()
+        with pytest.raises((Invalid, Malformed)):
+            read(raw)
+        assert time.thread_time() - before < seconds
 
 
 @pytest.mark.parametrize(
