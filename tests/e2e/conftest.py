@@ -125,7 +125,10 @@ class Deployed:
             return answer.status, json.load(answer)
 
     def watch(self, query: str = "lastMod=0", user: str | None = users.OPERATOR) -> ClientConnection:
-        """A user's connection to `/ws`. Each of its frames must be as the AsyncAPI document describes it."""
+        """A user's connection to `/ws`. Each of its frames must be as the AsyncAPI document describes it.
+
+        A frame whose answer a stall has cut off is posted again: the second of two such frames is left out.
+        """
         told = self.signed(user) if user else None
         return connect(
             f"ws://localhost:{self.place.port}/ws?{query}",
@@ -169,7 +172,7 @@ class Deployed:
 
     @contextmanager
     def wscat(self, path: str) -> Iterator[Callable[[], list[str]]]:
-        """wscat in a terminal, connected; the frames it has printed so far."""
+        """wscat in a terminal, connected; the frames it has printed so far, without those that were posted again."""
         terminal, end = pty.openpty()
         command = [str(ROOT / "node_modules" / ".bin" / "wscat"), "--no-color", "-c", self.place.url + path]
         command += [word for name, value in self.signed().items() for word in ("-H", f"{name}: {value}")]
@@ -181,11 +184,14 @@ class Deployed:
             shown = bytearray()
             reader = threading.Thread(target=_read_all, args=(screen, shown), daemon=True)
             reader.start()
+
+            def printed() -> list[str]:
+                whole = shown[: shown.rfind(b"\n") + 1]  # the last line may be half there
+                return _each_once(_FRAME.findall(whole.decode()))
+
             try:
                 wait_for(lambda: b"Connected" in shown, f"wscat's connection to {path}")
-                yield lambda: _FRAME.findall(
-                    shown[: shown.rfind(b"\n") + 1].decode()
-                )  # the last line may be half there
+                yield printed
             finally:
                 os.write(terminal, b"\x03")  # Ctrl-C, as its first line says
                 process.wait()
@@ -248,10 +254,26 @@ class Deployed:
 class _Watched(ClientConnection):
     """A connection whose frames are checked."""
 
+    _latest = ""
+
     def recv(self, *arguments: Any, **options: Any) -> Any:
         frame = super().recv(*arguments, **options)
+        while (event_id := _event_id(frame)) and event_id == self._latest:
+            frame = super().recv(*arguments, **options)
+        self._latest = event_id
         described.frames([frame])
         return frame
+
+
+def _event_id(frame: Any) -> str:
+    """The id of a frame's one event; empty for any other frame."""
+    content = json.loads(frame) if frame[:1] == "{" else {}
+    return str(content.get("eventID", ""))
+
+
+def _each_once(lines: list[str]) -> list[str]:
+    """Events without those that came again behind themselves."""
+    return [line for n, line in enumerate(lines) if n == 0 or _event_id(line) != _event_id(lines[n - 1])]
 
 
 def _read_all(screen: IO[bytes], shown: bytearray) -> None:

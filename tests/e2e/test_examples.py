@@ -122,12 +122,16 @@ def test_a_receiver_prints_what_is_signed_and_refuses_the_rest(deployed: Deploye
         assert receiver.stdout
         try:
             wait_for(lambda: deployed.call("POST", f"{path}/test")[1]["status"] == 204, "the receiver")
-            assert receiver.stdout.readline() == f"WebhookTest {hook['webhookID']}\n"
+            tested = f"WebhookTest {hook['webhookID']}\n"
+            assert receiver.stdout.readline() == tested
             forged = {"webhook-id": "a", "webhook-timestamp": str(int(time.time())), "webhook-signature": "v1,AAAA"}
             assert deployed.call("POST", "/", {}, forged, f"http://127.0.0.1:{port}")[0] == 401
             time.sleep(5)  # a new webhook gets what happens five seconds later
             job_id = json.loads(run(deployed, "curl/submit.sh", film, f"s3://{deployed.bucket}/hooked/"))["jobID"]
-            assert receiver.stdout.readline() == f"JobFinished {job_id}\n"
+            line = tested
+            while line == tested:  # a test that was answered too late came again
+                line = receiver.stdout.readline()
+            assert line == f"JobFinished {job_id}\n"
         finally:
             deployed.call("DELETE", path)
 
