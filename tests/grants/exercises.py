@@ -481,9 +481,7 @@ def discover_looks_into_the_cluster_for_queues(stage: Stage) -> None:
     stage.registry.save_queues({name: one for name, one in known.items() if name not in unfound} | unfound)
     stage.registry.save_cluster(ClusterView(name="gone", seen=now))
     with _deployment(stage, "worker-more", "vmaf_more", "vmaf"):
-        found = stage.invoke("discover", {})
-    if found["unreachable"]:
-        raise Missed(f"{found['unreachable']}")
+        stage.until(lambda: not stage.invoke("discover", {})["unreachable"], "a look into the cluster")
     after = stage.known()
     for name in unfound:
         if after.registered[name].fault != "there is no such queue":
