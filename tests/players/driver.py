@@ -183,22 +183,42 @@ class Played:
     def seek(self, seconds: Sequence[float]) -> None:
         """Seek to each place while playing, wait for its frame, and until playback goes on from there."""
         for second in seconds:
-            self.evaluate("(video.currentTime = argument, 0)", second)
-            shown = self.until(
+            shown = self._first_from(
+                second,
+                second,
                 "!video.seeking && video.currentTime > argument + 0.1 && probe.shown()?.time >= argument - 0.04"
                 " && probe.shown()",
-                second,
             )
             assert shown.get("hidden") or shown["number"] == round(shown["time"] * RATE), second
             assert shown["time"] < second + 5, second
 
+    def _first_from(self, start: float, argument: float, condition: str) -> Any:
+        """Play from a second; the first value of a condition.
+
+        The page looks by itself: playback goes on while the machine holds up who waits.
+        """
+        self.evaluate(
+            f"""(() => {{
+                const [start, second] = argument;
+                probe.found = null;
+                clearInterval(probe.looking);
+                video.currentTime = start;
+                probe.looking = setInterval((argument) => {{
+                    probe.found ||= {condition};
+                    if (probe.found) clearInterval(probe.looking);
+                }}, 10, second);
+            }})()""",
+            [start, argument],
+        )
+        return self.until("probe.found")
+
     def caption(self, language: str, second: int) -> None:
         """Play from a second at which a caption starts; wait until it is shown, at its time."""
-        self.evaluate("(video.currentTime = argument - 0.5, 0)", second)
-        shown = self.until(
+        shown = self._first_from(
+            second - 0.5,
+            second,
             "!video.seeking && video.currentTime >= argument && probe.cues().length"
             " && [video.currentTime, ...probe.cues()]",
-            second,
         )
         assert shown[1:] == [cue(language, second)]
         assert second <= shown[0] < second + CUE_SHOWN
