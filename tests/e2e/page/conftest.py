@@ -72,6 +72,22 @@ def faults(logged: list[str]) -> list[str]:
     return [line for line in logged if "Content Security Policy" in line or "Error:" in line]
 
 
+def keep_texts(page: Page) -> None:
+    """Keep what the page shows from now on for `wait_for_text`."""
+    page.evaluate(
+        """() => {
+          const look = () => { window.texts += document.body.textContent + "\\n"; };
+          window.texts = "";
+          new MutationObserver(look).observe(document.body, { childList: true, characterData: true, subtree: true });
+        }"""
+    )
+
+
+def wait_for_text(page: Page, text: str) -> None:
+    """Wait until the page has shown a text, also one that is gone by now, as a notice after six seconds."""
+    page.wait_for_function("(text) => texts.includes(text)", arg=text)
+
+
 def sign_in(page: Page, name: str, password: str = PASSWORD) -> None:
     """Fill in the form and send it."""
     page.get_by_label("User name").fill(name)

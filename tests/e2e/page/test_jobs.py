@@ -1,5 +1,8 @@
 """Jobs on the home page: the list, a job's own page, actions, languages, colours and sizes."""
 
+import os
+import signal
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -7,7 +10,8 @@ from playwright.sync_api import Page, expect
 
 from local.place import TOOLS
 from tests.e2e.conftest import TENANTS, Deployed, wait_for
-from tests.e2e.page.conftest import Opened, violations
+from tests.e2e.page.conftest import Opened, keep_texts, violations, wait_for_text
+from tests.e2e.test_deployed import Clips, long_clip
 
 pytestmark = pytest.mark.timeout(300)
 ANN, BOB = TENANTS
@@ -63,15 +67,15 @@ def test_a_failed_job_tells_why_and_runs_again(opened: Opened, deployed: Deploye
     expect(page.get_by_role("heading", name="Error: input-not-found")).to_be_visible()
     deployed.put(FILM, f"page/{ANN}/late.mp4")
     page.get_by_role("button", name="Retry").click()
-    expect(page.locator(".heading .state")).to_have_text("finished")
+    expect(page.locator(".heading .state")).to_have_text("finished", timeout=180_000)
     assert deployed.record(job_id)["state"] == "finished"
 
 
-def test_a_running_job_moves_and_is_cancelled(opened: Opened, deployed: Deployed) -> None:
+def test_a_running_job_moves_and_is_cancelled(opened: Opened, deployed: Deployed, clips: Clips) -> None:
     slow = {"codec": "av1", "scale": "1080p", "fit": "exact", "speed": "slow", "quality": {"crf": 20}}
     body = {
         "userid": ANN,
-        "input": deployed.put(FILM, f"page/{ANN}/long.mp4"),
+        "input": long_clip(deployed, clips, "moves"),
         "output": f"s3://{deployed.bucket}/page/c/",
     }
     job_id = deployed.call("POST", "/api/v1/jobs", body | {"profile": {"ffmpeg": slow}})[1][0]["jobid"]
@@ -99,30 +103,40 @@ def test_the_list_is_filtered_searched_and_acted_on(
     page.get_by_role("searchbox").press("Enter")
     expect(table.get_by_role("row")).to_have_count(2)
     table.get_by_role("checkbox", name=f"Select missing.mp4 {failed[:8]}").check()
+    keep_texts(page)
     page.get_by_role("button", name="Retry (1)").click()
-    expect(page.get_by_text("1 run again, 0 not.")).to_be_visible()
+    wait_for_text(page, "1 run again, 0 not.")
     deployed.until(failed, "failed")
     assert deployed.actions(failed).count("JobRetried") == 1
 
 
+@pytest.fixture
+def held_worker(deployed: Deployed) -> Iterator[None]:
+    """The worker takes no job for the time of a test."""
+    worker = deployed.supervisor.pids()["worker-ffmpeg-0"]
+    os.kill(worker, signal.SIGSTOP)
+    yield
+    os.kill(worker, signal.SIGCONT)
+
+
+@pytest.mark.usefixtures("held_worker")
 def test_a_job_enters_and_leaves_the_list_of_a_state_at_its_place(opened: Opened, deployed: Deployed) -> None:
-    slow = {"codec": "av1", "scale": "1080p", "fit": "exact", "speed": "slow", "quality": {"crf": 20}}
-    uri = deployed.put(FILM, "page/elders/old.mp4")
-    body = {"userid": "elders", "input": uri, "output": f"s3://{deployed.bucket}/page/elders/out/"}
-    job_id = deployed.call("POST", "/api/v1/jobs", body | {"profile": {"ffmpeg": slow}})[1][0]["jobid"]
-    younger = body | {
-        "inputs": [f"s3://{deployed.bucket}/page/elders/{n}.mp4" for n in range(120)],
+    body = {
+        "userid": "elders",
+        "output": f"s3://{deployed.bucket}/page/elders/out/",
         "profile": {"preset": "h264-360p"},
     }
-    del younger["input"]
+    old = body | {"input": f"s3://{deployed.bucket}/page/elders/old.mp4"}
+    job_id = deployed.call("POST", "/api/v1/jobs", old)[1][0]["jobid"]
+    others = 120
+    younger = body | {"inputs": [f"s3://{deployed.bucket}/page/elders/{n}.mp4" for n in range(others)]}
     batch_id = deployed.call("POST", "/api/v1/batches", younger)[1]["batchID"]
     path = f"/api/v1/batches/{batch_id}"
-    wait_for(lambda: deployed.call("GET", path)[1]["queued"] > 110, "the batch's jobs")
+    wait_for(lambda: deployed.call("GET", path)[1]["queued"] == others, "the batch's jobs")
     deployed.call("DELETE", path)
-    wait_for(lambda: deployed.call("GET", path)[1]["endedAt"], "the batch's end")
-    others = deployed.call("GET", path)[1]["cancelled"]
+    wait_for(lambda: deployed.call("GET", path)[1]["cancelled"] == others, "the batch's end")
     page = opened("/jobs?state=cancelled", acts_for="elders")
-    old = page.get_by_role("link", name="old.mp4", exact=True)
+    oldest = page.get_by_role("link", name="old.mp4", exact=True)
     loaded = page.get_by_text(f"{others} jobs", exact=True)
 
     def reached_the_end() -> bool:
@@ -138,7 +152,7 @@ def test_a_job_enters_and_leaves_the_list_of_a_state_at_its_place(opened: Opened
         " return [...document.querySelectorAll('[role=row]')].at(-1).innerText.includes('old.mp4'); }"
     )
     deployed.call("POST", f"/api/v1/jobs/{job_id}/retry")
-    expect(old).to_have_count(0)
+    expect(oldest).to_have_count(0)
     expect(loaded).to_be_visible()
     deployed.call("DELETE", f"/api/v1/jobs/{job_id}")
 

@@ -15,7 +15,7 @@ from tests.e2e.page.test_jobs import FILM, submit
 from tests.views import FOR_OPERATORS, FRAME, VIEWS
 
 ANN = TENANTS[0]
-STEP_MS, SETTLED_MS = 20, 1000
+STEP_MS, SETTLED_MS, AHEAD_SECONDS = 20, 1000, 60
 """By the page's clock, which only this test moves. Shorter than the pauses between later requests."""
 PATTERNS = {
     route: re.compile(re.sub(r"\{\w+\}", "[^/]+", route.split(" ")[1]) + "$")
@@ -62,7 +62,7 @@ def test_a_view_asks_no_more_than_it_shows(
     page.on("request", lambda request: seen.append(request) if "/api/v1" in request.url else None)
     page.on("requestfinished", lambda request: answered.add(id(request)))
     page.clock.install()
-    page.clock.pause_at(time.time() + 1)
+    page.clock.pause_at(time.time() + AHEAD_SECONDS)  # a moment that no stall makes one of the past
     page.goto(f"{deployed.place.url}#{view.address.format(**names)}")
 
     def has_asked() -> bool:

@@ -86,7 +86,7 @@ def position(page: Page) -> Locator:
 
 def wait_for_numbers(page: Page, number: int) -> None:
     """Wait until both sides show the frame of a number."""
-    page.wait_for_function("(number) => numbers().every((each) => each === number)", arg=number, timeout=30_000)
+    page.wait_for_function("(number) => numbers().every((each) => each === number)", arg=number, timeout=60_000)
 
 
 def in_step(page: Page) -> bool:
@@ -202,7 +202,7 @@ def test_a_package_plays_rung_by_rung_with_sprites(opened: Opened, deployed: Dep
     assert in_step(page)
     page.keyboard.press("Space")
     page.get_by_label("Rung").select_option(index=1)
-    page.wait_for_function("() => document.querySelectorAll('.pane video')[1].videoWidth < 200", timeout=30_000)
+    page.wait_for_function("() => document.querySelectorAll('.pane video')[1].videoWidth < 200", timeout=60_000)
     page.locator(".bar").hover()
     page.wait_for_function("() => document.querySelector('.sprite img')?.naturalWidth >= 96")
     assert len(asked) < 12
@@ -251,12 +251,12 @@ def test_outputs_of_other_lengths_and_parts_are_compared_where_both_have_a_pictu
     wait_for = "([side, number]) => numbers()[side] >= number"
     page.wait_for_function(wait_for, arg=[1, 5 * RATE - 1])
     page.keyboard.press("Space")
-    page.wait_for_function(wait_for, arg=[1, 7 * RATE], timeout=30_000)
+    page.wait_for_function(wait_for, arg=[1, 7 * RATE], timeout=60_000)
     page.wait_for_function("(number) => numbers()[0] === number", arg=3 * RATE - 1)
     page = watch(opened, short, sides=1, parameters=f"?beside={late['jobID']}")
     expect(page.get_by_text("is of another part of the film")).to_be_visible()
     page.keyboard.press("Space")
-    page.wait_for_function(wait_for, arg=[1, RATE], timeout=30_000)
+    page.wait_for_function(wait_for, arg=[1, RATE], timeout=60_000)
 
 
 def test_links_are_renewed_at_the_frame_on_the_screen(opened: Opened, bad: dict[str, Any]) -> None:
