@@ -37,12 +37,14 @@ from worker.sandbox.isolation import program_environment
 
 FFMPEG, FFPROBE = TOOLS / "bin" / "ffmpeg", TOOLS / "bin" / "ffprobe"
 LEASE_SECONDS = 6
+LONG_LEASE_SECONDS = 20
+"""For workers side by side: a stall of one of them, as long as below, lets no other take its job."""
 TENANTS = ("ann", "bob")
 """Two users with the same rights."""
 PASSWORD = f"{secrets.token_urlsafe(18)}-aA1"
 _FRAME = re.compile(r"\{.*\}")
 _SECONDS = 180
-STALL_SECONDS = 8.0
+STALL_SECONDS = 16.0
 """So long a process may get no processor where other tests run at the same time: added to what a promise allows."""
 _PORTS = range(20_000, 32_000)
 """Below the ports that Linux gives to outgoing connections."""

@@ -10,7 +10,7 @@ import pytest
 
 from local.processes import Program, programs
 from tests.conftest import Tell
-from tests.e2e.conftest import FFMPEG, STALL_SECONDS, Deployed, wait_for
+from tests.e2e.conftest import FFMPEG, LONG_LEASE_SECONDS, STALL_SECONDS, Deployed, wait_for
 from tests.e2e.test_deployed import encoders
 from tests.e2e.test_packages import failures, fetched, submit
 from tests.fakes import edge
@@ -40,7 +40,7 @@ def dividing(program: Program) -> Program:
 @pytest.fixture(scope="module")
 def fleet(deployed: Deployed) -> Iterator[Deployed]:
     """Two workers that divide every film, for the time of these tests."""
-    place = deployed.place._replace(workers=2)
+    place = deployed.place._replace(workers=2, lease_seconds=LONG_LEASE_SECONDS)
     deployed.supervisor.keep([dividing(each) for each in programs(place, deployed.stack)])
     yield deployed
     deployed.supervisor.keep(programs(deployed.place, deployed.stack))
