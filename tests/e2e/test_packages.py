@@ -122,7 +122,8 @@ def test_a_package_is_reported_like_any_job(deployed: Deployed, source: str) -> 
         assert record["error"] is None
         wait_for(lambda: len({post.headers["webhook-id"] for post in receiver.taken}) == 3, "three events")
         events = [Webhook(webhook["secret"]).verify(post.body, post.headers) for post in receiver.taken]
-    assert deployed.actions(job_id) == ["JobSummit", "JobStart", "JobFinished"]
+    # An event is pushed, and its move made, a moment before lists have it.
+    wait_for(lambda: deployed.actions(job_id) == ["JobSummit", "JobStart", "JobFinished"], "the job's log")
     assert {event["action"] for event in events} == {"JobSummit", "JobStart", "JobFinished"}
     (end,) = {json.dumps(event["result"]["outputs"]) for event in events if event["action"] == "JobFinished"}
     assert json.loads(end) == record["outputs"]

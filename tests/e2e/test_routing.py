@@ -75,26 +75,38 @@ def test_a_changed_replica_count_and_a_deleted_deployment_are_seen_at_the_next_l
     try:
         assert deployed.cluster("PATCH", f"{NAMESPACE}/worker-cpu", {"spec": {"replicas": 5}})[0] == 200
         assert deployed.cluster("DELETE", f"{NAMESPACE}/worker-spot")[0] == 200
-        discover(deployed)
-        told = deployments(deployed)
-        assert told["worker-cpu"]["Replicas"] == 5
-        assert "worker-spot" not in told
-        assert backlog(deployed, "ffmpeg_job")["readyReplicas"] == 5
+
+        def is_seen() -> bool:
+            """Whether the next look has seen both. One of each minute that began before them may end behind it."""
+            discover(deployed)
+            told = deployments(deployed)
+            ready = backlog(deployed, "ffmpeg_job")["readyReplicas"]
+            return (told["worker-cpu"]["Replicas"], ready, "worker-spot" in told) == (5, 5, False)
+
+        wait_for(is_seen, "the changed Deployments")
     finally:
         deployed.cluster("PATCH", f"{NAMESPACE}/worker-cpu", {"spec": {"replicas": deployed.place.workers}})
         deployed.cluster("POST", NAMESPACE, kept)
         discover(deployed)
-    assert deployments(deployed)["worker-cpu"]["Replicas"] == deployed.place.workers
-    assert "worker-spot" in deployments(deployed)
+
+    def is_as_before() -> bool:
+        told = deployments(deployed)
+        return told["worker-cpu"]["Replicas"] == deployed.place.workers and "worker-spot" in told
+
+    wait_for(is_as_before, "the Deployments of before")
 
 
 def test_the_queues_have_a_history(deployed: Deployed) -> None:
-    deployed.invoke("reconcile")
-    status, samples, _ = deployed.call("GET", "/api/v1/worker/history")
-    assert status == 200
-    rows = {row["queue"]: row for row in samples[-1]["queues"]}
+    def sampled() -> dict[str, Any] | None:
+        """The rows of a new sample; None while it knows the workers of a moment ago."""
+        deployed.invoke("reconcile")
+        status, samples, _ = deployed.call("GET", "/api/v1/worker/history")
+        assert status == 200
+        rows = {row["queue"]: row for row in samples[-1]["queues"]}
+        return rows if rows["ffmpeg_job"]["readyReplicas"] == deployed.place.workers else None
+
+    rows = wait_for(sampled, "a sample of the workers there are")
     assert {"ffmpeg_job", "vmaf_job"} <= rows.keys()
-    assert rows["ffmpeg_job"]["readyReplicas"] == deployed.place.workers
     assert rows["ffmpeg_job"]["expectedSeconds"] is not None
 
 
@@ -113,8 +125,12 @@ def test_two_queues_share_jobs_by_their_speed_and_a_paused_one_gets_none(deploye
 
     for queue in (fast, "ffmpeg_job"):
         assert deployed.call("POST", f"/api/v1/worker/queues/{queue}/pause")[0] == 200
-    wait_for(lambda: deployed.record(*ask(deployed, 1))["state"] == "accepted", "a job that is held")
-    (held,) = ask(deployed, 1)
+
+    def is_held() -> str | None:
+        (job_id,) = ask(deployed, 1)
+        return job_id if deployed.record(job_id)["state"] == "accepted" else None
+
+    held = wait_for(is_held, "a job that is held")
     assert fast in deployed.record(held)["queueReason"]
     assert backlog(deployed, fast)["paused"]
     assert deployed.call("POST", "/api/v1/worker/queues/ffmpeg_job/resume")[0] == 200

@@ -294,7 +294,7 @@ def old_then_new(upgrade: Upgrade, new: Deployed, clip: str, worker: subprocess.
     new.until(jobs[-1], "finished")
     assert workers_of(new, jobs[-1:]) == {OLD}
     worker.terminate()
-    assert worker.wait(20) == 0
+    assert worker.wait(60) == 0
     supervisor._ask("startProcess", NEW)
     jobs.append(submit(new, clip, "by-new/", profile={"preset": "of-before"}))
     record = new.until(jobs[-1], "finished")

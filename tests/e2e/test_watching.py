@@ -119,29 +119,28 @@ def test_a_watcher_that_reconnects_every_second_misses_no_event(deployed: Deploy
         assert status == 200, answer
         ids = [entry["jobid"] for entry in answer]
         wait_for(lambda: ended(deployed, ids), "the batch's end", 240)
-        listed = {job_id: deployed.call("GET", f"/api/v1/jobs/{job_id}")[1] for job_id in ids}
 
-        def missing() -> set[tuple[str, str]]:
+        def unlike() -> set[tuple[str, str]]:
+            """What only the watcher, or only a job's list, has: the list has a start that came with the end last."""
             seen = follower.seen()
-            return {name for job_id in ids for name in {*names(listed[job_id])} - {*names(seen.get(job_id, []))}}
+            listed = {job_id: deployed.call("GET", f"/api/v1/jobs/{job_id}")[1] for job_id in ids}
+            return {name for job_id in ids for name in {*names(listed[job_id])} ^ {*names(seen.get(job_id, []))}}
 
         until = time.monotonic() + 120
-        while missing() and time.monotonic() < until:
+        while (left := unlike()) and time.monotonic() < until:
             time.sleep(0.1)
-        assert not missing(), f"connected {follower.connections} times, refused {follower.refused}"
+        assert not left, f"connected {follower.connections} times, refused {follower.refused}"
         wait_for(lambda: time.monotonic() > began + SECONDS, "so many seconds", 2 * SECONDS)
         wait_for(lambda: follower.connections >= SECONDS / 2, "so many reconnects")
     seen = follower.seen()
     assert set(seen) == set(ids)
     for job_id in ids:
-        # The list is by the time of happening, the feed by the time of storing, which SQS may swap.
-        assert sorted(names(seen[job_id])) == sorted(names(listed[job_id]))
         places = [place(event) for event in seen[job_id]]
         assert places == sorted(places)
 
 
 def test_two_users_watchers_see_only_their_own(deployed: Deployed) -> None:
-    users = ("ann", "bob")
+    users = ("apart-one", "apart-two")
     missing = f"s3://{deployed.bucket}/none/apart.mp4"
     with ExitStack() as opened:
         sockets = {user: opened.enter_context(deployed.watch(f"userID={user}")) for user in users}
@@ -192,6 +191,6 @@ def test_a_wrong_parameter_opens_no_connection(deployed: Deployed) -> None:
 
 
 def test_a_ping_is_answered(deployed: Deployed) -> None:
-    with deployed.watch("") as socket:
+    with deployed.watch("userID=nobody") as socket:
         socket.send("ping")
-        assert socket.recv(timeout=30) == "pong"
+        assert socket.recv(timeout=60) == "pong"
