@@ -275,7 +275,8 @@ def _event_id(frame: Any) -> str:
 
 def _each_once(lines: list[str]) -> list[str]:
     """Events without those that came again behind themselves."""
-    return [line for n, line in enumerate(lines) if n == 0 or _event_id(line) != _event_id(lines[n - 1])]
+    ids = [_event_id(line) for line in lines]
+    return [line for n, line in enumerate(lines) if n == 0 or not ids[n] or ids[n] != ids[n - 1]]
 
 
 def _read_all(screen: IO[bytes], shown: bytearray) -> None:
