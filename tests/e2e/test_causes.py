@@ -12,8 +12,8 @@ import pytest
 
 from local.processes import programs
 from tests.conftest import ROOT, contract
-from tests.e2e.conftest import FFMPEG, FFPROBE, Deployed, wait_for
-from tests.e2e.test_deployed import PATIENCE, PICTURE, SOUND, STOPPING_SECONDS
+from tests.e2e.conftest import FFMPEG, FFPROBE, STALL_SECONDS, Deployed, wait_for
+from tests.e2e.test_deployed import PICTURE, SOUND, STOPPING_SECONDS
 
 Clips = Callable[..., Path]
 WORKER = "worker-ffmpeg-0"
@@ -139,7 +139,7 @@ def test_a_job_leaves_a_host_whose_ffmpeg_has_gone_without_a_strike(
         record = deployed.until(job_id, "finished", "failed")
         assert (record["state"], record["attempt"]) == ("finished", 2)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=PATIENCE * STOPPING_SECONDS) == 0
+        assert process.wait(timeout=STOPPING_SECONDS + STALL_SECONDS) == 0
     wait_for(lambda: deployed.actions(job_id)[-1] == "JobFinished", "the end of the log")
     assert deployed.actions(job_id) == ["JobSummit", "JobStart", "JobReturned", "JobStart", "JobFinished"]
     assert log().count("takes no jobs until its host is well") == 1

@@ -17,7 +17,7 @@ import pytest
 from infra.options import Options
 from local.place import TOOLS
 from tests.conftest import contract
-from tests.e2e.conftest import LEASE_SECONDS, Deployed, certified, wait_for
+from tests.e2e.conftest import LEASE_SECONDS, STALL_SECONDS, Deployed, certified, wait_for
 
 BUNNY = TOOLS / "media" / "bigbuckbunny.mp4"
 PICTURE = ("-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25:duration=2")
@@ -298,7 +298,8 @@ def test_the_job_of_a_killed_worker_is_taken_over_and_finishes_once(deployed: De
     job_id = deployed.submit(long_clip(deployed, clips, "killed"), "killed/", scale="720p")
     working(deployed, job_id)
     kill_worker(deployed)
-    wait_for(lambda: deployed.record(job_id)["attempt"] == 2, "a second attempt", PATIENCE * (2 * LEASE_SECONDS + 4))
+    seconds = PATIENCE * (2 * LEASE_SECONDS + 4) + STALL_SECONDS
+    wait_for(lambda: deployed.record(job_id)["attempt"] == 2, "a second attempt", seconds)
     deployed.until(job_id, "finished")
     said = deployed.actions(job_id)
     assert said.count("JobFinished") == 1
@@ -340,7 +341,7 @@ def test_a_terminated_worker_returns_its_job(deployed: Deployed, clips: Clips) -
     pid = deployed.supervisor.pids()["worker-ffmpeg-0"]
     os.kill(pid, signal.SIGTERM)
     ended = lambda: deployed.supervisor.pids().get("worker-ffmpeg-0", pid) != pid  # noqa: E731
-    wait_for(ended, "the worker's end", PATIENCE * STOPPING_SECONDS)
+    wait_for(ended, "the worker's end", STOPPING_SECONDS + STALL_SECONDS)
     deployed.until(job_id, "finished")
     said = deployed.actions(job_id)
     assert said.count("JobReturned") == 1
