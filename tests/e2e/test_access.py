@@ -194,6 +194,13 @@ def until_event(socket: ClientConnection, job_id: str) -> None:
         pass
 
 
+def until_pong(socket: ClientConnection) -> None:
+    """Send a text, and read until its answer: behind what still comes of earlier jobs."""
+    socket.send("there?")
+    while socket.recv(timeout=60) != "pong":
+        pass
+
+
 def test_watchers_see_only_their_own_events_with_any_query(access: Access) -> None:
     deployed, things = access.deployed, access.things
     with pytest.raises(InvalidStatus):
@@ -221,8 +228,7 @@ def test_a_socket_opens_with_a_token_or_with_a_ticket_that_works_once(deployed: 
     assert refused.value.response.status_code in (401, 403)
     ticket = deployed.call("POST", "/api/v1/socket-tickets", user=BOB)[1]["ticket"]
     with deployed.watch(f"ticket={ticket}", user=None) as socket:
-        socket.send("there?")
-        assert socket.recv(timeout=30) == "pong"
+        until_pong(socket)
     for wrong in (ticket, "x", "", "x" * 5000):
         with pytest.raises(InvalidStatus):
             deployed.watch(f"ticket={wrong}", user=None)
@@ -242,9 +248,7 @@ def test_a_connection_gets_no_event_after_its_token_expires_and_is_closed(access
     table = deployed.stack["ConnectionsTable"]
     deployed.dynamodb.put_item(TableName=table, Item=item)
     with deployed.watch("ticket=soon-over", user=None) as short, deployed.watch("", user=ANN) as long:
-        short.send("there?")
-        while short.recv(timeout=60) != "pong":  # behind what comes of earlier jobs
-            pass
+        until_pong(short)
         rows = deployed.dynamodb.scan(TableName=table, ConsistentRead=True)["Items"]
         (row,) = [row for row in rows if row[TTL]["N"] == str(ends)]
         deployed.dynamodb.update_item(

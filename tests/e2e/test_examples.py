@@ -107,9 +107,12 @@ def test_curl_submits_and_waits(deployed: Deployed, film: str) -> None:
 
 def test_wscat_watches(deployed: Deployed, film: str) -> None:
     run(deployed, "curl/submit.sh", film, f"s3://{deployed.bucket}/watched/")
-    printed = run(deployed, "wscat/watch.sh", "20")
-    events = [json.loads(line) for line in re.findall(r"\{.*\}", printed)]
-    assert "JobFinished" in {event["action"] for event in events}, printed
+
+    def shows_an_end() -> bool:  # it ends after 20 s, of which a stall may take most
+        printed = run(deployed, "wscat/watch.sh", "20")
+        return "JobFinished" in {json.loads(line)["action"] for line in re.findall(r"\{.*\}", printed)}
+
+    wait_for(shows_an_end, "the end of a job in what wscat prints")
 
 
 def test_a_receiver_prints_what_is_signed_and_refuses_the_rest(deployed: Deployed, film: str) -> None:
