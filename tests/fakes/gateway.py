@@ -225,6 +225,8 @@ def shuffled(ids: Iterable[str], frames: int) -> dict[str, list[bytes]]:
 class Gateway(ThreadingHTTPServer):
     """The management endpoint of a WebSocket API: answers each connection as told, remembers what it was sent."""
 
+    request_queue_size = 128
+
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers: dict[str, int] = {}

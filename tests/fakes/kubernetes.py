@@ -102,6 +102,7 @@ class Api(ThreadingHTTPServer):
     """A server. It answers the next requests by the steps of `script`, later ones by `otherwise`."""
 
     daemon_threads = True
+    request_queue_size = 128
 
     def __init__(self, tls: ssl.SSLContext) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
