@@ -21,6 +21,7 @@ from elasticrecode.aws import clients
 from elasticrecode.parts.part import Part
 from tests.aws.test_publication import record
 from tests.fakes.stack import Stack
+from tests.sizes import sized
 from worker.chunks import ChunkEncoder
 from worker.errors import ClaimLost
 from worker.holding import Encoded, Hands
@@ -28,8 +29,9 @@ from worker.loop import Worker
 from worker.sandbox.runner import Runner
 from worker.settings import Settings
 
-LEASE_SECONDS, _CALM_LEASE_SECONDS = 4, 24
-"""While blows are to come, and where a claim that is lost would be this machine's fault."""
+LEASE_SECONDS, _CALM_LEASE_SECONDS = sized(12, 4, 4), 24
+"""While blows are to come, and where a claim that is lost would be this machine's fault. A machine that runs tests all
+the time may stand still for longer than a short lease, of workers that no blow has struck."""
 _STAGES = {
     ("publication", ""): "publishing",
     ("holding", "deliver"): "delivering",

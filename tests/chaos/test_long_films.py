@@ -200,7 +200,7 @@ def calm() -> dict[str, Reference]:
 
 
 @pytest.mark.alone
-@pytest.mark.timeout(sized(300, 900, 900))
+@pytest.mark.timeout(sized(600, 900, 900))
 @pytest.mark.parametrize("number", range(STACKS))
 def test_films_whose_workers_die_anywhere_are_those_of_an_undisturbed_fleet(
     number: int,
