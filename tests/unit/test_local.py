@@ -39,12 +39,11 @@ def test_the_three_ports_must_differ(ports: dict[str, str]) -> None:
 def test_a_busy_port_is_refused_with_its_variable(name: str) -> None:
     with socket.socket() as busy, socket.socket() as other, socket.socket() as another:
         for probe in (busy, other, another):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # kept from others, and free all the same
             probe.bind(("127.0.0.1", 0))
         busy.listen()
         names = [name, *({"PORT", "AWS_PORT", "K8S_PORT"} - {name})]
         ports = dict(zip(names, (str(probe.getsockname()[1]) for probe in (busy, other, another)), strict=True))
-        other.close()
-        another.close()
         with pytest.raises(LocalError, match=rf"Port {ports[name]} is used .* {name}="):
             refuse_busy_ports(Place.read(ports))
 
