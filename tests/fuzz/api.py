@@ -188,7 +188,8 @@ def _settle_budget(body: dict[str, Any], profile: dict[str, Any]) -> None:
     """A valid budget in dollars becomes one in seconds beside another platform than cpu."""
     budget = body.get("budget")
     platforms = [part.get("platform") for name in ("ffmpeg", "ec2") if isinstance(part := profile.get(name), dict)]
-    if isinstance(budget, dict) and _takes(_budget, budget) and "gpu" in platforms and "dollars" in budget:
+    is_for_gpu = "gpu" in platforms or profile.get("preset") in _GPU_PRESETS
+    if isinstance(budget, dict) and _takes(_budget, budget) and is_for_gpu and "dollars" in budget:
         body["budget"] = {"seconds": 60}
 
 
