@@ -129,6 +129,12 @@ def test_frame_times_are_read_as_printed() -> None:
     untimed = ["frame:0    pts:NOPTS   pts_time:NOPTS\n", "e=1\n"] * 3
     assert list(results.frame_times(untimed, 10.0)) == pytest.approx([0.0, 0.1, 0.2])
     assert list(results.frame_times(untimed, 0.0))[1] == pytest.approx(0.04)
+    endless = [
+        "frame:0    pts:0      pts_time:0",
+        f"frame:1    pts:{'9' * 400} pts_time:inf",
+        "frame:2    pts:--5 pts_time:0",
+    ]
+    assert list(results.frame_times(endless, 10.0)) == pytest.approx([0.0, 0.1, 0.2])
 
 
 def test_upright_pictures_are_compared_upright() -> None:

@@ -87,6 +87,14 @@ def test_the_estimate_is_right_after_a_quarter_at_a_steady_rate() -> None:
     assert progress.speed == pytest.approx(2.0, rel=0.05)
 
 
+@pytest.mark.parametrize("frame", ["inf", "nan", "1e400", "N/A", ""])
+def test_a_frame_that_is_no_number_is_not_counted(frame: str) -> None:
+    reader = ProgressReader(frames=1000, duration=40.0)
+    for line in (f"frame={frame}", f"fps={frame}"):
+        assert reader.feed(line, 1.0) is None
+    assert reader.feed("progress=continue", 1.0) == Progress(frame=0, fps=None, percent=0.0)
+
+
 def test_without_a_known_length_there_is_no_percentage() -> None:
     progress = report(ProgressReader(None, None), 10, 1.0)
     assert (progress.percent, progress.frame) == (None, 10)

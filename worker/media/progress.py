@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 from elasticrecode.jobs.events import Progress
+from worker.media.numbers import number_of
 
 _TICK_SECONDS = 1.0
 _ALMOST = 99.9
@@ -33,10 +34,10 @@ class ProgressReader:
         self._values[key] = value.strip()
         if key != "progress":
             return None
-        frame = int(_number(self._values.get("frame")) or 0)
+        frame = int(number_of(self._values.get("frame")) or 0)
         if frame and not self._first:
             self._first = frame, elapsed
-        progress = Progress(frame=frame, fps=_number(self._values.get("fps")))
+        progress = Progress(frame=frame, fps=number_of(self._values.get("fps")))
         frames, after = self._frames, self._after
         if frames and value.strip() == "end":
             frames, after = max(1, frame), frame if after else 0
@@ -89,10 +90,3 @@ class JobProgress:
             progress.percent = progress.etaSeconds = None
         self._highest = max(self._highest, progress.percent or 0.0)
         self._report(progress)
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return float(text) if text else None
-    except ValueError:
-        return None

@@ -13,6 +13,7 @@ from msgspec import Raw, Struct
 from elasticrecode import wire
 from elasticrecode.jobs.events import MeanScore, Quality, VmafScore
 from elasticrecode.media.profiles import Vmaf, libvmaf_model
+from worker.media.numbers import number_of
 from worker.quality.filters import TICKS
 
 MOMENTS = 5
@@ -74,9 +75,9 @@ def frame_times(lines: Iterable[str], rate: float) -> "array[float]":
     times = array("d")
     for line in lines:
         if line.startswith("frame:"):
-            ticks = line.partition(" pts:")[2].partition(" ")[0]
+            ticks = number_of(line.partition(" pts:")[2].partition(" ")[0])
             after = times[-1] + 1 / (rate or _DEFAULT_RATE) if times else 0.0
-            times.append(int(ticks) / TICKS if ticks.lstrip("-").isdecimal() else after)
+            times.append(after if ticks is None else ticks / TICKS)
     return times
 
 

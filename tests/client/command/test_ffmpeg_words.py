@@ -274,6 +274,9 @@ REFUSED = [
     ("-c:a copy -af loudnorm", "-af loudnorm", "-c:a aac"),
     ("-vn -c:a copy", "-c:a copy", "-c:a aac"),
     ("-vn -an", "-vn", ""),
+    ("-crf inf", "-crf inf", ""),
+    ("-crf nan", "-crf nan", ""),
+    ("-ss 99999999999:00:01", "-ss 99999999999:00:01", "00:01:30.5"),
 ]
 
 

@@ -1,12 +1,14 @@
 """Values as ffmpeg writes them, in the words of a profile: rates, times, sizes, frames per second. Pure."""
 
+import math
 import re
+from contextlib import suppress
 from fractions import Fraction
 
-_NUMBER = re.compile(r"(\d+(?:\.\d+)?)([kKmMgG]?)(i?)", re.ASCII)
+_NUMBER = re.compile(r"(\d{1,12}(?:\.\d+)?)([kKmMgG]?)(i?)", re.ASCII)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3}
-_CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)", re.ASCII)
-_SECONDS = re.compile(r"(\d+(?:\.\d+)?)(s|ms|us)?", re.ASCII)
+_CLOCK = re.compile(r"(?:(\d{1,9}):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)", re.ASCII)
+_SECONDS = re.compile(r"(\d{1,12}(?:\.\d+)?)(s|ms|us)?", re.ASCII)
 _UNITS = {None: 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}
 _FRAME_RATES = {
     "ntsc": "30000/1001",
@@ -67,11 +69,11 @@ def rate_of(bits_per_second: float) -> str:
 
 
 def number(text: str) -> float:
-    """A number. Raises Unsayable."""
-    try:
-        return float(text)
-    except ValueError:
-        raise Unsayable(f"{text!r} is no number") from None
+    """A finite number. Raises Unsayable."""
+    with suppress(ValueError):
+        if math.isfinite(value := float(text)):
+            return value
+    raise Unsayable(f"{text!r} is no number")
 
 
 def seconds(text: str) -> float:

@@ -29,15 +29,15 @@ def seconds_ago(text: str | None) -> float | None:
     """The Unix second of `30m`, `2h`, `7d`, of a date, or of a number. Raises Refusal."""
     if text is None:
         return None
-    if ago := re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text):
+    if ago := re.fullmatch(r"(\d{1,9}(?:\.\d+)?)([smhd])", text):
         return time.time() - float(ago[1]) * _SINCE[ago[2]]
-    if re.fullmatch(r"\d{9,}(\.\d+)?", text):
+    if re.fullmatch(r"\d{9,12}(\.\d+)?", text):
         return float(text)
     from datetime import datetime
 
     try:
         return datetime.fromisoformat(text).astimezone().timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         raise Refusal(f"{text!r} is no time: write 30m, 2h, 7d, 2026-05-31 or 2026-05-31T18:00.") from None
 
 

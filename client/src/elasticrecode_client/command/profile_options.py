@@ -14,6 +14,7 @@ import click
 
 from elasticrecode_client.command.faults import Refusal, name_flags
 from elasticrecode_client.command.ffmpeg_reading import Flag
+from elasticrecode_client.command.ffmpeg_values import Unsayable, number
 from elasticrecode_client.command.ffmpeg_words import canonical, complete, translate
 from elasticrecode_client.command.frame import Option
 from elasticrecode_client.command.session import Session
@@ -40,10 +41,10 @@ def _tracks(text: str) -> str | list[str]:
 
 def _number(text: str) -> float | int:
     try:
-        value = float(text)
-    except ValueError:
-        raise Refusal(f"{text!r} is no number.") from None
-    return int(value) if value == int(value) else value
+        value = number(text)
+    except Unsayable as unsayable:
+        raise Refusal(f"{unsayable}.") from None
+    return int(value) if value.is_integer() else value
 
 
 def _yes(_: object) -> bool:
