@@ -93,6 +93,8 @@ def test_a_local_file_is_transcoded_and_comes_back(shell: Shell, deployed: Deplo
     assert lines[0].startswith("submitted ")
     # After 15 s without an event the command reads the record, and a first chain of functions may start slower.
     assert all(lines[0].split()[1] in line and "film.mov" in line for line in lines[1:-1]), lines
+    starts, ends = (sum(action in line for line in lines) for action in ("JobStart", "JobFinished"))
+    assert (starts, ends) in ((1, 1), (1, 0), (0, 0)), lines
     assert lines[-1].startswith("finished  film.mov  → s3://")
     shown = ["-show_entries", "stream=codec_type,height", "-of", "csv=p=0"]
     probe = [str(FFPROBE), "-v", "error", *shown, str(folder / "back" / "film.mov")]
